@@ -1,0 +1,92 @@
+//! The narrow waist between the core and a device.
+//!
+//! A backend allocates the tensors of a [`Module`], copies persistent ones to and from the host, and
+//! runs programs. Nothing else of the core reaches the device, and nothing in a run returns a number
+//! to the host: leaders are selected, metrics summed and counters advanced where the tensors lie.
+
+use std::error::Error;
+
+use crate::program::{Module, ProgramId, TensorId};
+
+/// A device, or a way to use one.
+pub trait Backend {
+    /// What a module becomes on it.
+    type Executable: Executable<Error = Self::Error>;
+    /// What can go wrong.
+    type Error: Error + Send + Sync + 'static;
+
+    /// A name for people and for records, such as `cpu`.
+    fn name(&self) -> String;
+
+    /// Allocates every tensor of the module once and prepares its programs. Persistent tensors start
+    /// as zeros.
+    ///
+    /// # Errors
+    /// Memory or a device that cannot be had, or an operation that the backend lacks.
+    fn compile(&self, module: &Module) -> Result<Self::Executable, Self::Error>;
+}
+
+/// A compiled module with its memory.
+pub trait Executable {
+    /// What can go wrong.
+    type Error: Error + Send + Sync + 'static;
+
+    /// Writes a persistent tensor.
+    ///
+    /// # Errors
+    /// A tensor that is not persistent, or data of another type or length.
+    fn upload(&mut self, tensor: TensorId, data: TensorData<'_>) -> Result<(), Self::Error>;
+
+    /// Reads a persistent tensor, after everything that was run before.
+    ///
+    /// # Errors
+    /// A tensor that is not persistent, or a buffer of another type or length.
+    fn download(&self, tensor: TensorId, data: TensorDataMut<'_>) -> Result<(), Self::Error>;
+
+    /// Runs a program once. It may return before the device is done.
+    ///
+    /// # Errors
+    /// A failure of the device.
+    fn run(&mut self, program: ProgramId) -> Result<(), Self::Error>;
+
+    /// Bytes that the module holds on the device.
+    fn memory(&self) -> Memory;
+}
+
+/// Contents of a tensor on the host.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum TensorData<'a> {
+    /// Real numbers.
+    Real(&'a [f32]),
+    /// Whole numbers.
+    U32(&'a [u32]),
+    /// Bytes.
+    U8(&'a [u8]),
+}
+
+/// Room on the host for the contents of a tensor.
+#[derive(Debug, PartialEq)]
+pub enum TensorDataMut<'a> {
+    /// Real numbers.
+    Real(&'a mut [f32]),
+    /// Whole numbers.
+    U32(&'a mut [u32]),
+    /// Bytes.
+    U8(&'a mut [u8]),
+}
+
+/// Bytes that a compiled module holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Persistent tensors: parameters, optimiser state, data set, counters.
+    pub persistent: usize,
+    /// Temporaries of the largest program, and scratch space of kernels.
+    pub temporary: usize,
+}
+
+impl Memory {
+    /// All of it.
+    pub fn total(&self) -> usize {
+        self.persistent + self.temporary
+    }
+}

@@ -1,0 +1,101 @@
+//! From the stored data set to a batch: gathering, augmentation, normalisation.
+//!
+//! The data set lies on the device as bytes, so that a step copies nothing from the host.
+
+use super::clock::expect_clock;
+use super::{DType, TensorId, Tensors};
+use crate::random::Stream;
+
+/// Random changes of a training image. Each is drawn from the words of
+/// `stream` at (seed, epoch, 0 or 1, image), so it depends on the image and the epoch alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Augment {
+    /// The image is moved by up to this many pixels in each direction; what comes in is 0. The
+    /// offsets are `below(word, 2 · padding + 1) − padding` with words 0 (rows) and 1 (columns) of
+    /// block `image` at step 0: output pixel (y, x) is input pixel (y + dy, x + dx).
+    pub padding: usize,
+    /// Mirror left and right where the top bit of word 2 of that block is set. The flip is applied
+    /// to the moved image: output column x is moved column `width − 1 − x`.
+    pub flip: bool,
+    /// Side of a square set to the normalised value 0; 0 for none. Its centre is
+    /// `below(word, height)`, `below(word, width)` with words 0 and 1 of block `image` at step 1; it
+    /// covers `centre − side / 2 .. centre − side / 2 + side`, cut at the border.
+    pub cutout: usize,
+    /// Where the random words come from.
+    pub stream: Stream,
+}
+
+operation! {
+    /// Row b of the batch is image `order[step · batch + b]`, or the last example where that lies
+    /// beyond the clock's count, as `pixel / 255 · scale[c] + shift[c]`.
+    LoadImages, check: check_images
+    reads {
+        /// `U8 [images, height, width, channels]`.
+        pixels: TensorId,
+        /// `U32 [n]`: the examples in the order of the epoch; n is at least the clock's count.
+        order: TensorId,
+        /// The clock.
+        clock: TensorId,
+        /// `[channels]`: 1 / standard deviation.
+        scale: TensorId,
+        /// `[channels]`: −mean / standard deviation.
+        shift: TensorId,
+    }
+    writes {
+        /// `[batch, height, width, channels]`.
+        x: TensorId,
+    }
+    updates {}
+    with {
+        /// Random changes, in training.
+        augment: Option<Augment>,
+    }
+}
+
+operation! {
+    /// Row b of the batch is the label of image `order[step · batch + b]`; see [`LoadImages`].
+    LoadLabels, check: check_labels
+    reads {
+        /// `U32 [images]`.
+        labels: TensorId,
+        /// `U32 [n]`: the examples in the order of the epoch.
+        order: TensorId,
+        /// The clock.
+        clock: TensorId,
+    }
+    writes {
+        /// `U32 [batch]`.
+        target: TensorId,
+    }
+    updates {}
+    with {}
+}
+
+fn check_images(op: &LoadImages, t: &Tensors) -> Result<(), String> {
+    expect_clock(t, op.clock)?;
+    t.expect_type(op.order, DType::U32)?;
+    t.expect_type(op.pixels, DType::U8)?;
+    let [batch, height, width, channels] = t.image(op.x)?;
+    let images = t[op.pixels].shape.first().copied().unwrap_or(0);
+    t.expect_shape(op.pixels, &[images, height, width, channels])?;
+    t.expect(op.scale, &[channels])?;
+    t.expect(op.shift, &[channels])?;
+    expect_order(t, op.order, batch)
+}
+
+fn check_labels(op: &LoadLabels, t: &Tensors) -> Result<(), String> {
+    expect_clock(t, op.clock)?;
+    t.expect_type(op.labels, DType::U32)?;
+    t.expect_type(op.order, DType::U32)?;
+    t.expect_type(op.target, DType::U32)?;
+    let batch = t[op.target].len();
+    t.expect_shape(op.target, &[batch])?;
+    expect_order(t, op.order, batch)
+}
+
+fn expect_order(t: &Tensors, order: TensorId, batch: usize) -> Result<(), String> {
+    if t[order].is_empty() || batch == 0 {
+        return Err(format!("`{}` or the batch is empty", t[order].name));
+    }
+    Ok(())
+}

@@ -1,0 +1,176 @@
+//! Who leads, whom the followers follow, and the mask that keeps the global gradient from followers.
+
+use super::clock::expect_clock;
+use super::losses::{Heads, expect_leaders, expect_predictions};
+use super::{DType, TensorId, Tensors};
+use crate::random::Stream;
+
+/// Which leader's output the followers align with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reference {
+    /// The best leader's (the paper's choice).
+    Best,
+    /// That of a leader drawn at random: the `below(word, leaders)`-th by index, where the word is
+    /// word `row · nets + net` of the stream at (seed, epoch, step) and `row` is 0 unless leaders are
+    /// selected per sample.
+    Random(
+        /// Where the random words come from.
+        Stream,
+    ),
+    /// The mean over the leaders.
+    Mean,
+}
+
+operation! {
+    /// In each row and net, the `count` workers with the smallest error lead; ties go to the smaller
+    /// index, and an error that is NaN counts as infinite (Definition 2.1). One row of mean errors
+    /// selects for the batch; a row per sample selects per sample.
+    SelectLeaders, check: check_select
+    reads {
+        /// `[nets · workers]`, or `[batch, nets · workers]`.
+        errors: TensorId,
+    }
+    writes {
+        /// 1 for a leader and 0 for a follower, `[1 or batch, nets · workers]`.
+        leaders: TensorId,
+        /// `U32 [1 or batch, nets]`: the worker with the smallest error, within its net.
+        best: TensorId,
+    }
+    updates {}
+    with {
+        /// Division of the predictions.
+        heads: Heads,
+        /// Leaders per net: k, from 1 to the number of workers.
+        count: usize,
+    }
+}
+
+operation! {
+    /// Leadership held for an epoch. At step 0 of an epoch leaders are selected as by
+    /// [`SelectLeaders`], from `epoch_errors` where the clock's epoch is above 0 and from `errors` in
+    /// the first epoch, and `epoch_errors` is then set to 0. At every step `errors` is added to
+    /// `epoch_errors`.
+    EpochLeaders, check: check_epoch
+    reads {
+        /// This batch's mean errors, `[nets · workers]`.
+        errors: TensorId,
+        /// The clock.
+        clock: TensorId,
+    }
+    writes {}
+    updates {
+        /// Sum of the epoch's mean errors, `[nets · workers]`.
+        epoch_errors: TensorId,
+        /// `[1, nets · workers]`.
+        leaders: TensorId,
+        /// `U32 [1, nets]`.
+        best: TensorId,
+    }
+    with {
+        /// Division of the predictions.
+        heads: Heads,
+        /// Leaders per net.
+        count: usize,
+    }
+}
+
+operation! {
+    /// p* (or z*): for each sample and net, the prediction that followers align with.
+    AlignmentTarget, check: check_alignment
+    reads {
+        /// p or z, `[batch, nets · workers · width]`.
+        value: TensorId,
+        /// `[1 or batch, nets · workers]`.
+        leaders: TensorId,
+        /// `U32 [1 or batch, nets]`.
+        best: TensorId,
+        /// The clock.
+        clock: TensorId,
+    }
+    writes {
+        /// `[batch, nets · width]`.
+        reference: TensorId,
+    }
+    updates {}
+    with {
+        /// Division of the predictions.
+        heads: Heads,
+        /// Which leader.
+        rule: Reference,
+    }
+}
+
+operation! {
+    /// A gradient with the followers' share set to zero: the last axis falls into equal runs, one
+    /// per worker.
+    MaskFollowers, check: check_mask
+    reads {
+        /// `[batch, …, channels]`; the number of workers divides the channels.
+        x: TensorId,
+        /// `[1 or batch, workers]`.
+        leaders: TensorId,
+    }
+    writes {
+        /// The shape of `x`.
+        y: TensorId,
+    }
+    updates {}
+    with {}
+}
+
+fn check_select(op: &SelectLeaders, t: &Tensors) -> Result<(), String> {
+    t.expect_type(op.errors, DType::Real)?;
+    let rows = t[op.leaders].shape.first().copied().unwrap_or(0);
+    if t[op.errors].len() != rows * op.heads.predictors() {
+        return Err(format!("`{}` {:?} does not fit", t[op.errors].name, t[op.errors].shape));
+    }
+    check_leadership(t, op.leaders, op.best, op.heads, op.count, rows)
+}
+
+fn check_epoch(op: &EpochLeaders, t: &Tensors) -> Result<(), String> {
+    t.expect(op.errors, &[op.heads.predictors()])?;
+    t.expect(op.epoch_errors, &[op.heads.predictors()])?;
+    expect_clock(t, op.clock)?;
+    check_leadership(t, op.leaders, op.best, op.heads, op.count, 1)
+}
+
+fn check_alignment(op: &AlignmentTarget, t: &Tensors) -> Result<(), String> {
+    let batch = expect_predictions(t, op.value, op.heads)?;
+    expect_leaders(t, op.leaders, op.heads, batch)?;
+    let rows = t[op.leaders].shape[0];
+    t.expect_type(op.best, DType::U32)?;
+    t.expect_shape(op.best, &[rows, op.heads.nets])?;
+    expect_clock(t, op.clock)?;
+    t.expect(op.reference, &[batch, op.heads.nets * op.heads.width])
+}
+
+fn check_mask(op: &MaskFollowers, t: &Tensors) -> Result<(), String> {
+    t.expect_type(op.x, DType::Real)?;
+    t.expect_like(op.y, op.x)?;
+    let [rows, workers] = t.matrix(op.leaders)?;
+    let batch = t[op.x].shape.first().copied().unwrap_or(0);
+    let divides = workers > 0 && t.channels(op.x).is_multiple_of(workers);
+    if !divides || (rows != 1 && rows != batch) {
+        return Err(format!(
+            "`{}` {:?} does not fit `{}` {:?}",
+            t[op.leaders].name, t[op.leaders].shape, t[op.x].name, t[op.x].shape
+        ));
+    }
+    Ok(())
+}
+
+fn check_leadership(
+    t: &Tensors,
+    leaders: TensorId,
+    best: TensorId,
+    heads: Heads,
+    count: usize,
+    rows: usize,
+) -> Result<(), String> {
+    if !(1..=heads.workers).contains(&count) {
+        return Err(format!("{count} leaders of {} workers", heads.workers));
+    }
+    t.expect(leaders, &[rows, heads.predictors()])?;
+    t.expect_type(best, DType::U32)?;
+    t.expect_shape(best, &[rows, heads.nets])
+}

@@ -1,0 +1,85 @@
+//! Sums that stay on the device until somebody asks for them.
+
+use super::clock::expect_clock;
+use super::losses::{Heads, expect_predictions};
+use super::{DType, TensorId, Tensors};
+
+/// How a prediction becomes right or wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// The largest of a worker's `width` outputs is its class; the first of equal ones.
+    Largest,
+    /// A worker of width 1 says yes where its output is above 1/2; right is
+    /// [`Loss::positive`](super::Loss::positive).
+    Threshold {
+        /// See [`Loss::Binary`](super::Loss::Binary).
+        one_vs_all: bool,
+    },
+    /// The net with the largest output is the class (one-vs-all, one worker of width 1 per net).
+    LargestNet,
+}
+
+operation! {
+    /// `total += Σ_rows x`, over the rows that hold examples (see [`clock`](super::clock)); a tensor
+    /// of one row is always counted.
+    AccumulateRows, check: check_rows
+    reads {
+        /// `[rows, n]`.
+        x: TensorId,
+        /// The clock.
+        clock: TensorId,
+    }
+    writes {}
+    updates {
+        /// `[n]`.
+        total: TensorId,
+    }
+    with {}
+}
+
+operation! {
+    /// Adds the number of wrong predictions among the rows that hold examples.
+    CountErrors, check: check_count
+    reads {
+        /// Outputs p, `[batch, nets · workers · width]`.
+        output: TensorId,
+        /// `U32 [batch]`.
+        target: TensorId,
+        /// The clock.
+        clock: TensorId,
+    }
+    writes {}
+    updates {
+        /// `[nets · workers]`, or `[1]` with [`Decision::LargestNet`].
+        wrong: TensorId,
+    }
+    with {
+        /// Division of the predictions.
+        heads: Heads,
+        /// What counts as wrong.
+        decision: Decision,
+    }
+}
+
+fn check_rows(op: &AccumulateRows, t: &Tensors) -> Result<(), String> {
+    expect_clock(t, op.clock)?;
+    let [_, n] = t.matrix(op.x)?;
+    t.expect(op.total, &[n])
+}
+
+fn check_count(op: &CountErrors, t: &Tensors) -> Result<(), String> {
+    let batch = expect_predictions(t, op.output, op.heads)?;
+    expect_clock(t, op.clock)?;
+    t.expect_type(op.target, DType::U32)?;
+    t.expect_shape(op.target, &[batch])?;
+    let fits = match op.decision {
+        Decision::Largest => true,
+        Decision::Threshold { .. } => op.heads.width == 1,
+        Decision::LargestNet => op.heads.width == 1 && op.heads.workers == 1,
+    };
+    if !fits {
+        return Err(format!("{:?} does not fit {:?}", op.decision, op.heads));
+    }
+    let counts = if op.decision == Decision::LargestNet { 1 } else { op.heads.predictors() };
+    t.expect(op.wrong, &[counts])
+}

@@ -1,0 +1,234 @@
+//! A training step written down as data: operations on named tensors.
+//!
+//! For a given network, method and batch size, everything that a step does is known beforehand. A
+//! method writes it once into a [`Program`]; a backend compiles the program and runs it thousands of
+//! times. Programs are checked when they are built ([`ProgramBuilder::finish`]), so a backend may
+//! trust every shape, type and reference in them.
+//!
+//! Conventions:
+//! * Real tensors with a spatial extent are channels-last: `[batch, height, width, channels]`.
+//!   Convolution weights are `[out, kernel height, kernel width, in / groups]`, linear weights
+//!   `[out, in / groups]`.
+//! * Everything else has two axes, `[batch, features]`. A tensor of worker logits is
+//!   `[batch, nets · workers · width]`, see [`Heads`].
+//! * An operation reads and writes whole tensors. A tensor that it both reads and writes is listed
+//!   under `updates`. Writes of other tensors overwrite whatever was there.
+
+#[macro_use]
+mod operation;
+
+pub mod clock;
+mod conv;
+mod data;
+mod elementwise;
+mod leaders;
+mod linear;
+mod liveness;
+mod losses;
+mod metrics;
+mod normalization;
+mod optimize;
+mod pool;
+mod shape;
+mod tensor;
+mod workers;
+
+pub use clock::AdvanceClock;
+pub use conv::{Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Window};
+pub use data::{Augment, LoadImages, LoadLabels};
+pub use elementwise::{Activate, ActivateGrad, Activation, Add, AddBias, BiasGrad, Dropout};
+pub use leaders::{AlignmentTarget, EpochLeaders, MaskFollowers, Reference, SelectLeaders};
+pub use linear::{Linear, LinearInputGrad, LinearWeightGrad};
+pub use liveness::{ALIGNMENT, Lifetimes, Step, plan_memory};
+pub use losses::{
+    Align, Heads, LocalGradient, LocalLosses, Loss, MeanErrors, Reduction, WorkerErrors,
+};
+pub use metrics::{AccumulateRows, CountErrors, Decision};
+pub use normalization::{BatchNorm, BatchNormGrad, BatchNormInference, BatchNormTangent};
+pub use operation::{Op, Operation};
+pub use optimize::{AdamStep, ClipFactor, SgdStep};
+pub use pool::{
+    AdaptiveAvgPool, AdaptiveAvgPoolGrad, AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad,
+    MaxPoolTangent, adaptive_bin,
+};
+pub use shape::{Concat, Flatten, Split, Unflatten};
+pub use tensor::{DType, Kind, Tensor, TensorId, Tensors};
+pub use workers::{FilterLogits, FilterLogitsGrad, Softmax, SoftmaxGrad};
+
+use thiserror::Error;
+
+/// A program that is not well formed. This is an error of whoever wrote the program, a layer or a
+/// method, not of the user's configuration.
+#[derive(Debug, Error, PartialEq)]
+pub enum ProgramError {
+    /// An operation's tensors do not fit together.
+    #[error("program `{program}`, operation {index} ({operation}): {message}")]
+    Operation {
+        /// The program's name.
+        program: String,
+        /// Position of the operation in the program.
+        index: usize,
+        /// Name of the operation.
+        operation: &'static str,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+/// A list of operations, checked.
+#[derive(Clone, Debug)]
+pub struct Program {
+    name: String,
+    ops: Vec<Op>,
+}
+
+impl Program {
+    /// What the program is for: `train`, `evaluate`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The operations, in an order in which every tensor is written before it is read.
+    pub fn ops(&self) -> &[Op] {
+        &self.ops
+    }
+}
+
+/// Which program of a [`Module`] to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ProgramId(pub usize);
+
+/// Programs that share tensors: the training step and the evaluation of one network, say.
+#[derive(Clone, Debug, Default)]
+pub struct Module {
+    tensors: Tensors,
+    programs: Vec<Program>,
+}
+
+impl Module {
+    /// A module without tensors and programs.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The tensors of all programs.
+    pub fn tensors(&self) -> &Tensors {
+        &self.tensors
+    }
+
+    /// Adds a tensor that keeps its contents between runs and that the host can write and read.
+    pub fn persistent(
+        &mut self,
+        name: impl Into<String>,
+        dtype: DType,
+        shape: &[usize],
+    ) -> TensorId {
+        self.tensors.add(Tensor {
+            name: name.into(),
+            dtype,
+            shape: shape.to_vec(),
+            kind: Kind::Persistent,
+        })
+    }
+
+    /// The programs, indexed by [`ProgramId`].
+    pub fn programs(&self) -> &[Program] {
+        &self.programs
+    }
+
+    /// Starts a program.
+    pub fn build(&mut self, name: impl Into<String>) -> ProgramBuilder<'_> {
+        ProgramBuilder { module: self, name: name.into(), ops: Vec::new() }
+    }
+}
+
+/// Writes the operations of one program.
+#[derive(Debug)]
+pub struct ProgramBuilder<'m> {
+    module: &'m mut Module,
+    name: String,
+    ops: Vec<Op>,
+}
+
+impl ProgramBuilder<'_> {
+    /// Adds a tensor that lives only inside a run of this program.
+    pub fn temporary(
+        &mut self,
+        name: impl Into<String>,
+        dtype: DType,
+        shape: &[usize],
+    ) -> TensorId {
+        self.module.tensors.add(Tensor {
+            name: name.into(),
+            dtype,
+            shape: shape.to_vec(),
+            kind: Kind::Temporary,
+        })
+    }
+
+    /// Adds a real temporary tensor.
+    pub fn real(&mut self, name: impl Into<String>, shape: &[usize]) -> TensorId {
+        self.temporary(name, DType::Real, shape)
+    }
+
+    /// Adds a tensor that outlives the run; see [`Module::persistent`].
+    pub fn persistent(
+        &mut self,
+        name: impl Into<String>,
+        dtype: DType,
+        shape: &[usize],
+    ) -> TensorId {
+        self.module.persistent(name, dtype, shape)
+    }
+
+    /// The shape of a tensor.
+    pub fn shape(&self, id: TensorId) -> &[usize] {
+        &self.module.tensors[id].shape
+    }
+
+    /// The shape of a tensor, to keep while the program is written on.
+    pub fn shape_of(&self, id: TensorId) -> Vec<usize> {
+        self.shape(id).to_vec()
+    }
+
+    /// Appends an operation.
+    pub fn push(&mut self, op: impl Into<Op>) {
+        self.ops.push(op.into());
+    }
+
+    /// Checks the program and adds it to the module.
+    ///
+    /// # Errors
+    /// An operation whose tensors do not fit, or that reads a temporary nobody has written.
+    pub fn finish(self) -> Result<ProgramId, ProgramError> {
+        let tensors = &self.module.tensors;
+        let mut written = vec![false; tensors.len()];
+        for (index, op) in self.ops.iter().enumerate() {
+            let fail = |message: String| ProgramError::Operation {
+                program: self.name.clone(),
+                index,
+                operation: op.name(),
+                message,
+            };
+            op.check(tensors).map_err(&fail)?;
+            let reads = op.reads();
+            for &id in reads.iter().chain(&op.updates()) {
+                if tensors[id].kind == Kind::Temporary && !written[id.index()] {
+                    return Err(fail(format!(
+                        "`{}` is read before it is written",
+                        tensors[id].name
+                    )));
+                }
+            }
+            for id in op.writes() {
+                if reads.contains(&id) {
+                    return Err(fail(format!("`{}` is read and overwritten", tensors[id].name)));
+                }
+                written[id.index()] = true;
+            }
+        }
+        let id = ProgramId(self.module.programs.len());
+        self.module.programs.push(Program { name: self.name, ops: self.ops });
+        Ok(id)
+    }
+}

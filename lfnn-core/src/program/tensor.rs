@@ -1,0 +1,166 @@
+//! Tensors as a program knows them: a name, a type, a shape, and how long the contents live.
+
+use std::ops::Index;
+
+/// A tensor of a module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TensorId(u32);
+
+impl TensorId {
+    /// Position among the module's tensors.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// What the elements are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DType {
+    /// A real number, in the backend's working precision: `f32` on the CPU.
+    Real,
+    /// An unsigned whole number of 32 bits: labels, indices, counters.
+    U32,
+    /// A byte: pixels, positions in a pooling window.
+    U8,
+}
+
+impl DType {
+    /// Bytes of an element where a real number is an `f32`.
+    pub const fn bytes(self) -> usize {
+        match self {
+            DType::Real | DType::U32 => 4,
+            DType::U8 => 1,
+        }
+    }
+}
+
+/// How long the contents of a tensor live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// For the life of the executable. The host can upload and download it. Starts as zeros.
+    Persistent,
+    /// From its first write to its last read within one run; its memory is then used again.
+    Temporary,
+}
+
+/// A tensor's declaration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tensor {
+    /// A name for people, and for a persistent tensor the name in a checkpoint.
+    pub name: String,
+    /// Type of the elements.
+    pub dtype: DType,
+    /// Extent of each axis; the last one is contiguous in memory.
+    pub shape: Vec<usize>,
+    /// Life of the contents.
+    pub kind: Kind,
+}
+
+impl Tensor {
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes where a real number is an `f32`.
+    pub fn bytes(&self) -> usize {
+        self.len() * self.dtype.bytes()
+    }
+}
+
+/// All tensors of a module, indexed by [`TensorId`].
+#[derive(Clone, Debug, Default)]
+pub struct Tensors(Vec<Tensor>);
+
+impl Tensors {
+    pub(super) fn add(&mut self, tensor: Tensor) -> TensorId {
+        self.0.push(tensor);
+        TensorId(self.0.len() as u32 - 1)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Each tensor with its id.
+    pub fn iter(&self) -> impl Iterator<Item = (TensorId, &Tensor)> {
+        self.0.iter().enumerate().map(|(i, t)| (TensorId(i as u32), t))
+    }
+
+    /// The last axis: features or channels.
+    pub fn channels(&self, id: TensorId) -> usize {
+        self[id].shape.last().copied().unwrap_or(1)
+    }
+
+    /// Elements divided by the last axis.
+    pub fn rows(&self, id: TensorId) -> usize {
+        let channels = self.channels(id);
+        self[id].len().checked_div(channels).unwrap_or(0)
+    }
+
+    pub(super) fn expect_type(&self, id: TensorId, dtype: DType) -> Result<(), String> {
+        let tensor = &self[id];
+        if tensor.dtype == dtype {
+            return Ok(());
+        }
+        Err(format!("`{}` is {:?}, expected {dtype:?}", tensor.name, tensor.dtype))
+    }
+
+    /// Checks that a tensor is real and has this shape.
+    pub(super) fn expect(&self, id: TensorId, shape: &[usize]) -> Result<(), String> {
+        self.expect_type(id, DType::Real)?;
+        self.expect_shape(id, shape)
+    }
+
+    pub(super) fn expect_shape(&self, id: TensorId, shape: &[usize]) -> Result<(), String> {
+        let tensor = &self[id];
+        if tensor.shape == shape {
+            return Ok(());
+        }
+        Err(format!("`{}` has shape {:?}, expected {shape:?}", tensor.name, tensor.shape))
+    }
+
+    /// Checks that a tensor has the shape and type of another.
+    pub(super) fn expect_like(&self, id: TensorId, other: TensorId) -> Result<(), String> {
+        self.expect_type(id, self[other].dtype)?;
+        self.expect_shape(id, &self[other].shape)
+    }
+
+    /// The four extents of an image tensor.
+    pub(super) fn image(&self, id: TensorId) -> Result<[usize; 4], String> {
+        self.expect_type(id, DType::Real)?;
+        self[id].shape.as_slice().try_into().map_err(|_| {
+            format!(
+                "`{}` has shape {:?}, expected [batch, height, width, channels]",
+                self[id].name, self[id].shape
+            )
+        })
+    }
+
+    /// The two extents of a matrix.
+    pub(super) fn matrix(&self, id: TensorId) -> Result<[usize; 2], String> {
+        self.expect_type(id, DType::Real)?;
+        self[id].shape.as_slice().try_into().map_err(|_| {
+            format!("`{}` has shape {:?}, expected two axes", self[id].name, self[id].shape)
+        })
+    }
+}
+
+impl Index<TensorId> for Tensors {
+    type Output = Tensor;
+
+    fn index(&self, id: TensorId) -> &Tensor {
+        &self.0[id.index()]
+    }
+}
