@@ -1,1 +1,19 @@
-//! Under construction.
+//! The independent oracle of lfnn and what is needed to hold a backend against it.
+//!
+//! [`reference`] is a backend of plain `f64` loops, written from the definitions of the operations in
+//! `lfnn-core` and from nothing else. [`harness`] writes a small program with its inputs and runs it
+//! on a backend; [`compare`] says how close two results must be; [`source`] draws the inputs;
+//! [`property`] runs a property over many random cases; [`predictions`] draws workers, losses and
+//! targets; [`derivative`] takes finite differences. The tests themselves lie in the crate's `tests`
+//! folder.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "this crate serves tests: a panic is how they fail")]
+
+pub mod compare;
+pub mod derivative;
+pub mod harness;
+pub mod predictions;
+pub mod property;
+pub mod reference;
+pub mod source;

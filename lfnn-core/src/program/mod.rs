@@ -186,6 +186,11 @@ impl ProgramBuilder<'_> {
         &self.module.tensors[id].shape
     }
 
+    /// The name of a tensor.
+    pub fn name_of(&self, id: TensorId) -> &str {
+        &self.module.tensors[id].name
+    }
+
     /// The shape of a tensor, to keep while the program is written on.
     pub fn shape_of(&self, id: TensorId) -> Vec<usize> {
         self.shape(id).to_vec()

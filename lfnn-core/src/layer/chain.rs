@@ -1,0 +1,144 @@
+//! Layers one after the other.
+
+use super::{Gradients, Layer, ParameterSpec, Record, Want};
+use crate::program::TensorId;
+use crate::step::StepWriter;
+
+/// Layers one after the other, each with the prefix of its parameters' names (empty for none).
+#[derive(Debug)]
+pub struct Chain {
+    input: Vec<usize>,
+    layers: Vec<(String, Box<dyn Layer>)>,
+}
+
+impl Chain {
+    /// A chain without layers, which hands its input on.
+    pub fn new(input: &[usize]) -> Self {
+        Self { input: input.to_vec(), layers: Vec::new() }
+    }
+
+    /// Appends a layer made for the chain's output so far.
+    pub fn push(&mut self, prefix: impl Into<String>, layer: Box<dyn Layer>) {
+        self.layers.push((prefix.into(), layer));
+    }
+
+    /// The layers in order.
+    pub fn layers(&self) -> impl Iterator<Item = &dyn Layer> {
+        self.layers.iter().map(|(_, layer)| layer.as_ref())
+    }
+
+    /// Whether there are no layers.
+    pub fn is_empty(&self) -> bool {
+        self.layers.is_empty()
+    }
+
+    /// Each layer with its part of the chain's tensors.
+    fn split<'a>(
+        &'a self,
+        mut parameters: &'a [TensorId],
+    ) -> impl DoubleEndedIterator<Item = (&'a dyn Layer, &'a [TensorId])> {
+        let parts: Vec<_> = self
+            .layers()
+            .map(|layer| {
+                let (own, rest) = parameters.split_at(layer.parameters().len());
+                parameters = rest;
+                (layer, own)
+            })
+            .collect();
+        parts.into_iter()
+    }
+}
+
+impl Layer for Chain {
+    fn describe(&self) -> String {
+        let parts: Vec<String> = self.layers().map(Layer::describe).collect();
+        parts.join(", ")
+    }
+
+    fn output_shape(&self) -> &[usize] {
+        self.layers.last().map_or(&self.input, |(_, layer)| layer.output_shape())
+    }
+
+    fn parameters(&self) -> Vec<ParameterSpec> {
+        self.layers
+            .iter()
+            .flat_map(|(prefix, layer)| {
+                layer.parameters().into_iter().map(move |mut spec| {
+                    if !prefix.is_empty() {
+                        spec.name = format!("{prefix}.{}", spec.name);
+                    }
+                    spec
+                })
+            })
+            .collect()
+    }
+
+    fn depth(&self) -> usize {
+        self.layers().map(Layer::depth).sum()
+    }
+
+    fn forward(&self, step: &mut StepWriter<'_>, parameters: &[TensorId], x: TensorId) -> Record {
+        let mut record = Record::new(x, x);
+        for (layer, own) in self.split(parameters) {
+            let inner = layer.forward(step, own, record.y);
+            record.y = inner.y;
+            record.inner.push(inner);
+        }
+        record
+    }
+
+    fn backward(
+        &self,
+        step: &mut StepWriter<'_>,
+        parameters: &[TensorId],
+        record: &Record,
+        dy: TensorId,
+        want: Want,
+    ) -> Gradients {
+        // Below the first layer with parameters no gradient is needed unless the input's is.
+        let first = if want.input {
+            0
+        } else if want.parameters {
+            self.layers()
+                .position(|layer| layer.parameters().iter().any(|spec| spec.trainable))
+                .unwrap_or(self.layers.len())
+        } else {
+            self.layers.len()
+        };
+        let mut gradients = Gradients { input: Some(dy), parameters: Vec::new() };
+        let layers: Vec<_> = self.split(parameters).zip(&record.inner).collect();
+        for (index, ((layer, own), inner)) in layers.into_iter().enumerate().skip(first).rev() {
+            let Some(dy) = gradients.input else { break };
+            let want = Want { input: want.input || index > first, ..want };
+            let part = layer.backward(step, own, inner, dy, want);
+            gradients.input = part.input;
+            gradients.parameters.extend(part.parameters);
+        }
+        if !want.input {
+            gradients.input = None;
+        }
+        gradients
+    }
+
+    fn tangent(
+        &self,
+        step: &mut StepWriter<'_>,
+        parameters: &[TensorId],
+        record: &Record,
+        dx: Option<TensorId>,
+        dparameters: Option<&[TensorId]>,
+    ) -> Option<TensorId> {
+        let mut tangent = dx;
+        let mut rest = dparameters;
+        for ((layer, own), inner) in self.split(parameters).zip(&record.inner) {
+            let trainable = layer.parameters().iter().filter(|spec| spec.trainable).count();
+            let down = rest.map(|all| {
+                let (own, others) = all.split_at(trainable);
+                rest = Some(others);
+                own
+            });
+            tangent = layer.tangent(step, own, inner, tangent, down.filter(|d| !d.is_empty()));
+        }
+        tangent
+    }
+}

@@ -1,0 +1,308 @@
+//! Layers with hand-written rules.
+//!
+//! A layer writes operations; it computes nothing itself. It has three rules: forward, backward
+//! (given the gradient of its output) and forward-mode (given the tangent of its input and of its
+//! parameters). No layer knows which method asks: a method decides which rules are written, and a
+//! rule writes nothing that was not asked for.
+
+mod activation;
+mod batch_norm;
+mod bias;
+mod chain;
+mod conv;
+mod dropout;
+mod filter_mean;
+mod flatten;
+mod linear;
+mod pool;
+mod residual;
+mod softmax;
+
+pub use chain::Chain;
+pub(crate) use filter_mean::FilterMean;
+pub(crate) use flatten::FlattenLayer;
+pub(crate) use linear::LinearLayer;
+pub(crate) use softmax::SoftmaxLayer;
+
+use std::fmt::Debug;
+
+use crate::config::{ConfigError, LayerConfig};
+use crate::program::{Activation, TensorId};
+use crate::random::{Purpose, Stream};
+use crate::step::StepWriter;
+
+/// How a parameter begins.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Init {
+    /// Uniform in ±`bound`. Layers use `1 / √fan_in` for weights and biases, as PyTorch does.
+    Uniform {
+        /// The bound.
+        bound: f64,
+    },
+    /// One value.
+    Constant(f32),
+}
+
+impl Init {
+    /// PyTorch's default for a layer whose outputs are sums of `fan_in` products.
+    pub fn for_fan_in(fan_in: usize) -> Self {
+        Init::Uniform { bound: 1.0 / (fan_in.max(1) as f64).sqrt() }
+    }
+
+    /// `len` values, drawn from stream `number` of the seed's initial values.
+    pub fn values(self, seed: u64, number: u32, len: usize) -> Vec<f32> {
+        match self {
+            Init::Constant(value) => vec![value; len],
+            Init::Uniform { bound } => {
+                let stream = Stream::new(Purpose::Init, number);
+                (0..len.div_ceil(4) as u32)
+                    .flat_map(|block| stream.block(seed, 0, 0, block))
+                    .take(len)
+                    .map(|word| (bound * (2.0 * crate::random::unit(word) - 1.0)) as f32)
+                    .collect()
+            }
+        }
+    }
+}
+
+/// A parameter of a layer, or a buffer such as a running mean.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParameterSpec {
+    /// Name within the layer, such as `weight`.
+    pub name: String,
+    /// Shape in a program (convolution weights are `[out, kh, kw, in]`).
+    pub shape: Vec<usize>,
+    /// Initial values.
+    pub init: Init,
+    /// Whether an optimiser changes it; a buffer is changed by the forward rule instead.
+    pub trainable: bool,
+}
+
+impl ParameterSpec {
+    fn weight(name: &str, shape: &[usize], init: Init) -> Self {
+        Self { name: name.into(), shape: shape.to_vec(), init, trainable: true }
+    }
+
+    fn buffer(name: &str, shape: &[usize], value: f32) -> Self {
+        Self {
+            name: name.into(),
+            shape: shape.to_vec(),
+            init: Init::Constant(value),
+            trainable: false,
+        }
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// What the forward rule leaves for the others.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Input.
+    pub x: TensorId,
+    /// Output.
+    pub y: TensorId,
+    /// Whatever else the layer needs to remember.
+    pub saved: Vec<TensorId>,
+    /// Records of the layers inside.
+    pub inner: Vec<Record>,
+}
+
+impl Record {
+    fn new(x: TensorId, y: TensorId) -> Self {
+        Self { x, y, saved: Vec::new(), inner: Vec::new() }
+    }
+}
+
+/// Which gradients the backward rule is to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Want {
+    /// That of the input.
+    pub input: bool,
+    /// Those of the trainable parameters.
+    pub parameters: bool,
+}
+
+/// Gradients written by a backward rule.
+#[derive(Clone, Debug, Default)]
+pub struct Gradients {
+    /// That of the input, if asked for.
+    pub input: Option<TensorId>,
+    /// Pairs of a parameter and its gradient.
+    pub parameters: Vec<(TensorId, TensorId)>,
+}
+
+/// A layer for inputs of one shape.
+pub trait Layer: Debug + Send + Sync {
+    /// A short description for people: `conv 3×3, 40`.
+    fn describe(&self) -> String;
+
+    /// Shape of the output, without the batch.
+    fn output_shape(&self) -> &[usize];
+
+    /// Parameters and buffers, in the order in which the rules expect their tensors.
+    fn parameters(&self) -> Vec<ParameterSpec> {
+        Vec::new()
+    }
+
+    /// How many layers with weights (linear or convolutional) the longest path through it crosses.
+    fn depth(&self) -> usize {
+        0
+    }
+
+    /// Forward rule.
+    fn forward(&self, step: &mut StepWriter<'_>, parameters: &[TensorId], x: TensorId) -> Record;
+
+    /// Backward rule: what `dy`, the gradient of the output, makes of the gradients asked for.
+    fn backward(
+        &self,
+        step: &mut StepWriter<'_>,
+        parameters: &[TensorId],
+        record: &Record,
+        dy: TensorId,
+        want: Want,
+    ) -> Gradients;
+
+    /// Forward-mode rule: the tangent of the output. `dx` is the tangent of the input and
+    /// `dparameters` that of each trainable parameter in order; none stands for zero. None comes
+    /// back where both are zero.
+    fn tangent(
+        &self,
+        step: &mut StepWriter<'_>,
+        parameters: &[TensorId],
+        record: &Record,
+        dx: Option<TensorId>,
+        dparameters: Option<&[TensorId]>,
+    ) -> Option<TensorId>;
+}
+
+/// Makes layers from their configuration.
+#[derive(Debug, Default)]
+pub struct LayerBuilder {
+    dropouts: u32,
+}
+
+impl LayerBuilder {
+    /// The layer for inputs of shape `input` (without the batch): `[features]`, or
+    /// `[height, width, channels]`. `path` names the setting in errors.
+    ///
+    /// # Errors
+    /// A setting out of range, or one that does not fit the input.
+    pub fn layer(
+        &mut self,
+        config: &LayerConfig,
+        input: &[usize],
+        path: &str,
+    ) -> Result<Box<dyn Layer>, ConfigError> {
+        let fail = |message: String| ConfigError::new(path, message);
+        Ok(match config {
+            LayerConfig::Conv { filters, kernel, stride, padding, groups, bias } => {
+                let window = crate::program::Window::square(*kernel, *stride, *padding);
+                Box::new(
+                    conv::ConvLayer::new(input, *filters, window, *groups, *bias).map_err(fail)?,
+                )
+            }
+            LayerConfig::Linear { features, bias } => {
+                Box::new(LinearLayer::new(input, *features, 1, *bias).map_err(fail)?)
+            }
+            LayerConfig::Bias => Box::new(bias::BiasLayer::new(input)),
+            LayerConfig::Relu => self.activation(input, Activation::Relu),
+            LayerConfig::Sigmoid => self.activation(input, Activation::Sigmoid),
+            LayerConfig::Tanh => self.activation(input, Activation::Tanh),
+            LayerConfig::Softmax { width } => {
+                Box::new(SoftmaxLayer::new(input, *width).map_err(fail)?)
+            }
+            LayerConfig::MaxPool(window) => {
+                Box::new(pool::MaxPoolLayer::new(input, window).map_err(fail)?)
+            }
+            LayerConfig::AvgPool(window) => {
+                Box::new(pool::AvgPoolLayer::new(input, window).map_err(fail)?)
+            }
+            LayerConfig::AdaptiveAvgPool { grid } => self.grid(input, *grid, path)?,
+            LayerConfig::GlobalAvgPool => self.grid(input, 1, path)?,
+            LayerConfig::BatchNorm(config) => {
+                Box::new(batch_norm::BatchNormLayer::new(input, *config).map_err(fail)?)
+            }
+            LayerConfig::Dropout { rate } => self.dropout(input, *rate, path)?,
+            LayerConfig::Flatten => Box::new(FlattenLayer::new(input).map_err(fail)?),
+            LayerConfig::Residual { body, shortcut } => {
+                let body = self.chain(body, input, "body", &format!("{path}.residual.body"))?;
+                let shortcut =
+                    self.chain(shortcut, input, "shortcut", &format!("{path}.residual.shortcut"))?;
+                Box::new(residual::ResidualLayer::new(body, shortcut).map_err(fail)?)
+            }
+        })
+    }
+
+    /// Layers one after the other; the parameters of layer j are named `{label}{j}.…`, from 1.
+    ///
+    /// # Errors
+    /// See [`LayerBuilder::layer`]; the path gets the layer's position, from 0.
+    pub fn chain(
+        &mut self,
+        configs: &[LayerConfig],
+        input: &[usize],
+        label: &str,
+        path: &str,
+    ) -> Result<Chain, ConfigError> {
+        let mut chain = Chain::new(input);
+        for (index, config) in configs.iter().enumerate() {
+            let layer = self.layer(config, chain.output_shape(), &format!("{path}[{index}]"))?;
+            chain.push(format!("{label}{}", index + 1), layer);
+        }
+        Ok(chain)
+    }
+
+    /// Average pooling to a square grid.
+    pub(crate) fn grid(
+        &mut self,
+        input: &[usize],
+        grid: usize,
+        path: &str,
+    ) -> Result<Box<dyn Layer>, ConfigError> {
+        let layer = pool::AdaptiveAvgPoolLayer::new(input, grid);
+        Ok(Box::new(layer.map_err(|message| ConfigError::new(path, message))?))
+    }
+
+    /// Dropout with a random stream of its own.
+    pub(crate) fn dropout(
+        &mut self,
+        input: &[usize],
+        rate: f64,
+        path: &str,
+    ) -> Result<Box<dyn Layer>, ConfigError> {
+        self.dropouts += 1;
+        let stream = Stream::new(Purpose::Dropout, self.dropouts);
+        let layer = dropout::DropoutLayer::new(input, rate, stream);
+        Ok(Box::new(layer.map_err(|message| ConfigError::new(path, message))?))
+    }
+
+    pub(crate) fn activation(&self, input: &[usize], function: Activation) -> Box<dyn Layer> {
+        Box::new(activation::ActivationLayer::new(input, function))
+    }
+}
+
+/// The three extents of an image, or a message.
+fn image(input: &[usize]) -> Result<[usize; 3], String> {
+    input.try_into().map_err(|_| {
+        format!("needs an image [height, width, channels], but the input has shape {input:?}")
+    })
+}
+
+/// The extent of a vector, or a message.
+fn vector(input: &[usize]) -> Result<usize, String> {
+    match input {
+        [features] => Ok(*features),
+        _ => Err(format!(
+            "needs a vector, but the input has shape {input:?}; put `flatten` before it"
+        )),
+    }
+}

@@ -1,0 +1,70 @@
+//! Softmax over runs of features: the output of every worker.
+
+use super::{Gradients, Layer, Record, Want, vector};
+use crate::program::{Softmax, SoftmaxGrad, TensorId};
+use crate::step::StepWriter;
+
+/// Softmax over each run of `width` features.
+#[derive(Debug)]
+pub(crate) struct SoftmaxLayer {
+    shape: Vec<usize>,
+    width: usize,
+}
+
+impl SoftmaxLayer {
+    pub(crate) fn new(input: &[usize], width: usize) -> Result<Self, String> {
+        let features = vector(input)?;
+        if width == 0 || !features.is_multiple_of(width) {
+            return Err(format!(
+                "a softmax over runs of {width} does not divide {features} features"
+            ));
+        }
+        Ok(Self { shape: input.to_vec(), width })
+    }
+
+    /// The Jacobian is symmetric: one rule serves both directions.
+    fn jacobian(&self, step: &mut StepWriter<'_>, y: TensorId, dy: TensorId) -> TensorId {
+        let dx = step.like("softmax.gradient", y);
+        step.push(SoftmaxGrad { y, dy, dx, width: self.width });
+        dx
+    }
+}
+
+impl Layer for SoftmaxLayer {
+    fn describe(&self) -> String {
+        format!("softmax over {}", self.width)
+    }
+
+    fn output_shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn forward(&self, step: &mut StepWriter<'_>, _: &[TensorId], x: TensorId) -> Record {
+        let y = step.like("softmax", x);
+        step.push(Softmax { x, y, width: self.width });
+        Record::new(x, y)
+    }
+
+    fn backward(
+        &self,
+        step: &mut StepWriter<'_>,
+        _: &[TensorId],
+        record: &Record,
+        dy: TensorId,
+        want: Want,
+    ) -> Gradients {
+        let input = want.input.then(|| self.jacobian(step, record.y, dy));
+        Gradients { input, ..Gradients::default() }
+    }
+
+    fn tangent(
+        &self,
+        step: &mut StepWriter<'_>,
+        _: &[TensorId],
+        record: &Record,
+        dx: Option<TensorId>,
+        _: Option<&[TensorId]>,
+    ) -> Option<TensorId> {
+        dx.map(|dx| self.jacobian(step, record.y, dx))
+    }
+}

@@ -1,0 +1,344 @@
+//! A network: hidden units, then the output layer.
+
+use crate::config::{ConfigError, NetworkConfig, OutputConfig, Task};
+use crate::layer::{
+    Chain, FlattenLayer, Gradients, Layer, LayerBuilder, LinearLayer, ParameterSpec, Record, Want,
+};
+use crate::program::{
+    AccumulateRows, Align, CountErrors, DType, Decision, Heads, LocalGradient, Loss, MeanErrors,
+    Module, Reduction, TensorId, WorkerErrors,
+};
+use crate::step::StepWriter;
+use crate::unit::{Unit, UnitPlace};
+
+/// A network for inputs of one shape.
+#[derive(Debug)]
+pub struct Network {
+    config: NetworkConfig,
+    input: Vec<usize>,
+    units: Vec<Unit>,
+    output: OutputLayer,
+}
+
+/// The output layer: it learns from the global loss alone.
+#[derive(Debug)]
+pub struct OutputLayer {
+    layers: Chain,
+    heads: Heads,
+}
+
+/// A parameter of a network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NetworkParameter {
+    /// The parameter, with its full name.
+    pub spec: ParameterSpec,
+    /// Whether it belongs to a readout.
+    pub readout: bool,
+    /// The unit that it belongs to, from 1; none for the output layer.
+    pub unit: Option<usize>,
+}
+
+/// The tensors of a network's parameters and buffers in a module.
+#[derive(Clone, Debug)]
+pub struct NetworkTensors {
+    /// For each unit, in the order of [`Unit::parameters`].
+    pub units: Vec<Vec<TensorId>>,
+    /// The output layer's.
+    pub output: Vec<TensorId>,
+}
+
+/// Sums of the output layer that outlive a step.
+#[derive(Clone, Copy, Debug)]
+pub struct OutputState {
+    /// `U32 [1]`: 1 + the first net whose loss was not finite, or 0.
+    pub fault: TensorId,
+    /// `[nets]`: sum over examples of the loss.
+    pub loss: TensorId,
+    /// `[1]` (`[nets]` for binary tasks): number of wrong predictions.
+    pub wrong: TensorId,
+}
+
+/// What the output layer's forward rule leaves.
+#[derive(Clone, Debug)]
+pub struct OutputRecord {
+    layers: Record,
+    output: TensorId,
+    target: TensorId,
+    /// Per-sample losses, `[batch, nets]`.
+    pub errors: TensorId,
+    /// Logits, `[batch, nets · width]`.
+    pub logits: TensorId,
+}
+
+impl Network {
+    /// The network for inputs of shape `input` (without the batch) and this many classes (numbers to
+    /// predict, in regression).
+    ///
+    /// # Errors
+    /// A setting out of range, or layers that do not fit together, with the path of the setting.
+    pub fn new(
+        config: &NetworkConfig,
+        input: &[usize],
+        classes: usize,
+    ) -> Result<Self, ConfigError> {
+        let (nets, width) = match config.task {
+            Task::Classification if classes < 2 => {
+                return Err(ConfigError::new(
+                    "network.task",
+                    format!("classification of {classes} class, expected at least 2"),
+                ));
+            }
+            Task::Binary if classes != 2 => {
+                return Err(ConfigError::new(
+                    "network.task",
+                    format!("a binary task, but the data has {classes} classes"),
+                ));
+            }
+            Task::Classification | Task::Regression => (1, classes),
+            Task::Binary => (1, 1),
+            Task::OneVsAll => (classes, 1),
+        };
+        let probabilities = config.task != Task::Regression;
+        let mut builder = LayerBuilder::default();
+        let mut units: Vec<Unit> = Vec::with_capacity(config.units.len());
+        for (index, unit) in config.units.iter().enumerate() {
+            let shape = units.last().map_or(input, Unit::output_shape).to_vec();
+            let place = UnitPlace {
+                index,
+                input: &shape,
+                input_per_net: nets > 1 && index > 0,
+                nets,
+                width,
+                probabilities,
+            };
+            units.push(Unit::new(&mut builder, unit, place)?);
+        }
+        let shape = units.last().map_or(input, Unit::output_shape).to_vec();
+        let heads = Heads { nets, workers: 1, width };
+        let per_net = nets > 1 && !units.is_empty();
+        let output = OutputLayer::new(&mut builder, &config.output, &shape, heads, per_net)?;
+        Ok(Self { config: config.clone(), input: input.to_vec(), units, output })
+    }
+
+    /// The configuration that it was made from.
+    pub fn config(&self) -> &NetworkConfig {
+        &self.config
+    }
+
+    /// Shape of an input: `[height, width, channels]`, or `[features]`.
+    pub fn input_shape(&self) -> &[usize] {
+        &self.input
+    }
+
+    /// The hidden units.
+    pub fn units(&self) -> &[Unit] {
+        &self.units
+    }
+
+    /// The output layer.
+    pub fn output(&self) -> &OutputLayer {
+        &self.output
+    }
+
+    /// ℓ of the task.
+    pub fn loss(&self, smoothing: f64) -> Loss {
+        match self.config.task {
+            Task::Classification => Loss::CrossEntropy { smoothing },
+            Task::Binary => Loss::Binary { one_vs_all: false, smoothing },
+            Task::OneVsAll => Loss::Binary { one_vs_all: true, smoothing },
+            Task::Regression => Loss::MeanSquared,
+        }
+    }
+
+    /// Every parameter and buffer, from the input to the output.
+    pub fn parameters(&self) -> Vec<NetworkParameter> {
+        let units = self.units.iter().flat_map(|unit| {
+            unit.parameters().into_iter().map(|p| NetworkParameter {
+                spec: p.spec,
+                readout: p.readout,
+                unit: Some(unit.number()),
+            })
+        });
+        let output = self.output.parameters().into_iter().map(|spec| NetworkParameter {
+            spec,
+            readout: false,
+            unit: None,
+        });
+        units.chain(output).collect()
+    }
+
+    /// Number of trainable parameters: those that prediction needs, and those of readouts.
+    pub fn parameter_counts(&self) -> (usize, usize) {
+        let mut counts = (0, 0);
+        for parameter in self.parameters().iter().filter(|p| p.spec.trainable) {
+            let count = if parameter.readout { &mut counts.1 } else { &mut counts.0 };
+            *count += parameter.spec.len();
+        }
+        counts
+    }
+
+    /// Adds a tensor for every parameter and buffer.
+    pub fn declare(&self, module: &mut Module) -> NetworkTensors {
+        let mut declare =
+            |spec: ParameterSpec| module.persistent(spec.name, DType::Real, &spec.shape);
+        let units = self
+            .units
+            .iter()
+            .map(|unit| unit.parameters().into_iter().map(|p| declare(p.spec)).collect())
+            .collect();
+        let output = self.output.parameters().into_iter().map(declare).collect();
+        NetworkTensors { units, output }
+    }
+}
+
+impl NetworkTensors {
+    /// All tensors, in the order of [`Network::parameters`].
+    pub fn iter(&self) -> impl Iterator<Item = TensorId> {
+        self.units.iter().flatten().chain(&self.output).copied()
+    }
+}
+
+impl OutputRecord {
+    /// Outputs p, `[batch, nets · width]`.
+    pub fn probabilities(&self) -> TensorId {
+        self.output
+    }
+}
+
+impl OutputLayer {
+    fn new(
+        builder: &mut LayerBuilder,
+        config: &OutputConfig,
+        input: &[usize],
+        heads: Heads,
+        per_net: bool,
+    ) -> Result<Self, ConfigError> {
+        let path = "network.output.layers";
+        let fail = |message: String| ConfigError::new(path, message);
+        let mut layers = builder.chain(&config.layers, input, "layer", path)?;
+        if heads.nets > 1 && layers.depth() > 0 {
+            return Err(fail(
+                "one-vs-all networks share no weights: expected no layer with weights".into(),
+            ));
+        }
+        if layers.output_shape().len() == 3 {
+            let flatten = FlattenLayer::new(layers.output_shape()).map_err(fail)?;
+            layers.push("", Box::new(flatten));
+        }
+        let groups = if per_net { heads.nets } else { 1 };
+        let linear = LinearLayer::new(layers.output_shape(), heads.features(), groups, true);
+        layers.push("", Box::new(linear.map_err(fail)?));
+        Ok(Self { layers, heads })
+    }
+
+    /// How the logits fall into nets and classes.
+    pub fn heads(&self) -> Heads {
+        self.heads
+    }
+
+    /// The layers, described.
+    pub fn describe(&self) -> String {
+        self.layers.describe()
+    }
+
+    /// How many layers with weights the gradient crosses.
+    pub fn depth(&self) -> usize {
+        self.layers.depth()
+    }
+
+    /// Parameters and buffers, with full names.
+    pub fn parameters(&self) -> Vec<ParameterSpec> {
+        let named = |mut spec: ParameterSpec| {
+            spec.name = format!("output.{}", spec.name);
+            spec
+        };
+        self.layers.parameters().into_iter().map(named).collect()
+    }
+
+    /// How the network's prediction is judged; none in regression.
+    pub fn decision(&self, loss: Loss) -> Option<Decision> {
+        match loss {
+            Loss::CrossEntropy { .. } => Some(Decision::Largest),
+            Loss::Binary { one_vs_all: true, .. } => Some(Decision::LargestNet),
+            Loss::Binary { one_vs_all: false, .. } => {
+                Some(Decision::Threshold { one_vs_all: false })
+            }
+            Loss::MeanSquared => None,
+        }
+    }
+
+    /// Adds the sums that outlive a step, named `{prefix}/output.…`.
+    pub fn declare_state(&self, module: &mut Module, prefix: &str) -> OutputState {
+        let name = |name: &str| format!("{prefix}/output.{name}");
+        OutputState {
+            fault: module.persistent(name("fault"), DType::U32, &[1]),
+            loss: module.persistent(name("loss"), DType::Real, &[self.heads.nets]),
+            wrong: module.persistent(name("wrong"), DType::Real, &[1]),
+        }
+    }
+
+    /// Writes the forward rule, the loss and its metrics.
+    pub fn forward(
+        &self,
+        step: &mut StepWriter<'_>,
+        tensors: &[TensorId],
+        state: &OutputState,
+        x: TensorId,
+        target: TensorId,
+        loss: Loss,
+    ) -> OutputRecord {
+        let heads = self.heads;
+        let layers = self.layers.forward(step, tensors, x);
+        let z = layers.y;
+        let clock = step.clock();
+        let shape = step.shape(z).to_vec();
+        step.observe("output.logits", z);
+        let output = step.real("output.probabilities", &shape);
+        let errors = step.activation("output.errors", &[heads.nets]);
+        step.push(WorkerErrors { z, target, output, errors, heads, loss });
+        let mean = step.observable("output.loss", DType::Real, &[heads.nets]);
+        step.push(MeanErrors { errors, mean, fault: state.fault });
+        step.push(AccumulateRows { x: errors, clock, total: state.loss });
+        if let Some(decision) = self.decision(loss) {
+            step.push(CountErrors { output, target, clock, wrong: state.wrong, heads, decision });
+        }
+        OutputRecord { layers, output, target, errors, logits: z }
+    }
+
+    /// Writes the gradient of the global loss with respect to the logits.
+    pub fn gradient(
+        &self,
+        step: &mut StepWriter<'_>,
+        record: &OutputRecord,
+        loss: Loss,
+    ) -> TensorId {
+        let dz = step.like("output.gradient", record.logits);
+        step.push(LocalGradient {
+            z: record.logits,
+            output: record.output,
+            target: record.target,
+            leaders: None,
+            reference: None,
+            dz,
+            heads: self.heads,
+            loss,
+            leader_weight: 1.0,
+            follower_weight: 0.0,
+            reduction: Reduction::Sum,
+            align: Align::Output,
+        });
+        dz
+    }
+
+    /// Writes the backward rule from the gradient of the logits.
+    pub fn backward(
+        &self,
+        step: &mut StepWriter<'_>,
+        tensors: &[TensorId],
+        record: &OutputRecord,
+        dz: TensorId,
+        want: Want,
+    ) -> Gradients {
+        self.layers.backward(step, tensors, &record.layers, dz, want)
+    }
+}

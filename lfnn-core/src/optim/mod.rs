@@ -1,0 +1,135 @@
+//! Optimisers and learning-rate schedules.
+
+mod schedule;
+
+pub use schedule::{learning_rate, validate as validate_schedule};
+
+use crate::config::{AdamConfig, ConfigError, OptimizerConfig, TrainingConfig};
+use crate::program::{AdamStep, ClipFactor, DType, SgdStep, TensorId};
+use crate::step::StepWriter;
+
+/// Writes optimiser steps, and declares the state that they need: `optimizer/{parameter}.…`.
+#[derive(Clone, Copy, Debug)]
+pub struct Optimizer<'a> {
+    config: &'a OptimizerConfig,
+    clip_norm: Option<f64>,
+    rates: TensorId,
+}
+
+impl<'a> Optimizer<'a> {
+    /// The optimiser of a training configuration. `rates` holds the learning rates of an epoch's
+    /// steps.
+    pub fn new(training: &'a TrainingConfig, rates: TensorId) -> Self {
+        Self { config: &training.optimizer, clip_norm: training.clip_norm, rates }
+    }
+
+    /// Whether gradients are clipped by their norm.
+    pub fn clips(&self) -> bool {
+        self.clip_norm.is_some()
+    }
+
+    /// Writes one step on each pair of a parameter and its gradient; clipping treats them as one
+    /// vector.
+    pub fn write(&mut self, step: &mut StepWriter<'_>, group: &[(TensorId, TensorId)]) {
+        if group.is_empty() {
+            return;
+        }
+        let factor = self.clip_norm.map(|max_norm| {
+            let factor = step.vector("clip_factor", 1);
+            let gradients = group.iter().map(|&(_, gradient)| gradient).collect();
+            step.push(ClipFactor { gradients, factor, max_norm });
+            factor
+        });
+        for &(parameter, gradient) in group {
+            self.write_one(step, parameter, gradient, factor);
+        }
+    }
+
+    fn write_one(
+        &self,
+        step: &mut StepWriter<'_>,
+        parameter: TensorId,
+        gradient: TensorId,
+        factor: Option<TensorId>,
+    ) {
+        let (rates, clock) = (self.rates, step.clock());
+        let mut state = |name: &str| {
+            let shape = step.shape(parameter).to_vec();
+            let name = format!("optimizer/{}.{name}", step.name_of(parameter));
+            step.persistent(name, DType::Real, &shape)
+        };
+        match *self.config {
+            OptimizerConfig::Sgd { momentum, nesterov, weight_decay, .. } => {
+                let velocity = (momentum != 0.0).then(|| state("velocity"));
+                step.push(SgdStep {
+                    gradient,
+                    rates,
+                    clock,
+                    factor,
+                    parameter,
+                    velocity,
+                    momentum,
+                    nesterov,
+                    weight_decay,
+                });
+            }
+            OptimizerConfig::Adam(config) | OptimizerConfig::Adamw(config) => {
+                let (first, second) = (state("first_moment"), state("second_moment"));
+                step.push(AdamStep {
+                    gradient,
+                    rates,
+                    clock,
+                    factor,
+                    parameter,
+                    first,
+                    second,
+                    betas: config.betas,
+                    epsilon: config.epsilon,
+                    weight_decay: config.weight_decay,
+                    decoupled: matches!(self.config, OptimizerConfig::Adamw(_)),
+                });
+            }
+        }
+    }
+}
+
+impl OptimizerConfig {
+    /// The largest learning rate.
+    pub fn lr(&self) -> f64 {
+        match self {
+            OptimizerConfig::Sgd { lr, .. } => *lr,
+            OptimizerConfig::Adam(config) | OptimizerConfig::Adamw(config) => config.lr,
+        }
+    }
+
+    /// Checks every number.
+    ///
+    /// # Errors
+    /// The first setting that is out of range.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let check = |name: &str, value: f64, fits: bool, expected: &str| {
+            if fits && value.is_finite() {
+                return Ok(());
+            }
+            let path = format!("training.optimizer.{name}");
+            Err(ConfigError::new(path, format!("{value}, expected {expected}")))
+        };
+        let lr = self.lr();
+        check("lr", lr, lr > 0.0, "a number above 0")?;
+        match *self {
+            OptimizerConfig::Sgd { momentum, nesterov, weight_decay, .. } => {
+                check("momentum", momentum, (0.0..1.0).contains(&momentum), "0 to below 1")?;
+                check("weight_decay", weight_decay, weight_decay >= 0.0, "a number of at least 0")?;
+                check("momentum", momentum, !nesterov || momentum > 0.0, "above 0 with `nesterov`")
+            }
+            OptimizerConfig::Adam(config) | OptimizerConfig::Adamw(config) => {
+                let AdamConfig { betas, epsilon, weight_decay, .. } = config;
+                for beta in betas {
+                    check("betas", beta, (0.0..1.0).contains(&beta), "0 to below 1")?;
+                }
+                check("epsilon", epsilon, epsilon > 0.0, "a number above 0")?;
+                check("weight_decay", weight_decay, weight_decay >= 0.0, "a number of at least 0")
+            }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Learning rates, step by step.
+
+use std::f64::consts::PI;
+
+use crate::config::{ConfigError, ScheduleConfig};
+
+/// The learning rate of step `step` (from 0) of `total`, where the largest is `lr` and an epoch has
+/// `steps_per_epoch` steps.
+pub fn learning_rate(
+    schedule: &ScheduleConfig,
+    lr: f64,
+    step: usize,
+    total: usize,
+    steps_per_epoch: usize,
+) -> f64 {
+    let t = step as f64;
+    match *schedule {
+        ScheduleConfig::Constant => lr,
+        ScheduleConfig::Step { epochs, gamma } => {
+            let drops = step / steps_per_epoch.max(1) / epochs.max(1);
+            lr * gamma.powi(i32::try_from(drops).unwrap_or(i32::MAX))
+        }
+        ScheduleConfig::Cosine { warmup_epochs, floor } => {
+            let warmup = (warmup_epochs * steps_per_epoch as f64).round();
+            if t < warmup {
+                return lr * (t + 1.0) / warmup;
+            }
+            let share = (t - warmup) / (total as f64 - warmup).max(1.0);
+            lr * (floor + (1.0 - floor) * 0.5 * (1.0 + (PI * share.min(1.0)).cos()))
+        }
+        ScheduleConfig::OneCycle { warmup, start_divisor, end_divisor } => {
+            let start = lr / start_divisor;
+            let end = start / end_divisor;
+            let top = warmup * total as f64 - 1.0;
+            let last = total as f64 - 1.0;
+            if t <= top {
+                return between(start, lr, t / top.max(1.0));
+            }
+            between(lr, end, ((t - top) / (last - top).max(1.0)).min(1.0))
+        }
+    }
+}
+
+/// Half a cosine from `a` to `b`.
+fn between(a: f64, b: f64, share: f64) -> f64 {
+    b + (a - b) / 2.0 * (1.0 + (PI * share).cos())
+}
+
+/// Checks every number of a schedule.
+///
+/// # Errors
+/// The first setting that is out of range.
+pub fn validate(schedule: &ScheduleConfig) -> Result<(), ConfigError> {
+    let check = |name: &str, value: f64, fits: bool, expected: &str| {
+        if fits && value.is_finite() {
+            return Ok(());
+        }
+        Err(ConfigError::new(
+            format!("training.schedule.{name}"),
+            format!("{value}, expected {expected}"),
+        ))
+    };
+    match *schedule {
+        ScheduleConfig::Constant => Ok(()),
+        ScheduleConfig::Step { epochs, gamma } => {
+            check("step.epochs", epochs as f64, epochs > 0, "at least 1")?;
+            check("step.gamma", gamma, gamma > 0.0, "a number above 0")
+        }
+        ScheduleConfig::Cosine { warmup_epochs, floor } => {
+            check("cosine.warmup_epochs", warmup_epochs, warmup_epochs >= 0.0, "at least 0")?;
+            check("cosine.floor", floor, (0.0..=1.0).contains(&floor), "0 to 1")
+        }
+        ScheduleConfig::OneCycle { warmup, start_divisor, end_divisor } => {
+            check("one_cycle.warmup", warmup, (0.0..1.0).contains(&warmup), "0 to below 1")?;
+            check("one_cycle.start_divisor", start_divisor, start_divisor > 0.0, "above 0")?;
+            check("one_cycle.end_divisor", end_divisor, end_divisor > 0.0, "above 0")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn curve(schedule: &ScheduleConfig, total: usize, per_epoch: usize) -> Vec<f64> {
+        (0..total).map(|step| learning_rate(schedule, 2.0, step, total, per_epoch)).collect()
+    }
+
+    #[test]
+    fn a_step_schedule_drops_at_epoch_boundaries() {
+        let schedule = ScheduleConfig::Step { epochs: 2, gamma: 0.5 };
+        assert_eq!(curve(&schedule, 6, 1), [2.0, 2.0, 1.0, 1.0, 0.5, 0.5]);
+    }
+
+    #[test]
+    fn a_cosine_warms_up_and_falls_to_its_floor() {
+        let schedule = ScheduleConfig::Cosine { warmup_epochs: 2.0, floor: 0.0 };
+        let rates = curve(&schedule, 12, 1);
+        assert_eq!(rates[..3], [1.0, 2.0, 2.0]);
+        assert!((rates[7] - 1.0).abs() < 1e-12, "half-way down at half the steps: {}", rates[7]);
+        assert!(rates.windows(2).skip(2).all(|pair| pair[1] < pair[0]));
+    }
+
+    /// Values of `torch.optim.lr_scheduler.OneCycleLR(max_lr=2, total_steps=10)`.
+    #[test]
+    fn one_cycle_starts_tops_and_ends_where_pytorch_does() {
+        let schedule =
+            ScheduleConfig::OneCycle { warmup: 0.3, start_divisor: 25.0, end_divisor: 1e4 };
+        let rates = curve(&schedule, 10, 10);
+        assert!((rates[0] - 0.08).abs() < 1e-12);
+        assert!((rates[1] - 1.04).abs() < 1e-12);
+        assert!((rates[2] - 2.0).abs() < 1e-12);
+        assert!((rates[9] - 8e-6).abs() < 1e-12);
+    }
+}

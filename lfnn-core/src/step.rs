@@ -1,0 +1,182 @@
+//! What a layer, a unit or a method writes a step with: a program being built, and the few facts that
+//! all of it shares.
+
+use crate::program::{
+    Add, Concat, DType, Module, Op, ProgramBuilder, ProgramError, ProgramId, TensorId,
+};
+
+/// Whether a step trains or predicts: dropout and batch normalisation differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Batch statistics, dropout, and records for the backward rules.
+    Train,
+    /// Running statistics, no dropout.
+    Evaluate,
+}
+
+/// Writes one step.
+#[derive(Debug)]
+pub struct StepWriter<'m> {
+    program: ProgramBuilder<'m>,
+    mode: Mode,
+    batch: usize,
+    clock: TensorId,
+    inspect: bool,
+    gradients: Vec<(TensorId, TensorId)>,
+}
+
+impl<'m> StepWriter<'m> {
+    /// Starts a step for batches of `batch` rows. With `inspect`, what the host may want to see is
+    /// persistent: the gradients of parameters, named `gradients/{parameter}`, and the
+    /// [`observable`](Self::observable) tensors.
+    pub fn new(
+        module: &'m mut Module,
+        name: &str,
+        mode: Mode,
+        batch: usize,
+        clock: TensorId,
+        inspect: bool,
+    ) -> Self {
+        Self { program: module.build(name), mode, batch, clock, inspect, gradients: Vec::new() }
+    }
+
+    /// Whether this step trains or predicts.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Rows of a batch.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// The clock of this step.
+    pub fn clock(&self) -> TensorId {
+        self.clock
+    }
+
+    /// The shape of a tensor.
+    pub fn shape(&self, id: TensorId) -> &[usize] {
+        self.program.shape(id)
+    }
+
+    /// The name of a tensor.
+    pub fn name_of(&self, id: TensorId) -> &str {
+        self.program.name_of(id)
+    }
+
+    /// Appends an operation.
+    pub fn push(&mut self, op: impl Into<Op>) {
+        self.program.push(op);
+    }
+
+    /// A new real temporary of this shape, the batch included.
+    pub fn real(&mut self, name: impl Into<String>, shape: &[usize]) -> TensorId {
+        self.program.real(name, shape)
+    }
+
+    /// A new temporary of any type.
+    pub fn temporary(
+        &mut self,
+        name: impl Into<String>,
+        dtype: DType,
+        shape: &[usize],
+    ) -> TensorId {
+        self.program.temporary(name, dtype, shape)
+    }
+
+    /// A new tensor that outlives the step.
+    pub fn persistent(
+        &mut self,
+        name: impl Into<String>,
+        dtype: DType,
+        shape: &[usize],
+    ) -> TensorId {
+        self.program.persistent(name, dtype, shape)
+    }
+
+    /// A new real temporary with the batch before this shape.
+    pub fn activation(&mut self, name: &str, shape: &[usize]) -> TensorId {
+        let mut whole = vec![self.batch];
+        whole.extend(shape);
+        self.real(name, &whole)
+    }
+
+    /// A new real temporary with the shape of another tensor.
+    pub fn like(&mut self, name: &str, other: TensorId) -> TensorId {
+        let shape = self.program.shape_of(other);
+        self.real(name, &shape)
+    }
+
+    /// A new real temporary of `len` elements.
+    pub fn vector(&mut self, name: &str, len: usize) -> TensorId {
+        self.real(name, &[len])
+    }
+
+    /// A tensor of zeros with the shape of another: persistent, and never written.
+    pub fn zeros_like(&mut self, other: TensorId) -> TensorId {
+        let shape = self.program.shape_of(other);
+        self.persistent("zeros", DType::Real, &shape)
+    }
+
+    /// A new tensor that the host can read when the step is there to be inspected, and a temporary
+    /// otherwise.
+    pub fn observable(
+        &mut self,
+        name: impl Into<String>,
+        dtype: DType,
+        shape: &[usize],
+    ) -> TensorId {
+        if self.inspect {
+            self.persistent(name, dtype, shape)
+        } else {
+            self.temporary(name, dtype, shape)
+        }
+    }
+
+    /// Copies a tensor to one that the host can read, when the step is there to be inspected.
+    pub fn observe(&mut self, name: impl Into<String>, x: TensorId) {
+        if self.inspect {
+            let shape = self.program.shape_of(x);
+            let y = self.persistent(name, DType::Real, &shape);
+            self.copy(x, y);
+        }
+    }
+
+    /// Copies a tensor to another of its shape.
+    pub fn copy(&mut self, x: TensorId, y: TensorId) {
+        self.push(Concat { inputs: vec![x], y });
+    }
+
+    /// The tensor for the gradient of a parameter. Each parameter has one gradient in a step.
+    pub fn gradient(&mut self, parameter: TensorId) -> TensorId {
+        let name = format!("gradients/{}", self.program.name_of(parameter));
+        let shape = self.program.shape_of(parameter);
+        let gradient = self.observable(name, DType::Real, &shape);
+        self.gradients.push((parameter, gradient));
+        gradient
+    }
+
+    /// A new tensor: the sum of two.
+    pub fn add(&mut self, a: TensorId, b: TensorId) -> TensorId {
+        let y = self.like("sum", a);
+        self.push(Add { inputs: vec![a, b], y });
+        y
+    }
+
+    /// The sum of two tensors, where none stands for zero.
+    pub fn sum(&mut self, a: Option<TensorId>, b: Option<TensorId>) -> Option<TensorId> {
+        match (a, b) {
+            (Some(a), Some(b)) => Some(self.add(a, b)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// Ends the step: its program, and each parameter with its gradient.
+    ///
+    /// # Errors
+    /// A program that is not well formed.
+    pub fn finish(self) -> Result<(ProgramId, Vec<(TensorId, TensorId)>), ProgramError> {
+        Ok((self.program.finish()?, self.gradients))
+    }
+}

@@ -1,0 +1,142 @@
+//! Images as the trainer takes them, and how a step turns them into a batch.
+
+use serde::{Deserialize, Serialize};
+
+use crate::backend::{Executable, TensorData};
+use crate::program::{Augment, DType, LoadImages, LoadLabels, Module, TensorId};
+use crate::random::{Purpose, Stream};
+use crate::step::StepWriter;
+
+/// Labelled images: training, validation and test images of a data set in one array, told apart by
+/// their indices.
+#[derive(Clone, Copy, Debug)]
+pub struct Images<'a> {
+    /// `[images, height, width, channels]`.
+    pub pixels: &'a [u8],
+    /// `[images]`, each below `classes`.
+    pub labels: &'a [u32],
+    /// `[height, width, channels]`.
+    pub shape: [usize; 3],
+    /// Number of classes.
+    pub classes: usize,
+}
+
+impl Images<'_> {
+    /// Checks lengths and labels.
+    pub(super) fn validate(&self) -> Result<(), String> {
+        let (images, pixels) = (self.labels.len(), self.shape.iter().product::<usize>());
+        if images == 0 || pixels * images != self.pixels.len() {
+            return Err(format!(
+                "{} bytes are not {images} images of shape {:?}, and at least one",
+                self.pixels.len(),
+                self.shape
+            ));
+        }
+        match self.labels.iter().position(|&label| label as usize >= self.classes) {
+            Some(at) => Err(format!(
+                "image {at} has label {}, expected below {}",
+                self.labels[at], self.classes
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Random changes of training images.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Augmentation {
+    /// Random crop after padding with this many black pixels on each side.
+    pub crop_padding: usize,
+    /// Random horizontal flip.
+    pub flip: bool,
+    /// Side of a random square that is set to the mean.
+    pub cutout: usize,
+}
+
+impl Augmentation {
+    fn operation(self) -> Option<Augment> {
+        let Self { crop_padding: padding, flip, cutout } = self;
+        let stream = Stream::new(Purpose::Augment, 0);
+        (self != Self::default()).then_some(Augment { padding, flip, cutout, stream })
+    }
+}
+
+/// Mean and standard deviation per channel, of pixels in [0, 1]. They are part of a saved state.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Normalization {
+    /// Mean.
+    pub mean: Vec<f32>,
+    /// Standard deviation.
+    pub std: Vec<f32>,
+}
+
+impl Normalization {
+    /// Factor and summand per channel.
+    pub(super) fn affine(&self) -> (Vec<f32>, Vec<f32>) {
+        let scale: Vec<f32> = self.std.iter().map(|std| 1.0 / std).collect();
+        let shift = self.mean.iter().zip(&scale).map(|(mean, scale)| -mean * scale).collect();
+        (scale, shift)
+    }
+}
+
+/// The data set's tensors in a module.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DataTensors {
+    pixels: TensorId,
+    labels: TensorId,
+    scale: TensorId,
+    shift: TensorId,
+    shape: [usize; 3],
+}
+
+impl DataTensors {
+    pub(super) fn declare(module: &mut Module, images: usize, shape: [usize; 3]) -> Self {
+        let [height, width, channels] = shape;
+        let pixel_shape = [images, height, width, channels];
+        Self {
+            pixels: module.persistent("data/pixels", DType::U8, &pixel_shape),
+            labels: module.persistent("data/labels", DType::U32, &[images]),
+            scale: module.persistent("input.scale", DType::Real, &[channels]),
+            shift: module.persistent("input.shift", DType::Real, &[channels]),
+            shape,
+        }
+    }
+
+    /// Writes the operations that make a batch; gives the images and their labels.
+    pub(super) fn load(
+        &self,
+        step: &mut StepWriter<'_>,
+        order: TensorId,
+        augmentation: Augmentation,
+    ) -> (TensorId, TensorId) {
+        let clock = step.clock();
+        let x = step.activation("images", &self.shape);
+        let Self { pixels, labels, scale, shift, .. } = *self;
+        let augment = augmentation.operation();
+        step.push(LoadImages { pixels, order, clock, scale, shift, x, augment });
+        let batch = step.batch();
+        let target = step.temporary("labels", DType::U32, &[batch]);
+        step.push(LoadLabels { labels, order, clock, target });
+        (x, target)
+    }
+
+    pub(super) fn upload_images<E: Executable>(
+        &self,
+        executable: &mut E,
+        images: Images<'_>,
+    ) -> Result<(), E::Error> {
+        executable.upload(self.pixels, TensorData::U8(images.pixels))?;
+        executable.upload(self.labels, TensorData::U32(images.labels))
+    }
+
+    pub(super) fn upload_normalization<E: Executable>(
+        &self,
+        executable: &mut E,
+        normalization: &Normalization,
+    ) -> Result<(), E::Error> {
+        let (scale, shift) = normalization.affine();
+        executable.upload(self.scale, TensorData::Real(&scale))?;
+        executable.upload(self.shift, TensorData::Real(&shift))
+    }
+}

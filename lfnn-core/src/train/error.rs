@@ -1,0 +1,54 @@
+//! What goes wrong in training.
+
+use std::error::Error;
+
+use thiserror::Error;
+
+use crate::config::ConfigError;
+use crate::program::ProgramError;
+
+/// What goes wrong in training on a backend with errors `E`.
+#[derive(Debug, Error)]
+pub enum TrainError<E: Error + 'static> {
+    /// A setting that cannot be.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A step that is not well formed: an error of the layer or method that wrote it.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+    /// The backend failed.
+    #[error("backend: {0}")]
+    Backend(#[source] E),
+    /// An error that is not finite, in a hidden unit.
+    #[error(
+        "unit {unit}: the error of worker {worker} is not finite (epoch {epoch}, batch {batch} or \
+         before); a smaller learning rate or gradient clipping may help"
+    )]
+    WorkerNotFinite {
+        /// The unit, from 1.
+        unit: usize,
+        /// The worker, from 1.
+        worker: usize,
+        /// The epoch, from 1.
+        epoch: usize,
+        /// The batch at which it was noticed, from 1.
+        batch: usize,
+    },
+    /// A loss that is not finite, in the output layer.
+    #[error(
+        "output layer: the loss is not finite (epoch {epoch}, batch {batch} or before); a smaller \
+         learning rate or gradient clipping may help"
+    )]
+    OutputNotFinite {
+        /// The epoch, from 1.
+        epoch: usize,
+        /// The batch at which it was noticed, from 1.
+        batch: usize,
+    },
+    /// A saved state that belongs to another network or run.
+    #[error("the saved state does not fit: {0}")]
+    State(String),
+    /// Data that does not fit the network.
+    #[error("{0}")]
+    Data(String),
+}

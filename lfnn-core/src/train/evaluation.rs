@@ -1,0 +1,253 @@
+//! Loss and error of a trained network on chosen images, and its predictions.
+
+use crate::backend::{Backend, Executable, TensorData};
+use crate::config::NetworkConfig;
+use crate::network::{Network, NetworkTensors, OutputState};
+use crate::program::{
+    AccumulateRows, AdvanceClock, CountErrors, DType, Loss, Module, ProgramError, ProgramId,
+    TensorId, WorkerErrors, clock,
+};
+use crate::step::{Mode, StepWriter};
+use crate::unit::worker_decision;
+
+use super::data::{Augmentation, DataTensors, Images};
+use super::error::TrainError;
+use super::metrics::{clear, read};
+use super::state::{State, load};
+
+/// Result of an evaluation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evaluation {
+    /// Images evaluated.
+    pub examples: usize,
+    /// Mean global loss.
+    pub loss: f64,
+    /// Share of wrong predictions, in percent; none in regression.
+    pub error: Option<f64>,
+    /// For each hidden unit, where workers predict.
+    pub units: Vec<UnitEvaluation>,
+}
+
+/// Evaluation of a hidden unit's workers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UnitEvaluation {
+    /// Mean error ℓ of each worker (of each net).
+    pub worker_losses: Vec<f64>,
+    /// Share of wrong predictions of each worker, in percent; 0 in regression.
+    pub worker_errors: Vec<f64>,
+}
+
+/// What an evaluation covers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EvaluationScope {
+    /// ℓ.
+    pub(super) loss: Loss,
+    /// Images in a batch.
+    pub(super) batch: usize,
+    /// The largest number of images in one evaluation.
+    pub(super) images: usize,
+    /// Whether the workers of hidden units predict too.
+    pub(super) workers_predict: bool,
+}
+
+/// Takes the outputs of a batch, `[rows, outputs]`.
+type EachBatch<'a> = &'a mut dyn FnMut(&[f32]);
+
+/// The evaluation program of a network in a module.
+#[derive(Debug)]
+pub(super) struct EvaluationProgram {
+    program: ProgramId,
+    clock: TensorId,
+    order: TensorId,
+    output: OutputState,
+    probabilities: TensorId,
+    nets: usize,
+    features: usize,
+    has_error: bool,
+    batch: usize,
+    images: usize,
+    /// Errors, wrong predictions and number of predictors, for each unit whose workers predict.
+    units: Vec<(TensorId, TensorId, usize)>,
+}
+
+impl EvaluationProgram {
+    /// Writes the program.
+    pub(super) fn write(
+        module: &mut Module,
+        network: &Network,
+        tensors: &NetworkTensors,
+        data: &DataTensors,
+        scope: EvaluationScope,
+    ) -> Result<Self, ProgramError> {
+        let EvaluationScope { loss, batch, workers_predict, .. } = scope;
+        let clock = module.persistent("evaluation/clock", DType::U32, &[clock::LEN]);
+        let order = module.persistent("evaluation/order", DType::U32, &[scope.images.max(1)]);
+        let output = network.output().declare_state(module, "evaluation");
+        let sums: Vec<(TensorId, TensorId, usize)> = network
+            .units()
+            .iter()
+            .filter(|_| workers_predict)
+            .map(|unit| {
+                let predictors = unit.heads().predictors();
+                let mut sum = |name: &str| {
+                    let name = format!("evaluation/unit{}.{name}", unit.number());
+                    module.persistent(name, DType::Real, &[predictors])
+                };
+                (sum("errors"), sum("wrong"), predictors)
+            })
+            .collect();
+        let mut step = StepWriter::new(module, "evaluate", Mode::Evaluate, batch, clock, false);
+        let (mut x, target) = data.load(&mut step, order, Augmentation::default());
+        for (index, unit) in network.units().iter().enumerate() {
+            let record = unit.forward(&mut step, &tensors.units[index], x, workers_predict);
+            if let (Some(z), Some(&(total, wrong, predictors))) = (record.logits, sums.get(index)) {
+                let heads = unit.heads();
+                let output = step.like("workers.output", z);
+                let errors = step.activation("workers.errors", &[predictors]);
+                step.push(WorkerErrors { z, target, output, errors, heads, loss });
+                step.push(AccumulateRows { x: errors, clock, total });
+                if let Some(decision) = worker_decision(loss) {
+                    step.push(CountErrors { output, target, clock, wrong, heads, decision });
+                }
+            }
+            x = record.output;
+        }
+        let layer = network.output();
+        let record = layer.forward(&mut step, &tensors.output, &output, x, target, loss);
+        let features = layer.heads().features();
+        let name = "evaluation/probabilities";
+        let probabilities = step.persistent(name, DType::Real, &[batch, features]);
+        step.copy(record.probabilities(), probabilities);
+        step.push(AdvanceClock { clock });
+        let (program, _) = step.finish()?;
+        Ok(Self {
+            program,
+            clock,
+            order,
+            output,
+            probabilities,
+            nets: layer.heads().nets,
+            features,
+            has_error: layer.decision(loss).is_some(),
+            batch,
+            images: scope.images,
+            units: sums,
+        })
+    }
+
+    /// Evaluates the images with these indices; `each` is given the outputs of each batch.
+    pub(super) fn run<E: Executable>(
+        &self,
+        executable: &mut E,
+        indices: &[u32],
+        mut each: Option<EachBatch<'_>>,
+    ) -> Result<Evaluation, E::Error> {
+        let mut order = indices.to_vec();
+        order.resize(self.images.max(1), 0);
+        executable.upload(self.order, TensorData::U32(&order))?;
+        let mut now = [0; clock::LEN];
+        now[clock::COUNT] = indices.len() as u32;
+        executable.upload(self.clock, TensorData::U32(&now))?;
+        executable.upload(self.output.fault, TensorData::U32(&[0]))?;
+        let mut sums = vec![(self.output.loss, self.nets), (self.output.wrong, 1)];
+        for &(errors, wrong, predictors) in &self.units {
+            sums.extend([(errors, predictors), (wrong, predictors)]);
+        }
+        clear(executable, &sums)?;
+        for start in (0..indices.len()).step_by(self.batch) {
+            executable.run(self.program)?;
+            if let Some(each) = &mut each {
+                let outputs = read(executable, self.probabilities, self.batch * self.features)?;
+                let rows = self.batch.min(indices.len() - start);
+                each(&outputs[..rows * self.features]);
+            }
+        }
+        let per_example = 1.0 / indices.len().max(1) as f64;
+        let mean = |sums: Vec<f32>, factor: f64| -> Vec<f64> {
+            sums.into_iter().map(|sum| f64::from(sum) * factor).collect()
+        };
+        let losses = mean(read(executable, self.output.loss, self.nets)?, per_example);
+        let wrong = mean(read(executable, self.output.wrong, 1)?, 100.0 * per_example);
+        let units = self
+            .units
+            .iter()
+            .map(|&(errors, wrong, n)| {
+                Ok(UnitEvaluation {
+                    worker_losses: mean(read(executable, errors, n)?, per_example),
+                    worker_errors: mean(read(executable, wrong, n)?, 100.0 * per_example),
+                })
+            })
+            .collect::<Result<_, E::Error>>()?;
+        Ok(Evaluation {
+            examples: indices.len(),
+            loss: losses.iter().sum(),
+            error: self.has_error.then(|| wrong[0]),
+            units,
+        })
+    }
+}
+
+/// Evaluates a trained network, without the means to train it.
+#[derive(Debug)]
+pub struct Evaluator<B: Backend> {
+    executable: B::Executable,
+    program: EvaluationProgram,
+    outputs: usize,
+}
+
+impl<B: Backend> Evaluator<B> {
+    /// Prepares the evaluation of a network on images, with parameters from a saved state.
+    ///
+    /// # Errors
+    /// A configuration, data or state that does not fit, or a failure of the backend.
+    pub fn new(
+        backend: &B,
+        network: &NetworkConfig,
+        images: Images<'_>,
+        state: &State,
+        batch: usize,
+        workers_predict: bool,
+    ) -> Result<Self, TrainError<B::Error>> {
+        images.validate().map_err(TrainError::Data)?;
+        let network = Network::new(network, &images.shape, images.classes)?;
+        let mut module = Module::new();
+        let count = images.labels.len();
+        let data = DataTensors::declare(&mut module, count, images.shape);
+        let tensors = network.declare(&mut module);
+        let loss = network.loss(0.0);
+        let program = EvaluationProgram::write(
+            &mut module,
+            &network,
+            &tensors,
+            &data,
+            EvaluationScope { loss, batch: batch.clamp(1, count), images: count, workers_predict },
+        )?;
+        let mut executable = backend.compile(&module).map_err(TrainError::Backend)?;
+        data.upload_images(&mut executable, images).map_err(TrainError::Backend)?;
+        load(&module, &mut executable, state, false)?;
+        let outputs = network.output().heads().features();
+        Ok(Self { executable, program, outputs })
+    }
+
+    /// Loss and error on the images with these indices.
+    ///
+    /// # Errors
+    /// A failure of the backend.
+    pub fn evaluate(&mut self, indices: &[u32]) -> Result<Evaluation, TrainError<B::Error>> {
+        self.program.run(&mut self.executable, indices, None).map_err(TrainError::Backend)
+    }
+
+    /// The outputs p for each of these images: class probabilities, or numbers in regression.
+    ///
+    /// # Errors
+    /// A failure of the backend.
+    pub fn predict(&mut self, indices: &[u32]) -> Result<Vec<Vec<f32>>, TrainError<B::Error>> {
+        let mut rows = Vec::with_capacity(indices.len());
+        let outputs = self.outputs;
+        let mut collect = |batch: &[f32]| rows.extend(batch.chunks(outputs).map(<[f32]>::to_vec));
+        self.program
+            .run(&mut self.executable, indices, Some(&mut collect))
+            .map_err(TrainError::Backend)?;
+        Ok(rows)
+    }
+}

@@ -1,0 +1,283 @@
+//! One training step taken apart, for comparison with any other implementation.
+
+use crate::backend::{Backend, Executable, TensorData, TensorDataMut};
+use crate::config::{LeadershipConfig, NetworkConfig, Scope};
+use crate::method::{Method, TrainingStep};
+use crate::network::Network;
+use crate::program::{DType, Module, clock};
+use crate::step::{Mode, StepWriter};
+use crate::unit::Leadership;
+
+use super::error::TrainError;
+use super::state::{State, StateData, StateTensor, to_channels_first, to_channels_last};
+
+/// What the step is taken on.
+#[derive(Clone, Copy, Debug)]
+pub struct InspectionInput<'a> {
+    /// The network.
+    pub network: &'a NetworkConfig,
+    /// Who leads.
+    pub leadership: LeadershipConfig,
+    /// Share of the target spread over the classes.
+    pub label_smoothing: f64,
+    /// The method.
+    pub method: &'static dyn Method,
+    /// Seed of dropout and of random leaders.
+    pub seed: u64,
+    /// Number of classes (numbers to predict, in regression).
+    pub classes: usize,
+    /// `[batch, channels, height, width]` or `[batch, features]`, normalised.
+    pub images: &'a [f32],
+    /// The shape of `images`.
+    pub shape: &'a [usize],
+    /// The targets.
+    pub target: Target<'a>,
+}
+
+/// Targets of a batch.
+#[derive(Clone, Copy, Debug)]
+pub enum Target<'a> {
+    /// Labels, `[batch]`.
+    Labels(&'a [u32]),
+    /// Numbers, `[batch, classes]`.
+    Values(&'a [f32]),
+}
+
+/// What the step computed, before any parameter changed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Inspection {
+    /// The global loss.
+    pub loss: f64,
+    /// `[batch, outputs]`.
+    pub logits: Vec<f32>,
+    /// For each hidden unit, where the method has leaders.
+    pub units: Vec<UnitInspection>,
+    /// Gradients of the parameters that the method trains, named and shaped like them, and the
+    /// buffers after the step.
+    pub gradients: State,
+    /// Buffers, such as running means, after the step.
+    pub buffers: State,
+}
+
+/// What the step computed in a hidden unit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UnitInspection {
+    /// Mean error of each worker, `[nets · workers]`.
+    pub errors: Vec<f32>,
+    /// 1 for a leader, 0 for a follower, `[rows, nets · workers]`; one row, or one per sample.
+    pub leaders: Vec<f32>,
+    /// The best leader, `[rows, nets]`.
+    pub best: Vec<u32>,
+    /// `L^δ`.
+    pub leader_loss: f64,
+    /// `L^δ̄`.
+    pub follower_loss: f64,
+}
+
+/// Runs one step on a backend and reads everything. `weights` must hold every parameter and buffer of
+/// the network and nothing else.
+///
+/// # Errors
+/// A configuration, weights or a batch that do not fit, or a failure of the backend.
+pub fn inspect<B: Backend>(
+    backend: &B,
+    input: &InspectionInput<'_>,
+    weights: &State,
+) -> Result<Inspection, TrainError<B::Error>> {
+    let data = |message: String| Err(TrainError::Data(message));
+    let (batch, shape, images) = match *input.shape {
+        [batch, channels, height, width] if batch > 0 => {
+            let (_, images) = channels_last([batch, channels, height, width], input.images);
+            (batch, vec![height, width, channels], images)
+        }
+        [batch, features] if batch > 0 => (batch, vec![features], input.images.to_vec()),
+        _ => {
+            let expected = "[batch, channels, height, width] or [batch, features]";
+            return data(format!("images of shape {:?}, expected {expected}", input.shape));
+        }
+    };
+    if input.shape.iter().product::<usize>() != input.images.len() {
+        return data(format!("{} numbers for shape {:?}", input.images.len(), input.shape));
+    }
+    let network = Network::new(input.network, &shape, input.classes)?;
+    let loss = network.loss(input.label_smoothing);
+    let leadership = Leadership::new(input.leadership, loss)?;
+    let heads = network.output().heads();
+    match input.target {
+        Target::Labels(labels) if loss.takes_labels() => {
+            if labels.len() != batch || labels.iter().any(|&l| l as usize >= input.classes) {
+                let classes = input.classes;
+                return data(format!("expected {batch} labels below {classes}, got {labels:?}"));
+            }
+        }
+        Target::Values(values) if !loss.takes_labels() => {
+            if values.len() != batch * heads.width {
+                return data(format!(
+                    "{} targets, expected {batch} × {}",
+                    values.len(),
+                    heads.width
+                ));
+            }
+        }
+        Target::Labels(_) => return data("labels as target, but the task is regression".into()),
+        Target::Values(_) => return data("numbers as target, but the task takes labels".into()),
+    }
+
+    let mut module = Module::new();
+    let tensors = network.declare(&mut module);
+    let units: Vec<_> = network
+        .units()
+        .iter()
+        .map(|unit| leadership.declare(&mut module, unit.number(), unit.heads()))
+        .collect();
+    let output = network.output().declare_state(&mut module, "training");
+    let now = module.persistent("training/clock", DType::U32, &[clock::LEN]);
+    let mut whole = vec![batch];
+    whole.extend(&shape);
+    let x = module.persistent("data/images", DType::Real, &whole);
+    let (kind, target_shape) = match input.target {
+        Target::Labels(_) => (DType::U32, vec![batch]),
+        Target::Values(_) => (DType::Real, vec![batch, heads.width]),
+    };
+    let target = module.persistent("data/target", kind, &target_shape);
+    let writer = StepWriter::new(&mut module, "inspect", Mode::Train, batch, now, true);
+    let mut step = TrainingStep {
+        writer,
+        network: &network,
+        tensors: &tensors,
+        leadership: &leadership,
+        units: &units,
+        output: &output,
+        optimizer: None,
+        input: x,
+        target,
+        local: input.method.is_local(),
+        waiting: Vec::new(),
+    };
+    input.method.write(&mut step);
+    let (program, gradients) = step.finish()?;
+
+    let mut executable = backend.compile(&module).map_err(TrainError::Backend)?;
+    let parameters: Vec<_> = tensors.iter().zip(network.parameters()).collect();
+    for saved in &weights.tensors {
+        if !parameters.iter().any(|(_, parameter)| parameter.spec.name == saved.name) {
+            let message = format!("a tensor `{}` that this network lacks", saved.name);
+            return Err(TrainError::State(message));
+        }
+    }
+    for (id, parameter) in &parameters {
+        let spec = &parameter.spec;
+        let values = weight(weights, &spec.name, &spec.shape).map_err(TrainError::State)?;
+        executable.upload(*id, TensorData::Real(&values)).map_err(TrainError::Backend)?;
+    }
+    let upload = |executable: &mut B::Executable, id, data| {
+        executable.upload(id, data).map_err(TrainError::<B::Error>::Backend)
+    };
+    upload(&mut executable, x, TensorData::Real(&images))?;
+    match input.target {
+        Target::Labels(labels) => upload(&mut executable, target, TensorData::U32(labels))?,
+        Target::Values(values) => upload(&mut executable, target, TensorData::Real(values))?,
+    }
+    let mut time = [0; clock::LEN];
+    time[clock::SEED_LOW] = input.seed as u32;
+    time[clock::SEED_HIGH] = (input.seed >> 32) as u32;
+    time[clock::COUNT] = batch as u32;
+    upload(&mut executable, now, TensorData::U32(&time))?;
+    executable.run(program).map_err(TrainError::Backend)?;
+
+    let reader = Reader { module: &module, executable: &executable };
+    let read = |name: &str| reader.real(name).map_err(TrainError::Backend);
+    let mut seen = Vec::new();
+    for unit in network.units().iter().filter(|_| input.method.has_leaders()) {
+        let name = |what: &str| format!("unit{}.{what}", unit.number());
+        // Leaders that are held for an epoch lie with the training's state.
+        let held = if input.leadership.scope == Scope::Epoch { "training/" } else { "" };
+        let which = |what: &str| match held {
+            "" => name(what),
+            _ => format!("{held}{}", name(&format!("epoch_{what}"))),
+        };
+        let losses = read(&name("losses"))?;
+        seen.push(UnitInspection {
+            errors: read(&name("errors"))?,
+            leaders: read(&which("leaders"))?,
+            best: reader.whole(&which("best")).map_err(TrainError::Backend)?,
+            leader_loss: f64::from(losses[0]),
+            follower_loss: f64::from(losses[1]),
+        });
+    }
+    let named = |id, data: Vec<f32>| {
+        let tensor = &module.tensors()[id];
+        let (shape, data) = to_channels_first(&tensor.shape, &data);
+        StateTensor { name: tensor.name.clone(), shape, data: StateData::Real(data) }
+    };
+    let mut of_parameters = Vec::new();
+    for (parameter, gradient) in gradients {
+        let data = reader.read(gradient).map_err(TrainError::Backend)?;
+        of_parameters.push(named(parameter, data));
+    }
+    let mut buffers = Vec::new();
+    for (id, _) in parameters.iter().filter(|(_, parameter)| !parameter.spec.trainable) {
+        buffers.push(named(*id, reader.read(*id).map_err(TrainError::Backend)?));
+    }
+    Ok(Inspection {
+        loss: read("output.loss")?.iter().map(|&loss| f64::from(loss)).sum(),
+        logits: read("output.logits")?,
+        units: seen,
+        gradients: State { tensors: of_parameters },
+        buffers: State { tensors: buffers },
+    })
+}
+
+struct Reader<'a, E> {
+    module: &'a Module,
+    executable: &'a E,
+}
+
+impl<E: Executable> Reader<'_, E> {
+    fn find(&self, name: &str) -> crate::program::TensorId {
+        let mut all = self.module.tensors().iter();
+        let found = all.find(|(_, tensor)| tensor.name == name).map(|(id, _)| id);
+        found.unwrap_or_else(|| unreachable!("an inspected step keeps `{name}`"))
+    }
+
+    fn read(&self, id: crate::program::TensorId) -> Result<Vec<f32>, E::Error> {
+        super::metrics::read(self.executable, id, self.module.tensors()[id].len())
+    }
+
+    fn real(&self, name: &str) -> Result<Vec<f32>, E::Error> {
+        self.read(self.find(name))
+    }
+
+    fn whole(&self, name: &str) -> Result<Vec<u32>, E::Error> {
+        let id = self.find(name);
+        let mut data = vec![0; self.module.tensors()[id].len()];
+        self.executable.download(id, TensorDataMut::U32(&mut data))?;
+        Ok(data)
+    }
+}
+
+/// A parameter from a state, in the program's layout.
+fn weight(weights: &State, name: &str, shape: &[usize]) -> Result<Vec<f32>, String> {
+    let saved = weights.get(name).ok_or_else(|| format!("the tensor `{name}` is missing"))?;
+    let expected = match *shape {
+        [out, kh, kw, input] => vec![out, input, kh, kw],
+        _ => shape.to_vec(),
+    };
+    if saved.shape != expected {
+        return Err(format!("`{name}` has shape {:?}, expected {expected:?}", saved.shape));
+    }
+    match &saved.data {
+        StateData::Real(data) => Ok(to_channels_last(shape, data)),
+        StateData::U32(_) => Err(format!("`{name}` holds whole numbers, expected real ones")),
+    }
+}
+
+/// `[batch, channels, height, width]` as `[batch, height, width, channels]`.
+fn channels_last(shape: [usize; 4], data: &[f32]) -> ([usize; 4], Vec<f32>) {
+    let [batch, channels, height, width] = shape;
+    let last = [batch, height, width, channels];
+    if data.len() != shape.iter().product::<usize>() {
+        return (last, Vec::new());
+    }
+    (last, to_channels_last(&last, data))
+}

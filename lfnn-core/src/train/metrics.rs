@@ -1,0 +1,101 @@
+//! What a step adds up on the device, read by the host.
+
+use crate::backend::{Executable, TensorData, TensorDataMut};
+use crate::network::OutputState;
+use crate::program::TensorId;
+use crate::unit::UnitState;
+
+/// Training metrics since the epoch began.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainingMetrics {
+    /// Batches counted.
+    pub batches: usize,
+    /// Examples counted.
+    pub examples: usize,
+    /// Mean global loss.
+    pub loss: f64,
+    /// Share of wrong predictions, in percent; none in regression.
+    pub error: Option<f64>,
+    /// For each hidden unit, where the method has leaders.
+    pub units: Vec<UnitMetrics>,
+}
+
+/// Training metrics of a hidden unit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UnitMetrics {
+    /// Mean leader loss `L^δ`.
+    pub leader_loss: f64,
+    /// Mean follower loss `L^δ̄`.
+    pub follower_loss: f64,
+    /// Mean error `e_n` of each worker (of each net).
+    pub worker_losses: Vec<f64>,
+    /// Share of wrong predictions of each worker, in percent; 0 in regression.
+    pub worker_errors: Vec<f64>,
+    /// How often each worker led: batches, or examples when leaders are chosen per sample.
+    pub leads: Vec<u64>,
+}
+
+/// Reads a persistent real tensor.
+pub(super) fn read<E: Executable>(
+    executable: &E,
+    tensor: TensorId,
+    len: usize,
+) -> Result<Vec<f32>, E::Error> {
+    let mut data = vec![0.0; len];
+    executable.download(tensor, TensorDataMut::Real(&mut data))?;
+    Ok(data)
+}
+
+/// Reads a persistent tensor of one whole number.
+pub(super) fn read_u32<E: Executable>(executable: &E, tensor: TensorId) -> Result<u32, E::Error> {
+    let mut data = [0];
+    executable.download(tensor, TensorDataMut::U32(&mut data))?;
+    Ok(data[0])
+}
+
+/// Sets persistent real tensors to zero.
+pub(super) fn clear<E: Executable>(
+    executable: &mut E,
+    tensors: &[(TensorId, usize)],
+) -> Result<(), E::Error> {
+    for &(tensor, len) in tensors {
+        executable.upload(tensor, TensorData::Real(&vec![0.0; len]))?;
+    }
+    Ok(())
+}
+
+/// The sums of an epoch, with their lengths.
+pub(super) fn sums(
+    units: &[UnitState],
+    predictors: &[usize],
+    output: &OutputState,
+    nets: usize,
+) -> Vec<(TensorId, usize)> {
+    let mut all = vec![(output.loss, nets), (output.wrong, 1)];
+    for (unit, &n) in units.iter().zip(predictors) {
+        all.extend([(unit.errors, n), (unit.wrong, n), (unit.leads, n), (unit.losses, 2)]);
+    }
+    all
+}
+
+/// Reads the metrics of a unit over `batches` batches of `examples` examples.
+pub(super) fn read_unit<E: Executable>(
+    executable: &E,
+    unit: &UnitState,
+    predictors: usize,
+    batches: usize,
+    examples: usize,
+) -> Result<UnitMetrics, E::Error> {
+    let per = |count: usize| 1.0 / count.max(1) as f64;
+    let mean = |sums: Vec<f32>, factor: f64| -> Vec<f64> {
+        sums.into_iter().map(|sum| f64::from(sum) * factor).collect()
+    };
+    let losses = mean(read(executable, unit.losses, 2)?, per(batches));
+    Ok(UnitMetrics {
+        leader_loss: losses[0],
+        follower_loss: losses[1],
+        worker_losses: mean(read(executable, unit.errors, predictors)?, per(examples)),
+        worker_errors: mean(read(executable, unit.wrong, predictors)?, 100.0 * per(examples)),
+        leads: read(executable, unit.leads, predictors)?.into_iter().map(|n| n as u64).collect(),
+    })
+}

@@ -1,0 +1,23 @@
+//! Training and evaluation of a network on any backend.
+//!
+//! The trainer writes the programs of a network and a method, fills the tensors, and runs one program
+//! per batch. Between steps it copies nothing from the device; metrics are read when asked for. It
+//! knows no files and no threads: whoever embeds it saves its [`State`] and shows its metrics.
+
+mod data;
+mod error;
+mod evaluation;
+mod inspect;
+mod metrics;
+mod setup;
+mod state;
+mod trainer;
+
+pub use data::{Augmentation, Images, Normalization};
+pub use error::TrainError;
+pub use evaluation::{Evaluation, Evaluator, UnitEvaluation};
+pub use inspect::{Inspection, InspectionInput, Target, UnitInspection, inspect};
+pub use metrics::{TrainingMetrics, UnitMetrics};
+pub use setup::{Limits, MemoryEstimate, Setup, estimate_memory};
+pub use state::{State, StateData, StateTensor};
+pub use trainer::Trainer;

@@ -1,0 +1,217 @@
+//! What a training run is made of, checked, and the memory that it takes.
+
+use crate::config::{ConfigError, LeadershipConfig, NetworkConfig, TrainingConfig};
+use crate::method::{Method, TrainingStep};
+use crate::network::{Network, NetworkTensors, OutputState};
+use crate::optim::{self, Optimizer};
+use crate::program::{
+    AdvanceClock, DType, Loss, Module, ProgramError, ProgramId, TensorId, clock, plan_memory,
+};
+use crate::step::{Mode, StepWriter};
+use crate::unit::{Leadership, UnitState};
+
+use super::data::{Augmentation, DataTensors, Normalization};
+
+/// What a training run is made of.
+#[derive(Clone, Debug)]
+pub struct Setup<'a> {
+    /// The network.
+    pub network: &'a NetworkConfig,
+    /// Who leads.
+    pub leadership: LeadershipConfig,
+    /// Batch size, optimiser, schedule.
+    pub training: &'a TrainingConfig,
+    /// Which error signal reaches which parameter.
+    pub method: &'static dyn Method,
+    /// Random changes of training images.
+    pub augmentation: Augmentation,
+    /// Mean and standard deviation of the pixels.
+    pub normalization: Normalization,
+    /// Where all random numbers come from.
+    pub seed: u64,
+    /// Restrictions for trying things out.
+    pub limits: Limits,
+}
+
+/// Restrictions for trying things out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Train on at most this many batches of each epoch.
+    pub batches: Option<usize>,
+    /// Train on the same few batches over and over, without augmentation.
+    pub overfit_batches: Option<usize>,
+}
+
+impl Setup<'_> {
+    /// Checks every number that the network does not.
+    pub(super) fn validate(&self, examples: usize) -> Result<(), ConfigError> {
+        let training = self.training;
+        let fail = |path: &str, message: String| Err(ConfigError::new(path, message));
+        if training.batch_size == 0 {
+            return fail("training.batch_size", "0, expected at least 1".into());
+        }
+        if training.batch_size > examples {
+            return fail(
+                "training.batch_size",
+                format!(
+                    "a batch of {} is larger than the {examples} training examples",
+                    training.batch_size
+                ),
+            );
+        }
+        if training.epochs == 0 {
+            return fail("training.epochs", "0, expected at least 1".into());
+        }
+        if u32::try_from(training.epochs).is_err() {
+            return fail("training.epochs", "more than 2³² epochs".into());
+        }
+        if let Some(norm) = training.clip_norm
+            && !(norm > 0.0 && norm.is_finite())
+        {
+            return fail("training.clip_norm", format!("{norm}, expected a number above 0"));
+        }
+        if !(0.0..1.0).contains(&training.label_smoothing) {
+            let message = format!("{}, expected 0 to below 1", training.label_smoothing);
+            return fail("training.label_smoothing", message);
+        }
+        for (name, limit) in [
+            ("limit-batches", self.limits.batches),
+            ("overfit-batches", self.limits.overfit_batches),
+        ] {
+            if limit == Some(0) {
+                return fail(name, "0, expected at least 1".into());
+            }
+        }
+        training.optimizer.validate()?;
+        optim::validate_schedule(&training.schedule)
+    }
+
+    /// Batches of an epoch over this many examples.
+    pub fn steps_per_epoch(&self, examples: usize) -> usize {
+        let whole = examples / self.training.batch_size.max(1);
+        let limit = self.limits.overfit_batches.or(self.limits.batches);
+        whole.min(limit.unwrap_or(whole))
+    }
+}
+
+/// The tensors and programs of a training run.
+#[derive(Debug)]
+pub(super) struct TrainingModule {
+    pub(super) module: Module,
+    pub(super) network: Network,
+    pub(super) tensors: NetworkTensors,
+    pub(super) data: DataTensors,
+    pub(super) units: Vec<UnitState>,
+    pub(super) output: OutputState,
+    pub(super) loss: Loss,
+    pub(super) clock: TensorId,
+    pub(super) order: TensorId,
+    pub(super) rates: TensorId,
+    pub(super) step: ProgramId,
+}
+
+impl TrainingModule {
+    /// Writes the training step for a data set of `images` images, `steps` batches per epoch.
+    pub(super) fn new(
+        setup: &Setup<'_>,
+        shape: [usize; 3],
+        classes: usize,
+        images: usize,
+        steps: usize,
+    ) -> Result<Self, SetupError> {
+        let network = Network::new(setup.network, &shape, classes)?;
+        let loss = network.loss(setup.training.label_smoothing);
+        let leadership = Leadership::new(setup.leadership, loss)?;
+        let mut module = Module::new();
+        let data = DataTensors::declare(&mut module, images, shape);
+        let tensors = network.declare(&mut module);
+        let units = network
+            .units()
+            .iter()
+            .map(|unit| leadership.declare(&mut module, unit.number(), unit.heads()))
+            .collect::<Vec<_>>();
+        let output = network.output().declare_state(&mut module, "training");
+        let clock = module.persistent("training/clock", DType::U32, &[clock::LEN]);
+        let batch = setup.training.batch_size;
+        let order = module.persistent("data/order", DType::U32, &[(steps * batch).max(1)]);
+        let rates = module.persistent("data/rates", DType::Real, &[steps.max(1)]);
+
+        let mut writer = StepWriter::new(&mut module, "train", Mode::Train, batch, clock, false);
+        let augmentation = match setup.limits.overfit_batches {
+            Some(_) => Augmentation::default(),
+            None => setup.augmentation,
+        };
+        let (input, target) = data.load(&mut writer, order, augmentation);
+        let mut step = TrainingStep {
+            writer,
+            network: &network,
+            tensors: &tensors,
+            leadership: &leadership,
+            units: &units,
+            output: &output,
+            optimizer: Some(Optimizer::new(setup.training, rates)),
+            input,
+            target,
+            local: setup.method.is_local(),
+            waiting: Vec::new(),
+        };
+        setup.method.write(&mut step);
+        step.writer.push(AdvanceClock { clock });
+        let (step, _) = step.finish()?;
+        Ok(Self { module, network, tensors, data, units, output, loss, clock, order, rates, step })
+    }
+}
+
+/// What goes wrong before a backend is involved.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SetupError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+}
+
+impl<E: std::error::Error> From<SetupError> for super::TrainError<E> {
+    fn from(error: SetupError) -> Self {
+        match error {
+            SetupError::Config(error) => error.into(),
+            SetupError::Program(error) => error.into(),
+        }
+    }
+}
+
+/// Bytes of a training run with 4-byte real numbers, before anything is allocated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryEstimate {
+    /// Parameters and buffers.
+    pub parameters: usize,
+    /// State of the optimiser.
+    pub optimizer: usize,
+    /// Activations, gradients and other temporaries of the step, after reuse.
+    pub step: usize,
+}
+
+/// Predicts the memory of a training run.
+///
+/// # Errors
+/// A configuration that cannot be, as a message.
+pub fn estimate_memory(
+    setup: &Setup<'_>,
+    shape: [usize; 3],
+    classes: usize,
+) -> Result<MemoryEstimate, ConfigError> {
+    let built = TrainingModule::new(setup, shape, classes, 1, 1).map_err(|error| match error {
+        SetupError::Config(error) => error,
+        SetupError::Program(error) => ConfigError::new("network", error.to_string()),
+    })?;
+    let tensors = built.module.tensors();
+    let with_prefix = |prefix: &str| {
+        tensors.iter().filter(|(_, t)| t.name.starts_with(prefix)).map(|(_, t)| t.bytes()).sum()
+    };
+    let ops = built.module.programs()[built.step.0].ops();
+    Ok(MemoryEstimate {
+        parameters: built.tensors.iter().map(|id| tensors[id].bytes()).sum(),
+        optimizer: with_prefix("optimizer/"),
+        step: plan_memory(tensors, ops, |id| tensors[id].bytes()).bytes,
+    })
+}

@@ -1,0 +1,156 @@
+//! Everything that must be saved to go on later: parameters, buffers, optimiser, counters.
+
+use std::error::Error;
+
+use crate::backend::{Executable, TensorData, TensorDataMut};
+use crate::program::{DType, Kind, Module, Tensor};
+
+use super::error::TrainError;
+
+/// A saved state: named tensors in the order of their names. Convolution weights, and the
+/// optimiser's tensors of their shape, are `(out, in, kernel height, kernel width)`, as PyTorch has
+/// them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct State {
+    /// The tensors.
+    pub tensors: Vec<StateTensor>,
+}
+
+/// A tensor of a saved state.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StateTensor {
+    /// Its name: a parameter's own name, `optimizer/…`, `training/…` or `input.…`.
+    pub name: String,
+    /// Extent of each axis.
+    pub shape: Vec<usize>,
+    /// The elements.
+    pub data: StateData,
+}
+
+/// Elements of a saved tensor.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StateData {
+    /// Real numbers.
+    Real(Vec<f32>),
+    /// Whole numbers.
+    U32(Vec<u32>),
+}
+
+impl State {
+    /// The tensor with this name.
+    pub fn get(&self, name: &str) -> Option<&StateTensor> {
+        self.tensors.iter().find(|tensor| tensor.name == name)
+    }
+}
+
+/// Whether a persistent tensor belongs to a state: not the data set, evaluations or constants.
+fn is_state(tensor: &Tensor) -> bool {
+    let left_out = ["data/", "evaluation/", "gradients/", "zeros"];
+    tensor.kind == Kind::Persistent
+        && tensor.dtype != DType::U8
+        && !left_out.iter().any(|prefix| tensor.name.starts_with(prefix))
+}
+
+/// `[out, kh, kw, in]` as `[out, in, kh, kw]`.
+pub(super) fn to_channels_first(shape: &[usize], data: &[f32]) -> (Vec<usize>, Vec<f32>) {
+    let &[out, kh, kw, input] = shape else { return (shape.to_vec(), data.to_vec()) };
+    let mut moved = Vec::with_capacity(data.len());
+    for o in 0..out {
+        for i in 0..input {
+            for k in 0..kh * kw {
+                moved.push(data[(o * kh * kw + k) * input + i]);
+            }
+        }
+    }
+    (vec![out, input, kh, kw], moved)
+}
+
+/// The inverse of [`to_channels_first`], given the program's shape.
+pub(super) fn to_channels_last(shape: &[usize], data: &[f32]) -> Vec<f32> {
+    let &[out, kh, kw, input] = shape else { return data.to_vec() };
+    let mut moved = Vec::with_capacity(data.len());
+    for o in 0..out {
+        for k in 0..kh * kw {
+            for i in 0..input {
+                moved.push(data[(o * input + i) * kh * kw + k]);
+            }
+        }
+    }
+    moved
+}
+
+fn saved_shape(shape: &[usize]) -> Vec<usize> {
+    match *shape {
+        [out, kh, kw, input] => vec![out, input, kh, kw],
+        _ => shape.to_vec(),
+    }
+}
+
+/// Reads the state of an executable.
+pub(super) fn save<E: Executable>(module: &Module, executable: &E) -> Result<State, E::Error> {
+    let mut tensors = Vec::new();
+    for (id, tensor) in module.tensors().iter().filter(|(_, tensor)| is_state(tensor)) {
+        let (shape, data) = match tensor.dtype {
+            DType::Real => {
+                let mut data = vec![0.0; tensor.len()];
+                executable.download(id, TensorDataMut::Real(&mut data))?;
+                let (shape, data) = to_channels_first(&tensor.shape, &data);
+                (shape, StateData::Real(data))
+            }
+            DType::U32 | DType::U8 => {
+                let mut data = vec![0; tensor.len()];
+                executable.download(id, TensorDataMut::U32(&mut data))?;
+                (tensor.shape.clone(), StateData::U32(data))
+            }
+        };
+        tensors.push(StateTensor { name: tensor.name.clone(), shape, data });
+    }
+    tensors.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(State { tensors })
+}
+
+/// Writes a state into an executable. Every tensor of the module's state must be there; with `exact`
+/// there may be no other, without it (for evaluation) the training's own tensors are passed over.
+pub(super) fn load<E: Executable<Error = Err>, Err: Error + 'static>(
+    module: &Module,
+    executable: &mut E,
+    state: &State,
+    exact: bool,
+) -> Result<(), TrainError<Err>> {
+    let wanted: Vec<_> = module.tensors().iter().filter(|(_, tensor)| is_state(tensor)).collect();
+    for saved in &state.tensors {
+        let passed_over = ["optimizer/", "training/"];
+        let known = wanted.iter().any(|(_, tensor)| tensor.name == saved.name);
+        if !known && (exact || !passed_over.iter().any(|prefix| saved.name.starts_with(prefix))) {
+            let message = format!("it holds a tensor `{}` that this network lacks", saved.name);
+            return Err(TrainError::State(message));
+        }
+    }
+    for (id, tensor) in wanted {
+        let saved = state.get(&tensor.name).ok_or_else(|| {
+            TrainError::State(format!("it lacks the tensor `{}` of this network", tensor.name))
+        })?;
+        let expected = saved_shape(&tensor.shape);
+        if saved.shape != expected {
+            return Err(TrainError::State(format!(
+                "`{}` has shape {:?}, expected {expected:?}",
+                tensor.name, saved.shape
+            )));
+        }
+        match (&saved.data, tensor.dtype) {
+            (StateData::Real(data), DType::Real) => {
+                let data = to_channels_last(&tensor.shape, data);
+                executable.upload(id, TensorData::Real(&data)).map_err(TrainError::Backend)?;
+            }
+            (StateData::U32(data), DType::U32) => {
+                executable.upload(id, TensorData::U32(data)).map_err(TrainError::Backend)?;
+            }
+            _ => {
+                let message =
+                    format!("`{}` has another type, expected {:?}", tensor.name, tensor.dtype);
+                return Err(TrainError::State(message));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,314 @@
+//! The trainer: epochs of steps, evaluation, and a state to go on from.
+
+use crate::backend::{Backend, Executable, Memory, TensorData};
+use crate::network::Network;
+use crate::optim::learning_rate;
+use crate::program::clock;
+use crate::random::{Purpose, Stream, permutation};
+
+use super::data::Images;
+use super::error::TrainError;
+use super::evaluation::{Evaluation, EvaluationProgram, EvaluationScope};
+use super::metrics::{self, TrainingMetrics};
+use super::setup::{Limits, Setup, TrainingModule};
+use super::state::{self, State, StateData};
+use crate::config::TrainingConfig;
+
+/// Trains a network on a backend.
+#[derive(Debug)]
+pub struct Trainer<B: Backend> {
+    executable: B::Executable,
+    built: TrainingModule,
+    evaluation: EvaluationProgram,
+    training: TrainingConfig,
+    limits: Limits,
+    seed: u64,
+    /// Indices of the training examples.
+    examples: Vec<u32>,
+    steps_per_epoch: usize,
+    /// Epochs that are over, and steps of the one under way.
+    epoch: usize,
+    step: usize,
+    has_leaders: bool,
+}
+
+impl<B: Backend> Trainer<B> {
+    /// Prepares the training of a new network on the images with the indices `examples`.
+    ///
+    /// # Errors
+    /// A configuration or data that cannot be, or a failure of the backend.
+    pub fn new(
+        backend: &B,
+        setup: &Setup<'_>,
+        images: Images<'_>,
+        examples: &[u32],
+    ) -> Result<Self, TrainError<B::Error>> {
+        images.validate().map_err(TrainError::Data)?;
+        let count = images.labels.len();
+        if let Some(index) = examples.iter().find(|&&index| index as usize >= count) {
+            let message = format!("training example {index} of {count} images");
+            return Err(TrainError::Data(message));
+        }
+        setup.validate(examples.len())?;
+        let steps_per_epoch = setup.steps_per_epoch(examples.len());
+        let mut built =
+            TrainingModule::new(setup, images.shape, images.classes, count, steps_per_epoch)?;
+        let has_leaders = setup.method.has_leaders();
+        let evaluation = EvaluationProgram::write(
+            &mut built.module,
+            &built.network,
+            &built.tensors,
+            &built.data,
+            EvaluationScope {
+                loss: built.loss,
+                batch: setup.training.batch_size,
+                images: count,
+                workers_predict: has_leaders,
+            },
+        )?;
+        let executable = backend.compile(&built.module).map_err(TrainError::Backend)?;
+        let mut trainer = Self {
+            executable,
+            built,
+            evaluation,
+            training: setup.training.clone(),
+            limits: setup.limits,
+            seed: setup.seed,
+            examples: examples.to_vec(),
+            steps_per_epoch,
+            epoch: 0,
+            step: 0,
+            has_leaders,
+        };
+        trainer.initialize(setup, images).map_err(TrainError::Backend)?;
+        Ok(trainer)
+    }
+
+    fn initialize(&mut self, setup: &Setup<'_>, images: Images<'_>) -> Result<(), B::Error> {
+        let built = &self.built;
+        built.data.upload_images(&mut self.executable, images)?;
+        built.data.upload_normalization(&mut self.executable, &setup.normalization)?;
+        let parameters = built.network.parameters();
+        for (number, (id, parameter)) in built.tensors.iter().zip(parameters).enumerate() {
+            let spec = parameter.spec;
+            let values = spec.init.values(self.seed, number as u32, spec.len());
+            self.executable.upload(id, TensorData::Real(&values))?;
+        }
+        self.begin_epoch()
+    }
+
+    /// The network.
+    pub fn network(&self) -> &Network {
+        &self.built.network
+    }
+
+    /// Epochs that are over.
+    pub fn epoch(&self) -> usize {
+        self.epoch
+    }
+
+    /// Steps done in the epoch under way.
+    pub fn step_in_epoch(&self) -> usize {
+        self.step
+    }
+
+    /// Steps of an epoch.
+    pub fn steps_per_epoch(&self) -> usize {
+        self.steps_per_epoch
+    }
+
+    /// Examples in a step.
+    pub fn batch_size(&self) -> usize {
+        self.training.batch_size
+    }
+
+    /// Whether all epochs are over.
+    pub fn is_finished(&self) -> bool {
+        self.epoch >= self.training.epochs
+    }
+
+    /// The learning rate of the next step.
+    pub fn learning_rate(&self) -> f64 {
+        self.rate(self.epoch * self.steps_per_epoch + self.step)
+    }
+
+    /// Bytes on the device.
+    pub fn memory(&self) -> Memory {
+        self.executable.memory()
+    }
+
+    /// The compiled module, for measurements.
+    pub fn executable_mut(&mut self) -> &mut B::Executable {
+        &mut self.executable
+    }
+
+    fn rate(&self, step: usize) -> f64 {
+        let total = self.training.epochs * self.steps_per_epoch;
+        let lr = self.training.optimizer.lr();
+        learning_rate(&self.training.schedule, lr, step, total, self.steps_per_epoch)
+    }
+
+    /// Uploads what an epoch needs: the order of its examples, its learning rates and the clock.
+    fn begin_epoch(&mut self) -> Result<(), B::Error> {
+        self.upload_schedule()?;
+        let mut now = [0; clock::LEN];
+        now[clock::SEED_LOW] = self.seed as u32;
+        now[clock::SEED_HIGH] = (self.seed >> 32) as u32;
+        now[clock::EPOCH] = self.epoch as u32;
+        now[clock::TIME] = (self.epoch * self.steps_per_epoch) as u32;
+        now[clock::COUNT] = (self.steps_per_epoch * self.training.batch_size) as u32;
+        self.executable.upload(self.built.clock, TensorData::U32(&now))?;
+        let sums = self.sums();
+        metrics::clear(&mut self.executable, &sums)
+    }
+
+    fn upload_schedule(&mut self) -> Result<(), B::Error> {
+        let overfit = self.limits.overfit_batches.is_some();
+        let epoch = if overfit { 0 } else { self.epoch as u32 };
+        let stream = Stream::new(Purpose::Shuffle, 0);
+        let shuffled = permutation(stream, self.seed, epoch, self.examples.len() as u32);
+        let order: Vec<u32> = shuffled
+            .iter()
+            .take(self.steps_per_epoch * self.training.batch_size)
+            .map(|&at| self.examples[at as usize])
+            .collect();
+        self.executable.upload(self.built.order, TensorData::U32(&order))?;
+        let first = self.epoch * self.steps_per_epoch;
+        let rates: Vec<f32> =
+            (first..first + self.steps_per_epoch).map(|step| self.rate(step) as f32).collect();
+        self.executable.upload(self.built.rates, TensorData::Real(&rates))
+    }
+
+    fn predictors(&self) -> Vec<usize> {
+        self.built.network.units().iter().map(|unit| unit.heads().predictors()).collect()
+    }
+
+    fn sums(&self) -> Vec<(crate::program::TensorId, usize)> {
+        let nets = self.built.network.output().heads().nets;
+        metrics::sums(&self.built.units, &self.predictors(), &self.built.output, nets)
+    }
+
+    /// Runs one training step.
+    ///
+    /// # Errors
+    /// A failure of the backend.
+    pub fn train_step(&mut self) -> Result<(), TrainError<B::Error>> {
+        self.executable.run(self.built.step).map_err(TrainError::Backend)?;
+        self.step += 1;
+        Ok(())
+    }
+
+    /// Whether every step of the epoch under way is done; then [`end_epoch`](Self::end_epoch) is due.
+    pub fn epoch_is_done(&self) -> bool {
+        self.step >= self.steps_per_epoch
+    }
+
+    /// Ends the epoch and prepares the next.
+    ///
+    /// # Errors
+    /// A failure of the backend.
+    pub fn end_epoch(&mut self) -> Result<(), TrainError<B::Error>> {
+        self.epoch += 1;
+        self.step = 0;
+        self.begin_epoch().map_err(TrainError::Backend)
+    }
+
+    /// Metrics of the epoch under way. This waits for the device.
+    ///
+    /// # Errors
+    /// A failure of the backend.
+    pub fn metrics(&self) -> Result<TrainingMetrics, TrainError<B::Error>> {
+        self.read_metrics().map_err(TrainError::Backend)
+    }
+
+    fn read_metrics(&self) -> Result<TrainingMetrics, B::Error> {
+        let batches = self.step;
+        let examples = batches * self.training.batch_size;
+        let per_example = 1.0 / examples.max(1) as f64;
+        let heads = self.built.network.output().heads();
+        let output = &self.built.output;
+        let losses = metrics::read(&self.executable, output.loss, heads.nets)?;
+        let wrong = metrics::read(&self.executable, output.wrong, 1)?;
+        let has_error = self.built.network.output().decision(self.built.loss).is_some();
+        let mut units = Vec::new();
+        if self.has_leaders {
+            for (unit, predictors) in self.built.units.iter().zip(self.predictors()) {
+                let executable = &self.executable;
+                units.push(metrics::read_unit(executable, unit, predictors, batches, examples)?);
+            }
+        }
+        Ok(TrainingMetrics {
+            batches,
+            examples,
+            loss: losses.iter().map(|&loss| f64::from(loss)).sum::<f64>() * per_example,
+            error: has_error.then(|| 100.0 * f64::from(wrong[0]) * per_example),
+            units,
+        })
+    }
+
+    /// Whether every error has been finite so far. This waits for the device.
+    ///
+    /// # Errors
+    /// The first unit and worker whose error was not, or a failure of the backend.
+    pub fn check_finite(&self) -> Result<(), TrainError<B::Error>> {
+        let (epoch, batch) = (self.epoch + 1, self.step);
+        let fault = |tensor| {
+            metrics::read_u32(&self.executable, tensor).map_err(TrainError::<B::Error>::Backend)
+        };
+        for (unit, state) in self.built.units.iter().enumerate() {
+            let worker = fault(state.fault)? as usize;
+            if worker > 0 {
+                return Err(TrainError::WorkerNotFinite { unit: unit + 1, worker, epoch, batch });
+            }
+        }
+        if fault(self.built.output.fault)? > 0 {
+            return Err(TrainError::OutputNotFinite { epoch, batch });
+        }
+        Ok(())
+    }
+
+    /// Loss and error on the images with these indices.
+    ///
+    /// # Errors
+    /// A failure of the backend.
+    pub fn evaluate(&mut self, indices: &[u32]) -> Result<Evaluation, TrainError<B::Error>> {
+        self.evaluation.run(&mut self.executable, indices, None).map_err(TrainError::Backend)
+    }
+
+    /// Everything that is needed to go on later.
+    ///
+    /// # Errors
+    /// A failure of the backend.
+    pub fn state(&self) -> Result<State, TrainError<B::Error>> {
+        state::save(&self.built.module, &self.executable).map_err(TrainError::Backend)
+    }
+
+    /// Goes on from a saved state of the same network, data and settings; the steps that follow are
+    /// those that would have followed.
+    ///
+    /// # Errors
+    /// A state that does not fit, or a failure of the backend.
+    pub fn restore(&mut self, state: &State) -> Result<(), TrainError<B::Error>> {
+        let clock = match state.get("training/clock").map(|tensor| &tensor.data) {
+            Some(StateData::U32(clock)) if clock.len() == clock::LEN => clock,
+            _ => return Err(TrainError::State("it lacks the clock of a training run".into())),
+        };
+        let (epoch, step) = (clock[clock::EPOCH] as usize, clock[clock::STEP] as usize);
+        let count = (self.steps_per_epoch * self.training.batch_size) as u32;
+        if clock::seed(clock) != self.seed || clock[clock::COUNT] != count {
+            return Err(TrainError::State(format!(
+                "it was made with seed {} and {} examples per epoch, expected {} and {count}",
+                clock::seed(clock),
+                clock[clock::COUNT],
+                self.seed
+            )));
+        }
+        if step > self.steps_per_epoch {
+            return Err(TrainError::State(format!("batch {step} of {}", self.steps_per_epoch)));
+        }
+        state::load(&self.built.module, &mut self.executable, state, true)?;
+        self.epoch = epoch;
+        self.step = step;
+        self.upload_schedule().map_err(TrainError::Backend)
+    }
+}

@@ -1,0 +1,328 @@
+//! Units: the smallest parts of a network with a local loss, and the workers inside them.
+//!
+//! A unit's layers produce features, on which its workers predict; what it hands on then passes
+//! through the parameter-free layers of `then` to the next unit. A local gradient enters at the
+//! workers' logits and ends at the unit's own parameters. A global gradient enters at the unit's
+//! output and, if asked for, leaves at its input.
+
+mod leadership;
+mod workers;
+
+pub(crate) use leadership::worker_decision;
+pub use leadership::{Leaders, Leadership, UnitState};
+
+use crate::config::{ConfigError, UnitConfig};
+use crate::layer::{Chain, Gradients, Layer, LayerBuilder, ParameterSpec, Record, Want};
+use crate::program::{Concat, Heads, MaskFollowers, Split, TensorId};
+use crate::step::StepWriter;
+
+/// The kinds of workers (paper, Section 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkerKind {
+    /// Runs of neurons of a fully connected layer.
+    Neurons,
+    /// Runs of filters of a convolution.
+    Filters,
+    /// Groups of features with a linear readout.
+    Readout,
+    /// Whole blocks with a linear readout.
+    Block,
+}
+
+/// Layers that one or several workers share, with what turns their features into logits.
+#[derive(Debug)]
+pub(crate) struct Body {
+    /// Prefix of the parameters' names: empty, or `block{n}.`.
+    prefix: String,
+    layers: Chain,
+    head: Chain,
+}
+
+/// A hidden unit for inputs of one shape.
+#[derive(Debug)]
+pub struct Unit {
+    /// Position among the units, from 1.
+    number: usize,
+    kind: WorkerKind,
+    heads: Heads,
+    bodies: Vec<Body>,
+    hand_on: Chain,
+    then: Chain,
+}
+
+/// What a unit's forward rule leaves.
+#[derive(Clone, Debug)]
+pub struct UnitRecord {
+    bodies: Vec<(Record, Option<Record>)>,
+    hand_on: Record,
+    then: Record,
+    /// The workers' logits, if they were asked to predict.
+    pub logits: Option<TensorId>,
+    /// What the unit hands on.
+    pub output: TensorId,
+}
+
+/// The error signals that reach a unit.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Signals {
+    /// Gradient of the local losses with respect to the workers' logits.
+    pub local: Option<TensorId>,
+    /// Gradient of the global loss with respect to the unit's output.
+    pub global: Option<TensorId>,
+    /// Mask that keeps the global gradient from followers.
+    pub leaders: Option<TensorId>,
+    /// Whether the global gradient passes through followers to earlier units all the same.
+    pub followers_relay: bool,
+}
+
+/// A parameter of a unit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UnitParameter {
+    /// The parameter, with its full name.
+    pub spec: ParameterSpec,
+    /// Whether it belongs to a readout, which prediction with the trained network does not need.
+    pub readout: bool,
+}
+
+/// What a unit is made for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct UnitPlace<'a> {
+    /// Position among the units, from 0.
+    pub(crate) index: usize,
+    /// Shape of the input.
+    pub(crate) input: &'a [usize],
+    /// Whether each net has its own part of the input (one-vs-all, after the first unit).
+    pub(crate) input_per_net: bool,
+    /// Independent nets.
+    pub(crate) nets: usize,
+    /// Width of a prediction.
+    pub(crate) width: usize,
+    /// Whether outputs are probabilities, and not the logits themselves.
+    pub(crate) probabilities: bool,
+}
+
+impl Unit {
+    pub(crate) fn new(
+        builder: &mut LayerBuilder,
+        config: &UnitConfig,
+        place: UnitPlace<'_>,
+    ) -> Result<Self, ConfigError> {
+        let path = format!("network.units[{}]", place.index);
+        let parts = workers::build(builder, config, place, &path)?;
+        let mut output = parts.bodies[0].layers.output_shape().to_vec();
+        if let Some(last) = output.last_mut() {
+            *last *= parts.bodies.len();
+        }
+        let then_path = format!("{path}.then");
+        let then = builder.chain(&config.then, &output, "then", &then_path)?;
+        if !then.parameters().is_empty() {
+            return Err(ConfigError::new(
+                then_path,
+                "holds a layer with parameters, which no local loss would train; \
+                 put it into the `layers` of this unit or the next",
+            ));
+        }
+        Ok(Self {
+            number: place.index + 1,
+            kind: parts.kind,
+            heads: Heads { nets: place.nets, workers: parts.workers, width: place.width },
+            bodies: parts.bodies,
+            hand_on: parts.hand_on,
+            then,
+        })
+    }
+
+    /// Position among the units, from 1.
+    pub fn number(&self) -> usize {
+        self.number
+    }
+
+    /// The kind of its workers.
+    pub fn kind(&self) -> WorkerKind {
+        self.kind
+    }
+
+    /// How its logits fall into nets, workers and classes.
+    pub fn heads(&self) -> Heads {
+        self.heads
+    }
+
+    /// Shape of what it hands on, without the batch.
+    pub fn output_shape(&self) -> &[usize] {
+        self.then.output_shape()
+    }
+
+    /// How many layers with weights a local gradient crosses inside the unit, readouts left aside: 1
+    /// in a layer-wise unit.
+    pub fn depth(&self) -> usize {
+        self.bodies[0].layers.depth()
+    }
+
+    /// The layers of one block (all layers, where there are no blocks), described.
+    pub fn describe_layers(&self) -> String {
+        self.bodies[0].layers.describe()
+    }
+
+    /// How a worker's features become logits, described; empty for neurons.
+    pub fn describe_head(&self) -> String {
+        self.bodies[0].head.describe()
+    }
+
+    /// The layers between the workers and the next unit, described.
+    pub fn describe_then(&self) -> String {
+        self.then.describe()
+    }
+
+    /// All parameters, with full names, in the order in which the rules expect their tensors.
+    pub fn parameters(&self) -> Vec<UnitParameter> {
+        let mut all = Vec::new();
+        for body in &self.bodies {
+            for (chain, readout) in [(&body.layers, false), (&body.head, true)] {
+                all.extend(chain.parameters().into_iter().map(|mut spec| {
+                    spec.name = format!("unit{}.{}{}", self.number, body.prefix, spec.name);
+                    UnitParameter { spec, readout }
+                }));
+            }
+        }
+        all
+    }
+
+    /// Each body with the tensors of its layers and of its head.
+    fn split<'a>(
+        &'a self,
+        mut tensors: &'a [TensorId],
+    ) -> Vec<(&'a Body, &'a [TensorId], &'a [TensorId])> {
+        self.bodies
+            .iter()
+            .map(|body| {
+                let (layers, rest) = tensors.split_at(body.layers.parameters().len());
+                let (head, rest) = rest.split_at(body.head.parameters().len());
+                tensors = rest;
+                (body, layers, head)
+            })
+            .collect()
+    }
+
+    /// Writes the forward rule; with `predict` the workers' logits too.
+    pub fn forward(
+        &self,
+        step: &mut StepWriter<'_>,
+        tensors: &[TensorId],
+        x: TensorId,
+        predict: bool,
+    ) -> UnitRecord {
+        let mut bodies = Vec::with_capacity(self.bodies.len());
+        for (body, layers, head) in self.split(tensors) {
+            let record = body.layers.forward(step, layers, x);
+            let logits = predict.then(|| body.head.forward(step, head, record.y));
+            bodies.push((record, logits));
+        }
+        let features = concat(step, bodies.iter().map(|(record, _)| record.y).collect());
+        let logits: Option<Vec<TensorId>> =
+            bodies.iter().map(|(_, head)| head.as_ref().map(|record| record.y)).collect();
+        let logits = logits.map(|parts| concat(step, parts));
+        let hand_on = self.hand_on.forward(step, &[], features);
+        let then = self.then.forward(step, &[], hand_on.y);
+        let output = then.y;
+        UnitRecord { bodies, hand_on, then, logits, output }
+    }
+
+    /// Writes the backward rule: the gradient of every parameter that a signal reaches, and with
+    /// `want_input` the global gradient of the input. The local signal never leaves the unit.
+    pub fn backward(
+        &self,
+        step: &mut StepWriter<'_>,
+        tensors: &[TensorId],
+        record: &UnitRecord,
+        signals: Signals,
+        want_input: bool,
+    ) -> Gradients {
+        let want = Want { input: true, parameters: false };
+        // The global gradient at the features: what updates the unit, and what passes through it.
+        let (mut updating, mut passing) = (None, None);
+        if let Some(dy) = signals.global {
+            let handed = |step: &mut StepWriter<'_>, d: TensorId| {
+                self.hand_on.backward(step, &[], &record.hand_on, d, want).input
+            };
+            let arrived = self.then.backward(step, &[], &record.then, dy, want).input.unwrap_or(dy);
+            let masked = match signals.leaders {
+                Some(leaders) => {
+                    let y = step.like("masked", arrived);
+                    step.push(MaskFollowers { x: arrived, leaders, y });
+                    y
+                }
+                None => arrived,
+            };
+            updating = handed(step, masked);
+            passing = if signals.followers_relay && masked != arrived && want_input {
+                handed(step, arrived)
+            } else {
+                updating
+            };
+        }
+        let updating = split(step, record, updating);
+        let passing = split(step, record, passing);
+        let local = signals.local.map(|dz| {
+            let parts: Vec<TensorId> =
+                record.bodies.iter().filter_map(|(_, head)| Some(head.as_ref()?.y)).collect();
+            split_like(step, dz, &parts)
+        });
+
+        let mut gradients = Gradients::default();
+        for (index, (body, layers, head)) in self.split(tensors).into_iter().enumerate() {
+            let (layer_record, head_record) = &record.bodies[index];
+            let mut own = updating.as_ref().map(|parts| parts[index]);
+            if let (Some(local), Some(head_record)) = (&local, head_record) {
+                let want = Want { input: true, parameters: true };
+                let part = body.head.backward(step, head, head_record, local[index], want);
+                gradients.parameters.extend(part.parameters);
+                own = step.sum(own, part.input);
+            }
+            let pass = passing.as_ref().map(|parts| parts[index]).filter(|_| want_input);
+            let together = own.is_some() && own == pass;
+            if let Some(dy) = own {
+                let want = Want { input: together, parameters: true };
+                let part = body.layers.backward(step, layers, layer_record, dy, want);
+                gradients.parameters.extend(part.parameters);
+                gradients.input = step.sum(gradients.input, part.input);
+            }
+            if let Some(dy) = pass.filter(|_| !together) {
+                let part = body.layers.backward(step, layers, layer_record, dy, want);
+                gradients.input = step.sum(gradients.input, part.input);
+            }
+        }
+        gradients
+    }
+}
+
+/// Tensors side by side along the last axis; one alone is itself.
+fn concat(step: &mut StepWriter<'_>, inputs: Vec<TensorId>) -> TensorId {
+    let [first, _, ..] = inputs[..] else { return inputs[0] };
+    let mut shape = step.shape(first).to_vec();
+    if let Some(last) = shape.last_mut() {
+        *last *= inputs.len();
+    }
+    let y = step.real("concat", &shape);
+    step.push(Concat { inputs, y });
+    y
+}
+
+/// The inverse of [`concat`]: parts of `x` with the shapes of `parts`.
+fn split_like(step: &mut StepWriter<'_>, x: TensorId, parts: &[TensorId]) -> Vec<TensorId> {
+    if parts.len() == 1 {
+        return vec![x];
+    }
+    let outputs: Vec<TensorId> = parts.iter().map(|&part| step.like("split", part)).collect();
+    step.push(Split { x, outputs: outputs.clone() });
+    outputs
+}
+
+/// A gradient at the unit's features, as one part per body.
+fn split(
+    step: &mut StepWriter<'_>,
+    record: &UnitRecord,
+    gradient: Option<TensorId>,
+) -> Option<Vec<TensorId>> {
+    let features: Vec<TensorId> = record.bodies.iter().map(|(body, _)| body.y).collect();
+    gradient.map(|gradient| split_like(step, gradient, &features))
+}

@@ -1,0 +1,173 @@
+//! From the configuration of workers to the bodies of a unit.
+
+use super::{Body, UnitPlace, WorkerKind};
+use crate::config::{ConfigError, HandOn, UnitConfig, WorkersConfig};
+use crate::layer::{
+    Chain, FilterMean, FlattenLayer, Layer, LayerBuilder, LinearLayer, SoftmaxLayer,
+};
+use crate::program::Activation;
+
+/// A unit's workers, built.
+pub(super) struct Parts {
+    pub(super) kind: WorkerKind,
+    pub(super) workers: usize,
+    pub(super) bodies: Vec<Body>,
+    pub(super) hand_on: Chain,
+}
+
+pub(super) fn build(
+    builder: &mut LayerBuilder,
+    config: &UnitConfig,
+    place: UnitPlace<'_>,
+    path: &str,
+) -> Result<Parts, ConfigError> {
+    let workers_path = format!("{path}.workers");
+    let fail = |message: String| ConfigError::new(&workers_path, message);
+    let count = match config.workers {
+        WorkersConfig::Neurons { count, .. }
+        | WorkersConfig::Filters { count, .. }
+        | WorkersConfig::Readout { count, .. }
+        | WorkersConfig::Block { count, .. } => count,
+    };
+    if count == 0 {
+        return Err(fail("a count of 0, expected at least 1 worker".into()));
+    }
+    if place.nets > 1 && !matches!(config.workers, WorkersConfig::Neurons { .. }) {
+        return Err(fail("one-vs-all networks have units of `neurons` only".into()));
+    }
+    let mut layers =
+        || builder.chain(&config.layers, place.input, "layer", &format!("{path}.layers"));
+    match config.workers {
+        WorkersConfig::Neurons { activation, .. } => {
+            let mut body = layers()?;
+            if place.nets > 1 && body.depth() > 0 {
+                let message =
+                    "one-vs-all networks share no weights: expected no layer with weights";
+                return Err(ConfigError::new(format!("{path}.layers"), message));
+            }
+            let neurons = place.nets * count * place.width;
+            let groups = if place.input_per_net { place.nets } else { 1 };
+            let linear = LinearLayer::new(body.output_shape(), neurons, groups, true);
+            body.push("neurons", Box::new(linear.map_err(fail)?));
+            let features = body.output_shape().to_vec();
+            let hand_on = hand_on(builder, &features, activation, place).map_err(fail)?;
+            let head = Chain::new(&features);
+            let bodies = vec![Body { prefix: String::new(), layers: body, head }];
+            Ok(Parts { kind: WorkerKind::Neurons, workers: count, bodies, hand_on })
+        }
+        WorkersConfig::Filters { scale, .. } => {
+            let body = layers()?;
+            require_weights(&body, path)?;
+            let features = body.output_shape().to_vec();
+            let mut head = Chain::new(&features);
+            let mean = FilterMean::new(&features, count, place.width, scale).map_err(fail)?;
+            head.push("", Box::new(mean));
+            let bodies = vec![Body { prefix: String::new(), layers: body, head }];
+            let hand_on = Chain::new(&features);
+            Ok(Parts { kind: WorkerKind::Filters, workers: count, bodies, hand_on })
+        }
+        WorkersConfig::Readout { grid, dropout, .. } => {
+            let body = layers()?;
+            require_weights(&body, path)?;
+            let features = body.output_shape().to_vec();
+            let channels = features.last().copied().unwrap_or(0);
+            if !channels.is_multiple_of(count) {
+                return Err(fail(format!(
+                    "{channels} features cannot be shared evenly by {count} workers"
+                )));
+            }
+            let head =
+                readout(builder, &features, count, place.width, grid, dropout, &workers_path)?;
+            let bodies = vec![Body { prefix: String::new(), layers: body, head }];
+            let hand_on = Chain::new(&features);
+            Ok(Parts { kind: WorkerKind::Readout, workers: count, bodies, hand_on })
+        }
+        WorkersConfig::Block { grid, dropout, .. } => {
+            let mut bodies = Vec::with_capacity(count);
+            for block in 1..=count {
+                let layers = builder.chain(
+                    &config.layers,
+                    place.input,
+                    "layer",
+                    &format!("{path}.layers"),
+                )?;
+                require_weights(&layers, path)?;
+                let features = layers.output_shape().to_vec();
+                let head =
+                    readout(builder, &features, 1, place.width, grid, dropout, &workers_path)?;
+                bodies.push(Body { prefix: format!("block{block}."), layers, head });
+            }
+            let mut features = bodies[0].layers.output_shape().to_vec();
+            if let Some(last) = features.last_mut() {
+                *last *= count;
+            }
+            let hand_on = Chain::new(&features);
+            Ok(Parts { kind: WorkerKind::Block, workers: count, bodies, hand_on })
+        }
+    }
+}
+
+fn require_weights(layers: &Chain, path: &str) -> Result<(), ConfigError> {
+    if layers.depth() > 0 {
+        return Ok(());
+    }
+    Err(ConfigError::new(
+        format!("{path}.layers"),
+        "holds no layer with weights, so there is nothing for the workers to learn",
+    ))
+}
+
+/// A linear map of each worker's own features, pooled first if they are an image.
+fn readout(
+    builder: &mut LayerBuilder,
+    features: &[usize],
+    workers: usize,
+    width: usize,
+    grid: Option<usize>,
+    dropout: f64,
+    path: &str,
+) -> Result<Chain, ConfigError> {
+    let fail = |message: String| ConfigError::new(path, message);
+    let mut head = Chain::new(features);
+    let is_image = features.len() == 3;
+    if let Some(grid) = grid {
+        if !is_image {
+            return Err(fail("a `grid` is for filters, but the features are a vector".into()));
+        }
+        let pool = builder.grid(features, grid, path)?;
+        head.push("", pool);
+    }
+    let drop = builder.dropout(head.output_shape(), dropout, path)?;
+    if dropout > 0.0 {
+        head.push("", drop);
+    }
+    if is_image {
+        let flatten = FlattenLayer::new(head.output_shape()).map_err(fail)?;
+        head.push("", Box::new(flatten));
+    }
+    let linear = LinearLayer::new(head.output_shape(), workers * width, workers, true);
+    head.push("readout", Box::new(linear.map_err(fail)?));
+    Ok(head)
+}
+
+/// What a unit of neurons does with its logits before it hands them on.
+fn hand_on(
+    builder: &LayerBuilder,
+    features: &[usize],
+    activation: HandOn,
+    place: UnitPlace<'_>,
+) -> Result<Chain, String> {
+    let mut chain = Chain::new(features);
+    let function = match activation {
+        HandOn::Output if !place.probabilities => return Ok(chain),
+        HandOn::Output if place.width > 1 => {
+            chain.push("", Box::new(SoftmaxLayer::new(features, place.width)?));
+            return Ok(chain);
+        }
+        HandOn::Output | HandOn::Sigmoid => Activation::Sigmoid,
+        HandOn::Relu => Activation::Relu,
+        HandOn::Tanh => Activation::Tanh,
+    };
+    chain.push("", builder.activation(features, function));
+    Ok(chain)
+}

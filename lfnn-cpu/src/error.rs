@@ -1,0 +1,60 @@
+//! What can go wrong on the CPU.
+
+use lfnn_core::program::DType;
+use thiserror::Error;
+
+/// What can go wrong on the CPU.
+#[derive(Debug, Error)]
+pub enum CpuError {
+    /// The threads could not be started.
+    #[error("could not start the threads of the CPU backend")]
+    Threads(#[from] rayon::ThreadPoolBuildError),
+    /// The system has no such block of memory.
+    #[error("could not allocate {bytes} bytes for {what}")]
+    OutOfMemory {
+        /// What it was for.
+        what: &'static str,
+        /// Its size.
+        bytes: usize,
+    },
+    /// A tensor of another type than the host's data.
+    #[error("tensor `{name}` holds {expected:?} and not {found:?}")]
+    Type {
+        /// The tensor.
+        name: String,
+        /// Its type.
+        expected: DType,
+        /// The type of the host's data.
+        found: DType,
+    },
+    /// A tensor of another length than the host's data.
+    #[error("tensor `{name}` has {expected} elements and not {found}")]
+    Length {
+        /// The tensor.
+        name: String,
+        /// Its length.
+        expected: usize,
+        /// The length of the host's data.
+        found: usize,
+    },
+    /// A tensor that lives only inside a run.
+    #[error("tensor `{name}` lives only inside a run: the host cannot read or write it")]
+    Temporary {
+        /// The tensor.
+        name: String,
+    },
+    /// An operation that writes a tensor and uses it a second time.
+    #[error("{step} uses a tensor that it writes more than once")]
+    Aliased {
+        /// The step.
+        step: &'static str,
+    },
+    /// A program that the module does not have.
+    #[error("there is no program {index}: the module has {programs}")]
+    NoProgram {
+        /// The number asked for.
+        index: usize,
+        /// How many there are.
+        programs: usize,
+    },
+}

@@ -1,0 +1,375 @@
+//! Convolution over channels-last images, without ever laying out a batch as a matrix.
+//!
+//! With many channels, a row of the product is a window: its numbers are read where they lie in the
+//! image, `channels` at a time, with a table of where each tap of each window begins and a row of zeros
+//! for those outside. With few channels (the first layer) such runs are too short, and a tile of
+//! windows is copied into rows of scratch memory.
+
+use lfnn_core::program::{Conv2d, TensorId, Tensors, Window};
+use rayon::prelude::*;
+
+use crate::memory::{Binder, In, Out};
+use crate::simd::{self, Rows, Start};
+use crate::work::{Kernel, Needs, Workspace};
+
+/// Extents of a convolution.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Geometry {
+    pub(crate) batch: usize,
+    /// Of the input: height and width.
+    pub(crate) image: [usize; 2],
+    /// Of the output: height and width.
+    pub(crate) result: [usize; 2],
+    pub(crate) groups: usize,
+    /// Input channels of a group.
+    pub(crate) input: usize,
+    /// Output channels of a group.
+    pub(crate) output: usize,
+    pub(crate) window: Window,
+}
+
+impl Geometry {
+    pub(crate) fn new(
+        tensors: &Tensors,
+        x: TensorId,
+        y: TensorId,
+        window: Window,
+        groups: usize,
+    ) -> Self {
+        let (x, y) = (&tensors[x].shape, &tensors[y].shape);
+        Self {
+            batch: x[0],
+            image: [x[1], x[2]],
+            result: [y[1], y[2]],
+            groups,
+            input: x[3] / groups,
+            output: y[3] / groups,
+            window,
+        }
+    }
+
+    /// Positions of the window's kernel.
+    pub(crate) fn taps(&self) -> usize {
+        self.window.kernel[0] * self.window.kernel[1]
+    }
+
+    /// Weights of an output channel.
+    pub(crate) fn depth(&self) -> usize {
+        self.taps() * self.input
+    }
+
+    /// Channels of the input.
+    pub(crate) fn channels(&self) -> usize {
+        self.groups * self.input
+    }
+
+    /// Channels of the output.
+    pub(crate) fn outputs(&self) -> usize {
+        self.groups * self.output
+    }
+
+    /// Pixels of an input image.
+    pub(crate) fn pixels(&self) -> usize {
+        self.image[0] * self.image[1]
+    }
+
+    /// Pixels of an output image.
+    pub(crate) fn windows(&self) -> usize {
+        self.result[0] * self.result[1]
+    }
+
+    /// Multiplications for one image.
+    pub(crate) fn work(&self) -> usize {
+        self.windows() * self.depth() * self.outputs()
+    }
+
+    /// Whether windows are read where they lie.
+    pub(crate) fn direct(&self) -> bool {
+        self.input >= 8 || self.taps() == 1
+    }
+
+    /// Images in a piece of work: enough of them for the work to be worth handing out, and for the
+    /// last rows of the piece not to matter.
+    pub(crate) fn images_per_piece(&self) -> usize {
+        let rows = self.windows().min(self.pixels()).max(1);
+        (1usize << 20)
+            .div_ceil(self.work().max(1))
+            .max(96usize.div_ceil(rows))
+            .clamp(1, self.batch.max(1))
+    }
+}
+
+/// For each window and tap, where in the image it begins (channel 0 of it).
+pub(crate) struct Table(Vec<u32>);
+
+/// A tap outside the image.
+const OUTSIDE: u32 = u32::MAX;
+
+impl Table {
+    pub(crate) fn new(g: &Geometry) -> Self {
+        let mut table = Vec::with_capacity(g.windows() * g.taps());
+        let [kernel, stride, padding] = [g.window.kernel, g.window.stride, g.window.padding];
+        for oy in 0..g.result[0] {
+            for ox in 0..g.result[1] {
+                for ky in 0..kernel[0] {
+                    for kx in 0..kernel[1] {
+                        let y = (oy * stride[0] + ky).checked_sub(padding[0]);
+                        let x = (ox * stride[1] + kx).checked_sub(padding[1]);
+                        table.push(match (y, x) {
+                            (Some(y), Some(x)) if y < g.image[0] && x < g.image[1] => {
+                                ((y * g.image[1] + x) * g.channels()) as u32
+                            }
+                            _ => OUTSIDE,
+                        });
+                    }
+                }
+            }
+        }
+        Self(table)
+    }
+
+    /// An entry for each (row, segment), as the input gradient builds it.
+    pub(crate) fn from_entries(entries: impl Iterator<Item = Option<usize>>) -> Self {
+        Self(entries.map(|entry| entry.map_or(OUTSIDE, |at| at as u32)).collect())
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.len() * size_of::<u32>()
+    }
+
+    /// Copies the windows `from..` of some images into rows, one group's channels of each tap.
+    pub(crate) fn columns(
+        &self,
+        g: &Geometry,
+        images: &[f32],
+        group: usize,
+        from: usize,
+        to: &mut [f32],
+    ) {
+        let (windows, taps, input) = (g.windows(), g.taps(), g.input);
+        let image_len = g.pixels() * g.channels();
+        let (mut image, mut window) = (from / windows, from % windows);
+        for row in to.chunks_exact_mut(taps * input) {
+            let x = &images[image * image_len + group * input..];
+            let entries = &self.0[window * taps..][..taps];
+            if input == 1 {
+                for (to, &at) in row.iter_mut().zip(entries) {
+                    *to = if at == OUTSIDE { 0.0 } else { x[at as usize] };
+                }
+            } else {
+                for (to, &at) in row.chunks_exact_mut(input).zip(entries) {
+                    if at == OUTSIDE {
+                        to.fill(0.0);
+                    } else {
+                        to.copy_from_slice(&x[at as usize..][..input]);
+                    }
+                }
+            }
+            window += 1;
+            if window == windows {
+                (image, window) = (image + 1, 0);
+            }
+        }
+    }
+}
+
+/// Rows of a product that are read through a table.
+pub(crate) struct Windows<'a> {
+    /// Images, from the group's first channel on.
+    pub(crate) images: &'a [f32],
+    pub(crate) image_len: usize,
+    pub(crate) table: &'a Table,
+    /// Rows of the table.
+    pub(crate) windows: usize,
+    /// Entries in a row of the table.
+    pub(crate) taps: usize,
+    /// The entry of a row that stands for a segment.
+    pub(crate) entry: &'a [usize],
+    pub(crate) zeros: &'a [f32],
+    /// Numbers of one segment.
+    pub(crate) depth: usize,
+    /// Where a window lies in the result.
+    pub(crate) target: Target<'a>,
+}
+
+/// Where rows lie in a result.
+pub(crate) enum Target<'a> {
+    /// One after the other: distance, first.
+    Rows(usize, usize),
+    /// Spread out in each image of `image_len`: an offset for each window.
+    Table { offsets: &'a [u32], image_len: usize, first: usize },
+}
+
+impl Rows for Windows<'_> {
+    type Place = (usize, usize);
+
+    #[inline(always)]
+    fn place(&self, r: usize) -> (usize, usize) {
+        let (image, window) = divide(r, self.windows);
+        (image * self.image_len, window * self.taps)
+    }
+
+    #[inline(always)]
+    fn segment(&self, (image, row): (usize, usize), segment: usize) -> &[f32] {
+        let at = self.table.0[row + self.entry[segment]];
+        if at == OUTSIDE { self.zeros } else { &self.images[image + at as usize..][..self.depth] }
+    }
+
+    #[inline(always)]
+    fn target(&self, r: usize) -> usize {
+        match self.target {
+            Target::Rows(distance, first) => r * distance + first,
+            Target::Table { offsets, image_len, first } => {
+                let (image, window) = divide(r, self.windows);
+                image * image_len + offsets[window] as usize + first
+            }
+        }
+    }
+}
+
+/// Quotient and remainder, in 32 bits: twice as fast as in 64.
+#[inline(always)]
+fn divide(a: usize, b: usize) -> (usize, usize) {
+    let (a, b) = (a as u32, b as u32);
+    ((a / b) as usize, (a % b) as usize)
+}
+
+/// Rows of a matrix in scratch memory.
+struct Tile<'a> {
+    rows: &'a [f32],
+    depth: usize,
+    distance: usize,
+    first: usize,
+}
+
+impl Rows for Tile<'_> {
+    type Place = usize;
+
+    #[inline(always)]
+    fn place(&self, r: usize) -> usize {
+        r * self.depth
+    }
+
+    #[inline(always)]
+    fn segment(&self, place: usize, _: usize) -> &[f32] {
+        &self.rows[place..][..self.depth]
+    }
+
+    #[inline(always)]
+    fn target(&self, r: usize) -> usize {
+        r * self.distance + self.first
+    }
+}
+
+/// Windows in a tile whose rows have `depth` numbers: 64 KiB.
+pub(crate) fn tile_rows(depth: usize) -> usize {
+    ((1usize << 14) / depth.max(1)).clamp(8, 1024) / 8 * 8
+}
+
+pub(crate) struct Forward {
+    x: In<f32>,
+    weight: In<f32>,
+    bias: Option<In<f32>>,
+    y: Out<f32>,
+    geometry: Geometry,
+    table: Table,
+    taps: Vec<usize>,
+}
+
+impl Forward {
+    pub(crate) fn new(op: &Conv2d, bind: &mut Binder<'_>) -> Self {
+        let geometry = Geometry::new(bind.tensors(), op.x, op.y, op.window, op.groups);
+        Self {
+            x: bind.read(op.x),
+            weight: bind.read(op.weight),
+            bias: op.bias.map(|bias| bind.read(bias)),
+            y: bind.write(op.y),
+            geometry,
+            table: Table::new(&geometry),
+            taps: (0..geometry.taps()).collect(),
+        }
+    }
+}
+
+impl Kernel for Forward {
+    fn needs(&self) -> Needs {
+        let g = &self.geometry;
+        Needs {
+            shared: g.groups * simd::packed_len(g.depth(), g.output),
+            each: if g.direct() { g.input } else { tile_rows(g.depth()) * g.depth() },
+            tables: self.table.bytes() + self.taps.len() * size_of::<usize>(),
+        }
+    }
+
+    fn run(&mut self, work: &mut Workspace<'_>) {
+        let Self { x, weight, bias, y, geometry: g, table, taps } = self;
+        let (x, weight, bias) = (x.get(), weight.get(), bias.as_ref().map(In::get));
+        let packed_len = simd::packed_len(g.depth(), g.output);
+        if x.is_empty() || packed_len == 0 || g.windows() == 0 {
+            return y.get().fill(0.0);
+        }
+        let packed = &mut work.shared[..g.groups * packed_len];
+        for (weight, packed) in
+            weight.chunks_exact(g.output * g.depth()).zip(packed.chunks_exact_mut(packed_len))
+        {
+            simd::pack(weight, |k| k, g.depth(), g.depth(), g.output, packed);
+        }
+        let packed = &*packed;
+        let images = g.images_per_piece();
+        let image_len = g.pixels() * g.channels();
+        let x = x.par_chunks(images * image_len);
+        let y = y.get().par_chunks_mut(images * g.windows() * g.outputs());
+        let slots = work.slots;
+        y.zip(x).for_each(|(y, x)| {
+            slots.with(|slot| {
+                for (group, packed) in packed.chunks_exact(packed_len).enumerate() {
+                    let bias = bias.map(|bias| &bias[group * g.output..][..g.output]);
+                    piece(g, table, taps, group, x, packed, bias, slot, y);
+                }
+            });
+        });
+    }
+}
+
+/// One group's outputs for some images.
+#[allow(clippy::too_many_arguments, reason = "a piece of `run`")]
+fn piece(
+    g: &Geometry,
+    table: &Table,
+    taps: &[usize],
+    group: usize,
+    x: &[f32],
+    packed: &[f32],
+    bias: Option<&[f32]>,
+    slot: &mut [f32],
+    y: &mut [f32],
+) {
+    let (depth, outputs) = (g.depth(), g.outputs());
+    let start = bias.map_or(Start::Zero, Start::Bias);
+    let rows = y.len() / outputs;
+    if g.direct() {
+        let zeros = &mut slot[..g.input];
+        zeros.fill(0.0);
+        let windows = Windows {
+            images: &x[group * g.input..],
+            image_len: g.pixels() * g.channels(),
+            table,
+            windows: g.windows(),
+            taps: g.taps(),
+            entry: taps,
+            zeros,
+            depth: g.input,
+            target: Target::Rows(outputs, group * g.output),
+        };
+        simd::gather_product(&windows, rows, taps, g.input, packed, depth, g.output, start, y);
+        return;
+    }
+    let tile = tile_rows(depth);
+    for (index, y) in y.chunks_mut(tile * outputs).enumerate() {
+        let rows = y.len() / outputs;
+        let columns = &mut slot[..rows * depth];
+        table.columns(g, x, group, index * tile, columns);
+        let tile = Tile { rows: columns, depth, distance: outputs, first: group * g.output };
+        simd::gather_product(&tile, rows, &[0], depth, packed, depth, g.output, start, y);
+    }
+}

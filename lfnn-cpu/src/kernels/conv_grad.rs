@@ -1,0 +1,409 @@
+//! Gradients of a convolution.
+//!
+//! The input gradient is a convolution of `dy`: each input pixel gathers from the windows that cover
+//! it. With a stride, pixels fall into phases (row and column modulo the stride), and those of a phase
+//! have the same taps; each phase is a product of its own, and no product with a zero is computed
+//! but at the border. The weight gradient is a sum over rows of pixels of transposed products, read
+//! where they lie; the images are divided into a fixed number of parts whose sums are added in order.
+
+use lfnn_core::program::{Conv2dInputGrad, Conv2dWeightGrad};
+use rayon::prelude::*;
+
+use super::columns::sum_rows;
+use super::conv::{Geometry, Table, Target, Windows, tile_rows};
+use crate::memory::{Binder, In, Out};
+use crate::simd::{self, Matrix, Pairs, Start};
+use crate::work::{GRAIN, Kernel, Needs, Workspace};
+
+/// Pixels of one phase and the taps that reach them.
+struct Phase {
+    table: Table,
+    /// Offset of each pixel in an image.
+    offsets: Vec<u32>,
+    taps: Vec<usize>,
+    /// For each tap of the kernel, its entry in a row of the table.
+    entries: Vec<usize>,
+}
+
+impl Phase {
+    fn new(g: &Geometry, phase: [usize; 2]) -> Self {
+        let [kernel, stride, padding] = [g.window.kernel, g.window.stride, g.window.padding];
+        let reaches = |axis: usize, k: usize| {
+            (phase[axis] + padding[axis] + stride[axis] * kernel[axis] - k)
+                .is_multiple_of(stride[axis])
+        };
+        let taps: Vec<usize> = (0..g.taps())
+            .filter(|tap| reaches(0, tap / kernel[1]) && reaches(1, tap % kernel[1]))
+            .collect();
+        let mut entries = vec![0; g.taps()];
+        for (entry, &tap) in taps.iter().enumerate() {
+            entries[tap] = entry;
+        }
+        let axis = |axis: usize| (phase[axis]..g.image[axis]).step_by(stride[axis]);
+        let pixels: Vec<[usize; 2]> = axis(0).flat_map(|y| axis(1).map(move |x| [y, x])).collect();
+        let window = |axis: usize, at: usize, k: usize| {
+            let window = (at + padding[axis]).checked_sub(k)? / stride[axis];
+            (window < g.result[axis]).then_some(window)
+        };
+        let entry = |[y, x]: [usize; 2], tap: usize| {
+            let y = window(0, y, tap / kernel[1])?;
+            let x = window(1, x, tap % kernel[1])?;
+            Some((y * g.result[1] + x) * g.outputs())
+        };
+        let table = Table::from_entries(
+            pixels.iter().flat_map(|&pixel| taps.iter().map(move |&tap| entry(pixel, tap))),
+        );
+        let offsets =
+            pixels.iter().map(|&[y, x]| ((y * g.image[1] + x) * g.channels()) as u32).collect();
+        Self { table, offsets, taps, entries }
+    }
+
+    fn bytes(&self) -> usize {
+        let words = self.taps.len() + self.entries.len();
+        self.table.bytes() + self.offsets.len() * size_of::<u32>() + words * size_of::<usize>()
+    }
+}
+
+pub(crate) struct InputGrad {
+    dy: In<f32>,
+    weight: In<f32>,
+    dx: Out<f32>,
+    geometry: Geometry,
+    phases: Vec<Phase>,
+}
+
+impl InputGrad {
+    pub(crate) fn new(op: &Conv2dInputGrad, bind: &mut Binder<'_>) -> Self {
+        let geometry = Geometry::new(bind.tensors(), op.dx, op.dy, op.window, op.groups);
+        let [rows, columns] = op.window.stride;
+        let phases = (0..rows)
+            .flat_map(|y| (0..columns).map(move |x| [y, x]))
+            .map(|phase| Phase::new(&geometry, phase))
+            .filter(|phase| !phase.offsets.is_empty())
+            .collect();
+        Self {
+            dy: bind.read(op.dy),
+            weight: bind.read(op.weight),
+            dx: bind.write(op.dx),
+            geometry,
+            phases,
+        }
+    }
+}
+
+impl Kernel for InputGrad {
+    fn needs(&self) -> Needs {
+        let g = &self.geometry;
+        Needs {
+            shared: g.groups * simd::packed_len(g.taps() * g.output, g.input),
+            each: g.output,
+            tables: self.phases.iter().map(Phase::bytes).sum(),
+        }
+    }
+
+    fn run(&mut self, work: &mut Workspace<'_>) {
+        let Self { dy, weight, dx, geometry: g, phases } = self;
+        let (dy, weight, dx) = (dy.get(), weight.get(), dx.get());
+        let depth = g.taps() * g.output;
+        let packed_len = simd::packed_len(depth, g.input);
+        if dx.is_empty() || packed_len == 0 || g.windows() == 0 {
+            return dx.fill(0.0);
+        }
+        let packed = &mut work.shared[..g.groups * packed_len];
+        for (weight, packed) in
+            weight.chunks_exact(g.output * g.depth()).zip(packed.chunks_exact_mut(packed_len))
+        {
+            // Row (tap, o) of B is the tap's input channels in filter o.
+            let row = |k: usize| k % g.output * g.depth() + k / g.output * g.input;
+            simd::pack(weight, row, 1, depth, g.input, packed);
+        }
+        let packed = &*packed;
+        let images = g.images_per_piece();
+        let dy_len = g.windows() * g.outputs();
+        let dx_len = g.pixels() * g.channels();
+        let dy = dy.par_chunks(images * dy_len);
+        let slots = work.slots;
+        dx.par_chunks_mut(images * dx_len).zip(dy).for_each(|(dx, dy)| {
+            slots.with(|slot| {
+                let zeros = &mut slot[..g.output];
+                zeros.fill(0.0);
+                for (group, packed) in packed.chunks_exact(packed_len).enumerate() {
+                    for phase in phases.iter() {
+                        let rows = Windows {
+                            images: &dy[group * g.output..],
+                            image_len: dy_len,
+                            table: &phase.table,
+                            windows: phase.offsets.len(),
+                            taps: phase.taps.len(),
+                            entry: &phase.entries,
+                            zeros,
+                            depth: g.output,
+                            target: Target::Table {
+                                offsets: &phase.offsets,
+                                image_len: dx_len,
+                                first: group * g.input,
+                            },
+                        };
+                        let count = dx.len() / dx_len * phase.offsets.len();
+                        let (taps, output) = (&phase.taps, g.output);
+                        simd::gather_product(
+                            &rows,
+                            count,
+                            taps,
+                            output,
+                            packed,
+                            depth,
+                            g.input,
+                            Start::Zero,
+                            dx,
+                        );
+                    }
+                }
+            });
+        });
+    }
+}
+
+pub(crate) struct WeightGrad {
+    x: In<f32>,
+    dy: In<f32>,
+    dweight: Out<f32>,
+    dbias: Option<Out<f32>>,
+    geometry: Geometry,
+    table: Option<Table>,
+}
+
+impl WeightGrad {
+    pub(crate) fn new(op: &Conv2dWeightGrad, bind: &mut Binder<'_>) -> Self {
+        let geometry = Geometry::new(bind.tensors(), op.x, op.dy, op.window, op.groups);
+        Self {
+            x: bind.read(op.x),
+            dy: bind.read(op.dy),
+            dweight: bind.write(op.dweight),
+            dbias: op.dbias.map(|dbias| bind.write(dbias)),
+            geometry,
+            table: (!geometry.direct()).then(|| Table::new(&geometry)),
+        }
+    }
+
+    fn plan(&self) -> Plan {
+        Plan::new(&self.geometry)
+    }
+}
+
+/// How the weight gradient is divided.
+struct Plan {
+    /// Images in a part.
+    images: usize,
+    /// Parts, each with a sum of its own.
+    parts: usize,
+    /// Output channels in a piece of a part.
+    outputs: usize,
+    /// Rows of output pixels that are gone through at a time, so that they stay in the cache.
+    rows: usize,
+    /// Numbers in a part's sum: weight and bias.
+    len: usize,
+}
+
+impl Plan {
+    fn new(g: &Geometry) -> Self {
+        const PIECES: usize = 16;
+        let weights = g.outputs() * g.depth();
+        let wanted = (g.work() * g.batch).div_ceil(1 << 21).clamp(1, PIECES);
+        // Adding parts costs their length: many for small weights, few for large ones.
+        let parts = wanted.min((1usize << 19).div_ceil(weights.max(1)));
+        let images = g.batch.div_ceil(parts).max(1);
+        let parts = g.batch.div_ceil(images).max(1);
+        let outputs = g.outputs().div_ceil(wanted.div_ceil(parts)).next_multiple_of(8);
+        let row_len =
+            g.result[1] * g.outputs() + g.window.stride[0] * g.image[1] * g.channels();
+        let rows = ((1usize << 16) / row_len.max(1)).max(128 / g.result[1].max(1)).max(1);
+        Self { images, parts, outputs, rows, len: weights + g.outputs() }
+    }
+}
+
+impl Kernel for WeightGrad {
+    fn needs(&self) -> Needs {
+        let g = &self.geometry;
+        let plan = self.plan();
+        Needs {
+            shared: plan.parts * plan.len,
+            each: if g.direct() { 0 } else { tile_rows(g.depth()) * g.depth() },
+            tables: self.table.as_ref().map_or(0, Table::bytes),
+        }
+    }
+
+    fn run(&mut self, work: &mut Workspace<'_>) {
+        let plan = self.plan();
+        let Self { x, dy, dweight, dbias, geometry: g, table } = self;
+        let (x, dy, dweight) = (x.get(), dy.get(), dweight.get());
+        let with_bias = dbias.is_some();
+        let slots = work.slots;
+        let sums = &mut work.shared[..plan.parts * plan.len];
+        sums.par_chunks_mut(plan.len).enumerate().for_each(|(part, sums)| {
+            let first = part * plan.images;
+            let images = plan.images.min(g.batch - first);
+            let x_len = g.pixels() * g.channels();
+            let dy_len = g.windows() * g.outputs();
+            let x = &x[first * x_len..][..images * x_len];
+            let dy = &dy[first * dy_len..][..images * dy_len];
+            let (weights, bias) = sums.split_at_mut(g.outputs() * g.depth());
+            weights.par_chunks_mut(plan.outputs * g.depth()).enumerate().for_each(
+                |(piece, weights)| {
+                    weights.fill(0.0);
+                    let first = piece * plan.outputs;
+                    match table {
+                        None => direct(g, &plan, x, dy, first, weights),
+                        Some(table) => {
+                            slots.with(|slot| by_columns(g, table, x, dy, first, slot, weights));
+                        }
+                    }
+                },
+            );
+            bias.fill(0.0);
+            if with_bias {
+                sum_rows(dy, bias);
+            }
+        });
+        let sums = &*sums;
+        add_parts(sums, plan.len, 0, dweight);
+        if let Some(dbias) = dbias {
+            add_parts(sums, plan.len, g.outputs() * g.depth(), dbias.get());
+        }
+    }
+}
+
+/// Adds up a stretch of every part, in the order of the parts.
+fn add_parts(sums: &[f32], len: usize, from: usize, to: &mut [f32]) {
+    to.par_chunks_mut(GRAIN / 4).enumerate().for_each(|(piece, to)| {
+        let at = from + piece * (GRAIN / 4);
+        to.copy_from_slice(&sums[at..][..to.len()]);
+        for part in sums.chunks_exact(len).skip(1) {
+            add(&part[at..][..to.len()], to);
+        }
+    });
+}
+
+simd::vectorized! {
+    fn add(x: &[f32], y: &mut [f32]) {
+        for (y, x) in y.iter_mut().zip(x) {
+            *y += x;
+        }
+    }
+}
+
+/// The parts of output channels `first..` that lie in one group: (group, first channel, end).
+fn by_group(g: &Geometry, first: usize, count: usize) -> impl Iterator<Item = (usize, usize, usize)> {
+    let (output, end) = (g.output, first + count);
+    (first / output..end.div_ceil(output)).map(move |group| {
+        (group, first.max(group * output), end.min((group + 1) * output))
+    })
+}
+
+/// Adds the weight gradient of output channels `first..`, reading the images where they lie.
+fn direct(g: &Geometry, plan: &Plan, x: &[f32], dy: &[f32], first: usize, weights: &mut [f32]) {
+    let depth = g.depth();
+    let count = weights.len() / depth;
+    let total = dy.len() / (g.result[1] * g.outputs()).max(1);
+    for start in (0..total).step_by(plan.rows) {
+        for (group, from, to) in by_group(g, first, count) {
+            let weights = &mut weights[(from - first) * depth..(to - first) * depth];
+            for tap in 0..g.taps() {
+                let rows = PixelRows::new(g, start, plan.rows.min(total - start), tap);
+                let a = Matrix { data: &dy[from..], stride: g.outputs(), columns: to - from };
+                let b = Matrix {
+                    data: &x[group * g.input..],
+                    stride: g.window.stride[1] * g.channels(),
+                    columns: g.input,
+                };
+                let c = &mut weights[tap * g.input..];
+                simd::transposed_product(&rows, a, b, false, c, depth);
+            }
+        }
+    }
+}
+
+/// Rows of output pixels, each beside the row of input pixels that one tap sees.
+struct PixelRows<'a> {
+    g: &'a Geometry,
+    start: usize,
+    count: usize,
+    /// Row of the tap.
+    ky: usize,
+    /// The output columns for which it lies inside.
+    columns: std::ops::Range<usize>,
+    /// The input column that the first of them sees.
+    column: usize,
+}
+
+impl<'a> PixelRows<'a> {
+    fn new(g: &'a Geometry, start: usize, count: usize, tap: usize) -> Self {
+        let (ky, kx) = (tap / g.window.kernel[1], tap % g.window.kernel[1]);
+        let (stride, padding) = (g.window.stride[1], g.window.padding[1]);
+        let first = padding.saturating_sub(kx).div_ceil(stride);
+        let end = (g.image[1] + padding).saturating_sub(kx).div_ceil(stride).min(g.result[1]);
+        let column = (first * stride + kx).saturating_sub(padding);
+        Self { g, start, count, ky, columns: first..end.max(first), column }
+    }
+}
+
+impl Pairs for PixelRows<'_> {
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.count
+    }
+
+    #[inline(always)]
+    fn pair(&self, i: usize) -> (usize, usize, usize) {
+        let g = self.g;
+        let row = (self.start + i) as u32;
+        let (image, oy) = (row / g.result[0] as u32, row % g.result[0] as u32);
+        let y = (oy as usize * g.window.stride[0] + self.ky).wrapping_sub(g.window.padding[0]);
+        if y >= g.image[0] {
+            return (0, 0, 0);
+        }
+        let a = (row as usize * g.result[1] + self.columns.start) * g.outputs();
+        let b = (image as usize * g.image[0] + y) * g.image[1] + self.column;
+        (a, b * g.channels(), self.columns.len())
+    }
+}
+
+/// One pair of matrices.
+pub(crate) struct Single(pub(crate) usize);
+
+impl Pairs for Single {
+    #[inline(always)]
+    fn len(&self) -> usize {
+        1
+    }
+
+    #[inline(always)]
+    fn pair(&self, _: usize) -> (usize, usize, usize) {
+        (0, 0, self.0)
+    }
+}
+
+/// Adds the weight gradient of output channels `first..`, with windows copied into rows.
+fn by_columns(
+    g: &Geometry,
+    table: &Table,
+    x: &[f32],
+    dy: &[f32],
+    first: usize,
+    slot: &mut [f32],
+    weights: &mut [f32],
+) {
+    let (depth, outputs) = (g.depth(), g.outputs());
+    let tile = tile_rows(depth);
+    for (group, from, to) in by_group(g, first, weights.len() / depth) {
+        let weights = &mut weights[(from - first) * depth..(to - first) * depth];
+        for (index, dy) in dy.chunks(tile * outputs).enumerate() {
+            let rows = dy.len() / outputs;
+            let columns = &mut slot[..rows * depth];
+            table.columns(g, x, group, index * tile, columns);
+            let a = Matrix { data: &dy[from..], stride: outputs, columns: to - from };
+            let b = Matrix { data: columns, stride: depth, columns: depth };
+            simd::transposed_product(&Single(rows), a, b, false, weights, depth);
+        }
+    }
+}

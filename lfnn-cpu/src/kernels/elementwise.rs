@@ -1,0 +1,233 @@
+//! Nonlinearities, sums of tensors, dropout.
+
+use lfnn_core::program::{Activate, ActivateGrad, Activation, Add, Dropout, clock};
+use lfnn_core::random::Stream;
+use rayon::prelude::*;
+
+use crate::memory::{Binder, In, Out};
+use crate::simd::vectorized;
+use crate::work::{GRAIN, Kernel, Needs, Workspace};
+
+vectorized! {
+    /// Keeps a NaN, which must not disappear here but be noticed in the loss.
+    pub(crate) fn relu(x: &[f32], y: &mut [f32]) {
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = if x < 0.0 { 0.0 } else { x };
+        }
+    }
+
+    fn relu_grad(y: &[f32], dy: &[f32], dx: &mut [f32]) {
+        for ((dx, &y), &dy) in dx.iter_mut().zip(y).zip(dy) {
+            *dx = if y > 0.0 { dy } else { 0.0 };
+        }
+    }
+
+    fn sigmoid_grad(y: &[f32], dy: &[f32], dx: &mut [f32]) {
+        for ((dx, &y), &dy) in dx.iter_mut().zip(y).zip(dy) {
+            *dx = y * (1.0 - y) * dy;
+        }
+    }
+
+    fn tanh_grad(y: &[f32], dy: &[f32], dx: &mut [f32]) {
+        for ((dx, &y), &dy) in dx.iter_mut().zip(y).zip(dy) {
+            *dx = (1.0 - y * y) * dy;
+        }
+    }
+
+    fn sum_two(a: &[f32], b: &[f32], y: &mut [f32]) {
+        for ((y, a), b) in y.iter_mut().zip(a).zip(b) {
+            *y = a + b;
+        }
+    }
+
+    fn add(x: &[f32], y: &mut [f32]) {
+        for (y, x) in y.iter_mut().zip(x) {
+            *y += x;
+        }
+    }
+
+    /// Elements `first..`, a multiple of 4, of a tensor.
+    fn dropout(
+        x: &[f32],
+        y: &mut [f32],
+        first: usize,
+        stream: Stream,
+        seed: u64,
+        epoch: u32,
+        step: u32,
+        threshold: u32,
+        scale: f32,
+    ) {
+        for (i, (y, x)) in y.chunks_mut(4).zip(x.chunks(4)).enumerate() {
+            let words = stream.block(seed, epoch, step, (first / 4 + i) as u32);
+            for ((y, x), word) in y.iter_mut().zip(x).zip(words) {
+                *y = if word >= threshold { x * scale } else { 0.0 };
+            }
+        }
+    }
+}
+
+/// The logistic function.
+pub(crate) fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+pub(crate) struct Pointwise {
+    x: In<f32>,
+    y: Out<f32>,
+    function: Activation,
+}
+
+impl Pointwise {
+    pub(crate) fn new(op: &Activate, bind: &mut Binder<'_>) -> Self {
+        Self { x: bind.read(op.x), y: bind.write(op.y), function: op.function }
+    }
+}
+
+impl Kernel for Pointwise {
+    fn run(&mut self, _: &mut Workspace<'_>) {
+        let function = self.function;
+        let grain = if function == Activation::Relu { GRAIN } else { GRAIN / 4 };
+        let x = self.x.get().par_chunks(grain);
+        self.y.get().par_chunks_mut(grain).zip(x).for_each(|(y, x)| match function {
+            Activation::Relu => relu(x, y),
+            Activation::Sigmoid => y.iter_mut().zip(x).for_each(|(y, &x)| *y = sigmoid(x)),
+            Activation::Tanh => y.iter_mut().zip(x).for_each(|(y, x)| *y = x.tanh()),
+        });
+    }
+}
+
+pub(crate) struct PointwiseGrad {
+    y: In<f32>,
+    dy: In<f32>,
+    dx: Out<f32>,
+    function: Activation,
+}
+
+impl PointwiseGrad {
+    pub(crate) fn new(op: &ActivateGrad, bind: &mut Binder<'_>) -> Self {
+        Self {
+            y: bind.read(op.y),
+            dy: bind.read(op.dy),
+            dx: bind.write(op.dx),
+            function: op.function,
+        }
+    }
+}
+
+impl Kernel for PointwiseGrad {
+    fn run(&mut self, _: &mut Workspace<'_>) {
+        let kernel = match self.function {
+            Activation::Relu => relu_grad,
+            Activation::Sigmoid => sigmoid_grad,
+            Activation::Tanh => tanh_grad,
+        };
+        let inputs = self.y.get().par_chunks(GRAIN).zip(self.dy.get().par_chunks(GRAIN));
+        let dx = self.dx.get().par_chunks_mut(GRAIN);
+        dx.zip(inputs).for_each(|(dx, (y, dy))| kernel(y, dy, dx));
+    }
+}
+
+pub(crate) struct Sum {
+    inputs: Vec<In<f32>>,
+    y: Out<f32>,
+}
+
+impl Sum {
+    pub(crate) fn new(op: &Add, bind: &mut Binder<'_>) -> Self {
+        Self {
+            inputs: op.inputs.iter().map(|&input| bind.read(input)).collect(),
+            y: bind.write(op.y),
+        }
+    }
+}
+
+impl Kernel for Sum {
+    fn needs(&self) -> Needs {
+        Needs { tables: self.inputs.len() * size_of::<In<f32>>(), ..Needs::default() }
+    }
+
+    fn run(&mut self, _: &mut Workspace<'_>) {
+        let [a, b, rest @ ..] = self.inputs.as_slice() else { return };
+        let ab = a.get().par_chunks(GRAIN).zip(b.get().par_chunks(GRAIN));
+        self.y.get().par_chunks_mut(GRAIN).zip(ab).for_each(|(y, (a, b))| sum_two(a, b, y));
+        for x in rest {
+            let x = x.get().par_chunks(GRAIN);
+            self.y.get().par_chunks_mut(GRAIN).zip(x).for_each(|(y, x)| add(x, y));
+        }
+    }
+}
+
+pub(crate) struct Drop {
+    x: In<f32>,
+    clock: In<u32>,
+    y: Out<f32>,
+    threshold: u32,
+    scale: f32,
+    stream: Stream,
+}
+
+impl Drop {
+    pub(crate) fn new(op: &Dropout, bind: &mut Binder<'_>) -> Self {
+        Self {
+            x: bind.read(op.x),
+            clock: bind.read(op.clock),
+            y: bind.write(op.y),
+            threshold: (op.rate * 4_294_967_296.0) as u32,
+            scale: (1.0 / (1.0 - op.rate)) as f32,
+            stream: op.stream,
+        }
+    }
+}
+
+impl Kernel for Drop {
+    fn run(&mut self, _: &mut Workspace<'_>) {
+        let Self { threshold, scale, stream, .. } = *self;
+        let now = self.clock.get();
+        let (seed, epoch, step) = (clock::seed(now), now[clock::EPOCH], now[clock::STEP]);
+        let x = self.x.get().par_chunks(GRAIN);
+        self.y.get().par_chunks_mut(GRAIN).zip(x).enumerate().for_each(|(i, (y, x))| {
+            dropout(x, y, i * GRAIN, stream, seed, epoch, step, threshold, scale);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn relu_is_zero_below_zero_and_keeps_a_nan() {
+        let mut y = [9.0; 4];
+        relu(&[-1.0, 0.0, 2.5, f32::NAN], &mut y);
+        assert_eq!(y[..3], [0.0, 0.0, 2.5]);
+        assert!(y[3].is_nan());
+        let mut dx = [9.0; 3];
+        relu_grad(&[0.0, 0.0, 2.5], &[1.0, 2.0, 3.0], &mut dx);
+        assert_eq!(dx, [0.0, 0.0, 3.0]);
+    }
+
+    #[test]
+    fn the_derivatives_of_sigmoid_and_tanh_follow_from_the_output() {
+        let mut dx = [0.0; 2];
+        sigmoid_grad(&[0.5, 0.25], &[2.0, 4.0], &mut dx);
+        assert_eq!(dx, [0.5, 0.75]);
+        tanh_grad(&[0.5, 0.0], &[2.0, 4.0], &mut dx);
+        assert_eq!(dx, [1.5, 4.0]);
+        assert!((sigmoid(2.0) - 0.880_797).abs() < 1e-6);
+        assert_eq!((sigmoid(-200.0), sigmoid(200.0)), (0.0, 1.0));
+    }
+
+    #[test]
+    fn dropout_follows_the_stream_word_by_word() {
+        use lfnn_core::random::Purpose;
+        let stream = Stream::new(Purpose::Dropout, 3);
+        let x = [1.0; 10];
+        let mut y = [9.0; 10];
+        dropout(&x, &mut y, 8, stream, 5, 1, 2, 1 << 31, 2.0);
+        for (i, y) in y.iter().enumerate() {
+            let kept = stream.at(5, 1, 2, 8 + i as u32) >= 1 << 31;
+            assert_eq!(*y, if kept { 2.0 } else { 0.0 });
+        }
+    }
+}

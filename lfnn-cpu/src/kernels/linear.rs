@@ -1,0 +1,234 @@
+//! Linear maps in groups: rows of the result in pieces, each piece on one thread.
+
+use lfnn_core::program::{Linear, LinearInputGrad, LinearWeightGrad, TensorId, Tensors};
+use rayon::prelude::*;
+
+use super::columns::{column_sums, reduction_len};
+use super::conv_grad::Single;
+use crate::memory::{Binder, In, Out};
+use crate::simd::{self, Matrix, Rows, Start};
+use crate::work::{Kernel, Needs, Workspace};
+
+#[derive(Clone, Copy)]
+struct Geometry {
+    batch: usize,
+    groups: usize,
+    /// Features of a group.
+    input: usize,
+    /// Outputs of a group.
+    output: usize,
+}
+
+impl Geometry {
+    fn new(tensors: &Tensors, x: TensorId, weight: TensorId, groups: usize) -> Self {
+        let (x, weight) = (&tensors[x].shape, &tensors[weight].shape);
+        Self { batch: x[0], groups, input: weight[1], output: weight[0] / groups }
+    }
+
+    /// Rows of the result in a piece: a megaflop or so, and whole blocks of the product.
+    fn piece_rows(&self) -> usize {
+        let work = (self.groups * self.input * self.output).max(1);
+        (1usize << 20).div_ceil(work).next_multiple_of(16)
+    }
+}
+
+/// Rows of a matrix that lies in wider rows.
+struct Slab<'a> {
+    data: &'a [f32],
+    stride: usize,
+    depth: usize,
+    distance: usize,
+    first: usize,
+}
+
+impl Rows for Slab<'_> {
+    type Place = usize;
+
+    #[inline(always)]
+    fn place(&self, r: usize) -> usize {
+        r * self.stride
+    }
+
+    #[inline(always)]
+    fn segment(&self, place: usize, _: usize) -> &[f32] {
+        &self.data[place..][..self.depth]
+    }
+
+    #[inline(always)]
+    fn target(&self, r: usize) -> usize {
+        r * self.distance + self.first
+    }
+}
+
+/// `y = x B + b` per group, with B packed: x has `input` features a group, y has `output`.
+fn product(g: &Geometry, x: &[f32], packed: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
+    let (input, output) = (g.groups * g.input, g.groups * g.output);
+    let rows = g.piece_rows();
+    let packed_len = simd::packed_len(g.input, g.output);
+    y.par_chunks_mut(rows * output).zip(x.par_chunks(rows * input)).for_each(|(y, x)| {
+        for (group, packed) in packed.chunks_exact(packed_len).enumerate() {
+            let start = match bias {
+                Some(bias) => Start::Bias(&bias[group * g.output..][..g.output]),
+                None => Start::Zero,
+            };
+            let slab = Slab {
+                data: &x[group * g.input..],
+                stride: input,
+                depth: g.input,
+                distance: output,
+                first: group * g.output,
+            };
+            let rows = y.len() / output;
+            simd::gather_product(&slab, rows, &[0], g.input, packed, g.input, g.output, start, y);
+        }
+    });
+}
+
+pub(crate) struct Forward {
+    x: In<f32>,
+    weight: In<f32>,
+    bias: Option<In<f32>>,
+    y: Out<f32>,
+    geometry: Geometry,
+}
+
+impl Forward {
+    pub(crate) fn new(op: &Linear, bind: &mut Binder<'_>) -> Self {
+        Self {
+            x: bind.read(op.x),
+            weight: bind.read(op.weight),
+            bias: op.bias.map(|bias| bind.read(bias)),
+            y: bind.write(op.y),
+            geometry: Geometry::new(bind.tensors(), op.x, op.weight, op.groups),
+        }
+    }
+}
+
+impl Kernel for Forward {
+    fn needs(&self) -> Needs {
+        let g = &self.geometry;
+        Needs { shared: g.groups * simd::packed_len(g.input, g.output), ..Needs::default() }
+    }
+
+    fn run(&mut self, work: &mut Workspace<'_>) {
+        let Self { x, weight, bias, y, geometry: g } = self;
+        let (x, weight, y) = (x.get(), weight.get(), y.get());
+        let bias = bias.as_ref().map(In::get);
+        if y.is_empty() {
+            return;
+        }
+        if g.input == 0 {
+            for y in y.chunks_exact_mut(g.groups * g.output) {
+                bias.map_or_else(|| y.fill(0.0), |bias| y.copy_from_slice(bias));
+            }
+            return;
+        }
+        let packed_len = simd::packed_len(g.input, g.output);
+        let packed = &mut work.shared[..g.groups * packed_len];
+        for (weight, packed) in
+            weight.chunks_exact(g.output * g.input).zip(packed.chunks_exact_mut(packed_len))
+        {
+            simd::pack(weight, |k| k, g.input, g.input, g.output, packed);
+        }
+        product(g, x, packed, bias, y);
+    }
+}
+
+pub(crate) struct InputGrad {
+    dy: In<f32>,
+    weight: In<f32>,
+    dx: Out<f32>,
+    /// Of the product: its input is dy.
+    geometry: Geometry,
+}
+
+impl InputGrad {
+    pub(crate) fn new(op: &LinearInputGrad, bind: &mut Binder<'_>) -> Self {
+        let g = Geometry::new(bind.tensors(), op.dx, op.weight, op.groups);
+        Self {
+            dy: bind.read(op.dy),
+            weight: bind.read(op.weight),
+            dx: bind.write(op.dx),
+            geometry: Geometry { input: g.output, output: g.input, ..g },
+        }
+    }
+}
+
+impl Kernel for InputGrad {
+    fn needs(&self) -> Needs {
+        let g = &self.geometry;
+        Needs { shared: g.groups * simd::packed_len(g.input, g.output), ..Needs::default() }
+    }
+
+    fn run(&mut self, work: &mut Workspace<'_>) {
+        let Self { dy, weight, dx, geometry: g } = self;
+        let (dy, weight, dx) = (dy.get(), weight.get(), dx.get());
+        if dx.is_empty() || g.input == 0 {
+            return dx.fill(0.0);
+        }
+        let packed_len = simd::packed_len(g.input, g.output);
+        let packed = &mut work.shared[..g.groups * packed_len];
+        for (weight, packed) in
+            weight.chunks_exact(g.output * g.input).zip(packed.chunks_exact_mut(packed_len))
+        {
+            simd::pack(weight, |k| k * g.output, 1, g.input, g.output, packed);
+        }
+        product(g, dy, packed, None, dx);
+    }
+}
+
+pub(crate) struct WeightGrad {
+    x: In<f32>,
+    dy: In<f32>,
+    dweight: Out<f32>,
+    dbias: Option<Out<f32>>,
+    geometry: Geometry,
+}
+
+impl WeightGrad {
+    pub(crate) fn new(op: &LinearWeightGrad, bind: &mut Binder<'_>) -> Self {
+        Self {
+            x: bind.read(op.x),
+            dy: bind.read(op.dy),
+            dweight: bind.write(op.dweight),
+            dbias: op.dbias.map(|dbias| bind.write(dbias)),
+            geometry: Geometry::new(bind.tensors(), op.x, op.dweight, op.groups),
+        }
+    }
+}
+
+impl Kernel for WeightGrad {
+    fn needs(&self) -> Needs {
+        let outputs = self.geometry.groups * self.geometry.output;
+        let bias = self.dbias.as_ref().map_or(0, |_| {
+            reduction_len(self.geometry.batch, outputs, outputs)
+        });
+        Needs { shared: bias, ..Needs::default() }
+    }
+
+    fn run(&mut self, work: &mut Workspace<'_>) {
+        let Self { x, dy, dweight, dbias, geometry: g } = self;
+        let (x, dy) = (x.get(), dy.get());
+        let (inputs, outputs) = (g.groups * g.input, g.groups * g.output);
+        // Filters in a piece, within a group.
+        let work_each = (g.batch * g.input).max(1);
+        let filters = (1usize << 19).div_ceil(work_each).next_multiple_of(8).min(g.output.max(1));
+        let dweight = dweight.get().par_chunks_mut((g.output * g.input).max(1)).enumerate();
+        dweight.for_each(|(group, dweight)| {
+            let pieces = dweight.par_chunks_mut(filters * g.input).enumerate();
+            pieces.for_each(|(piece, dweight)| {
+                if g.batch == 0 {
+                    return dweight.fill(0.0);
+                }
+                let first = group * g.output + piece * filters;
+                let columns = dweight.len() / g.input;
+                let a = Matrix { data: &dy[first..], stride: outputs, columns };
+                let b = Matrix { data: &x[group * g.input..], stride: inputs, columns: g.input };
+                simd::transposed_product(&Single(g.batch), a, b, true, dweight, g.input);
+            });
+        });
+        if let Some(dbias) = dbias {
+            column_sums(dy, dbias.get(), work.shared);
+        }
+    }
+}

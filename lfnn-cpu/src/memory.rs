@@ -1,0 +1,211 @@
+//! Memory that is allocated once, and how the steps of a program reach into it.
+//!
+//! A step names its tensors by [`In`] and [`Out`]: resolved addresses, made when the program is
+//! compiled. One of the two modules with `unsafe` (the other is `simd`, with its micro-kernels). Why
+//! it is sound:
+//! * a [`Binder`] hands out places of one step at a time, and [`Binder::check`] refuses a step in
+//!   which a place that is written overlaps any other;
+//! * an [`Out`] gives its slice only to who holds it mutably, and steps run one after the other
+//!   (`Executable::run` takes `&mut self`), so that no two steps hold slices at the same time;
+//! * the blocks outlive the steps, since one struct owns both and they are never reallocated.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::ptr::NonNull;
+
+use lfnn_core::program::{ALIGNMENT, DType, Lifetimes, Tensor, TensorId, Tensors};
+
+use crate::CpuError;
+
+/// A block of zeroed memory, aligned to [`ALIGNMENT`].
+pub(crate) struct Block {
+    start: NonNull<u8>,
+    layout: Option<Layout>,
+}
+
+// SAFETY: a block owns its memory, as a `Box<[u8]>` does, and gives slices of it by its own borrow.
+unsafe impl Send for Block {}
+// SAFETY: as above; a shared block can only be read.
+unsafe impl Sync for Block {}
+
+impl Block {
+    /// Allocates `bytes` zeros.
+    pub(crate) fn new(bytes: usize, what: &'static str) -> Result<Self, CpuError> {
+        if bytes == 0 {
+            return Ok(Self { start: NonNull::<Aligned>::dangling().cast(), layout: None });
+        }
+        let failed = CpuError::OutOfMemory { what, bytes };
+        let Ok(layout) = Layout::from_size_align(bytes, ALIGNMENT) else { return Err(failed) };
+        // SAFETY: the layout's size is not 0.
+        let start = unsafe { alloc_zeroed(layout) };
+        match NonNull::new(start) {
+            Some(start) => Ok(Self { start, layout: Some(layout) }),
+            None => Err(failed),
+        }
+    }
+
+    /// Its size.
+    pub(crate) fn bytes(&self) -> usize {
+        self.layout.map_or(0, |layout| layout.size())
+    }
+
+    /// Elements of it, from an offset in bytes.
+    pub(crate) fn slice<T: Element>(&self, offset: usize, len: usize) -> &[T] {
+        self.check::<T>(offset, len);
+        // SAFETY: in the block and aligned as just checked; any bytes are a `T`; borrowed from self.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr().add(offset).cast(), len) }
+    }
+
+    /// Elements of it to write, from an offset in bytes.
+    pub(crate) fn slice_mut<T: Element>(&mut self, offset: usize, len: usize) -> &mut [T] {
+        self.check::<T>(offset, len);
+        // SAFETY: as for `slice`, and borrowed mutably from self.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr().add(offset).cast(), len) }
+    }
+
+    fn check<T: Element>(&self, offset: usize, len: usize) {
+        let end = len.checked_mul(size_of::<T>()).and_then(|bytes| bytes.checked_add(offset));
+        assert!(end.is_some_and(|end| end <= self.bytes()), "a place outside its block");
+        assert!(offset.is_multiple_of(align_of::<T>()), "a place that is not aligned");
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        if let Some(layout) = self.layout {
+            // SAFETY: allocated in `new` with this layout.
+            unsafe { dealloc(self.start.as_ptr(), layout) }
+        }
+    }
+}
+
+#[repr(align(64))]
+struct Aligned;
+
+/// Types of elements: any bytes are one.
+pub(crate) trait Element: Copy + Send + Sync + 'static {
+    /// What a tensor of them says.
+    const TYPE: DType;
+}
+
+impl Element for f32 {
+    const TYPE: DType = DType::Real;
+}
+
+impl Element for u32 {
+    const TYPE: DType = DType::U32;
+}
+
+impl Element for u8 {
+    const TYPE: DType = DType::U8;
+}
+
+/// A tensor that a step reads.
+pub(crate) struct In<T> {
+    start: NonNull<T>,
+    len: usize,
+}
+
+/// A tensor that a step writes.
+pub(crate) struct Out<T> {
+    start: NonNull<T>,
+    len: usize,
+    own: PhantomData<*mut T>,
+}
+
+// SAFETY: the slices that it gives are of `Send + Sync` elements; see the head of the module.
+unsafe impl<T: Element> Send for In<T> {}
+// SAFETY: as above.
+unsafe impl<T: Element> Send for Out<T> {}
+
+impl<T: Element> In<T> {
+    /// The elements.
+    #[inline]
+    pub(crate) fn get(&self) -> &[T] {
+        // SAFETY: see the head of the module: in its block, and nobody writes while its step runs.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl<T: Element> Out<T> {
+    /// The elements.
+    #[inline]
+    pub(crate) fn get(&mut self) -> &mut [T] {
+        // SAFETY: see the head of the module: in its block, and no other place of its step overlaps.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
+}
+
+/// Resolves the tensors of one step after the other to places in memory.
+pub(crate) struct Binder<'a> {
+    tensors: &'a Tensors,
+    persistent: (&'a mut Block, &'a [usize]),
+    temporary: (&'a mut Block, &'a Lifetimes),
+    taken: Vec<(Range<usize>, bool)>,
+}
+
+impl<'a> Binder<'a> {
+    /// A binder for a program; `persistent` comes with the offset of each tensor in it.
+    pub(crate) fn new(
+        tensors: &'a Tensors,
+        persistent: (&'a mut Block, &'a [usize]),
+        temporary: (&'a mut Block, &'a Lifetimes),
+    ) -> Self {
+        Self { tensors, persistent, temporary, taken: Vec::new() }
+    }
+
+    /// A tensor's declaration.
+    pub(crate) fn tensor(&self, id: TensorId) -> &'a Tensor {
+        &self.tensors[id]
+    }
+
+    /// All declarations.
+    pub(crate) fn tensors(&self) -> &'a Tensors {
+        self.tensors
+    }
+
+    /// A tensor that the step reads.
+    pub(crate) fn read<T: Element>(&mut self, id: TensorId) -> In<T> {
+        let (start, len) = self.place(id, false);
+        In { start, len }
+    }
+
+    /// A tensor that the step writes, or updates.
+    pub(crate) fn write<T: Element>(&mut self, id: TensorId) -> Out<T> {
+        let (start, len) = self.place(id, true);
+        Out { start, len, own: PhantomData }
+    }
+
+    /// Ends a step: checks that nothing it writes overlaps anything else that it uses.
+    pub(crate) fn check(&mut self, step: &'static str) -> Result<(), CpuError> {
+        let overlap = |a: &Range<usize>, b: &Range<usize>| a.start < b.end && b.start < a.end;
+        for (i, (a, a_written)) in self.taken.iter().enumerate() {
+            for (b, b_written) in &self.taken[..i] {
+                if (*a_written || *b_written) && overlap(a, b) {
+                    return Err(CpuError::Aliased { step });
+                }
+            }
+        }
+        self.taken.clear();
+        Ok(())
+    }
+
+    fn place<T: Element>(&mut self, id: TensorId, written: bool) -> (NonNull<T>, usize) {
+        let tensor = &self.tensors[id];
+        assert_eq!(tensor.dtype, T::TYPE, "the type of `{}`", tensor.name);
+        let len = tensor.len();
+        let (block, offset) = match self.temporary.1.offsets[id.index()] {
+            Some(offset) => (&mut *self.temporary.0, offset),
+            None => (&mut *self.persistent.0, self.persistent.1[id.index()]),
+        };
+        block.check::<T>(offset, len);
+        // SAFETY: in the block, as just checked.
+        let start = unsafe { block.start.add(offset) };
+        let address = start.as_ptr() as usize;
+        if len > 0 {
+            self.taken.push((address..address + len * size_of::<T>(), written));
+        }
+        (start.cast(), len)
+    }
+}

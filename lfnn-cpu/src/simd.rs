@@ -1,0 +1,793 @@
+//! Vector instructions: which this machine has, functions compiled for each, and the two product
+//! loops that everything with a weight runs on.
+//!
+//! [`vectorized!`] compiles a plain function on slices three times and picks one when it is called.
+//! None of the three reorders a sum, so all give the same bytes.
+//!
+//! The products are written with intrinsics, since a compiler does not keep a block of accumulators
+//! in registers by itself. They are ours, and not `matrixmultiply`'s or `gemm`'s, because both allocate
+//! packing buffers in every call, want the rows of a convolution gathered into a matrix first, and
+//! are far from the machine's peak at a convolution's shapes; see `docs` for the figures.
+//! The second of the two modules with `unsafe`.
+
+use std::sync::LazyLock;
+
+use rayon::prelude::*;
+
+/// The widest vectors to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Level {
+    /// 16 numbers (x86-64-v4).
+    Avx512,
+    /// 8 numbers and fused multiply-add (x86-64-v3).
+    Avx2,
+    /// Whatever the target has in any case.
+    Baseline,
+}
+
+/// The level of this machine.
+#[inline]
+pub(crate) fn level() -> Level {
+    static LEVEL: LazyLock<Level> = LazyLock::new(|| {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            let avx512 = is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq");
+            if avx2 && avx512 {
+                return Level::Avx512;
+            }
+            if avx2 {
+                return Level::Avx2;
+            }
+        }
+        Level::Baseline
+    });
+    *LEVEL
+}
+
+/// Compiles functions for every [`Level`]; each call runs the one for this machine. Arguments are
+/// plain names.
+macro_rules! vectorized {
+    ($(
+        $(#[$meta:meta])*
+        $visibility:vis fn $name:ident $(<$($generic:ident : $bound:path),*>)?
+        ($($argument:ident : $type:ty),* $(,)?) $(-> $result:ty)? $body:block
+    )*) => {$(
+        $(#[$meta])*
+        #[allow(clippy::too_many_arguments, reason = "a kernel takes its slices and its numbers")]
+        $visibility fn $name $(<$($generic: $bound),*>)? ($($argument: $type),*) $(-> $result)? {
+            #[inline(always)]
+            #[allow(clippy::too_many_arguments, reason = "as above")]
+            fn body $(<$($generic: $bound),*>)? ($($argument: $type),*) $(-> $result)? $body
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+            #[allow(clippy::too_many_arguments, reason = "as above")]
+            fn avx512 $(<$($generic: $bound),*>)? ($($argument: $type),*) $(-> $result)? {
+                body($($argument),*)
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            #[allow(clippy::too_many_arguments, reason = "as above")]
+            fn avx2 $(<$($generic: $bound),*>)? ($($argument: $type),*) $(-> $result)? {
+                body($($argument),*)
+            }
+            match $crate::simd::level() {
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: `level` has found the features.
+                $crate::simd::Level::Avx512 => unsafe { avx512($($argument),*) },
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: `level` has found the features.
+                $crate::simd::Level::Avx2 => unsafe { avx2($($argument),*) },
+                _ => body($($argument),*),
+            }
+        }
+    )*};
+}
+pub(crate) use vectorized;
+
+/// A vector of one level. `first` functions touch the first `n` numbers only.
+///
+/// # Safety
+/// The machine has the level's instructions, and pointers are good for the numbers touched.
+pub(crate) unsafe trait Vector: Copy {
+    /// Numbers in one.
+    const LANES: usize;
+    /// Rows of a block of accumulators that fits the registers beside three vectors.
+    type Mask: Copy;
+    unsafe fn mask(n: usize) -> Self::Mask;
+    unsafe fn zero() -> Self;
+    unsafe fn splat(x: f32) -> Self;
+    unsafe fn load(from: *const f32) -> Self;
+    unsafe fn load_first(from: *const f32, mask: Self::Mask) -> Self;
+    unsafe fn store_first(self, to: *mut f32, mask: Self::Mask);
+    unsafe fn store(self, to: *mut f32);
+    unsafe fn multiply_add(self, a: Self, b: Self) -> Self;
+    unsafe fn add(self, a: Self) -> Self;
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::Vector;
+
+    // SAFETY: each function is the intrinsic of its name.
+    unsafe impl Vector for __m512 {
+        const LANES: usize = 16;
+        type Mask = __mmask16;
+        #[inline(always)]
+        unsafe fn mask(n: usize) -> __mmask16 {
+            ((1u32 << n) - 1) as __mmask16
+        }
+        #[inline(always)]
+        unsafe fn zero() -> Self {
+            // SAFETY: the caller has the instructions; so in all that follow.
+            unsafe { _mm512_setzero_ps() }
+        }
+        #[inline(always)]
+        unsafe fn splat(x: f32) -> Self {
+            // SAFETY: as above.
+            unsafe { _mm512_set1_ps(x) }
+        }
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> Self {
+            // SAFETY: as above.
+            unsafe { _mm512_loadu_ps(from) }
+        }
+        #[inline(always)]
+        unsafe fn load_first(from: *const f32, mask: __mmask16) -> Self {
+            // SAFETY: as above; lanes outside the mask are not read.
+            unsafe { _mm512_maskz_loadu_ps(mask, from) }
+        }
+        #[inline(always)]
+        unsafe fn store_first(self, to: *mut f32, mask: __mmask16) {
+            // SAFETY: as above; lanes outside the mask are not written.
+            unsafe { _mm512_mask_storeu_ps(to, mask, self) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            // SAFETY: as above.
+            unsafe { _mm512_storeu_ps(to, self) }
+        }
+        #[inline(always)]
+        unsafe fn multiply_add(self, a: Self, b: Self) -> Self {
+            // SAFETY: as above.
+            unsafe { _mm512_fmadd_ps(a, b, self) }
+        }
+        #[inline(always)]
+        unsafe fn add(self, a: Self) -> Self {
+            // SAFETY: as above.
+            unsafe { _mm512_add_ps(self, a) }
+        }
+    }
+
+    // SAFETY: each function is the intrinsic of its name.
+    unsafe impl Vector for __m256 {
+        const LANES: usize = 8;
+        type Mask = __m256i;
+        #[inline(always)]
+        unsafe fn mask(n: usize) -> __m256i {
+            // SAFETY: the caller has the instructions; so in all that follow.
+            unsafe {
+                let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+                _mm256_cmpgt_epi32(_mm256_set1_epi32(n as i32), lanes)
+            }
+        }
+        #[inline(always)]
+        unsafe fn zero() -> Self {
+            // SAFETY: as above.
+            unsafe { _mm256_setzero_ps() }
+        }
+        #[inline(always)]
+        unsafe fn splat(x: f32) -> Self {
+            // SAFETY: as above.
+            unsafe { _mm256_set1_ps(x) }
+        }
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> Self {
+            // SAFETY: as above.
+            unsafe { _mm256_loadu_ps(from) }
+        }
+        #[inline(always)]
+        unsafe fn load_first(from: *const f32, mask: __m256i) -> Self {
+            // SAFETY: as above; lanes outside the mask are not read.
+            unsafe { _mm256_maskload_ps(from, mask) }
+        }
+        #[inline(always)]
+        unsafe fn store_first(self, to: *mut f32, mask: __m256i) {
+            // SAFETY: as above; lanes outside the mask are not written.
+            unsafe { _mm256_maskstore_ps(to, mask, self) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            // SAFETY: as above.
+            unsafe { _mm256_storeu_ps(to, self) }
+        }
+        #[inline(always)]
+        unsafe fn multiply_add(self, a: Self, b: Self) -> Self {
+            // SAFETY: as above.
+            unsafe { _mm256_fmadd_ps(a, b, self) }
+        }
+        #[inline(always)]
+        unsafe fn add(self, a: Self) -> Self {
+            // SAFETY: as above.
+            unsafe { _mm256_add_ps(self, a) }
+        }
+    }
+}
+
+/// Four numbers, without intrinsics.
+#[derive(Clone, Copy)]
+#[repr(align(16))]
+struct Four([f32; 4]);
+
+// SAFETY: needs no instructions; the pointers are used as the trait says.
+unsafe impl Vector for Four {
+    const LANES: usize = 4;
+    type Mask = usize;
+    #[inline(always)]
+    unsafe fn mask(n: usize) -> usize {
+        n
+    }
+    #[inline(always)]
+    unsafe fn zero() -> Self {
+        Self([0.0; 4])
+    }
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> Self {
+        Self([x; 4])
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: the caller's pointer is good for four.
+        Self(unsafe { from.cast::<[f32; 4]>().read_unaligned() })
+    }
+    #[inline(always)]
+    unsafe fn load_first(from: *const f32, n: usize) -> Self {
+        let mut four = [0.0; 4];
+        for (i, x) in four.iter_mut().enumerate().take(n) {
+            // SAFETY: the caller's pointer is good for n.
+            *x = unsafe { *from.add(i) };
+        }
+        Self(four)
+    }
+    #[inline(always)]
+    unsafe fn store_first(self, to: *mut f32, n: usize) {
+        for (i, &x) in self.0.iter().enumerate().take(n) {
+            // SAFETY: the caller's pointer is good for n.
+            unsafe { *to.add(i) = x };
+        }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: the caller's pointer is good for four.
+        unsafe { to.cast::<[f32; 4]>().write_unaligned(self.0) }
+    }
+    #[inline(always)]
+    unsafe fn multiply_add(self, a: Self, b: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] + a.0[i] * b.0[i]))
+    }
+    #[inline(always)]
+    unsafe fn add(self, a: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] + a.0[i]))
+    }
+}
+
+/// Numbers in a vector of this machine.
+pub(crate) fn lanes() -> usize {
+    match level() {
+        Level::Avx512 => 16,
+        Level::Avx2 => 8,
+        Level::Baseline => 4,
+    }
+}
+
+/// Vectors in each panel, of three at most; the last panel may have fewer.
+fn panel_width(columns: usize, lanes: usize) -> usize {
+    let vectors = columns.div_ceil(lanes).max(1);
+    vectors.div_ceil(vectors.div_ceil(3))
+}
+
+/// Divides `columns` into panels: (first vector, vectors).
+#[inline(always)]
+fn panels(columns: usize, lanes: usize) -> impl Iterator<Item = (usize, usize)> {
+    let (vectors, width) = (columns.div_ceil(lanes), panel_width(columns, lanes));
+    (0..vectors).step_by(width).map(move |first| (first, width.min(vectors - first)))
+}
+
+/// Length of the packed form of a matrix of `depth` rows and `columns` columns.
+pub(crate) fn packed_len(depth: usize, columns: usize) -> usize {
+    depth * columns.next_multiple_of(lanes())
+}
+
+/// Packs a matrix B of `depth` rows for [`gather_product`]: panel after panel, each row by row, filled
+/// up with zeros. Element (k, j) is `b[row(k) + j * stride]`; where the stride is not 1, `row(k)` is `k`
+/// for speed.
+pub(crate) fn pack(
+    b: &[f32],
+    row: impl Fn(usize) -> usize + Sync,
+    stride: usize,
+    depth: usize,
+    columns: usize,
+    packed: &mut [f32],
+) {
+    let lanes = lanes();
+    let width = panel_width(columns, lanes) * lanes;
+    let panels = packed[..packed_len(depth, columns)].par_chunks_mut((depth * width).max(1));
+    panels.enumerate().for_each(|(panel, to)| {
+        let start = panel * width;
+        let width = to.len() / depth;
+        let count = (columns - start).min(width);
+        if stride == 1 {
+            for (k, to) in to.chunks_exact_mut(width).enumerate() {
+                to[..count].copy_from_slice(&b[row(k) + start..][..count]);
+                to[count..].fill(0.0);
+            }
+            return;
+        }
+        // A transposition: in blocks of rows, so that what is read comes in whole cache lines.
+        const BLOCK: usize = 16;
+        for (block, to) in to.chunks_mut(BLOCK * width).enumerate() {
+            let from = row(block * BLOCK);
+            for j in 0..count {
+                let from = &b[from + (start + j) * stride..][..to.len() / width];
+                for (to, &from) in to[j..].iter_mut().step_by(width).zip(from) {
+                    *to = from;
+                }
+            }
+            for to in to.chunks_exact_mut(width) {
+                to[count..].fill(0.0);
+            }
+        }
+    });
+}
+
+/// What the accumulators of [`gather_product`] start with.
+#[derive(Clone, Copy)]
+pub(crate) enum Start<'a> {
+    /// Nothing.
+    Zero,
+    /// A number per column.
+    Bias(&'a [f32]),
+    /// What the result holds.
+    Result,
+}
+
+/// How the rows of a product are found.
+pub(crate) trait Rows {
+    /// Where a row lies, worked out once.
+    type Place: Copy;
+    /// The place of row `r`.
+    fn place(&self, r: usize) -> Self::Place;
+    /// The `depth` numbers of a row in one segment of the depth.
+    fn segment(&self, place: Self::Place, segment: usize) -> &[f32];
+    /// Offset of the row in the result.
+    fn target(&self, r: usize) -> usize;
+}
+
+/// `y[r] = start + Σ_segments row_r(segment) · B[segment]` for `rows` rows of `columns` numbers:
+/// products with B packed by [`pack`], whose depth falls into segments of `depth` rows. Only
+/// the `segments` given are used.
+pub(crate) fn gather_product<R: Rows>(
+    source: &R,
+    rows: usize,
+    segments: &[usize],
+    depth: usize,
+    packed: &[f32],
+    packed_depth: usize,
+    columns: usize,
+    start: Start<'_>,
+    y: &mut [f32],
+) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{__m256, __m512};
+
+        #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+        fn avx512<R: Rows>(source: &R, job: Gather<'_>, y: &mut [f32]) {
+            // SAFETY: this function has the instructions.
+            unsafe { gather::<__m512, 8, R>(source, job, y) }
+        }
+        #[target_feature(enable = "avx2,fma")]
+        fn avx2<R: Rows>(source: &R, job: Gather<'_>, y: &mut [f32]) {
+            // SAFETY: this function has the instructions.
+            unsafe { gather::<__m256, 4, R>(source, job, y) }
+        }
+        let job = Gather { rows, segments, depth, packed, packed_depth, columns, start };
+        match level() {
+            // SAFETY: `level` has found the features.
+            Level::Avx512 => return unsafe { avx512(source, job, y) },
+            // SAFETY: `level` has found the features.
+            Level::Avx2 => return unsafe { avx2(source, job, y) },
+            Level::Baseline => {}
+        }
+    }
+    let job = Gather { rows, segments, depth, packed, packed_depth, columns, start };
+    // SAFETY: `Four` needs no instructions.
+    unsafe { gather::<Four, 4, R>(source, job, y) }
+}
+
+#[derive(Clone, Copy)]
+struct Gather<'a> {
+    rows: usize,
+    segments: &'a [usize],
+    depth: usize,
+    packed: &'a [f32],
+    packed_depth: usize,
+    columns: usize,
+    start: Start<'a>,
+}
+
+/// [`gather_product`] for one kind of vector.
+///
+/// # Safety
+/// The machine has the vector's instructions.
+#[inline(always)]
+unsafe fn gather<V: Vector, const ROWS: usize, R: Rows>(
+    source: &R,
+    job: Gather<'_>,
+    y: &mut [f32],
+) {
+    let mut packed = job.packed;
+    for (first, width) in panels(job.columns, V::LANES) {
+        let (panel, rest) = packed.split_at(job.packed_depth * width * V::LANES);
+        packed = rest;
+        // SAFETY: the caller has the instructions.
+        unsafe {
+            match width {
+                1 => gather_panel::<V, ROWS, 1, R>(source, job, panel, first * V::LANES, y),
+                2 => gather_panel::<V, ROWS, 2, R>(source, job, panel, first * V::LANES, y),
+                _ => gather_panel::<V, ROWS, 3, R>(source, job, panel, first * V::LANES, y),
+            }
+        }
+    }
+}
+
+/// The columns of one panel.
+///
+/// # Safety
+/// The machine has the vector's instructions.
+#[inline(always)]
+unsafe fn gather_panel<V: Vector, const ROWS: usize, const WIDTH: usize, R: Rows>(
+    source: &R,
+    job: Gather<'_>,
+    panel: &[f32],
+    column: usize,
+    y: &mut [f32],
+) {
+    let Gather { rows, segments, depth, .. } = job;
+    let count = (job.columns - column).min(WIDTH * V::LANES);
+    let stride = WIDTH * V::LANES;
+    // SAFETY: instructions by the caller; every pointer comes from a slice whose length was checked.
+    unsafe {
+        let last = V::mask(count - (WIDTH - 1) * V::LANES);
+        let all = V::mask(V::LANES);
+        let mut bias = [V::zero(); WIDTH];
+        if let Start::Bias(numbers) = job.start {
+            bias = load_row(numbers[column..][..count].as_ptr(), last);
+        }
+        for r in (0..rows).step_by(ROWS) {
+            let here = ROWS.min(rows - r);
+            let places: [R::Place; ROWS] = std::array::from_fn(|i| source.place(r + i.min(here - 1)));
+            let mut sums = [bias; ROWS];
+            if let Start::Result = job.start {
+                for (i, sums) in sums.iter_mut().enumerate().take(here) {
+                    *sums = load_row(y[source.target(r + i) + column..][..count].as_ptr(), last);
+                }
+            }
+            for &segment in segments {
+                let a: [*const f32; ROWS] =
+                    std::array::from_fn(|i| source.segment(places[i], segment)[..depth].as_ptr());
+                let b = panel[segment * depth * stride..][..depth * stride].as_ptr();
+                multiply::<V, ROWS, WIDTH>(&mut sums, a, 1, b, stride, all, depth);
+            }
+            for (i, sums) in sums.iter().enumerate().take(here) {
+                let to = y[source.target(r + i) + column..][..count].as_mut_ptr();
+                store_row(sums, to, last);
+            }
+        }
+    }
+}
+
+/// The inner loop: `sums[i] += Σ_k a[i][k · a_stride] · b[k · b_stride ..]`.
+///
+/// # Safety
+/// Instructions, and pointers good for `length` steps.
+#[inline(always)]
+unsafe fn multiply<V: Vector, const ROWS: usize, const WIDTH: usize>(
+    sums: &mut [[V; WIDTH]; ROWS],
+    a: [*const f32; ROWS],
+    a_stride: usize,
+    b: *const f32,
+    b_stride: usize,
+    last: V::Mask,
+    length: usize,
+) {
+    for k in 0..length {
+        // SAFETY: the caller's.
+        unsafe {
+            let vectors: [V; WIDTH] = load_row(b.add(k * b_stride), last);
+            for i in 0..ROWS {
+                let factor = V::splat(*a[i].add(k * a_stride));
+                for j in 0..WIDTH {
+                    sums[i][j] = sums[i][j].multiply_add(factor, vectors[j]);
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+/// Instructions, and a pointer good for the vectors, of the last one as many as the mask says.
+#[inline(always)]
+unsafe fn load_row<V: Vector, const WIDTH: usize>(from: *const f32, last: V::Mask) -> [V; WIDTH] {
+    // SAFETY: the caller's.
+    unsafe {
+        std::array::from_fn(|j| {
+            let from = from.add(j * V::LANES);
+            if j + 1 < WIDTH { V::load(from) } else { V::load_first(from, last) }
+        })
+    }
+}
+
+/// # Safety
+/// Instructions, and a pointer good for the vectors, of the last one as many as the mask says.
+#[inline(always)]
+unsafe fn store_row<V: Vector, const WIDTH: usize>(row: &[V; WIDTH], to: *mut f32, last: V::Mask) {
+    // SAFETY: the caller's.
+    unsafe {
+        for (j, vector) in row.iter().enumerate() {
+            let to = to.add(j * V::LANES);
+            if j + 1 < WIDTH { vector.store(to) } else { vector.store_first(to, last) }
+        }
+    }
+}
+
+/// Pairs of row-major blocks whose transposed product is summed.
+pub(crate) trait Pairs {
+    /// How many pairs there are.
+    fn len(&self) -> usize;
+    /// Offsets of the first rows of pair `i` in A and B, and the number of rows.
+    fn pair(&self, i: usize) -> (usize, usize, usize);
+}
+
+/// A matrix in a slice: rows of `columns` numbers, `stride` apart.
+#[derive(Clone, Copy)]
+pub(crate) struct Matrix<'a> {
+    /// From the first number on.
+    pub(crate) data: &'a [f32],
+    /// Numbers from one row to the next.
+    pub(crate) stride: usize,
+    /// Numbers in a row.
+    pub(crate) columns: usize,
+}
+
+/// `c[i][j] += Σ_pairs Σ_k A[k][i] · B[k][j]`: a product with the first factor transposed, both row-major,
+/// the result with rows `c_stride` apart. Where `overwrite` is set, `=` in place of `+=`.
+pub(crate) fn transposed_product<P: Pairs>(
+    pairs: &P,
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    overwrite: bool,
+    c: &mut [f32],
+    c_stride: usize,
+) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{__m256, __m512};
+
+        #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+        fn avx512<P: Pairs>(
+            pairs: &P,
+            a: Matrix<'_>,
+            b: Matrix<'_>,
+            overwrite: bool,
+            c: &mut [f32],
+            c_stride: usize,
+        ) {
+            // SAFETY: this function has the instructions.
+            unsafe { transposed::<__m512, 8, P>(pairs, a, b, overwrite, c, c_stride) }
+        }
+        #[target_feature(enable = "avx2,fma")]
+        fn avx2<P: Pairs>(
+            pairs: &P,
+            a: Matrix<'_>,
+            b: Matrix<'_>,
+            overwrite: bool,
+            c: &mut [f32],
+            c_stride: usize,
+        ) {
+            // SAFETY: this function has the instructions.
+            unsafe { transposed::<__m256, 4, P>(pairs, a, b, overwrite, c, c_stride) }
+        }
+        match level() {
+            // SAFETY: `level` has found the features.
+            Level::Avx512 => return unsafe { avx512(pairs, a, b, overwrite, c, c_stride) },
+            // SAFETY: `level` has found the features.
+            Level::Avx2 => return unsafe { avx2(pairs, a, b, overwrite, c, c_stride) },
+            Level::Baseline => {}
+        }
+    }
+    // SAFETY: `Four` needs no instructions.
+    unsafe { transposed::<Four, 4, P>(pairs, a, b, overwrite, c, c_stride) }
+}
+
+/// [`transposed_product`] for one kind of vector.
+///
+/// # Safety
+/// The machine has the vector's instructions.
+#[inline(always)]
+unsafe fn transposed<V: Vector, const ROWS: usize, P: Pairs>(
+    pairs: &P,
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    overwrite: bool,
+    c: &mut [f32],
+    c_stride: usize,
+) {
+    for (first, width) in panels(b.columns, V::LANES) {
+        let column = first * V::LANES;
+        // SAFETY: the caller has the instructions.
+        unsafe {
+            match width {
+                1 => transposed_panel::<V, ROWS, 1, P>(pairs, a, b, overwrite, c, c_stride, column),
+                2 => transposed_panel::<V, ROWS, 2, P>(pairs, a, b, overwrite, c, c_stride, column),
+                _ => transposed_panel::<V, ROWS, 3, P>(pairs, a, b, overwrite, c, c_stride, column),
+            }
+        }
+    }
+}
+
+/// The columns of one panel.
+///
+/// # Safety
+/// The machine has the vector's instructions.
+#[inline(always)]
+unsafe fn transposed_panel<V: Vector, const ROWS: usize, const WIDTH: usize, P: Pairs>(
+    pairs: &P,
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    overwrite: bool,
+    c: &mut [f32],
+    c_stride: usize,
+    column: usize,
+) {
+    let count = (b.columns - column).min(WIDTH * V::LANES);
+    for i in (0..a.columns).step_by(ROWS) {
+        let here = ROWS.min(a.columns - i);
+        // SAFETY: instructions by the caller; every pointer comes from a slice long enough.
+        unsafe {
+            let last = V::mask(count - (WIDTH - 1) * V::LANES);
+            let mut sums = [[V::zero(); WIDTH]; ROWS];
+            for pair in 0..pairs.len() {
+                let (a_start, b_start, rows) = pairs.pair(pair);
+                if rows == 0 {
+                    continue;
+                }
+                let a_rows = &a.data[a_start + i..][..(rows - 1) * a.stride + here];
+                let b_rows = &b.data[b_start + column..][..(rows - 1) * b.stride + count];
+                // Columns beyond the last repeat it; their sums are not stored.
+                let a_pointers = std::array::from_fn(|r| a_rows.as_ptr().add(r.min(here - 1)));
+                multiply::<V, ROWS, WIDTH>(
+                    &mut sums,
+                    a_pointers,
+                    a.stride,
+                    b_rows.as_ptr(),
+                    b.stride,
+                    last,
+                    rows,
+                );
+            }
+            for (r, sums) in sums.iter().enumerate().take(here) {
+                let to = c[(i + r) * c_stride + column..][..count].as_mut_ptr();
+                let mut row = *sums;
+                if !overwrite {
+                    let before: [V; WIDTH] = load_row(to, last);
+                    for (sum, before) in row.iter_mut().zip(before) {
+                        *sum = sum.add(before);
+                    }
+                }
+                store_row(&row, to, last);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Plain<'a> {
+        a: &'a [f32],
+        stride: usize,
+        depth: usize,
+        columns: usize,
+    }
+
+    impl Rows for Plain<'_> {
+        type Place = usize;
+        fn place(&self, r: usize) -> usize {
+            r * self.stride
+        }
+        fn segment(&self, place: usize, segment: usize) -> &[f32] {
+            &self.a[place + segment * self.depth..]
+        }
+        fn target(&self, r: usize) -> usize {
+            r * self.columns
+        }
+    }
+
+    struct Whole(usize);
+
+    impl Pairs for Whole {
+        fn len(&self) -> usize {
+            1
+        }
+        fn pair(&self, _: usize) -> (usize, usize, usize) {
+            (0, 0, self.0)
+        }
+    }
+
+    fn numbers(n: usize) -> Vec<f32> {
+        (0..n).map(|i| ((i * 7919 + 13) % 17) as f32 - 8.0).collect()
+    }
+
+    /// Whole numbers this small are summed exactly, so every shape must give equality.
+    #[test]
+    fn products_of_every_small_shape_are_exact() {
+        for rows in [1, 3, 8, 9, 17] {
+            for depth in [1, 2, 6, 40] {
+                for columns in [1, 5, 16, 31, 40, 64, 80, 113] {
+                    let (a, b) = (numbers(rows * depth), numbers(depth * columns));
+                    let expected: Vec<f32> = (0..rows * columns)
+                        .map(|i| {
+                            let (r, j) = (i / columns, i % columns);
+                            (0..depth).map(|k| a[r * depth + k] * b[k * columns + j]).sum()
+                        })
+                        .collect();
+                    let segments = if depth % 2 == 0 { 2 } else { 1 };
+                    let source =
+                        Plain { a: &a, stride: depth, depth: depth / segments, columns };
+                    let mut packed = vec![9.0; packed_len(depth, columns)];
+                    let list = [0, 1];
+                    let mut y = vec![9.0; rows * columns];
+                    let transposed: Vec<f32> = (0..depth * columns)
+                        .map(|i| b[i % depth * columns + i / depth])
+                        .collect();
+                    for transpose in [false, true] {
+                        if transpose {
+                            pack(&transposed, |k| k, depth, depth, columns, &mut packed);
+                        } else {
+                            pack(&b, |k| k * columns, 1, depth, columns, &mut packed);
+                        }
+                        gather_product(
+                            &source,
+                            rows,
+                            &list[..segments],
+                            depth / segments,
+                            &packed,
+                            depth,
+                            columns,
+                            Start::Zero,
+                            &mut y,
+                        );
+                        assert_eq!(y, expected, "{rows} {depth} {columns}");
+                    }
+
+                    // The transposed product takes A as [depth, rows].
+                    let a_t: Vec<f32> =
+                        (0..rows * depth).map(|i| a[i % rows * depth + i / rows]).collect();
+                    let a = Matrix { data: &a_t, stride: rows, columns: rows };
+                    let b = Matrix { data: &b, stride: columns, columns };
+                    transposed_product(&Whole(depth), a, b, true, &mut y, columns);
+                    assert_eq!(y, expected, "{rows} {depth} {columns}");
+                    transposed_product(&Whole(depth), a, b, false, &mut y, columns);
+                    assert!(y.iter().zip(&expected).all(|(y, e)| *y == 2.0 * e));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The UCI 8×8 digits, compiled in so that the first run needs no download.
+
+use std::io::Read;
+use std::path::Path;
+
+use flate2::read::GzDecoder;
+
+use crate::known::DIGITS;
+use crate::{DataError, Dataset, DatasetName, ImageShape, Images};
+
+const SHAPE: ImageShape = ImageShape { height: 8, width: 8, channels: 1 };
+const CSV: &[u8] = include_bytes!("../data/digits.csv.gz");
+/// How the embedded file is called in an error.
+const FILE: &str = "digits.csv.gz";
+
+/// Every fifth image of a class, in the order of the file, is a test image: a rule without a
+/// seed, so that all results on the digits speak of the same images.
+const TEST_EVERY: usize = 5;
+
+pub(crate) fn load() -> Result<Dataset, DataError> {
+    let mut text = String::new();
+    GzDecoder::new(CSV).read_to_string(&mut text).map_err(DataError::io("read", FILE.as_ref()))?;
+    let all = parse(&text, FILE.as_ref())?;
+
+    let mut seen = [0; DIGITS.len()];
+    let (mut train, mut test) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
+    for (index, &label) in all.labels.iter().enumerate() {
+        let count = &mut seen[label as usize];
+        let (pixels, labels) =
+            if *count % TEST_EVERY == TEST_EVERY - 1 { &mut test } else { &mut train };
+        *count += 1;
+        pixels.extend_from_slice(all.image(index));
+        labels.push(label);
+    }
+    Ok(Dataset::assemble(
+        DatasetName::Digits,
+        &DIGITS,
+        Images::new(SHAPE, train.0, train.1)?,
+        Images::new(SHAPE, test.0, test.1)?,
+    ))
+}
+
+/// Lines of 64 values from 0 to 16 and a digit, separated by commas.
+fn parse(text: &str, file: &Path) -> Result<Images, DataError> {
+    let (mut pixels, mut labels) = (Vec::new(), Vec::new());
+    for (line, row) in text.lines().enumerate() {
+        let wrong = || {
+            let expected = "64 numbers from 0 to 16 and a digit, separated by commas";
+            DataError::format(file, format!("line {}", line + 1), format!("`{row}`"), expected)
+        };
+        let values: Option<Vec<u8>> = row.split(',').map(|value| value.parse().ok()).collect();
+        let values = values.ok_or_else(wrong)?;
+        match values.split_last() {
+            Some((&label, image))
+                if image.len() == SHAPE.bytes()
+                    && usize::from(label) < DIGITS.len()
+                    && image.iter().all(|&value| value <= 16) =>
+            {
+                labels.push(u32::from(label));
+                // 0 to 16 becomes 0 to 255, rounded.
+                pixels.extend(image.iter().map(|&v| ((u16::from(v) * 255 + 8) / 16) as u8));
+            }
+            _ => return Err(wrong()),
+        }
+    }
+    Images::new(SHAPE, pixels, labels)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_embedded_digits_split_four_to_one_in_every_class() {
+        let digits = load().unwrap();
+        assert_eq!(digits.classes, DIGITS);
+        assert_eq!((digits.train.len(), digits.test.len()), (1442, 355));
+        for class in 0..10 {
+            let of = |set: &Images| set.labels.iter().filter(|&&label| label == class).count();
+            let (train, test) = (of(&digits.train), of(&digits.test));
+            assert_eq!(test, (train + test) / 5, "class {class}");
+        }
+    }
+
+    #[test]
+    fn pixels_are_scaled_to_the_whole_range_and_rounded() {
+        let digits = load().unwrap();
+        // The first line of the file begins 0,0,5,13,9,1,0,0 and is a zero.
+        assert_eq!(digits.train.labels[0], 0);
+        assert_eq!(&digits.train.image(0)[..8], [0, 0, 80, 207, 143, 16, 0, 0]);
+        assert_eq!(digits.train.pixels.iter().max(), Some(&255));
+    }
+
+    #[test]
+    fn a_broken_line_is_named() {
+        let row = |pixel: &str, label: &str| format!("{pixel}{},{label}\n", ",0".repeat(63));
+        assert!(parse(&row("16", "9"), FILE.as_ref()).is_ok());
+        for bad in [row("17", "9"), row("0", "10"), row("x", "1"), "0,1\n".into(), "\n".into()] {
+            let message = parse(&(row("0", "1") + &bad), FILE.as_ref()).unwrap_err().to_string();
+            assert_eq!(
+                message,
+                format!(
+                    "digits.csv.gz: line 2 is `{}`; expected 64 numbers from 0 to 16 and a \
+                     digit, separated by commas",
+                    bad.trim_end()
+                )
+            );
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Downloading the data sets whose owners let anyone download them.
+//!
+//! A file is received as `NAME.part` beside its place, continued from there after a break (also by
+//! a later run), checked against its sha256, and only then moved to its name: a file under its
+//! name is whole. Mirrors are tried in turn; the checksum makes it safe to trust none of them.
+
+mod catalogue;
+mod download;
+mod unpack;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub(crate) use catalogue::{Catalogue, KnownFile};
+
+use crate::{DataError, DatasetName, Progress, Step, Unit, files, verify};
+
+/// A file to download, and where from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remote {
+    /// Its name in the folder.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
+    /// Its sha256, in lower-case hexadecimal.
+    pub sha256: String,
+    /// Complete addresses of it, in the order to be tried.
+    pub mirrors: Vec<String>,
+    /// For a `.tar.gz`: the files to take out of it, wherever in it they are; the archive is
+    /// deleted afterwards. Empty for a file that is kept as it is.
+    pub members: Vec<Member>,
+}
+
+/// A file in an archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its name, without folders.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
+    /// Its sha256, if one is known.
+    pub sha256: Option<String>,
+}
+
+/// How patient a download is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// For a connection and the head of an answer.
+    pub connect: Duration,
+    /// For the next bytes of an answer that has begun.
+    pub stall: Duration,
+    /// How often one mirror may break off before the next is asked. Each try continues where the
+    /// last one stopped; a try that brings nothing ends the mirror's turn at once.
+    pub tries: u32,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(20), stall: Duration::from_secs(30), tries: 20 }
+    }
+}
+
+/// Downloads a data set into its folder below `root` and returns the folder. Files that are there
+/// already and are right are kept.
+///
+/// # Errors
+/// If the data set cannot be fetched by itself, no mirror gives a file, or the disk refuses.
+pub fn fetch(
+    name: DatasetName,
+    root: &Path,
+    progress: &dyn Progress,
+) -> Result<PathBuf, DataError> {
+    let (Some(known), Some(folder)) = (Catalogue::of(name), name.folder()) else {
+        return Err(DataError::NotFetchable { name: name.as_str(), hint: name.hint() });
+    };
+    let folder = root.join(folder);
+    let mut remotes = Vec::new();
+    for (remote, plain) in known.remotes() {
+        if !plain.map_or(Ok(false), |plain| is_there_plain(plain, &folder, progress))? {
+            remotes.push(remote);
+        }
+    }
+    fetch_files(&remotes, &folder, Patience::default(), progress)?;
+    Ok(folder)
+}
+
+/// Whether a file is there without the compression it is published with. A wrong one is an error:
+/// it would be read in place of what is fetched, and it is not ours to delete.
+fn is_there_plain(
+    plain: &KnownFile,
+    folder: &Path,
+    progress: &dyn Progress,
+) -> Result<bool, DataError> {
+    let path = folder.join(plain.name);
+    if !path.is_file() {
+        return Ok(false);
+    }
+    let state = verify::known_file(plain, &path, progress)?;
+    if state.is_good() {
+        return Ok(true);
+    }
+    let expected = "the published one; delete the file and fetch again";
+    Err(DataError::format(&path, "its content", format!("wrong ({state})"), expected))
+}
+
+/// Downloads files into a folder, from the mirrors they name.
+///
+/// # Errors
+/// If no mirror gives a file, an archive lacks a member, or the disk refuses.
+pub fn fetch_files(
+    remotes: &[Remote],
+    folder: &Path,
+    patience: Patience,
+    progress: &dyn Progress,
+) -> Result<(), DataError> {
+    fs::create_dir_all(folder).map_err(DataError::io("create", folder))?;
+    for remote in remotes {
+        let target = folder.join(&remote.name);
+        if remote.is_there(folder, progress)? {
+            continue;
+        }
+        download::download(remote, &target, patience, progress)?;
+        if !remote.members.is_empty() {
+            unpack::unpack(&target, &remote.members, folder, progress)?;
+            fs::remove_file(&target).map_err(DataError::io("delete", &target))?;
+        }
+    }
+    Ok(())
+}
+
+impl Remote {
+    /// Whether the file, or everything that would be taken out of it, is there and right.
+    fn is_there(&self, folder: &Path, progress: &dyn Progress) -> Result<bool, DataError> {
+        if self.members.is_empty() {
+            return is_right(&folder.join(&self.name), self.bytes, Some(&self.sha256), progress);
+        }
+        for member in &self.members {
+            let path = folder.join(&member.name);
+            if !is_right(&path, member.bytes, member.sha256.as_deref(), progress)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Whether a file is there with this length and, if it is known, this checksum.
+fn is_right(
+    path: &Path,
+    bytes: u64,
+    sha256: Option<&str>,
+    progress: &dyn Progress,
+) -> Result<bool, DataError> {
+    if !path.is_file() || files::length(path)? != bytes {
+        return Ok(false);
+    }
+    match sha256 {
+        Some(expected) => Ok(checksum(path, bytes, progress)? == expected),
+        None => Ok(true),
+    }
+}
+
+/// The sha256 of a file of this length, reporting progress.
+pub(crate) fn checksum(
+    path: &Path,
+    total: u64,
+    progress: &dyn Progress,
+) -> Result<String, DataError> {
+    let what = format!("checking {}", path.file_name().unwrap_or_default().display());
+    files::sha256(path, &mut |done| {
+        progress.report(&Step { what: &what, unit: Unit::Bytes, done, total });
+    })
+}

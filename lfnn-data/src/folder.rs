@@ -1,0 +1,72 @@
+//! Any folder of images: `train/CLASS/*` and `test/CLASS/*` (or `val/CLASS/*`) with files ending in
+//! .jpg, .jpeg or .png. Classes are the folders of `train/`, sorted by name. Images become RGB.
+
+use std::path::Path;
+
+use crate::decode::{Fit, check_size, size};
+use crate::layout::{Files, Layout};
+use crate::{DataError, Dataset, DatasetName, ImageShape, Progress, files};
+
+const NAME: DatasetName = DatasetName::Folder;
+
+pub(crate) fn load(
+    folder: &Path,
+    image_size: Option<(usize, usize)>,
+    progress: &dyn Progress,
+) -> Result<Dataset, DataError> {
+    image_size.map_or(Ok(()), check_size)?;
+    let layout = Layout::read(NAME, folder)?;
+    let (height, width) = match (image_size, layout.train.paths.first()) {
+        (Some(size), _) => size,
+        (None, Some(first)) => size(first)?,
+        (None, None) => (0, 0),
+    };
+    let shape = ImageShape { height, width, channels: 3 };
+    let fit = match image_size {
+        Some(_) => Fit::Resize(height, width),
+        None => Fit::Exact(height, width),
+    };
+    let decode = |set: &Files, what| set.decode(shape, fit, what, progress).map_err(suggest_size);
+    let train = decode(&layout.train, "decoding train")?;
+    let test = decode(&layout.test, "decoding test")?;
+    Ok(Dataset::assemble(NAME, &layout.classes, train, test))
+}
+
+/// Without a size asked for, the first image sets it; another size needs the user's word.
+fn suggest_size(error: DataError) -> DataError {
+    match error {
+        DataError::ImageSize { file, found, expected, .. } => {
+            let hint = "the first image's size, because `dataset.image_size` is not set; set it \
+                        to resize all images";
+            DataError::ImageSize { file, found, expected, hint: hint.to_owned() }
+        }
+        other => other,
+    }
+}
+
+pub(crate) fn layout(folder: &Path, train: &Path) -> Result<Layout, DataError> {
+    let candidates = ["test", "val"].map(|name| folder.join(name));
+    let test = candidates.iter().find(|path| path.is_dir());
+    let expected = "a folder for each class, as in train/ (it may also be called val)";
+    let test = test.ok_or_else(|| NAME.missing(&candidates[0], expected))?;
+
+    let classes = files::subfolders(train)?;
+    if classes.is_empty() {
+        let expected = "a folder of images for each class".to_owned();
+        return Err(DataError::EmptyClass { folder: train.to_owned(), expected });
+    }
+    // An image of a class that was never trained could only be wrong.
+    if let Some(stray) = files::subfolders(test)?.into_iter().find(|c| !classes.contains(c)) {
+        let expected = format!("one of the classes of {}", train.display());
+        return Err(DataError::format(test, "a folder", format!("`{stray}`"), expected));
+    }
+    let set = |folder: &Path| {
+        let mut set = Files::default();
+        for (class, label) in classes.iter().zip(0..) {
+            set.add_class(&folder.join(class), label)?;
+        }
+        Ok(set)
+    };
+    let (train, test) = (set(train)?, set(test)?);
+    Ok(Layout { classes, train, test })
+}

@@ -1,0 +1,52 @@
+//! Image data sets for leader–follower networks.
+//!
+//! The crate knows formats, folders, downloads and splits. It knows neither networks nor backends:
+//! images stay `u8`, and shuffling, augmenting and normalising them is the backend's work.
+//!
+//! ```
+//! use lfnn_data::{Dataset, DatasetName, Source, hold_out};
+//!
+//! // The 8×8 digits are compiled in; every other data set is read from a folder below the root.
+//! let source = Source::named(DatasetName::Digits);
+//! let digits = Dataset::load(&source, "data".as_ref(), &lfnn_data::silent)?;
+//! assert_eq!(digits.train.len() + digits.test.len(), 1797);
+//!
+//! // 100 training images, spread evenly over the classes, kept for validation.
+//! let split = hold_out(&digits.train.labels, 100, 1)?;
+//! assert_eq!(split.validation.len(), 100);
+//! # Ok::<(), lfnn_data::DataError>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod cifar;
+mod dataset;
+mod decode;
+mod digits;
+mod error;
+pub mod fetch;
+mod files;
+mod folder;
+mod idx;
+mod images;
+mod known;
+mod layout;
+mod listing;
+mod permute;
+mod progress;
+mod split;
+mod statistics;
+mod tiny_imagenet;
+mod verify;
+
+pub use dataset::{Dataset, Source};
+pub use decode::load_image;
+pub use error::{Attempt, DataError};
+pub use fetch::fetch;
+pub use images::{ImageShape, Images};
+pub use known::DatasetName;
+pub use listing::{Listing, Presence, list};
+pub use permute::permute_pixels;
+pub use progress::{Progress, Step, Unit, silent};
+pub use split::{Split, hold_out};
+pub use statistics::{ChannelStatistics, channel_statistics};
+pub use verify::{FileReport, FileState, verify};

@@ -1,0 +1,113 @@
+//! Tiny ImageNet in its standard layout, whole or a subset of it:
+//!
+//! * `wnids.txt`: the classes, one a line, in the order of their labels (without it: the folders of
+//!   `train/`, sorted); `words.txt`: their names in words, if it is there
+//! * `train/WNID/images/*.JPEG`
+//! * `val/images/*.JPEG` and `val/val_annotations.txt` (file, class, a box that is not used), which
+//!   serve as the test set, because the labels of the published test images are not published
+//!
+//! Images are 64×64; the grey ones among them are expanded to RGB.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use crate::decode::Fit;
+use crate::layout::{Files, Layout, empty};
+use crate::{DataError, Dataset, DatasetName, ImageShape, Progress, files};
+
+const NAME: DatasetName = DatasetName::TinyImagenet;
+const SHAPE: ImageShape = ImageShape { height: 64, width: 64, channels: 3 };
+
+pub(crate) const FIT: Fit = Fit::Exact(SHAPE.height, SHAPE.width);
+
+pub(crate) fn load(folder: &Path, progress: &dyn Progress) -> Result<Dataset, DataError> {
+    let layout = Layout::read(NAME, folder)?;
+    let train = layout.train.decode(SHAPE, FIT, "decoding train", progress)?;
+    let test = layout.test.decode(SHAPE, FIT, "decoding val", progress)?;
+    Ok(Dataset::assemble(NAME, &layout.classes, train, test))
+}
+
+pub(crate) fn layout(folder: &Path, train: &Path) -> Result<Layout, DataError> {
+    let wnids = wnids(folder, train)?;
+    let labels = wnids.iter().zip(0u32..).map(|(wnid, label)| (wnid.as_str(), label)).collect();
+    let mut set = Files::default();
+    for (wnid, label) in wnids.iter().zip(0..) {
+        set.add_class(&train.join(wnid).join("images"), label)?;
+    }
+    Ok(Layout {
+        train: set,
+        test: val_files(&folder.join("val"), &labels)?,
+        classes: names(folder, &wnids)?,
+    })
+}
+
+fn wnids(folder: &Path, train: &Path) -> Result<Vec<String>, DataError> {
+    let list = folder.join("wnids.txt");
+    let wnids: Vec<String> = if list.is_file() {
+        let text = files::read_text(&list)?;
+        text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    } else {
+        files::subfolders(train)?
+    };
+    let mut seen = HashSet::new();
+    for (line, wnid) in wnids.iter().enumerate() {
+        if wnid.contains(['/', '\\']) || wnid.starts_with('.') || !seen.insert(wnid) {
+            let expected = "the name of a folder of train/, each once";
+            let what = format!("class {}", line + 1);
+            return Err(DataError::format(&list, what, format!("`{wnid}`"), expected));
+        }
+    }
+    if wnids.is_empty() {
+        let expected = "a folder of images for each class".to_owned();
+        return Err(DataError::EmptyClass { folder: train.to_owned(), expected });
+    }
+    Ok(wnids)
+}
+
+/// The classes' names in words, or their identifiers where `words.txt` has none.
+fn names(folder: &Path, wnids: &[String]) -> Result<Vec<String>, DataError> {
+    let list = folder.join("words.txt");
+    let text = if list.is_file() { files::read_text(&list)? } else { String::new() };
+    let words: HashMap<&str, &str> =
+        text.lines().filter_map(|line| line.split_once('\t')).collect();
+    let name = |wnid: &String| words.get(wnid.as_str()).map_or(wnid.clone(), |w| w.trim().into());
+    Ok(wnids.iter().map(name).collect())
+}
+
+/// The validation images in the order of the annotation file.
+fn val_files(val: &Path, labels: &HashMap<&str, u32>) -> Result<Files, DataError> {
+    let (folder, list) = (val.join("images"), val.join("val_annotations.txt"));
+    if !folder.is_dir() {
+        return Err(NAME.missing(&folder, "the validation images"));
+    }
+    if !list.is_file() {
+        return Err(NAME.missing(&list, "the classes of the validation images"));
+    }
+    let mut unnamed: HashSet<PathBuf> = files::image_files(&folder)?.into_iter().collect();
+    let mut set = Files::default();
+    for (number, line) in files::read_text(&list)?.lines().enumerate() {
+        if line.trim().is_empty() {
+            continue;
+        }
+        let wrong = |found: &str, expected: &str| {
+            DataError::format(&list, format!("line {}", number + 1), format!("`{found}`"), expected)
+        };
+        let mut fields = line.split('\t');
+        let (Some(file), Some(wnid)) = (fields.next(), fields.next()) else {
+            return Err(wrong(line, "a file, a tab and a class"));
+        };
+        let label = labels.get(wnid.trim());
+        set.labels.push(*label.ok_or_else(|| wrong(wnid, "one of the classes of train/"))?);
+        // Taking it from the listing also keeps a file name with a path in it from leading away.
+        let path = unnamed.take(&folder.join(file));
+        set.paths.push(path.ok_or_else(|| wrong(file, "a file of val/images, each once"))?);
+    }
+    if let Some(path) = unnamed.into_iter().min() {
+        let found = format!("without {}", path.file_name().unwrap_or_default().display());
+        return Err(DataError::format(&list, "its list", found, "each file of val/images"));
+    }
+    if set.paths.is_empty() {
+        return Err(empty(&folder));
+    }
+    Ok(set)
+}

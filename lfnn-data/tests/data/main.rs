@@ -1,0 +1,13 @@
+//! Loading, checking and fetching data sets through the public interface, on files the tests make.
+
+// The lint spares `#[test]` functions but not the helpers they share.
+#![allow(clippy::unwrap_used)]
+
+mod cifar;
+mod fetch;
+mod hostile;
+mod idx;
+mod image_folders;
+mod listing;
+mod server;
+mod support;

@@ -1,0 +1,579 @@
+"""The cases: small networks that together touch every method, worker, scope, task and layer."""
+
+from settings import LEADERSHIP
+
+
+def conv(filters, kernel=3, **options):
+    return {"conv": {"filters": filters, "kernel": kernel, **options}}
+
+
+def linear(features, **options):
+    return {"linear": {"features": features, **options}}
+
+
+def batch_norm(**options):
+    return {"batch_norm": options}
+
+
+def max_pool(kernel=2, **options):
+    return {"max_pool": {"kernel": kernel, **options}}
+
+
+def avg_pool(kernel=2, **options):
+    return {"avg_pool": {"kernel": kernel, **options}}
+
+
+def residual(body, shortcut=()):
+    return {"residual": {"body": list(body), "shortcut": list(shortcut)}}
+
+
+def unit(*layers, workers, then=()):
+    return {"layers": list(layers), "workers": workers, "then": list(then)}
+
+
+def neurons(count, **options):
+    return {"neurons": {"count": count, **options}}
+
+
+def filters(count, **options):
+    return {"filters": {"count": count, **options}}
+
+
+def readout(count, **options):
+    return {"readout": {"count": count, **options}}
+
+
+def block(**options):
+    return {"block": options}
+
+
+CASES = {}
+
+
+def case(
+    name,
+    about,
+    units,
+    *,
+    method=None,
+    task="classification",
+    classes=4,
+    image=(2, 6, 6),
+    batch=6,
+    output=(),
+    leadership=None,
+    training=None,
+    curve=False,
+):
+    """Registers a case. The method is the beginning of its name unless given."""
+    method = method or name.split("_")[0]
+    optimizer = {"sgd": {"lr": 0.1}}
+    options = {"batch_size": batch, "epochs": 2 if curve else 1, "optimizer": optimizer}
+    config = {
+        "method": method,
+        "input": list(image),
+        "classes": classes,
+        "network": {"task": task, "units": units, "output": {"layers": list(output)}},
+        "leadership": {**LEADERSHIP, **(leadership or {})},
+        "training": {**options, **(training or {})},
+    }
+    assert name not in CASES
+    CASES[name] = {"about": about, "config": config, "curve": curve}
+
+
+# Networks that several methods share.
+
+NEURONS = [
+    unit("flatten", workers=neurons(5)),
+    unit(workers=neurons(4, activation="relu")),
+    unit(workers=neurons(5, activation="tanh")),
+]
+FILTERS = [
+    unit(conv(8, padding=1, bias=False), batch_norm(), "relu", workers=filters(4, scale=5.0)),
+    unit(
+        conv(12, stride=2, padding=1, groups=4),
+        "tanh",
+        workers=filters(3, scale=5.0),
+        then=[avg_pool(2, stride=1)],
+    ),
+]
+READOUT = [
+    unit(
+        conv(8, padding=1, bias=False),
+        batch_norm(momentum=0.3, epsilon=1e-3),
+        "relu",
+        workers=readout(4, grid=2),
+        then=[max_pool(3, stride=2, padding=1)],
+    ),
+    # Two convolutions in one unit, shared by its workers.
+    unit(
+        conv(6, padding=1),
+        "tanh",
+        conv(9, kernel=2, bias=False),
+        batch_norm(),
+        "relu",
+        workers=readout(3),
+    ),
+]
+BLOCK_LAYERS = [conv(4, padding=1), "relu", conv(3, bias=False), "relu", max_pool(), batch_norm()]
+BLOCKS = [
+    unit(*BLOCK_LAYERS, workers=block(count=3), then=["flatten"]),
+    unit(linear(5), "sigmoid", workers=block(count=4)),
+]
+
+# LFNN-l: Eq. 2.
+
+case(
+    "lfnn-l_neurons_classification",
+    "fully connected, hand on p, ReLU and tanh",
+    NEURONS,
+    leadership={"delta": 0.4},
+)
+case(
+    "lfnn-l_neurons_binary_sample",
+    "K = 1, leaders per sample, mean over workers, label smoothing, hand on sigmoid",
+    [
+        unit("flatten", workers=neurons(6)),
+        unit(workers=neurons(5, activation="sigmoid")),
+        unit(workers=neurons(4, activation="tanh")),
+    ],
+    task="binary",
+    classes=2,
+    batch=8,
+    leadership={"delta": 0.5, "scope": "sample", "reduction": "mean", "lambda": 0.7},
+    training={"label_smoothing": 0.1},
+)
+case(
+    "lfnn-l_neurons_regression",
+    "three numbers, layers before the neurons, batch norm of a vector, mean reference",
+    [
+        unit("flatten", linear(10), "tanh", batch_norm(), workers=neurons(4)),
+        unit("bias", "sigmoid", workers=neurons(5, activation="relu")),
+    ],
+    task="regression",
+    classes=3,
+    leadership={"delta": 0.5, "reference": "mean", "lambda": 1.5},
+)
+case(
+    "lfnn-l_neurons_one-vs-all",
+    "three nets of four and then three workers, leaders within each net",
+    [unit("flatten", workers=neurons(4)), unit(workers=neurons(3, activation="relu"))],
+    task="one_vs_all",
+    classes=3,
+    leadership={"delta": 0.5},
+)
+case(
+    "lfnn-l_neurons_one-vs-all_sample",
+    "as before per sample, with mean reduction, mean reference, logits, label smoothing",
+    [unit("flatten", workers=neurons(5)), unit(workers=neurons(4))],
+    task="one_vs_all",
+    classes=3,
+    leadership={
+        "delta": 0.4,
+        "scope": "sample",
+        "reduction": "mean",
+        "reference": "mean",
+        "align": "logits",
+    },
+    training={"label_smoothing": 0.2},
+)
+case(
+    "lfnn-l_filters_classification",
+    "grouped and strided convolutions, batch norm, average pooling, mean reference",
+    FILTERS,
+    leadership={"delta": 0.5, "reference": "mean"},
+    classes=2,
+)
+case(
+    "lfnn-l_filters_binary_sample",
+    "K = 1 with three filters a worker, sigmoid, leaders per sample, logits aligned",
+    [
+        unit(
+            conv(12, padding=1, bias=False),
+            "sigmoid",
+            workers=filters(4, scale=4.0),
+            then=[max_pool()],
+        ),
+        unit(conv(6, kernel=2), "bias", "tanh", workers=filters(6, scale=6.0)),
+    ],
+    task="binary",
+    classes=2,
+    output=["global_avg_pool"],
+    leadership={"delta": 0.5, "scope": "sample", "align": "logits"},
+)
+case(
+    "lfnn-l_filters_regression_epoch",
+    "two numbers, two filters a number, epoch scope in its first step, mean over workers",
+    [
+        unit(conv(12, padding=1), "tanh", workers=filters(3, scale=4.0), then=[max_pool()]),
+        unit(conv(8, padding=1), "tanh", workers=filters(4, scale=4.0)),
+    ],
+    task="regression",
+    classes=2,
+    leadership={"delta": 0.6, "scope": "epoch", "reduction": "mean"},
+)
+case(
+    "lfnn-l_readout_classification",
+    "pooled features, a unit of two convolutions, batch norm, overlapping maximum",
+    READOUT,
+    output=["global_avg_pool"],
+    leadership={"delta": 0.6},
+)
+case(
+    "lfnn-l_readout_sample_logits",
+    "no grid, per sample, logits aligned, label smoothing; then a vector with softmax layer",
+    [
+        unit(conv(6, padding=1), "relu", workers=readout(3), then=[avg_pool(3, padding=1)]),
+        unit(
+            "flatten",
+            linear(12, bias=False),
+            "bias",
+            {"softmax": {"width": 3}},
+            workers=readout(4),
+        ),
+    ],
+    classes=3,
+    leadership={"delta": 0.3, "scope": "sample", "align": "logits", "reduction": "mean"},
+    training={"label_smoothing": 0.1},
+)
+case(
+    "lfnn-l_readout_regression",
+    "three numbers, a grid that does not divide the image, adaptive pooling",
+    [
+        unit(
+            conv(6, kernel=2),
+            "tanh",
+            workers=readout(3, grid=3),
+            then=[{"adaptive_avg_pool": {"grid": 2}}],
+        ),
+        unit("flatten", linear(8), "tanh", workers=readout(4)),
+    ],
+    task="regression",
+    classes=3,
+    leadership={"delta": 0.4, "reference": "mean", "reduction": "mean"},
+)
+case(
+    "lfnn-l_block_single",
+    "one block a unit, so always a leader; then neurons, as in the authors' networks",
+    [
+        unit(*BLOCK_LAYERS, workers=block(count=1), then=["flatten"]),
+        unit(linear(6, bias=False), "relu", workers=block(), then=[]),
+        unit(workers=neurons(4)),
+    ],
+)
+case(
+    "lfnn-l_block_several",
+    "blocks side by side, of images and then of vectors",
+    BLOCKS,
+    leadership={"delta": 0.4},
+)
+case(
+    "lfnn-l_block_residual_sample",
+    "residual blocks with and without a layer on the shortcut, leaders per sample, mean reference",
+    [
+        unit(
+            residual(
+                [
+                    conv(4, stride=2, padding=1, bias=False),
+                    batch_norm(),
+                    "relu",
+                    conv(4, padding=1, bias=False),
+                    batch_norm(),
+                ],
+                [conv(4, kernel=1, stride=2, bias=False), batch_norm()],
+            ),
+            "relu",
+            workers=block(count=2, grid=1),
+        ),
+        unit(
+            residual([conv(8, padding=1), "tanh", conv(8, padding=1, groups=2)]),
+            "relu",
+            workers=block(count=3, grid=2),
+        ),
+    ],
+    leadership={"delta": 0.6, "scope": "sample", "reference": "mean"},
+    output=["global_avg_pool"],
+)
+case(
+    "lfnn-l_all-lead",
+    "δ = 1: no followers",
+    [READOUT[0], unit("flatten", workers=neurons(4))],
+    leadership={"delta": 1.0},
+)
+case(
+    "lfnn-l_mixed_epoch",
+    "all four kinds of workers in one network, epoch scope in its first step",
+    [
+        unit(conv(8, padding=1), "relu", workers=filters(2, scale=5.0), then=[max_pool()]),
+        unit(conv(6, kernel=2), "tanh", workers=readout(3, grid=1)),
+        unit("flatten", linear(7), "relu", workers=block(count=2)),
+        unit(workers=neurons(4, activation="tanh")),
+    ],
+    leadership={"delta": 0.5, "scope": "epoch"},
+    output=[linear(5), "tanh"],
+    image=(1, 7, 7),
+)
+
+# LFNN: Eq. 1, with followers that stop the global gradient and with followers that relay it.
+
+for relay in (False, True):
+    suffix = "relayed" if relay else "masked"
+    how = "followers relay" if relay else "followers stop"
+
+    case(
+        f"lfnn_neurons_{suffix}",
+        f"fully connected; {how} the global gradient; λ₁ = 0.5, λ₂ = 2",
+        NEURONS,
+        leadership={"delta": 0.4, "followers_relay": relay, "lambda1": 0.5, "lambda2": 2.0},
+    )
+    case(
+        f"lfnn_neurons_one-vs-all_{suffix}",
+        f"three nets, leaders per {'batch' if relay else 'sample'}; {how} the global gradient",
+        [unit("flatten", workers=neurons(4)), unit(workers=neurons(5, activation="tanh"))],
+        task="one_vs_all",
+        classes=3,
+        leadership={
+            "delta": 0.5,
+            "followers_relay": relay,
+            "scope": "batch" if relay else "sample",
+        },
+    )
+    case(
+        f"lfnn_filters_{suffix}",
+        f"convolutions with batch norm; {how} the global gradient",
+        FILTERS,
+        classes=2,
+        leadership={"delta": 0.5, "followers_relay": relay, "reduction": "mean"},
+    )
+    case(
+        f"lfnn_readout_{suffix}",
+        f"two convolutions shared by a unit's workers; {how} the global gradient",
+        READOUT,
+        leadership={"delta": 0.5, "followers_relay": relay, "reference": "mean"},
+    )
+    case(
+        f"lfnn_block_{suffix}",
+        f"blocks side by side; {how} the global gradient; label smoothing",
+        BLOCKS,
+        leadership={"delta": 0.5, "followers_relay": relay, "align": "logits"},
+        training={"label_smoothing": 0.1},
+    )
+    case(
+        f"lfnn_readout_regression_sample_{suffix}",
+        f"two numbers, leaders per sample; {how} the global gradient",
+        [
+            unit(
+                conv(6, padding=1),
+                batch_norm(),
+                "relu",
+                workers=readout(3, grid=2),
+                then=[max_pool(), "flatten"],
+            ),
+            unit(linear(8), "tanh", workers=readout(4)),
+        ],
+        task="regression",
+        classes=2,
+        leadership={"delta": 0.5, "followers_relay": relay, "scope": "sample"},
+    )
+
+case(
+    "lfnn_filters_binary_sample",
+    "K = 1, filters, leaders per sample, mean reference",
+    [
+        unit(conv(6, padding=1), "tanh", workers=filters(3, scale=10.0), then=[avg_pool()]),
+        unit(conv(8, kernel=2), "relu", workers=filters(4, scale=6.0)),
+    ],
+    task="binary",
+    classes=2,
+    batch=8,
+    leadership={"delta": 0.6, "scope": "sample", "reference": "mean", "reduction": "mean"},
+)
+case(
+    "lfnn_block_epoch",
+    "residual blocks, epoch scope in its first step",
+    [
+        unit(
+            conv(3, padding=1, bias=False),
+            batch_norm(),
+            residual(["relu", conv(3, padding=1)]),
+            "relu",
+            workers=block(count=3, grid=2),
+        ),
+        unit(conv(5, stride=3), "tanh", workers=block(count=2)),
+    ],
+    leadership={"delta": 0.7, "scope": "epoch", "followers_relay": True},
+)
+case(
+    "lfnn_all-lead",
+    "δ = 1: the global gradient reaches everything",
+    [READOUT[0], unit("flatten", workers=neurons(3))],
+    leadership={"delta": 1.0},
+)
+case(
+    "lfnn_global-only",
+    "λ₁ = λ₂ = 0: the global gradient alone, stopped by followers",
+    NEURONS,
+    leadership={"delta": 0.6, "lambda1": 0.0, "lambda2": 0.0},
+)
+
+# Backpropagation of the global loss through the same networks.
+
+case("bp_neurons", "fully connected", NEURONS)
+case("bp_filters", "grouped and strided convolutions, batch norm", FILTERS, classes=2)
+case("bp_readout", "readouts are not used", READOUT, training={"label_smoothing": 0.1})
+case("bp_block", "blocks side by side, readouts are not used", BLOCKS)
+case(
+    "bp_regression",
+    "three numbers",
+    [unit(conv(6, stride=2), "tanh", workers=readout(3), then=["flatten"])],
+    task="regression",
+    classes=3,
+    output=[linear(6), "relu"],
+)
+case(
+    "bp_one-vs-all",
+    "three nets",
+    [unit("flatten", workers=neurons(4)), unit(workers=neurons(3, activation="tanh"))],
+    task="one_vs_all",
+    classes=3,
+)
+case(
+    "bp_binary",
+    "K = 1, residual block, label smoothing",
+    [
+        unit(
+            conv(4, padding=1),
+            residual(["relu", conv(4, padding=1, groups=2), batch_norm()], [conv(4, kernel=1)]),
+            "sigmoid",
+            workers=filters(4),
+            then=["global_avg_pool"],
+        )
+    ],
+    task="binary",
+    classes=2,
+    training={"label_smoothing": 0.1},
+)
+
+# Ten steps of training.
+
+SMALL_CONV = [
+    unit(
+        conv(6, padding=1, bias=False),
+        batch_norm(),
+        "relu",
+        workers=readout(3, grid=2),
+        then=[max_pool()],
+    ),
+    unit(conv(6, kernel=2, bias=False), batch_norm(), "relu", workers=readout(2, grid=1)),
+]
+
+case(
+    "curve_lfnn-l_sgd_clipped",
+    "lfnn-l: SGD, Nesterov momentum, weight decay; gradients clipped unit by unit",
+    SMALL_CONV,
+    method="lfnn-l",
+    classes=3,
+    batch=8,
+    image=(1, 6, 6),
+    leadership={"delta": 0.5},
+    training={
+        "optimizer": {"sgd": {"lr": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}},
+        "clip_norm": 1.0,
+    },
+    curve=True,
+)
+case(
+    "curve_lfnn-l_adam_epoch",
+    "lfnn-l: Adam, step schedule, leaders held for an epoch",
+    [
+        unit(conv(6, padding=1), "tanh", workers=filters(2, scale=5.0), then=[max_pool()]),
+        unit("flatten", workers=neurons(4)),
+    ],
+    method="lfnn-l",
+    classes=3,
+    batch=8,
+    image=(1, 6, 6),
+    leadership={"delta": 0.5, "scope": "epoch"},
+    training={
+        "optimizer": {"adam": {"lr": 0.01, "weight_decay": 0.01}},
+        "schedule": {"step": {"epochs": 1, "gamma": 0.3}},
+    },
+    curve=True,
+)
+case(
+    "curve_lfnn-l_adamw_one-cycle_sample",
+    "lfnn-l: AdamW, one-cycle schedule, leaders per sample, one-vs-all",
+    [unit("flatten", workers=neurons(4)), unit(workers=neurons(3))],
+    method="lfnn-l",
+    task="one_vs_all",
+    classes=3,
+    batch=8,
+    image=(1, 5, 5),
+    leadership={"delta": 0.5, "scope": "sample"},
+    training={
+        "optimizer": {"adamw": {"lr": 0.02, "weight_decay": 0.1, "betas": [0.8, 0.95]}},
+        "schedule": {"one_cycle": {"warmup": 0.3, "start_divisor": 10.0, "end_divisor": 100.0}},
+    },
+    curve=True,
+)
+case(
+    "curve_lfnn_adamw_one-cycle",
+    "lfnn: AdamW, one-cycle schedule, gradients clipped together",
+    SMALL_CONV,
+    method="lfnn",
+    classes=3,
+    batch=8,
+    image=(1, 6, 6),
+    leadership={"delta": 0.5},
+    training={
+        "optimizer": {"adamw": {"lr": 0.01, "weight_decay": 0.05}},
+        "schedule": {"one_cycle": {"warmup": 0.3, "start_divisor": 25.0, "end_divisor": 10000.0}},
+        "clip_norm": 2.0,
+    },
+    curve=True,
+)
+case(
+    "curve_lfnn_sgd_relayed",
+    "lfnn: SGD with momentum, warm-up and cosine, followers relay; regression",
+    [
+        unit("flatten", linear(9), "tanh", workers=block(count=3)),
+        unit(workers=neurons(4, activation="tanh")),
+    ],
+    method="lfnn",
+    task="regression",
+    classes=2,
+    batch=8,
+    image=(1, 5, 5),
+    leadership={"delta": 0.5, "followers_relay": True},
+    training={
+        "optimizer": {"sgd": {"lr": 0.05, "momentum": 0.9}},
+        "schedule": {"cosine": {"warmup_epochs": 0.4, "floor": 0.05}},
+    },
+    curve=True,
+)
+case(
+    "curve_bp_sgd_cosine_clipped",
+    "bp: SGD, Nesterov momentum, warm-up and cosine, gradients clipped together",
+    SMALL_CONV,
+    method="bp",
+    classes=3,
+    batch=8,
+    image=(1, 6, 6),
+    training={
+        "optimizer": {"sgd": {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.005}},
+        "schedule": {"cosine": {"warmup_epochs": 0.4, "floor": 0.1}},
+        "clip_norm": 2.0,
+    },
+    curve=True,
+)
+case(
+    "curve_bp_adam",
+    "bp: Adam at a constant rate, fully connected",
+    [unit("flatten", workers=neurons(4, activation="tanh"))],
+    method="bp",
+    classes=3,
+    batch=8,
+    image=(1, 5, 5),
+    training={"optimizer": {"adam": {"lr": 0.02}}},
+    curve=True,
+)

@@ -1,0 +1,229 @@
+"""Checks of the oracle itself, by means that share nothing with it.
+
+Logits, errors, leaders and losses are computed once more from their definitions, number by number.
+Finite differences of the losses must give every gradient, with leaders and alignment targets held
+fixed, since no gradient is taken of either. For `lfnn` the global part is the derivative of `L_g`
+in a network in which followers hand on what they handed on before the parameter was moved.
+"""
+
+import copy
+import math
+
+import torch
+
+import methods
+
+STEP = 1e-6
+TOLERANCE = 1e-7
+ENTRIES = 3
+
+
+def run(case, net, images, targets):
+    """Checks the first step of a case."""
+    net = copy.deepcopy(net)
+    base = methods.step(case, net, images[0], targets[0], methods.EpochState())
+    check_coverage(case, net, base)
+    for unit, record in zip(net.units, base.units, strict=False):
+        check_logits(unit, record)
+        check_definitions(case, record, targets[0])
+    check_differences(case, net, images[0], targets[0], base)
+    if case.method == "lfnn-l":
+        check_locality(case, net, images[0], targets[0], base)
+    if case.method == "lfnn":
+        check_against_bp(case, net, images[0], targets[0])
+
+
+def check_coverage(case, net, base):
+    """Every parameter has a gradient, but the readouts under `bp`."""
+    names = {n for n, _ in net.named_parameters()}
+    if case.method == "bp":
+        names = {n for n in names if not methods.is_readout(n)}
+    assert set(base.gradients) == names
+
+
+def close(actual, expected):
+    """Equality up to rounding."""
+    return math.isclose(actual, expected, rel_tol=1e-9, abs_tol=1e-11)
+
+
+def check_logits(unit, record):
+    """Which features a worker reads, and with which weights."""
+    features, logits = record.output.detach(), record.logits.detach()
+    batch, nets, workers, width = logits.shape
+    share = features.shape[1] // (nets * workers)
+    for b in range(batch):
+        for e in range(nets):
+            for n in range(workers):
+                first = (e * workers + n) * share
+                own = features[b, first : first + share]
+                z = logits[b, e, n].tolist()
+                match unit.workers.kind:
+                    case "filters":
+                        means = own.mean((1, 2)).tolist()
+                        wanted = [sum(means[k::width]) / (share // width) for k in range(width)]
+                        wanted = [unit.workers.scale * mean for mean in wanted]
+                    case "readout" | "block":
+                        if unit.workers.grid is not None and own.dim() == 3:
+                            own = pool(own, unit.workers.grid)
+                        block = unit.workers.kind == "block"
+                        readout = unit.blocks[n].readout if block else unit.readout
+                        first = 0 if block else n * width
+                        weight = readout.weight[first : first + width].tolist()
+                        bias = readout.bias[first : first + width].tolist()
+                        seen = own.flatten().tolist()
+                        wanted = [
+                            sum(w * x for w, x in zip(row, seen, strict=True)) + c
+                            for row, c in zip(weight, bias, strict=True)
+                        ]
+                    case "neurons":
+                        wanted = z
+                        if unit.workers.activation == "relu":
+                            assert own.tolist() == [max(value, 0.0) for value in z]
+                assert all(map(close, z, wanted)), f"{record.name}: logits of worker {n}"
+
+
+def pool(image, grid):
+    """Mean over the bins of a grid, of one image `[channels, height, width]`."""
+    channels, height, width = image.shape
+    result = torch.zeros(channels, grid, grid, dtype=image.dtype)
+    for i in range(grid):
+        rows = slice(i * height // grid, -(-(i + 1) * height // grid))
+        for j in range(grid):
+            columns = slice(j * width // grid, -(-(j + 1) * width // grid))
+            result[:, i, j] = image[:, rows, columns].mean((1, 2))
+    return result
+
+
+def check_definitions(case, record, target):
+    """Errors, leaders, the best leader and both losses of a unit, from its logits."""
+    logits = record.logits.tolist()
+    batch, nets, workers = len(logits), len(logits[0]), len(logits[0][0])
+    settings, smoothing = case.leadership, case.training.label_smoothing
+    task = case.network.task
+
+    def predict(b, e, n):
+        """Output and error of a worker."""
+        z = logits[b][e][n]
+        if task == "regression":
+            pairs = zip(z, target[b].tolist(), strict=True)
+            return z, sum((value - wanted) ** 2 for value, wanted in pairs) / len(z)
+        label = int(target[b])
+        if task == "classification":
+            top = max(z)
+            total = sum(math.exp(value - top) for value in z)
+            p = [math.exp(value - top) / total for value in z]
+            wanted = [(1 - smoothing) * (k == label) + smoothing / len(z) for k in range(len(z))]
+            return p, -sum(t * math.log(q) for t, q in zip(wanted, p, strict=True))
+        wanted = (1 - smoothing) * (label == (1 if task == "binary" else e)) + smoothing / 2
+        p = 1 / (1 + math.exp(-z[0]))
+        return [p], -wanted * math.log(p) - (1 - wanted) * math.log(1 - p)
+
+    leader_loss = follower_loss = 0.0
+    count = max(1, min(workers, math.floor(settings.delta * workers + 0.5)))
+    leading, following = 1.0, 1.0
+    if settings.reduction == "mean":
+        leading, following = 1 / count, 1 / max(1, workers - count)
+    for e in range(nets):
+        table = [[predict(b, e, n) for n in range(workers)] for b in range(batch)]
+        means = [sum(row[n][1] for row in table) / batch for n in range(workers)]
+        for n, mean in enumerate(means):
+            assert close(mean, record.errors[:, e, n].mean().item())
+        for b, row in enumerate(table):
+            per_sample = settings.scope == "sample"
+            errors = [error for _, error in row] if per_sample else means
+            order = sorted(range(workers), key=lambda n, errors=errors: (errors[n], n))
+            leaders = order[:count]
+            line = b if per_sample else 0
+            mask = record.leaders.mask[line, e].tolist()
+            assert mask == [float(n in leaders) for n in range(workers)]
+            assert record.leaders.best[line, e] == order[0]
+            values = [p for p, _ in row] if settings.align == "output" else logits[b][e]
+            best = values[order[0]]
+            if settings.reference == "mean":
+                best = [sum(values[n][c] for n in leaders) / count for c in range(len(best))]
+            for n in range(workers):
+                if n in leaders:
+                    leader_loss += row[n][1] / batch * leading
+                else:
+                    gaps = [(a - v) ** 2 for a, v in zip(best, values[n], strict=True)]
+                    follower_loss += sum(gaps) / len(gaps) / batch * following
+    assert close(leader_loss, record.leader_loss.item()), f"{record.name}: leader loss"
+    assert close(follower_loss, record.follower_loss.item()), f"{record.name}: follower loss"
+
+
+def check_differences(case, net, images, target, base):
+    """Central differences against the gradients, at a few entries of every parameter."""
+    generator = torch.Generator().manual_seed(0)
+    for name, gradient in base.gradients.items():
+        parameter = net.get_parameter(name)
+        owner = name.split(".")[0]
+        picks = torch.randperm(parameter.numel(), generator=generator)[:ENTRIES]
+        for pick in picks.tolist():
+            values = []
+            for sign in (1, -1):
+                with torch.no_grad():
+                    entry = parameter.view(-1)[pick].item()
+                    parameter.view(-1)[pick] += sign * STEP
+                    values.append(objective(case, net, images, target, base, owner).item())
+                    parameter.view(-1)[pick] = entry
+            numeric = (values[0] - values[1]) / (2 * STEP)
+            exact = gradient.reshape(-1)[pick].item()
+            gap = abs(numeric - exact) / max(1.0, abs(exact))
+            assert gap < TOLERANCE, f"{name}[{pick}]: {exact} by autograd, {numeric} by differences"
+
+
+def objective(case, net, images, target, base, owner):
+    """What the parameters of a unit (or `output`) minimise, everything else held fixed."""
+    if case.method == "bp":
+        return methods.global_loss(case, net(images), target)
+    position = len(net.units) if owner == "output" else int(owner.removeprefix("unit")) - 1
+    if position == len(net.units):
+        return methods.global_loss(case, net.output(base.units[-1].passed_on), target)
+
+    record = base.units[position]
+    _, z = net.units[position](record.input)
+    leader, follower = methods.local_losses(case, z, target, record.leaders, record.reference)
+    settings = case.leadership
+    if case.method == "lfnn-l":
+        return leader + vars(settings)["lambda"] * follower
+
+    x = record.input
+    for i in range(position, len(net.units)):
+        handed_on, _ = net.units[i](x)
+        if i == position or not settings.followers_relay:
+            leading = methods.spread(base.units[i].leaders.mask, handed_on)
+            handed_on = torch.where(leading == 1, handed_on, base.units[i].output)
+        x = net.units[i].pass_on(handed_on)
+    loss = methods.global_loss(case, net.output(x), target)
+    return loss + settings.lambda1 * leader + settings.lambda2 * follower
+
+
+def check_locality(case, net, images, target, base):
+    """Changing everything behind a unit leaves its gradients the same bits."""
+    for i in range(1, len(net.units) + 1):
+        other = copy.deepcopy(net)
+        later = [f"unit{j}" for j in range(i + 1, len(net.units) + 1)] + ["output"]
+        generator = torch.Generator().manual_seed(i)
+        with torch.no_grad():
+            for name in later:
+                for parameter in other.group(name).values():
+                    parameter += torch.randn(parameter.shape, generator=generator).to(parameter)
+        moved = methods.step(case, other, images, target, methods.EpochState())
+        for name, gradient in base.gradients.items():
+            if name.split(".")[0] not in later:
+                assert torch.equal(gradient, moved.gradients[name]), f"{name} is not local"
+        assert not torch.equal(base.logits, moved.logits)
+
+
+def check_against_bp(case, net, images, target):
+    """With δ = 1 and no local losses `lfnn` is backpropagation, relayed or not."""
+    changed = copy.deepcopy(case)
+    changed.leadership.delta = 1.0
+    changed.leadership.lambda1 = changed.leadership.lambda2 = 0.0
+    ours = methods.step(changed, net, images, target, methods.EpochState()).gradients
+    changed.method = "bp"
+    theirs = methods.step(changed, net, images, target, methods.EpochState()).gradients
+    for name, gradient in theirs.items():
+        torch.testing.assert_close(ours[name], gradient, rtol=1e-12, atol=1e-14)
+    for name in set(ours) - set(theirs):
+        assert methods.is_readout(name) and not ours[name].any()

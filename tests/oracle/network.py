@@ -1,0 +1,328 @@
+"""Networks of units and workers as PyTorch modules, built from a configuration.
+
+Modules are named so that `named_parameters` gives the names of the saved vectors:
+`unit2.layer1.weight`, `unit1.block3.readout.bias`, `output.weight`. Positions count from 1.
+"""
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class Relu(nn.ReLU):
+    """ReLU that remembers how near its input came to the kink."""
+
+    margin = math.inf
+
+    def forward(self, x):
+        size = x.detach().abs()
+        self.margin = torch.where(size == 0, math.inf, size).min().item()
+        return super().forward(x)
+
+
+class MaxPool(nn.MaxPool2d):
+    """Maximum over windows that remembers the smallest lead of a maximum.
+
+    Equal values do not count: they come from zeros of a ReLU, whose derivative is 0 whichever of
+    them is taken.
+    """
+
+    margin = math.inf
+
+    def forward(self, x):
+        padded = F.pad(x.detach(), [self.padding] * 4, value=-math.inf)
+        windows = padded.unfold(2, self.kernel_size, self.stride)
+        windows = windows.unfold(3, self.kernel_size, self.stride).flatten(4)
+        first, second = windows.topk(2, dim=-1).values.unbind(-1)
+        lead = first - second
+        self.margin = torch.where(lead == 0, math.inf, lead).min().item()
+        return super().forward(x)
+
+
+class RunSoftmax(nn.Module):
+    """Softmax over each run of `width` features of a vector."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.width = width
+
+    def forward(self, x):
+        return x.unflatten(1, (-1, self.width)).softmax(-1).flatten(1)
+
+
+class Bias(nn.Module):
+    """A number added to each channel."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x):
+        return x + self.bias.reshape(-1, *[1] * (x.dim() - 2))
+
+
+class Residual(nn.Module):
+    """`body(x) + shortcut(x)`; an empty shortcut is the identity."""
+
+    def __init__(self, layer, shape):
+        super().__init__()
+        self.body = attach(self, "body", layer.body, shape)
+        self.shortcut = attach(self, "shortcut", layer.shortcut, shape)
+
+    def forward(self, x):
+        return apply(self.body, x) + apply(self.shortcut, x)
+
+
+class GroupedLinear(nn.Module):
+    """Independent linear maps: group i maps its own features to its own outputs."""
+
+    def __init__(self, groups, features, outputs):
+        super().__init__()
+        self.groups = groups
+        self.weight = nn.Parameter(torch.zeros(groups * outputs, features))
+        self.bias = nn.Parameter(torch.zeros(groups * outputs))
+
+    def forward(self, x):
+        x = x.unflatten(1, (self.groups, -1))
+        weight = self.weight.unflatten(0, (self.groups, -1))
+        return torch.einsum("bgi,goi->bgo", x, weight).flatten(1) + self.bias
+
+
+def make_layer(layer, shape):
+    """The module of one layer whose input has this shape (without the batch)."""
+    match layer.kind:
+        case "conv":
+            return nn.Conv2d(
+                shape[0],
+                layer.filters,
+                layer.kernel,
+                stride=layer.stride,
+                padding=layer.padding,
+                groups=layer.groups,
+                bias=layer.bias,
+            )
+        case "linear":
+            assert len(shape) == 1, "a linear layer takes a vector"
+            return nn.Linear(shape[0], layer.features, bias=layer.bias)
+        case "bias":
+            return Bias(shape[0])
+        case "relu":
+            return Relu()
+        case "sigmoid":
+            return nn.Sigmoid()
+        case "tanh":
+            return nn.Tanh()
+        case "softmax":
+            assert len(shape) == 1, "softmax takes a vector"
+            return RunSoftmax(layer.width)
+        case "max_pool":
+            return MaxPool(layer.kernel, layer.stride or layer.kernel, layer.padding)
+        case "avg_pool":
+            return nn.AvgPool2d(layer.kernel, layer.stride or layer.kernel, layer.padding)
+        case "adaptive_avg_pool":
+            return nn.AdaptiveAvgPool2d(layer.grid)
+        case "global_avg_pool":
+            return nn.AdaptiveAvgPool2d(1)
+        case "batch_norm":
+            kind = nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d
+            return kind(shape[0], eps=layer.epsilon, momentum=layer.momentum)
+        case "dropout":
+            assert layer.rate == 0, "random streams differ between implementations"
+            return nn.Identity()
+        case "flatten":
+            return nn.Flatten()
+        case "residual":
+            return Residual(layer, shape)
+
+
+def attach(owner, prefix, layers, shape):
+    """Adds layers to a module as `{prefix}1`, `{prefix}2`, … and gives them as a list."""
+    modules = []
+    for j, layer in enumerate(layers, start=1):
+        module = make_layer(layer, shape)
+        owner.add_module(f"{prefix}{j}", module)
+        shape = output_shape([module], shape)
+        modules.append(module)
+    return modules
+
+
+def apply(modules, x):
+    """The modules one after the other."""
+    for module in modules:
+        x = module(x)
+    return x
+
+
+def output_shape(modules, shape):
+    """What becomes of a shape; leaves running statistics as they are."""
+    with torch.no_grad():
+        for module in modules:
+            module.eval()
+        x = apply(modules, torch.zeros(2, *shape))
+        for module in modules:
+            module.train()
+    return tuple(x.shape[1:])
+
+
+def pool_to_grid(a, grid):
+    """Features as readouts see them: an image pooled to a grid, then a vector, channels first."""
+    if grid is not None and a.dim() == 4:
+        a = F.adaptive_avg_pool2d(a, grid)
+    return a.flatten(1)
+
+
+class Unit(nn.Module):
+    """A hidden unit.
+
+    `forward` gives what the unit hands on, before `then`, and the workers' logits
+    `[batch, nets, workers, width]`. `pass_on` applies `then`.
+    """
+
+    def __init__(self, config, shape, heads, input_groups):
+        super().__init__()
+        self.workers = config.workers
+        self.nets, self.width = heads
+        self.count = self.workers.count
+        match self.workers.kind:
+            case "neurons":
+                shape = self.add_layers(config, shape)
+                assert len(shape) == 1, "neurons take a vector"
+                outputs = self.nets * self.count * self.width
+                self.neurons = GroupedLinear(
+                    input_groups, shape[0] // input_groups, outputs // input_groups
+                )
+                self.relu = Relu()
+                shape = (outputs,)
+            case "filters":
+                shape = self.add_layers(config, shape)
+                assert len(shape) == 3 and shape[0] % (self.count * self.width) == 0
+            case "readout":
+                shape = self.add_layers(config, shape)
+                assert shape[0] % self.count == 0
+                features = pool_to_grid(torch.zeros(1, *shape), self.workers.grid).shape[1]
+                self.readout = GroupedLinear(self.count, features // self.count, self.width)
+            case "block":
+                self.blocks = []
+                for n in range(1, self.count + 1):
+                    block = nn.Module()
+                    block.layers = attach(block, "layer", config.layers, shape)
+                    one = output_shape(block.layers, shape)
+                    features = pool_to_grid(torch.zeros(1, *one), self.workers.grid).shape[1]
+                    block.readout = GroupedLinear(1, features, self.width)
+                    self.add_module(f"block{n}", block)
+                    self.blocks.append(block)
+                shape = (self.count * one[0], *one[1:])
+        assert self.workers.kind in ("neurons", "filters") or self.workers.dropout == 0
+        assert self.workers.kind == "neurons" or self.nets == 1
+        self.then = attach(self, "then", config.then, shape)
+        assert not any(p.numel() for m in self.then for p in m.parameters())
+        self.shape = output_shape(self.then, shape)
+
+    def add_layers(self, config, shape):
+        self.layers = attach(self, "layer", config.layers, shape)
+        return output_shape(self.layers, shape)
+
+    def pass_on(self, handed_on):
+        return apply(self.then, handed_on)
+
+    def forward(self, x):
+        match self.workers.kind:
+            case "neurons":
+                z = self.neurons(apply(self.layers, x))
+                z = z.unflatten(1, (self.nets, self.count, self.width))
+                match self.workers.activation:
+                    case "output" if self.width > 1 and not self.regression:
+                        h = z.softmax(-1)
+                    case "output" if not self.regression:
+                        h = z.sigmoid()
+                    case "output":
+                        h = z
+                    case "relu":
+                        h = self.relu(z)
+                    case "sigmoid":
+                        h = z.sigmoid()
+                    case "tanh":
+                        h = z.tanh()
+                return h.flatten(1), z
+            case "filters":
+                a = apply(self.layers, x)
+                # Worker n owns r · width consecutive filters; filter j of them speaks for class
+                # j mod width.
+                groups = a.unflatten(1, (self.count, -1, self.width))
+                z = self.workers.scale * groups.mean((2, 4, 5))
+                return a, z.unsqueeze(1)
+            case "readout":
+                a = apply(self.layers, x)
+                z = self.readout(pool_to_grid(a, self.workers.grid))
+                return a, z.unflatten(1, (1, self.count, self.width))
+            case "block":
+                parts = [apply(block.layers, x) for block in self.blocks]
+                z = [
+                    block.readout(pool_to_grid(a, self.workers.grid))
+                    for block, a in zip(self.blocks, parts, strict=True)
+                ]
+                return torch.cat(parts, 1), torch.stack(z, 1).unsqueeze(1)
+
+
+class Output(GroupedLinear):
+    """The output layer: its `layers`, then a linear map for each net."""
+
+    def __init__(self, config, shape, nets, width):
+        layers = nn.Module()
+        modules = attach(layers, "layer", config.layers, shape)
+        features = math.prod(output_shape(modules, shape))
+        super().__init__(nets, features // nets, width)
+        for name, module in layers.named_children():
+            self.add_module(name, module)
+        self.layers = modules
+
+    def forward(self, x):
+        return super().forward(apply(self.layers, x).flatten(1))
+
+
+class Network(nn.Module):
+    """Hidden units `unit1`, `unit2`, … and the output layer."""
+
+    def __init__(self, case):
+        super().__init__()
+        config = case.network
+        self.nets = case.classes if config.task == "one_vs_all" else 1
+        self.width = 1 if config.task in ("one_vs_all", "binary") else case.classes
+        self.units = []
+        shape = tuple(case.input)
+        for i, unit_config in enumerate(config.units, start=1):
+            groups = 1 if i == 1 else self.nets
+            unit = Unit(unit_config, shape, (self.nets, self.width), groups)
+            unit.regression = config.task == "regression"
+            self.add_module(f"unit{i}", unit)
+            self.units.append(unit)
+            shape = unit.shape
+        self.output = Output(config.output, shape, self.nets, self.width)
+
+    def forward(self, x):
+        """Logits `[batch, nets · width]`, with derivatives through everything."""
+        for unit in self.units:
+            handed_on, _ = unit(x)
+            x = unit.pass_on(handed_on)
+        return self.output(x)
+
+    def nearest_kink(self):
+        """How near the last forward pass came to a kink of a ReLU or a tie of a maximum."""
+        watched = (m for m in self.modules() if isinstance(m, (Relu, MaxPool)))
+        return min((m.margin for m in watched), default=math.inf)
+
+    def tensors(self):
+        """Parameters and running statistics by name."""
+        skip = "num_batches_tracked"
+        return {name: t for name, t in self.state_dict().items() if not name.endswith(skip)}
+
+    def running(self):
+        """Running statistics by name."""
+        return {n: t for n, t in self.tensors().items() if ".running_" in n}
+
+    def group(self, name):
+        """Parameters of `unit1`, `unit2`, … or `output` by full name."""
+        module = getattr(self, name)
+        return {f"{name}.{n}": p for n, p in module.named_parameters()}

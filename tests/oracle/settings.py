@@ -1,0 +1,172 @@
+"""Reads the configuration of a case as strictly as the Rust types do.
+
+`lfnn-core/src/config.rs` is the definition. A configuration is JSON; an unknown key, a missing key
+and an unknown variant are errors, and defaults are filled in. The result is plain namespaces.
+"""
+
+from types import SimpleNamespace
+
+REQUIRED = object()
+
+POOL = {"kernel": REQUIRED, "stride": None, "padding": 0}
+
+LAYERS = {
+    "conv": {
+        "filters": REQUIRED,
+        "kernel": REQUIRED,
+        "stride": 1,
+        "padding": 0,
+        "groups": 1,
+        "bias": True,
+    },
+    "linear": {"features": REQUIRED, "bias": True},
+    "bias": None,
+    "relu": None,
+    "sigmoid": None,
+    "tanh": None,
+    "softmax": {"width": REQUIRED},
+    "max_pool": POOL,
+    "avg_pool": POOL,
+    "adaptive_avg_pool": {"grid": REQUIRED},
+    "global_avg_pool": None,
+    "batch_norm": {"momentum": 0.1, "epsilon": 1e-5},
+    "dropout": {"rate": REQUIRED},
+    "flatten": None,
+    "residual": {"body": REQUIRED, "shortcut": []},
+}
+
+WORKERS = {
+    "neurons": {"count": REQUIRED, "activation": "output"},
+    "filters": {"count": REQUIRED, "scale": 1.0},
+    "readout": {"count": REQUIRED, "grid": None, "dropout": 0.0},
+    "block": {"count": 1, "grid": None, "dropout": 0.0},
+}
+
+LEADERSHIP = {
+    "delta": 0.7,
+    "scope": "batch",
+    "reduction": "sum",
+    "align": "output",
+    "reference": "best",
+    "lambda": 1.0,
+    "lambda1": 1.0,
+    "lambda2": 1.0,
+    "followers_relay": False,
+}
+
+ADAM = {"lr": REQUIRED, "betas": [0.9, 0.999], "epsilon": 1e-8, "weight_decay": 0.0}
+
+OPTIMIZERS = {
+    "sgd": {"lr": REQUIRED, "momentum": 0.0, "nesterov": False, "weight_decay": 0.0},
+    "adam": ADAM,
+    "adamw": ADAM,
+}
+
+SCHEDULES = {
+    "constant": None,
+    "step": {"epochs": REQUIRED, "gamma": REQUIRED},
+    "cosine": {"warmup_epochs": 0.0, "floor": 0.0},
+    "one_cycle": {"warmup": 0.3, "start_divisor": 25.0, "end_divisor": 1e4},
+}
+
+TRAINING = {
+    "batch_size": REQUIRED,
+    "epochs": REQUIRED,
+    "optimizer": REQUIRED,
+    "schedule": "constant",
+    "clip_norm": None,
+    "label_smoothing": 0.0,
+}
+
+CHOICES = {
+    "task": ("classification", "binary", "one_vs_all", "regression"),
+    "activation": ("output", "relu", "sigmoid", "tanh"),
+    "scope": ("batch", "epoch", "sample"),
+    "reduction": ("sum", "mean"),
+    "align": ("output", "logits"),
+    "reference": ("best", "mean"),
+    "method": ("lfnn-l", "lfnn", "bp"),
+}
+
+
+def fields(value, path, schema):
+    """A mapping with exactly the keys of a schema, defaults filled in."""
+    if not isinstance(value, dict):
+        raise ValueError(f"{path}: expected a mapping, found {value!r}")
+    for key in value:
+        if key not in schema:
+            raise ValueError(f"{path}: unknown key `{key}`")
+    result = {}
+    for key, default in schema.items():
+        result[key] = value.get(key, default)
+        if result[key] is REQUIRED:
+            raise ValueError(f"{path}: missing key `{key}`")
+        if key in CHOICES and result[key] not in CHOICES[key]:
+            raise ValueError(f"{path}.{key}: {result[key]!r} is none of {CHOICES[key]}")
+    return SimpleNamespace(**result)
+
+
+def variant(value, path, table):
+    """An externally tagged enum: a name, or a mapping of one name to its fields."""
+    if isinstance(value, str):
+        name, content = value, None
+    elif isinstance(value, dict) and len(value) == 1:
+        [(name, content)] = value.items()
+    else:
+        raise ValueError(f"{path}: expected one of {list(table)}, found {value!r}")
+    if name not in table:
+        raise ValueError(f"{path}: `{name}` is none of {list(table)}")
+    if (table[name] is None) != (content is None):
+        raise ValueError(f"{path}: `{name}` {'takes no' if content else 'needs'} settings")
+    result = SimpleNamespace() if content is None else fields(content, path, table[name])
+    result.kind = name
+    return result
+
+
+def layers(value, path):
+    """A list of layers."""
+    result = [variant(layer, f"{path}[{j}]", LAYERS) for j, layer in enumerate(value)]
+    for j, layer in enumerate(result):
+        if layer.kind == "residual":
+            layer.body = layers(layer.body, f"{path}[{j}].body")
+            layer.shortcut = layers(layer.shortcut, f"{path}[{j}].shortcut")
+    return result
+
+
+def unit(value, path):
+    """A hidden unit."""
+    result = fields(value, path, {"layers": [], "workers": REQUIRED, "then": []})
+    result.layers = layers(result.layers, f"{path}.layers")
+    result.workers = variant(result.workers, f"{path}.workers", WORKERS)
+    result.then = layers(result.then, f"{path}.then")
+    return result
+
+
+def network(value):
+    """The network of a case."""
+    schema = {"task": "classification", "units": REQUIRED, "output": {}}
+    result = fields(value, "network", schema)
+    result.units = [unit(u, f"network.units[{i}]") for i, u in enumerate(result.units)]
+    result.output = fields(result.output, "network.output", {"layers": []})
+    result.output.layers = layers(result.output.layers, "network.output.layers")
+    return result
+
+
+def training(value):
+    """The training settings of a case."""
+    result = fields(value, "training", TRAINING)
+    result.optimizer = variant(result.optimizer, "training.optimizer", OPTIMIZERS)
+    result.schedule = variant(result.schedule, "training.schedule", SCHEDULES)
+    return result
+
+
+def case(value):
+    """A whole case: what is in `NAME.json`."""
+    schema = dict.fromkeys(
+        ("method", "input", "classes", "network", "leadership", "training"), REQUIRED
+    )
+    result = fields(value, "case", {**schema, "rates": None})
+    result.network = network(result.network)
+    result.leadership = fields(result.leadership, "leadership", LEADERSHIP)
+    result.training = training(result.training)
+    return result

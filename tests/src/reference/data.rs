@@ -1,0 +1,94 @@
+//! Gathering a batch, with its random changes.
+
+use super::store::{Store, at, indices};
+use lfnn_core::program::{Augment, LoadImages, LoadLabels, clock};
+use lfnn_core::random::below;
+
+/// The example in row `row` of the batch; beyond the count, the last one.
+fn example(order: &[u32], clock: &[u32], batch: usize, row: usize) -> u32 {
+    let position = clock[clock::STEP] as usize * batch + row;
+    order[position.min(clock[clock::COUNT] as usize - 1)]
+}
+
+/// Labels of the batch.
+pub(super) fn load_labels(op: &LoadLabels, s: &mut Store) {
+    let batch = s.len(op.target);
+    let (labels, order, clock) = (s.whole(op.labels), s.whole(op.order), s.whole(op.clock));
+    let target = (0..batch).map(|row| labels[example(order, clock, batch, row) as usize]).collect();
+    s.set_whole(op.target, target);
+}
+
+/// Images of the batch: moved, flipped, normalised, cut out.
+pub(super) fn load_images(op: &LoadImages, s: &mut Store) {
+    let image = s.image(op.x);
+    let [batch, height, width, channels] = image;
+    let (pixels, order, clock) = (s.bytes(op.pixels), s.whole(op.order), s.whole(op.clock));
+    let (scale, shift) = (s.real(op.scale), s.real(op.shift));
+    let images = pixels.len() / (height * width * channels);
+    let x = indices(image)
+        .map(|[row, y, x, c]| {
+            let number = example(order, clock, batch, row);
+            let change = Change::draw(op.augment, clock, number, height, width);
+            if change.cuts(y, x) {
+                return 0.0;
+            }
+            let moved_column = if change.flip { width - 1 - x } else { x };
+            let from_y = y as i64 + change.down;
+            let from_x = moved_column as i64 + change.right;
+            let inside =
+                (0..height as i64).contains(&from_y) && (0..width as i64).contains(&from_x);
+            let pixel = if inside {
+                let from = [number as usize, from_y as usize, from_x as usize, c];
+                pixels[at([images, height, width, channels], from)]
+            } else {
+                0
+            };
+            f64::from(pixel) / 255.0 * scale[c] + shift[c]
+        })
+        .collect();
+    s.set_real(op.x, x);
+}
+
+/// What happens to one image in one epoch.
+struct Change {
+    down: i64,
+    right: i64,
+    flip: bool,
+    /// Rows and columns `start .. start + side` of the square that is cut out.
+    cutout: [i64; 2],
+    side: i64,
+}
+
+impl Change {
+    fn draw(
+        augment: Option<Augment>,
+        clock: &[u32],
+        number: u32,
+        height: usize,
+        width: usize,
+    ) -> Self {
+        let Some(augment) = augment else {
+            return Self { down: 0, right: 0, flip: false, cutout: [0; 2], side: 0 };
+        };
+        let words =
+            |step| augment.stream.block(clock::seed(clock), clock[clock::EPOCH], step, number);
+        let (crop, cut) = (words(0), words(1));
+        let padding = augment.padding as i64;
+        let offset = |word| i64::from(below(word, 2 * augment.padding as u32 + 1)) - padding;
+        let side = augment.cutout as i64;
+        let start = |word, extent: usize| i64::from(below(word, extent as u32)) - side / 2;
+        Self {
+            down: offset(crop[0]),
+            right: offset(crop[1]),
+            flip: augment.flip && crop[2] >> 31 == 1,
+            cutout: [start(cut[0], height), start(cut[1], width)],
+            side,
+        }
+    }
+
+    fn cuts(&self, y: usize, x: usize) -> bool {
+        let within =
+            |position: usize, start: i64| (start..start + self.side).contains(&(position as i64));
+        within(y, self.cutout[0]) && within(x, self.cutout[1])
+    }
+}

@@ -1,0 +1,52 @@
+//! Sums for the record.
+
+use super::store::Store;
+use lfnn_core::program::{AccumulateRows, CountErrors, Decision, clock};
+
+/// How many rows of the batch hold examples: those whose position in the epoch is below the count.
+fn valid(clock: &[u32], batch: usize) -> usize {
+    let first = clock[clock::STEP] as usize * batch;
+    (0..batch).filter(|row| first + row < clock[clock::COUNT] as usize).count()
+}
+
+/// `total += Σ_rows x`.
+pub(super) fn accumulate_rows(op: &AccumulateRows, s: &mut Store) {
+    let [rows, n] = s.matrix(op.x);
+    let counted = if rows == 1 { 1 } else { valid(s.whole(op.clock), rows) };
+    let mut total = s.real(op.total).to_vec();
+    for (i, x) in s.real(op.x)[..counted * n].iter().enumerate() {
+        total[i % n] += x;
+    }
+    s.set_real(op.total, total);
+}
+
+/// Position of the largest value, the first of equal ones.
+fn largest(values: &[f64]) -> usize {
+    (0..values.len()).fold(0, |best, i| if values[i] > values[best] { i } else { best })
+}
+
+/// Adds the wrong predictions.
+pub(super) fn count_errors(op: &CountErrors, s: &mut Store) {
+    let features = op.heads.features();
+    let (output, target) = (s.real(op.output), s.whole(op.target));
+    let mut wrong = s.real(op.wrong).to_vec();
+    for b in 0..valid(s.whole(op.clock), target.len()) {
+        let row = &output[b * features..(b + 1) * features];
+        let label = target[b] as usize;
+        match op.decision {
+            Decision::Largest => {
+                for (n, outputs) in row.chunks(op.heads.width).enumerate() {
+                    wrong[n] += f64::from(largest(outputs) != label);
+                }
+            }
+            Decision::Threshold { one_vs_all } => {
+                for (n, &output) in row.iter().enumerate() {
+                    let positive_label = if one_vs_all { n / op.heads.workers } else { 1 };
+                    wrong[n] += f64::from((output > 0.5) != (label == positive_label));
+                }
+            }
+            Decision::LargestNet => wrong[0] += f64::from(largest(row) != label),
+        }
+    }
+    s.set_real(op.wrong, wrong);
+}

@@ -1,0 +1,247 @@
+//! A backend of plain loops in `f64`: the oracle for every other backend.
+//!
+//! Each operation is written from its definition in `lfnn_core::program`, forward and backward rule
+//! apart, with nothing shared with another backend and nothing done for speed. Temporaries hold
+//! poison before their first write and after their last use, so that reading one at the wrong time
+//! shows as NaN.
+
+mod conv;
+mod data;
+mod elementwise;
+mod leaders;
+mod linear;
+mod losses;
+mod metrics;
+mod normalization;
+mod optimize;
+mod pool;
+mod shape;
+mod store;
+mod workers;
+
+use std::fmt;
+
+use lfnn_core::backend::{Backend, Executable, Memory, TensorData, TensorDataMut};
+use lfnn_core::program::{
+    DType, Kind, Module, Op, Program, ProgramId, Step, TensorId, Tensors, clock,
+};
+use store::{Buffer, Store};
+
+/// The reference backend.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reference;
+
+/// A module on the reference backend.
+#[derive(Debug)]
+pub struct ReferenceExecutable {
+    programs: Vec<Scheduled>,
+    store: Store,
+}
+
+/// A program, and for each of its operations the temporaries that nobody touches afterwards.
+#[derive(Debug)]
+struct Scheduled {
+    program: Program,
+    dead_after: Vec<Vec<TensorId>>,
+}
+
+/// A misuse of the host interface.
+#[derive(Debug)]
+pub struct ReferenceError(String);
+
+impl fmt::Display for ReferenceError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ReferenceError {}
+
+impl Backend for Reference {
+    type Executable = ReferenceExecutable;
+    type Error = ReferenceError;
+
+    fn name(&self) -> String {
+        "reference".into()
+    }
+
+    fn compile(&self, module: &Module) -> Result<ReferenceExecutable, ReferenceError> {
+        Ok(ReferenceExecutable {
+            programs: module
+                .programs()
+                .iter()
+                .map(|program| schedule(program, module.tensors()))
+                .collect(),
+            store: Store::new(module.tensors()),
+        })
+    }
+}
+
+impl Executable for ReferenceExecutable {
+    type Error = ReferenceError;
+
+    fn upload(&mut self, tensor: TensorId, data: TensorData<'_>) -> Result<(), ReferenceError> {
+        let (dtype, length) = match data {
+            TensorData::Real(values) => (DType::Real, values.len()),
+            TensorData::U32(values) => (DType::U32, values.len()),
+            TensorData::U8(values) => (DType::U8, values.len()),
+        };
+        self.expect(tensor, dtype, length)?;
+        match data {
+            TensorData::Real(values) => {
+                self.store.set_real(tensor, values.iter().map(|&v| f64::from(v)).collect());
+            }
+            TensorData::U32(values) => self.store.set_whole(tensor, values.to_vec()),
+            TensorData::U8(values) => self.store.set_bytes(tensor, values.to_vec()),
+        }
+        Ok(())
+    }
+
+    fn download(&self, tensor: TensorId, data: TensorDataMut<'_>) -> Result<(), ReferenceError> {
+        match data {
+            TensorDataMut::Real(out) => {
+                self.expect(tensor, DType::Real, out.len())?;
+                for (to, from) in out.iter_mut().zip(self.store.real(tensor)) {
+                    *to = *from as f32;
+                }
+            }
+            TensorDataMut::U32(out) => {
+                self.expect(tensor, DType::U32, out.len())?;
+                out.copy_from_slice(self.store.whole(tensor));
+            }
+            TensorDataMut::U8(out) => {
+                self.expect(tensor, DType::U8, out.len())?;
+                out.copy_from_slice(self.store.bytes(tensor));
+            }
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, program: ProgramId) -> Result<(), ReferenceError> {
+        let scheduled = self
+            .programs
+            .get(program.0)
+            .ok_or_else(|| ReferenceError(format!("no program {}", program.0)))?;
+        self.store.poison_temporaries();
+        for (op, dead) in scheduled.program.ops().iter().zip(&scheduled.dead_after) {
+            execute(op, &mut self.store);
+            dead.iter().for_each(|&id| self.store.poison(id));
+        }
+        Ok(())
+    }
+
+    fn memory(&self) -> Memory {
+        let mut memory = Memory::default();
+        for (id, tensor) in self.store.tensors().iter() {
+            let bytes = match self.store.buffer(id) {
+                Buffer::Real(values) => values.len() * 8,
+                Buffer::Whole(values) => values.len() * 4,
+                Buffer::Bytes(values) => values.len(),
+            };
+            match tensor.kind {
+                Kind::Persistent => memory.persistent += bytes,
+                Kind::Temporary => memory.temporary += bytes,
+            }
+        }
+        memory
+    }
+}
+
+impl ReferenceExecutable {
+    /// Writes a real persistent tensor without rounding to `f32`.
+    ///
+    /// # Panics
+    /// If the tensor is not real, or of another length.
+    pub fn upload_f64(&mut self, tensor: TensorId, values: &[f64]) {
+        self.store.set_real(tensor, values.to_vec());
+    }
+
+    /// Reads a real persistent tensor without rounding to `f32`.
+    ///
+    /// # Panics
+    /// If the tensor is not real.
+    pub fn download_f64(&self, tensor: TensorId) -> Vec<f64> {
+        self.store.real(tensor).to_vec()
+    }
+
+    fn expect(&self, id: TensorId, dtype: DType, length: usize) -> Result<(), ReferenceError> {
+        let tensor = &self.store.tensors()[id];
+        if tensor.kind == Kind::Persistent && tensor.dtype == dtype && tensor.len() == length {
+            return Ok(());
+        }
+        Err(ReferenceError(format!("{length} values of {dtype:?} do not fit {tensor:?}")))
+    }
+}
+
+fn schedule(program: &Program, tensors: &Tensors) -> Scheduled {
+    let mut last = vec![None; tensors.len()];
+    for (index, op) in program.ops().iter().enumerate() {
+        for id in op.touches() {
+            last[id.index()] = Some(index);
+        }
+    }
+    let mut dead_after = vec![Vec::new(); program.ops().len()];
+    for (id, tensor) in tensors.iter() {
+        if let (Kind::Temporary, Some(index)) = (tensor.kind, last[id.index()]) {
+            dead_after[index].push(id);
+        }
+    }
+    Scheduled { program: program.clone(), dead_after }
+}
+
+fn execute(op: &Op, store: &mut Store) {
+    match op {
+        Op::LoadImages(op) => data::load_images(op, store),
+        Op::LoadLabels(op) => data::load_labels(op, store),
+        Op::AdvanceClock(op) => {
+            let mut clock = store.whole(op.clock).to_vec();
+            clock[clock::STEP] += 1;
+            clock[clock::TIME] += 1;
+            store.set_whole(op.clock, clock);
+        }
+        Op::Linear(op) => linear::forward(op, store),
+        Op::LinearInputGrad(op) => linear::input_grad(op, store),
+        Op::LinearWeightGrad(op) => linear::weight_grad(op, store),
+        Op::Conv2d(op) => conv::forward(op, store),
+        Op::Conv2dInputGrad(op) => conv::input_grad(op, store),
+        Op::Conv2dWeightGrad(op) => conv::weight_grad(op, store),
+        Op::AddBias(op) => elementwise::add_bias(op, store),
+        Op::BiasGrad(op) => elementwise::bias_grad(op, store),
+        Op::Activate(op) => elementwise::activate(op, store),
+        Op::ActivateGrad(op) => elementwise::activate_grad(op, store),
+        Op::Dropout(op) => elementwise::dropout(op, store),
+        Op::Add(op) => elementwise::add(op, store),
+        Op::Softmax(op) => workers::softmax(op, store),
+        Op::SoftmaxGrad(op) => workers::softmax_grad(op, store),
+        Op::MaxPool(op) => pool::max(op, store),
+        Op::MaxPoolGrad(op) => pool::max_grad(op, store),
+        Op::MaxPoolTangent(op) => pool::max_tangent(op, store),
+        Op::AvgPool(op) => pool::average(op, store),
+        Op::AvgPoolGrad(op) => pool::average_grad(op, store),
+        Op::AdaptiveAvgPool(op) => pool::adaptive(op, store),
+        Op::AdaptiveAvgPoolGrad(op) => pool::adaptive_grad(op, store),
+        Op::BatchNorm(op) => normalization::train(op, store),
+        Op::BatchNormInference(op) => normalization::inference(op, store),
+        Op::BatchNormGrad(op) => normalization::grad(op, store),
+        Op::BatchNormTangent(op) => normalization::tangent(op, store),
+        Op::Flatten(op) => shape::flatten(op, store),
+        Op::Unflatten(op) => shape::unflatten(op, store),
+        Op::Concat(op) => shape::concat(op, store),
+        Op::Split(op) => shape::split(op, store),
+        Op::FilterLogits(op) => workers::filter_logits(op, store),
+        Op::FilterLogitsGrad(op) => workers::filter_logits_grad(op, store),
+        Op::WorkerErrors(op) => losses::worker_errors(op, store),
+        Op::MeanErrors(op) => losses::mean_errors(op, store),
+        Op::SelectLeaders(op) => leaders::select(op, store),
+        Op::EpochLeaders(op) => leaders::epoch(op, store),
+        Op::AlignmentTarget(op) => leaders::alignment_target(op, store),
+        Op::LocalGradient(op) => losses::local_gradient(op, store),
+        Op::LocalLosses(op) => losses::local_losses(op, store),
+        Op::MaskFollowers(op) => leaders::mask_followers(op, store),
+        Op::AccumulateRows(op) => metrics::accumulate_rows(op, store),
+        Op::CountErrors(op) => metrics::count_errors(op, store),
+        Op::ClipFactor(op) => optimize::clip_factor(op, store),
+        Op::SgdStep(op) => optimize::sgd(op, store),
+        Op::AdamStep(op) => optimize::adam(op, store),
+    }
+}
