@@ -150,6 +150,11 @@ impl Network {
         }
     }
 
+    /// How many numbers are to be predicted in a regression; none where classes are.
+    pub(crate) fn values(&self) -> Option<usize> {
+        (self.config.task == Task::Regression).then_some(self.output.heads.width)
+    }
+
     /// Every parameter and buffer, from the input to the output.
     pub fn parameters(&self) -> Vec<NetworkParameter> {
         let units = self.units.iter().flat_map(|unit| {

@@ -1,1 +1,23 @@
-//! Under construction.
+//! The CPU backend of lfnn: programs compiled to kernels on a pool of threads, in single precision.
+//!
+//! * [`Cpu`] is the backend, [`CpuExecutable`] what a module becomes on it.
+//! * Compiling rewrites a program into fewer passes over memory (`fuse`), plans its memory, and turns
+//!   every step into a kernel with resolved places (`compile`, `memory`). A run does no more than call
+//!   the kernels in turn: no allocation, no search, no arithmetic on shapes.
+//! * Kernels (`kernels`, one file per family) are functions on slices. Work is cut into pieces that
+//!   depend on shapes alone, and sums over pieces are added in order, so the bytes of a result do not
+//!   depend on the number of threads.
+//! * `simd` has the vector instructions and the two product loops behind every convolution and
+//!   linear map.
+
+mod compile;
+mod error;
+mod executable;
+mod fuse;
+mod kernels;
+mod memory;
+mod simd;
+mod work;
+
+pub use error::CpuError;
+pub use executable::{Cpu, CpuExecutable, StepTime};

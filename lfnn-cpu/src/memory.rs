@@ -116,6 +116,8 @@ pub(crate) struct Out<T> {
 
 // SAFETY: the slices that it gives are of `Send + Sync` elements; see the head of the module.
 unsafe impl<T: Element> Send for In<T> {}
+// SAFETY: as above; it only reads.
+unsafe impl<T: Element> Sync for In<T> {}
 // SAFETY: as above.
 unsafe impl<T: Element> Send for Out<T> {}
 
@@ -129,6 +131,11 @@ impl<T: Element> In<T> {
 }
 
 impl<T: Element> Out<T> {
+    /// How many elements it has.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
     /// The elements.
     #[inline]
     pub(crate) fn get(&mut self) -> &mut [T] {

@@ -45,6 +45,10 @@ pub(crate) fn level() -> Level {
         }
         Level::Baseline
     });
+    #[cfg(test)]
+    if let Some(level) = tests::FORCED.get() {
+        return level;
+    }
     *LEVEL
 }
 
@@ -352,8 +356,6 @@ pub(crate) enum Start<'a> {
     Zero,
     /// A number per column.
     Bias(&'a [f32]),
-    /// What the result holds.
-    Result,
 }
 
 /// How the rows of a product are found.
@@ -464,25 +466,20 @@ unsafe fn gather_panel<V: Vector, const ROWS: usize, const WIDTH: usize, R: Rows
     // SAFETY: instructions by the caller; every pointer comes from a slice whose length was checked.
     unsafe {
         let last = V::mask(count - (WIDTH - 1) * V::LANES);
-        let all = V::mask(V::LANES);
         let mut bias = [V::zero(); WIDTH];
         if let Start::Bias(numbers) = job.start {
             bias = load_row(numbers[column..][..count].as_ptr(), last);
         }
         for r in (0..rows).step_by(ROWS) {
             let here = ROWS.min(rows - r);
-            let places: [R::Place; ROWS] = std::array::from_fn(|i| source.place(r + i.min(here - 1)));
+            let places: [R::Place; ROWS] =
+                std::array::from_fn(|i| source.place(r + i.min(here - 1)));
             let mut sums = [bias; ROWS];
-            if let Start::Result = job.start {
-                for (i, sums) in sums.iter_mut().enumerate().take(here) {
-                    *sums = load_row(y[source.target(r + i) + column..][..count].as_ptr(), last);
-                }
-            }
             for &segment in segments {
                 let a: [*const f32; ROWS] =
                     std::array::from_fn(|i| source.segment(places[i], segment)[..depth].as_ptr());
                 let b = panel[segment * depth * stride..][..depth * stride].as_ptr();
-                multiply::<V, ROWS, WIDTH>(&mut sums, a, 1, b, stride, all, depth);
+                multiply::<V, ROWS, WIDTH>(&mut sums, a, b, depth);
             }
             for (i, sums) in sums.iter().enumerate().take(here) {
                 let to = y[source.target(r + i) + column..][..count].as_mut_ptr();
@@ -492,7 +489,7 @@ unsafe fn gather_panel<V: Vector, const ROWS: usize, const WIDTH: usize, R: Rows
     }
 }
 
-/// The inner loop: `sums[i] += Σ_k a[i][k · a_stride] · b[k · b_stride ..]`.
+/// The inner loop: `sums[i] += Σ_k a[i][k] · b[k]`, with rows of b one after the other.
 ///
 /// # Safety
 /// Instructions, and pointers good for `length` steps.
@@ -500,20 +497,18 @@ unsafe fn gather_panel<V: Vector, const ROWS: usize, const WIDTH: usize, R: Rows
 unsafe fn multiply<V: Vector, const ROWS: usize, const WIDTH: usize>(
     sums: &mut [[V; WIDTH]; ROWS],
     a: [*const f32; ROWS],
-    a_stride: usize,
     b: *const f32,
-    b_stride: usize,
-    last: V::Mask,
     length: usize,
 ) {
     for k in 0..length {
         // SAFETY: the caller's.
         unsafe {
-            let vectors: [V; WIDTH] = load_row(b.add(k * b_stride), last);
-            for i in 0..ROWS {
-                let factor = V::splat(*a[i].add(k * a_stride));
-                for j in 0..WIDTH {
-                    sums[i][j] = sums[i][j].multiply_add(factor, vectors[j]);
+            let b = b.add(k * WIDTH * V::LANES);
+            let vectors: [V; WIDTH] = std::array::from_fn(|j| V::load(b.add(j * V::LANES)));
+            for (sums, a) in sums.iter_mut().zip(a) {
+                let factor = V::splat(*a.add(k));
+                for (sum, vector) in sums.iter_mut().zip(vectors) {
+                    *sum = sum.multiply_add(factor, vector);
                 }
             }
         }
@@ -546,159 +541,167 @@ unsafe fn store_row<V: Vector, const WIDTH: usize>(row: &[V; WIDTH], to: *mut f3
     }
 }
 
-/// Pairs of row-major blocks whose transposed product is summed.
-pub(crate) trait Pairs {
-    /// How many pairs there are.
-    fn len(&self) -> usize;
-    /// Offsets of the first rows of pair `i` in A and B, and the number of rows.
-    fn pair(&self, i: usize) -> (usize, usize, usize);
-}
+/// Where a row of A and the row of B that it meets begin: offsets in their slices.
+pub(crate) type Pair = [u32; 2];
 
-/// A matrix in a slice: rows of `columns` numbers, `stride` apart.
-#[derive(Clone, Copy)]
-pub(crate) struct Matrix<'a> {
-    /// From the first number on.
-    pub(crate) data: &'a [f32],
-    /// Numbers from one row to the next.
-    pub(crate) stride: usize,
-    /// Numbers in a row.
-    pub(crate) columns: usize,
-}
-
-/// `c[i][j] += Σ_pairs Σ_k A[k][i] · B[k][j]`: a product with the first factor transposed, both row-major,
-/// the result with rows `c_stride` apart. Where `overwrite` is set, `=` in place of `+=`.
-pub(crate) fn transposed_product<P: Pairs>(
-    pairs: &P,
-    a: Matrix<'_>,
-    b: Matrix<'_>,
+/// `c[i][j] += Σ_pairs A[pair][i] · B[pair][j]` for `columns` = [columns of A, columns of B]: a product
+/// with the first factor transposed, whose rows lie anywhere. The rows of the result are `stride` apart.
+/// Where `overwrite` is set, `=` in place of `+=`.
+pub(crate) fn transposed_product(
+    pairs: &[Pair],
+    a: &[f32],
+    b: &[f32],
+    columns: [usize; 2],
     overwrite: bool,
     c: &mut [f32],
-    c_stride: usize,
+    stride: usize,
 ) {
+    // The loops trust these.
+    let [last_a, last_b] = pairs
+        .iter()
+        .fold([0; 2], |max, pair| [max[0].max(pair[0] as usize), max[1].max(pair[1] as usize)]);
+    let fits = last_a + columns[0] <= a.len() && last_b + columns[1] <= b.len();
+    assert!(pairs.is_empty() || fits, "rows that end outside their matrices");
+    if columns[0] == 0 || columns[1] == 0 {
+        return;
+    }
+    assert!((columns[0] - 1) * stride + columns[1] <= c.len(), "a result of the wrong length");
+    let job = Transposed { pairs, a, b, columns, overwrite, stride };
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{__m256, __m512};
 
         #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
-        fn avx512<P: Pairs>(
-            pairs: &P,
-            a: Matrix<'_>,
-            b: Matrix<'_>,
-            overwrite: bool,
-            c: &mut [f32],
-            c_stride: usize,
-        ) {
-            // SAFETY: this function has the instructions.
-            unsafe { transposed::<__m512, 8, P>(pairs, a, b, overwrite, c, c_stride) }
+        fn avx512(job: Transposed<'_>, c: &mut [f32]) {
+            // SAFETY: this function has the instructions, and the lengths were checked.
+            unsafe { transposed::<__m512, 8>(job, c) }
         }
         #[target_feature(enable = "avx2,fma")]
-        fn avx2<P: Pairs>(
-            pairs: &P,
-            a: Matrix<'_>,
-            b: Matrix<'_>,
-            overwrite: bool,
-            c: &mut [f32],
-            c_stride: usize,
-        ) {
-            // SAFETY: this function has the instructions.
-            unsafe { transposed::<__m256, 4, P>(pairs, a, b, overwrite, c, c_stride) }
+        fn avx2(job: Transposed<'_>, c: &mut [f32]) {
+            // SAFETY: this function has the instructions, and the lengths were checked.
+            unsafe { transposed::<__m256, 4>(job, c) }
         }
         match level() {
             // SAFETY: `level` has found the features.
-            Level::Avx512 => return unsafe { avx512(pairs, a, b, overwrite, c, c_stride) },
+            Level::Avx512 => return unsafe { avx512(job, c) },
             // SAFETY: `level` has found the features.
-            Level::Avx2 => return unsafe { avx2(pairs, a, b, overwrite, c, c_stride) },
+            Level::Avx2 => return unsafe { avx2(job, c) },
             Level::Baseline => {}
         }
     }
-    // SAFETY: `Four` needs no instructions.
-    unsafe { transposed::<Four, 4, P>(pairs, a, b, overwrite, c, c_stride) }
+    // SAFETY: `Four` needs no instructions, and the lengths were checked.
+    unsafe { transposed::<Four, 4>(job, c) }
+}
+
+#[derive(Clone, Copy)]
+struct Transposed<'a> {
+    pairs: &'a [Pair],
+    a: &'a [f32],
+    b: &'a [f32],
+    columns: [usize; 2],
+    overwrite: bool,
+    stride: usize,
 }
 
 /// [`transposed_product`] for one kind of vector.
 ///
 /// # Safety
-/// The machine has the vector's instructions.
+/// The machine has the vector's instructions; every pair's rows and the result's lie in the slices.
 #[inline(always)]
-unsafe fn transposed<V: Vector, const ROWS: usize, P: Pairs>(
-    pairs: &P,
-    a: Matrix<'_>,
-    b: Matrix<'_>,
-    overwrite: bool,
-    c: &mut [f32],
-    c_stride: usize,
-) {
-    for (first, width) in panels(b.columns, V::LANES) {
+unsafe fn transposed<V: Vector, const ROWS: usize>(job: Transposed<'_>, c: &mut [f32]) {
+    for (first, width) in panels(job.columns[1], V::LANES) {
         let column = first * V::LANES;
-        // SAFETY: the caller has the instructions.
+        // SAFETY: the caller's.
         unsafe {
             match width {
-                1 => transposed_panel::<V, ROWS, 1, P>(pairs, a, b, overwrite, c, c_stride, column),
-                2 => transposed_panel::<V, ROWS, 2, P>(pairs, a, b, overwrite, c, c_stride, column),
-                _ => transposed_panel::<V, ROWS, 3, P>(pairs, a, b, overwrite, c, c_stride, column),
+                1 => transposed_panel::<V, ROWS, 1>(job, column, c),
+                2 => transposed_panel::<V, ROWS, 2>(job, column, c),
+                _ => transposed_panel::<V, ROWS, 3>(job, column, c),
             }
         }
     }
 }
 
-/// The columns of one panel.
+/// The columns of one panel: whole blocks of rows, then what is left.
 ///
 /// # Safety
-/// The machine has the vector's instructions.
+/// As for [`transposed`].
 #[inline(always)]
-unsafe fn transposed_panel<V: Vector, const ROWS: usize, const WIDTH: usize, P: Pairs>(
-    pairs: &P,
-    a: Matrix<'_>,
-    b: Matrix<'_>,
-    overwrite: bool,
-    c: &mut [f32],
-    c_stride: usize,
+unsafe fn transposed_panel<V: Vector, const ROWS: usize, const WIDTH: usize>(
+    job: Transposed<'_>,
     column: usize,
+    c: &mut [f32],
 ) {
-    let count = (b.columns - column).min(WIDTH * V::LANES);
-    for i in (0..a.columns).step_by(ROWS) {
-        let here = ROWS.min(a.columns - i);
-        // SAFETY: instructions by the caller; every pointer comes from a slice long enough.
-        unsafe {
-            let last = V::mask(count - (WIDTH - 1) * V::LANES);
-            let mut sums = [[V::zero(); WIDTH]; ROWS];
-            for pair in 0..pairs.len() {
-                let (a_start, b_start, rows) = pairs.pair(pair);
-                if rows == 0 {
-                    continue;
+    let rows = job.columns[0];
+    let mut i = 0;
+    // SAFETY: the caller's; no block goes beyond the last row.
+    unsafe {
+        while i + ROWS <= rows {
+            transposed_block::<V, ROWS, WIDTH>(job, i, column, c);
+            i += ROWS;
+        }
+        if ROWS > 4 && i + 4 <= rows {
+            transposed_block::<V, 4, WIDTH>(job, i, column, c);
+            i += 4;
+        }
+        while i < rows {
+            transposed_block::<V, 1, WIDTH>(job, i, column, c);
+            i += 1;
+        }
+    }
+}
+
+/// `ROWS` rows of the result from row `i` on, in the columns of one panel.
+///
+/// # Safety
+/// As for [`transposed`], and the rows are there.
+#[inline(always)]
+unsafe fn transposed_block<V: Vector, const ROWS: usize, const WIDTH: usize>(
+    job: Transposed<'_>,
+    i: usize,
+    column: usize,
+    c: &mut [f32],
+) {
+    let count = (job.columns[1] - column).min(WIDTH * V::LANES);
+    // SAFETY: the caller's: columns i..i + ROWS of A, and `count` columns of B and of the result.
+    unsafe {
+        let last = V::mask(count - (WIDTH - 1) * V::LANES);
+        let (a, b) = (job.a.as_ptr().add(i), job.b.as_ptr().add(column));
+        let mut sums = [[V::zero(); WIDTH]; ROWS];
+        for pair in job.pairs {
+            let (a, b) = (a.add(pair[0] as usize), b.add(pair[1] as usize));
+            let vectors: [V; WIDTH] = load_row(b, last);
+            for (r, sums) in sums.iter_mut().enumerate() {
+                let factor = V::splat(*a.add(r));
+                for (sum, vector) in sums.iter_mut().zip(vectors) {
+                    *sum = sum.multiply_add(factor, vector);
                 }
-                let a_rows = &a.data[a_start + i..][..(rows - 1) * a.stride + here];
-                let b_rows = &b.data[b_start + column..][..(rows - 1) * b.stride + count];
-                // Columns beyond the last repeat it; their sums are not stored.
-                let a_pointers = std::array::from_fn(|r| a_rows.as_ptr().add(r.min(here - 1)));
-                multiply::<V, ROWS, WIDTH>(
-                    &mut sums,
-                    a_pointers,
-                    a.stride,
-                    b_rows.as_ptr(),
-                    b.stride,
-                    last,
-                    rows,
-                );
             }
-            for (r, sums) in sums.iter().enumerate().take(here) {
-                let to = c[(i + r) * c_stride + column..][..count].as_mut_ptr();
-                let mut row = *sums;
-                if !overwrite {
-                    let before: [V; WIDTH] = load_row(to, last);
-                    for (sum, before) in row.iter_mut().zip(before) {
-                        *sum = sum.add(before);
-                    }
+        }
+        for (r, sums) in sums.iter().enumerate() {
+            let to = c.as_mut_ptr().add((i + r) * job.stride + column);
+            let mut row = *sums;
+            if !job.overwrite {
+                let before: [V; WIDTH] = load_row(to, last);
+                for (sum, before) in row.iter_mut().zip(before) {
+                    *sum = sum.add(before);
                 }
-                store_row(&row, to, last);
             }
+            store_row(&row, to, last);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    thread_local! {
+        /// The level to use on this thread in place of the machine's.
+        pub(super) static FORCED: Cell<Option<Level>> = const { Cell::new(None) };
+    }
 
     struct Plain<'a> {
         a: &'a [f32],
@@ -720,24 +723,24 @@ mod tests {
         }
     }
 
-    struct Whole(usize);
-
-    impl Pairs for Whole {
-        fn len(&self) -> usize {
-            1
-        }
-        fn pair(&self, _: usize) -> (usize, usize, usize) {
-            (0, 0, self.0)
-        }
-    }
-
     fn numbers(n: usize) -> Vec<f32> {
         (0..n).map(|i| ((i * 7919 + 13) % 17) as f32 - 8.0).collect()
     }
 
     /// Whole numbers this small are summed exactly, so every shape must give equality.
     #[test]
-    fn products_of_every_small_shape_are_exact() {
+    fn products_of_every_small_shape_are_exact_at_every_level() {
+        let best = level();
+        for level in [Level::Baseline, Level::Avx2, Level::Avx512] {
+            if best == Level::Avx512 || level == best || level == Level::Baseline {
+                FORCED.set(Some(level));
+                check_products();
+                FORCED.set(None);
+            }
+        }
+    }
+
+    fn check_products() {
         for rows in [1, 3, 8, 9, 17] {
             for depth in [1, 2, 6, 40] {
                 for columns in [1, 5, 16, 31, 40, 64, 80, 113] {
@@ -749,14 +752,12 @@ mod tests {
                         })
                         .collect();
                     let segments = if depth % 2 == 0 { 2 } else { 1 };
-                    let source =
-                        Plain { a: &a, stride: depth, depth: depth / segments, columns };
+                    let source = Plain { a: &a, stride: depth, depth: depth / segments, columns };
                     let mut packed = vec![9.0; packed_len(depth, columns)];
                     let list = [0, 1];
                     let mut y = vec![9.0; rows * columns];
-                    let transposed: Vec<f32> = (0..depth * columns)
-                        .map(|i| b[i % depth * columns + i / depth])
-                        .collect();
+                    let transposed: Vec<f32> =
+                        (0..depth * columns).map(|i| b[i % depth * columns + i / depth]).collect();
                     for transpose in [false, true] {
                         if transpose {
                             pack(&transposed, |k| k, depth, depth, columns, &mut packed);
@@ -780,11 +781,12 @@ mod tests {
                     // The transposed product takes A as [depth, rows].
                     let a_t: Vec<f32> =
                         (0..rows * depth).map(|i| a[i % rows * depth + i / rows]).collect();
-                    let a = Matrix { data: &a_t, stride: rows, columns: rows };
-                    let b = Matrix { data: &b, stride: columns, columns };
-                    transposed_product(&Whole(depth), a, b, true, &mut y, columns);
+                    let pairs: Vec<Pair> =
+                        (0..depth).map(|k| [(k * rows) as u32, (k * columns) as u32]).collect();
+                    let size = [rows, columns];
+                    transposed_product(&pairs, &a_t, &b, size, true, &mut y, columns);
                     assert_eq!(y, expected, "{rows} {depth} {columns}");
-                    transposed_product(&Whole(depth), a, b, false, &mut y, columns);
+                    transposed_product(&pairs, &a_t, &b, size, false, &mut y, columns);
                     assert!(y.iter().zip(&expected).all(|(y, e)| *y == 2.0 * e));
                 }
             }

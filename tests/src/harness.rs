@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use lfnn_core::backend::{Backend, Executable, TensorData, TensorDataMut};
 use lfnn_core::program::{DType, Module, Op, ProgramId, TensorId, clock};
+use lfnn_cpu::Cpu;
 
 use crate::compare::{Contents, Tolerance};
 use crate::reference::{Reference, ReferenceExecutable};
@@ -148,6 +149,11 @@ impl Case {
         &self.contents
     }
 
+    /// The tensors and the finished programs.
+    pub fn module(&self) -> &Module {
+        &self.module
+    }
+
     /// Compiles the finished programs on a backend and uploads all contents.
     ///
     /// # Errors
@@ -200,7 +206,7 @@ impl Case {
     /// # Errors
     /// A sentence that names what differs, or what went wrong.
     pub fn agrees(&self, tolerance: Tolerance) -> Result<(), String> {
-        let actual = with_cpu(|cpu| self.run(cpu))?;
+        let actual = with_cpu(2, |cpu| self.run(cpu))?;
         let reference = self.run(&Reference)?;
         compare(&actual, &reference, tolerance)
     }
@@ -217,9 +223,15 @@ pub fn compare(actual: &Results, reference: &Results, tolerance: Tolerance) -> R
     Ok(())
 }
 
-/// Calls `f` with this thread's CPU backend of two threads.
-pub fn with_cpu<T>(f: impl FnOnce(&Reference) -> T) -> T {
-    f(&Reference)
+/// Calls `f` with a CPU backend of one or two threads. Each thread that tests keeps its own.
+///
+/// # Panics
+/// If the backend cannot be had.
+pub fn with_cpu<T>(threads: usize, f: impl FnOnce(&Cpu) -> T) -> T {
+    thread_local! {
+        static CPUS: [Cpu; 2] = [1, 2].map(|threads| Cpu::new(Some(threads)).unwrap());
+    }
+    CPUS.with(|cpus| f(&cpus[threads - 1]))
 }
 
 fn said(error: impl Display) -> String {

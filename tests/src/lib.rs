@@ -4,15 +4,17 @@
 //! `lfnn-core` and from nothing else. [`harness`] writes a small program with its inputs and runs it
 //! on a backend; [`compare`] says how close two results must be; [`source`] draws the inputs;
 //! [`property`] runs a property over many random cases; [`predictions`] draws workers, losses and
-//! targets; [`derivative`] takes finite differences. The tests themselves lie in the crate's `tests`
-//! folder.
+//! targets, [`chain`] whole chains of layers; [`parity`] compares whole programs; [`derivative`] takes
+//! finite differences. The tests themselves lie in the crate's `tests` folder.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "this crate serves tests: a panic is how they fail")]
 
+pub mod chain;
 pub mod compare;
 pub mod derivative;
 pub mod harness;
+pub mod parity;
 pub mod predictions;
 pub mod property;
 pub mod reference;

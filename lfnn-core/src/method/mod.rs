@@ -13,7 +13,7 @@ use crate::config::LeadershipConfig;
 use crate::layer::{Gradients, Want};
 use crate::network::{Network, NetworkTensors, OutputRecord, OutputState};
 use crate::optim::Optimizer;
-use crate::program::{ProgramError, ProgramId, TensorId};
+use crate::program::{AdvanceClock, ProgramError, ProgramId, TensorId};
 use crate::step::StepWriter;
 use crate::unit::{Leaders, Leadership, Signals, UnitRecord, UnitState};
 
@@ -149,9 +149,11 @@ impl TrainingStep<'_, '_> {
         }
     }
 
-    /// Ends the step.
+    /// Ends the step: the updates that still wait, then the clock.
     pub(crate) fn finish(mut self) -> Result<(ProgramId, Vec<(TensorId, TensorId)>), ProgramError> {
         self.apply();
+        let clock = self.writer.clock();
+        self.writer.push(AdvanceClock { clock });
         self.writer.finish()
     }
 }

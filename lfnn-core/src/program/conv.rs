@@ -31,7 +31,7 @@ impl Window {
             let padded = image[axis] + 2 * self.padding[axis];
             if kernel == 0 || stride == 0 || padded < kernel {
                 return Err(format!(
-                    "a {}×{} window with stride {}×{} and padding {}×{} does not fit a {}×{} image",
+                    "a window of {}×{} with stride {}×{} and padding {}×{} does not fit a {}×{} image",
                     self.kernel[0],
                     self.kernel[1],
                     self.stride[0],

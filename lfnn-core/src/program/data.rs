@@ -71,6 +71,26 @@ operation! {
     with {}
 }
 
+operation! {
+    /// Row b of the batch is row `order[step · batch + b]` of a table: the targets of a regression.
+    /// See [`LoadImages`].
+    LoadValues, check: check_values
+    reads {
+        /// `[images, n]`.
+        values: TensorId,
+        /// `U32 [n]`: the examples in the order of the epoch.
+        order: TensorId,
+        /// The clock.
+        clock: TensorId,
+    }
+    writes {
+        /// `[batch, n]`.
+        target: TensorId,
+    }
+    updates {}
+    with {}
+}
+
 fn check_images(op: &LoadImages, t: &Tensors) -> Result<(), String> {
     expect_clock(t, op.clock)?;
     t.expect_type(op.order, DType::U32)?;
@@ -90,6 +110,15 @@ fn check_labels(op: &LoadLabels, t: &Tensors) -> Result<(), String> {
     t.expect_type(op.target, DType::U32)?;
     let batch = t[op.target].len();
     t.expect_shape(op.target, &[batch])?;
+    expect_order(t, op.order, batch)
+}
+
+fn check_values(op: &LoadValues, t: &Tensors) -> Result<(), String> {
+    expect_clock(t, op.clock)?;
+    t.expect_type(op.order, DType::U32)?;
+    let [batch, n] = t.matrix(op.target)?;
+    let [images, _] = t.matrix(op.values)?;
+    t.expect(op.values, &[images, n])?;
     expect_order(t, op.order, batch)
 }
 

@@ -20,6 +20,7 @@ mod operation;
 pub mod clock;
 mod conv;
 mod data;
+mod dependence;
 mod elementwise;
 mod leaders;
 mod linear;
@@ -35,7 +36,8 @@ mod workers;
 
 pub use clock::AdvanceClock;
 pub use conv::{Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Window};
-pub use data::{Augment, LoadImages, LoadLabels};
+pub use data::{Augment, LoadImages, LoadLabels, LoadValues};
+pub use dependence::influences;
 pub use elementwise::{Activate, ActivateGrad, Activation, Add, AddBias, BiasGrad, Dropout};
 pub use leaders::{AlignmentTarget, EpochLeaders, MaskFollowers, Reference, SelectLeaders};
 pub use linear::{Linear, LinearInputGrad, LinearWeightGrad};

@@ -118,7 +118,7 @@ macro_rules! operations {
 
 operations! {
     // the batch
-    LoadImages, LoadLabels, AdvanceClock,
+    LoadImages, LoadLabels, LoadValues, AdvanceClock,
     // linear maps
     Linear, LinearInputGrad, LinearWeightGrad,
     Conv2d, Conv2dInputGrad, Conv2dWeightGrad,

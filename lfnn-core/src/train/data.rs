@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::backend::{Executable, TensorData};
-use crate::program::{Augment, DType, LoadImages, LoadLabels, Module, TensorId};
+use crate::program::{Augment, DType, LoadImages, LoadLabels, LoadValues, Module, TensorId};
 use crate::random::{Purpose, Stream};
 use crate::step::StepWriter;
 
@@ -13,18 +13,35 @@ use crate::step::StepWriter;
 pub struct Images<'a> {
     /// `[images, height, width, channels]`.
     pub pixels: &'a [u8],
-    /// `[images]`, each below `classes`.
-    pub labels: &'a [u32],
+    /// What is to be predicted of each.
+    pub labels: Labels<'a>,
     /// `[height, width, channels]`.
     pub shape: [usize; 3],
-    /// Number of classes.
+    /// Number of classes (of numbers to predict, in regression).
     pub classes: usize,
 }
 
+/// What is to be predicted of each image.
+#[derive(Clone, Copy, Debug)]
+pub enum Labels<'a> {
+    /// Its class, `[images]`, each below the number of classes.
+    Classes(&'a [u32]),
+    /// Numbers, `[images, classes]`: a regression.
+    Values(&'a [f32]),
+}
+
 impl Images<'_> {
-    /// Checks lengths and labels.
-    pub(super) fn validate(&self) -> Result<(), String> {
-        let (images, pixels) = (self.labels.len(), self.shape.iter().product::<usize>());
+    /// Number of images.
+    pub fn count(&self) -> usize {
+        match self.labels {
+            Labels::Classes(labels) => labels.len(),
+            Labels::Values(values) => values.len() / self.classes.max(1),
+        }
+    }
+
+    /// Checks lengths and labels; `takes_labels` says which kind of labels the task needs.
+    pub(super) fn validate(&self, takes_labels: bool) -> Result<(), String> {
+        let (images, pixels) = (self.count(), self.shape.iter().product::<usize>());
         if images == 0 || pixels * images != self.pixels.len() {
             return Err(format!(
                 "{} bytes are not {images} images of shape {:?}, and at least one",
@@ -32,12 +49,19 @@ impl Images<'_> {
                 self.shape
             ));
         }
-        match self.labels.iter().position(|&label| label as usize >= self.classes) {
-            Some(at) => Err(format!(
-                "image {at} has label {}, expected below {}",
-                self.labels[at], self.classes
-            )),
-            None => Ok(()),
+        match self.labels {
+            Labels::Classes(_) if !takes_labels => {
+                Err("the images have classes, but a regression needs numbers to predict".into())
+            }
+            Labels::Values(_) if takes_labels => {
+                Err("the images have numbers to predict, but the task needs classes".into())
+            }
+            Labels::Values(_) => Ok(()),
+            Labels::Classes(labels) => {
+                let fits = |label: u32| (label as usize) < self.classes;
+                let Some(at) = labels.iter().position(|&label| !fits(label)) else { return Ok(()) };
+                Err(format!("image {at} has label {}, expected below {}", labels[at], self.classes))
+            }
         }
     }
 }
@@ -88,15 +112,27 @@ pub(super) struct DataTensors {
     scale: TensorId,
     shift: TensorId,
     shape: [usize; 3],
+    values: Option<usize>,
 }
 
 impl DataTensors {
-    pub(super) fn declare(module: &mut Module, images: usize, shape: [usize; 3]) -> Self {
+    /// `values` is the number of numbers to predict in a regression.
+    pub(super) fn declare(
+        module: &mut Module,
+        images: usize,
+        shape: [usize; 3],
+        values: Option<usize>,
+    ) -> Self {
         let [height, width, channels] = shape;
+        let labels = match values {
+            None => module.persistent("data/labels", DType::U32, &[images]),
+            Some(n) => module.persistent("data/values", DType::Real, &[images, n]),
+        };
         let pixel_shape = [images, height, width, channels];
         Self {
             pixels: module.persistent("data/pixels", DType::U8, &pixel_shape),
-            labels: module.persistent("data/labels", DType::U32, &[images]),
+            labels,
+            values,
             scale: module.persistent("input.scale", DType::Real, &[channels]),
             shift: module.persistent("input.shift", DType::Real, &[channels]),
             shape,
@@ -116,8 +152,18 @@ impl DataTensors {
         let augment = augmentation.operation();
         step.push(LoadImages { pixels, order, clock, scale, shift, x, augment });
         let batch = step.batch();
-        let target = step.temporary("labels", DType::U32, &[batch]);
-        step.push(LoadLabels { labels, order, clock, target });
+        let target = match self.values {
+            None => {
+                let target = step.temporary("labels", DType::U32, &[batch]);
+                step.push(LoadLabels { labels, order, clock, target });
+                target
+            }
+            Some(n) => {
+                let target = step.real("values", &[batch, n]);
+                step.push(LoadValues { values: labels, order, clock, target });
+                target
+            }
+        };
         (x, target)
     }
 
@@ -127,7 +173,11 @@ impl DataTensors {
         images: Images<'_>,
     ) -> Result<(), E::Error> {
         executable.upload(self.pixels, TensorData::U8(images.pixels))?;
-        executable.upload(self.labels, TensorData::U32(images.labels))
+        let labels = match images.labels {
+            Labels::Classes(labels) => TensorData::U32(labels),
+            Labels::Values(values) => TensorData::Real(values),
+        };
+        executable.upload(self.labels, labels)
     }
 
     pub(super) fn upload_normalization<E: Executable>(

@@ -208,13 +208,13 @@ impl<B: Backend> Evaluator<B> {
         batch: usize,
         workers_predict: bool,
     ) -> Result<Self, TrainError<B::Error>> {
-        images.validate().map_err(TrainError::Data)?;
         let network = Network::new(network, &images.shape, images.classes)?;
-        let mut module = Module::new();
-        let count = images.labels.len();
-        let data = DataTensors::declare(&mut module, count, images.shape);
-        let tensors = network.declare(&mut module);
         let loss = network.loss(0.0);
+        images.validate(loss.takes_labels()).map_err(TrainError::Data)?;
+        let mut module = Module::new();
+        let count = images.count();
+        let data = DataTensors::declare(&mut module, count, images.shape, network.values());
+        let tensors = network.declare(&mut module);
         let program = EvaluationProgram::write(
             &mut module,
             &network,

@@ -13,11 +13,11 @@ mod setup;
 mod state;
 mod trainer;
 
-pub use data::{Augmentation, Images, Normalization};
+pub use data::{Augmentation, Images, Labels, Normalization};
 pub use error::TrainError;
 pub use evaluation::{Evaluation, Evaluator, UnitEvaluation};
 pub use inspect::{Inspection, InspectionInput, Target, UnitInspection, inspect};
 pub use metrics::{TrainingMetrics, UnitMetrics};
-pub use setup::{Limits, MemoryEstimate, Setup, estimate_memory};
+pub use setup::{Limits, MemoryEstimate, Setup, StepProgram, estimate_memory};
 pub use state::{State, StateData, StateTensor};
 pub use trainer::Trainer;

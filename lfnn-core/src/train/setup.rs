@@ -4,9 +4,7 @@ use crate::config::{ConfigError, LeadershipConfig, NetworkConfig, TrainingConfig
 use crate::method::{Method, TrainingStep};
 use crate::network::{Network, NetworkTensors, OutputState};
 use crate::optim::{self, Optimizer};
-use crate::program::{
-    AdvanceClock, DType, Loss, Module, ProgramError, ProgramId, TensorId, clock, plan_memory,
-};
+use crate::program::{DType, Loss, Module, ProgramError, ProgramId, TensorId, clock, plan_memory};
 use crate::step::{Mode, StepWriter};
 use crate::unit::{Leadership, UnitState};
 
@@ -108,6 +106,7 @@ pub(super) struct TrainingModule {
     pub(super) order: TensorId,
     pub(super) rates: TensorId,
     pub(super) step: ProgramId,
+    pub(super) gradients: Vec<(TensorId, TensorId)>,
 }
 
 impl TrainingModule {
@@ -123,7 +122,7 @@ impl TrainingModule {
         let loss = network.loss(setup.training.label_smoothing);
         let leadership = Leadership::new(setup.leadership, loss)?;
         let mut module = Module::new();
-        let data = DataTensors::declare(&mut module, images, shape);
+        let data = DataTensors::declare(&mut module, images, shape, network.values());
         let tensors = network.declare(&mut module);
         let units = network
             .units()
@@ -156,9 +155,21 @@ impl TrainingModule {
             waiting: Vec::new(),
         };
         setup.method.write(&mut step);
-        step.writer.push(AdvanceClock { clock });
-        let (step, _) = step.finish()?;
-        Ok(Self { module, network, tensors, data, units, output, loss, clock, order, rates, step })
+        let (step, gradients) = step.finish()?;
+        Ok(Self {
+            module,
+            network,
+            tensors,
+            data,
+            units,
+            output,
+            loss,
+            clock,
+            order,
+            rates,
+            step,
+            gradients,
+        })
     }
 }
 
@@ -191,6 +202,40 @@ pub struct MemoryEstimate {
     pub step: usize,
 }
 
+/// A training step as data, to look at: what reads what, how large it is.
+#[derive(Debug)]
+pub struct StepProgram {
+    /// The tensors and the one program of the step.
+    pub module: Module,
+    /// The step.
+    pub program: ProgramId,
+    /// Each parameter that the method trains, with its gradient.
+    pub gradients: Vec<(TensorId, TensorId)>,
+    /// Tensors of all parameters and buffers.
+    pub parameters: NetworkTensors,
+}
+
+impl StepProgram {
+    /// The training step of a setup for images of this shape.
+    ///
+    /// # Errors
+    /// A configuration that cannot be.
+    pub fn new(setup: &Setup<'_>, shape: [usize; 3], classes: usize) -> Result<Self, ConfigError> {
+        let built = TrainingModule::new(setup, shape, classes, 1, 1).map_err(|error| {
+            let SetupError::Config(error) = error else {
+                return ConfigError::new("network", error.to_string());
+            };
+            error
+        })?;
+        Ok(Self {
+            module: built.module,
+            program: built.step,
+            gradients: built.gradients,
+            parameters: built.tensors,
+        })
+    }
+}
+
 /// Predicts the memory of a training run.
 ///
 /// # Errors
@@ -200,17 +245,14 @@ pub fn estimate_memory(
     shape: [usize; 3],
     classes: usize,
 ) -> Result<MemoryEstimate, ConfigError> {
-    let built = TrainingModule::new(setup, shape, classes, 1, 1).map_err(|error| match error {
-        SetupError::Config(error) => error,
-        SetupError::Program(error) => ConfigError::new("network", error.to_string()),
-    })?;
-    let tensors = built.module.tensors();
+    let step = StepProgram::new(setup, shape, classes)?;
+    let tensors = step.module.tensors();
     let with_prefix = |prefix: &str| {
         tensors.iter().filter(|(_, t)| t.name.starts_with(prefix)).map(|(_, t)| t.bytes()).sum()
     };
-    let ops = built.module.programs()[built.step.0].ops();
+    let ops = step.module.programs()[step.program.0].ops();
     Ok(MemoryEstimate {
-        parameters: built.tensors.iter().map(|id| tensors[id].bytes()).sum(),
+        parameters: step.parameters.iter().map(|id| tensors[id].bytes()).sum(),
         optimizer: with_prefix("optimizer/"),
         step: plan_memory(tensors, ops, |id| tensors[id].bytes()).bytes,
     })

@@ -12,7 +12,7 @@ use super::evaluation::{Evaluation, EvaluationProgram, EvaluationScope};
 use super::metrics::{self, TrainingMetrics};
 use super::setup::{Limits, Setup, TrainingModule};
 use super::state::{self, State, StateData};
-use crate::config::TrainingConfig;
+use crate::config::{Task, TrainingConfig};
 
 /// Trains a network on a backend.
 #[derive(Debug)]
@@ -43,8 +43,9 @@ impl<B: Backend> Trainer<B> {
         images: Images<'_>,
         examples: &[u32],
     ) -> Result<Self, TrainError<B::Error>> {
-        images.validate().map_err(TrainError::Data)?;
-        let count = images.labels.len();
+        let takes_labels = setup.network.task != Task::Regression;
+        images.validate(takes_labels).map_err(TrainError::Data)?;
+        let count = images.count();
         if let Some(index) = examples.iter().find(|&&index| index as usize >= count) {
             let message = format!("training example {index} of {count} images");
             return Err(TrainError::Data(message));

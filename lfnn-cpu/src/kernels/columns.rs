@@ -29,9 +29,9 @@ vectorized! {
     }
 }
 
-/// Numbers that [`reduce_rows`] needs for results of `width` numbers over `rows` rows of `columns`.
-pub(crate) fn reduction_len(rows: usize, columns: usize, width: usize) -> usize {
-    rows.div_ceil(reduction_rows(columns)) * width
+/// Numbers that [`reduce_rows`] needs for results of `width` numbers.
+pub(crate) fn reduction_len(rows: usize, step: usize, width: usize) -> usize {
+    rows.div_ceil(step) * width
 }
 
 /// Rows in a piece of a reduction: short enough for single precision.
@@ -39,17 +39,16 @@ pub(crate) fn reduction_rows(columns: usize) -> usize {
     piece_rows(columns).min(1024)
 }
 
-/// Reduces pieces of rows: `f(first row, rows, result)` for each, with results of `width` numbers,
-/// zeroed before. Gives the results one after the other.
+/// Reduces pieces of `step` rows: `f(first row, rows, result)` for each, with results of `width`
+/// numbers, zeroed before. Gives the results one after the other.
 pub(crate) fn reduce_rows<'a>(
     rows: usize,
-    columns: usize,
+    step: usize,
     width: usize,
     scratch: &'a mut [f32],
     f: impl Fn(usize, usize, &mut [f32]) + Sync,
 ) -> std::slice::ChunksExact<'a, f32> {
-    let step = reduction_rows(columns);
-    let results = &mut scratch[..reduction_len(rows, columns, width)];
+    let results = &mut scratch[..reduction_len(rows, step, width)];
     results.par_chunks_mut(width.max(1)).enumerate().for_each(|(i, result)| {
         result.fill(0.0);
         let first = i * step;
@@ -61,7 +60,8 @@ pub(crate) fn reduce_rows<'a>(
 /// `sums[c] = Σ_rows x[row][c]`.
 pub(crate) fn column_sums(x: &[f32], sums: &mut [f32], scratch: &mut [f32]) {
     let columns = sums.len().max(1);
-    let parts = reduce_rows(x.len() / columns, columns, columns, scratch, |first, rows, part| {
+    let step = reduction_rows(columns);
+    let parts = reduce_rows(x.len() / columns, step, columns, scratch, |first, rows, part| {
         sum_rows(&x[first * columns..][..rows * columns], part);
     });
     for (c, sum) in sums.iter_mut().enumerate() {
@@ -78,7 +78,7 @@ pub(crate) struct SumRows {
 impl SumRows {
     pub(crate) fn new(op: &BiasGrad, bind: &mut Binder<'_>) -> Self {
         let (rows, columns) = (bind.tensors().rows(op.dy), bind.tensors().channels(op.dy));
-        let shared = reduction_len(rows, columns, columns);
+        let shared = reduction_len(rows, reduction_rows(columns), columns);
         Self {
             dy: bind.read(op.dy),
             dbias: bind.write(op.dbias),
@@ -126,7 +126,7 @@ mod tests {
         let rows = 5000;
         let x: Vec<f32> = (0..rows * 3).map(|i| (i % 3) as f32 + 1.0).collect();
         let mut sums = [0.0; 3];
-        let mut scratch = vec![7.0; reduction_len(rows, 3, 3)];
+        let mut scratch = vec![7.0; reduction_len(rows, reduction_rows(3), 3)];
         column_sums(&x, &mut sums, &mut scratch);
         assert_eq!(sums, [5000.0, 10_000.0, 15_000.0]);
     }

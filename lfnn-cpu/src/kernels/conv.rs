@@ -88,6 +88,12 @@ impl Geometry {
         self.input >= 8 || self.taps() == 1
     }
 
+    /// Windows in a tile that is copied, so that it and its results stay in the first level of the
+    /// cache.
+    pub(crate) fn tile(&self) -> usize {
+        ((1usize << 13) / (self.depth() + self.outputs()).max(1)).clamp(8, 1024) / 8 * 8
+    }
+
     /// Images in a piece of work: enough of them for the work to be worth handing out, and for the
     /// last rows of the piece not to matter.
     pub(crate) fn images_per_piece(&self) -> usize {
@@ -261,11 +267,6 @@ impl Rows for Tile<'_> {
     }
 }
 
-/// Windows in a tile whose rows have `depth` numbers: 64 KiB.
-pub(crate) fn tile_rows(depth: usize) -> usize {
-    ((1usize << 14) / depth.max(1)).clamp(8, 1024) / 8 * 8
-}
-
 pub(crate) struct Forward {
     x: In<f32>,
     weight: In<f32>,
@@ -296,7 +297,7 @@ impl Kernel for Forward {
         let g = &self.geometry;
         Needs {
             shared: g.groups * simd::packed_len(g.depth(), g.output),
-            each: if g.direct() { g.input } else { tile_rows(g.depth()) * g.depth() },
+            each: if g.direct() { g.input } else { g.tile() * g.depth() },
             tables: self.table.bytes() + self.taps.len() * size_of::<usize>(),
         }
     }
@@ -364,7 +365,7 @@ fn piece(
         simd::gather_product(&windows, rows, taps, g.input, packed, depth, g.output, start, y);
         return;
     }
-    let tile = tile_rows(depth);
+    let tile = g.tile();
     for (index, y) in y.chunks_mut(tile * outputs).enumerate() {
         let rows = y.len() / outputs;
         let columns = &mut slot[..rows * depth];

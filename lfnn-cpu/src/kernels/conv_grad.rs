@@ -10,9 +10,9 @@ use lfnn_core::program::{Conv2dInputGrad, Conv2dWeightGrad};
 use rayon::prelude::*;
 
 use super::columns::sum_rows;
-use super::conv::{Geometry, Table, Target, Windows, tile_rows};
+use super::conv::{Geometry, Table, Target, Windows};
 use crate::memory::{Binder, In, Out};
-use crate::simd::{self, Matrix, Pairs, Start};
+use crate::simd::{self, Pair, Start};
 use crate::work::{GRAIN, Kernel, Needs, Workspace};
 
 /// Pixels of one phase and the taps that reach them.
@@ -170,19 +170,34 @@ pub(crate) struct WeightGrad {
     dweight: Out<f32>,
     dbias: Option<Out<f32>>,
     geometry: Geometry,
-    table: Option<Table>,
+    windows: Windowing,
+}
+
+/// How the weight gradient finds windows.
+enum Windowing {
+    /// Where they lie.
+    Direct(PixelPairs),
+    /// By copying a tile of them, whose rows meet those of dy in pairs.
+    Columns(Table, Vec<Pair>),
 }
 
 impl WeightGrad {
     pub(crate) fn new(op: &Conv2dWeightGrad, bind: &mut Binder<'_>) -> Self {
         let geometry = Geometry::new(bind.tensors(), op.x, op.dy, op.window, op.groups);
+        let windows = if geometry.direct() {
+            Windowing::Direct(PixelPairs::new(&geometry))
+        } else {
+            let (outputs, depth) = (geometry.outputs(), geometry.depth());
+            let pair = |r| [(r * outputs) as u32, (r * depth) as u32];
+            Windowing::Columns(Table::new(&geometry), (0..geometry.tile()).map(pair).collect())
+        };
         Self {
             x: bind.read(op.x),
             dy: bind.read(op.dy),
             dweight: bind.write(op.dweight),
             dbias: op.dbias.map(|dbias| bind.write(dbias)),
             geometry,
-            table: (!geometry.direct()).then(|| Table::new(&geometry)),
+            windows,
         }
     }
 
@@ -199,8 +214,6 @@ struct Plan {
     parts: usize,
     /// Output channels in a piece of a part.
     outputs: usize,
-    /// Rows of output pixels that are gone through at a time, so that they stay in the cache.
-    rows: usize,
     /// Numbers in a part's sum: weight and bias.
     len: usize,
 }
@@ -215,10 +228,7 @@ impl Plan {
         let images = g.batch.div_ceil(parts).max(1);
         let parts = g.batch.div_ceil(images).max(1);
         let outputs = g.outputs().div_ceil(wanted.div_ceil(parts)).next_multiple_of(8);
-        let row_len =
-            g.result[1] * g.outputs() + g.window.stride[0] * g.image[1] * g.channels();
-        let rows = ((1usize << 16) / row_len.max(1)).max(128 / g.result[1].max(1)).max(1);
-        Self { images, parts, outputs, rows, len: weights + g.outputs() }
+        Self { images, parts, outputs, len: weights + g.outputs() }
     }
 }
 
@@ -228,14 +238,18 @@ impl Kernel for WeightGrad {
         let plan = self.plan();
         Needs {
             shared: plan.parts * plan.len,
-            each: if g.direct() { 0 } else { tile_rows(g.depth()) * g.depth() },
-            tables: self.table.as_ref().map_or(0, Table::bytes),
+            each: if g.direct() { 0 } else { g.tile() * g.depth() },
+            tables: match &self.windows {
+                Windowing::Direct(pairs) => pairs.bytes(),
+                Windowing::Columns(table, pairs) => table.bytes() + size_of_val(&**pairs),
+            },
         }
     }
 
     fn run(&mut self, work: &mut Workspace<'_>) {
         let plan = self.plan();
-        let Self { x, dy, dweight, dbias, geometry: g, table } = self;
+        let Self { x, dy, dweight, dbias, geometry: g, windows } = self;
+        let windows = &*windows;
         let (x, dy, dweight) = (x.get(), dy.get(), dweight.get());
         let with_bias = dbias.is_some();
         let slots = work.slots;
@@ -252,11 +266,11 @@ impl Kernel for WeightGrad {
                 |(piece, weights)| {
                     weights.fill(0.0);
                     let first = piece * plan.outputs;
-                    match table {
-                        None => direct(g, &plan, x, dy, first, weights),
-                        Some(table) => {
-                            slots.with(|slot| by_columns(g, table, x, dy, first, slot, weights));
-                        }
+                    match windows {
+                        Windowing::Direct(pairs) => direct(g, pairs, x, dy, first, weights),
+                        Windowing::Columns(table, pairs) => slots.with(|slot| {
+                            by_columns(g, table, pairs, x, dy, first, slot, weights);
+                        }),
                     }
                 },
             );
@@ -293,100 +307,107 @@ simd::vectorized! {
 }
 
 /// The parts of output channels `first..` that lie in one group: (group, first channel, end).
-fn by_group(g: &Geometry, first: usize, count: usize) -> impl Iterator<Item = (usize, usize, usize)> {
+fn by_group(
+    g: &Geometry,
+    first: usize,
+    count: usize,
+) -> impl Iterator<Item = (usize, usize, usize)> {
     let (output, end) = (g.output, first + count);
-    (first / output..end.div_ceil(output)).map(move |group| {
-        (group, first.max(group * output), end.min((group + 1) * output))
-    })
+    (first / output..end.div_ceil(output))
+        .map(move |group| (group, first.max(group * output), end.min((group + 1) * output)))
+}
+
+/// Output pixels beside the input pixels that each tap sees, in pieces that stay in the first level
+/// of the cache. A piece is some rows of an image, or several small images.
+struct PixelPairs {
+    pairs: Vec<Pair>,
+    /// For each piece and tap, where its pairs begin and end.
+    ranges: Vec<[u32; 2]>,
+    /// Pieces of an image; 1 where a piece is several images.
+    pieces: usize,
+    /// Images of a piece.
+    images: usize,
+}
+
+impl PixelPairs {
+    fn new(g: &Geometry) -> Self {
+        const PIXELS: usize = 112;
+        let [kernel, stride, padding] = [g.window.kernel, g.window.stride, g.window.padding];
+        let images = (PIXELS / g.windows().max(1)).clamp(1, g.batch.max(1));
+        let rows = if images > 1 { g.result[0] } else { (PIXELS / g.result[1].max(1)).max(1) };
+        let pieces = g.result[0].div_ceil(rows.max(1));
+        let (mut pairs, mut ranges) = (Vec::new(), Vec::new());
+        for piece in 0..pieces {
+            for tap in 0..g.taps() {
+                let first = pairs.len() as u32;
+                for image in 0..images {
+                    for oy in piece * rows..((piece + 1) * rows).min(g.result[0]) {
+                        for ox in 0..g.result[1] {
+                            let y = oy * stride[0] + tap / kernel[1];
+                            let x = ox * stride[1] + tap % kernel[1];
+                            let (y, x) = (y.wrapping_sub(padding[0]), x.wrapping_sub(padding[1]));
+                            if y >= g.image[0] || x >= g.image[1] {
+                                continue;
+                            }
+                            let from = (image * g.result[0] + oy) * g.result[1] + ox;
+                            let to = (image * g.image[0] + y) * g.image[1] + x;
+                            pairs.push([(from * g.outputs()) as u32, (to * g.channels()) as u32]);
+                        }
+                    }
+                }
+                ranges.push([first, pairs.len() as u32]);
+            }
+        }
+        Self { pairs, ranges, pieces, images }
+    }
+
+    fn bytes(&self) -> usize {
+        size_of_val(&*self.pairs) + size_of_val(&*self.ranges)
+    }
+
+    /// The pairs of a piece and a tap, of the first `images` images.
+    fn of(&self, piece: usize, tap: usize, taps: usize, images: usize) -> &[Pair] {
+        let [start, end] = self.ranges[piece * taps + tap];
+        let pairs = &self.pairs[start as usize..end as usize];
+        &pairs[..pairs.len() / self.images * images]
+    }
 }
 
 /// Adds the weight gradient of output channels `first..`, reading the images where they lie.
-fn direct(g: &Geometry, plan: &Plan, x: &[f32], dy: &[f32], first: usize, weights: &mut [f32]) {
-    let depth = g.depth();
-    let count = weights.len() / depth;
-    let total = dy.len() / (g.result[1] * g.outputs()).max(1);
-    for start in (0..total).step_by(plan.rows) {
-        for (group, from, to) in by_group(g, first, count) {
-            let weights = &mut weights[(from - first) * depth..(to - first) * depth];
-            for tap in 0..g.taps() {
-                let rows = PixelRows::new(g, start, plan.rows.min(total - start), tap);
-                let a = Matrix { data: &dy[from..], stride: g.outputs(), columns: to - from };
-                let b = Matrix {
-                    data: &x[group * g.input..],
-                    stride: g.window.stride[1] * g.channels(),
-                    columns: g.input,
-                };
-                let c = &mut weights[tap * g.input..];
-                simd::transposed_product(&rows, a, b, false, c, depth);
+fn direct(
+    g: &Geometry,
+    table: &PixelPairs,
+    x: &[f32],
+    dy: &[f32],
+    first: usize,
+    weights: &mut [f32],
+) {
+    let (depth, taps) = (g.depth(), g.taps());
+    let x_len = table.images * g.pixels() * g.channels();
+    let dy_len = table.images * g.windows() * g.outputs();
+    for (x, dy) in x.chunks(x_len).zip(dy.chunks(dy_len)) {
+        let images = dy.len() / (dy_len / table.images);
+        for piece in 0..table.pieces {
+            for (group, from, to) in by_group(g, first, weights.len() / depth) {
+                let weights = &mut weights[(from - first) * depth..(to - first) * depth];
+                let (x, dy) = (&x[group * g.input..], &dy[from..]);
+                let columns = [to - from, g.input];
+                for tap in 0..taps {
+                    let pairs = table.of(piece, tap, taps, images);
+                    let to = &mut weights[tap * g.input..];
+                    simd::transposed_product(pairs, dy, x, columns, false, to, depth);
+                }
             }
         }
     }
 }
 
-/// Rows of output pixels, each beside the row of input pixels that one tap sees.
-struct PixelRows<'a> {
-    g: &'a Geometry,
-    start: usize,
-    count: usize,
-    /// Row of the tap.
-    ky: usize,
-    /// The output columns for which it lies inside.
-    columns: std::ops::Range<usize>,
-    /// The input column that the first of them sees.
-    column: usize,
-}
-
-impl<'a> PixelRows<'a> {
-    fn new(g: &'a Geometry, start: usize, count: usize, tap: usize) -> Self {
-        let (ky, kx) = (tap / g.window.kernel[1], tap % g.window.kernel[1]);
-        let (stride, padding) = (g.window.stride[1], g.window.padding[1]);
-        let first = padding.saturating_sub(kx).div_ceil(stride);
-        let end = (g.image[1] + padding).saturating_sub(kx).div_ceil(stride).min(g.result[1]);
-        let column = (first * stride + kx).saturating_sub(padding);
-        Self { g, start, count, ky, columns: first..end.max(first), column }
-    }
-}
-
-impl Pairs for PixelRows<'_> {
-    #[inline(always)]
-    fn len(&self) -> usize {
-        self.count
-    }
-
-    #[inline(always)]
-    fn pair(&self, i: usize) -> (usize, usize, usize) {
-        let g = self.g;
-        let row = (self.start + i) as u32;
-        let (image, oy) = (row / g.result[0] as u32, row % g.result[0] as u32);
-        let y = (oy as usize * g.window.stride[0] + self.ky).wrapping_sub(g.window.padding[0]);
-        if y >= g.image[0] {
-            return (0, 0, 0);
-        }
-        let a = (row as usize * g.result[1] + self.columns.start) * g.outputs();
-        let b = (image as usize * g.image[0] + y) * g.image[1] + self.column;
-        (a, b * g.channels(), self.columns.len())
-    }
-}
-
-/// One pair of matrices.
-pub(crate) struct Single(pub(crate) usize);
-
-impl Pairs for Single {
-    #[inline(always)]
-    fn len(&self) -> usize {
-        1
-    }
-
-    #[inline(always)]
-    fn pair(&self, _: usize) -> (usize, usize, usize) {
-        (0, 0, self.0)
-    }
-}
-
 /// Adds the weight gradient of output channels `first..`, with windows copied into rows.
+#[allow(clippy::too_many_arguments, reason = "a piece of `run`")]
 fn by_columns(
     g: &Geometry,
     table: &Table,
+    pairs: &[Pair],
     x: &[f32],
     dy: &[f32],
     first: usize,
@@ -394,16 +415,15 @@ fn by_columns(
     weights: &mut [f32],
 ) {
     let (depth, outputs) = (g.depth(), g.outputs());
-    let tile = tile_rows(depth);
+    let tile = g.tile();
     for (group, from, to) in by_group(g, first, weights.len() / depth) {
         let weights = &mut weights[(from - first) * depth..(to - first) * depth];
         for (index, dy) in dy.chunks(tile * outputs).enumerate() {
             let rows = dy.len() / outputs;
             let columns = &mut slot[..rows * depth];
             table.columns(g, x, group, index * tile, columns);
-            let a = Matrix { data: &dy[from..], stride: outputs, columns: to - from };
-            let b = Matrix { data: columns, stride: depth, columns: depth };
-            simd::transposed_product(&Single(rows), a, b, false, weights, depth);
+            let (pairs, size) = (&pairs[..rows], [to - from, depth]);
+            simd::transposed_product(pairs, &dy[from..], columns, size, false, weights, depth);
         }
     }
 }

@@ -3,10 +3,9 @@
 use lfnn_core::program::{Linear, LinearInputGrad, LinearWeightGrad, TensorId, Tensors};
 use rayon::prelude::*;
 
-use super::columns::{column_sums, reduction_len};
-use super::conv_grad::Single;
+use super::columns::{column_sums, reduction_len, reduction_rows};
 use crate::memory::{Binder, In, Out};
-use crate::simd::{self, Matrix, Rows, Start};
+use crate::simd::{self, Pair, Rows, Start};
 use crate::work::{Kernel, Needs, Workspace};
 
 #[derive(Clone, Copy)]
@@ -119,7 +118,10 @@ impl Kernel for Forward {
         }
         if g.input == 0 {
             for y in y.chunks_exact_mut(g.groups * g.output) {
-                bias.map_or_else(|| y.fill(0.0), |bias| y.copy_from_slice(bias));
+                match bias {
+                    Some(bias) => y.copy_from_slice(bias),
+                    None => y.fill(0.0),
+                }
             }
             return;
         }
@@ -183,16 +185,22 @@ pub(crate) struct WeightGrad {
     dweight: Out<f32>,
     dbias: Option<Out<f32>>,
     geometry: Geometry,
+    /// Where the rows of dy and of x begin.
+    pairs: Vec<Pair>,
 }
 
 impl WeightGrad {
     pub(crate) fn new(op: &LinearWeightGrad, bind: &mut Binder<'_>) -> Self {
+        let geometry = Geometry::new(bind.tensors(), op.x, op.dweight, op.groups);
+        let (inputs, outputs) = (op.groups * geometry.input, op.groups * geometry.output);
+        let pair = |example| [(example * outputs) as u32, (example * inputs) as u32];
         Self {
             x: bind.read(op.x),
             dy: bind.read(op.dy),
             dweight: bind.write(op.dweight),
             dbias: op.dbias.map(|dbias| bind.write(dbias)),
-            geometry: Geometry::new(bind.tensors(), op.x, op.dweight, op.groups),
+            geometry,
+            pairs: (0..geometry.batch).map(pair).collect(),
         }
     }
 }
@@ -200,16 +208,17 @@ impl WeightGrad {
 impl Kernel for WeightGrad {
     fn needs(&self) -> Needs {
         let outputs = self.geometry.groups * self.geometry.output;
-        let bias = self.dbias.as_ref().map_or(0, |_| {
-            reduction_len(self.geometry.batch, outputs, outputs)
-        });
-        Needs { shared: bias, ..Needs::default() }
+        let bias = self
+            .dbias
+            .as_ref()
+            .map_or(0, |_| reduction_len(self.geometry.batch, reduction_rows(outputs), outputs));
+        Needs { shared: bias, tables: size_of_val(&*self.pairs), ..Needs::default() }
     }
 
     fn run(&mut self, work: &mut Workspace<'_>) {
-        let Self { x, dy, dweight, dbias, geometry: g } = self;
+        let Self { x, dy, dweight, dbias, geometry: g, pairs } = self;
+        let pairs = pairs.as_slice();
         let (x, dy) = (x.get(), dy.get());
-        let (inputs, outputs) = (g.groups * g.input, g.groups * g.output);
         // Filters in a piece, within a group.
         let work_each = (g.batch * g.input).max(1);
         let filters = (1usize << 19).div_ceil(work_each).next_multiple_of(8).min(g.output.max(1));
@@ -217,14 +226,10 @@ impl Kernel for WeightGrad {
         dweight.for_each(|(group, dweight)| {
             let pieces = dweight.par_chunks_mut(filters * g.input).enumerate();
             pieces.for_each(|(piece, dweight)| {
-                if g.batch == 0 {
-                    return dweight.fill(0.0);
-                }
                 let first = group * g.output + piece * filters;
-                let columns = dweight.len() / g.input;
-                let a = Matrix { data: &dy[first..], stride: outputs, columns };
-                let b = Matrix { data: &x[group * g.input..], stride: inputs, columns: g.input };
-                simd::transposed_product(&Single(g.batch), a, b, true, dweight, g.input);
+                let columns = [dweight.len() / g.input, g.input];
+                let (x, dy) = (&x[group * g.input..], &dy[first..]);
+                simd::transposed_product(pairs, dy, x, columns, true, dweight, g.input);
             });
         });
         if let Some(dbias) = dbias {

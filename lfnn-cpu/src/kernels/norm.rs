@@ -1,16 +1,18 @@
-//! Batch normalisation, alone and with the ReLU that follows it.
+//! Batch normalisation, alone and with the ReLU and the poolings that follow it.
 //!
 //! Statistics take one pass over memory: each piece of rows gives its mean and its sum of squared
 //! deviations while it is in the cache, and the pieces are joined in double precision (Chan's
 //! formula), so that a large mean costs no accuracy.
 
-use lfnn_core::program::{BatchNorm, BatchNormGrad, BatchNormInference, BatchNormTangent, TensorId};
+use lfnn_core::program::{BatchNorm, BatchNormInference, TensorId};
 use rayon::prelude::*;
 
-use super::columns::{reduce_rows, reduction_len, sum_rows};
+use super::columns::{reduce_rows, reduction_len, reduction_rows, sum_rows};
+use super::pool::Poolings;
+use crate::fuse::Behind;
 use crate::memory::{Binder, In, Out};
 use crate::simd::vectorized;
-use crate::work::{Kernel, Needs, Workspace, piece};
+use crate::work::{GRAIN, Kernel, Needs, Workspace, piece};
 
 vectorized! {
     /// `part` receives the means and the sums of squared deviations of the columns of `x`.
@@ -30,7 +32,7 @@ vectorized! {
     }
 
     /// `y = (x − mean) · scale + shift`.
-    fn normalize(x: &[f32], mean: &[f32], scale: &[f32], shift: &[f32], y: &mut [f32]) {
+    pub(crate) fn normalize(x: &[f32], mean: &[f32], scale: &[f32], shift: &[f32], y: &mut [f32]) {
         let columns = mean.len();
         let (scale, shift) = (&scale[..columns], &shift[..columns]);
         for (y, x) in y.chunks_exact_mut(columns).zip(x.chunks_exact(columns)) {
@@ -51,86 +53,11 @@ vectorized! {
             }
         }
     }
+}
 
-    /// Adds `Σ d` and `Σ d x̂` to the two halves of `part`.
-    fn projections(x: &[f32], d: &[f32], mean: &[f32], inv_std: &[f32], part: &mut [f32]) {
-        let columns = mean.len();
-        let inv_std = &inv_std[..columns];
-        let (sums, products) = part.split_at_mut(columns);
-        let (sums, products) = (&mut sums[..columns], &mut products[..columns]);
-        for (x, d) in x.chunks_exact(columns).zip(d.chunks_exact(columns)) {
-            for c in 0..columns {
-                sums[c] += d[c];
-                products[c] += d[c] * ((x[c] - mean[c]) * inv_std[c]);
-            }
-        }
-    }
-
-    /// The same with d where the activation `a` is positive and 0 elsewhere.
-    fn projections_masked(
-        x: &[f32],
-        d: &[f32],
-        a: &[f32],
-        mean: &[f32],
-        inv_std: &[f32],
-        part: &mut [f32],
-    ) {
-        let columns = mean.len();
-        let inv_std = &inv_std[..columns];
-        let (sums, products) = part.split_at_mut(columns);
-        let (sums, products) = (&mut sums[..columns], &mut products[..columns]);
-        let rows = x.chunks_exact(columns).zip(d.chunks_exact(columns));
-        for ((x, d), a) in rows.zip(a.chunks_exact(columns)) {
-            for c in 0..columns {
-                let d = if a[c] > 0.0 { d[c] } else { 0.0 };
-                sums[c] += d;
-                products[c] += d * ((x[c] - mean[c]) * inv_std[c]);
-            }
-        }
-    }
-
-    /// `out = factor · (d − first − (x − mean) · second)`.
-    fn project(
-        x: &[f32],
-        d: &[f32],
-        mean: &[f32],
-        factor: &[f32],
-        first: &[f32],
-        second: &[f32],
-        out: &mut [f32],
-    ) {
-        let columns = mean.len();
-        let (factor, first, second) = (&factor[..columns], &first[..columns], &second[..columns]);
-        let rows = x.chunks_exact(columns).zip(d.chunks_exact(columns));
-        for (out, (x, d)) in out.chunks_exact_mut(columns).zip(rows) {
-            for c in 0..columns {
-                out[c] = factor[c] * (d[c] - first[c] - (x[c] - mean[c]) * second[c]);
-            }
-        }
-    }
-
-    /// The same with d where the activation `a` is positive and 0 elsewhere.
-    fn project_masked(
-        x: &[f32],
-        d: &[f32],
-        a: &[f32],
-        mean: &[f32],
-        factor: &[f32],
-        first: &[f32],
-        second: &[f32],
-        out: &mut [f32],
-    ) {
-        let columns = mean.len();
-        let (factor, first, second) = (&factor[..columns], &first[..columns], &second[..columns]);
-        let rows = x.chunks_exact(columns).zip(d.chunks_exact(columns));
-        for ((out, (x, d)), a) in out.chunks_exact_mut(columns).zip(rows).zip(a.chunks_exact(columns))
-        {
-            for c in 0..columns {
-                let d = if a[c] > 0.0 { d[c] } else { 0.0 };
-                out[c] = factor[c] * (d - first[c] - (x[c] - mean[c]) * second[c]);
-            }
-        }
-    }
+/// Rows of an image.
+fn pixels(bind: &Binder<'_>, x: TensorId) -> usize {
+    bind.tensors().rows(x).checked_div(bind.tensor(x).shape[0]).unwrap_or(0)
 }
 
 /// Training, and a ReLU behind it where one follows.
@@ -146,29 +73,30 @@ pub(crate) struct Forward {
     momentum: f64,
     epsilon: f64,
     relu: bool,
+    poolings: Poolings,
+    /// Rows of an image.
+    image: usize,
     rows: usize,
     columns: usize,
 }
 
 impl Forward {
-    /// `activated` is the output of the ReLU, if one follows.
-    pub(crate) fn new(
-        op: &BatchNorm,
-        activated: Option<TensorId>,
-        bind: &mut Binder<'_>,
-    ) -> Self {
+    /// With the ReLU and the poolings that follow it, if any do.
+    pub(crate) fn new(op: &BatchNorm, behind: Option<&Behind<'_>>, bind: &mut Binder<'_>) -> Self {
         Self {
             x: bind.read(op.x),
             gamma: bind.read(op.gamma),
             beta: bind.read(op.beta),
-            y: bind.write(activated.unwrap_or(op.y)),
+            y: bind.write(behind.map_or(op.y, |behind| behind.y)),
             mean: bind.write(op.mean),
             inv_std: bind.write(op.inv_std),
             running_mean: bind.write(op.running_mean),
             running_var: bind.write(op.running_var),
             momentum: op.momentum,
             epsilon: op.epsilon,
-            relu: activated.is_some(),
+            relu: behind.is_some(),
+            poolings: Poolings::new(behind, bind),
+            image: pixels(bind, op.x),
             rows: bind.tensors().rows(op.x),
             columns: bind.tensors().channels(op.x),
         }
@@ -177,7 +105,8 @@ impl Forward {
 
 impl Kernel for Forward {
     fn needs(&self) -> Needs {
-        let shared = self.columns + reduction_len(self.rows, self.columns, 2 * self.columns);
+        let step = reduction_rows(self.columns);
+        let shared = self.columns + reduction_len(self.rows, step, 2 * self.columns);
         Needs { shared, ..Needs::default() }
     }
 
@@ -187,10 +116,10 @@ impl Kernel for Forward {
         let (mean, inv_std) = (self.mean.get(), self.inv_std.get());
         let (running_mean, running_var) = (self.running_mean.get(), self.running_var.get());
         let (scale, scratch) = work.shared.split_at_mut(columns);
-        let parts = reduce_rows(rows, columns, 2 * columns, scratch, |first, rows, part| {
+        let step = reduction_rows(columns);
+        let parts = reduce_rows(rows, step, 2 * columns, scratch, |first, rows, part| {
             moments(&x[first * columns..][..rows * columns], part);
         });
-        let step = super::columns::reduction_rows(columns);
         let n = rows as f64;
         for c in 0..columns {
             let parts = parts.clone().enumerate();
@@ -207,17 +136,48 @@ impl Kernel for Forward {
             mean[c] = batch_mean as f32;
             inv_std[c] = deviation as f32;
             scale[c] = gamma[c] * inv_std[c];
-            let step = |running: f32, batch: f64| {
+            let moved = |running: f32, batch: f64| {
                 ((1.0 - self.momentum) * f64::from(running) + self.momentum * batch) as f32
             };
-            running_mean[c] = step(running_mean[c], batch_mean);
-            running_var[c] = step(running_var[c], squares / (n - 1.0));
+            running_mean[c] = moved(running_mean[c], batch_mean);
+            running_var[c] = moved(running_var[c], squares / (n - 1.0));
         }
-        let (mean, scale) = (&*mean, &*scale);
+        let affine = Affine { mean, scale, shift: beta, relu: self.relu };
+        affine.run(x, self.y.get(), &mut self.poolings, self.image);
+    }
+}
+
+/// `y = (x − mean) · scale + shift`, and perhaps a ReLU.
+struct Affine<'a> {
+    mean: &'a [f32],
+    scale: &'a [f32],
+    shift: &'a [f32],
+    relu: bool,
+}
+
+impl Affine<'_> {
+    /// Goes over all rows, and where poolings follow does these while an image is in the cache.
+    fn run(&self, x: &[f32], y: &mut [f32], poolings: &mut Poolings, image: usize) {
+        let Self { mean, scale, shift, .. } = *self;
         let kernel = if self.relu { normalize_relu } else { normalize };
-        let piece = piece(columns);
-        let x = x.par_chunks(piece);
-        self.y.get().par_chunks_mut(piece).zip(x).for_each(|(y, x)| kernel(x, mean, scale, beta, y));
+        let columns = mean.len();
+        if y.is_empty() {
+            return;
+        }
+        if poolings.is_empty() {
+            let piece = piece(columns);
+            let pieces = y.par_chunks_mut(piece).zip(x.par_chunks(piece));
+            return pieces.for_each(|(y, x)| kernel(x, mean, scale, shift, y));
+        }
+        let len = image * columns;
+        let images = (GRAIN / len).max(1);
+        let pieces = y.par_chunks_mut(images * len).zip(x.par_chunks(images * len));
+        poolings.pieces(images, x.len() / len).zip(pieces).for_each(|(mut pooled, (y, x))| {
+            for (i, (y, x)) in y.chunks_exact_mut(len).zip(x.chunks_exact(len)).enumerate() {
+                kernel(x, mean, scale, shift, y);
+                pooled.image(i, y);
+            }
+        });
     }
 }
 
@@ -231,14 +191,17 @@ pub(crate) struct Inference {
     y: Out<f32>,
     epsilon: f64,
     relu: bool,
+    poolings: Poolings,
+    /// Rows of an image.
+    image: usize,
     columns: usize,
 }
 
 impl Inference {
-    /// `activated` is the output of the ReLU, if one follows.
+    /// With the ReLU and the poolings that follow it, if any do.
     pub(crate) fn new(
         op: &BatchNormInference,
-        activated: Option<TensorId>,
+        behind: Option<&Behind<'_>>,
         bind: &mut Binder<'_>,
     ) -> Self {
         Self {
@@ -247,9 +210,11 @@ impl Inference {
             beta: bind.read(op.beta),
             running_mean: bind.read(op.running_mean),
             running_var: bind.read(op.running_var),
-            y: bind.write(activated.unwrap_or(op.y)),
+            y: bind.write(behind.map_or(op.y, |behind| behind.y)),
             epsilon: op.epsilon,
-            relu: activated.is_some(),
+            relu: behind.is_some(),
+            poolings: Poolings::new(behind, bind),
+            image: pixels(bind, op.x),
             columns: bind.tensors().channels(op.x),
         }
     }
@@ -267,196 +232,8 @@ impl Kernel for Inference {
         for ((scale, &gamma), &variance) in scale.iter_mut().zip(gamma).zip(variance) {
             *scale = (f64::from(gamma) / (f64::from(variance) + self.epsilon).sqrt()) as f32;
         }
-        let scale = &*scale;
-        let kernel = if self.relu { normalize_relu } else { normalize };
-        let piece = piece(self.columns);
-        let x = x.par_chunks(piece);
-        self.y.get().par_chunks_mut(piece).zip(x).for_each(|(y, x)| kernel(x, mean, scale, beta, y));
-    }
-}
-
-/// Backward, and the ReLU before it where the gradient comes through one.
-pub(crate) struct Grad {
-    x: In<f32>,
-    mean: In<f32>,
-    inv_std: In<f32>,
-    gamma: In<f32>,
-    dy: In<f32>,
-    /// The output of the ReLU.
-    activated: Option<In<f32>>,
-    dx: Option<Out<f32>>,
-    dgamma: Option<Out<f32>>,
-    dbeta: Option<Out<f32>>,
-    rows: usize,
-    columns: usize,
-}
-
-impl Grad {
-    /// With a ReLU: its output and the gradient of its output.
-    pub(crate) fn new(
-        op: &BatchNormGrad,
-        relu: Option<(TensorId, TensorId)>,
-        bind: &mut Binder<'_>,
-    ) -> Self {
-        Self {
-            x: bind.read(op.x),
-            mean: bind.read(op.mean),
-            inv_std: bind.read(op.inv_std),
-            gamma: bind.read(op.gamma),
-            dy: bind.read(relu.map_or(op.dy, |(_, dy)| dy)),
-            activated: relu.map(|(y, _)| bind.read(y)),
-            dx: op.dx.map(|dx| bind.write(dx)),
-            dgamma: op.dgamma.map(|dgamma| bind.write(dgamma)),
-            dbeta: op.dbeta.map(|dbeta| bind.write(dbeta)),
-            rows: bind.tensors().rows(op.x),
-            columns: bind.tensors().channels(op.x),
-        }
-    }
-}
-
-impl Kernel for Grad {
-    fn needs(&self) -> Needs {
-        let shared = 3 * self.columns + reduction_len(self.rows, self.columns, 2 * self.columns);
-        Needs { shared, ..Needs::default() }
-    }
-
-    fn run(&mut self, work: &mut Workspace<'_>) {
-        let (rows, columns) = (self.rows, self.columns);
-        let (x, dy) = (self.x.get(), self.dy.get());
-        let (mean, inv_std, gamma) = (self.mean.get(), self.inv_std.get(), self.gamma.get());
-        let activated = self.activated.as_ref().map(In::get);
-        let (factors, scratch) = work.shared.split_at_mut(3 * columns);
-        let parts = reduce_rows(rows, columns, 2 * columns, scratch, |first, rows, part| {
-            let piece = first * columns..(first + rows) * columns;
-            let (x, dy) = (&x[piece.clone()], &dy[piece.clone()]);
-            match activated {
-                Some(a) => projections_masked(x, dy, &a[piece], mean, inv_std, part),
-                None => projections(x, dy, mean, inv_std, part),
-            }
-        });
-        let (factor, means) = factors.split_at_mut(columns);
-        let (first, second) = means.split_at_mut(columns);
-        let total =
-            |c: usize| parts.clone().map(|part| f64::from(part[c])).sum::<f64>();
-        if let (Some(dgamma), Some(dbeta)) = (&mut self.dgamma, &mut self.dbeta) {
-            let (dgamma, dbeta) = (dgamma.get(), dbeta.get());
-            for c in 0..columns {
-                dbeta[c] = total(c) as f32;
-                dgamma[c] = total(columns + c) as f32;
-            }
-        }
-        let Some(dx) = &mut self.dx else { return };
-        for c in 0..columns {
-            factor[c] = gamma[c] * inv_std[c];
-            first[c] = (total(c) / rows as f64) as f32;
-            second[c] = (total(columns + c) / rows as f64 * f64::from(inv_std[c])) as f32;
-        }
-        let (factor, first, second) = (&*factor, &*first, &*second);
-        let piece = piece(columns);
-        dx.get().par_chunks_mut(piece).enumerate().for_each(|(i, dx)| {
-            let here = i * piece..i * piece + dx.len();
-            let (x, dy) = (&x[here.clone()], &dy[here.clone()]);
-            match activated {
-                Some(a) => project_masked(x, dy, &a[here], mean, factor, first, second, dx),
-                None => project(x, dy, mean, factor, first, second, dx),
-            }
-        });
-    }
-}
-
-/// Forward mode.
-pub(crate) struct Tangent {
-    x: In<f32>,
-    mean: In<f32>,
-    inv_std: In<f32>,
-    gamma: In<f32>,
-    dx: Option<In<f32>>,
-    dgamma: Option<In<f32>>,
-    dbeta: Option<In<f32>>,
-    dy: Out<f32>,
-    rows: usize,
-    columns: usize,
-}
-
-impl Tangent {
-    pub(crate) fn new(op: &BatchNormTangent, bind: &mut Binder<'_>) -> Self {
-        Self {
-            x: bind.read(op.x),
-            mean: bind.read(op.mean),
-            inv_std: bind.read(op.inv_std),
-            gamma: bind.read(op.gamma),
-            dx: op.dx.map(|dx| bind.read(dx)),
-            dgamma: op.dgamma.map(|dgamma| bind.read(dgamma)),
-            dbeta: op.dbeta.map(|dbeta| bind.read(dbeta)),
-            dy: bind.write(op.dy),
-            rows: bind.tensors().rows(op.x),
-            columns: bind.tensors().channels(op.x),
-        }
-    }
-}
-
-impl Kernel for Tangent {
-    fn needs(&self) -> Needs {
-        let shared = 3 * self.columns + reduction_len(self.rows, self.columns, 2 * self.columns);
-        Needs { shared, ..Needs::default() }
-    }
-
-    fn run(&mut self, work: &mut Workspace<'_>) {
-        let (rows, columns) = (self.rows, self.columns);
-        let (x, dx) = (self.x.get(), self.dx.as_ref().map(In::get));
-        let (mean, inv_std, gamma) = (self.mean.get(), self.inv_std.get(), self.gamma.get());
-        let (factors, scratch) = work.shared.split_at_mut(3 * columns);
-        let (factor, rest) = factors.split_at_mut(columns);
-        // ẏ = factor · ẋ + slope · (x − mean) + offset.
-        let (slope, offset) = rest.split_at_mut(columns);
-        slope.fill(0.0);
-        offset.fill(0.0);
-        if let Some(dx) = dx {
-            let parts = reduce_rows(rows, columns, 2 * columns, scratch, |first, rows, part| {
-                let piece = first * columns..(first + rows) * columns;
-                projections(&x[piece.clone()], &dx[piece], mean, inv_std, part);
-            });
-            let share = |c: usize| {
-                parts.clone().map(|part| f64::from(part[c])).sum::<f64>() / rows as f64
-            };
-            for c in 0..columns {
-                factor[c] = gamma[c] * inv_std[c];
-                let factor = f64::from(factor[c]);
-                slope[c] = (-factor * share(columns + c) * f64::from(inv_std[c])) as f32;
-                offset[c] = (-factor * share(c)) as f32;
-            }
-        }
-        if let Some(dgamma) = &self.dgamma {
-            for ((slope, dgamma), inv_std) in slope.iter_mut().zip(dgamma.get()).zip(inv_std) {
-                *slope += dgamma * inv_std;
-            }
-        }
-        if let Some(dbeta) = &self.dbeta {
-            for (offset, dbeta) in offset.iter_mut().zip(dbeta.get()) {
-                *offset += dbeta;
-            }
-        }
-        let (factor, slope, offset) = (&*factor, &*slope, &*offset);
-        let piece = piece(columns);
-        self.dy.get().par_chunks_mut(piece).enumerate().for_each(|(i, dy)| {
-            let here = i * piece..i * piece + dy.len();
-            normalize(&x[here.clone()], mean, slope, offset, dy);
-            if let Some(dx) = dx {
-                add_scaled(&dx[here], factor, dy);
-            }
-        });
-    }
-}
-
-vectorized! {
-    /// Adds `x · factor` by columns.
-    fn add_scaled(x: &[f32], factor: &[f32], y: &mut [f32]) {
-        let columns = factor.len();
-        for (y, x) in y.chunks_exact_mut(columns).zip(x.chunks_exact(columns)) {
-            for c in 0..columns {
-                y[c] += x[c] * factor[c];
-            }
-        }
+        let affine = Affine { mean, scale, shift: beta, relu: self.relu };
+        affine.run(x, self.y.get(), &mut self.poolings, self.image);
     }
 }
 

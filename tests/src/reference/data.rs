@@ -1,7 +1,7 @@
 //! Gathering a batch, with its random changes.
 
 use super::store::{Store, at, indices};
-use lfnn_core::program::{Augment, LoadImages, LoadLabels, clock};
+use lfnn_core::program::{Augment, LoadImages, LoadLabels, LoadValues, clock};
 use lfnn_core::random::below;
 
 /// The example in row `row` of the batch; beyond the count, the last one.
@@ -16,6 +16,15 @@ pub(super) fn load_labels(op: &LoadLabels, s: &mut Store) {
     let (labels, order, clock) = (s.whole(op.labels), s.whole(op.order), s.whole(op.clock));
     let target = (0..batch).map(|row| labels[example(order, clock, batch, row) as usize]).collect();
     s.set_whole(op.target, target);
+}
+
+/// Rows of a table for the batch.
+pub(super) fn load_values(op: &LoadValues, s: &mut Store) {
+    let [batch, n] = s.matrix(op.target);
+    let (values, order, clock) = (s.real(op.values), s.whole(op.order), s.whole(op.clock));
+    let row = |row: usize| &values[example(order, clock, batch, row) as usize * n..][..n];
+    let target = (0..batch).flat_map(row).copied().collect();
+    s.set_real(op.target, target);
 }
 
 /// Images of the batch: moved, flipped, normalised, cut out.

@@ -57,7 +57,7 @@ pub(super) fn alignment_target(op: &AlignmentTarget, s: &mut Store) {
     for b in 0..s.batch(op.value) {
         let row = if rows == 1 { 0 } else { b };
         for net in 0..nets {
-            let leads = |n: usize| s.real(op.leaders)[(row * nets + net) * workers + n] == 1.0;
+            let leads = |n: usize| s.real(op.leaders)[(row * nets + net) * workers + n] != 0.0;
             let leaders: Vec<usize> = (0..workers).filter(|&n| leads(n)).collect();
             let followed = match op.rule {
                 Reference::Best => vec![s.whole(op.best)[row * nets + net] as usize],
@@ -95,7 +95,7 @@ pub(super) fn mask_followers(op: &MaskFollowers, s: &mut Store) {
         .map(|(i, &x)| {
             let row = if rows == 1 { 0 } else { i / per_sample };
             let worker = i % channels / (channels / workers);
-            if s.real(op.leaders)[row * workers + worker] == 1.0 { x } else { 0.0 }
+            if s.real(op.leaders)[row * workers + worker] != 0.0 { x } else { 0.0 }
         })
         .collect();
     s.set_real(op.y, y);

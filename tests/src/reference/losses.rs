@@ -92,7 +92,7 @@ pub(super) fn mean_errors(op: &MeanErrors, s: &mut Store) {
 fn leads(s: &Store, leaders: TensorId, heads: Heads, b: usize, net: usize) -> Vec<bool> {
     let row = if s.batch(leaders) == 1 { 0 } else { b };
     let start = row * heads.predictors() + net * heads.workers;
-    s.real(leaders)[start..start + heads.workers].iter().map(|&leads| leads == 1.0).collect()
+    s.real(leaders)[start..start + heads.workers].iter().map(|&leads| leads != 0.0).collect()
 }
 
 /// What a worker's loss is multiplied with: 1, or 1 / (workers of its role).

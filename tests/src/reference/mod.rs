@@ -15,6 +15,7 @@ mod metrics;
 mod normalization;
 mod optimize;
 mod pool;
+mod rounding;
 mod shape;
 mod store;
 mod workers;
@@ -27,6 +28,8 @@ use lfnn_core::program::{
 };
 use store::{Buffer, Store};
 
+pub use rounding::Rounding;
+
 /// The reference backend.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reference;
@@ -36,6 +39,7 @@ pub struct Reference;
 pub struct ReferenceExecutable {
     programs: Vec<Scheduled>,
     store: Store,
+    rounding: Option<Rounding>,
 }
 
 /// A program, and for each of its operations the temporaries that nobody touches afterwards.
@@ -73,7 +77,21 @@ impl Backend for Reference {
                 .map(|program| schedule(program, module.tensors()))
                 .collect(),
             store: Store::new(module.tensors()),
+            rounding: None,
         })
+    }
+}
+
+impl Backend for Rounding {
+    type Executable = ReferenceExecutable;
+    type Error = ReferenceError;
+
+    fn name(&self) -> String {
+        "reference with errors".into()
+    }
+
+    fn compile(&self, module: &Module) -> Result<ReferenceExecutable, ReferenceError> {
+        Ok(ReferenceExecutable { rounding: Some(*self), ..Reference.compile(module)? })
     }
 }
 
@@ -125,6 +143,9 @@ impl Executable for ReferenceExecutable {
         self.store.poison_temporaries();
         for (op, dead) in scheduled.program.ops().iter().zip(&scheduled.dead_after) {
             execute(op, &mut self.store);
+            if let Some(rounding) = &mut self.rounding {
+                rounding.apply(op, &mut self.store);
+            }
             dead.iter().for_each(|&id| self.store.poison(id));
         }
         Ok(())
@@ -193,6 +214,7 @@ fn execute(op: &Op, store: &mut Store) {
     match op {
         Op::LoadImages(op) => data::load_images(op, store),
         Op::LoadLabels(op) => data::load_labels(op, store),
+        Op::LoadValues(op) => data::load_values(op, store),
         Op::AdvanceClock(op) => {
             let mut clock = store.whole(op.clock).to_vec();
             clock[clock::STEP] += 1;

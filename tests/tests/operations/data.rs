@@ -1,6 +1,6 @@
 //! Gathering a batch, and the clock.
 
-use lfnn_core::program::{AdvanceClock, Augment, DType, LoadImages, LoadLabels};
+use lfnn_core::program::{AdvanceClock, Augment, DType, LoadImages, LoadLabels, LoadValues};
 use lfnn_core::random::{Purpose, Stream};
 use lfnn_tests::compare::Tolerance;
 use lfnn_tests::harness::Case;
@@ -79,6 +79,16 @@ pub(crate) fn labels(shape: Shape) -> Result<(), String> {
     case.agrees(Tolerance::EXACT)
 }
 
+pub(crate) fn values(shape: Shape) -> Result<(), String> {
+    let mut case = Case::new(shape.seed);
+    let [order, clock] = order_and_clock(&mut case, &shape);
+    let n = 1 + shape.seed as usize % 5;
+    let values = case.input("values", &[shape.images, n]);
+    let target = case.output("target", &[shape.batch, n]);
+    case.push(LoadValues { values, order, clock, target });
+    case.agrees(Tolerance::EXACT)
+}
+
 #[test]
 pub(crate) fn images_are_gathered_and_changed_as_drawn() {
     property(512, shapes(), images);
@@ -87,6 +97,11 @@ pub(crate) fn images_are_gathered_and_changed_as_drawn() {
 #[test]
 pub(crate) fn labels_are_gathered() {
     property(256, shapes(), labels);
+}
+
+#[test]
+pub(crate) fn values_are_gathered() {
+    property(256, shapes(), values);
 }
 
 #[test]

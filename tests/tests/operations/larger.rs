@@ -31,6 +31,8 @@ fn convolutions() -> Vec<conv::Shape> {
         shape(4, square(24, 5, 1, 2), 1, 7, 19, true),
         shape(8, square(12, 3, 1, 1), 4, 12, 10, true),
         shape(3, square(64, 3, 1, 1), 1, 3, 16, false),
+        shape(3, square(6, 3, 1, 1), 1, 130, 250, true),
+        shape(2, square(20, 7, 3, 3), 2, 9, 65, false),
     ]
 }
 

@@ -29,6 +29,7 @@ fn property_of(op: &Op) -> fn() {
     match op {
         Op::LoadImages(_) => data::images_are_gathered_and_changed_as_drawn,
         Op::LoadLabels(_) => data::labels_are_gathered,
+        Op::LoadValues(_) => data::values_are_gathered,
         Op::AdvanceClock(_) => data::the_clock_advances,
         Op::Linear(_) => linear::linear_agrees,
         Op::LinearInputGrad(_) => linear::linear_input_grad_agrees,

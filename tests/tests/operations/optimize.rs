@@ -39,12 +39,17 @@ struct Inputs {
 
 fn inputs(case: &mut Case, shape: &[usize]) -> Inputs {
     let (rates, step) = (1 + case.source.index(4), case.source.below(6));
+    // Large enough that weight decay never cancels it: Adam divides by what would be left.
+    let gradients = (0..shape.iter().product())
+        .map(|_| (case.source.between(0.2, 1.0) * case.source.pick(&[-1.0, 1.0])) as f32)
+        .collect();
+    let gradient = case.real("gradient", shape, gradients);
     Inputs {
         parameter: case.input("parameter", shape),
-        gradient: case.input("gradient", shape),
+        gradient,
         rates: case.input_between("rates", &[rates], 0.001, 0.3),
         clock: case.clock(1, step, 100),
-        factor: case.source.coin().then(|| case.input_between("factor", &[1], 0.1, 1.0)),
+        factor: case.source.coin().then(|| case.input_between("factor", &[1], 0.5, 1.0)),
     }
 }
 

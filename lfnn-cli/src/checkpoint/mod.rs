@@ -1,0 +1,237 @@
+//! Checkpoints: everything that a run needs to go on, and a network to be used, in one safetensors
+//! file.
+//!
+//! The file's metadata has one key, `lfnn`, whose value is JSON with sorted keys: a map of several
+//! keys would be written in a random order, and equal states would not be equal bytes. It holds no
+//! times, names of machines or numbers of threads.
+
+mod file;
+mod tensors;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use lfnn_core::train::State;
+use serde::{Deserialize, Serialize};
+
+use crate::config::RunConfig;
+
+pub(crate) use file::write_whole;
+pub(crate) use tensors::{Tensors, to_bytes};
+
+/// The layout of the metadata; a file with another number is refused.
+const FORMAT: u32 = 1;
+/// The key of the metadata.
+const KEY: &str = "lfnn";
+
+/// What a checkpoint says beside its tensors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Metadata {
+    /// Layout of this metadata.
+    pub(crate) format: u32,
+    /// The whole configuration.
+    pub(crate) config: RunConfig,
+    /// Names of the classes.
+    pub(crate) classes: Vec<String>,
+    /// Height, width and channels of an image.
+    pub(crate) image: [usize; 3],
+    /// Epochs that are over.
+    pub(crate) epoch: usize,
+    /// Batches of the epoch under way.
+    pub(crate) batch: usize,
+    /// The best epoch so far.
+    pub(crate) best: Option<Best>,
+    /// Whether the run stopped early.
+    pub(crate) stopped_early: bool,
+}
+
+/// The best epoch of a run, by its validation error (by its training error without validation).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Best {
+    /// The epoch, from 1.
+    pub(crate) epoch: usize,
+    /// Its error, in percent.
+    pub(crate) error: f64,
+    /// Its loss, which decides between equal errors.
+    pub(crate) loss: f64,
+}
+
+/// A checkpoint in memory.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Checkpoint {
+    /// What it says beside its tensors.
+    pub(crate) metadata: Metadata,
+    /// Its tensors.
+    pub(crate) state: State,
+}
+
+impl Metadata {
+    /// The metadata of a run that begins.
+    pub(crate) fn new(config: RunConfig, classes: Vec<String>, image: [usize; 3]) -> Self {
+        Self {
+            format: FORMAT,
+            config,
+            classes,
+            image,
+            epoch: 0,
+            batch: 0,
+            best: None,
+            stopped_early: false,
+        }
+    }
+}
+
+/// A checkpoint as the bytes of its file.
+///
+/// # Errors
+/// None is expected.
+pub(crate) fn encode(metadata: &Metadata, state: &State) -> anyhow::Result<Vec<u8>> {
+    let mut json = serde_json::to_value(metadata)?;
+    json.sort_all_objects();
+    to_bytes(&state.tensors, Some((KEY, json.to_string())))
+}
+
+/// Writes a checkpoint: whole, or not at all.
+///
+/// # Errors
+/// A disk that is full, a folder that cannot be written.
+pub(crate) fn save(path: &Path, metadata: &Metadata, state: &State) -> anyhow::Result<()> {
+    write_whole(path, &encode(metadata, state)?)
+}
+
+/// Reads a checkpoint.
+///
+/// # Errors
+/// A file that cannot be read or is not a checkpoint.
+pub(crate) fn load(path: &Path) -> anyhow::Result<Checkpoint> {
+    let bytes = std::fs::read(path)
+        .with_context(|| format!("{}: cannot read the checkpoint", path.display()))?;
+    decode(&bytes).with_context(|| path.display().to_string())
+}
+
+/// A checkpoint from the bytes of its file.
+///
+/// # Errors
+/// Bytes that are not a checkpoint.
+pub(crate) fn decode(bytes: &[u8]) -> anyhow::Result<Checkpoint> {
+    let tensors = Tensors::read(bytes)?;
+    let Some(json) = tensors.metadata(KEY) else {
+        bail!("a safetensors file without the metadata `{KEY}`, so not a checkpoint of this program");
+    };
+    #[derive(Deserialize)]
+    struct Format {
+        format: u32,
+    }
+    let Format { format } = serde_json::from_str(json).context("the metadata is not readable")?;
+    if format != FORMAT {
+        bail!("a checkpoint of format {format}; this program reads format {FORMAT}");
+    }
+    let metadata = serde_json::from_str(json).context("the metadata is not readable")?;
+    Ok(Checkpoint { metadata, state: State { tensors: tensors.all()? } })
+}
+
+/// The checkpoint that a user means: a file, or the last one of a run's folder.
+///
+/// # Errors
+/// Neither a file nor a run's folder with a checkpoint.
+pub(crate) fn locate(given: &Path) -> anyhow::Result<PathBuf> {
+    if given.is_dir() {
+        let last = crate::run::last_checkpoint(given);
+        if !last.is_file() {
+            bail!(
+                "{}: not a run's folder with a checkpoint; expected {}",
+                given.display(),
+                last.display()
+            );
+        }
+        return Ok(last);
+    }
+    if !given.exists() {
+        bail!("{}: no such run or checkpoint", given.display());
+    }
+    Ok(given.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lfnn_core::train::{StateData, StateTensor};
+    use proptest::prelude::*;
+
+    fn checkpoint() -> Checkpoint {
+        let text = crate::recipes::text("digits").unwrap();
+        let config = crate::config::read(text, "digits").unwrap();
+        let tensor = |name: &str, shape: &[usize], data| StateTensor {
+            name: name.into(),
+            shape: shape.to_vec(),
+            data,
+        };
+        let state = State {
+            tensors: vec![
+                tensor("output.weight", &[2, 2], StateData::Real(vec![1.0, -2.5, 0.0, 4.0])),
+                tensor("training/clock", &[3], StateData::U32(vec![1, 2, u32::MAX])),
+            ],
+        };
+        let mut metadata = Metadata::new(config, vec!["a".into(), "b".into()], [8, 8, 1]);
+        metadata.best = Some(Best { epoch: 3, error: 1.5, loss: 0.1 });
+        Checkpoint { metadata, state }
+    }
+
+    #[test]
+    fn a_checkpoint_is_read_as_it_was_written_and_its_bytes_do_not_vary() {
+        let one = checkpoint();
+        let bytes = encode(&one.metadata, &one.state).unwrap();
+        assert_eq!(decode(&bytes).unwrap(), one);
+        assert_eq!(encode(&one.metadata, &one.state).unwrap(), bytes);
+    }
+
+    #[test]
+    fn a_truncated_checkpoint_is_an_error_wherever_it_ends() {
+        let one = checkpoint();
+        let bytes = encode(&one.metadata, &one.state).unwrap();
+        for length in 0..bytes.len() {
+            assert!(decode(&bytes[..length]).is_err(), "{length} of {} bytes", bytes.len());
+        }
+    }
+
+    #[test]
+    fn another_format_is_refused() {
+        let mut one = checkpoint();
+        one.metadata.format = 9;
+        let bytes = encode(&one.metadata, &one.state).unwrap();
+        let message = decode(&bytes).unwrap_err().to_string();
+        assert_eq!(message, "a checkpoint of format 9; this program reads format 1");
+    }
+
+    proptest! {
+        #[test]
+        fn random_bytes_are_no_checkpoint_and_no_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..400),
+        ) {
+            prop_assert!(decode(&bytes).is_err());
+        }
+
+        #[test]
+        fn a_checkpoint_with_changed_bytes_never_panics(
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+        ) {
+            let one = checkpoint();
+            let mut bytes = encode(&one.metadata, &one.state).unwrap();
+            for (at, value) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = value;
+            }
+            let _ = decode(&bytes);
+        }
+
+        #[test]
+        fn a_header_of_random_json_never_panics(header in "\\PC{0,200}") {
+            let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+            bytes.extend(header.as_bytes());
+            bytes.extend([0; 16]);
+            let _ = decode(&bytes);
+        }
+    }
+}

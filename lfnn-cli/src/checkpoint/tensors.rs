@@ -1,0 +1,123 @@
+//! Tensors to safetensors bytes and back.
+
+use std::collections::HashMap;
+
+use anyhow::{Context, bail};
+use lfnn_core::train::{StateData, StateTensor};
+use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorView};
+
+/// Tensors and at most one key of metadata as the bytes of a file. The bytes depend on nothing else.
+///
+/// # Errors
+/// A shape that does not fit its data.
+pub(crate) fn to_bytes(
+    tensors: &[StateTensor],
+    metadata: Option<(&str, String)>,
+) -> anyhow::Result<Vec<u8>> {
+    let raw: Vec<(Dtype, Vec<u8>)> = tensors
+        .iter()
+        .map(|tensor| match &tensor.data {
+            StateData::Real(data) => {
+                (Dtype::F32, data.iter().flat_map(|x| x.to_le_bytes()).collect())
+            }
+            StateData::U32(data) => {
+                (Dtype::U32, data.iter().flat_map(|x| x.to_le_bytes()).collect())
+            }
+        })
+        .collect();
+    let views = tensors
+        .iter()
+        .zip(&raw)
+        .map(|(tensor, (dtype, bytes))| {
+            let view = TensorView::new(*dtype, tensor.shape.clone(), bytes)
+                .with_context(|| format!("tensor `{}`", tensor.name))?;
+            Ok((tensor.name.as_str(), view))
+        })
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let metadata = metadata.map(|(key, value)| HashMap::from([(key.to_owned(), value)]));
+    Ok(safetensors::serialize(views, metadata)?)
+}
+
+/// A safetensors file in memory.
+#[derive(Debug)]
+pub(crate) struct Tensors<'a> {
+    metadata: Metadata,
+    tensors: SafeTensors<'a>,
+}
+
+impl<'a> Tensors<'a> {
+    /// Reads the header.
+    ///
+    /// # Errors
+    /// Bytes that are not a whole safetensors file.
+    pub(crate) fn read(bytes: &'a [u8]) -> anyhow::Result<Self> {
+        let read = || -> Result<Self, safetensors::SafeTensorError> {
+            let (_, metadata) = SafeTensors::read_metadata(bytes)?;
+            Ok(Self { metadata, tensors: SafeTensors::deserialize(bytes)? })
+        };
+        read().context("not a safetensors file, or a truncated one")
+    }
+
+    /// A value of the metadata.
+    pub(crate) fn metadata(&self, key: &str) -> Option<&str> {
+        self.metadata.metadata().as_ref()?.get(key).map(String::as_str)
+    }
+
+    /// Every tensor, in the order of their names.
+    ///
+    /// # Errors
+    /// A tensor of a type that this program does not use.
+    pub(crate) fn all(&self) -> anyhow::Result<Vec<StateTensor>> {
+        let mut all = self
+            .tensors
+            .iter()
+            .map(|(name, view)| tensor(name, &view))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(all)
+    }
+
+    /// The names of all tensors.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.iter().map(|(name, _)| name)
+    }
+
+    /// One tensor.
+    ///
+    /// # Errors
+    /// A tensor that is not there, or of a type that this program does not use.
+    pub(crate) fn get(&self, name: &str) -> anyhow::Result<StateTensor> {
+        let view =
+            self.tensors.tensor(name).with_context(|| format!("the tensor `{name}` is missing"))?;
+        tensor(name, &view)
+    }
+}
+
+/// Real numbers of any width become `f32`; whole numbers from 0 on of any width `u32`.
+fn tensor(name: &str, view: &TensorView<'_>) -> anyhow::Result<StateTensor> {
+    fn numbers<const N: usize, T>(bytes: &[u8], from: fn([u8; N]) -> T) -> Vec<T> {
+        let (chunks, _) = bytes.as_chunks::<N>();
+        chunks.iter().map(|&chunk| from(chunk)).collect()
+    }
+    let bytes = view.data();
+    let whole = |values: Vec<i64>| -> anyhow::Result<StateData> {
+        let fit: Result<Vec<u32>, _> = values.into_iter().map(u32::try_from).collect();
+        Ok(StateData::U32(fit.with_context(|| {
+            format!("tensor `{name}` holds a number below 0 or too large")
+        })?))
+    };
+    let data = match view.dtype() {
+        Dtype::F32 => StateData::Real(numbers(bytes, f32::from_le_bytes)),
+        Dtype::F64 => {
+            StateData::Real(numbers(bytes, f64::from_le_bytes).iter().map(|&x| x as f32).collect())
+        }
+        Dtype::U32 => StateData::U32(numbers(bytes, u32::from_le_bytes)),
+        Dtype::I32 => {
+            whole(numbers(bytes, i32::from_le_bytes).into_iter().map(i64::from).collect())?
+        }
+        Dtype::I64 => whole(numbers(bytes, i64::from_le_bytes))?,
+        Dtype::U8 => StateData::U32(bytes.iter().map(|&x| u32::from(x)).collect()),
+        other => bail!("tensor `{name}` holds {other:?}; expected F32, F64, U8, U32, I32 or I64"),
+    };
+    Ok(StateTensor { name: name.to_owned(), shape: view.shape().to_vec(), data })
+}

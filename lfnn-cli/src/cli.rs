@@ -1,0 +1,265 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell;
+
+const EXAMPLES: &str = "\
+Examples:
+  lfnn-cli train                          train the embedded digits with lfnn-l, in seconds
+  lfnn-cli train mnist-s --method bp      the same network by backpropagation
+  lfnn-cli train cifar10-m --dry-run      show the network and its memory; needs no data
+  lfnn-cli eval runs/digits-lfnn-l-1      loss and error on the test images
+  lfnn-cli data fetch mnist               download MNIST";
+
+/// Train networks of leaders and followers without a global backward pass.
+#[derive(Debug, Parser)]
+#[command(name = "lfnn-cli", version, about, after_help = EXAMPLES, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// What computes: `auto` takes the fastest that is there
+    #[arg(long, global = true, value_enum, default_value_t, hide_possible_values = false)]
+    pub(crate) backend: BackendChoice,
+
+    /// Threads of the CPU; all of them if not given. Results do not depend on it
+    #[arg(long, global = true, value_name = "N", value_parser = at_least_one)]
+    pub(crate) threads: Option<usize>,
+
+    /// Tell more: per epoch, every unit's worker errors and who led
+    #[arg(short, long, global = true, action = ArgAction::SetTrue)]
+    pub(crate) verbose: bool,
+
+    /// Tell only results and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What computes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BackendChoice {
+    /// The fastest that is there.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// An NVIDIA GPU.
+    Cuda,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Train a network; without arguments the embedded digits with lfnn-l
+    Train(TrainArgs),
+    /// Loss and error of a trained network, and of the workers inside it
+    Eval(EvalArgs),
+    /// Classes of image files, with probabilities
+    Predict(PredictArgs),
+    /// One training step taken apart, for comparison with any other implementation
+    Step(StepArgs),
+    /// List the recipes, or print one as YAML
+    Recipes {
+        /// The recipe to print
+        name: Option<String>,
+    },
+    /// List, download or check data sets
+    Data {
+        #[command(subcommand)]
+        action: DataAction,
+    },
+    /// What backends this machine can run, and why not the others
+    Devices,
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+const TRAIN_HELP: &str = "\
+The configuration is the recipe, then the file of --config over it, then the options, then every
+--set in order. Keys are those of `lfnn-cli recipes NAME`; CONFIG.md documents all of them. Lists
+take positions from 0:
+
+  lfnn-cli train --set training.optimizer.adamw.lr=1e-3 --set network.units.0.workers.readout.count=8
+
+A run folder holds config.yaml, metrics.jsonl, metrics.csv, summary.json and checkpoints/. Ctrl-C
+finishes the batch, saves and tells how to go on; --resume ends with the same bytes as a run that
+was never stopped.";
+
+/// Arguments of `train`.
+#[derive(Debug, Args)]
+#[command(after_help = TRAIN_HELP)]
+pub(crate) struct TrainArgs {
+    /// Data set, network and settings; see `lfnn-cli recipes` [default: digits]
+    pub(crate) recipe: Option<String>,
+
+    /// A YAML file, over the recipe if there is one
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Which error signal reaches which parameter: lfnn-l, lfnn or bp [default: lfnn-l]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) method: Option<String>,
+
+    /// Set any key of the configuration; may be given many times
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) data: DataFolder,
+
+    /// The run's folder [default: runs/RECIPE-METHOD-SEED, with -2, -3, … if it is taken]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) out: Option<PathBuf>,
+
+    /// Where all random numbers come from [default: 1]
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+
+    /// Passes over the training images
+    #[arg(long, value_name = "N")]
+    pub(crate) epochs: Option<usize>,
+
+    /// Go on with the run in --out, or with the newest of this recipe, method and seed
+    #[arg(long)]
+    pub(crate) resume: bool,
+
+    /// Train on at most N batches of each epoch
+    #[arg(long, value_name = "N")]
+    pub(crate) limit_batches: Option<usize>,
+
+    /// Train on the same N batches over and over, without augmentation
+    #[arg(long, value_name = "N", conflicts_with = "limit_batches")]
+    pub(crate) overfit_batches: Option<usize>,
+
+    /// Show the network and the memory of a step, and train nothing
+    #[arg(long, conflicts_with = "resume")]
+    pub(crate) dry_run: bool,
+}
+
+/// Where data sets are.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DataFolder {
+    /// Folder of the data sets (mnist/, cifar-10-batches-bin/, …) [default: the user's cache folder]
+    #[arg(long, env = "LFNN_DATA_DIR", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+/// Arguments of `eval`.
+#[derive(Debug, Args)]
+pub(crate) struct EvalArgs {
+    /// A run's folder (its last checkpoint is taken) or a checkpoint
+    #[arg(value_name = "RUN|CHECKPOINT", value_hint = ValueHint::AnyPath)]
+    pub(crate) run: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) data: DataFolder,
+
+    /// Which images
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) split: SplitChoice,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Which images of a data set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SplitChoice {
+    /// The test images.
+    #[default]
+    Test,
+    /// The images trained on.
+    Train,
+    /// The training images that were held out.
+    Validation,
+}
+
+const PREDICT_HELP: &str = "\
+An image is turned as its EXIF orientation says, made grey or RGB as the data set is, and resized to
+the data set's height and width (bilinear; the aspect ratio is not kept). It should look like the
+data set: the digits of MNIST are light on a dark ground.";
+
+/// Arguments of `predict`.
+#[derive(Debug, Args)]
+#[command(after_help = PREDICT_HELP)]
+pub(crate) struct PredictArgs {
+    /// A run's folder (its last checkpoint is taken) or a checkpoint
+    #[arg(value_name = "RUN|CHECKPOINT", value_hint = ValueHint::AnyPath)]
+    pub(crate) run: PathBuf,
+
+    /// JPEG, PNG, BMP, GIF, WebP or PNM files
+    #[arg(value_name = "IMAGE", required = true, value_hint = ValueHint::FilePath)]
+    pub(crate) images: Vec<PathBuf>,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+const STEP_HELP: &str = "\
+FILE of --config: YAML or JSON with the keys method, classes, network, leadership, training (of which
+label_smoothing matters), seed and input (channels, height, width).
+--weights: every parameter and buffer, named as in a checkpoint or with `weights/` before the name.
+--batch: `images` (batch, channels, height, width), normalised, and `target`; or with `batch/` before.
+--out: `logits`, `output.loss`, `unitN.errors`, `unitN.leaders`, `unitN.best`, `unitN.leader_loss`,
+`unitN.follower_loss`, `gradients/NAME` and `buffers/NAME` (running statistics after the step).
+Tensors of other names in --weights and --batch that have a `/` in them are passed over.";
+
+/// Arguments of `step`.
+#[derive(Debug, Args)]
+#[command(after_help = STEP_HELP)]
+pub(crate) struct StepArgs {
+    /// The network and the method
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) config: PathBuf,
+
+    /// Parameters and buffers before the step
+    #[arg(long, value_name = "F.safetensors", value_hint = ValueHint::FilePath)]
+    pub(crate) weights: PathBuf,
+
+    /// Images and targets
+    #[arg(long, value_name = "F.safetensors", value_hint = ValueHint::FilePath)]
+    pub(crate) batch: PathBuf,
+
+    /// Where to write what the step computed
+    #[arg(long, value_name = "F.safetensors", value_hint = ValueHint::FilePath)]
+    pub(crate) out: PathBuf,
+}
+
+/// What to do with data sets.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DataAction {
+    /// List the data sets, where they lie, and whether they are there
+    List {
+        #[command(flatten)]
+        data: DataFolder,
+    },
+    /// Download a data set
+    Fetch {
+        /// The data set
+        name: String,
+        #[command(flatten)]
+        data: DataFolder,
+    },
+    /// Check every file of a data set; of all that are there, if none is named
+    Verify {
+        /// The data set
+        name: Option<String>,
+        #[command(flatten)]
+        data: DataFolder,
+    },
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("expected at least 1".into()),
+        Ok(number) => Ok(number),
+        Err(_) => Err("expected a whole number from 1 on".into()),
+    }
+}

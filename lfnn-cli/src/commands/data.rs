@@ -1,0 +1,100 @@
+//! `data`: lists, downloads and checks data sets.
+
+use anyhow::anyhow;
+use lfnn_data::{DatasetName, Listing, Presence, Source, Step};
+
+use crate::cli::DataAction;
+use crate::config::nearest;
+use crate::data::{DataProgress, root};
+use crate::failure::Failure;
+use crate::format::{self, Align, table};
+use crate::output::Output;
+
+/// Runs the action.
+///
+/// # Errors
+/// A data set that is unknown, missing or wrong, or a download that fails.
+pub(crate) fn command(action: &DataAction, output: &Output) -> Result<(), Failure> {
+    match action {
+        DataAction::List { data } => {
+            let root = root(data.data_dir.as_deref())?;
+            let lines: Vec<Vec<String>> = lfnn_data::list(&root).iter().map(line).collect();
+            output.info(&format!("data folder: {}", root.display()))?;
+            let align = [Align::Left, Align::Left, Align::Right, Align::Right, Align::Left];
+            output.result(&table(&align, &lines))
+        }
+        DataAction::Fetch { name, data } => {
+            let (name, root) = (known(name)?, root(data.data_dir.as_deref())?);
+            let progress = DataProgress::new(output);
+            let fetched = lfnn_data::fetch(name, &root, &|step: &Step<'_>| progress.show(step));
+            progress.clear();
+            output.result(&format!("{name}: {}", fetched?.display()))
+        }
+        DataAction::Verify { name, data } => {
+            let root = root(data.data_dir.as_deref())?;
+            let names = match name {
+                Some(name) => vec![known(name)?],
+                None => lfnn_data::list(&root)
+                    .into_iter()
+                    .filter(|listing| !matches!(listing.presence, Presence::Absent { .. }))
+                    .map(|listing| listing.name)
+                    .collect(),
+            };
+            verify(&names, &root, output)
+        }
+    }
+}
+
+fn line(listing: &Listing) -> Vec<String> {
+    let count = |count: Option<u64>| match count {
+        Some(count) => format::count(count as usize),
+        None => "–".into(),
+    };
+    let folder = || match &listing.folder {
+        Some(folder) => folder.display().to_string(),
+        None => String::new(),
+    };
+    let (state, about) = match &listing.presence {
+        Presence::Embedded => ("inside", "in this program".into()),
+        Presence::Present => ("there", folder()),
+        Presence::Incomplete { problem } => ("broken", problem.clone()),
+        Presence::Absent { hint } => ("missing", hint.clone()),
+    };
+    let (train, test) = (count(listing.train), count(listing.test));
+    vec![listing.name.to_string(), state.into(), train, test, about]
+}
+
+fn known(name: &str) -> Result<DatasetName, Failure> {
+    name.parse().map_err(|error: lfnn_data::DataError| {
+        match nearest(name, DatasetName::ALL.iter().map(|name| name.as_str())) {
+            Some(near) => Failure::Usage(anyhow!("{error}; did you mean `{near}`?")),
+            None => Failure::Usage(error.into()),
+        }
+    })
+}
+
+fn verify(
+    names: &[DatasetName],
+    root: &std::path::Path,
+    output: &Output,
+) -> Result<(), Failure> {
+    let mut wrong = 0;
+    for &name in names {
+        // The embedded digits have no folder.
+        let folder = Source::named(name).folder(root)?.unwrap_or_else(|| root.to_owned());
+        let progress = DataProgress::new(output);
+        let reports = lfnn_data::verify(name, &folder, &|step: &Step<'_>| progress.show(step));
+        progress.clear();
+        for report in reports? {
+            let good = report.state.is_good();
+            wrong += usize::from(!good);
+            let mark = if good { "ok   " } else { "WRONG" };
+            let line = format!("{mark} {name} {}: {}", report.path.display(), report.state);
+            if good { output.info(&line)? } else { output.result(&line)? }
+        }
+    }
+    match wrong {
+        0 => output.result("everything is right"),
+        wrong => Err(Failure::Runtime(anyhow!("{wrong} of the files are wrong or missing"))),
+    }
+}

@@ -1,0 +1,18 @@
+//! `devices`: what backends this machine can run, and why not the others.
+
+use crate::backend::{self, Choice};
+use crate::failure::Failure;
+use crate::format::{Align, table};
+use crate::output::Output;
+
+/// Prints a line for each backend.
+///
+/// # Errors
+/// A standard output that cannot be written.
+pub(crate) fn command(choice: Choice, output: &Output) -> Result<(), Failure> {
+    let line = |(name, works, about): (&str, bool, String)| {
+        vec![name.to_owned(), if works { "yes" } else { "no" }.to_owned(), about]
+    };
+    let lines: Vec<Vec<String>> = backend::devices(choice).into_iter().map(line).collect();
+    output.result(&table(&[Align::Left, Align::Left, Align::Left], &lines))
+}

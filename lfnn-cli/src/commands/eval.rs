@@ -1,0 +1,147 @@
+//! `eval`: loss and error of a trained network, and of the workers inside it.
+
+use std::path::Path;
+
+use anyhow::{Context, anyhow};
+use lfnn_core::backend::Backend;
+use lfnn_core::train::{Evaluation, Evaluator};
+use serde_json::json;
+
+use super::of_checkpoint;
+use crate::backend::{Choice, Job};
+use crate::checkpoint::{self, Checkpoint};
+use crate::cli::{EvalArgs, SplitChoice};
+use crate::data::{Prepared, root};
+use crate::failure::Failure;
+use crate::format::{self, Align, table};
+use crate::output::Output;
+
+/// Runs the command.
+///
+/// # Errors
+/// A checkpoint or data that are missing, broken or do not fit each other.
+pub(crate) fn command(args: &EvalArgs, choice: Choice, output: &Output) -> Result<(), Failure> {
+    let path = checkpoint::locate(&args.run)?;
+    let checkpoint = checkpoint::load(&path)?;
+    let root = root(args.data.data_dir.as_deref())?;
+    let data = Prepared::load(&checkpoint.metadata.config, &root, output)?;
+    let (image, classes) = (checkpoint.metadata.image, &checkpoint.metadata.classes);
+    if data.images().shape != image || &data.classes != classes {
+        let message = "the data set's images or classes are not those of the checkpoint";
+        return Err(Failure::Runtime(anyhow!("{}: {message}", path.display())));
+    }
+    let (name, indices) = match args.split {
+        SplitChoice::Test => ("test", &data.test),
+        SplitChoice::Train => ("train", &data.train),
+        SplitChoice::Validation => ("validation", &data.validation),
+    };
+    if indices.is_empty() {
+        let message = "the run held no image out (`dataset.validation` is 0)";
+        return Err(Failure::Usage(anyhow!("--split {name}: {message}")));
+    }
+    let job = Evaluate { checkpoint: &checkpoint, data: &data, indices, path: &path };
+    let evaluation = choice.run(job)?;
+    let text = if args.json {
+        to_json(name, &checkpoint, &evaluation)?
+    } else {
+        to_text(name, &path, &checkpoint, &evaluation)
+    };
+    output.result(&text)
+}
+
+struct Evaluate<'a> {
+    checkpoint: &'a Checkpoint,
+    data: &'a Prepared,
+    indices: &'a [u32],
+    path: &'a Path,
+}
+
+impl Job for Evaluate<'_> {
+    type Output = Evaluation;
+
+    fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Evaluation, Failure> {
+        let Checkpoint { metadata, state } = self.checkpoint;
+        let config = &metadata.config;
+        let batch = config.training.batch_size.max(32);
+        let workers = config.method().has_leaders();
+        let images = self.data.images();
+        let evaluate = || {
+            Evaluator::new(backend, &config.network, images, state, batch, workers)?
+                .evaluate(self.indices)
+        };
+        evaluate().map_err(of_checkpoint).map_err(|failure| match failure {
+            Failure::Runtime(error) => Failure::Runtime(error.context(self.path.display().to_string())),
+            other => other,
+        })
+    }
+}
+
+fn to_json(
+    split: &str,
+    checkpoint: &Checkpoint,
+    evaluation: &Evaluation,
+) -> anyhow::Result<String> {
+    let units: Vec<_> = evaluation
+        .units
+        .iter()
+        .zip(1..)
+        .map(|(unit, number)| {
+            json!({
+                "unit": number,
+                "worker_losses": unit.worker_losses,
+                "worker_errors": unit.worker_errors,
+            })
+        })
+        .collect();
+    let config = &checkpoint.metadata.config;
+    let value = json!({
+        "split": split,
+        "examples": evaluation.examples,
+        "loss": evaluation.loss,
+        "error": evaluation.error,
+        "units": units,
+        "recipe": config.recipe,
+        "method": config.method,
+        "seed": config.seed,
+        "epoch": checkpoint.metadata.epoch,
+    });
+    serde_json::to_string_pretty(&value).context("cannot write JSON")
+}
+
+fn to_text(
+    split: &str,
+    path: &Path,
+    checkpoint: &Checkpoint,
+    evaluation: &Evaluation,
+) -> String {
+    let config = &checkpoint.metadata.config;
+    let mut text = format!(
+        "{}: {} · {} · seed {}, after epoch {}\n{split}: {} images, loss {:.4}, error {}\n",
+        path.display(),
+        config.label(),
+        config.method,
+        config.seed,
+        checkpoint.metadata.epoch,
+        format::count(evaluation.examples),
+        evaluation.loss,
+        format::percent(evaluation.error)
+    );
+    if evaluation.units.is_empty() {
+        return text;
+    }
+    let head = ["unit", "workers", "best", "mean", "worst"];
+    let mut lines = vec![head.map(str::to_owned).to_vec()];
+    for (unit, number) in evaluation.units.iter().zip(1..) {
+        let errors = &unit.worker_errors;
+        let mean = errors.iter().sum::<f64>() / errors.len().max(1) as f64;
+        lines.push(vec![
+            format!("{number}"),
+            errors.len().to_string(),
+            format::percent(errors.iter().copied().reduce(f64::min)),
+            format::percent(Some(mean)),
+            format::percent(errors.iter().copied().reduce(f64::max)),
+        ]);
+    }
+    text += &table(&[Align::Right; 5], &lines);
+    text
+}

@@ -1,0 +1,18 @@
+//! The commands other than `train`.
+
+pub(crate) mod completions;
+pub(crate) mod data;
+pub(crate) mod devices;
+pub(crate) mod eval;
+pub(crate) mod predict;
+pub(crate) mod recipes;
+pub(crate) mod step;
+
+use lfnn_core::train::TrainError;
+
+use crate::failure::Failure;
+
+/// A checkpoint carries its own configuration: what does not fit there is no mistake of the user's.
+fn of_checkpoint<E: std::error::Error + Send + Sync + 'static>(error: TrainError<E>) -> Failure {
+    Failure::Runtime(error.into())
+}

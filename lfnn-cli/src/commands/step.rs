@@ -1,0 +1,189 @@
+//! `step`: one training step taken apart, for comparison with any other implementation.
+
+use std::path::Path;
+
+use anyhow::{Context, anyhow, bail};
+use lfnn_core::backend::Backend;
+use lfnn_core::config::Task;
+use lfnn_core::method;
+use lfnn_core::train::{
+    Inspection, InspectionInput, State, StateData, StateTensor, Target, inspect,
+};
+
+use crate::backend::{Choice, Job};
+use crate::checkpoint::{Tensors, to_bytes, write_whole};
+use crate::cli::StepArgs;
+use crate::config::{self, StepConfig};
+use crate::failure::{Failure, Usage};
+use crate::format;
+use crate::output::Output;
+
+/// Runs the command.
+///
+/// # Errors
+/// A configuration, weights or a batch that are missing, broken or do not fit each other.
+pub(crate) fn command(args: &StepArgs, choice: Choice, output: &Output) -> Result<(), Failure> {
+    let name = args.config.display().to_string();
+    let text = std::fs::read_to_string(&args.config)
+        .with_context(|| format!("{name}: cannot read the configuration"))
+        .usage()?;
+    let config: StepConfig = config::read(&text, &name).usage()?;
+    let weights = read_weights(&args.weights)?;
+    let (images, target) = read_batch(&args.batch, &config)?;
+    let step = Step { config: &config, weights: &weights, images: &images, target: &target };
+    let seen = choice.run(step)?;
+    let bytes = to_bytes(&tensors(&seen, &images, &config), None)?;
+    write_whole(&args.out, &bytes)?;
+    output.info(&describe(&seen, &config))?;
+    output.result(&format!("written: {}", args.out.display()))
+}
+
+/// Tensors named like parameters: those with `weights/` before the name if there are any, otherwise
+/// those without a `/`.
+fn read_weights(path: &Path) -> anyhow::Result<State> {
+    let read = || {
+        let bytes = std::fs::read(path).context("cannot read the weights")?;
+        let file = Tensors::read(&bytes)?;
+        const PREFIX: &str = "weights/";
+        let prefixed = file.names().any(|name| name.starts_with(PREFIX));
+        let mut tensors = Vec::new();
+        for mut tensor in file.all()? {
+            let name = match prefixed {
+                true => tensor.name.strip_prefix(PREFIX),
+                // A checkpoint holds the optimiser and counters, and how pixels are normalised.
+                false => Some(tensor.name.as_str())
+                    .filter(|name| !name.contains('/') && !name.starts_with("input.")),
+            };
+            if let Some(name) = name.map(str::to_owned) {
+                tensor.name = name;
+                tensors.push(tensor);
+            }
+        }
+        Ok(State { tensors })
+    };
+    read().with_context(|| path.display().to_string())
+}
+
+/// The tensors `images` and `target`.
+fn read_batch(path: &Path, config: &StepConfig) -> anyhow::Result<(StateTensor, StateTensor)> {
+    let read = || {
+        let bytes = std::fs::read(path).context("cannot read the batch")?;
+        let file = Tensors::read(&bytes)?;
+        let get = |name: &str| {
+            let prefixed = format!("batch/{name}");
+            let is_prefixed = file.names().any(|name| name == prefixed);
+            file.get(if is_prefixed { &prefixed } else { name })
+        };
+        let (images, target) = (get("images")?, get("target")?);
+        if let Some(input) = &config.input
+            && images.shape.get(1..) != Some(input)
+        {
+            bail!("images of shape {:?}, but `input` is {input:?}", images.shape);
+        }
+        Ok((images, target))
+    };
+    read().with_context(|| path.display().to_string())
+}
+
+struct Step<'a> {
+    config: &'a StepConfig,
+    weights: &'a State,
+    images: &'a StateTensor,
+    target: &'a StateTensor,
+}
+
+impl Job for Step<'_> {
+    type Output = Inspection;
+
+    fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Inspection, Failure> {
+        let StateData::Real(images) = &self.images.data else {
+            return Err(anyhow!("the batch's `images` hold whole numbers; expected real ones").into());
+        };
+        let labels: Vec<u32>;
+        let target = match (&self.target.data, self.config.network.task) {
+            (StateData::Real(values), Task::Regression) => Target::Values(values),
+            (StateData::U32(values), _) => Target::Labels(values),
+            (StateData::Real(values), _) => {
+                labels = whole(values)?;
+                Target::Labels(&labels)
+            }
+        };
+        let method = method::by_name(&self.config.method)
+            .with_context(|| format!("there is no method `{}`", self.config.method))
+            .usage()?;
+        let input = InspectionInput {
+            network: &self.config.network,
+            leadership: self.config.leadership,
+            label_smoothing: self.config.training.as_ref().map_or(0.0, |t| t.label_smoothing),
+            method,
+            seed: self.config.seed,
+            classes: self.config.classes,
+            images,
+            shape: &self.images.shape,
+            target,
+        };
+        Ok(inspect(backend, &input, self.weights)?)
+    }
+}
+
+/// Labels that were saved as real numbers.
+fn whole(values: &[f32]) -> anyhow::Result<Vec<u32>> {
+    let label = |&value: &f32| {
+        let label = value as u32;
+        if label as f32 == value { Ok(label) } else { bail!("the label {value} is not whole") }
+    };
+    values.iter().map(label).collect()
+}
+
+/// What the step computed, as tensors of the file that is written.
+fn tensors(seen: &Inspection, images: &StateTensor, config: &StepConfig) -> Vec<StateTensor> {
+    let real = |name: String, shape: Vec<usize>, data: Vec<f32>| StateTensor {
+        name,
+        shape,
+        data: StateData::Real(data),
+    };
+    let batch = images.shape.first().copied().unwrap_or(1).max(1);
+    let nets = if config.network.task == Task::OneVsAll { config.classes } else { 1 };
+    let mut all = vec![
+        real("logits".into(), vec![batch, seen.logits.len() / batch], seen.logits.clone()),
+        real("output.loss".into(), vec![1], vec![seen.loss as f32]),
+    ];
+    for (unit, number) in seen.units.iter().zip(1..) {
+        let name = |what: &str| format!("unit{number}.{what}");
+        let workers = unit.errors.len().max(1);
+        all.push(real(name("errors"), vec![unit.errors.len()], unit.errors.clone()));
+        let rows = unit.leaders.len() / workers;
+        all.push(real(name("leaders"), vec![rows, workers], unit.leaders.clone()));
+        all.push(StateTensor {
+            name: name("best"),
+            shape: vec![unit.best.len() / nets.max(1), nets],
+            data: StateData::U32(unit.best.clone()),
+        });
+        all.push(real(name("leader_loss"), vec![1], vec![unit.leader_loss as f32]));
+        all.push(real(name("follower_loss"), vec![1], vec![unit.follower_loss as f32]));
+    }
+    for (folder, state) in [("gradients", &seen.gradients), ("buffers", &seen.buffers)] {
+        all.extend(state.tensors.iter().map(|tensor| StateTensor {
+            name: format!("{folder}/{}", tensor.name),
+            ..tensor.clone()
+        }));
+    }
+    all
+}
+
+/// The step in a few lines.
+fn describe(seen: &Inspection, config: &StepConfig) -> String {
+    let mut text = format!("{}: global loss {:.6}\n", config.method, seen.loss);
+    for (unit, number) in seen.units.iter().zip(1..) {
+        let best = unit.errors.iter().copied().fold(f32::INFINITY, f32::min);
+        text += &format!(
+            "unit {number}: {} workers, smallest error {best:.6}, leader loss {:.6}, follower \
+             loss {:.6}\n",
+            unit.errors.len(),
+            unit.leader_loss,
+            unit.follower_loss
+        );
+    }
+    let gradients = seen.gradients.tensors.len();
+    text + &format!("gradients of {} parameter tensors\n", format::count(gradients))
+}

@@ -1,0 +1,160 @@
+//! A configuration before it has types: scalars, sequences and maps that remember where they were
+//! written, so that an error can name the line, and merging of several such trees.
+
+use std::fmt;
+use std::rc::Rc;
+
+/// Where a value was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// A file or an embedded recipe, by its name.
+    File(String),
+    /// An option of the command line, as typed.
+    Option(String),
+}
+
+/// A line of a source. Later layers win over earlier ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The source.
+    pub(crate) source: Rc<Source>,
+    /// The line in a file, from 1.
+    pub(crate) line: usize,
+    /// Position of the source among the layers of a configuration.
+    pub(crate) layer: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.source {
+            Source::File(name) => write!(f, "{name}, line {}", self.line),
+            Source::Option(typed) => f.write_str(typed),
+        }
+    }
+}
+
+/// A value and its place.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Node {
+    /// The value.
+    pub(crate) value: Value,
+    /// Where it was written.
+    pub(crate) place: Place,
+}
+
+/// A value without types: a plain scalar becomes a number, a truth value or text when it is read.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Value {
+    /// Text, and whether it stood there without quotes.
+    Scalar {
+        /// The text.
+        text: String,
+        /// Whether it may be something else than text.
+        plain: bool,
+    },
+    /// Values in order.
+    Sequence(Vec<Node>),
+    /// Keys in order, each once.
+    Map(Vec<Entry>),
+}
+
+/// A key of a map with its value.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Entry {
+    /// The key.
+    pub(crate) key: String,
+    /// Where the key was last written.
+    pub(crate) place: Place,
+    /// Its value.
+    pub(crate) value: Node,
+}
+
+impl Node {
+    /// A plain scalar.
+    pub(crate) fn scalar(text: impl Into<String>, place: Place) -> Self {
+        Self { value: Value::Scalar { text: text.into(), plain: true }, place }
+    }
+
+    /// An empty map.
+    pub(crate) fn empty_map(place: Place) -> Self {
+        Self { value: Value::Map(Vec::new()), place }
+    }
+
+    /// Whether it is the plain scalar for nothing.
+    pub(crate) fn is_null(&self) -> bool {
+        matches!(&self.value, Value::Scalar { text, plain: true }
+            if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
+    }
+
+    /// The value of a key, if this is a map that has it.
+    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
+        match &self.value {
+            Value::Map(entries) => entries.iter().find(|e| e.key == key).map(|e| &e.value),
+            _ => None,
+        }
+    }
+
+    /// The text of a scalar.
+    pub(crate) fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Scalar { text, .. } => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Lays another tree over this one: maps are merged key by key, anything else is replaced.
+    pub(crate) fn overlay(&mut self, over: Node) {
+        match (&mut self.value, over.value) {
+            (Value::Map(entries), Value::Map(others)) => {
+                for other in others {
+                    match entries.iter_mut().find(|entry| entry.key == other.key) {
+                        Some(entry) => {
+                            entry.place = other.place;
+                            entry.value.overlay(other.value);
+                        }
+                        None => entries.push(other),
+                    }
+                }
+            }
+            (_, value) => *self = Node { value, place: over.place },
+        }
+    }
+
+    /// Puts a value at a path of keys and positions. Maps that are missing on the way are made.
+    ///
+    /// # Errors
+    /// A position that is no number or lies beyond the end of its sequence, as a message.
+    pub(crate) fn set(&mut self, path: &[&str], value: Node) -> Result<(), String> {
+        let Some((step, rest)) = path.split_first() else {
+            *self = value;
+            return Ok(());
+        };
+        if let Value::Sequence(items) = &mut self.value {
+            let len = items.len();
+            let index: usize = step.parse().map_err(|_| {
+                format!("`{step}` is no position; a number from 0 to {len} is expected there")
+            })?;
+            if index > len {
+                let last = len.saturating_sub(1);
+                return Err(format!(
+                    "position {index} is beyond the end; the last one is {last}, and {len} appends"
+                ));
+            }
+            if index == len {
+                items.push(Node::empty_map(value.place.clone()));
+            }
+            return items[index].set(rest, value);
+        }
+        if !matches!(self.value, Value::Map(_)) {
+            *self = Node::empty_map(value.place.clone());
+        }
+        let Value::Map(entries) = &mut self.value else { return Ok(()) };
+        let at = entries.iter().position(|entry| entry.key == *step).unwrap_or_else(|| {
+            let (key, place) = ((*step).to_owned(), value.place.clone());
+            entries.push(Entry { key, value: Node::empty_map(place.clone()), place });
+            entries.len() - 1
+        });
+        entries[at].place = value.place.clone();
+        entries[at].value.set(rest, value)
+    }
+}

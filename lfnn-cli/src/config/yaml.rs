@@ -1,0 +1,217 @@
+//! The only module that knows YAML: text to [`Node`]s, and values to text.
+
+use std::rc::Rc;
+
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span};
+use serde_json::Value as Json;
+
+use super::issue::Issue;
+use super::node::{Entry, Node, Place, Source, Value};
+
+/// How deep maps and lists may be nested: no configuration comes near, and no stack overflows.
+const MAX_DEPTH: usize = 64;
+/// How many values a file may hold: aliases of aliases could otherwise fill the memory.
+const MAX_NODES: usize = 100_000;
+
+/// Reads one YAML (or JSON) document; an empty one is an empty map.
+///
+/// # Errors
+/// Text that is not YAML, a key that stands twice in a map, or more than one document.
+pub(crate) fn parse(text: &str, source: &Rc<Source>, layer: usize) -> Result<Node, Issue> {
+    let place = |line: usize| Place { source: Rc::clone(source), line, layer };
+    let scan = |error: &ScanError| {
+        Issue::at(&place(error.marker().line()), format!("not YAML: {}", error.info()))
+    };
+    let mut builder = Builder::new(&place);
+    for event in Parser::new_from_str(text) {
+        let (event, span) = event.map_err(|error| scan(&error))?;
+        builder.take(event, span)?;
+    }
+    Ok(builder.root.unwrap_or_else(|| Node::empty_map(place(1))))
+}
+
+struct Builder<'a> {
+    place: &'a dyn Fn(usize) -> Place,
+    /// Maps and lists that are not over, each with its anchor and, in a map, the key that waits for
+    /// its value.
+    open: Vec<(Node, usize, Option<(String, Place)>)>,
+    anchors: Vec<(usize, Node)>,
+    root: Option<Node>,
+    nodes: usize,
+}
+
+impl<'a> Builder<'a> {
+    fn new(place: &'a dyn Fn(usize) -> Place) -> Self {
+        Self { place, open: Vec::new(), anchors: Vec::new(), root: None, nodes: 0 }
+    }
+
+    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Issue> {
+        let place = (self.place)(span.start.line());
+        match event {
+            Event::DocumentStart(_) if self.root.is_some() => {
+                Err(Issue::at(&place, "a second document; expected one"))
+            }
+            Event::Scalar(text, style, anchor, _) => {
+                let plain = style == ScalarStyle::Plain;
+                let value = Value::Scalar { text: text.into_owned(), plain };
+                self.add(Node { value, place }, anchor)
+            }
+            Event::Alias(anchor) => {
+                let found = self.anchors.iter().rev().find(|(id, _)| *id == anchor);
+                let Some((_, node)) = found else {
+                    return Err(Issue::at(&place, "an alias of something that is not over yet"));
+                };
+                let node = node.clone();
+                self.nodes += count(&node);
+                self.add(node, 0)
+            }
+            Event::SequenceStart(anchor, _) => self.start(Value::Sequence(Vec::new()), place, anchor),
+            Event::MappingStart(anchor, _) => self.start(Value::Map(Vec::new()), place, anchor),
+            Event::SequenceEnd | Event::MappingEnd => match self.open.pop() {
+                Some((node, anchor, _)) => self.add(node, anchor),
+                None => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    fn start(&mut self, value: Value, place: Place, anchor: usize) -> Result<(), Issue> {
+        if self.open.len() >= MAX_DEPTH {
+            return Err(Issue::at(&place, format!("nested deeper than {MAX_DEPTH} levels")));
+        }
+        self.open.push((Node { value, place }, anchor, None));
+        Ok(())
+    }
+
+    /// Puts a finished value where it belongs.
+    fn add(&mut self, node: Node, anchor: usize) -> Result<(), Issue> {
+        self.nodes += 1;
+        if self.nodes > MAX_NODES {
+            return Err(Issue::at(&node.place, format!("more than {MAX_NODES} values")));
+        }
+        if anchor > 0 {
+            self.anchors.push((anchor, node.clone()));
+        }
+        let Some((parent, _, key)) = self.open.last_mut() else {
+            self.root = Some(node);
+            return Ok(());
+        };
+        match &mut parent.value {
+            Value::Sequence(items) => items.push(node),
+            Value::Map(entries) => match key.take() {
+                Some((key, place)) => entries.push(Entry { key, place, value: node }),
+                None => {
+                    let Some(text) = node.text().map(str::to_owned) else {
+                        return Err(Issue::at(&node.place, "a key that is not a plain name"));
+                    };
+                    if entries.iter().any(|entry| entry.key == text) {
+                        let message = format!("the key `{text}` stands here twice");
+                        return Err(Issue::at(&node.place, message));
+                    }
+                    *key = Some((text, node.place));
+                }
+            },
+            Value::Scalar { .. } => {}
+        }
+        Ok(())
+    }
+}
+
+fn count(node: &Node) -> usize {
+    match &node.value {
+        Value::Scalar { .. } => 1,
+        Value::Sequence(items) => 1 + items.iter().map(count).sum::<usize>(),
+        Value::Map(entries) => 1 + entries.iter().map(|e| count(&e.value)).sum::<usize>(),
+    }
+}
+
+/// Writes a value as YAML: maps and lists in blocks, those of few scalars on one line.
+pub(crate) fn write(value: &Json) -> String {
+    let mut text = String::new();
+    block(value, 0, &mut text);
+    text
+}
+
+fn block(value: &Json, indent: usize, text: &mut String) {
+    let pad = " ".repeat(indent);
+    match value {
+        Json::Object(map) => {
+            for (index, (key, value)) in map.iter().enumerate() {
+                if index > 0 || !text.ends_with("- ") {
+                    text.push_str(&pad);
+                }
+                text.push_str(&scalar(&Json::String(key.clone())));
+                text.push(':');
+                nested(value, indent + 2, text);
+            }
+        }
+        Json::Array(items) => {
+            for item in items {
+                text.push_str(&pad);
+                text.push_str("- ");
+                match flow(item) {
+                    Some(line) => {
+                        text.push_str(&line);
+                        text.push('\n');
+                    }
+                    None => block(item, indent + 2, text),
+                }
+            }
+        }
+        other => {
+            text.push_str(&scalar(other));
+            text.push('\n');
+        }
+    }
+}
+
+/// What follows a key's colon.
+fn nested(value: &Json, indent: usize, text: &mut String) {
+    match flow(value) {
+        Some(line) => {
+            text.push(' ');
+            text.push_str(&line);
+            text.push('\n');
+        }
+        None => {
+            text.push('\n');
+            block(value, indent, text);
+        }
+    }
+}
+
+/// A value on one line, if it is a scalar or short and nested at most once.
+fn flow(value: &Json) -> Option<String> {
+    fn render(value: &Json, depth: usize) -> Option<String> {
+        let parts: Option<Vec<String>> = match value {
+            Json::Array(items) if depth > 0 => items.iter().map(|v| render(v, depth - 1)).collect(),
+            Json::Object(map) if depth > 0 => map
+                .iter()
+                .map(|(k, v)| {
+                    let key = scalar(&Json::String(k.clone()));
+                    Some(format!("{key}: {}", render(v, depth - 1)?))
+                })
+                .collect(),
+            Json::Array(items) if items.is_empty() => return Some("[]".into()),
+            Json::Object(map) if map.is_empty() => return Some("{}".into()),
+            Json::Array(_) | Json::Object(_) => None,
+            other => return Some(scalar(other)),
+        };
+        let parts = parts?.join(", ");
+        Some(if value.is_array() { format!("[{parts}]") } else { format!("{{{parts}}}") })
+    }
+    render(value, 2).filter(|line| line.len() <= 72)
+}
+
+fn scalar(value: &Json) -> String {
+    let Json::String(text) = value else { return value.to_string() };
+    let word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '/');
+    let like_another = text.parse::<f64>().is_ok()
+        || matches!(text.to_lowercase().as_str(), "" | "~" | "null" | "true" | "false" | "yes" | "no")
+        || !text.starts_with(|c: char| c.is_alphabetic() || c == '_' || c == '/');
+    if like_another || !text.chars().all(word) {
+        // A JSON string is a double-quoted YAML string.
+        return value.to_string();
+    }
+    text.clone()
+}

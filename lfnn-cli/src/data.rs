@@ -1,0 +1,196 @@
+//! A data set made ready for the core: one array of images, lists of indices, and statistics.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use anyhow::Context;
+use indicatif::{ProgressBar, ProgressStyle};
+use lfnn_core::train::{Images, Labels, Normalization};
+use lfnn_data::{
+    Dataset, DatasetName, ImageShape, Source, Step, Unit, channel_statistics, hold_out,
+    permute_pixels,
+};
+
+use crate::config::{DatasetConfig, RunConfig};
+use crate::failure::{Failure, Usage};
+use crate::output::Output;
+
+/// A data set made ready.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    /// Training images, then test images.
+    pixels: Vec<u8>,
+    labels: Vec<u32>,
+    shape: [usize; 3],
+    /// Names of the classes.
+    pub(crate) classes: Vec<String>,
+    /// Indices of the images to train on.
+    pub(crate) train: Vec<u32>,
+    /// Indices of the images held out.
+    pub(crate) validation: Vec<u32>,
+    /// Indices of the test images.
+    pub(crate) test: Vec<u32>,
+    /// Mean and standard deviation of the images to train on.
+    pub(crate) normalization: Normalization,
+}
+
+impl Prepared {
+    /// Loads the data set of a configuration.
+    ///
+    /// # Errors
+    /// Data that is missing or broken, or settings that do not fit it.
+    pub(crate) fn load(config: &RunConfig, root: &Path, output: &Output) -> Result<Self, Failure> {
+        let progress = DataProgress::new(output);
+        let loaded = Dataset::load(&source(&config.dataset), root, &|step: &Step<'_>| {
+            progress.show(step);
+        });
+        progress.clear();
+        let Dataset { mut train, mut test, classes, .. } = loaded?;
+        if config.dataset.permute_pixels {
+            permute_pixels(&mut train, config.seed);
+            permute_pixels(&mut test, config.seed);
+        }
+        let split = hold_out(&train.labels, config.dataset.validation, config.seed)?;
+        let statistics = channel_statistics(&train, &split.train)?;
+        let ImageShape { height, width, channels } = train.shape;
+        let first = train.len() as u32;
+        let test_indices = (first..first + test.len() as u32).collect();
+        let (mut pixels, mut labels) = (train.pixels, train.labels);
+        pixels.append(&mut test.pixels);
+        labels.append(&mut test.labels);
+        Ok(Self {
+            pixels,
+            labels,
+            shape: [height, width, channels],
+            classes,
+            train: split.train,
+            validation: split.validation,
+            test: test_indices,
+            normalization: Normalization { mean: statistics.mean, std: statistics.std },
+        })
+    }
+
+    /// The images, as the core takes them.
+    pub(crate) fn images(&self) -> Images<'_> {
+        Images {
+            pixels: &self.pixels,
+            labels: Labels::Classes(&self.labels),
+            shape: self.shape,
+            classes: self.classes.len(),
+        }
+    }
+
+    /// Frees the pixels, once the backend has them.
+    pub(crate) fn free_pixels(&mut self) {
+        self.pixels = Vec::new();
+    }
+}
+
+/// The data set of a configuration, as the data crate takes it.
+fn source(config: &DatasetConfig) -> Source {
+    Source {
+        name: config.name,
+        path: config.path.clone(),
+        image_size: config.image_size.map(|[height, width]| (height, width)),
+    }
+}
+
+/// What is known of a data set without its files.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    /// Height, width, channels.
+    pub(crate) image: [usize; 3],
+    /// Number of classes.
+    pub(crate) classes: usize,
+    /// Number of training images, those held out included.
+    pub(crate) train: usize,
+}
+
+/// Shape, classes and size of a data set; an image folder must be there, all others need not.
+///
+/// # Errors
+/// An image folder that cannot be read.
+pub(crate) fn known_shape(
+    config: &RunConfig,
+    root: &Path,
+    output: &Output,
+) -> Result<Shape, Failure> {
+    let (image, classes, train) = match config.dataset.name {
+        DatasetName::Digits => ([8, 8, 1], 10, 1442),
+        DatasetName::Mnist | DatasetName::FashionMnist => ([28, 28, 1], 10, 60_000),
+        DatasetName::Cifar10 => ([32, 32, 3], 10, 50_000),
+        DatasetName::Cifar100 => ([32, 32, 3], 100, 50_000),
+        DatasetName::TinyImagenet => ([64, 64, 3], 200, 100_000),
+        DatasetName::Folder => {
+            let data = Prepared::load(config, root, output)?;
+            (data.shape, data.classes.len(), data.train.len() + data.validation.len())
+        }
+    };
+    Ok(Shape { image, classes, train })
+}
+
+/// The folder of the data sets: the one given, or the user's cache folder.
+///
+/// # Errors
+/// A user without a home.
+pub(crate) fn root(given: Option<&Path>) -> Result<PathBuf, Failure> {
+    if let Some(given) = given {
+        return Ok(given.to_owned());
+    }
+    directories::ProjectDirs::from("", "", "lfnn")
+        .map(|folders| folders.cache_dir().to_owned())
+        .context("no cache folder is known for this user; --data-dir names one")
+        .usage()
+}
+
+/// Long work on data, shown as a bar on a terminal and not at all in a pipe.
+#[derive(Debug)]
+pub(crate) struct DataProgress<'a> {
+    output: &'a Output,
+    bar: Mutex<Option<(String, ProgressBar)>>,
+}
+
+impl<'a> DataProgress<'a> {
+    /// Nothing is shown yet.
+    pub(crate) fn new(output: &'a Output) -> Self {
+        Self { output, bar: Mutex::new(None) }
+    }
+
+    /// Shows a step.
+    pub(crate) fn show(&self, step: &Step<'_>) {
+        let Some(bars) = self.output.bars() else { return };
+        let Ok(mut shown) = self.bar.lock() else { return };
+        let bar = match &*shown {
+            Some((what, bar)) if what == step.what => bar,
+            _ => {
+                if let Some((_, old)) = shown.take() {
+                    old.finish_and_clear();
+                }
+                let bar = bars.add(ProgressBar::new(step.total));
+                let counts = match step.unit {
+                    Unit::Bytes => "{binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}",
+                    Unit::Images | Unit::Files => "{human_pos} of {human_len}, {per_sec}",
+                };
+                let template = format!("{{msg}} {{wide_bar}} {counts}, {{eta}} left");
+                if let Ok(style) = ProgressStyle::with_template(&template) {
+                    bar.set_style(style);
+                }
+                bar.set_message(step.what.to_owned());
+                &shown.insert((step.what.to_owned(), bar)).1
+            }
+        };
+        // Reports of several threads may come out of order.
+        if step.done > bar.position() {
+            bar.set_position(step.done);
+        }
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn clear(&self) {
+        if let Ok(mut shown) = self.bar.lock()
+            && let Some((_, bar)) = shown.take()
+        {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! The recipes inside the program.
+
+/// Name and text of each recipe, in the order in which they are listed.
+const RECIPES: [(&str, &str); 11] = [
+    ("digits", include_str!("../../recipes/digits.yaml")),
+    ("mnist-s", include_str!("../../recipes/mnist-s.yaml")),
+    ("mnist-m", include_str!("../../recipes/mnist-m.yaml")),
+    ("mnist-s-filters", include_str!("../../recipes/mnist-s-filters.yaml")),
+    ("mnist-m-filters", include_str!("../../recipes/mnist-m-filters.yaml")),
+    ("mnist-block", include_str!("../../recipes/mnist-block.yaml")),
+    ("mnist-permuted-ova", include_str!("../../recipes/mnist-permuted-ova.yaml")),
+    ("cifar10-m", include_str!("../../recipes/cifar10-m.yaml")),
+    ("cifar10-m-filters", include_str!("../../recipes/cifar10-m-filters.yaml")),
+    ("cifar10-block", include_str!("../../recipes/cifar10-block.yaml")),
+    ("tiny-imagenet", include_str!("../../recipes/tiny-imagenet.yaml")),
+];
+
+/// All names.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    RECIPES.iter().map(|(name, _)| *name)
+}
+
+/// The YAML of a recipe.
+pub(crate) fn text(name: &str) -> Option<&'static str> {
+    RECIPES.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+}
+
+/// What a recipe says of itself: the comment at its head, as one line.
+pub(crate) fn about(text: &str) -> String {
+    let lines: Vec<&str> =
+        text.lines().map_while(|line| line.strip_prefix('#')).map(str::trim).collect();
+    lines.join(" ")
+}

@@ -1,0 +1,70 @@
+//! `summary.json`: what came out of a run.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::checkpoint::write_whole;
+
+/// What came out of a run. Errors are in percent, and are those of the last weights.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Summary {
+    /// Error on the test images.
+    pub(crate) test_error: Option<f64>,
+    /// Loss on the test images.
+    pub(crate) test_loss: f64,
+    /// Error on the images held out.
+    pub(crate) validation_error: Option<f64>,
+    /// Error in the last epoch, each example as it was seen.
+    pub(crate) train_error: Option<f64>,
+    /// Loss in the last epoch, likewise.
+    pub(crate) train_loss: f64,
+    /// The best epoch.
+    pub(crate) best: Option<BestSummary>,
+    /// Epochs trained.
+    pub(crate) epochs: usize,
+    /// Whether the run stopped early.
+    pub(crate) stopped_early: bool,
+    /// Training examples seen in all epochs.
+    pub(crate) examples: usize,
+    /// Trainable parameters that prediction needs.
+    pub(crate) parameters: usize,
+    /// Trainable parameters of readouts, which it does not need.
+    pub(crate) readout_parameters: usize,
+    /// Training images per second of training time, without evaluation and saving.
+    pub(crate) images_per_second: f64,
+    /// Largest resident memory of the process (Linux); what the backend holds, elsewhere.
+    pub(crate) peak_memory_bytes: u64,
+    /// The seed.
+    pub(crate) seed: u64,
+    /// The method.
+    pub(crate) method: String,
+    /// The recipe.
+    pub(crate) recipe: Option<String>,
+    /// The backend.
+    pub(crate) backend: String,
+    /// Version of this program.
+    pub(crate) version: &'static str,
+}
+
+/// The best epoch, by its validation error (by its training error without validation).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct BestSummary {
+    /// The epoch, from 1.
+    pub(crate) epoch: usize,
+    /// Its error on the images held out.
+    pub(crate) validation_error: Option<f64>,
+    /// Its error on the test images.
+    pub(crate) test_error: Option<f64>,
+}
+
+impl Summary {
+    /// Writes it into a run's folder.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub(crate) fn write(&self, folder: &Path) -> anyhow::Result<()> {
+        let text = serde_json::to_string_pretty(self)? + "\n";
+        write_whole(&folder.join("summary.json"), text.as_bytes())
+    }
+}

@@ -1,0 +1,118 @@
+//! What is seen of training: a bar on a terminal, and a line for every epoch everywhere.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use lfnn_core::train::TrainingMetrics;
+
+use crate::config::RunConfig;
+use crate::failure::Failure;
+use crate::format;
+use crate::output::Output;
+use crate::run::EpochRow;
+
+use super::report;
+
+/// Shows the progress of a run.
+#[derive(Debug)]
+pub(super) struct Display<'a> {
+    output: &'a Output,
+    bar: Option<ProgressBar>,
+    epochs: usize,
+    validation: bool,
+    /// When this process began, and how many epochs it has trained.
+    start: Instant,
+    done: usize,
+}
+
+impl<'a> Display<'a> {
+    /// Nothing is shown yet.
+    pub(super) fn new(output: &'a Output, config: &RunConfig, validation: bool) -> Self {
+        let epochs = config.training.epochs;
+        Self { output, bar: None, epochs, validation, start: Instant::now(), done: 0 }
+    }
+
+    /// Writes the head of the table.
+    pub(super) fn begin(&self) -> Result<(), Failure> {
+        let validation = if self.validation { "  validation" } else { "" };
+        self.output.info(&format!(
+            "{:>9}  {:>9}  {:>8}  {:>8}{validation}  {:>8}  {:>9}  {:>8}",
+            "epoch", "rate", "loss", "train", "test", "images/s", "time"
+        ))
+    }
+
+    /// Shows an empty bar.
+    pub(super) fn begin_epoch(&mut self, epoch: usize, step: usize, steps: usize) {
+        let Some(bars) = self.output.bars() else { return };
+        let bar = self.bar.get_or_insert_with(|| {
+            let bar = bars.add(ProgressBar::new(steps as u64));
+            let template = "{prefix} {bar:24} {pos}/{len}  {msg}";
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style.progress_chars("█▉▊▋▌▍▎▏ "));
+            }
+            bar
+        });
+        bar.set_length(steps as u64);
+        bar.set_position(step as u64);
+        bar.set_prefix(format!("{:>9}", format!("{}/{}", epoch + 1, self.epochs)));
+    }
+
+    /// Shows how far the epoch has come. `images` were trained on in `time`.
+    pub(super) fn step(&mut self, metrics: &TrainingMetrics, images: usize, time: Duration) {
+        let Some(bar) = &self.bar else { return };
+        let steps = bar.length().unwrap_or(1).max(1);
+        bar.set_position(metrics.batches as u64);
+        let mut message = format!(
+            "loss {:.4}  error {}  {:.0} images/s",
+            metrics.loss,
+            format::percent(metrics.error),
+            images as f64 / time.as_secs_f64().max(1e-9)
+        );
+        let at = self.done as f64 + metrics.batches as f64 / steps as f64;
+        let first = bar.prefix().trim().split('/').next().and_then(|epoch| epoch.parse().ok());
+        let epoch: usize = first.unwrap_or(1);
+        let left = (self.epochs + 1 - epoch.min(self.epochs)) as f64
+            - metrics.batches as f64 / steps as f64;
+        if at > 0.0 {
+            let left = Duration::from_secs_f64(self.start.elapsed().as_secs_f64() / at * left);
+            message += &format!("  {} left", format::duration(left));
+        }
+        bar.set_message(message);
+    }
+
+    /// Writes the line of an epoch.
+    pub(super) fn epoch(&mut self, row: &EpochRow) -> Result<(), Failure> {
+        self.done += 1;
+        let percent = |error: Option<f64>| format::percent(error);
+        let validation = match row.validation {
+            Some(validation) => format!("  {:>10}", percent(validation.error)),
+            None => String::new(),
+        };
+        self.output.info(&format!(
+            "{:>9}  {:>9}  {:>8.4}  {:>8}{validation}  {:>8}  {:>9.0}  {:>8}",
+            format!("{}/{}", row.epoch, self.epochs),
+            rate(row.learning_rate),
+            row.train.loss,
+            percent(row.train.error),
+            percent(row.test.error),
+            row.images_per_second,
+            format::duration(Duration::from_secs_f64(row.seconds)),
+        ))?;
+        if row.units.is_empty() {
+            return Ok(());
+        }
+        self.output.detail(&report::units(row))
+    }
+
+    /// Takes the bar away.
+    pub(super) fn finish(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// A learning rate in few digits.
+fn rate(rate: f64) -> String {
+    if rate >= 1e-3 { format!("{rate:.5}") } else { format!("{rate:.2e}") }
+}

@@ -1,0 +1,204 @@
+//! `--dry-run`: the network unit by unit, and the memory of a step beside backpropagation's.
+
+use std::path::Path;
+
+use lfnn_core::config::{ConfigError, Scope};
+use lfnn_core::method::{self, Method};
+use lfnn_core::network::Network;
+use lfnn_core::train::{MemoryEstimate, Normalization, Setup, estimate_memory};
+use lfnn_core::unit::{Unit, WorkerKind};
+
+use crate::config::RunConfig;
+use crate::data::{self, Shape};
+use crate::failure::{Failure, Usage};
+use crate::format::{self, Align, table};
+use crate::output::Output;
+
+/// Prints the network and the memory of a step.
+///
+/// # Errors
+/// A network that cannot be.
+pub(super) fn show(config: &RunConfig, root: &Path, output: &Output) -> Result<(), Failure> {
+    let shape = data::known_shape(config, root, output)?;
+    let network = Network::new(&config.network, &shape.image, shape.classes).usage()?;
+    let training = shape.train.saturating_sub(config.dataset.validation);
+    check_batch(config, training).usage()?;
+    let method = config.method();
+    output.result(&format!(
+        "{} · {}: {}\n{}: images {}, {} classes, {} to train on, {} held out\n\n{}\n{}\n{}",
+        config.label(),
+        config.method,
+        method.describe(),
+        config.dataset.name,
+        format::shape(&shape.image),
+        shape.classes,
+        format::count(training),
+        format::count(config.dataset.validation),
+        units(config, &network),
+        paths(method, &network),
+        memory(config, shape, training)?,
+    ))
+}
+
+/// The trainer would refuse this too, but only with the data at hand.
+fn check_batch(config: &RunConfig, training: usize) -> Result<(), ConfigError> {
+    let batch = config.training.batch_size;
+    if batch <= training {
+        return Ok(());
+    }
+    let message = format!("a batch of {batch} is larger than the {training} training examples");
+    Err(ConfigError::new("training.batch_size", message))
+}
+
+/// A line for each unit, the output layer and the sums.
+fn units(config: &RunConfig, network: &Network) -> String {
+    let head =
+        ["unit", "hands on", "workers", "lead", "path", "parameters", "readouts", "layers"];
+    let mut lines = vec![head.map(str::to_owned).to_vec()];
+    let has_leaders = config.method().has_leaders();
+    for unit in network.units() {
+        let (parameters, readout) = counts(network, Some(unit.number()));
+        let heads = unit.heads();
+        let kind = match unit.kind() {
+            WorkerKind::Neurons => "neurons",
+            WorkerKind::Filters => "filters",
+            WorkerKind::Readout => "readout",
+            WorkerKind::Block => "block",
+        };
+        let nets = if heads.nets > 1 { format!("{} nets × ", heads.nets) } else { String::new() };
+        let lead = if has_leaders {
+            leaders(config.leadership.delta, heads.workers).to_string()
+        } else {
+            "–".into()
+        };
+        lines.push(vec![
+            unit.number().to_string(),
+            format::shape(unit.output_shape()),
+            format!("{nets}{} {kind}", heads.workers),
+            lead,
+            unit.depth().to_string(),
+            format::count(parameters),
+            format::count(readout),
+            layers(unit),
+        ]);
+    }
+    let output = network.output();
+    let (parameters, _) = counts(network, None);
+    lines.push(vec![
+        "out".into(),
+        output.heads().features().to_string(),
+        "–".into(),
+        "–".into(),
+        output.depth().to_string(),
+        format::count(parameters),
+        "0".into(),
+        output.describe(),
+    ]);
+    let (parameters, readout) = network.parameter_counts();
+    let mut sums = vec![String::new(); 8];
+    sums[0] = "sum".into();
+    sums[5] = format::count(parameters);
+    sums[6] = format::count(readout);
+    lines.push(sums);
+    let right = Align::Right;
+    let left = Align::Left;
+    let note = match (has_leaders, config.leadership.scope) {
+        (false, _) => String::new(),
+        (true, scope) => {
+            let when = match scope {
+                Scope::Batch => "every batch",
+                Scope::Epoch => "every epoch",
+                Scope::Sample => "every sample",
+            };
+            format!("delta {}: leaders are chosen for {when}\n", config.leadership.delta)
+        }
+    };
+    table(&[right, left, left, right, right, right, right, left], &lines) + &note
+}
+
+/// The layers of a unit, how its workers predict, and what follows them.
+fn layers(unit: &Unit) -> String {
+    let mut text = unit.describe_layers();
+    for (word, part) in [("predict by", unit.describe_head()), ("then", unit.describe_then())] {
+        if !part.is_empty() {
+            text += &format!("; {word} {part}");
+        }
+    }
+    text
+}
+
+/// Trainable parameters of a unit (of the output layer), and those of its readouts.
+fn counts(network: &Network, unit: Option<usize>) -> (usize, usize) {
+    let mut counts = (0, 0);
+    for parameter in network.parameters().iter().filter(|p| p.unit == unit && p.spec.trainable) {
+        let count = if parameter.readout { &mut counts.1 } else { &mut counts.0 };
+        *count += parameter.spec.len();
+    }
+    counts
+}
+
+/// k of N workers, as the core chooses it.
+fn leaders(delta: f64, workers: usize) -> usize {
+    ((delta * workers as f64 + 0.5).floor() as usize).clamp(1, workers.max(1))
+}
+
+/// How many layers with weights a gradient crosses.
+fn paths(method: &dyn Method, network: &Network) -> String {
+    let all: usize = network.units().iter().map(Unit::depth).sum();
+    let output = network.output().depth();
+    if !method.is_local() {
+        let through = all + output;
+        return format!(
+            "gradient path: {through} layers with weights; the global gradient crosses every unit\n"
+        );
+    }
+    let longest = network.units().iter().map(Unit::depth).max().unwrap_or(0).max(output);
+    let kind = if longest == 1 { "layer-wise" } else { "block-wise" };
+    format!(
+        "gradient path: at most {longest} layer{} with weights, inside a unit ({kind}); none \
+         crosses from unit to unit\n",
+        if longest == 1 { "" } else { "s" }
+    )
+}
+
+/// The memory of a step with this method and with backpropagation.
+fn memory(config: &RunConfig, shape: Shape, training: usize) -> Result<String, Failure> {
+    let estimate = |method: &'static dyn Method| -> Result<MemoryEstimate, ConfigError> {
+        let channels = shape.image[2];
+        let setup = Setup {
+            network: &config.network,
+            leadership: config.leadership,
+            training: &config.training,
+            method,
+            augmentation: config.dataset.augmentation,
+            normalization: Normalization { mean: vec![0.0; channels], std: vec![1.0; channels] },
+            seed: config.seed,
+            limits: config.limits(),
+        };
+        estimate_memory(&setup, shape.image, shape.classes)
+    };
+    let own = estimate(config.method()).usage()?;
+    let mut columns = vec![(config.method.as_str(), own)];
+    if config.method != "bp"
+        && let Some(bp) = method::by_name("bp")
+    {
+        columns.push(("bp", estimate(bp).usage()?));
+    }
+    let mut lines = Vec::new();
+    let mut head = vec![format!("memory, batches of {}", config.training.batch_size)];
+    head.extend(columns.iter().map(|(name, _)| (*name).to_owned()));
+    lines.push(head);
+    let mut line = |name: &str, of: fn(&MemoryEstimate) -> usize| {
+        let mut cells = vec![name.to_owned()];
+        cells.extend(columns.iter().map(|(_, estimate)| format::bytes(of(estimate))));
+        lines.push(cells);
+    };
+    line("parameters and buffers", |estimate| estimate.parameters);
+    line("optimiser", |estimate| estimate.optimizer);
+    line("activations, gradients", |estimate| estimate.step);
+    line("sum", |estimate| estimate.parameters + estimate.optimizer + estimate.step);
+    let align = [Align::Left, Align::Right, Align::Right];
+    let pixels = (training + config.dataset.validation) * shape.image.iter().product::<usize>();
+    Ok(table(&align[..=columns.len()], &lines)
+        + &format!("training images beside it: {}\n", format::bytes(pixels)))
+}

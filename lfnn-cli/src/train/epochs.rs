@@ -1,0 +1,162 @@
+//! The epochs of a run: steps, evaluation, metrics, checkpoints, and when to stop.
+
+use std::time::{Duration, Instant};
+
+use lfnn_core::backend::Backend;
+use lfnn_core::config::Scope;
+use lfnn_core::train::{Evaluation, Trainer, TrainingMetrics};
+
+use crate::checkpoint::{Best, Metadata};
+use crate::data::Prepared;
+use crate::failure::Failure;
+use crate::output::{Level, Output};
+use crate::run::{EpochRow, LossRow, Metrics, RunFolder, UnitRow};
+use crate::{interrupt, memory};
+
+use super::display::Display;
+use super::report;
+use super::saver::Saver;
+
+/// Metrics are read from the device no more often than this.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Trains until the run is finished, stops early or is interrupted.
+///
+/// # Errors
+/// An error that is not finite, a backend or a disk that fails, or the user's wish to stop.
+pub(super) fn run<B: Backend>(
+    backend: String,
+    mut trainer: Trainer<B>,
+    data: &Prepared,
+    folder: &RunFolder,
+    mut metadata: Metadata,
+    output: &Output,
+) -> Result<(), Failure> {
+    let settings = metadata.config.checkpoints;
+    let mut metrics = Metrics::open(folder.path(), trainer.epoch())?;
+    let mut saver = Saver::new(folder, settings);
+    let mut display = Display::new(output, &metadata.config, !data.validation.is_empty());
+    if !trainer.is_finished() && !metadata.stopped_early {
+        display.begin()?;
+    }
+    while !trainer.is_finished() && !metadata.stopped_early {
+        let Some(trained) = train_epoch(&mut trainer, &mut saver, &mut metadata, &mut display)?
+        else {
+            return stopped(folder, &metadata, output);
+        };
+        let row = end_epoch(&mut trainer, data, trained, metadata.config.leadership.scope)?;
+        choose_best(&mut metadata, &row);
+        display.epoch(&row)?;
+        metrics.push(row)?;
+        saver.save_epoch(&trainer, &mut metadata)?;
+        if interrupt::requested() && !trainer.is_finished() && !metadata.stopped_early {
+            return stopped(folder, &metadata, output);
+        }
+    }
+    display.finish();
+    let memory = trainer.memory().total() as u64;
+    let summary = report::summarize(&metadata, &metrics, trainer.network(), backend, memory);
+    summary.write(folder.path())?;
+    report::print(&metadata, &summary, &metrics, folder, output)
+}
+
+/// What the steps of an epoch leave.
+struct Trained {
+    metrics: TrainingMetrics,
+    learning_rate: f64,
+    /// Images trained on by this process, and the time it took.
+    images: usize,
+    time: Duration,
+}
+
+/// Runs the steps of an epoch that are left; nothing if the user wants to stop.
+fn train_epoch<B: Backend>(
+    trainer: &mut Trainer<B>,
+    saver: &mut Saver<'_>,
+    metadata: &mut Metadata,
+    display: &mut Display<'_>,
+) -> Result<Option<Trained>, Failure> {
+    display.begin_epoch(trainer.epoch(), trainer.step_in_epoch(), trainer.steps_per_epoch());
+    let first = trainer.step_in_epoch();
+    let (start, mut aside) = (Instant::now(), Duration::ZERO);
+    let mut looked = Instant::now();
+    let mut learning_rate = trainer.learning_rate();
+    while !trainer.epoch_is_done() {
+        if interrupt::requested() {
+            display.finish();
+            saver.save(trainer, metadata)?;
+            return Ok(None);
+        }
+        learning_rate = trainer.learning_rate();
+        trainer.train_step()?;
+        if looked.elapsed() >= LOOK {
+            trainer.check_finite()?;
+            let time = start.elapsed() - aside;
+            let images = (trainer.step_in_epoch() - first) * trainer.batch_size();
+            display.step(&trainer.metrics()?, images, time);
+            looked = Instant::now();
+        }
+        if saver.is_due() && !trainer.epoch_is_done() {
+            let before = Instant::now();
+            saver.save(trainer, metadata)?;
+            aside += before.elapsed();
+        }
+    }
+    trainer.check_finite()?;
+    let metrics = trainer.metrics()?;
+    let images = (trainer.step_in_epoch() - first) * trainer.batch_size();
+    Ok(Some(Trained { metrics, learning_rate, images, time: start.elapsed() - aside }))
+}
+
+/// Evaluates, and moves on to the next epoch.
+fn end_epoch<B: Backend>(
+    trainer: &mut Trainer<B>,
+    data: &Prepared,
+    trained: Trained,
+    scope: Scope,
+) -> Result<EpochRow, Failure> {
+    let validation: Option<Evaluation> = match &data.validation[..] {
+        [] => None,
+        indices => Some(trainer.evaluate(indices)?),
+    };
+    let test = trainer.evaluate(&data.test)?;
+    trainer.end_epoch()?;
+    let seconds = trained.time.as_secs_f64();
+    Ok(EpochRow {
+        epoch: trainer.epoch(),
+        learning_rate: trained.learning_rate,
+        train: LossRow::from(&trained.metrics),
+        validation: validation.as_ref().map(LossRow::from),
+        test: LossRow::from(&test),
+        units: UnitRow::join(&trained.metrics, validation.as_ref(), &test, scope),
+        seconds,
+        images_per_second: trained.images as f64 / seconds.max(1e-9),
+        peak_memory_bytes: memory::peak().unwrap_or(trainer.memory().total() as u64),
+    })
+}
+
+/// Compares the epoch with the best one so far. The test images have no say.
+fn choose_best(metadata: &mut Metadata, row: &EpochRow) {
+    let judged = row.validation.unwrap_or(row.train);
+    let (error, loss) = (judged.error.unwrap_or(judged.loss), judged.loss);
+    if metadata.best.is_none_or(|best| (error, loss) < (best.error, best.loss)) {
+        metadata.best = Some(Best { epoch: row.epoch, error, loss });
+    }
+    let since = metadata.best.map_or(0, |best| row.epoch - best.epoch);
+    let patience = metadata.config.checkpoints.patience;
+    metadata.stopped_early = patience.is_some_and(|patience| since >= patience);
+}
+
+/// Tells how to go on.
+fn stopped(folder: &RunFolder, metadata: &Metadata, output: &Output) -> Result<(), Failure> {
+    if output.level() >= Level::Normal {
+        output.note(&format!(
+            "stopped and saved after epoch {} and {} batches of the next; to go on:\n  \
+             lfnn-cli train --resume --out {}",
+            metadata.epoch,
+            metadata.batch,
+            folder.path().display()
+        ));
+    }
+    Err(Failure::Interrupted)
+}

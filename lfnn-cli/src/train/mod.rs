@@ -1,0 +1,211 @@
+//! The command `train`: resolves the configuration, prepares the data and the trainer, and runs the
+//! epochs.
+
+mod display;
+mod dry_run;
+mod epochs;
+mod report;
+mod saver;
+
+use anyhow::anyhow;
+use lfnn_core::backend::Backend;
+use lfnn_core::train::{Setup, Trainer};
+
+use crate::backend::{Choice, Job};
+use crate::checkpoint::{self, Checkpoint, Metadata};
+use crate::cli::TrainArgs;
+use crate::config::{self, Request, RunConfig, differences};
+use crate::data::{self, Prepared};
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::run::{self, RunFolder};
+use crate::{format, interrupt};
+
+/// Runs the command.
+///
+/// # Errors
+/// Anything wrong in the command line, the configuration or the data, and what fails in training.
+pub(crate) fn command(args: &TrainArgs, choice: Choice, output: &Output) -> Result<(), Failure> {
+    let request = request(args);
+    if args.dry_run {
+        let config = config::resolve(&request)?;
+        let root = data::root(args.data.data_dir.as_deref())?;
+        return dry_run::show(&config, &root, output);
+    }
+    let (config, folder) = if args.resume {
+        let (config, path) = find_run(args, &request)?;
+        (config, RunFolder::open(&path)?)
+    } else {
+        let config = config::resolve(&request)?;
+        let folder = RunFolder::create(args.out.as_deref(), &config)?;
+        (config, folder)
+    };
+    interrupt::listen()?;
+    let result = prepare(args, &config, &folder, output).and_then(|(data, checkpoint)| {
+        choice.run(Training { config: &config, data, checkpoint, folder: &folder, output })
+    });
+    match result {
+        Ok(Err(failure)) => Err(failure),
+        Ok(Ok(())) => Ok(()),
+        Err(failure) => {
+            // Nothing was trained: a new folder would only be in the way.
+            if !args.resume {
+                folder.discard();
+            }
+            Err(failure)
+        }
+    }
+}
+
+fn request(args: &TrainArgs) -> Request<'_> {
+    let mut options = Vec::new();
+    let mut option = |name: &str, key: &'static str, value: Option<String>| {
+        if let Some(value) = value {
+            options.push((format!("--{name} {value}"), key, value));
+        }
+    };
+    let number = |value: Option<usize>| value.map(|number| number.to_string());
+    option("method", "method", args.method.clone());
+    option("seed", "seed", args.seed.map(|seed| seed.to_string()));
+    option("epochs", "training.epochs", number(args.epochs));
+    option("limit-batches", "limits.batches", number(args.limit_batches));
+    option("overfit-batches", "limits.overfit_batches", number(args.overfit_batches));
+    Request {
+        recipe: args.recipe.as_deref(),
+        file: args.config.as_deref(),
+        options,
+        sets: &args.set,
+    }
+}
+
+/// The run that `--resume` means, with its configuration.
+fn find_run(
+    args: &TrainArgs,
+    request: &Request<'_>,
+) -> Result<(RunConfig, std::path::PathBuf), Failure> {
+    let path = match &args.out {
+        Some(out) => out.clone(),
+        None => run::newest(&config::resolve(request)?)?,
+    };
+    let file = run::saved_config(&path)?;
+    let saved = config::resume(&file, &Request::default())?;
+    let asked = config::resume(&file, request)?;
+    let different = differences(&saved, &asked)?;
+    if let Some((key, saved, asked)) = different.first() {
+        return Err(Failure::Usage(anyhow!(
+            "{}: `{key}` is {saved} in this run, but {asked} is asked for; a run goes on with its \
+             own settings, because others would change its result (leave the option out, or start \
+             a new run)",
+            path.display()
+        )));
+    }
+    Ok((saved, path))
+}
+
+/// Loads the data, and the checkpoint of a run that goes on.
+fn prepare(
+    args: &TrainArgs,
+    config: &RunConfig,
+    folder: &RunFolder,
+    output: &Output,
+) -> Result<(Prepared, Option<Checkpoint>), Failure> {
+    let last = folder.last();
+    let checkpoint = if args.resume && last.exists() {
+        let checkpoint = checkpoint::load(&last)?;
+        if let Some((key, found, expected)) =
+            differences(&checkpoint.metadata.config, config)?.first()
+        {
+            return Err(Failure::Runtime(anyhow!(
+                "{}: made with `{key}` = {found}, but config.yaml says {expected}",
+                last.display()
+            )));
+        }
+        Some(checkpoint)
+    } else {
+        None
+    };
+    let root = data::root(args.data.data_dir.as_deref())?;
+    Ok((Prepared::load(config, &root, output)?, checkpoint))
+}
+
+/// Training on a backend. The outer result fails before anything is trained, the inner one after.
+struct Training<'a> {
+    config: &'a RunConfig,
+    data: Prepared,
+    checkpoint: Option<Checkpoint>,
+    folder: &'a RunFolder,
+    output: &'a Output,
+}
+
+impl Job for Training<'_> {
+    type Output = Result<(), Failure>;
+
+    fn run<B: Backend>(self, backend: &B, device: &str) -> Result<Self::Output, Failure> {
+        let Self { config, mut data, checkpoint, folder, output } = self;
+        let setup = Setup {
+            network: &config.network,
+            leadership: config.leadership,
+            training: &config.training,
+            method: config.method(),
+            augmentation: config.dataset.augmentation,
+            normalization: data.normalization.clone(),
+            seed: config.seed,
+            limits: config.limits(),
+        };
+        let mut trainer = Trainer::new(backend, &setup, data.images(), &data.train)?;
+        let image = data.images().shape;
+        let metadata = match checkpoint {
+            Some(Checkpoint { metadata, state }) => {
+                trainer.restore(&state)?;
+                metadata
+            }
+            None => Metadata::new(config.clone(), data.classes.clone(), image),
+        };
+        data.free_pixels();
+        interrupt::training_begins();
+        introduce(config, &data, &trainer, device, folder, output)?;
+        Ok(epochs::run(backend.name(), trainer, &data, folder, metadata, output))
+    }
+}
+
+/// The lines before the first epoch.
+fn introduce<B: Backend>(
+    config: &RunConfig,
+    data: &Prepared,
+    trainer: &Trainer<B>,
+    device: &str,
+    folder: &RunFolder,
+    output: &Output,
+) -> Result<(), Failure> {
+    let (parameters, readout) = trainer.network().parameter_counts();
+    output.info(&format!(
+        "{} · {} · seed {}: {}",
+        config.label(),
+        config.method,
+        config.seed,
+        config.method().describe()
+    ))?;
+    output.info(&format!(
+        "data: {}, {} training, {} validation and {} test images, {} classes",
+        config.dataset.name,
+        format::count(data.train.len()),
+        format::count(data.validation.len()),
+        format::count(data.test.len()),
+        data.classes.len()
+    ))?;
+    output.info(&format!(
+        "network: {} hidden units, {} parameters and {} of readouts",
+        trainer.network().units().len(),
+        format::count(parameters),
+        format::count(readout)
+    ))?;
+    output.info(&format!("backend: {device}"))?;
+    output.info(&format!("folder: {}", folder.path().display()))?;
+    let (epoch, step) = (trainer.epoch(), trainer.step_in_epoch());
+    if trainer.is_finished() {
+        output.info("this run is finished already")?;
+    } else if epoch > 0 || step > 0 {
+        output.info(&format!("goes on after epoch {epoch} and {step} batches of the next"))?;
+    }
+    output.info("")
+}

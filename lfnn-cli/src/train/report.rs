@@ -1,0 +1,143 @@
+//! The end of a run: its summary, and the report of who led.
+
+use lfnn_core::network::Network;
+
+use crate::checkpoint::Metadata;
+use crate::failure::Failure;
+use crate::format::{self, Align, table};
+use crate::memory;
+use crate::output::Output;
+use crate::run::{BestSummary, EpochRow, Metrics, RunFolder, Summary};
+
+/// What came out of a run.
+pub(super) fn summarize(
+    metadata: &Metadata,
+    metrics: &Metrics,
+    network: &Network,
+    backend: String,
+    device_memory: u64,
+) -> Summary {
+    let rows = metrics.rows();
+    let last = rows.last();
+    let (parameters, readout_parameters) = network.parameter_counts();
+    let seconds: f64 = rows.iter().map(|row| row.seconds).sum();
+    // An epoch that was interrupted counts with the images and the seconds after it went on.
+    let timed: f64 = rows.iter().map(|row| row.images_per_second * row.seconds).sum();
+    let best = metadata.best.map(|best| {
+        let row = rows.iter().find(|row| row.epoch == best.epoch);
+        BestSummary {
+            epoch: best.epoch,
+            validation_error: row.and_then(|row| row.validation?.error),
+            test_error: row.and_then(|row| row.test.error),
+        }
+    });
+    let config = &metadata.config;
+    Summary {
+        test_error: last.and_then(|row| row.test.error),
+        test_loss: last.map_or(f64::NAN, |row| row.test.loss),
+        validation_error: last.and_then(|row| row.validation?.error),
+        train_error: last.and_then(|row| row.train.error),
+        train_loss: last.map_or(f64::NAN, |row| row.train.loss),
+        best,
+        epochs: metadata.epoch,
+        stopped_early: metadata.stopped_early,
+        examples: rows.iter().map(|row| row.train.examples).sum(),
+        parameters,
+        readout_parameters,
+        images_per_second: timed / seconds.max(1e-9),
+        peak_memory_bytes: memory::peak().unwrap_or(device_memory),
+        seed: config.seed,
+        method: config.method.clone(),
+        recipe: config.recipe.clone(),
+        backend,
+        version: env!("CARGO_PKG_VERSION"),
+    }
+}
+
+/// Prints what came out.
+///
+/// # Errors
+/// A standard output that cannot be written.
+pub(super) fn print(
+    metadata: &Metadata,
+    summary: &Summary,
+    metrics: &Metrics,
+    folder: &RunFolder,
+    output: &Output,
+) -> Result<(), Failure> {
+    let rows = metrics.rows();
+    if metadata.stopped_early {
+        let patience = metadata.config.checkpoints.patience.unwrap_or(0);
+        output.info(&format!(
+            "stopped early: {patience} epochs without a better validation error"
+        ))?;
+    }
+    output.info("")?;
+    output.info(&table_of_epochs(summary, rows))?;
+    if let Some(row) = rows.last().filter(|row| !row.units.is_empty()) {
+        output.info(&units(row))?;
+    }
+    output.info(&format!(
+        "{:.0} images/s, peak memory {}",
+        summary.images_per_second,
+        format::bytes(summary.peak_memory_bytes as usize)
+    ))?;
+    output.info(&format!("results: {}", folder.path().display()))?;
+    output.result(&format!("test error: {}", format::percent(summary.test_error)))
+}
+
+/// The last and the best epoch side by side.
+fn table_of_epochs(summary: &Summary, rows: &[EpochRow]) -> String {
+    let mut lines = vec![["", "epoch", "train", "validation", "test"].map(str::to_owned).to_vec()];
+    let mut line = |name: &str, row: Option<&EpochRow>| {
+        let Some(row) = row else { return };
+        lines.push(vec![
+            name.into(),
+            row.epoch.to_string(),
+            format::percent(row.train.error),
+            format::percent(row.validation.and_then(|validation| validation.error)),
+            format::percent(row.test.error),
+        ]);
+    };
+    line("last", rows.last());
+    let best = summary.best.and_then(|best| rows.iter().find(|row| row.epoch == best.epoch));
+    line("best", best);
+    table(&[Align::Left, Align::Right, Align::Right, Align::Right, Align::Right], &lines)
+}
+
+/// Who led: for each unit its workers' errors on the test images and how often each led.
+pub(super) fn units(row: &EpochRow) -> String {
+    let head = ["unit", "workers", "best", "mean", "how often each worker led, in percent"];
+    let mut lines = vec![head.map(str::to_owned).to_vec()];
+    for unit in &row.units {
+        let errors = &unit.test_worker_errors;
+        let best = errors.iter().copied().reduce(f64::min);
+        let mean = errors.iter().sum::<f64>() / errors.len().max(1) as f64;
+        lines.push(vec![
+            unit.unit.to_string(),
+            errors.len().to_string(),
+            format::percent(best),
+            format::percent(Some(mean)),
+            leads(&unit.leads_percent),
+        ]);
+    }
+    let align = [Align::Right, Align::Right, Align::Right, Align::Right, Align::Left];
+    format!("workers: test errors, and who led in epoch {}\n{}", row.epoch, table(&align, &lines))
+}
+
+/// Shares of the time in which each worker led: bars, and numbers where workers are few.
+fn leads(percent: &[f64]) -> String {
+    const BARS: usize = 40;
+    const NUMBERS: usize = 8;
+    let bars = percent.iter().take(BARS).map(|percent| format::bar(percent / 100.0));
+    let mut text: String = bars.collect();
+    if percent.len() > BARS {
+        text.push('…');
+    }
+    if percent.len() <= NUMBERS {
+        for percent in percent {
+            text += &format!(" {percent:3.0}");
+        }
+    }
+    text
+}

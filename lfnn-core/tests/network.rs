@@ -1,0 +1,186 @@
+//! Networks from configurations: shapes, names and counts of parameters, and every refusal with its
+//! message.
+
+use lfnn_core::config::{LeadershipConfig, NetworkConfig};
+use lfnn_core::layer::Init;
+use lfnn_core::network::Network;
+use lfnn_core::program::Loss;
+use lfnn_core::unit::Leadership;
+use serde_json::{Value, json};
+
+fn network(config: Value, input: &[usize], classes: usize) -> Result<Network, String> {
+    let config: NetworkConfig = serde_json::from_value(config).map_err(|e| e.to_string())?;
+    Network::new(&config, input, classes).map_err(|error| error.to_string())
+}
+
+/// The message with which a network of one unit is refused.
+fn refusal(unit: Value) -> String {
+    network(json!({ "units": [unit] }), &[8, 8, 1], 10).unwrap_err()
+}
+
+fn conv(filters: usize) -> Value {
+    json!({"conv": {"filters": filters, "kernel": 3, "padding": 1}})
+}
+
+#[test]
+fn parameters_are_named_by_unit_layer_and_block_from_one() {
+    let config = json!({
+        "units": [
+            {"layers": [conv(4), {"batch_norm": {}}, "relu"],
+             "workers": {"readout": {"count": 2, "grid": 2}}},
+            {"layers": [{"residual": {"body": [conv(4)]}}], "workers": {"block": {"count": 2}}},
+            {"layers": ["flatten"], "workers": {"neurons": {"count": 3}}}
+        ],
+        "output": {"layers": [{"linear": {"features": 5}}, "relu"]}
+    });
+    let network = network(config, &[4, 4, 1], 2).unwrap();
+    let names: Vec<String> =
+        network.parameters().into_iter().map(|parameter| parameter.spec.name).collect();
+    let expected = [
+        "unit1.layer1.weight",
+        "unit1.layer1.bias",
+        "unit1.layer2.weight",
+        "unit1.layer2.bias",
+        "unit1.layer2.running_mean",
+        "unit1.layer2.running_var",
+        "unit1.readout.weight",
+        "unit1.readout.bias",
+        "unit2.block1.layer1.body1.weight",
+        "unit2.block1.layer1.body1.bias",
+        "unit2.block1.readout.weight",
+        "unit2.block1.readout.bias",
+        "unit2.block2.layer1.body1.weight",
+        "unit2.block2.layer1.body1.bias",
+        "unit2.block2.readout.weight",
+        "unit2.block2.readout.bias",
+        "unit3.neurons.weight",
+        "unit3.neurons.bias",
+        "output.layer1.weight",
+        "output.layer1.bias",
+        "output.weight",
+        "output.bias",
+    ];
+    assert_eq!(names, expected);
+    // Prediction: conv 4·9 + 4, norm 8, two residual convs 4·4·9 + 4, neurons 3·2·(8·16 + 1), output
+    // 5·(6 + 1) + 2·(5 + 1). Readouts: 2·2·(2·4) + 4, and twice 2·(4·16) + 2.
+    assert_eq!(network.parameter_counts(), (40 + 8 + 296 + 774 + 35 + 12, 36 + 260));
+    let depths: Vec<usize> = network.units().iter().map(|unit| unit.depth()).collect();
+    assert_eq!(depths, [1, 1, 1]);
+}
+
+#[test]
+fn one_vs_all_makes_independent_nets() {
+    let config = json!({
+        "task": "one_vs_all",
+        "units": [
+            {"layers": ["flatten"], "workers": {"neurons": {"count": 6}}},
+            {"workers": {"neurons": {"count": 4}}}
+        ]
+    });
+    let network = network(config, &[2, 2, 1], 3).unwrap();
+    let shapes: Vec<Vec<usize>> =
+        network.parameters().into_iter().map(|parameter| parameter.spec.shape).collect();
+    let expected: [&[usize]; 6] = [&[18, 4], &[18], &[12, 6], &[12], &[3, 4], &[3]];
+    assert_eq!(shapes, expected);
+}
+
+#[test]
+fn impossible_networks_are_refused_with_the_path_and_the_reason() {
+    let readout = json!({"readout": {"count": 4}});
+    let unit = |layers: Value, workers: &Value| json!({"layers": layers, "workers": workers});
+    let cases = [
+        (
+            unit(json!([{"conv": {"filters": 4, "kernel": 11}}]), &readout),
+            "network.units[0].layers[0]: a window of 11×11 with stride 1×1 and padding 0×0 does not \
+             fit a 8×8 image",
+        ),
+        (
+            unit(json!([conv(6)]), &readout),
+            "network.units[0].workers: 6 features cannot be shared evenly by 4 workers",
+        ),
+        (
+            unit(json!([conv(12)]), &json!({"filters": {"count": 2}})),
+            "network.units[0].workers: 12 filters cannot be shared by 2 workers of 10 classes: \
+             expected a multiple of 20",
+        ),
+        (
+            unit(json!([conv(4)]), &json!({"readout": {"count": 0}})),
+            "network.units[0].workers: a count of 0, expected at least 1 worker",
+        ),
+        (
+            unit(json!(["relu"]), &readout),
+            "network.units[0].layers: holds no layer with weights, so there is nothing for the \
+             workers to learn",
+        ),
+        (
+            unit(json!([]), &json!({"neurons": {"count": 2}})),
+            "network.units[0].workers: needs a vector, but the input has shape [8, 8, 1]; put \
+             `flatten` before it",
+        ),
+        (
+            unit(json!([conv(4)]), &json!({"readout": {"count": 4, "grid": 9}})),
+            "network.units[0].workers: a grid of 9×9 does not fit a 8×8 image",
+        ),
+        (
+            unit(json!([conv(4), {"dropout": {"rate": 1.0}}]), &readout),
+            "network.units[0].layers[1]: a dropout rate of 1, expected at least 0 and below 1",
+        ),
+        (
+            unit(json!([{"residual": {"body": [conv(4)]}}]), &readout),
+            "network.units[0].layers[0]: the body gives [8, 8, 4] and the shortcut [8, 8, 1], \
+             expected one shape",
+        ),
+        (
+            json!({"layers": [conv(4)], "workers": readout, "then": [conv(4)]}),
+            "network.units[0].then: holds a layer with parameters, which no local loss would \
+             train; put it into the `layers` of this unit or the next",
+        ),
+    ];
+    for (unit, message) in cases {
+        assert_eq!(refusal(unit), message);
+    }
+    let binary = json!({"task": "binary", "units": []});
+    assert_eq!(
+        network(binary, &[4], 3).unwrap_err(),
+        "network.task: a binary task, but the data has 3 classes"
+    );
+}
+
+#[test]
+fn the_number_of_leaders_rounds_and_is_never_zero() {
+    let count = |delta: f64, workers: usize| {
+        let config = LeadershipConfig { delta, ..LeadershipConfig::default() };
+        Leadership::new(config, Loss::MeanSquared).unwrap().count(workers)
+    };
+    // Figure 6: 20 % of 32 workers are "approximately 6".
+    assert_eq!(count(0.2, 32), 6);
+    assert_eq!(count(0.7, 4), 3);
+    assert_eq!(count(0.01, 4), 1);
+    assert_eq!(count(1.0, 5), 5);
+    assert_eq!(count(0.5, 1), 1);
+}
+
+#[test]
+fn zero_and_more_than_all_leaders_are_refused() {
+    for delta in [0.0, -0.1, 1.01, f64::NAN] {
+        let config = LeadershipConfig { delta, ..LeadershipConfig::default() };
+        let error = Leadership::new(config, Loss::MeanSquared).unwrap_err().to_string();
+        assert!(error.starts_with("leadership.delta: "), "{error}");
+        assert!(error.ends_with("expected above 0 and at most 1"), "{error}");
+    }
+}
+
+#[test]
+fn initial_values_fill_their_range_and_differ_by_seed_and_parameter() {
+    let init = Init::for_fan_in(25);
+    let values = init.values(1, 0, 10_001);
+    assert_eq!(values.len(), 10_001);
+    assert!(values.iter().all(|v| v.abs() <= 0.2));
+    let mean = values.iter().sum::<f32>() / 10_001.0;
+    let variance = values.iter().map(|v| v * v).sum::<f32>() / 10_001.0;
+    assert!(mean.abs() < 0.005, "{mean}");
+    // A uniform number in ±b has variance b² / 3.
+    assert!((variance - 0.04 / 3.0).abs() < 5e-4, "{variance}");
+    assert_ne!(values, init.values(2, 0, 10_001));
+    assert_ne!(values, init.values(1, 1, 10_001));
+}

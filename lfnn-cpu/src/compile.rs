@@ -1,0 +1,90 @@
+//! From operations to kernels with their places in memory.
+
+use lfnn_core::program::Op;
+
+use crate::fuse::Fused;
+use crate::kernels::norm_grad::Upstream;
+use crate::kernels::{
+    columns, conv, conv_grad, data, elementwise, leaders, linear, losses, metrics, norm, norm_grad,
+    optimize, pool, shape, workers,
+};
+use crate::memory::Binder;
+use crate::work::Kernel;
+
+/// The kernel of a step.
+pub(crate) fn kernel(step: &Fused<'_>, bind: &mut Binder<'_>) -> Box<dyn Kernel> {
+    match step {
+        Fused::Single(op) => single(op, bind),
+        Fused::Norm(op, behind) => Box::new(norm::Forward::new(op, Some(behind), bind)),
+        Fused::Inference(op, behind) => Box::new(norm::Inference::new(op, Some(behind), bind)),
+        Fused::NormGrad(op, relu, spread) => {
+            let upstream = match spread {
+                Some(Op::MaxPoolGrad(op)) => Upstream::Pool(pool::PoolGrad::max(op, bind)),
+                Some(Op::AdaptiveAvgPoolGrad(op)) => {
+                    Upstream::Pool(pool::PoolGrad::adaptive(op, bind))
+                }
+                Some(Op::FilterLogitsGrad(op)) => {
+                    Upstream::Filters(workers::FiltersGrad::new(op, bind))
+                }
+                _ => Upstream::Stored(bind.read(relu.dy)),
+            };
+            Box::new(norm_grad::Grad::new(op, Some(relu.y), upstream, bind))
+        }
+    }
+}
+
+fn single(op: &Op, bind: &mut Binder<'_>) -> Box<dyn Kernel> {
+    match op {
+        Op::LoadImages(op) => Box::new(data::Images::new(op, bind)),
+        Op::LoadLabels(op) => Box::new(data::Labels::new(op, bind)),
+        Op::LoadValues(op) => Box::new(data::Values::new(op, bind)),
+        Op::AdvanceClock(op) => Box::new(metrics::Advance::new(op, bind)),
+        Op::Linear(op) => Box::new(linear::Forward::new(op, bind)),
+        Op::LinearInputGrad(op) => Box::new(linear::InputGrad::new(op, bind)),
+        Op::LinearWeightGrad(op) => Box::new(linear::WeightGrad::new(op, bind)),
+        Op::Conv2d(op) => Box::new(conv::Forward::new(op, bind)),
+        Op::Conv2dInputGrad(op) => Box::new(conv_grad::InputGrad::new(op, bind)),
+        Op::Conv2dWeightGrad(op) => Box::new(conv_grad::WeightGrad::new(op, bind)),
+        Op::AddBias(op) => Box::new(columns::Bias::new(op, bind)),
+        Op::BiasGrad(op) => Box::new(columns::SumRows::new(op, bind)),
+        Op::Activate(op) => Box::new(elementwise::Pointwise::new(op, bind)),
+        Op::ActivateGrad(op) => Box::new(elementwise::PointwiseGrad::new(op, bind)),
+        Op::Dropout(op) => Box::new(elementwise::Drop::new(op, bind)),
+        Op::Add(op) => Box::new(elementwise::Sum::new(op, bind)),
+        Op::Softmax(op) => Box::new(workers::Normalized::new(op, bind)),
+        Op::SoftmaxGrad(op) => Box::new(workers::NormalizedGrad::new(op, bind)),
+        Op::MaxPool(op) => Box::new(pool::Max::new(op, bind)),
+        Op::MaxPoolGrad(op) => Box::new(pool::Pool::max_grad(op, bind)),
+        Op::MaxPoolTangent(op) => Box::new(pool::Pool::max_tangent(op, bind)),
+        Op::AvgPool(op) => Box::new(pool::Pool::average(op, bind)),
+        Op::AvgPoolGrad(op) => Box::new(pool::Pool::average_grad(op, bind)),
+        Op::AdaptiveAvgPool(op) => Box::new(pool::Pool::adaptive(op, bind)),
+        Op::AdaptiveAvgPoolGrad(op) => Box::new(pool::Pool::adaptive_grad(op, bind)),
+        Op::BatchNorm(op) => Box::new(norm::Forward::new(op, None, bind)),
+        Op::BatchNormInference(op) => Box::new(norm::Inference::new(op, None, bind)),
+        Op::BatchNormGrad(op) => {
+            let upstream = Upstream::Stored(bind.read(op.dy));
+            Box::new(norm_grad::Grad::new(op, None, upstream, bind))
+        }
+        Op::BatchNormTangent(op) => Box::new(norm_grad::Tangent::new(op, bind)),
+        Op::Flatten(op) => Box::new(shape::Transpose::flatten(op, bind)),
+        Op::Unflatten(op) => Box::new(shape::Transpose::unflatten(op, bind)),
+        Op::Concat(op) => Box::new(shape::Join::new(op, bind)),
+        Op::Split(op) => Box::new(shape::Part::new(op, bind)),
+        Op::FilterLogits(op) => Box::new(workers::Logits::new(op, bind)),
+        Op::FilterLogitsGrad(op) => Box::new(workers::LogitsGrad::new(op, bind)),
+        Op::WorkerErrors(op) => Box::new(losses::Errors::new(op, bind)),
+        Op::MeanErrors(op) => Box::new(losses::Means::new(op, bind)),
+        Op::SelectLeaders(op) => Box::new(leaders::Select::new(op, bind)),
+        Op::EpochLeaders(op) => Box::new(leaders::Epoch::new(op, bind)),
+        Op::AlignmentTarget(op) => Box::new(leaders::Target::new(op, bind)),
+        Op::LocalGradient(op) => Box::new(losses::Gradient::new(op, bind)),
+        Op::LocalLosses(op) => Box::new(losses::Losses::new(op, bind)),
+        Op::MaskFollowers(op) => Box::new(leaders::Mask::new(op, bind)),
+        Op::AccumulateRows(op) => Box::new(metrics::Rows::new(op, bind)),
+        Op::CountErrors(op) => Box::new(metrics::Count::new(op, bind)),
+        Op::ClipFactor(op) => Box::new(optimize::Clip::new(op, bind)),
+        Op::SgdStep(op) => Box::new(optimize::Sgd::new(op, bind)),
+        Op::AdamStep(op) => Box::new(optimize::Adam::new(op, bind)),
+    }
+}

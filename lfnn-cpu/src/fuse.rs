@@ -1,0 +1,272 @@
+//! Rewrites of a program: operations that are done in one pass over memory.
+//!
+//! A tensor that only passes a result from one operation to the next is not stored then, and has no
+//! place in memory. A rewrite is one function here and a kernel; nothing outside the backend sees it.
+
+use lfnn_core::program::{
+    Activate, ActivateGrad, Activation, AdaptiveAvgPool, BatchNorm, BatchNormGrad,
+    BatchNormInference, Kind, MaxPool, Op, Operation, Step, TensorId, Tensors,
+};
+
+/// One or more operations that become one kernel.
+pub(crate) enum Fused<'p> {
+    /// An operation alone.
+    Single(&'p Op),
+    /// Batch normalisation with what follows it.
+    Norm(&'p BatchNorm, Behind<'p>),
+    /// The same in prediction.
+    Inference(&'p BatchNormInference, Behind<'p>),
+    /// The backward rule of batch normalisation with those before it: of ReLU, and of what spreads
+    /// a gradient over an image.
+    NormGrad(&'p BatchNormGrad, &'p ActivateGrad, Option<&'p Op>),
+}
+
+/// A ReLU behind a batch normalisation, and poolings of its output, which are done on each image
+/// while it is in the cache.
+#[derive(Clone, Copy)]
+pub(crate) struct Behind<'p> {
+    /// The output of the ReLU.
+    pub(crate) y: TensorId,
+    /// Maximum pooling of it.
+    pub(crate) max: Option<&'p MaxPool>,
+    /// Adaptive pooling of it.
+    pub(crate) adaptive: Option<&'p AdaptiveAvgPool>,
+}
+
+impl Behind<'_> {
+    fn writes(&self) -> Vec<TensorId> {
+        let mut ids = vec![self.y];
+        ids.extend(self.max.into_iter().flat_map(Operation::writes));
+        ids.extend(self.adaptive.into_iter().flat_map(Operation::writes));
+        ids
+    }
+}
+
+impl Fused<'_> {
+    /// The name of the step in messages and profiles.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Fused::Single(op) => op.name(),
+            Fused::Norm(_, Behind { max: None, adaptive: None, .. }) => "BatchNorm + Relu",
+            Fused::Norm(..) => "BatchNorm + Relu + pooling",
+            Fused::Inference(_, Behind { max: None, adaptive: None, .. }) => {
+                "BatchNormInference + Relu"
+            }
+            Fused::Inference(..) => "BatchNormInference + Relu + pooling",
+            Fused::NormGrad(_, _, None) => "ReluGrad + BatchNormGrad",
+            Fused::NormGrad(_, _, Some(Op::FilterLogitsGrad(_))) => {
+                "FilterLogitsGrad + ReluGrad + BatchNormGrad"
+            }
+            Fused::NormGrad(..) => "pooling grad + ReluGrad + BatchNormGrad",
+        }
+    }
+}
+
+impl Step for Fused<'_> {
+    fn touches(&self) -> Vec<TensorId> {
+        let replace = |ids: Vec<TensorId>, old: TensorId, new: Vec<TensorId>| {
+            ids.into_iter().filter(|id| *id != old).chain(new).collect()
+        };
+        match self {
+            Fused::Single(op) => op.touches(),
+            Fused::Norm(op, behind) => replace(op.touches(), op.y, behind.writes()),
+            Fused::Inference(op, behind) => replace(op.touches(), op.y, behind.writes()),
+            Fused::NormGrad(norm, relu, spread) => {
+                let mut ids = vec![relu.y];
+                ids.extend(spread.map_or_else(|| vec![relu.dy], Operation::reads));
+                replace(norm.touches(), norm.dy, ids)
+            }
+        }
+    }
+}
+
+/// Rewrites the operations of a program.
+pub(crate) fn fuse<'p>(tensors: &Tensors, ops: &'p [Op]) -> Vec<Fused<'p>> {
+    let mut steps: Vec<Option<Fused<'p>>> = ops.iter().map(|op| Some(Fused::Single(op))).collect();
+    for (i, op) in ops.iter().enumerate() {
+        match op {
+            // What follows comes forward to the normalisation.
+            Op::BatchNorm(norm) => {
+                if let Some((behind, taken)) = behind(tensors, ops, i, norm.x, norm.y) {
+                    taken.into_iter().for_each(|j| steps[j] = None);
+                    steps[i] = Some(Fused::Norm(norm, behind));
+                }
+            }
+            Op::BatchNormInference(norm) => {
+                if let Some((behind, taken)) = behind(tensors, ops, i, norm.x, norm.y) {
+                    taken.into_iter().for_each(|j| steps[j] = None);
+                    steps[i] = Some(Fused::Inference(norm, behind));
+                }
+            }
+            // What comes before waits for the normalisation's backward rule.
+            Op::ActivateGrad(relu) if relu.function == Activation::Relu => {
+                if let Some((j, Op::BatchNormGrad(norm))) = only_other(tensors, ops, i, relu.dx)
+                    && norm.dy == relu.dx
+                    && norm.x != relu.dx
+                    && j > i
+                    && !changes(&ops[i + 1..=j], &[relu.y, relu.dy])
+                {
+                    let spread = spread(tensors, ops, i, j, relu);
+                    if let Some((k, _)) = spread {
+                        steps[k] = None;
+                    }
+                    steps[i] = None;
+                    steps[j] = Some(Fused::NormGrad(norm, relu, spread.map(|(_, op)| op)));
+                }
+            }
+            _ => {}
+        }
+    }
+    steps.into_iter().flatten().collect()
+}
+
+/// What can be done at once with the normalisation at `i` of `x` to `y`, and where it stood.
+fn behind<'p>(
+    tensors: &Tensors,
+    ops: &'p [Op],
+    i: usize,
+    x: TensorId,
+    y: TensorId,
+) -> Option<(Behind<'p>, Vec<usize>)> {
+    let (j, relu) = relu_behind(tensors, ops, i, y)?;
+    let mut behind = Behind { y: relu.y, max: None, adaptive: None };
+    let mut taken = vec![j];
+    // A piece of work is an image: it has to fit the cache.
+    let image = tensors[x].bytes() / tensors[x].shape[0].max(1);
+    if image > IMAGE_BYTES {
+        return Some((behind, taken));
+    }
+    for (k, op) in ops.iter().enumerate().skip(j + 1) {
+        // Its results have to be free from the normalisation on.
+        let free = || {
+            let writes = op.writes();
+            let between = || ops[i..k].iter().any(|op| touches_any(op, &writes));
+            !between() && !behind.writes().iter().any(|id| writes.contains(id))
+        };
+        match op {
+            Op::MaxPool(pool) if pool.x == relu.y && behind.max.is_none() && free() => {
+                behind.max = Some(pool);
+                taken.push(k);
+            }
+            Op::AdaptiveAvgPool(pool)
+                if pool.x == relu.y && behind.adaptive.is_none() && free() =>
+            {
+                behind.adaptive = Some(pool);
+                taken.push(k);
+            }
+            _ => {}
+        }
+        if changes(&ops[k..=k], &[relu.y]) {
+            break;
+        }
+    }
+    Some((behind, taken))
+}
+
+/// Images up to this size are gone through twice while they are in the cache.
+const IMAGE_BYTES: usize = 1 << 19;
+
+/// The operation that spreads the gradient of the ReLU at `i` over an image, where that can wait for
+/// operation `j`.
+fn spread<'p>(
+    tensors: &Tensors,
+    ops: &'p [Op],
+    i: usize,
+    j: usize,
+    relu: &ActivateGrad,
+) -> Option<(usize, &'p Op)> {
+    let (k, op) = only_other(tensors, ops, i, relu.dy)?;
+    let (from, dx) = match op {
+        Op::MaxPoolGrad(op) => (vec![op.dy, op.position], op.dx),
+        Op::AdaptiveAvgPoolGrad(op) => (vec![op.dy], op.dx),
+        Op::FilterLogitsGrad(op) => (vec![op.dz], op.dx),
+        _ => return None,
+    };
+    let image = tensors[dx].bytes() / tensors[dx].shape[0].max(1);
+    let waits = k < i && dx == relu.dy && !changes(&ops[k + 1..=j], &from);
+    (waits && image <= IMAGE_BYTES).then_some((k, op))
+}
+
+/// The ReLU that alone reads `y`, where it can be done at once with operation `i`.
+fn relu_behind<'p>(
+    tensors: &Tensors,
+    ops: &'p [Op],
+    i: usize,
+    y: TensorId,
+) -> Option<(usize, &'p Activate)> {
+    let (j, reader) = only_other(tensors, ops, i, y)?;
+    let Op::Activate(relu) = reader else { return None };
+    let free = j > i && !ops[i..j].iter().any(|op| touches_any(op, &[relu.y]));
+    (relu.function == Activation::Relu && free).then_some((j, relu))
+}
+
+/// The one operation beside `i` that touches a temporary, if there is just one.
+fn only_other<'p>(
+    tensors: &Tensors,
+    ops: &'p [Op],
+    i: usize,
+    id: TensorId,
+) -> Option<(usize, &'p Op)> {
+    if tensors[id].kind != Kind::Temporary {
+        return None;
+    }
+    let mut others = ops.iter().enumerate().filter(|(j, op)| *j != i && touches_any(op, &[id]));
+    let other = others.next()?;
+    others.next().is_none().then_some(other)
+}
+
+/// Whether an operation touches any of these.
+fn touches_any(op: &Op, ids: &[TensorId]) -> bool {
+    op.touches().iter().any(|id| ids.contains(id))
+}
+
+/// Whether any of the operations changes any of these.
+fn changes(ops: &[Op], ids: &[TensorId]) -> bool {
+    ops.iter().any(|op| op.writes().iter().chain(&op.updates()).any(|id| ids.contains(id)))
+}
+
+#[cfg(test)]
+mod tests {
+    use lfnn_core::program::{DType, Module};
+
+    use super::*;
+
+    fn module(read_twice: bool) -> Module {
+        let mut module = Module::new();
+        let vector = |module: &mut Module, name: &str| module.persistent(name, DType::Real, &[4]);
+        let [gamma, beta, mean, inv_std, running_mean, running_var] =
+            ["gamma", "beta", "mean", "inv_std", "running_mean", "running_var"]
+                .map(|name| vector(&mut module, name));
+        let x = module.persistent("x", DType::Real, &[8, 4]);
+        let out = module.persistent("out", DType::Real, &[8, 4]);
+        let mut p = module.build("test");
+        let [y, a, b] = ["y", "a", "b"].map(|name| p.real(name, &[8, 4]));
+        p.push(BatchNorm {
+            x,
+            gamma,
+            beta,
+            y,
+            mean,
+            inv_std,
+            running_mean,
+            running_var,
+            momentum: 0.1,
+            epsilon: 1e-5,
+        });
+        p.push(Activate { x: y, y: a, function: Activation::Relu });
+        p.push(Activate { x: if read_twice { y } else { a }, y: b, function: Activation::Tanh });
+        p.push(Activate { x: b, y: out, function: Activation::Relu });
+        p.finish().unwrap();
+        module
+    }
+
+    #[test]
+    fn a_relu_behind_a_normalisation_is_done_with_it_unless_somebody_else_looks() {
+        let m = module(false);
+        let names: Vec<_> =
+            fuse(m.tensors(), m.programs()[0].ops()).iter().map(Fused::name).collect();
+        assert_eq!(names, ["BatchNorm + Relu", "Activate", "Activate"]);
+        let m = module(true);
+        assert_eq!(fuse(m.tensors(), m.programs()[0].ops()).len(), 4);
+    }
+}

@@ -1,0 +1,226 @@
+//! The batch: images out of the data set, changed and normalised, and their labels.
+
+use lfnn_core::program::{Augment, LoadImages, LoadLabels, LoadValues, clock};
+use lfnn_core::random::below;
+use rayon::prelude::*;
+
+use crate::memory::{Binder, In, Out};
+use crate::work::{GRAIN, Kernel, Workspace};
+
+/// Which example row `row` of the batch is.
+fn example(order: &[u32], now: &[u32], batch: usize, row: usize) -> u32 {
+    let last = (now[clock::COUNT] as usize).clamp(1, order.len()) - 1;
+    order[(now[clock::STEP] as usize * batch + row).min(last)]
+}
+
+/// How one image is changed.
+struct Change {
+    /// Rows and columns by which it is moved.
+    offset: [isize; 2],
+    flip: bool,
+    /// First and last rows and columns that are cut out: half-open.
+    cut: Option<[std::ops::Range<usize>; 2]>,
+}
+
+impl Change {
+    const NONE: Self = Self { offset: [0, 0], flip: false, cut: None };
+
+    fn draw(augment: &Augment, seed: u64, epoch: u32, image: u32, size: [usize; 2]) -> Self {
+        let words = augment.stream.block(seed, epoch, 0, image);
+        let offset = |word: u32| {
+            below(word, 2 * augment.padding as u32 + 1) as isize - augment.padding as isize
+        };
+        let cut = (augment.cutout > 0).then(|| {
+            let words = augment.stream.block(seed, epoch, 1, image);
+            let range = |axis: usize| {
+                let centre = below(words[axis], size[axis] as u32) as usize;
+                let end = (centre + augment.cutout).saturating_sub(augment.cutout / 2);
+                centre.saturating_sub(augment.cutout / 2)..end.min(size[axis])
+            };
+            [range(0), range(1)]
+        });
+        Self {
+            offset: [offset(words[0]), offset(words[1])],
+            flip: augment.flip && words[2] >> 31 == 1,
+            cut,
+        }
+    }
+}
+
+/// One image: `pixel / 255 · scale + shift`, changed.
+fn load(
+    pixels: &[u8],
+    [height, width]: [usize; 2],
+    scale: &[f32],
+    shift: &[f32],
+    change: &Change,
+    to: &mut [f32],
+) {
+    let channels = scale.len();
+    for (y, row) in to.chunks_exact_mut(width * channels).enumerate() {
+        let from_y = y.checked_add_signed(change.offset[0]).filter(|&y| y < height);
+        for (x, to) in row.chunks_exact_mut(channels).enumerate() {
+            if let Some([rows, columns]) = &change.cut
+                && rows.contains(&y)
+                && columns.contains(&x)
+            {
+                to.fill(0.0);
+                continue;
+            }
+            let x = if change.flip { width - 1 - x } else { x };
+            let from_x = x.checked_add_signed(change.offset[1]).filter(|&x| x < width);
+            match from_y.zip(from_x) {
+                Some((y, x)) => {
+                    let from = &pixels[(y * width + x) * channels..][..channels];
+                    for c in 0..channels {
+                        to[c] = f32::from(from[c]) / 255.0 * scale[c] + shift[c];
+                    }
+                }
+                None => to.copy_from_slice(shift),
+            }
+        }
+    }
+}
+
+pub(crate) struct Images {
+    pixels: In<u8>,
+    order: In<u32>,
+    clock: In<u32>,
+    scale: In<f32>,
+    shift: In<f32>,
+    x: Out<f32>,
+    augment: Option<Augment>,
+    batch: usize,
+    size: [usize; 2],
+}
+
+impl Images {
+    pub(crate) fn new(op: &LoadImages, bind: &mut Binder<'_>) -> Self {
+        let shape = &bind.tensor(op.x).shape;
+        Self {
+            pixels: bind.read(op.pixels),
+            order: bind.read(op.order),
+            clock: bind.read(op.clock),
+            scale: bind.read(op.scale),
+            shift: bind.read(op.shift),
+            x: bind.write(op.x),
+            augment: op.augment,
+            batch: shape[0],
+            size: [shape[1], shape[2]],
+        }
+    }
+}
+
+impl Kernel for Images {
+    fn run(&mut self, _: &mut Workspace<'_>) {
+        let Self { augment, batch, size, .. } = *self;
+        let (pixels, order, now) = (self.pixels.get(), self.order.get(), self.clock.get());
+        let (scale, shift) = (self.scale.get(), self.shift.get());
+        let len = size[0] * size[1] * scale.len();
+        if len == 0 {
+            return;
+        }
+        let images = (GRAIN / len).max(1);
+        self.x.get().par_chunks_mut(images * len).enumerate().for_each(|(piece, x)| {
+            for (i, x) in x.chunks_exact_mut(len).enumerate() {
+                let image = example(order, now, batch, piece * images + i);
+                let change = augment.map_or(Change::NONE, |augment| {
+                    Change::draw(&augment, clock::seed(now), now[clock::EPOCH], image, size)
+                });
+                let pixels = &pixels[image as usize * len..][..len];
+                load(pixels, size, scale, shift, &change, x);
+            }
+        });
+    }
+}
+
+pub(crate) struct Labels {
+    labels: In<u32>,
+    order: In<u32>,
+    clock: In<u32>,
+    target: Out<u32>,
+}
+
+impl Labels {
+    pub(crate) fn new(op: &LoadLabels, bind: &mut Binder<'_>) -> Self {
+        Self {
+            labels: bind.read(op.labels),
+            order: bind.read(op.order),
+            clock: bind.read(op.clock),
+            target: bind.write(op.target),
+        }
+    }
+}
+
+impl Kernel for Labels {
+    fn run(&mut self, _: &mut Workspace<'_>) {
+        let (labels, order, now) = (self.labels.get(), self.order.get(), self.clock.get());
+        let target = self.target.get();
+        let batch = target.len();
+        for (row, target) in target.iter_mut().enumerate() {
+            *target = labels[example(order, now, batch, row) as usize];
+        }
+    }
+}
+
+pub(crate) struct Values {
+    values: In<f32>,
+    order: In<u32>,
+    clock: In<u32>,
+    target: Out<f32>,
+    len: usize,
+}
+
+impl Values {
+    pub(crate) fn new(op: &LoadValues, bind: &mut Binder<'_>) -> Self {
+        Self {
+            values: bind.read(op.values),
+            order: bind.read(op.order),
+            clock: bind.read(op.clock),
+            target: bind.write(op.target),
+            len: bind.tensors().channels(op.target),
+        }
+    }
+}
+
+impl Kernel for Values {
+    fn run(&mut self, _: &mut Workspace<'_>) {
+        let (values, order, now) = (self.values.get(), self.order.get(), self.clock.get());
+        let target = self.target.get();
+        let batch = target.len() / self.len;
+        for (row, target) in target.chunks_exact_mut(self.len).enumerate() {
+            let from = example(order, now, batch, row) as usize * self.len;
+            target.copy_from_slice(&values[from..][..self.len]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moved_and_flipped_image_comes_in_with_black_borders() {
+        let pixels = [0, 51, 102, 153, 204, 255];
+        let mut x = [9.0; 6];
+        load(&pixels, [2, 3], &[1.0], &[0.0], &Change::NONE, &mut x);
+        assert_eq!(x, [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]);
+        let change = Change { offset: [1, -1], flip: true, cut: None };
+        load(&pixels, [2, 3], &[1.0], &[-0.5], &change, &mut x);
+        assert_eq!(x[3..], [-0.5; 3]);
+        assert!((x[0] - 0.3).abs() < 1e-6 && (x[1] - 0.1).abs() < 1e-6 && x[2] == -0.5);
+        let change = Change { cut: Some([0..1, 1..3]), ..Change::NONE };
+        load(&pixels, [2, 3], &[1.0], &[1.0], &change, &mut x);
+        assert_eq!(x, [1.0, 0.0, 0.0, 1.6, 1.8, 2.0]);
+    }
+
+    #[test]
+    fn rows_beyond_the_count_repeat_the_last_example() {
+        let order = [5, 6, 7, 8];
+        let mut now = [0; clock::LEN];
+        now[clock::COUNT] = 3;
+        now[clock::STEP] = 1;
+        let rows: Vec<u32> = (0..2).map(|row| example(&order, &now, 2, row)).collect();
+        assert_eq!(rows, [7, 7]);
+    }
+}

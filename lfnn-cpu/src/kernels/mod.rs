@@ -1,0 +1,17 @@
+//! One file per family of operations: functions on slices, and the steps that call them on pieces.
+
+pub(crate) mod columns;
+pub(crate) mod conv;
+pub(crate) mod conv_grad;
+pub(crate) mod data;
+pub(crate) mod elementwise;
+pub(crate) mod leaders;
+pub(crate) mod linear;
+pub(crate) mod losses;
+pub(crate) mod metrics;
+pub(crate) mod norm;
+pub(crate) mod norm_grad;
+pub(crate) mod optimize;
+pub(crate) mod pool;
+pub(crate) mod shape;
+pub(crate) mod workers;

@@ -1,0 +1,561 @@
+//! Pooling over windows and over adaptive grids; an image, or several, on one thread.
+
+use std::ops::Range;
+
+use lfnn_core::program::{
+    AdaptiveAvgPool, AdaptiveAvgPoolGrad, AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad,
+    MaxPoolTangent, TensorId, Tensors, Window, adaptive_bin,
+};
+use rayon::iter::{Either, repeat_n};
+use rayon::prelude::*;
+
+use crate::fuse::Behind;
+use crate::memory::{Binder, In, Out};
+use crate::simd::vectorized;
+use crate::work::{GRAIN, Kernel, Workspace};
+
+#[derive(Clone, Copy)]
+struct Geometry {
+    /// Of the large side: height and width.
+    image: [usize; 2],
+    /// Of the pooled side: height and width.
+    pooled: [usize; 2],
+    channels: usize,
+}
+
+impl Geometry {
+    fn new(tensors: &Tensors, image: TensorId, pooled: TensorId) -> Self {
+        let (image, pooled) = (&tensors[image].shape, &tensors[pooled].shape);
+        Self { image: [image[1], image[2]], pooled: [pooled[1], pooled[2]], channels: image[3] }
+    }
+
+    fn image_len(&self) -> usize {
+        self.image[0] * self.image[1] * self.channels
+    }
+
+    fn pooled_len(&self) -> usize {
+        self.pooled[0] * self.pooled[1] * self.channels
+    }
+
+    /// Images in a piece of work.
+    fn images(&self) -> usize {
+        (GRAIN / self.image_len().max(1)).max(1)
+    }
+
+    /// The part of a window that lies in the image, and where the window begins (which may be
+    /// before it).
+    fn covered(&self, window: &Window, at: usize, axis: usize) -> (Range<usize>, usize) {
+        let start = at * window.stride[axis];
+        let first = start.max(window.padding[axis]) - window.padding[axis];
+        let end = (start + window.kernel[axis]).saturating_sub(window.padding[axis]);
+        (first..end.min(self.image[axis]), start)
+    }
+
+    /// Calls `f(pixel, position in the window, channels' offset of the pooled pixel)` for every pixel of
+    /// every window.
+    #[inline(always)]
+    fn visit(&self, window: &Window, mut f: impl FnMut(usize, u8, usize)) {
+        for py in 0..self.pooled[0] {
+            let (rows, top) = self.covered(window, py, 0);
+            for px in 0..self.pooled[1] {
+                let (columns, left) = self.covered(window, px, 1);
+                let pooled = (py * self.pooled[1] + px) * self.channels;
+                for y in rows.clone() {
+                    let ky = y + window.padding[0] - top;
+                    for x in columns.clone() {
+                        let kx = x + window.padding[1] - left;
+                        let position = (ky * window.kernel[1] + kx) as u8;
+                        f((y * self.image[1] + x) * self.channels, position, pooled);
+                    }
+                }
+            }
+        }
+    }
+}
+
+vectorized! {
+    fn maximum(g: &Geometry, window: &Window, x: &[f32], y: &mut [f32], positions: &mut [u8]) {
+        let n = g.channels;
+        let mut current = usize::MAX;
+        g.visit(window, |pixel, position, pooled| {
+            let x = &x[pixel..][..n];
+            let y = &mut y[pooled..][..n];
+            let positions = &mut positions[pooled..][..n];
+            if pooled != current {
+                current = pooled;
+                y.copy_from_slice(x);
+                positions.fill(position);
+                return;
+            }
+            for c in 0..n {
+                if x[c] > y[c] {
+                    y[c] = x[c];
+                    positions[c] = position;
+                }
+            }
+        });
+    }
+
+    fn maximum_only(g: &Geometry, window: &Window, x: &[f32], y: &mut [f32]) {
+        let n = g.channels;
+        let mut current = usize::MAX;
+        g.visit(window, |pixel, _, pooled| {
+            let x = &x[pixel..][..n];
+            let y = &mut y[pooled..][..n];
+            if pooled != current {
+                current = pooled;
+                y.copy_from_slice(x);
+                return;
+            }
+            for c in 0..n {
+                y[c] = if x[c] > y[c] { x[c] } else { y[c] };
+            }
+        });
+    }
+
+    fn maximum_grad(g: &Geometry, window: &Window, dy: &[f32], positions: &[u8], dx: &mut [f32]) {
+        let n = g.channels;
+        // Windows that cover every pixel once.
+        let apart = window.stride == window.kernel
+            && (0..2).all(|axis| g.pooled[axis] * window.kernel[axis] == g.image[axis]);
+        if !apart {
+            dx.fill(0.0);
+        }
+        g.visit(window, |pixel, position, pooled| {
+            let dx = &mut dx[pixel..][..n];
+            let dy = &dy[pooled..][..n];
+            let positions = &positions[pooled..][..n];
+            if apart {
+                for c in 0..n {
+                    dx[c] = if positions[c] == position { dy[c] } else { 0.0 };
+                }
+            } else {
+                for c in 0..n {
+                    dx[c] += if positions[c] == position { dy[c] } else { 0.0 };
+                }
+            }
+        });
+    }
+
+    fn maximum_tangent(g: &Geometry, window: &Window, dx: &[f32], positions: &[u8], dy: &mut [f32]) {
+        let n = g.channels;
+        g.visit(window, |pixel, position, pooled| {
+            let dx = &dx[pixel..][..n];
+            let dy = &mut dy[pooled..][..n];
+            let positions = &positions[pooled..][..n];
+            for c in 0..n {
+                dy[c] = if positions[c] == position { dx[c] } else { dy[c] };
+            }
+        });
+    }
+
+    fn average(g: &Geometry, window: &Window, x: &[f32], y: &mut [f32]) {
+        let n = g.channels;
+        y.fill(0.0);
+        g.visit(window, |pixel, _, pooled| {
+            for (y, x) in y[pooled..][..n].iter_mut().zip(&x[pixel..][..n]) {
+                *y += x;
+            }
+        });
+        let share = 1.0 / (window.kernel[0] * window.kernel[1]) as f32;
+        for y in y.iter_mut() {
+            *y *= share;
+        }
+    }
+
+    fn average_grad(g: &Geometry, window: &Window, dy: &[f32], dx: &mut [f32]) {
+        let n = g.channels;
+        let share = 1.0 / (window.kernel[0] * window.kernel[1]) as f32;
+        dx.fill(0.0);
+        g.visit(window, |pixel, _, pooled| {
+            for (dx, dy) in dx[pixel..][..n].iter_mut().zip(&dy[pooled..][..n]) {
+                *dx += dy * share;
+            }
+        });
+    }
+
+    fn adaptive(g: &Geometry, x: &[f32], y: &mut [f32]) {
+        let n = g.channels;
+        for (i, y) in y.chunks_exact_mut(n).enumerate() {
+            let (rows, columns) = bin(g, i);
+            let share = 1.0 / (rows.len() * columns.len()) as f32;
+            y.fill(0.0);
+            for row in rows {
+                for column in columns.clone() {
+                    let x = &x[(row * g.image[1] + column) * n..][..n];
+                    for (y, x) in y.iter_mut().zip(x) {
+                        *y += x;
+                    }
+                }
+            }
+            for y in y.iter_mut() {
+                *y *= share;
+            }
+        }
+    }
+
+    fn adaptive_grad(g: &Geometry, dy: &[f32], dx: &mut [f32]) {
+        let n = g.channels;
+        // Bins that do not overlap cover every pixel once.
+        let apart = (0..2).all(|axis| g.image[axis].is_multiple_of(g.pooled[axis]));
+        if !apart {
+            dx.fill(0.0);
+        }
+        for (i, dy) in dy.chunks_exact(n).enumerate() {
+            let (rows, columns) = bin(g, i);
+            let share = 1.0 / (rows.len() * columns.len()) as f32;
+            for row in rows {
+                let start = (row * g.image[1] + columns.start) * n;
+                let dx = &mut dx[start..start + columns.len() * n];
+                for dx in dx.chunks_exact_mut(n) {
+                    if apart {
+                        dx.iter_mut().zip(dy).for_each(|(dx, dy)| *dx = dy * share);
+                    } else {
+                        dx.iter_mut().zip(dy).for_each(|(dx, dy)| *dx += dy * share);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Rows and columns of a bin of the grid.
+fn bin(g: &Geometry, i: usize) -> (Range<usize>, Range<usize>) {
+    (
+        adaptive_bin(i / g.pooled[1], g.pooled[0], g.image[0]),
+        adaptive_bin(i % g.pooled[1], g.pooled[1], g.image[1]),
+    )
+}
+
+/// The results of maximum pooling.
+struct Maxima {
+    y: Out<f32>,
+    position: Option<Out<u8>>,
+    window: Window,
+    geometry: Geometry,
+}
+
+impl Maxima {
+    fn new(op: &MaxPool, bind: &mut Binder<'_>) -> Self {
+        Self {
+            y: bind.write(op.y),
+            position: op.position.map(|position| bind.write(position)),
+            window: op.window,
+            geometry: Geometry::new(bind.tensors(), op.x, op.y),
+        }
+    }
+}
+
+/// Maximum pooling of stored images.
+pub(crate) struct Max {
+    x: In<f32>,
+    poolings: Poolings,
+    image_len: usize,
+}
+
+impl Max {
+    pub(crate) fn new(op: &MaxPool, bind: &mut Binder<'_>) -> Self {
+        let maxima = Maxima::new(op, bind);
+        let image_len = maxima.geometry.image_len();
+        let poolings = Poolings { max: Some(maxima), adaptive: None };
+        Self { x: bind.read(op.x), poolings, image_len }
+    }
+}
+
+impl Kernel for Max {
+    fn run(&mut self, _: &mut Workspace<'_>) {
+        let (x, len) = (self.x.get(), self.image_len);
+        if x.is_empty() {
+            return;
+        }
+        let images = (GRAIN / len).max(1);
+        let pieces = self.poolings.pieces(images, x.len() / len);
+        pieces.zip(x.par_chunks(images * len)).for_each(|(mut pooled, x)| {
+            for (i, x) in x.chunks_exact(len).enumerate() {
+                pooled.image(i, x);
+            }
+        });
+    }
+}
+
+/// Poolings that are done on each image as soon as it is computed.
+pub(crate) struct Poolings {
+    max: Option<Maxima>,
+    adaptive: Option<(Out<f32>, Geometry)>,
+}
+
+impl Poolings {
+    pub(crate) fn new(behind: Option<&Behind<'_>>, bind: &mut Binder<'_>) -> Self {
+        let max = behind.and_then(|behind| behind.max).map(|op| Maxima::new(op, bind));
+        let adaptive = behind
+            .and_then(|behind| behind.adaptive)
+            .map(|op| (bind.write(op.y), Geometry::new(bind.tensors(), op.x, op.y)));
+        Self { max, adaptive }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.max.is_none() && self.adaptive.is_none()
+    }
+
+    /// The results in pieces of some images.
+    pub(crate) fn pieces(
+        &mut self,
+        images: usize,
+        total: usize,
+    ) -> impl IndexedParallelIterator<Item = PooledPiece<'_>> {
+        let count = total.div_ceil(images);
+        let (mut max, mut y, mut position, mut adaptive) = (None, None, None, None);
+        if let Some(op) = &mut self.max {
+            let len = images * op.geometry.pooled_len();
+            max = Some((&op.geometry, &op.window));
+            y = Some((op.y.get(), len));
+            position = op.position.as_mut().map(|position| (position.get(), len));
+        }
+        let mut grid = None;
+        if let Some((y, geometry)) = &mut self.adaptive {
+            grid = Some(&*geometry);
+            adaptive = Some((y.get(), images * geometry.pooled_len()));
+        }
+        let y = chunks(y, count).zip(chunks(position, count));
+        y.zip(chunks(adaptive, count)).map(move |((y, position), bins)| PooledPiece {
+            max: max.zip(y).map(|(op, y)| (op, y, position)),
+            adaptive: grid.zip(bins),
+        })
+    }
+}
+
+/// Pieces of a slice, or as many times nothing.
+fn chunks<T: Send>(
+    slice: Option<(&mut [T], usize)>,
+    count: usize,
+) -> impl IndexedParallelIterator<Item = Option<&mut [T]>> {
+    match slice {
+        Some((slice, len)) => Either::Left(slice.par_chunks_mut(len.max(1)).map(Some)),
+        None => Either::Right(repeat_n((), count).map(|()| None)),
+    }
+}
+
+/// The results of poolings for some images.
+pub(crate) struct PooledPiece<'a> {
+    max: Option<((&'a Geometry, &'a Window), &'a mut [f32], Option<&'a mut [u8]>)>,
+    adaptive: Option<(&'a Geometry, &'a mut [f32])>,
+}
+
+impl PooledPiece<'_> {
+    /// Pools image `i` of the piece.
+    pub(crate) fn image(&mut self, i: usize, x: &[f32]) {
+        if let Some(((g, window), y, position)) = &mut self.max {
+            let here = i * g.pooled_len()..(i + 1) * g.pooled_len();
+            let y = &mut y[here.clone()];
+            match position {
+                Some(position) => maximum(g, window, x, y, &mut position[here]),
+                None => maximum_only(g, window, x, y),
+            }
+        }
+        if let Some((g, y)) = &mut self.adaptive {
+            adaptive(g, x, &mut y[i * g.pooled_len()..][..g.pooled_len()]);
+        }
+    }
+}
+
+/// The backward rule of a pooling, image by image.
+pub(crate) struct PoolGrad {
+    dy: In<f32>,
+    position: Option<In<u8>>,
+    geometry: Geometry,
+    rule: Rule,
+}
+
+impl PoolGrad {
+    pub(crate) fn max(op: &MaxPoolGrad, bind: &mut Binder<'_>) -> Self {
+        Self {
+            dy: bind.read(op.dy),
+            position: Some(bind.read(op.position)),
+            geometry: Geometry::new(bind.tensors(), op.dx, op.dy),
+            rule: Rule::MaxGrad(op.window),
+        }
+    }
+
+    pub(crate) fn adaptive(op: &AdaptiveAvgPoolGrad, bind: &mut Binder<'_>) -> Self {
+        Self {
+            dy: bind.read(op.dy),
+            position: None,
+            geometry: Geometry::new(bind.tensors(), op.dx, op.dy),
+            rule: Rule::AdaptiveGrad,
+        }
+    }
+
+    /// Spreads the gradient of image `i`.
+    pub(crate) fn image(&self, i: usize, dx: &mut [f32]) {
+        let here = i * self.geometry.pooled_len()..(i + 1) * self.geometry.pooled_len();
+        let positions = self.position.as_ref().map_or(&[][..], |p| &p.get()[here.clone()]);
+        self.rule.apply(&self.geometry, &self.dy.get()[here], positions, dx);
+    }
+}
+
+/// Which side of a pooling is written.
+enum Direction {
+    /// The pooled side, from the image.
+    Down,
+    /// The image, from the pooled side.
+    Up,
+}
+
+/// Any pooling operation that reads one tensor, and perhaps positions, and writes another.
+pub(crate) struct Pool {
+    from: In<f32>,
+    position: Option<In<u8>>,
+    to: Out<f32>,
+    geometry: Geometry,
+    direction: Direction,
+    rule: Rule,
+}
+
+enum Rule {
+    MaxGrad(Window),
+    MaxTangent(Window),
+    Average(Window),
+    AverageGrad(Window),
+    Adaptive,
+    AdaptiveGrad,
+}
+
+impl Rule {
+    /// Does one image; `positions` are empty where the rule needs none.
+    fn apply(&self, g: &Geometry, from: &[f32], positions: &[u8], to: &mut [f32]) {
+        match self {
+            Rule::MaxGrad(window) => maximum_grad(g, window, from, positions, to),
+            Rule::MaxTangent(window) => maximum_tangent(g, window, from, positions, to),
+            Rule::Average(window) => average(g, window, from, to),
+            Rule::AverageGrad(window) => average_grad(g, window, from, to),
+            Rule::Adaptive => adaptive(g, from, to),
+            Rule::AdaptiveGrad => adaptive_grad(g, from, to),
+        }
+    }
+}
+
+impl Pool {
+    fn down(x: TensorId, y: TensorId, rule: Rule, bind: &mut Binder<'_>) -> Self {
+        Self {
+            from: bind.read(x),
+            position: None,
+            to: bind.write(y),
+            geometry: Geometry::new(bind.tensors(), x, y),
+            direction: Direction::Down,
+            rule,
+        }
+    }
+
+    fn up(dy: TensorId, dx: TensorId, rule: Rule, bind: &mut Binder<'_>) -> Self {
+        Self {
+            from: bind.read(dy),
+            position: None,
+            to: bind.write(dx),
+            geometry: Geometry::new(bind.tensors(), dx, dy),
+            direction: Direction::Up,
+            rule,
+        }
+    }
+
+    pub(crate) fn max_grad(op: &MaxPoolGrad, bind: &mut Binder<'_>) -> Self {
+        let pool = Self::up(op.dy, op.dx, Rule::MaxGrad(op.window), bind);
+        Self { position: Some(bind.read(op.position)), ..pool }
+    }
+
+    pub(crate) fn max_tangent(op: &MaxPoolTangent, bind: &mut Binder<'_>) -> Self {
+        let pool = Self::down(op.dx, op.dy, Rule::MaxTangent(op.window), bind);
+        Self { position: Some(bind.read(op.position)), ..pool }
+    }
+
+    pub(crate) fn average(op: &AvgPool, bind: &mut Binder<'_>) -> Self {
+        Self::down(op.x, op.y, Rule::Average(op.window), bind)
+    }
+
+    pub(crate) fn average_grad(op: &AvgPoolGrad, bind: &mut Binder<'_>) -> Self {
+        Self::up(op.dy, op.dx, Rule::AverageGrad(op.window), bind)
+    }
+
+    pub(crate) fn adaptive(op: &AdaptiveAvgPool, bind: &mut Binder<'_>) -> Self {
+        Self::down(op.x, op.y, Rule::Adaptive, bind)
+    }
+
+    pub(crate) fn adaptive_grad(op: &AdaptiveAvgPoolGrad, bind: &mut Binder<'_>) -> Self {
+        Self::up(op.dy, op.dx, Rule::AdaptiveGrad, bind)
+    }
+}
+
+impl Kernel for Pool {
+    fn run(&mut self, _: &mut Workspace<'_>) {
+        let (g, to) = (&self.geometry, self.to.get());
+        let (from_len, to_len) = match self.direction {
+            Direction::Down => (g.image_len(), g.pooled_len()),
+            Direction::Up => (g.pooled_len(), g.image_len()),
+        };
+        if to_len == 0 || from_len == 0 {
+            return to.fill(0.0);
+        }
+        let (images, rule) = (g.images(), &self.rule);
+        let positions = self.position.as_ref().map_or(&[][..], In::get);
+        let from = self.from.get().par_chunks(images * from_len);
+        to.par_chunks_mut(images * to_len).zip(from).enumerate().for_each(|(piece, (to, from))| {
+            let pairs = to.chunks_exact_mut(to_len).zip(from.chunks_exact(from_len));
+            for (i, (to, from)) in pairs.enumerate() {
+                let start = (piece * images + i) * g.pooled_len();
+                let positions = positions.get(start..start + g.pooled_len()).unwrap_or(&[]);
+                rule.apply(g, from, positions, to);
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const G: Geometry = Geometry { image: [3, 3], pooled: [2, 2], channels: 1 };
+
+    #[test]
+    fn the_first_of_equal_maxima_is_taken_and_padding_does_not_count() {
+        let window = Window { kernel: [2, 2], stride: [2, 2], padding: [1, 1] };
+        let x = [-1.0, -2.0, -3.0, -4.0, 5.0, 5.0, 7.0, 5.0, 5.0];
+        let (mut y, mut positions) = ([0.0; 4], [9; 4]);
+        maximum(&G, &window, &x, &mut y, &mut positions);
+        assert_eq!(y, [-1.0, -2.0, 7.0, 5.0]);
+        assert_eq!(positions, [3, 2, 3, 0]);
+        let mut dx = [9.0; 9];
+        maximum_grad(&G, &window, &[1.0, 2.0, 3.0, 4.0], &positions, &mut dx);
+        assert_eq!(dx, [1.0, 2.0, 0.0, 0.0, 4.0, 0.0, 3.0, 0.0, 0.0]);
+        maximum_tangent(&G, &window, &x, &positions, &mut y);
+        assert_eq!(y, [-1.0, -2.0, 7.0, 5.0]);
+    }
+
+    #[test]
+    fn an_average_counts_padding_as_zeros() {
+        let window = Window { kernel: [2, 2], stride: [2, 2], padding: [1, 1] };
+        let x = [4.0, 8.0, 12.0, 4.0, 4.0, 4.0, 4.0, 4.0, 4.0];
+        let mut y = [9.0; 4];
+        average(&G, &window, &x, &mut y);
+        assert_eq!(y, [1.0, 5.0, 2.0, 4.0]);
+    }
+
+    #[test]
+    fn gradients_of_windows_and_bins_that_cover_every_pixel_once_are_exact() {
+        let g = Geometry { image: [2, 4], pooled: [1, 2], channels: 1 };
+        let mut dx = [9.0; 8];
+        maximum_grad(&g, &Window::square(2, 2, 0), &[1.0, 2.0], &[3, 0], &mut dx);
+        assert_eq!(dx, [0.0, 0.0, 2.0, 0.0, 0.0, 1.0, 0.0, 0.0]);
+        adaptive_grad(&g, &[4.0, 8.0], &mut dx);
+        assert_eq!(dx, [1.0, 1.0, 2.0, 2.0, 1.0, 1.0, 2.0, 2.0]);
+    }
+
+    #[test]
+    fn bins_overlap_where_the_grid_does_not_divide() {
+        let x = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0];
+        let mut y = [9.0; 4];
+        adaptive(&G, &x, &mut y);
+        assert_eq!(y, [3.0, 4.0, 6.0, 7.0]);
+        let mut dx = [9.0; 9];
+        adaptive_grad(&G, &[4.0, 8.0, 12.0, 16.0], &mut dx);
+        assert_eq!(dx, [1.0, 3.0, 2.0, 4.0, 10.0, 6.0, 3.0, 7.0, 4.0]);
+    }
+}

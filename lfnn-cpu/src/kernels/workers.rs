@@ -1,0 +1,229 @@
+//! Softmax of every worker, and the logits of filter workers.
+
+use lfnn_core::program::{FilterLogits, FilterLogitsGrad, Softmax, SoftmaxGrad};
+use rayon::prelude::*;
+
+use super::columns::sum_rows;
+use crate::memory::{Binder, In, Out};
+use crate::work::{GRAIN, Kernel, Needs, Workspace};
+
+/// Softmax of one run; gives `log Σ exp x`.
+pub(crate) fn softmax(x: &[f32], y: &mut [f32]) -> f32 {
+    let largest = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut sum = 0.0;
+    for (y, &x) in y.iter_mut().zip(x) {
+        *y = (x - largest).exp();
+        sum += *y;
+    }
+    let share = 1.0 / sum;
+    for y in y.iter_mut() {
+        *y *= share;
+    }
+    largest + sum.ln()
+}
+
+/// `dx = y ∘ (dy − Σ y dy)` for one run.
+pub(crate) fn softmax_grad(y: &[f32], dy: impl Fn(usize) -> f32, dx: &mut [f32]) {
+    let sum: f32 = y.iter().enumerate().map(|(i, y)| y * dy(i)).sum();
+    for (i, (dx, y)) in dx.iter_mut().zip(y).enumerate() {
+        *dx = y * (dy(i) - sum);
+    }
+}
+
+/// Runs of `width` numbers in a piece of work.
+fn piece(width: usize) -> usize {
+    (GRAIN / 4 / width).max(1) * width
+}
+
+pub(crate) struct Normalized {
+    x: In<f32>,
+    y: Out<f32>,
+    width: usize,
+}
+
+impl Normalized {
+    pub(crate) fn new(op: &Softmax, bind: &mut Binder<'_>) -> Self {
+        Self { x: bind.read(op.x), y: bind.write(op.y), width: op.width }
+    }
+}
+
+impl Kernel for Normalized {
+    fn run(&mut self, _: &mut Workspace<'_>) {
+        let (width, piece) = (self.width, piece(self.width));
+        let x = self.x.get().par_chunks(piece);
+        self.y.get().par_chunks_mut(piece).zip(x).for_each(|(y, x)| {
+            for (y, x) in y.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
+                softmax(x, y);
+            }
+        });
+    }
+}
+
+pub(crate) struct NormalizedGrad {
+    y: In<f32>,
+    dy: In<f32>,
+    dx: Out<f32>,
+    width: usize,
+}
+
+impl NormalizedGrad {
+    pub(crate) fn new(op: &SoftmaxGrad, bind: &mut Binder<'_>) -> Self {
+        Self { y: bind.read(op.y), dy: bind.read(op.dy), dx: bind.write(op.dx), width: op.width }
+    }
+}
+
+impl Kernel for NormalizedGrad {
+    fn run(&mut self, _: &mut Workspace<'_>) {
+        let (width, piece) = (self.width, piece(self.width));
+        let inputs = self.y.get().par_chunks(piece).zip(self.dy.get().par_chunks(piece));
+        self.dx.get().par_chunks_mut(piece).zip(inputs).for_each(|(dx, (y, dy))| {
+            let runs = y.chunks_exact(width).zip(dy.chunks_exact(width));
+            for (dx, (y, dy)) in dx.chunks_exact_mut(width).zip(runs) {
+                softmax_grad(y, |i| dy[i], dx);
+            }
+        });
+    }
+}
+
+/// Extents of a unit of filter workers.
+#[derive(Clone, Copy)]
+struct Filters {
+    /// Numbers of an image.
+    len: usize,
+    channels: usize,
+    workers: usize,
+    width: usize,
+    /// What the sum over space and channels is multiplied by.
+    factor: f32,
+}
+
+impl Filters {
+    fn new(image: &[usize], workers: usize, width: usize, scale: f64) -> Self {
+        let (pixels, channels) = (image[1] * image[2], image[3]);
+        let summands = pixels * (channels / (workers * width));
+        let factor = (scale / summands as f64) as f32;
+        Self { len: pixels * channels, channels, workers, width, factor }
+    }
+
+    fn images(&self) -> usize {
+        (GRAIN / self.len).max(1)
+    }
+
+    /// The logit that a channel counts for.
+    fn logit(&self, channel: usize) -> usize {
+        let each = self.channels / self.workers;
+        channel / each * self.width + channel % each % self.width
+    }
+}
+
+pub(crate) struct Logits {
+    x: In<f32>,
+    z: Out<f32>,
+    filters: Filters,
+}
+
+impl Logits {
+    pub(crate) fn new(op: &FilterLogits, bind: &mut Binder<'_>) -> Self {
+        let filters = Filters::new(&bind.tensor(op.x).shape, op.workers, op.width, op.scale);
+        Self { x: bind.read(op.x), z: bind.write(op.z), filters }
+    }
+}
+
+impl Kernel for Logits {
+    fn needs(&self) -> Needs {
+        Needs { each: self.filters.channels, ..Needs::default() }
+    }
+
+    fn run(&mut self, work: &mut Workspace<'_>) {
+        let f = self.filters;
+        let (logits, images) = (f.workers * f.width, f.images());
+        let x = self.x.get().par_chunks(images * f.len);
+        let slots = work.slots;
+        self.z.get().par_chunks_mut(images * logits).zip(x).for_each(|(z, x)| {
+            slots.with(|slot| {
+                let sums = &mut slot[..f.channels];
+                for (z, x) in z.chunks_exact_mut(logits).zip(x.chunks_exact(f.len)) {
+                    sums.fill(0.0);
+                    sum_rows(x, sums);
+                    z.fill(0.0);
+                    for (channel, sum) in sums.iter().enumerate() {
+                        z[f.logit(channel)] += sum * f.factor;
+                    }
+                }
+            });
+        });
+    }
+}
+
+/// The backward rule of filter workers, image by image.
+pub(crate) struct FiltersGrad {
+    dz: In<f32>,
+    filters: Filters,
+}
+
+impl FiltersGrad {
+    pub(crate) fn new(op: &FilterLogitsGrad, bind: &mut Binder<'_>) -> Self {
+        let filters = Filters::new(&bind.tensor(op.dx).shape, op.workers, op.width, op.scale);
+        Self { dz: bind.read(op.dz), filters }
+    }
+
+    /// Spreads the gradient of image `i`.
+    pub(crate) fn image(&self, i: usize, dx: &mut [f32]) {
+        let f = &self.filters;
+        let logits = f.workers * f.width;
+        let dz = &self.dz.get()[i * logits..][..logits];
+        // The first pixel, and copies of it.
+        let (first, rest) = dx.split_at_mut(f.channels);
+        for (channel, dx) in first.iter_mut().enumerate() {
+            *dx = dz[f.logit(channel)] * f.factor;
+        }
+        rest.chunks_exact_mut(f.channels).for_each(|dx| dx.copy_from_slice(first));
+    }
+}
+
+pub(crate) struct LogitsGrad {
+    grad: FiltersGrad,
+    dx: Out<f32>,
+}
+
+impl LogitsGrad {
+    pub(crate) fn new(op: &FilterLogitsGrad, bind: &mut Binder<'_>) -> Self {
+        Self { grad: FiltersGrad::new(op, bind), dx: bind.write(op.dx) }
+    }
+}
+
+impl Kernel for LogitsGrad {
+    fn run(&mut self, _: &mut Workspace<'_>) {
+        let grad = &self.grad;
+        let (images, len) = (grad.filters.images(), grad.filters.len);
+        self.dx.get().par_chunks_mut(images * len).enumerate().for_each(|(piece, dx)| {
+            for (i, dx) in dx.chunks_exact_mut(len).enumerate() {
+                grad.image(piece * images + i, dx);
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn softmax_sums_to_one_at_any_size_of_logits() {
+        let mut y = [0.0; 3];
+        let log_sum = softmax(&[1000.0, 1000.0, 0.0], &mut y);
+        assert_eq!(y, [0.5, 0.5, 0.0]);
+        assert!((log_sum - 1000.693_1).abs() < 1e-3);
+        let mut dx = [9.0; 3];
+        softmax_grad(&y, |i| i as f32, &mut dx);
+        assert_eq!(dx, [-0.25, 0.25, 0.0]);
+    }
+
+    #[test]
+    fn channels_speak_for_classes_in_turn() {
+        let filters = Filters::new(&[1, 1, 1, 12], 2, 3, 4.0);
+        let logits: Vec<usize> = (0..12).map(|c| filters.logit(c)).collect();
+        assert_eq!(logits, [0, 1, 2, 0, 1, 2, 3, 4, 5, 3, 4, 5]);
+        assert_eq!(filters.factor, 2.0);
+    }
+}

@@ -1,0 +1,60 @@
+//! What the host may write and read, and what it is told otherwise.
+
+use lfnn_core::backend::{Backend, Executable, TensorData, TensorDataMut};
+use lfnn_core::program::{Activate, Activation, Add, DType, Module, ProgramId};
+use lfnn_cpu::{Cpu, CpuError};
+
+/// y = relu(x + x).
+fn module() -> Module {
+    let mut module = Module::new();
+    let x = module.persistent("x", DType::Real, &[2, 2]);
+    let y = module.persistent("y", DType::Real, &[2, 2]);
+    let mut program = module.build("double");
+    let sum = program.real("sum", &[2, 2]);
+    program.push(Add { inputs: vec![x, x], y: sum });
+    program.push(Activate { x: sum, y, function: Activation::Relu });
+    program.finish().unwrap();
+    module
+}
+
+#[test]
+fn data_goes_in_and_comes_out() {
+    let module = module();
+    let ids: Vec<_> = module.tensors().iter().map(|(id, _)| id).collect();
+    let cpu = Cpu::new(Some(2)).unwrap();
+    assert_eq!((cpu.name().as_str(), cpu.threads()), ("cpu", 2));
+    let mut executable = cpu.compile(&module).unwrap();
+    let mut y = [9.0; 4];
+    executable.download(ids[1], TensorDataMut::Real(&mut y)).unwrap();
+    assert_eq!(y, [0.0; 4]);
+    executable.upload(ids[0], TensorData::Real(&[1.0, -2.0, 3.0, 0.0])).unwrap();
+    executable.run(ProgramId(0)).unwrap();
+    executable.download(ids[1], TensorDataMut::Real(&mut y)).unwrap();
+    assert_eq!(y, [2.0, 0.0, 6.0, 0.0]);
+    let memory = executable.memory();
+    assert_eq!(memory.persistent, 128);
+    assert!(memory.temporary >= 64, "{memory:?}");
+    let names: Vec<_> =
+        executable.profile(ProgramId(0)).unwrap().into_iter().map(|step| step.name).collect();
+    assert_eq!(names, ["Add", "Activate"]);
+}
+
+#[test]
+fn mistakes_name_the_tensor_and_both_sizes() {
+    let module = module();
+    let ids: Vec<_> = module.tensors().iter().map(|(id, _)| id).collect();
+    let mut executable = Cpu::new(Some(1)).unwrap().compile(&module).unwrap();
+    let says = |result: Result<(), CpuError>, message: &str| {
+        assert_eq!(result.unwrap_err().to_string(), message);
+    };
+    says(
+        executable.upload(ids[0], TensorData::Real(&[1.0])),
+        "tensor `x` has 4 elements and not 1",
+    );
+    says(executable.upload(ids[0], TensorData::U8(&[1; 4])), "tensor `x` holds Real and not U8");
+    says(
+        executable.download(ids[2], TensorDataMut::Real(&mut [0.0; 4])),
+        "tensor `sum` lives only inside a run: the host cannot read or write it",
+    );
+    says(executable.run(ProgramId(1)), "there is no program 1: the module has 1");
+}

@@ -1,0 +1,229 @@
+//! Every layer's rules, alone and composed, in double precision: the forward-mode rule against
+//! central differences along a random direction, and the backward rule against the forward-mode rule,
+//! `⟨J v, u⟩ = ⟨v, Jᵀ u⟩`.
+
+use lfnn_core::backend::{Backend, Executable, TensorData};
+use lfnn_core::config::LayerConfig;
+use lfnn_core::layer::{Layer, LayerBuilder, Want};
+use lfnn_core::program::{DType, Module, ProgramId, TensorId, clock};
+use lfnn_core::step::{Mode, StepWriter};
+use lfnn_tests::reference::{Reference, ReferenceExecutable};
+use lfnn_tests::source::Source;
+use serde_json::{Value, json};
+
+const BATCH: usize = 3;
+/// Half the distance of the two points of a difference.
+const STEP: f64 = 1e-5;
+
+/// A chain of layers with all its rules written as one program.
+struct Rules {
+    module: Module,
+    program: ProgramId,
+    /// Values of the input and of every trainable parameter, their tangents and their gradients.
+    values: Vec<TensorId>,
+    tangents: Vec<TensorId>,
+    gradients: Vec<TensorId>,
+    y: TensorId,
+    dy: TensorId,
+    tangent: TensorId,
+    buffers: Vec<(TensorId, f64)>,
+    now: TensorId,
+}
+
+impl Rules {
+    fn new(layers: &Value, input: &[usize]) -> Self {
+        let configs: Vec<LayerConfig> = serde_json::from_value(layers.clone()).unwrap();
+        let chain = LayerBuilder::default().chain(&configs, input, "layer", "layers").unwrap();
+        let mut module = Module::new();
+        let now = module.persistent("clock", DType::U32, &[clock::LEN]);
+        let shape: Vec<usize> = [BATCH].iter().chain(input).copied().collect();
+        let x = module.persistent("x", DType::Real, &shape);
+        let dx = module.persistent("dx", DType::Real, &shape);
+        let out: Vec<usize> = [BATCH].iter().chain(chain.output_shape()).copied().collect();
+        let dy = module.persistent("dy", DType::Real, &out);
+        let y = module.persistent("y", DType::Real, &out);
+        let tangent = module.persistent("tangent", DType::Real, &out);
+        let input_gradient = module.persistent("input gradient", DType::Real, &shape);
+        let specs = chain.parameters();
+        let parameters: Vec<TensorId> = specs
+            .iter()
+            .map(|spec| module.persistent(&spec.name, DType::Real, &spec.shape))
+            .collect();
+        let trainable = specs.iter().zip(&parameters).filter(|(spec, _)| spec.trainable);
+        let trainable: Vec<TensorId> = trainable.map(|(_, &id)| id).collect();
+        let dparameters: Vec<TensorId> = trainable
+            .iter()
+            .map(|&id| {
+                let shape = module.tensors()[id].shape.clone();
+                module.persistent("tangent of parameter", DType::Real, &shape)
+            })
+            .collect();
+        let buffers = specs.iter().zip(&parameters).filter(|(spec, _)| !spec.trainable);
+        let buffers = buffers.map(|(_, &id)| (id, 1.0)).collect();
+
+        let mut step = StepWriter::new(&mut module, "rules", Mode::Train, BATCH, now, true);
+        let record = chain.forward(&mut step, &parameters, x);
+        step.copy(record.y, y);
+        let want = Want { input: true, parameters: true };
+        let gradients = chain.backward(&mut step, &parameters, &record, dy, want);
+        step.copy(gradients.input.unwrap(), input_gradient);
+        let down = (!dparameters.is_empty()).then_some(dparameters.as_slice());
+        let forward_mode = chain.tangent(&mut step, &parameters, &record, Some(dx), down).unwrap();
+        step.copy(forward_mode, tangent);
+        let (program, _) = step.finish().unwrap();
+
+        let gradient_of = |id: &TensorId| {
+            let found = gradients.parameters.iter().find(|(parameter, _)| parameter == id);
+            found.unwrap_or_else(|| panic!("no gradient of {}", module.tensors()[*id].name)).1
+        };
+        let gradients =
+            [input_gradient].into_iter().chain(trainable.iter().map(gradient_of)).collect();
+        Self {
+            values: [x].into_iter().chain(trainable).collect(),
+            tangents: [dx].into_iter().chain(dparameters).collect(),
+            gradients,
+            program,
+            y,
+            dy,
+            tangent,
+            buffers,
+            now,
+            module,
+        }
+    }
+
+    fn check(&self, name: &str) {
+        let mut source = Source::new(3);
+        let mut on = Reference.compile(&self.module).unwrap();
+        let mut time = [0; clock::LEN];
+        time[clock::COUNT] = BATCH as u32;
+        on.upload(self.now, TensorData::U32(&time)).unwrap();
+        let mut draw = |on: &mut ReferenceExecutable, id: TensorId| {
+            let len = self.module.tensors()[id].len();
+            let values: Vec<f64> = (0..len).map(|_| source.between(-1.0, 1.0)).collect();
+            on.upload_f64(id, &values);
+            values
+        };
+        let at: Vec<Vec<f64>> = self.values.iter().map(|&id| draw(&mut on, id)).collect();
+        let along: Vec<Vec<f64>> = self.tangents.iter().map(|&id| draw(&mut on, id)).collect();
+        let u = draw(&mut on, self.dy);
+        for &(id, value) in &self.buffers {
+            on.upload_f64(id, &vec![value; self.module.tensors()[id].len()]);
+        }
+        on.run(self.program).unwrap();
+        let tangent = on.download_f64(self.tangent);
+        let gradients: Vec<Vec<f64>> =
+            self.gradients.iter().map(|&id| on.download_f64(id)).collect();
+
+        let forward = dot(&tangent, &u);
+        let backward: f64 = gradients.iter().zip(&along).map(|(g, v)| dot(g, v)).sum();
+        assert!((forward - backward).abs() <= 1e-10 * (1.0 + forward.abs()), "{name}: transposed");
+
+        let mut moved = |step: f64| {
+            for ((&id, at), along) in self.values.iter().zip(&at).zip(&along) {
+                let values: Vec<f64> = at.iter().zip(along).map(|(a, v)| a + step * v).collect();
+                on.upload_f64(id, &values);
+            }
+            on.run(self.program).unwrap();
+            on.download_f64(self.y)
+        };
+        let (plus, minus) = (moved(STEP), moved(-STEP));
+        let largest = tangent.iter().fold(1.0f64, |largest, t| largest.max(t.abs()));
+        for (i, (p, m)) in plus.iter().zip(&minus).enumerate() {
+            let quotient = (p - m) / (2.0 * STEP);
+            let difference = (quotient - tangent[i]).abs();
+            assert!(difference <= 1e-6 * largest, "{name}: {i}: {} and {quotient}", tangent[i]);
+        }
+    }
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+fn check(name: &str, input: &[usize], layers: Value) {
+    Rules::new(&layers, input).check(name);
+}
+
+#[test]
+fn layers_of_vectors_have_correct_rules() {
+    check("linear", &[5], json!([{"linear": {"features": 4}}]));
+    check("linear without bias", &[5], json!([{"linear": {"features": 4, "bias": false}}]));
+    check("bias", &[5], json!(["bias"]));
+    check("relu", &[9], json!(["relu"]));
+    check("sigmoid", &[9], json!(["sigmoid"]));
+    check("tanh", &[9], json!(["tanh"]));
+    check("softmax", &[12], json!([{"softmax": {"width": 4}}]));
+    check("batch norm", &[6], json!([{"batch_norm": {}}]));
+    check("dropout", &[20], json!([{"dropout": {"rate": 0.4}}]));
+}
+
+#[test]
+fn layers_of_images_have_correct_rules() {
+    let image = [6, 5, 4];
+    check("conv", &image, json!([{"conv": {"filters": 3, "kernel": 3, "padding": 1}}]));
+    let grouped = json!({"filters": 6, "kernel": 2, "stride": 2, "groups": 2, "bias": false});
+    check("grouped strided conv", &image, json!([{ "conv": grouped }]));
+    check("bias", &image, json!(["bias"]));
+    check("batch norm", &image, json!([{"batch_norm": {}}]));
+    check("max pool", &image, json!([{"max_pool": {"kernel": 2}}]));
+    let overlapping = json!({"kernel": 3, "stride": 2, "padding": 1});
+    check("overlapping max pool", &image, json!([{"max_pool": overlapping}]));
+    check("avg pool", &image, json!([{"avg_pool": overlapping}]));
+    check("adaptive avg pool", &image, json!([{"adaptive_avg_pool": {"grid": 4}}]));
+    check("global avg pool", &image, json!(["global_avg_pool"]));
+    check("flatten", &image, json!(["flatten"]));
+    let body = json!([{"conv": {"filters": 4, "kernel": 3, "padding": 1}}, "tanh"]);
+    check("residual", &image, json!([{"residual": {"body": body}}]));
+    let shortcut = json!([{"conv": {"filters": 4, "kernel": 1}}, {"batch_norm": {}}]);
+    check("projection", &image, json!([{"residual": {"body": body, "shortcut": shortcut}}]));
+}
+
+#[test]
+fn composed_layers_have_correct_rules() {
+    let layers = json!([
+        {"conv": {"filters": 6, "kernel": 3, "padding": 1, "bias": false}},
+        {"batch_norm": {}},
+        "relu",
+        {"max_pool": {"kernel": 2}},
+        {"residual": {"body": [
+            {"conv": {"filters": 6, "kernel": 3, "padding": 1}}, {"batch_norm": {}}, "tanh",
+            {"dropout": {"rate": 0.2}}
+        ]}},
+        "bias",
+        {"adaptive_avg_pool": {"grid": 2}},
+        "flatten",
+        {"linear": {"features": 8}},
+        "sigmoid",
+        {"softmax": {"width": 2}}
+    ]);
+    check("composed", &[8, 6, 2], layers);
+}
+
+/// A rule writes no more than was asked for.
+#[test]
+fn a_first_layer_writes_no_input_gradient() {
+    let configs: Vec<LayerConfig> =
+        serde_json::from_value(json!([{"conv": {"filters": 2, "kernel": 3}}, "relu"])).unwrap();
+    let chain = LayerBuilder::default().chain(&configs, &[5, 5, 1], "layer", "layers").unwrap();
+    let mut module = Module::new();
+    let now = module.persistent("clock", DType::U32, &[clock::LEN]);
+    let x = module.persistent("x", DType::Real, &[2, 5, 5, 1]);
+    let dy = module.persistent("dy", DType::Real, &[2, 3, 3, 2]);
+    let specs = chain.parameters();
+    let parameters: Vec<TensorId> =
+        specs.iter().map(|s| module.persistent(&s.name, DType::Real, &s.shape)).collect();
+    let mut step = StepWriter::new(&mut module, "first", Mode::Train, 2, now, false);
+    let record = chain.forward(&mut step, &parameters, x);
+    let want = Want { input: false, parameters: true };
+    let gradients = chain.backward(&mut step, &parameters, &record, dy, want);
+    assert_eq!(gradients.input, None);
+    assert_eq!(gradients.parameters.len(), 2);
+    let (program, _) = step.finish().unwrap();
+    let names: Vec<_> = module.programs()[program.0]
+        .ops()
+        .iter()
+        .map(lfnn_core::program::Operation::name)
+        .collect();
+    assert_eq!(names, ["Conv2d", "Activate", "ActivateGrad", "Conv2dWeightGrad"]);
+}

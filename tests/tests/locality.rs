@@ -1,0 +1,192 @@
+//! What "local" means, proved on programs and seen in bits.
+//!
+//! The proof: a walk backwards over the reads and writes of the training step finds every tensor that
+//! can influence a gradient. In `lfnn-l` no parameter of a later unit is among them; in `bp` all are.
+
+use std::collections::BTreeSet;
+
+use lfnn_core::config::{LeadershipConfig, NetworkConfig, TrainingConfig};
+use lfnn_core::method::by_name;
+use lfnn_core::program::influences;
+use lfnn_core::train::{
+    Augmentation, Inspection, InspectionInput, Limits, Normalization, Setup, State, StateData,
+    StateTensor, StepProgram, Target, inspect,
+};
+use lfnn_cpu::Cpu;
+use lfnn_tests::source::Source;
+use serde_json::json;
+
+const SHAPE: [usize; 3] = [8, 8, 2];
+const CLASSES: usize = 3;
+
+/// A unit of each kind.
+fn network() -> NetworkConfig {
+    let conv = |filters: usize| json!({"conv": {"filters": filters, "kernel": 3, "padding": 1}});
+    serde_json::from_value(json!({
+        "units": [
+            {"layers": [conv(8), {"batch_norm": {}}, "relu"],
+             "workers": {"readout": {"count": 4, "grid": 2}}},
+            {"layers": [conv(9), "relu"], "workers": {"filters": {"count": 3}},
+             "then": [{"max_pool": {"kernel": 2}}]},
+            {"layers": [conv(4), "relu", conv(4), "relu"],
+             "workers": {"block": {"count": 2, "grid": 2}}},
+            {"layers": ["flatten"], "workers": {"neurons": {"count": 4, "activation": "relu"}}}
+        ]
+    }))
+    .unwrap()
+}
+
+/// For each unit and the output layer (the last), the units on whose parameters its gradients depend.
+fn dependence(method: &str) -> Vec<BTreeSet<usize>> {
+    let network = network();
+    let training: TrainingConfig = serde_json::from_value(json!({
+        "batch_size": 4, "epochs": 1, "optimizer": {"adamw": {"lr": 0.01}}, "clip_norm": 1.0
+    }))
+    .unwrap();
+    let setup = Setup {
+        network: &network,
+        leadership: LeadershipConfig { delta: 0.5, ..LeadershipConfig::default() },
+        training: &training,
+        method: by_name(method).unwrap(),
+        augmentation: Augmentation::default(),
+        normalization: Normalization { mean: vec![0.0; 2], std: vec![1.0; 2] },
+        seed: 1,
+        limits: Limits::default(),
+    };
+    let step = StepProgram::new(&setup, SHAPE, CLASSES).unwrap();
+    let program = &step.module.programs()[step.program.0];
+    let groups: Vec<_> = step.parameters.units.iter().chain([&step.parameters.output]).collect();
+    groups
+        .iter()
+        .map(|group| {
+            // The parameters themselves, as the optimiser leaves them: this covers clipping too.
+            let trained = step.gradients.iter().filter(|(parameter, _)| group.contains(parameter));
+            let found: BTreeSet<_> =
+                trained.flat_map(|&(parameter, _)| influences(program, parameter)).collect();
+            (0..groups.len()).filter(|&u| groups[u].iter().any(|id| found.contains(id))).collect()
+        })
+        .collect()
+}
+
+#[test]
+fn in_lfnn_l_no_update_depends_on_a_later_unit() {
+    for (unit, found) in dependence("lfnn-l").into_iter().enumerate() {
+        assert_eq!(found, (0..=unit).collect(), "unit {}", unit + 1);
+    }
+}
+
+#[test]
+fn in_bp_and_lfnn_every_update_depends_on_every_later_unit() {
+    for method in ["bp", "lfnn"] {
+        for (unit, found) in dependence(method).into_iter().enumerate() {
+            assert!((unit..=4).all(|later| found.contains(&later)), "{method}: {unit} {found:?}");
+        }
+    }
+}
+
+fn weights(seed: u64) -> State {
+    let network = lfnn_core::network::Network::new(&network(), &SHAPE, CLASSES).unwrap();
+    let mut source = Source::new(seed);
+    let tensors = network
+        .parameters()
+        .into_iter()
+        .map(|parameter| {
+            let spec = parameter.spec;
+            let shape = match spec.shape[..] {
+                [out, kh, kw, input] => vec![out, input, kh, kw],
+                _ => spec.shape.clone(),
+            };
+            let low = if spec.name.ends_with("running_var") { 0.1 } else { -0.5 };
+            let data = StateData::Real(source.reals(spec.len(), low, 0.5));
+            StateTensor { name: spec.name, shape, data }
+        })
+        .collect();
+    State { tensors }
+}
+
+fn step(method: &str, leadership: LeadershipConfig, weights: &State) -> Inspection {
+    let network = network();
+    let images = Source::new(7).reals(4 * 2 * 64, -1.0, 1.0);
+    let input = InspectionInput {
+        network: &network,
+        leadership,
+        label_smoothing: 0.0,
+        method: by_name(method).unwrap(),
+        seed: 1,
+        classes: CLASSES,
+        images: &images,
+        shape: &[4, 2, 8, 8],
+        target: Target::Labels(&[0, 1, 2, 1]),
+    };
+    inspect(&Cpu::new(Some(2)).unwrap(), &input, weights).unwrap()
+}
+
+fn of_unit<'a>(state: &'a State, unit: usize) -> impl Iterator<Item = &'a StateTensor> {
+    let prefix = format!("unit{unit}.");
+    state.tensors.iter().filter(move |tensor| tensor.name.starts_with(&prefix))
+}
+
+#[test]
+fn in_lfnn_l_changing_later_units_leaves_the_same_bits() {
+    let settings = LeadershipConfig { delta: 0.5, ..LeadershipConfig::default() };
+    let (first, other) = (weights(1), weights(2));
+    let before = step("lfnn-l", settings, &first);
+    for changed in 1..=5 {
+        let mut mixed = first.clone();
+        for (tensor, new) in mixed.tensors.iter_mut().zip(&other.tensors) {
+            let unit = tensor.name.chars().nth(4).and_then(|digit| digit.to_digit(10));
+            if unit.is_none_or(|unit| unit as usize >= changed) {
+                tensor.data = new.data.clone();
+            }
+        }
+        let after = step("lfnn-l", settings, &mixed);
+        for unit in 1..changed {
+            let old: Vec<_> = of_unit(&before.gradients, unit).collect();
+            let new: Vec<_> = of_unit(&after.gradients, unit).collect();
+            assert!(!old.is_empty());
+            assert_eq!(old, new, "unit {unit} when units from {changed} on changed");
+        }
+        if changed <= 4 {
+            let old: Vec<_> = of_unit(&before.gradients, changed).collect();
+            let new: Vec<_> = of_unit(&after.gradients, changed).collect();
+            assert_ne!(old, new, "the test itself: unit {changed} was changed");
+        }
+    }
+}
+
+/// Without local losses the followers' filters have no gradient at all; with the follower loss alone
+/// added, theirs is what `lfnn-l`'s follower loss alone gives.
+#[test]
+fn in_lfnn_followers_get_exactly_the_alignment_gradient() {
+    let settings = |lambda1: f64, lambda2: f64| LeadershipConfig {
+        delta: 0.5,
+        lambda1,
+        lambda2,
+        ..LeadershipConfig::default()
+    };
+    let weights = weights(1);
+    let global = step("lfnn", settings(0.0, 0.0), &weights);
+    let aligned = step("lfnn", settings(0.0, 1.0), &weights);
+    let without_leaders = |inspection: &Inspection, unit: usize, name: &str| -> Vec<f32> {
+        let state = &inspection.gradients;
+        let tensor = state.get(&format!("unit{unit}.{name}"));
+        let StateData::Real(gradient) = &tensor.unwrap().data else { panic!("not real") };
+        let leaders = &inspection.units[unit - 1].leaders;
+        let per_worker = gradient.len() / leaders.len();
+        let rows = gradient.chunks(per_worker).zip(leaders);
+        rows.filter(|(_, leads)| **leads == 0.0).flat_map(|(row, _)| row.to_vec()).collect()
+    };
+    for (unit, name) in [(1, "layer1.weight"), (2, "layer1.weight"), (4, "neurons.weight")] {
+        let silent = without_leaders(&global, unit, name);
+        assert!(!silent.is_empty() && silent.iter().all(|&g| g == 0.0), "unit {unit}");
+        let local =
+            step("lfnn-l", LeadershipConfig { lambda: 1.0, ..settings(1.0, 1.0) }, &weights);
+        // In lfnn-l the followers' own neurons get nothing but the alignment gradient.
+        let expected = without_leaders(&local, unit, name);
+        let found = without_leaders(&aligned, unit, name);
+        assert!(expected.iter().any(|&g| g != 0.0), "unit {unit}");
+        for (a, b) in found.iter().zip(&expected) {
+            assert!((a - b).abs() <= 1e-6 * (1.0 + b.abs()), "unit {unit}: {a} and {b}");
+        }
+    }
+}

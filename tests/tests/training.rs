@@ -1,0 +1,307 @@
+//! Whole training runs on the CPU backend: determinism, resumption, evaluation, and what stops a run.
+
+use lfnn_core::config::{LeadershipConfig, NetworkConfig, Scope, TrainingConfig};
+use lfnn_core::method::by_name;
+use lfnn_core::train::{
+    Augmentation, Images, Labels, Limits, Normalization, Setup, State, StateData, TrainError,
+    Trainer,
+};
+use lfnn_cpu::Cpu;
+use lfnn_tests::source::Source;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+const COUNT: usize = 70;
+const SHAPE: [usize; 3] = [8, 8, 2];
+
+/// Images of three classes that differ in brightness, under noise.
+struct Data {
+    pixels: Vec<u8>,
+    labels: Vec<u32>,
+}
+
+impl Data {
+    fn new() -> Self {
+        let mut source = Source::new(1);
+        let labels: Vec<u32> = (0..COUNT as u32).map(|i| i % 3).collect();
+        let size = SHAPE.iter().product();
+        let pixels = labels
+            .iter()
+            .flat_map(|&label| {
+                (0..size).map(|_| (label * 60 + source.below(100)) as u8).collect::<Vec<_>>()
+            })
+            .collect();
+        Self { pixels, labels }
+    }
+
+    fn images(&self) -> Images<'_> {
+        let labels = Labels::Classes(&self.labels);
+        Images { pixels: &self.pixels, labels, shape: SHAPE, classes: 3 }
+    }
+}
+
+fn network() -> NetworkConfig {
+    let conv = |filters: usize| json!({"conv": {"filters": filters, "kernel": 3, "padding": 1}});
+    serde_json::from_value(json!({
+        "units": [
+            {"layers": [conv(8), {"batch_norm": {}}, "relu"],
+             "workers": {"readout": {"count": 4, "grid": 2, "dropout": 0.2}},
+             "then": [{"max_pool": {"kernel": 2}}, {"dropout": {"rate": 0.1}}]},
+            {"layers": ["flatten"], "workers": {"neurons": {"count": 4}}}
+        ]
+    }))
+    .unwrap()
+}
+
+fn training(optimizer: Value) -> TrainingConfig {
+    serde_json::from_value(json!({
+        "batch_size": 8, "epochs": 3, "optimizer": optimizer,
+        "schedule": {"cosine": {"warmup_epochs": 0.5}}
+    }))
+    .unwrap()
+}
+
+fn adamw() -> Value {
+    json!({"adamw": {"lr": 0.01, "weight_decay": 0.01}})
+}
+
+struct Run {
+    network: NetworkConfig,
+    training: TrainingConfig,
+    leadership: LeadershipConfig,
+    method: &'static str,
+    limits: Limits,
+}
+
+impl Run {
+    fn new(method: &'static str) -> Self {
+        Self {
+            network: network(),
+            training: training(adamw()),
+            leadership: LeadershipConfig { delta: 0.5, ..LeadershipConfig::default() },
+            method,
+            limits: Limits::default(),
+        }
+    }
+
+    fn trainer(&self, cpu: &Cpu, data: &Data) -> Result<Trainer<Cpu>, String> {
+        let setup = Setup {
+            network: &self.network,
+            leadership: self.leadership,
+            training: &self.training,
+            method: by_name(self.method).unwrap(),
+            augmentation: Augmentation { crop_padding: 1, flip: true, cutout: 2 },
+            normalization: Normalization { mean: vec![0.4; 2], std: vec![0.3; 2] },
+            seed: 11,
+            limits: self.limits,
+        };
+        let examples: Vec<u32> = (0..60).collect();
+        Trainer::new(cpu, &setup, data.images(), &examples).map_err(|error| error.to_string())
+    }
+}
+
+/// Trains up to a number of steps from the beginning.
+fn advance(trainer: &mut Trainer<Cpu>, steps: usize) {
+    for _ in 0..steps {
+        trainer.train_step().unwrap();
+        if trainer.epoch_is_done() {
+            trainer.end_epoch().unwrap();
+        }
+    }
+}
+
+fn bits(state: &State) -> Vec<(String, Vec<u32>)> {
+    let words = |data: &StateData| match data {
+        StateData::Real(values) => values.iter().map(|v| v.to_bits()).collect(),
+        StateData::U32(values) => values.clone(),
+    };
+    state.tensors.iter().map(|tensor| (tensor.name.clone(), words(&tensor.data))).collect()
+}
+
+#[test]
+fn a_run_ends_with_the_same_bits_on_any_number_of_threads() {
+    let data = Data::new();
+    for method in ["lfnn-l", "lfnn", "bp"] {
+        let run = Run::new(method);
+        let end = |threads: usize| {
+            let mut trainer = run.trainer(&Cpu::new(Some(threads)).unwrap(), &data).unwrap();
+            advance(&mut trainer, 12);
+            bits(&trainer.state().unwrap())
+        };
+        let one = end(1);
+        assert_eq!(one, end(1), "{method}: twice");
+        assert_eq!(one, end(2), "{method}: two threads");
+        assert_eq!(one, end(5), "{method}: five threads");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn a_run_stopped_anywhere_and_resumed_ends_with_the_same_bits(
+        stop in 0usize..20,
+        method in prop::sample::select(vec!["lfnn-l", "lfnn", "bp"]),
+        scope in prop::sample::select(vec![Scope::Batch, Scope::Epoch, Scope::Sample]),
+        momentum in any::<bool>(),
+    ) {
+        let data = Data::new();
+        let cpu = Cpu::new(Some(1)).unwrap();
+        let mut run = Run::new(method);
+        run.leadership.scope = scope;
+        if momentum {
+            run.training = training(json!({"sgd": {"lr": 0.05, "momentum": 0.9}}));
+        }
+        let mut whole = run.trainer(&cpu, &data).unwrap();
+        advance(&mut whole, 20);
+
+        let mut first = run.trainer(&cpu, &data).unwrap();
+        advance(&mut first, stop);
+        let saved = first.state().unwrap();
+        let mut second = run.trainer(&cpu, &data).unwrap();
+        second.restore(&saved).unwrap();
+        prop_assert_eq!((second.epoch(), second.step_in_epoch()), (stop / 7, stop % 7));
+        advance(&mut second, 20 - stop);
+        prop_assert_eq!(bits(&second.state().unwrap()), bits(&whole.state().unwrap()));
+        prop_assert_eq!(second.metrics().unwrap(), whole.metrics().unwrap());
+    }
+}
+
+#[test]
+fn every_method_overfits_a_few_batches() {
+    let data = Data::new();
+    let cpu = Cpu::new(Some(1)).unwrap();
+    for method in ["lfnn-l", "lfnn", "bp"] {
+        let mut run = Run::new(method);
+        run.training.epochs = 60;
+        run.limits.overfit_batches = Some(2);
+        let mut trainer = run.trainer(&cpu, &data).unwrap();
+        assert_eq!(trainer.steps_per_epoch(), 2);
+        advance(&mut trainer, 118);
+        trainer.train_step().unwrap();
+        trainer.train_step().unwrap();
+        let metrics = trainer.metrics().unwrap();
+        assert!(metrics.error.unwrap() < 15.0, "{method}: {metrics:?}");
+    }
+}
+
+#[test]
+fn evaluation_counts_each_image_once_whatever_the_batch() {
+    let data = Data::new();
+    let cpu = Cpu::new(Some(1)).unwrap();
+    let mut trainer = Run::new("lfnn-l").trainer(&cpu, &data).unwrap();
+    advance(&mut trainer, 5);
+    let all = trainer.evaluate(&(0..70).collect::<Vec<_>>()).unwrap();
+    // 70 images are eight batches and a part of one; 1 and 69 are divided otherwise.
+    let one = trainer.evaluate(&[0]).unwrap();
+    let rest = trainer.evaluate(&(1..70).collect::<Vec<_>>()).unwrap();
+    let mean = |of: fn(&lfnn_core::train::Evaluation) -> f64| (of(&one) + 69.0 * of(&rest)) / 70.0;
+    assert!((all.loss - mean(|e| e.loss)).abs() < 1e-5);
+    assert!((all.error.unwrap() - mean(|e| e.error.unwrap())).abs() < 1e-5);
+    for unit in 0..2 {
+        for worker in 0..4 {
+            let of = |e: &lfnn_core::train::Evaluation| e.units[unit].worker_losses[worker];
+            assert!((of(&all) - (of(&one) + 69.0 * of(&rest)) / 70.0).abs() < 1e-5);
+        }
+    }
+}
+
+#[test]
+fn leads_add_up_to_the_number_of_leaders_in_every_batch_or_sample() {
+    let data = Data::new();
+    let cpu = Cpu::new(Some(1)).unwrap();
+    for (scope, per_step) in [(Scope::Batch, 2), (Scope::Epoch, 2), (Scope::Sample, 16)] {
+        let mut run = Run::new("lfnn-l");
+        run.leadership.scope = scope;
+        let mut trainer = run.trainer(&cpu, &data).unwrap();
+        advance(&mut trainer, 5);
+        for unit in trainer.metrics().unwrap().units {
+            assert_eq!(unit.leads.iter().sum::<u64>(), 5 * per_step, "{scope:?}");
+        }
+    }
+}
+
+#[test]
+fn an_error_that_is_not_finite_names_unit_and_worker() {
+    let data = Data::new();
+    let cpu = Cpu::new(Some(1)).unwrap();
+    let mut trainer = Run::new("lfnn-l").trainer(&cpu, &data).unwrap();
+    let mut state = trainer.state().unwrap();
+    let bias = state.tensors.iter_mut().find(|t| t.name == "unit2.neurons.bias").unwrap();
+    let StateData::Real(values) = &mut bias.data else { panic!("not real") };
+    values[2 * 3 + 1] = f32::NAN;
+    trainer.restore(&state).unwrap();
+    trainer.check_finite().unwrap();
+    trainer.train_step().unwrap();
+    let error = trainer.check_finite().unwrap_err();
+    assert!(
+        matches!(error, TrainError::WorkerNotFinite { unit: 2, worker: 3, epoch: 1, batch: 1 }),
+        "{error}"
+    );
+    assert!(error.to_string().starts_with("unit 2: the error of worker 3 is not finite"));
+}
+
+#[test]
+fn a_state_of_another_network_is_refused() {
+    let data = Data::new();
+    let cpu = Cpu::new(Some(1)).unwrap();
+    let run = Run::new("lfnn-l");
+    let mut trainer = run.trainer(&cpu, &data).unwrap();
+    let state = trainer.state().unwrap();
+    let refusal = |state: &State| {
+        let mut trainer = run.trainer(&cpu, &data).unwrap();
+        trainer.restore(state).unwrap_err().to_string()
+    };
+    let mut lacking = state.clone();
+    lacking.tensors.retain(|tensor| tensor.name != "output.bias");
+    let message = "the saved state does not fit: it lacks the tensor `output.bias` of this network";
+    assert_eq!(refusal(&lacking), message);
+    let mut other = state.clone();
+    other.tensors.iter_mut().for_each(|tensor| {
+        if tensor.name == "output.bias" {
+            tensor.shape = vec![4];
+        }
+    });
+    let message = "the saved state does not fit: `output.bias` has shape [4], expected [3]";
+    assert_eq!(refusal(&other), message);
+    let mut more = state.clone();
+    let extra =
+        lfnn_core::train::StateTensor { name: "unit9.x".into(), ..state.tensors[0].clone() };
+    more.tensors.push(extra);
+    let message =
+        "the saved state does not fit: it holds a tensor `unit9.x` that this network lacks";
+    assert_eq!(refusal(&more), message);
+    trainer.restore(&state).unwrap();
+}
+
+#[test]
+fn settings_out_of_range_are_refused_with_their_path() {
+    let data = Data::new();
+    let cpu = Cpu::new(Some(1)).unwrap();
+    let refusal = |change: fn(&mut Run)| {
+        let mut run = Run::new("lfnn-l");
+        change(&mut run);
+        run.trainer(&cpu, &data).unwrap_err()
+    };
+    assert_eq!(
+        refusal(|run| run.training.batch_size = 61),
+        "training.batch_size: a batch of 61 is larger than the 60 training examples"
+    );
+    assert_eq!(
+        refusal(|run| run.training.batch_size = 0),
+        "training.batch_size: 0, expected at least 1"
+    );
+    assert_eq!(refusal(|run| run.training.epochs = 0), "training.epochs: 0, expected at least 1");
+    assert_eq!(
+        refusal(|run| run.training = training(json!({"adam": {"lr": -1.0}}))),
+        "training.optimizer.lr: -1, expected a number above 0"
+    );
+    assert_eq!(
+        refusal(|run| run.training.clip_norm = Some(0.0)),
+        "training.clip_norm: 0, expected a number above 0"
+    );
+    assert_eq!(
+        refusal(|run| run.training.label_smoothing = 1.0),
+        "training.label_smoothing: 1, expected 0 to below 1"
+    );
+}
