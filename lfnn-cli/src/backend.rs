@@ -44,7 +44,8 @@ impl Choice {
             BackendChoice::Auto | BackendChoice::Cpu => {
                 let cpu = Cpu::new(self.threads).map_err(anyhow::Error::from)?;
                 let threads = self.threads();
-                let mut device = format!("cpu, {threads} thread{}", if threads == 1 { "" } else { "s" });
+                let mut device =
+                    format!("cpu, {threads} thread{}", if threads == 1 { "" } else { "s" });
                 if self.backend == BackendChoice::Auto {
                     device += &format!(" (auto: {NO_CUDA})");
                 }

@@ -26,7 +26,8 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
             builder.permissions(std::fs::Permissions::from_mode(0o666));
         }
         let mut temporary = builder.tempfile_in(folder)?;
-        temporary.write_all(bytes)?;
+        // Not through the temporary file itself, whose errors name its own path.
+        temporary.as_file_mut().write_all(bytes)?;
         temporary.as_file().sync_all()?;
         temporary.persist(path).map_err(|error| error.error)?;
         // The rename itself must reach the disk too; not every system lets a folder be synced.

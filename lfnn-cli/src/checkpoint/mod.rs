@@ -118,7 +118,9 @@ pub(crate) fn load(path: &Path) -> anyhow::Result<Checkpoint> {
 pub(crate) fn decode(bytes: &[u8]) -> anyhow::Result<Checkpoint> {
     let tensors = Tensors::read(bytes)?;
     let Some(json) = tensors.metadata(KEY) else {
-        bail!("a safetensors file without the metadata `{KEY}`, so not a checkpoint of this program");
+        bail!(
+            "a safetensors file without the metadata `{KEY}`, so not a checkpoint of this program"
+        );
     };
     #[derive(Deserialize)]
     struct Format {

@@ -102,9 +102,9 @@ fn tensor(name: &str, view: &TensorView<'_>) -> anyhow::Result<StateTensor> {
     let bytes = view.data();
     let whole = |values: Vec<i64>| -> anyhow::Result<StateData> {
         let fit: Result<Vec<u32>, _> = values.into_iter().map(u32::try_from).collect();
-        Ok(StateData::U32(fit.with_context(|| {
-            format!("tensor `{name}` holds a number below 0 or too large")
-        })?))
+        Ok(StateData::U32(
+            fit.with_context(|| format!("tensor `{name}` holds a number below 0 or too large"))?,
+        ))
     };
     let data = match view.dtype() {
         Dtype::F32 => StateData::Real(numbers(bytes, f32::from_le_bytes)),

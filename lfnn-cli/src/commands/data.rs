@@ -73,11 +73,7 @@ fn known(name: &str) -> Result<DatasetName, Failure> {
     })
 }
 
-fn verify(
-    names: &[DatasetName],
-    root: &std::path::Path,
-    output: &Output,
-) -> Result<(), Failure> {
+fn verify(names: &[DatasetName], root: &std::path::Path, output: &Output) -> Result<(), Failure> {
     let mut wrong = 0;
     for &name in names {
         // The embedded digits have no folder.

@@ -70,7 +70,9 @@ impl Job for Evaluate<'_> {
                 .evaluate(self.indices)
         };
         evaluate().map_err(of_checkpoint).map_err(|failure| match failure {
-            Failure::Runtime(error) => Failure::Runtime(error.context(self.path.display().to_string())),
+            Failure::Runtime(error) => {
+                Failure::Runtime(error.context(self.path.display().to_string()))
+            }
             other => other,
         })
     }
@@ -108,12 +110,7 @@ fn to_json(
     serde_json::to_string_pretty(&value).context("cannot write JSON")
 }
 
-fn to_text(
-    split: &str,
-    path: &Path,
-    checkpoint: &Checkpoint,
-    evaluation: &Evaluation,
-) -> String {
+fn to_text(split: &str, path: &Path, checkpoint: &Checkpoint, evaluation: &Evaluation) -> String {
     let config = &checkpoint.metadata.config;
     let mut text = format!(
         "{}: {} · {} · seed {}, after epoch {}\n{split}: {} images, loss {:.4}, error {}\n",

@@ -106,7 +106,9 @@ impl Job for Predict<'_> {
             Evaluator::new(backend, network, images, state, count.min(64), false)?.predict(&all)
         };
         predict().map_err(of_checkpoint).map_err(|failure| match failure {
-            Failure::Runtime(error) => Failure::Runtime(error.context(self.path.display().to_string())),
+            Failure::Runtime(error) => {
+                Failure::Runtime(error.context(self.path.display().to_string()))
+            }
             other => other,
         })
     }

@@ -14,9 +14,7 @@ use crate::recipes::{about, names, text};
 /// A recipe that is not there.
 pub(crate) fn command(name: Option<&str>, output: &Output) -> Result<(), Failure> {
     let Some(name) = name else {
-        let line = |name: &'static str| {
-            text(name).map(|text| vec![name.to_owned(), about(text)])
-        };
+        let line = |name: &'static str| text(name).map(|text| vec![name.to_owned(), about(text)]);
         let lines: Vec<Vec<String>> = names().filter_map(line).collect();
         return output.result(&table(&[Align::Left, Align::Left], &lines));
     };

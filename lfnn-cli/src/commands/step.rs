@@ -41,7 +41,7 @@ pub(crate) fn command(args: &StepArgs, choice: Choice, output: &Output) -> Resul
 /// Tensors named like parameters: those with `weights/` before the name if there are any, otherwise
 /// those without a `/`.
 fn read_weights(path: &Path) -> anyhow::Result<State> {
-    let read = || {
+    let read = || -> anyhow::Result<State> {
         let bytes = std::fs::read(path).context("cannot read the weights")?;
         let file = Tensors::read(&bytes)?;
         const PREFIX: &str = "weights/";
@@ -66,7 +66,7 @@ fn read_weights(path: &Path) -> anyhow::Result<State> {
 
 /// The tensors `images` and `target`.
 fn read_batch(path: &Path, config: &StepConfig) -> anyhow::Result<(StateTensor, StateTensor)> {
-    let read = || {
+    let read = || -> anyhow::Result<(StateTensor, StateTensor)> {
         let bytes = std::fs::read(path).context("cannot read the batch")?;
         let file = Tensors::read(&bytes)?;
         let get = |name: &str| {
@@ -97,7 +97,9 @@ impl Job for Step<'_> {
 
     fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Inspection, Failure> {
         let StateData::Real(images) = &self.images.data else {
-            return Err(anyhow!("the batch's `images` hold whole numbers; expected real ones").into());
+            return Err(
+                anyhow!("the batch's `images` hold whole numbers; expected real ones").into()
+            );
         };
         let labels: Vec<u32>;
         let target = match (&self.target.data, self.config.network.task) {

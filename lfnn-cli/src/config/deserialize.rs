@@ -30,7 +30,7 @@ impl<'de> Deserializer<'de> for &'de Node {
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Issue> {
         match &self.value {
             Value::Scalar { text, .. } => {
-                visitor.visit_borrowed_str(text).map_err(|i: Issue| i.or_at(&self.place).of_value())
+                visitor.visit_borrowed_str(text).map_err(|i: Issue| i.of_value().or_at(&self.place))
             }
             _ => self.deserialize_any(visitor),
         }
@@ -68,8 +68,9 @@ impl<'de> Deserializer<'de> for &'de Node {
         }
         match &self.value {
             // serde's structs would take a list for their fields in order.
-            Value::Sequence(_) => Err(Issue::invalid_type(Unexpected::Seq, &"a map of keys")
-                .or_at(&self.place)),
+            Value::Sequence(_) => {
+                Err(Issue::invalid_type(Unexpected::Seq, &"a map of keys").or_at(&self.place))
+            }
             _ => self.deserialize_any(visitor),
         }
     }
@@ -83,10 +84,10 @@ impl<'de> Deserializer<'de> for &'de Node {
         match &self.value {
             Value::Scalar { text, .. } if !self.is_null() => visitor
                 .visit_enum(Choice { name: text, node: self, content: None })
-                .map_err(|issue: Issue| issue.or_at(&self.place).of_value()),
+                .map_err(|issue: Issue| issue.of_value().or_at(&self.place)),
             Value::Map(entries) if !entries.is_empty() => {
-                let entry = chosen(entries)
-                    .ok_or_else(|| Issue::at(&self.place, several(entries)))?;
+                let entry =
+                    chosen(entries).ok_or_else(|| Issue::at(&self.place, several(entries)))?;
                 visitor
                     .visit_enum(Choice {
                         name: &entry.key,
@@ -189,8 +190,13 @@ impl<'de> MapAccess<'de> for Entries<'de> {
             return Err(Issue::custom("a value without a key"));
         };
         self.at += 1;
-        seed.deserialize(&entry.value)
-            .map_err(|issue| issue.or_at(&entry.value.place).inside_key(&entry.key))
+        let inside = |issue: Issue| {
+            // A name that was read as text and then found unknown.
+            let is_scalar = matches!(entry.value.value, Value::Scalar { .. });
+            let issue = if is_scalar { issue.of_value() } else { issue };
+            issue.or_at(&entry.value.place).inside_key(&entry.key)
+        };
+        seed.deserialize(&entry.value).map_err(inside)
     }
 }
 

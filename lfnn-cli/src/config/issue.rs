@@ -51,9 +51,9 @@ impl Issue {
         self
     }
 
-    /// Says `value` in place of `key` of what is unknown.
+    /// Says `value` in place of `key` of what is unknown, if it is not yet known where.
     pub(super) fn of_value(mut self) -> Self {
-        if let What::Unknown { word, .. } = &mut self.what {
+        if let (None, What::Unknown { word, .. }) = (&self.place, &mut self.what) {
             *word = "value";
         }
         self
@@ -166,12 +166,10 @@ fn unexpected(found: Unexpected<'_>) -> String {
 
 /// The known name most like this one, if any is near.
 pub(crate) fn nearest<'a>(found: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let lower = found.to_lowercase().replace('-', "_");
+    // Case and the choice of separator are easily wrong, and mean little.
+    let plain = |name: &str| name.to_lowercase().replace(['-', '_', ' '], "");
     known
-        .map(|name| {
-            let plain = name.to_lowercase().replace('-', "_");
-            (strsim::damerau_levenshtein(&lower, &plain), name)
-        })
+        .map(|name| (strsim::damerau_levenshtein(&plain(found), &plain(name)), name))
         .filter(|(distance, name)| *distance <= 1 + name.len().max(found.len()) / 3)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)

@@ -1,6 +1,8 @@
 //! The configuration of a run: what CONFIG.md documents.
 
 mod deserialize;
+#[cfg(test)]
+mod documented;
 mod issue;
 mod node;
 mod resolve;
@@ -203,7 +205,7 @@ impl RunConfig {
 /// # Errors
 /// Text that is not YAML, or keys and values that do not fit, with file and line.
 pub(crate) fn read<T: DeserializeOwned>(text: &str, name: &str) -> anyhow::Result<T> {
-    let source = std::rc::Rc::new(node::Source::File(name.to_owned()));
+    let source = std::sync::Arc::new(node::Source::File(name.to_owned()));
     let tree = yaml::parse(text, &source, 0)?;
     Ok(T::deserialize(&tree)?)
 }

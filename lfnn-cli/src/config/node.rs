@@ -2,7 +2,7 @@
 //! written, so that an error can name the line, and merging of several such trees.
 
 use std::fmt;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub(crate) enum Source {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     /// The source.
-    pub(crate) source: Rc<Source>,
+    pub(crate) source: Arc<Source>,
     /// The line in a file, from 1.
     pub(crate) line: usize,
     /// Position of the source among the layers of a configuration.
@@ -120,7 +120,8 @@ impl Node {
         }
     }
 
-    /// Puts a value at a path of keys and positions. Maps that are missing on the way are made.
+    /// Puts a value at a path of keys and positions. Maps and lists that are missing on the way are
+    /// made.
     ///
     /// # Errors
     /// A position that is no number or lies beyond the end of its sequence, as a message.
@@ -141,17 +142,22 @@ impl Node {
                 ));
             }
             if index == len {
-                items.push(Node::empty_map(value.place.clone()));
+                items.push(Node::scalar("", value.place.clone()));
             }
             return items[index].set(rest, value);
         }
         if !matches!(self.value, Value::Map(_)) {
+            if *step == "0" {
+                // A list that nobody has begun yet.
+                *self = Node { value: Value::Sequence(Vec::new()), place: value.place.clone() };
+                return self.set(path, value);
+            }
             *self = Node::empty_map(value.place.clone());
         }
         let Value::Map(entries) = &mut self.value else { return Ok(()) };
         let at = entries.iter().position(|entry| entry.key == *step).unwrap_or_else(|| {
             let (key, place) = ((*step).to_owned(), value.place.clone());
-            entries.push(Entry { key, value: Node::empty_map(place.clone()), place });
+            entries.push(Entry { key, value: Node::scalar("", place.clone()), place });
             entries.len() - 1
         });
         entries[at].place = value.place.clone();

@@ -4,7 +4,7 @@
 //! `--epochs`, … and every `--set` in the order given.
 
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use serde::Deserialize;
@@ -85,9 +85,10 @@ pub(crate) fn resume(saved: &Path, request: &Request<'_>) -> Result<RunConfig, F
 
 /// Lays the command line over a tree and gives it types.
 fn finish(mut tree: Node, request: &Request<'_>) -> Result<RunConfig, Failure> {
-    let options = request.options.iter().map(|(typed, key, value)| {
-        (typed.clone(), (*key).to_owned(), value.clone())
-    });
+    let options = request
+        .options
+        .iter()
+        .map(|(typed, key, value)| (typed.clone(), (*key).to_owned(), value.clone()));
     let mut all: Vec<(String, String, String)> = options.collect();
     for set in request.sets {
         let (key, value) = set
@@ -98,7 +99,7 @@ fn finish(mut tree: Node, request: &Request<'_>) -> Result<RunConfig, Failure> {
         all.push((format!("--set {set}"), key.trim().to_owned(), value.to_owned()));
     }
     for (layer, (typed, key, value)) in (2..).zip(all) {
-        let source = Rc::new(Source::Option(typed.clone()));
+        let source = Arc::new(Source::Option(typed.clone()));
         let node = if value.trim().is_empty() {
             Node::scalar("", place(Source::Option(typed.clone()), layer))
         } else {
@@ -149,7 +150,7 @@ fn recipe_tree(name: &str) -> Result<Node, Failure> {
             format!("there is no recipe `{name}`{near} (`lfnn-cli recipes` lists them)")
         })
         .usage()?;
-    let source = Rc::new(Source::File(format!("recipe {name}")));
+    let source = Arc::new(Source::File(format!("recipe {name}")));
     yaml::parse(text, &source, 0).map_err(anyhow::Error::from).usage()
 }
 
@@ -157,12 +158,12 @@ fn read_file(path: &Path) -> Result<Node, Failure> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("{}: cannot read the configuration", path.display()))
         .usage()?;
-    let source = Rc::new(Source::File(path.display().to_string()));
+    let source = Arc::new(Source::File(path.display().to_string()));
     yaml::parse(&text, &source, 1).map_err(anyhow::Error::from).usage()
 }
 
 fn place(source: Source, layer: usize) -> Place {
-    Place { source: Rc::new(source), line: 1, layer }
+    Place { source: Arc::new(source), line: 1, layer }
 }
 
 fn text_node(text: String, place: Place) -> Node {

@@ -1,6 +1,6 @@
 //! The only module that knows YAML: text to [`Node`]s, and values to text.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span};
 use serde_json::Value as Json;
@@ -17,8 +17,8 @@ const MAX_NODES: usize = 100_000;
 ///
 /// # Errors
 /// Text that is not YAML, a key that stands twice in a map, or more than one document.
-pub(crate) fn parse(text: &str, source: &Rc<Source>, layer: usize) -> Result<Node, Issue> {
-    let place = |line: usize| Place { source: Rc::clone(source), line, layer };
+pub(crate) fn parse(text: &str, source: &Arc<Source>, layer: usize) -> Result<Node, Issue> {
+    let place = |line: usize| Place { source: Arc::clone(source), line, layer };
     let scan = |error: &ScanError| {
         Issue::at(&place(error.marker().line()), format!("not YAML: {}", error.info()))
     };
@@ -30,11 +30,17 @@ pub(crate) fn parse(text: &str, source: &Rc<Source>, layer: usize) -> Result<Nod
     Ok(builder.root.unwrap_or_else(|| Node::empty_map(place(1))))
 }
 
+/// A map or a list that is not over.
+struct Open {
+    node: Node,
+    anchor: usize,
+    /// In a map: the key that waits for its value.
+    key: Option<(String, Place)>,
+}
+
 struct Builder<'a> {
     place: &'a dyn Fn(usize) -> Place,
-    /// Maps and lists that are not over, each with its anchor and, in a map, the key that waits for
-    /// its value.
-    open: Vec<(Node, usize, Option<(String, Place)>)>,
+    open: Vec<Open>,
     anchors: Vec<(usize, Node)>,
     root: Option<Node>,
     nodes: usize,
@@ -65,10 +71,12 @@ impl<'a> Builder<'a> {
                 self.nodes += count(&node);
                 self.add(node, 0)
             }
-            Event::SequenceStart(anchor, _) => self.start(Value::Sequence(Vec::new()), place, anchor),
+            Event::SequenceStart(anchor, _) => {
+                self.start(Value::Sequence(Vec::new()), place, anchor)
+            }
             Event::MappingStart(anchor, _) => self.start(Value::Map(Vec::new()), place, anchor),
             Event::SequenceEnd | Event::MappingEnd => match self.open.pop() {
-                Some((node, anchor, _)) => self.add(node, anchor),
+                Some(Open { node, anchor, .. }) => self.add(node, anchor),
                 None => Ok(()),
             },
             _ => Ok(()),
@@ -79,7 +87,7 @@ impl<'a> Builder<'a> {
         if self.open.len() >= MAX_DEPTH {
             return Err(Issue::at(&place, format!("nested deeper than {MAX_DEPTH} levels")));
         }
-        self.open.push((Node { value, place }, anchor, None));
+        self.open.push(Open { node: Node { value, place }, anchor, key: None });
         Ok(())
     }
 
@@ -92,7 +100,7 @@ impl<'a> Builder<'a> {
         if anchor > 0 {
             self.anchors.push((anchor, node.clone()));
         }
-        let Some((parent, _, key)) = self.open.last_mut() else {
+        let Some(Open { node: parent, key, .. }) = self.open.last_mut() else {
             self.root = Some(node);
             return Ok(());
         };
@@ -207,7 +215,10 @@ fn scalar(value: &Json) -> String {
     let Json::String(text) = value else { return value.to_string() };
     let word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '/');
     let like_another = text.parse::<f64>().is_ok()
-        || matches!(text.to_lowercase().as_str(), "" | "~" | "null" | "true" | "false" | "yes" | "no")
+        || matches!(
+            text.to_lowercase().as_str(),
+            "" | "~" | "null" | "true" | "false" | "yes" | "no"
+        )
         || !text.starts_with(|c: char| c.is_alphabetic() || c == '_' || c == '/');
     if like_another || !text.chars().all(word) {
         // A JSON string is a double-quoted YAML string.

@@ -27,6 +27,8 @@ pub(crate) fn last_checkpoint(folder: &Path) -> PathBuf {
 #[derive(Debug)]
 pub(crate) struct RunFolder {
     path: PathBuf,
+    /// Whether the folder was made for this run.
+    is_new: bool,
     _lock: File,
 }
 
@@ -36,6 +38,7 @@ impl RunFolder {
     /// # Errors
     /// A folder that cannot be made, or that has a run in it already.
     pub(crate) fn create(out: Option<&Path>, config: &RunConfig) -> Result<Self, Failure> {
+        let is_new = out.is_none_or(|path| !path.exists());
         let path = match out {
             Some(path) => {
                 if path.join(CONFIG).exists() {
@@ -51,7 +54,7 @@ impl RunFolder {
         write_whole(&path.join(CONFIG), config.to_yaml()?.as_bytes())?;
         let lock = lock(&path)?;
         make(&path.join("checkpoints"))?;
-        Ok(Self { path, _lock: lock })
+        Ok(Self { path, is_new, _lock: lock })
     }
 
     /// Opens the folder of a run that goes on.
@@ -61,15 +64,17 @@ impl RunFolder {
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         let lock = lock(path)?;
         make(&path.join("checkpoints"))?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.to_owned(), is_new: false, _lock: lock })
     }
 
-    /// Removes a folder in which nothing has been trained.
+    /// Removes what a run in which nothing has been trained has made.
     pub(crate) fn discard(self) {
         // What cannot be removed is left; the error that led here is what matters.
         let _ = fs::remove_file(self.path.join(CONFIG));
         let _ = fs::remove_dir(self.path.join("checkpoints"));
-        let _ = fs::remove_dir(&self.path);
+        if self.is_new {
+            let _ = fs::remove_dir(&self.path);
+        }
     }
 
     /// Where it is.

@@ -37,7 +37,7 @@ impl<'a> Display<'a> {
         let validation = if self.validation { "  validation" } else { "" };
         self.output.info(&format!(
             "{:>9}  {:>9}  {:>8}  {:>8}{validation}  {:>8}  {:>9}  {:>8}",
-            "epoch", "rate", "loss", "train", "test", "images/s", "time"
+            "epoch", "lr", "loss", "train", "test", "images/s", "time"
         ))
     }
 
@@ -78,6 +78,14 @@ impl<'a> Display<'a> {
             message += &format!("  {} left", format::duration(left));
         }
         bar.set_message(message);
+    }
+
+    /// Shows that the steps of the epoch are done.
+    pub(super) fn evaluating(&self) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(bar.length().unwrap_or(0));
+            bar.set_message("evaluating");
+        }
     }
 
     /// Writes the line of an epoch.

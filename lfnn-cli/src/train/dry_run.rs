@@ -52,8 +52,7 @@ fn check_batch(config: &RunConfig, training: usize) -> Result<(), ConfigError> {
 
 /// A line for each unit, the output layer and the sums.
 fn units(config: &RunConfig, network: &Network) -> String {
-    let head =
-        ["unit", "hands on", "workers", "lead", "path", "parameters", "readouts", "layers"];
+    let head = ["unit", "output", "workers", "lead", "path", "parameters", "readouts", "layers"];
     let mut lines = vec![head.map(str::to_owned).to_vec()];
     let has_leaders = config.method().has_leaders();
     for unit in network.units() {
@@ -71,6 +70,7 @@ fn units(config: &RunConfig, network: &Network) -> String {
         } else {
             "–".into()
         };
+        let mut described = wrap(&layers(unit)).into_iter();
         lines.push(vec![
             unit.number().to_string(),
             format::shape(unit.output_shape()),
@@ -79,8 +79,13 @@ fn units(config: &RunConfig, network: &Network) -> String {
             unit.depth().to_string(),
             format::count(parameters),
             format::count(readout),
-            layers(unit),
+            described.next().unwrap_or_default(),
         ]);
+        lines.extend(described.map(|part| {
+            let mut line = vec![String::new(); 7];
+            line.push(part);
+            line
+        }));
     }
     let output = network.output();
     let (parameters, _) = counts(network, None);
@@ -110,7 +115,7 @@ fn units(config: &RunConfig, network: &Network) -> String {
                 Scope::Epoch => "every epoch",
                 Scope::Sample => "every sample",
             };
-            format!("delta {}: leaders are chosen for {when}\n", config.leadership.delta)
+            format!("delta {}: leaders are chosen for {when}", config.leadership.delta)
         }
     };
     table(&[right, left, left, right, right, right, right, left], &lines) + &note
@@ -125,6 +130,20 @@ fn layers(unit: &Unit) -> String {
         }
     }
     text
+}
+
+/// A list in lines that fit beside the other columns.
+fn wrap(text: &str) -> Vec<String> {
+    const WIDTH: usize = 56;
+    let mut lines = vec![String::new()];
+    for word in text.split_inclusive(' ') {
+        let fits = |line: &String| line.chars().count() + word.trim_end().chars().count() <= WIDTH;
+        match lines.last_mut() {
+            Some(line) if fits(line) => line.push_str(word),
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// Trainable parameters of a unit (of the output layer), and those of its readouts.

@@ -44,6 +44,7 @@ pub(super) fn run<B: Backend>(
         else {
             return stopped(folder, &metadata, output);
         };
+        display.evaluating();
         let row = end_epoch(&mut trainer, data, trained, metadata.config.leadership.scope)?;
         choose_best(&mut metadata, &row);
         display.epoch(&row)?;
@@ -151,12 +152,18 @@ fn choose_best(metadata: &mut Metadata, row: &EpochRow) {
 fn stopped(folder: &RunFolder, metadata: &Metadata, output: &Output) -> Result<(), Failure> {
     if output.level() >= Level::Normal {
         output.note(&format!(
-            "stopped and saved after epoch {} and {} batches of the next; to go on:\n  \
-             lfnn-cli train --resume --out {}",
-            metadata.epoch,
-            metadata.batch,
+            "stopped and saved {}; to go on:\n  lfnn-cli train --resume --out {}",
+            progress(metadata.epoch, metadata.batch),
             folder.path().display()
         ));
     }
     Err(Failure::Interrupted)
+}
+
+/// How far a run has come.
+pub(super) fn progress(epoch: usize, batch: usize) -> String {
+    match (epoch, batch) {
+        (epoch, 0) => format!("after epoch {epoch}"),
+        (epoch, batch) => format!("in epoch {} after batch {batch}", epoch + 1),
+    }
 }

@@ -205,7 +205,7 @@ fn introduce<B: Backend>(
     if trainer.is_finished() {
         output.info("this run is finished already")?;
     } else if epoch > 0 || step > 0 {
-        output.info(&format!("goes on after epoch {epoch} and {step} batches of the next"))?;
+        output.info(&format!("goes on {}", epochs::progress(epoch, step)))?;
     }
     output.info("")
 }

@@ -68,9 +68,8 @@ pub(super) fn print(
     let rows = metrics.rows();
     if metadata.stopped_early {
         let patience = metadata.config.checkpoints.patience.unwrap_or(0);
-        output.info(&format!(
-            "stopped early: {patience} epochs without a better validation error"
-        ))?;
+        output
+            .info(&format!("stopped early: {patience} epochs without a better validation error"))?;
     }
     output.info("")?;
     output.info(&table_of_epochs(summary, rows))?;

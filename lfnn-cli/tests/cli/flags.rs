@@ -1,0 +1,264 @@
+//! One test for each flag.
+
+use super::support::{Place, SMALL, small_mnist};
+
+#[test]
+fn help_and_version_are_printed() {
+    let place = Place::new();
+    let help = place.ok(&["--help"]);
+    for command in ["train", "eval", "predict", "step", "recipes", "data", "devices"] {
+        assert!(help.contains(command), "{help}");
+    }
+    assert!(place.ok(&["train", "--help"]).contains("metrics.jsonl"));
+    assert_eq!(place.ok(&["--version"]), format!("lfnn-cli {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn backend_auto_says_in_one_line_what_it_took() {
+    let out = Place::new().train(&["--backend", "auto"]);
+    let lines: Vec<&str> = out.lines().filter(|line| line.starts_with("backend: ")).collect();
+    assert_eq!(lines.len(), 1, "{out}");
+    assert!(lines[0].ends_with("(auto: this build has no CUDA backend)"), "{out}");
+}
+
+#[test]
+fn backend_cpu_is_the_cpu() {
+    let out = Place::new().train(&["--backend", "cpu", "--threads", "1"]);
+    assert!(out.contains("backend: cpu, 1 thread\n"), "{out}");
+}
+
+#[test]
+fn backend_cuda_is_refused_by_this_build() {
+    let place = Place::new();
+    let message = "this build has no CUDA backend; `--backend cpu` runs on the CPU";
+    place.fails(1, &["train", "--backend", "cuda"], message);
+    assert!(!place.has("runs/digits-lfnn-l-1"), "nothing was trained, so nothing is left");
+}
+
+#[test]
+fn threads_are_limited_and_never_none() {
+    let place = Place::new();
+    assert!(place.train(&["--threads", "2"]).contains("cpu, 2 threads"));
+    let ended = place.run(&["train", "--threads", "0"]);
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.err.contains("'0' for '--threads <N>': expected at least 1"), "{}", ended.err);
+}
+
+#[test]
+fn verbose_tells_who_led_in_every_epoch() {
+    let place = Place::new();
+    let count = |out: &str| out.matches("who led in epoch").count();
+    assert_eq!(count(&place.train(&[])), 1);
+    assert_eq!(count(&place.train(&["-v"])), 3);
+}
+
+#[test]
+fn quiet_tells_the_result_alone() {
+    let out = Place::new().train(&["-q"]);
+    assert_eq!(out.lines().count(), 1, "{out}");
+    assert!(out.starts_with("test error: ") && out.ends_with(" %\n"), "{out}");
+}
+
+#[test]
+fn quiet_and_verbose_exclude_each_other() {
+    let ended = Place::new().run(&["-q", "-v", "devices"]);
+    assert_eq!(ended.code, Some(2));
+}
+
+#[test]
+fn a_recipe_and_a_method_are_chosen_side_by_side() {
+    let place = Place::new();
+    for method in ["bp", "lfnn", "lfnn-l"] {
+        let out = place.train(&["digits", "--method", method]);
+        assert!(out.starts_with(&format!("digits · {method} · seed 1")), "{out}");
+        let summary = place.json(&format!("runs/digits-{method}-1/summary.json"));
+        assert_eq!(summary["method"], method);
+    }
+}
+
+#[test]
+fn config_is_laid_over_the_recipe() {
+    let place = Place::new();
+    place.write("mine.yaml", "training:\n  batch_size: 16\nleadership: {delta: 0.25}\n");
+    place.train(&["digits", "--config", "mine.yaml"]);
+    let config = place.text("runs/digits-lfnn-l-1/config.yaml");
+    assert!(config.contains("batch_size: 16") && config.contains("delta: 0.25"), "{config}");
+    assert!(config.contains("lr: 0.003"), "the recipe's own settings stay: {config}");
+}
+
+#[test]
+fn config_alone_is_a_whole_configuration_named_after_its_file() {
+    let place = Place::new();
+    place.train(&["--out", "one"]);
+    let resolved = place.text("one/config.yaml").replace("recipe: digits", "");
+    place.write("mine.yaml", resolved);
+    place.train(&["--config", "mine.yaml"]);
+    assert!(place.has("runs/mine-lfnn-l-1/summary.json"));
+    let (a, b) = (place.text("one/config.yaml"), place.text("runs/mine-lfnn-l-1/config.yaml"));
+    assert_eq!(a.replace("recipe: digits", "recipe: mine"), b);
+}
+
+#[test]
+fn set_reaches_every_key_and_the_last_one_wins() {
+    let place = Place::new();
+    place.train(&[
+        "--set",
+        "network.units.0.workers.readout.count=8",
+        "--set",
+        "network.units.1.then=[]",
+        "--set",
+        "network.units.0.layers.1=batch_norm",
+        "--set",
+        "network.output.layers.0=global_avg_pool",
+        "--set",
+        "training.schedule.cosine.floor=0.1",
+        "--set",
+        "training.optimizer.sgd.lr=0.5",
+        "--set",
+        "training.optimizer.sgd.lr=0.25",
+        "--set",
+        "checkpoints.every_seconds=",
+    ]);
+    let config = place.text("runs/digits-lfnn-l-1/config.yaml");
+    for line in [
+        "workers: {readout: {count: 8, grid: 4, dropout: 0.0}}",
+        "output: {layers: [global_avg_pool]}",
+        "schedule: {cosine: {warmup_epochs: 0.0, floor: 0.1}}",
+        "lr: 0.25",
+        "every_seconds: null",
+    ] {
+        assert!(config.contains(line), "`{line}` in\n{config}");
+    }
+    assert!(!config.contains("adamw"), "another optimiser replaces the recipe's:\n{config}");
+}
+
+#[test]
+fn data_dir_and_its_variable_hold_the_data_sets() {
+    let place = Place::new();
+    small_mnist(&place, "data");
+    let mut args = vec!["train", "mnist-s-filters", "--data-dir", "data"];
+    args.extend(SMALL);
+    assert!(place.ok(&args).contains("54 training, 10 validation and 20 test images"));
+
+    let mut command = place.command(&["data", "list"]);
+    let output = command.env("LFNN_DATA_DIR", place.path("data")).output().unwrap();
+    let out = String::from_utf8(output.stdout).unwrap();
+    let line = out.lines().find(|line| line.starts_with("mnist")).unwrap().to_owned();
+    assert!(line.contains("there") && line.contains("64") && line.contains("20"), "{out}");
+}
+
+#[test]
+fn out_is_the_folder_of_the_run() {
+    let place = Place::new();
+    assert!(place.train(&["--out", "deep/er"]).contains("results: deep/er\n"));
+    assert!(place.has("deep/er/checkpoints/last.safetensors"));
+    assert!(!place.has("runs"));
+}
+
+#[test]
+fn seed_changes_the_weights_and_the_default_folder() {
+    let place = Place::new();
+    place.train(&["--seed", "7"]);
+    place.train(&["--seed", "8"]);
+    let weights =
+        |seed| place.bytes(&format!("runs/digits-lfnn-l-{seed}/checkpoints/last.safetensors"));
+    assert_ne!(weights(7), weights(8));
+}
+
+#[test]
+fn epochs_is_the_number_of_lines() {
+    let place = Place::new();
+    place.ok(&["train", "--epochs", "3", "--limit-batches", "2"]);
+    assert_eq!(place.text("runs/digits-lfnn-l-1/metrics.jsonl").lines().count(), 3);
+}
+
+#[test]
+fn limit_batches_is_a_part_of_each_epoch() {
+    let place = Place::new();
+    place.train(&[]);
+    let summary = place.json("runs/digits-lfnn-l-1/summary.json");
+    assert_eq!(summary["examples"], 2 * 6 * 32);
+}
+
+#[test]
+fn overfit_batches_learns_a_few_images_by_heart() {
+    let place = Place::new();
+    place.ok(&["train", "--overfit-batches", "2", "--epochs", "60"]);
+    let summary = place.json("runs/digits-lfnn-l-1/summary.json");
+    assert_eq!(summary["train_error"], 0.0);
+    assert_eq!(summary["examples"], 60 * 2 * 32);
+    assert_eq!(
+        place.run(&["train", "--overfit-batches", "2", "--limit-batches", "2"]).code,
+        Some(2)
+    );
+}
+
+#[test]
+fn dry_run_shows_every_recipe_without_data_and_leaves_nothing() {
+    let place = Place::new();
+    let names = place.ok(&["recipes"]);
+    for name in names.lines().filter_map(|line| line.split_whitespace().next()) {
+        let out = place.ok(&["train", name, "--dry-run"]);
+        assert!(out.lines().skip(2).all(|line| line.chars().count() <= 130), "{name}: {out}");
+        for word in ["unit", "parameters", "readouts", "path", "memory", "lfnn-l", "bp"] {
+            assert!(out.contains(word), "{name}: {out}");
+        }
+    }
+    assert!(!place.has("runs"));
+    let out = place.ok(&["train", "digits", "--dry-run"]);
+    assert!(out.contains("     1         176     2,600  conv 3×3, 16"), "{out}");
+    assert!(out.contains("layer-wise"), "{out}");
+    assert!(place.ok(&["train", "mnist-block", "--dry-run"]).contains("block-wise"));
+    let bp = place.ok(&["train", "digits", "--dry-run", "--method", "bp"]);
+    assert!(bp.contains("4 layers with weights; the global gradient crosses every unit"), "{bp}");
+}
+
+#[test]
+fn recipes_lists_and_prints() {
+    let place = Place::new();
+    let names = place.ok(&["recipes"]);
+    assert_eq!(names.lines().count(), 11);
+    assert!(place.ok(&["recipes", "mnist-s"]).contains("batch_size: 128"));
+    place.fails(
+        2,
+        &["recipes", "mnist_s"],
+        "there is no recipe `mnist_s`; did you mean `mnist-s`?",
+    );
+}
+
+#[test]
+fn data_list_fetch_and_verify() {
+    let place = Place::new();
+    assert!(place.ok(&["data", "list"]).contains("`lfnn-cli data fetch cifar-10` gets it"));
+    assert!(place.ok(&["data", "verify", "digits"]).ends_with("everything is right\n"));
+    assert!(place.ok(&["data", "verify"]).contains("1797 images"));
+    place.fails(2, &["data", "fetch", "digits"], "digits cannot be fetched; it is compiled in");
+    let ended = place.run(&["data", "fetch", "mnits"]);
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.err.ends_with("did you mean `mnist`?\n"), "{}", ended.err);
+}
+
+#[test]
+fn data_verify_names_every_wrong_file() {
+    let place = Place::new();
+    small_mnist(&place, "data");
+    let ended = place.run(&["data", "verify", "mnist", "--data-dir", "data"]);
+    assert_eq!(ended.code, Some(1));
+    assert_eq!(ended.out.matches("WRONG mnist").count(), 4, "{}", ended.out);
+    assert_eq!(ended.err, "error: 4 of the files are wrong or missing\n");
+}
+
+#[test]
+fn devices_says_what_runs_here_and_why_the_others_do_not() {
+    let out = Place::new().ok(&["devices"]);
+    assert!(out.starts_with("cpu   yes  "), "{out}");
+    assert!(out.ends_with("cuda  no   this build has no CUDA backend\n"), "{out}");
+}
+
+#[test]
+fn completions_are_printed_for_every_shell() {
+    let place = Place::new();
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        assert!(place.ok(&["completions", shell]).contains("lfnn-cli"), "{shell}");
+    }
+}

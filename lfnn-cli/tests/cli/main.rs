@@ -1,0 +1,13 @@
+//! The program as a user drives it: every flag, bad input, interruption, and the files it leaves.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod bad_config;
+mod bad_files;
+mod determinism;
+mod flags;
+mod interruption;
+mod run_folder;
+mod step;
+mod support;
+mod use_of_checkpoints;

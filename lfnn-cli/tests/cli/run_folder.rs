@@ -1,0 +1,144 @@
+//! What a run leaves in its folder.
+
+use super::support::Place;
+
+#[test]
+fn a_run_folder_holds_all_that_is_promised() {
+    let place = Place::new();
+    let out = place.train(&["--out", "run"]);
+    let mut names: Vec<String> = std::fs::read_dir(place.path("run"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(
+        names,
+        ["checkpoints", "config.yaml", "metrics.csv", "metrics.jsonl", "summary.json"]
+    );
+    assert!(place.has("run/checkpoints/best.safetensors"));
+
+    let summary = place.json("run/summary.json");
+    assert_eq!(summary["parameters"], 20698);
+    assert_eq!(summary["readout_parameters"], 9720);
+    assert_eq!(summary["seed"], 1);
+    assert_eq!(summary["method"], "lfnn-l");
+    assert_eq!(summary["recipe"], "digits");
+    assert_eq!(summary["backend"], "cpu");
+    assert_eq!(summary["version"], env!("CARGO_PKG_VERSION"));
+    assert!(summary["images_per_second"].as_f64().unwrap() > 0.0);
+    assert!(summary["peak_memory_bytes"].as_u64().unwrap() > 1 << 20);
+    let error = summary["test_error"].as_f64().unwrap();
+    assert!(out.ends_with(&format!("test error: {error:.2} %\n")), "{out}");
+}
+
+#[test]
+fn the_metrics_have_a_row_for_each_epoch_and_speak_of_every_unit() {
+    let place = Place::new();
+    place.train(&["--out", "run", "--set", "network.units.0.workers.readout.count=2"]);
+    let text = place.text("run/metrics.jsonl");
+    let rows: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows.len(), 2);
+    let row = &rows[1];
+    assert_eq!(row["epoch"], 2);
+    assert_eq!(row["train"]["examples"], 6 * 32);
+    assert_eq!(row["validation"]["examples"], 200);
+    assert_eq!(row["test"]["examples"], 355);
+    let units = row["units"].as_array().unwrap();
+    assert_eq!(units.len(), 3);
+    for (unit, workers, leaders) in [(&units[0], 2, 1), (&units[1], 4, 3)] {
+        for key in ["worker_errors", "test_worker_errors", "leads"] {
+            assert_eq!(unit[key].as_array().unwrap().len(), workers, "{key}");
+        }
+        let leads: u64 = unit["leads"].as_array().unwrap().iter().filter_map(|n| n.as_u64()).sum();
+        assert_eq!(leads, 6 * leaders);
+        assert!(unit["leader_loss"].as_f64().unwrap() > 0.0);
+    }
+
+    let csv = place.text("run/metrics.csv");
+    let lines: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!(lines.len(), 3);
+    assert_eq!(lines[0].len(), 11 + 3 * 7);
+    assert!(lines.iter().all(|line| line.len() == lines[0].len()));
+    assert_eq!(lines[2][0], "2");
+}
+
+#[test]
+fn bp_has_no_leaders_to_speak_of() {
+    let place = Place::new();
+    let out = place.train(&["--out", "run", "--method", "bp"]);
+    assert!(!out.contains("who led"), "{out}");
+    let text = place.text("run/metrics.jsonl");
+    assert!(text.lines().all(|line| line.contains("\"units\":[]")), "{text}");
+}
+
+#[test]
+fn a_pipe_gets_plain_lines() {
+    let place = Place::new();
+    let ended = place.run(&["train", "--epochs", "2", "--limit-batches", "3"]);
+    assert_eq!(ended.err, "");
+    assert!(ended.out.chars().all(|c| c == '\n' || !c.is_control()), "{}", ended.out);
+    for line in ["1/2  ", "2/2  "] {
+        assert!(ended.out.lines().any(|l| l.trim_start().starts_with(line)), "{}", ended.out);
+    }
+}
+
+#[test]
+fn a_folder_with_a_run_in_it_is_not_overwritten() {
+    let place = Place::new();
+    place.train(&["--out", "run"]);
+    place.fails(
+        2,
+        &["train", "--out", "run"],
+        "run has a run in it already; --resume goes on with it, another --out starts a new one",
+    );
+    place.train(&[]);
+    place.train(&[]);
+    assert!(place.has("runs/digits-lfnn-l-1/summary.json"));
+    assert!(place.has("runs/digits-lfnn-l-1-2/summary.json"));
+}
+
+#[test]
+fn the_last_few_epochs_are_kept_if_asked_for() {
+    let place = Place::new();
+    place.ok(&[
+        "train",
+        "--out",
+        "run",
+        "--epochs",
+        "4",
+        "--limit-batches",
+        "2",
+        "--set",
+        "checkpoints.keep_epochs=2",
+    ]);
+    let has = |epoch| place.has(&format!("run/checkpoints/epoch-{epoch:04}.safetensors"));
+    assert_eq!([1, 2, 3, 4].map(has), [false, false, true, true]);
+    let last = place.bytes("run/checkpoints/last.safetensors");
+    assert!(place.bytes("run/checkpoints/epoch-0004.safetensors") == last);
+}
+
+#[test]
+fn a_run_stops_early_when_its_patience_is_over() {
+    let place = Place::new();
+    let out = place.ok(&[
+        "train",
+        "--out",
+        "run",
+        "--epochs",
+        "40",
+        "--limit-batches",
+        "2",
+        "--set",
+        "checkpoints.patience=1",
+        "--set",
+        "training.optimizer.sgd.lr=1e-9",
+    ]);
+    assert!(out.contains("stopped early: 1 epochs without a better validation error"), "{out}");
+    let summary = place.json("run/summary.json");
+    assert_eq!(summary["stopped_early"], true);
+    let (epochs, best) =
+        (summary["epochs"].as_u64().unwrap(), summary["best"]["epoch"].as_u64().unwrap());
+    assert_eq!(epochs, best + 1);
+    assert!(epochs < 40);
+}
