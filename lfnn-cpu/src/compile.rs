@@ -2,8 +2,8 @@
 
 use lfnn_core::program::Op;
 
-use crate::fuse::Fused;
-use crate::kernels::norm_grad::Upstream;
+use crate::fuse::{Fused, NormGrad};
+use crate::kernels::norm_grad::{Mask, Upstream};
 use crate::kernels::{
     columns, conv, conv_grad, data, elementwise, leaders, linear, losses, metrics, norm, norm_grad,
     optimize, pool, shape, workers,
@@ -17,7 +17,7 @@ pub(crate) fn kernel(step: &Fused<'_>, bind: &mut Binder<'_>) -> Box<dyn Kernel>
         Fused::Single(op) => single(op, bind),
         Fused::Norm(op, behind) => Box::new(norm::Forward::new(op, Some(behind), bind)),
         Fused::Inference(op, behind) => Box::new(norm::Inference::new(op, Some(behind), bind)),
-        Fused::NormGrad(op, relu, spread) => {
+        Fused::NormGrad(NormGrad { norm, relu, spread, beta }) => {
             let upstream = match spread {
                 Some(Op::MaxPoolGrad(op)) => Upstream::Pool(pool::PoolGrad::max(op, bind)),
                 Some(Op::AdaptiveAvgPoolGrad(op)) => {
@@ -28,7 +28,11 @@ pub(crate) fn kernel(step: &Fused<'_>, bind: &mut Binder<'_>) -> Box<dyn Kernel>
                 }
                 _ => Upstream::Stored(bind.read(relu.dy)),
             };
-            Box::new(norm_grad::Grad::new(op, Some(relu.y), upstream, bind))
+            let mask = match beta {
+                Some(beta) => Mask::Normalized(bind.read(*beta)),
+                None => Mask::Activated(bind.read(relu.y)),
+            };
+            Box::new(norm_grad::Grad::new(norm, mask, upstream, bind))
         }
     }
 }
@@ -64,7 +68,7 @@ fn single(op: &Op, bind: &mut Binder<'_>) -> Box<dyn Kernel> {
         Op::BatchNormInference(op) => Box::new(norm::Inference::new(op, None, bind)),
         Op::BatchNormGrad(op) => {
             let upstream = Upstream::Stored(bind.read(op.dy));
-            Box::new(norm_grad::Grad::new(op, None, upstream, bind))
+            Box::new(norm_grad::Grad::new(op, Mask::Nothing, upstream, bind))
         }
         Op::BatchNormTangent(op) => Box::new(norm_grad::Tangent::new(op, bind)),
         Op::Flatten(op) => Box::new(shape::Transpose::flatten(op, bind)),

@@ -18,7 +18,18 @@ pub(crate) enum Fused<'p> {
     Inference(&'p BatchNormInference, Behind<'p>),
     /// The backward rule of batch normalisation with those before it: of ReLU, and of what spreads
     /// a gradient over an image.
-    NormGrad(&'p BatchNormGrad, &'p ActivateGrad, Option<&'p Op>),
+    NormGrad(NormGrad<'p>),
+}
+
+/// The backward rules that are done with batch normalisation's.
+pub(crate) struct NormGrad<'p> {
+    pub(crate) norm: &'p BatchNormGrad,
+    pub(crate) relu: &'p ActivateGrad,
+    /// What spreads a gradient over an image, before the ReLU's rule.
+    pub(crate) spread: Option<&'p Op>,
+    /// The normalisation's β, where the sign of the ReLU's output is found by normalising again: the
+    /// output need not be read, and often need not be kept.
+    pub(crate) beta: Option<TensorId>,
 }
 
 /// A ReLU behind a batch normalisation, and poolings of its output, which are done on each image
@@ -27,6 +38,8 @@ pub(crate) enum Fused<'p> {
 pub(crate) struct Behind<'p> {
     /// The output of the ReLU.
     pub(crate) y: TensorId,
+    /// Whether it is stored: not where the poolings alone look at it.
+    pub(crate) stored: bool,
     /// Maximum pooling of it.
     pub(crate) max: Option<&'p MaxPool>,
     /// Adaptive pooling of it.
@@ -35,7 +48,7 @@ pub(crate) struct Behind<'p> {
 
 impl Behind<'_> {
     fn writes(&self) -> Vec<TensorId> {
-        let mut ids = vec![self.y];
+        let mut ids = if self.stored { vec![self.y] } else { Vec::new() };
         ids.extend(self.max.into_iter().flat_map(Operation::writes));
         ids.extend(self.adaptive.into_iter().flat_map(Operation::writes));
         ids
@@ -53,8 +66,8 @@ impl Fused<'_> {
                 "BatchNormInference + Relu"
             }
             Fused::Inference(..) => "BatchNormInference + Relu + pooling",
-            Fused::NormGrad(_, _, None) => "ReluGrad + BatchNormGrad",
-            Fused::NormGrad(_, _, Some(Op::FilterLogitsGrad(_))) => {
+            Fused::NormGrad(NormGrad { spread: None, .. }) => "ReluGrad + BatchNormGrad",
+            Fused::NormGrad(NormGrad { spread: Some(Op::FilterLogitsGrad(_)), .. }) => {
                 "FilterLogitsGrad + ReluGrad + BatchNormGrad"
             }
             Fused::NormGrad(..) => "pooling grad + ReluGrad + BatchNormGrad",
@@ -71,8 +84,8 @@ impl Step for Fused<'_> {
             Fused::Single(op) => op.touches(),
             Fused::Norm(op, behind) => replace(op.touches(), op.y, behind.writes()),
             Fused::Inference(op, behind) => replace(op.touches(), op.y, behind.writes()),
-            Fused::NormGrad(norm, relu, spread) => {
-                let mut ids = vec![relu.y];
+            Fused::NormGrad(NormGrad { norm, relu, spread, beta }) => {
+                let mut ids = vec![beta.unwrap_or(relu.y)];
                 ids.extend(spread.map_or_else(|| vec![relu.dy], Operation::reads));
                 replace(norm.touches(), norm.dy, ids)
             }
@@ -102,7 +115,7 @@ pub(crate) fn fuse<'p>(tensors: &Tensors, ops: &'p [Op]) -> Vec<Fused<'p>> {
             Op::ActivateGrad(relu) if relu.function == Activation::Relu => {
                 if let Some((j, Op::BatchNormGrad(norm))) = only_other(tensors, ops, i, relu.dx)
                     && norm.dy == relu.dx
-                    && norm.x != relu.dx
+                    && reads_once(norm, relu.dx)
                     && j > i
                     && !changes(&ops[i + 1..=j], &[relu.y, relu.dy])
                 {
@@ -111,13 +124,28 @@ pub(crate) fn fuse<'p>(tensors: &Tensors, ops: &'p [Op]) -> Vec<Fused<'p>> {
                         steps[k] = None;
                     }
                     steps[i] = None;
-                    steps[j] = Some(Fused::NormGrad(norm, relu, spread.map(|(_, op)| op)));
+                    steps[j] = Some(Fused::NormGrad(NormGrad {
+                        norm,
+                        relu,
+                        spread: spread.map(|(_, op)| op),
+                        beta: beta(&ops[..=j], norm, relu),
+                    }));
                 }
             }
             _ => {}
         }
     }
-    steps.into_iter().flatten().collect()
+    let mut steps: Vec<Fused<'p>> = steps.into_iter().flatten().collect();
+    for i in 0..steps.len() {
+        let (Fused::Norm(_, behind) | Fused::Inference(_, behind)) = &steps[i] else { continue };
+        let pooled = behind.max.is_some() || behind.adaptive.is_some();
+        let seen = (0..steps.len()).any(|j| j != i && steps[j].touches().contains(&behind.y));
+        let stored = !pooled || seen || tensors[behind.y].kind != Kind::Temporary;
+        if let Fused::Norm(_, behind) | Fused::Inference(_, behind) = &mut steps[i] {
+            behind.stored = stored;
+        }
+    }
+    steps
 }
 
 /// What can be done at once with the normalisation at `i` of `x` to `y`, and where it stood.
@@ -129,7 +157,7 @@ fn behind<'p>(
     y: TensorId,
 ) -> Option<(Behind<'p>, Vec<usize>)> {
     let (j, relu) = relu_behind(tensors, ops, i, y)?;
-    let mut behind = Behind { y: relu.y, max: None, adaptive: None };
+    let mut behind = Behind { y: relu.y, stored: true, max: None, adaptive: None };
     let mut taken = vec![j];
     // A piece of work is an image: it has to fit the cache.
     let image = tensors[x].bytes() / tensors[x].shape[0].max(1);
@@ -183,8 +211,32 @@ fn spread<'p>(
         _ => return None,
     };
     let image = tensors[dx].bytes() / tensors[dx].shape[0].max(1);
-    let waits = k < i && dx == relu.dy && !changes(&ops[k + 1..=j], &from);
+    let passed_on = dx == relu.dy && reads_once(relu, dx);
+    let waits = k < i && passed_on && !changes(&ops[k + 1..=j], &from);
     (waits && image <= IMAGE_BYTES).then_some((k, op))
+}
+
+/// β of the normalisation whose backward rule is the last of `ops`, if normalising again still gives
+/// what the ReLU received: nothing that it takes has changed since.
+fn beta(ops: &[Op], norm: &BatchNormGrad, relu: &ActivateGrad) -> Option<TensorId> {
+    let (i, forward) = ops.iter().enumerate().rev().find_map(|(i, op)| match op {
+        Op::BatchNorm(op) if op.mean == norm.mean => Some((i, op)),
+        _ => None,
+    })?;
+    let (j, y) = ops.iter().enumerate().rev().find_map(|(j, op)| match op {
+        Op::Activate(op) if op.y == relu.y && op.function == Activation::Relu => Some((j, op.x)),
+        _ => None,
+    })?;
+    let same = forward.x == norm.x
+        && forward.gamma == norm.gamma
+        && forward.inv_std == norm.inv_std
+        && forward.y == y;
+    let taken = [norm.x, norm.gamma, norm.mean, norm.inv_std, forward.beta];
+    let kept = i < j
+        && !changes(&ops[i + 1..j], &[y])
+        && !changes(&ops[j + 1..], &[relu.y])
+        && !changes(&ops[i + 1..], &taken);
+    (same && kept).then_some(forward.beta)
 }
 
 /// The ReLU that alone reads `y`, where it can be done at once with operation `i`.
@@ -215,6 +267,11 @@ fn only_other<'p>(
     others.next().is_none().then_some(other)
 }
 
+/// Whether an operation reads a tensor in one place only.
+fn reads_once(op: &impl Operation, id: TensorId) -> bool {
+    op.reads().into_iter().filter(|read| *read == id).count() == 1
+}
+
 /// Whether an operation touches any of these.
 fn touches_any(op: &Op, ids: &[TensorId]) -> bool {
     op.touches().iter().any(|id| ids.contains(id))
@@ -227,7 +284,7 @@ fn changes(ops: &[Op], ids: &[TensorId]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use lfnn_core::program::{DType, Module};
+    use lfnn_core::program::{AdaptiveAvgPoolGrad, DType, Module};
 
     use super::*;
 
@@ -268,5 +325,71 @@ mod tests {
         assert_eq!(names, ["BatchNorm + Relu", "Activate", "Activate"]);
         let m = module(true);
         assert_eq!(fuse(m.tensors(), m.programs()[0].ops()).len(), 4);
+    }
+
+    /// A unit with pooled readouts, as a layer-wise network has it.
+    fn unit(update_first: bool) -> Module {
+        let mut module = Module::new();
+        let vectors: [TensorId; 6] =
+            std::array::from_fn(|i| module.persistent(format!("v{i}"), DType::Real, &[4]));
+        let [gamma, beta, mean, inv_std, running_mean, running_var] = vectors;
+        let x = module.persistent("x", DType::Real, &[2, 4, 4, 4]);
+        let dx = module.persistent("dx", DType::Real, &[2, 4, 4, 4]);
+        let dgrid = module.persistent("dgrid", DType::Real, &[2, 2, 2, 4]);
+        let mut p = module.build("test");
+        let [y, a, da, dy] = ["y", "a", "da", "dy"].map(|name| p.real(name, &[2, 4, 4, 4]));
+        let [small, grid] = ["small", "grid"].map(|name| p.real(name, &[2, 2, 2, 4]));
+        let function = Activation::Relu;
+        p.push(BatchNorm {
+            x,
+            gamma,
+            beta,
+            y,
+            mean,
+            inv_std,
+            running_mean,
+            running_var,
+            momentum: 0.1,
+            epsilon: 1e-5,
+        });
+        p.push(Activate { x: y, y: a, function });
+        p.push(AdaptiveAvgPool { x: a, y: grid });
+        if update_first {
+            p.push(Activate { x: gamma, y: beta, function });
+        }
+        p.push(AdaptiveAvgPoolGrad { dy: dgrid, dx: da });
+        p.push(ActivateGrad { y: a, dy: da, dx: dy, function });
+        p.push(BatchNormGrad {
+            x,
+            mean,
+            inv_std,
+            gamma,
+            dy,
+            dx: Some(dx),
+            dgamma: None,
+            dbeta: None,
+        });
+        let window = lfnn_core::program::Window::square(2, 2, 0);
+        p.push(MaxPool { x: a, y: small, position: None, window });
+        p.finish().unwrap();
+        module
+    }
+
+    #[test]
+    fn the_activation_of_a_pooled_unit_is_not_stored_unless_beta_changes() {
+        let m = unit(false);
+        let steps = fuse(m.tensors(), m.programs()[0].ops());
+        let [Fused::Norm(_, behind), Fused::NormGrad(grad)] = &steps[..] else {
+            panic!("{:?}", steps.iter().map(Fused::name).collect::<Vec<_>>())
+        };
+        assert!(!behind.stored && behind.max.is_some() && behind.adaptive.is_some());
+        assert!(grad.beta.is_some() && grad.spread.is_some());
+
+        let m = unit(true);
+        let steps = fuse(m.tensors(), m.programs()[0].ops());
+        let [Fused::Norm(_, behind), _, Fused::NormGrad(grad)] = &steps[..] else {
+            panic!("{:?}", steps.iter().map(Fused::name).collect::<Vec<_>>())
+        };
+        assert!(behind.stored && grad.beta.is_none());
     }
 }

@@ -7,8 +7,8 @@
 //! * Kernels (`kernels`, one file per family) are functions on slices. Work is cut into pieces that
 //!   depend on shapes alone, and sums over pieces are added in order, so the bytes of a result do not
 //!   depend on the number of threads.
-//! * `simd` has the vector instructions and the two product loops behind every convolution and
-//!   linear map.
+//! * `product` has the two product loops behind every convolution and linear map, `simd` the vector
+//!   instructions of this machine.
 
 mod compile;
 mod error;
@@ -16,6 +16,7 @@ mod executable;
 mod fuse;
 mod kernels;
 mod memory;
+mod product;
 mod simd;
 mod work;
 

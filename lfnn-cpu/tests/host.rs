@@ -1,11 +1,11 @@
 //! What the host may write and read, and what it is told otherwise.
 
 use lfnn_core::backend::{Backend, Executable, TensorData, TensorDataMut};
-use lfnn_core::program::{Activate, Activation, Add, DType, Module, ProgramId};
+use lfnn_core::program::{Activate, Activation, Add, DType, Module, ProgramError, ProgramId};
 use lfnn_cpu::{Cpu, CpuError};
 
 /// y = relu(x + x).
-fn module() -> Module {
+fn module() -> Result<Module, ProgramError> {
     let mut module = Module::new();
     let x = module.persistent("x", DType::Real, &[2, 2]);
     let y = module.persistent("y", DType::Real, &[2, 2]);
@@ -13,13 +13,13 @@ fn module() -> Module {
     let sum = program.real("sum", &[2, 2]);
     program.push(Add { inputs: vec![x, x], y: sum });
     program.push(Activate { x: sum, y, function: Activation::Relu });
-    program.finish().unwrap();
-    module
+    program.finish()?;
+    Ok(module)
 }
 
 #[test]
 fn data_goes_in_and_comes_out() {
-    let module = module();
+    let module = module().unwrap();
     let ids: Vec<_> = module.tensors().iter().map(|(id, _)| id).collect();
     let cpu = Cpu::new(Some(2)).unwrap();
     assert_eq!((cpu.name().as_str(), cpu.threads()), ("cpu", 2));
@@ -41,7 +41,7 @@ fn data_goes_in_and_comes_out() {
 
 #[test]
 fn mistakes_name_the_tensor_and_both_sizes() {
-    let module = module();
+    let module = module().unwrap();
     let ids: Vec<_> = module.tensors().iter().map(|(id, _)| id).collect();
     let mut executable = Cpu::new(Some(1)).unwrap().compile(&module).unwrap();
     let says = |result: Result<(), CpuError>, message: &str| {

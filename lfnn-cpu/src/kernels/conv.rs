@@ -9,7 +9,7 @@ use lfnn_core::program::{Conv2d, TensorId, Tensors, Window};
 use rayon::prelude::*;
 
 use crate::memory::{Binder, In, Out};
-use crate::simd::{self, Rows, Start};
+use crate::product::{self, Gather, Rows};
 use crate::work::{Kernel, Needs, Workspace};
 
 /// Extents of a convolution.
@@ -296,7 +296,7 @@ impl Kernel for Forward {
     fn needs(&self) -> Needs {
         let g = &self.geometry;
         Needs {
-            shared: g.groups * simd::packed_len(g.depth(), g.output),
+            shared: g.groups * product::packed_len(g.depth(), g.output),
             each: if g.direct() { g.input } else { g.tile() * g.depth() },
             tables: self.table.bytes() + self.taps.len() * size_of::<usize>(),
         }
@@ -305,7 +305,7 @@ impl Kernel for Forward {
     fn run(&mut self, work: &mut Workspace<'_>) {
         let Self { x, weight, bias, y, geometry: g, table, taps } = self;
         let (x, weight, bias) = (x.get(), weight.get(), bias.as_ref().map(In::get));
-        let packed_len = simd::packed_len(g.depth(), g.output);
+        let packed_len = product::packed_len(g.depth(), g.output);
         if x.is_empty() || packed_len == 0 || g.windows() == 0 {
             return y.get().fill(0.0);
         }
@@ -313,7 +313,7 @@ impl Kernel for Forward {
         for (weight, packed) in
             weight.chunks_exact(g.output * g.depth()).zip(packed.chunks_exact_mut(packed_len))
         {
-            simd::pack(weight, |k| k, g.depth(), g.depth(), g.output, packed);
+            product::pack(weight, |k| k, g.depth(), g.depth(), g.output, packed);
         }
         let packed = &*packed;
         let images = g.images_per_piece();
@@ -346,8 +346,15 @@ fn piece(
     y: &mut [f32],
 ) {
     let (depth, outputs) = (g.depth(), g.outputs());
-    let start = bias.map_or(Start::Zero, Start::Bias);
-    let rows = y.len() / outputs;
+    let job = Gather {
+        rows: y.len() / outputs,
+        segments: taps,
+        depth: g.input,
+        packed,
+        packed_depth: depth,
+        columns: g.output,
+        bias,
+    };
     if g.direct() {
         let zeros = &mut slot[..g.input];
         zeros.fill(0.0);
@@ -362,8 +369,7 @@ fn piece(
             depth: g.input,
             target: Target::Rows(outputs, group * g.output),
         };
-        simd::gather_product(&windows, rows, taps, g.input, packed, depth, g.output, start, y);
-        return;
+        return product::gather_product(&windows, job, y);
     }
     let tile = g.tile();
     for (index, y) in y.chunks_mut(tile * outputs).enumerate() {
@@ -371,6 +377,7 @@ fn piece(
         let columns = &mut slot[..rows * depth];
         table.columns(g, x, group, index * tile, columns);
         let tile = Tile { rows: columns, depth, distance: outputs, first: group * g.output };
-        simd::gather_product(&tile, rows, &[0], depth, packed, depth, g.output, start, y);
+        let job = Gather { rows, segments: &[0], depth, ..job };
+        product::gather_product(&tile, job, y);
     }
 }

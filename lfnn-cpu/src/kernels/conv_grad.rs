@@ -12,7 +12,8 @@ use rayon::prelude::*;
 use super::columns::sum_rows;
 use super::conv::{Geometry, Table, Target, Windows};
 use crate::memory::{Binder, In, Out};
-use crate::simd::{self, Pair, Start};
+use crate::product::{self, Gather, Pair};
+use crate::simd::vectorized;
 use crate::work::{GRAIN, Kernel, Needs, Workspace};
 
 /// Pixels of one phase and the taps that reach them.
@@ -95,7 +96,7 @@ impl Kernel for InputGrad {
     fn needs(&self) -> Needs {
         let g = &self.geometry;
         Needs {
-            shared: g.groups * simd::packed_len(g.taps() * g.output, g.input),
+            shared: g.groups * product::packed_len(g.taps() * g.output, g.input),
             each: g.output,
             tables: self.phases.iter().map(Phase::bytes).sum(),
         }
@@ -105,7 +106,7 @@ impl Kernel for InputGrad {
         let Self { dy, weight, dx, geometry: g, phases } = self;
         let (dy, weight, dx) = (dy.get(), weight.get(), dx.get());
         let depth = g.taps() * g.output;
-        let packed_len = simd::packed_len(depth, g.input);
+        let packed_len = product::packed_len(depth, g.input);
         if dx.is_empty() || packed_len == 0 || g.windows() == 0 {
             return dx.fill(0.0);
         }
@@ -115,7 +116,7 @@ impl Kernel for InputGrad {
         {
             // Row (tap, o) of B is the tap's input channels in filter o.
             let row = |k: usize| k % g.output * g.depth() + k / g.output * g.input;
-            simd::pack(weight, row, 1, depth, g.input, packed);
+            product::pack(weight, row, 1, depth, g.input, packed);
         }
         let packed = &*packed;
         let images = g.images_per_piece();
@@ -144,19 +145,16 @@ impl Kernel for InputGrad {
                                 first: group * g.input,
                             },
                         };
-                        let count = dx.len() / dx_len * phase.offsets.len();
-                        let (taps, output) = (&phase.taps, g.output);
-                        simd::gather_product(
-                            &rows,
-                            count,
-                            taps,
-                            output,
+                        let job = Gather {
+                            rows: dx.len() / dx_len * phase.offsets.len(),
+                            segments: &phase.taps,
+                            depth: g.output,
                             packed,
-                            depth,
-                            g.input,
-                            Start::Zero,
-                            dx,
-                        );
+                            packed_depth: depth,
+                            columns: g.input,
+                            bias: None,
+                        };
+                        product::gather_product(&rows, job, dx);
                     }
                 }
             });
@@ -298,7 +296,7 @@ fn add_parts(sums: &[f32], len: usize, from: usize, to: &mut [f32]) {
     });
 }
 
-simd::vectorized! {
+vectorized! {
     fn add(x: &[f32], y: &mut [f32]) {
         for (y, x) in y.iter_mut().zip(x) {
             *y += x;
@@ -395,7 +393,7 @@ fn direct(
                 for tap in 0..taps {
                     let pairs = table.of(piece, tap, taps, images);
                     let to = &mut weights[tap * g.input..];
-                    simd::transposed_product(pairs, dy, x, columns, false, to, depth);
+                    product::transposed_product(pairs, dy, x, columns, false, to, depth);
                 }
             }
         }
@@ -423,7 +421,7 @@ fn by_columns(
             let columns = &mut slot[..rows * depth];
             table.columns(g, x, group, index * tile, columns);
             let (pairs, size) = (&pairs[..rows], [to - from, depth]);
-            simd::transposed_product(pairs, &dy[from..], columns, size, false, weights, depth);
+            product::transposed_product(pairs, &dy[from..], columns, size, false, weights, depth);
         }
     }
 }

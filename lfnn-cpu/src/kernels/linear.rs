@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::columns::{column_sums, reduction_len, reduction_rows};
 use crate::memory::{Binder, In, Out};
-use crate::simd::{self, Pair, Rows, Start};
+use crate::product::{self, Gather, Pair, Rows};
 use crate::work::{Kernel, Needs, Workspace};
 
 #[derive(Clone, Copy)]
@@ -63,13 +63,9 @@ impl Rows for Slab<'_> {
 fn product(g: &Geometry, x: &[f32], packed: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
     let (input, output) = (g.groups * g.input, g.groups * g.output);
     let rows = g.piece_rows();
-    let packed_len = simd::packed_len(g.input, g.output);
+    let packed_len = product::packed_len(g.input, g.output);
     y.par_chunks_mut(rows * output).zip(x.par_chunks(rows * input)).for_each(|(y, x)| {
         for (group, packed) in packed.chunks_exact(packed_len).enumerate() {
-            let start = match bias {
-                Some(bias) => Start::Bias(&bias[group * g.output..][..g.output]),
-                None => Start::Zero,
-            };
             let slab = Slab {
                 data: &x[group * g.input..],
                 stride: input,
@@ -77,8 +73,16 @@ fn product(g: &Geometry, x: &[f32], packed: &[f32], bias: Option<&[f32]>, y: &mu
                 distance: output,
                 first: group * g.output,
             };
-            let rows = y.len() / output;
-            simd::gather_product(&slab, rows, &[0], g.input, packed, g.input, g.output, start, y);
+            let job = Gather {
+                rows: y.len() / output,
+                segments: &[0],
+                depth: g.input,
+                packed,
+                packed_depth: g.input,
+                columns: g.output,
+                bias: bias.map(|bias| &bias[group * g.output..][..g.output]),
+            };
+            product::gather_product(&slab, job, y);
         }
     });
 }
@@ -106,7 +110,7 @@ impl Forward {
 impl Kernel for Forward {
     fn needs(&self) -> Needs {
         let g = &self.geometry;
-        Needs { shared: g.groups * simd::packed_len(g.input, g.output), ..Needs::default() }
+        Needs { shared: g.groups * product::packed_len(g.input, g.output), ..Needs::default() }
     }
 
     fn run(&mut self, work: &mut Workspace<'_>) {
@@ -125,12 +129,12 @@ impl Kernel for Forward {
             }
             return;
         }
-        let packed_len = simd::packed_len(g.input, g.output);
+        let packed_len = product::packed_len(g.input, g.output);
         let packed = &mut work.shared[..g.groups * packed_len];
         for (weight, packed) in
             weight.chunks_exact(g.output * g.input).zip(packed.chunks_exact_mut(packed_len))
         {
-            simd::pack(weight, |k| k, g.input, g.input, g.output, packed);
+            product::pack(weight, |k| k, g.input, g.input, g.output, packed);
         }
         product(g, x, packed, bias, y);
     }
@@ -159,7 +163,7 @@ impl InputGrad {
 impl Kernel for InputGrad {
     fn needs(&self) -> Needs {
         let g = &self.geometry;
-        Needs { shared: g.groups * simd::packed_len(g.input, g.output), ..Needs::default() }
+        Needs { shared: g.groups * product::packed_len(g.input, g.output), ..Needs::default() }
     }
 
     fn run(&mut self, work: &mut Workspace<'_>) {
@@ -168,12 +172,12 @@ impl Kernel for InputGrad {
         if dx.is_empty() || g.input == 0 {
             return dx.fill(0.0);
         }
-        let packed_len = simd::packed_len(g.input, g.output);
+        let packed_len = product::packed_len(g.input, g.output);
         let packed = &mut work.shared[..g.groups * packed_len];
         for (weight, packed) in
             weight.chunks_exact(g.output * g.input).zip(packed.chunks_exact_mut(packed_len))
         {
-            simd::pack(weight, |k| k * g.output, 1, g.input, g.output, packed);
+            product::pack(weight, |k| k * g.output, 1, g.input, g.output, packed);
         }
         product(g, dy, packed, None, dx);
     }
@@ -229,7 +233,7 @@ impl Kernel for WeightGrad {
                 let first = group * g.output + piece * filters;
                 let columns = [dweight.len() / g.input, g.input];
                 let (x, dy) = (&x[group * g.input..], &dy[first..]);
-                simd::transposed_product(pairs, dy, x, columns, true, dweight, g.input);
+                product::transposed_product(pairs, dy, x, columns, true, dweight, g.input);
             });
         });
         if let Some(dbias) = dbias {

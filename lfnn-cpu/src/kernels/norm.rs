@@ -12,7 +12,7 @@ use super::pool::Poolings;
 use crate::fuse::Behind;
 use crate::memory::{Binder, In, Out};
 use crate::simd::vectorized;
-use crate::work::{GRAIN, Kernel, Needs, Workspace, piece};
+use crate::work::{GRAIN, Kernel, Needs, Slots, Workspace, piece};
 
 vectorized! {
     /// `part` receives the means and the sums of squared deviations of the columns of `x`.
@@ -55,6 +55,14 @@ vectorized! {
     }
 }
 
+/// Where the result goes, if it is stored.
+fn result(y: TensorId, behind: Option<&Behind<'_>>, bind: &mut Binder<'_>) -> Option<Out<f32>> {
+    match behind {
+        None => Some(bind.write(y)),
+        Some(behind) => behind.stored.then(|| bind.write(behind.y)),
+    }
+}
+
 /// Rows of an image.
 fn pixels(bind: &Binder<'_>, x: TensorId) -> usize {
     bind.tensors().rows(x).checked_div(bind.tensor(x).shape[0]).unwrap_or(0)
@@ -65,7 +73,8 @@ pub(crate) struct Forward {
     x: In<f32>,
     gamma: In<f32>,
     beta: In<f32>,
-    y: Out<f32>,
+    /// Not where only poolings of it are wanted.
+    y: Option<Out<f32>>,
     mean: Out<f32>,
     inv_std: Out<f32>,
     running_mean: Out<f32>,
@@ -87,7 +96,7 @@ impl Forward {
             x: bind.read(op.x),
             gamma: bind.read(op.gamma),
             beta: bind.read(op.beta),
-            y: bind.write(behind.map_or(op.y, |behind| behind.y)),
+            y: result(op.y, behind, bind),
             mean: bind.write(op.mean),
             inv_std: bind.write(op.inv_std),
             running_mean: bind.write(op.running_mean),
@@ -107,7 +116,8 @@ impl Kernel for Forward {
     fn needs(&self) -> Needs {
         let step = reduction_rows(self.columns);
         let shared = self.columns + reduction_len(self.rows, step, 2 * self.columns);
-        Needs { shared, ..Needs::default() }
+        let each = if self.y.is_none() { self.image * self.columns } else { 0 };
+        Needs { shared, each, ..Needs::default() }
     }
 
     fn run(&mut self, work: &mut Workspace<'_>) {
@@ -143,7 +153,8 @@ impl Kernel for Forward {
             running_var[c] = moved(running_var[c], squares / (n - 1.0));
         }
         let affine = Affine { mean, scale, shift: beta, relu: self.relu };
-        affine.run(x, self.y.get(), &mut self.poolings, self.image);
+        let y = self.y.as_mut().map(Out::get);
+        affine.run(x, y, &mut self.poolings, self.image, work.slots);
     }
 }
 
@@ -157,13 +168,33 @@ struct Affine<'a> {
 
 impl Affine<'_> {
     /// Goes over all rows, and where poolings follow does these while an image is in the cache.
-    fn run(&self, x: &[f32], y: &mut [f32], poolings: &mut Poolings, image: usize) {
+    fn run(
+        &self,
+        x: &[f32],
+        y: Option<&mut [f32]>,
+        poolings: &mut Poolings,
+        image: usize,
+        slots: &Slots,
+    ) {
         let Self { mean, scale, shift, .. } = *self;
         let kernel = if self.relu { normalize_relu } else { normalize };
         let columns = mean.len();
-        if y.is_empty() {
+        if x.is_empty() {
             return;
         }
+        let Some(y) = y else {
+            let len = image * columns;
+            let images = (GRAIN / len).max(1);
+            let pieces = poolings.pieces(images, x.len() / len).zip(x.par_chunks(images * len));
+            return pieces.for_each(|(mut pooled, x)| {
+                slots.with(|slot| {
+                    for (i, x) in x.chunks_exact(len).enumerate() {
+                        kernel(x, mean, scale, shift, &mut slot[..len]);
+                        pooled.image(i, &slot[..len]);
+                    }
+                });
+            });
+        };
         if poolings.is_empty() {
             let piece = piece(columns);
             let pieces = y.par_chunks_mut(piece).zip(x.par_chunks(piece));
@@ -188,7 +219,8 @@ pub(crate) struct Inference {
     beta: In<f32>,
     running_mean: In<f32>,
     running_var: In<f32>,
-    y: Out<f32>,
+    /// Not where only poolings of it are wanted.
+    y: Option<Out<f32>>,
     epsilon: f64,
     relu: bool,
     poolings: Poolings,
@@ -210,7 +242,7 @@ impl Inference {
             beta: bind.read(op.beta),
             running_mean: bind.read(op.running_mean),
             running_var: bind.read(op.running_var),
-            y: bind.write(behind.map_or(op.y, |behind| behind.y)),
+            y: result(op.y, behind, bind),
             epsilon: op.epsilon,
             relu: behind.is_some(),
             poolings: Poolings::new(behind, bind),
@@ -222,7 +254,8 @@ impl Inference {
 
 impl Kernel for Inference {
     fn needs(&self) -> Needs {
-        Needs { shared: self.columns, ..Needs::default() }
+        let each = if self.y.is_none() { self.image * self.columns } else { 0 };
+        Needs { shared: self.columns, each, ..Needs::default() }
     }
 
     fn run(&mut self, work: &mut Workspace<'_>) {
@@ -233,7 +266,8 @@ impl Kernel for Inference {
             *scale = (f64::from(gamma) / (f64::from(variance) + self.epsilon).sqrt()) as f32;
         }
         let affine = Affine { mean, scale, shift: beta, relu: self.relu };
-        affine.run(x, self.y.get(), &mut self.poolings, self.image);
+        let y = self.y.as_mut().map(Out::get);
+        affine.run(x, y, &mut self.poolings, self.image, work.slots);
     }
 }
 

@@ -1,11 +1,11 @@
 //! The backward and forward-mode rules of batch normalisation.
 //!
 //! Backward takes two passes: sums over all rows, then the gradient itself. Where the gradient comes
-//! through a ReLU, both passes mask it. Where it comes through a pooling or a filter worker before
+//! through a ReLU, both passes mask it, by the sign of what is normalised where that can be had again. Where it comes through a pooling or a filter worker before
 //! that, both passes spread it over an image in the cache, and the spread gradient, the largest
 //! tensor of a unit's backward rule, is never stored.
 
-use lfnn_core::program::{BatchNormGrad, BatchNormTangent, TensorId};
+use lfnn_core::program::{BatchNormGrad, BatchNormTangent};
 use rayon::prelude::*;
 
 use super::columns::{reduce_rows, reduction_len, reduction_rows};
@@ -54,6 +54,30 @@ vectorized! {
         }
     }
 
+    /// The same with d where what is normalised, `(x − mean) · factor + beta`, is positive.
+    fn projections_again(
+        x: &[f32],
+        d: &[f32],
+        mean: &[f32],
+        inv_std: &[f32],
+        factor: &[f32],
+        beta: &[f32],
+        part: &mut [f32],
+    ) {
+        let columns = mean.len();
+        let (inv_std, factor, beta) = (&inv_std[..columns], &factor[..columns], &beta[..columns]);
+        let (sums, products) = part.split_at_mut(columns);
+        let (sums, products) = (&mut sums[..columns], &mut products[..columns]);
+        for (x, d) in x.chunks_exact(columns).zip(d.chunks_exact(columns)) {
+            for c in 0..columns {
+                let centred = x[c] - mean[c];
+                let d = if centred * factor[c] + beta[c] > 0.0 { d[c] } else { 0.0 };
+                sums[c] += d;
+                products[c] += d * (centred * inv_std[c]);
+            }
+        }
+    }
+
     /// `out = factor · (d − first − (x − mean) · second)`.
     fn project(
         x: &[f32],
@@ -96,6 +120,40 @@ vectorized! {
             }
         }
     }
+    /// The same with d where what is normalised, `(x − mean) · factor + beta`, is positive.
+    fn project_again(
+        x: &[f32],
+        d: &[f32],
+        mean: &[f32],
+        factor: &[f32],
+        beta: &[f32],
+        first: &[f32],
+        second: &[f32],
+        out: &mut [f32],
+    ) {
+        let columns = mean.len();
+        let (factor, beta) = (&factor[..columns], &beta[..columns]);
+        let (first, second) = (&first[..columns], &second[..columns]);
+        let rows = x.chunks_exact(columns).zip(d.chunks_exact(columns));
+        for (out, (x, d)) in out.chunks_exact_mut(columns).zip(rows) {
+            for c in 0..columns {
+                let centred = x[c] - mean[c];
+                let d = if centred * factor[c] + beta[c] > 0.0 { d[c] } else { 0.0 };
+                out[c] = factor[c] * (d - first[c] - centred * second[c]);
+            }
+        }
+    }
+}
+
+/// Where the gradient passes, if it comes through a ReLU.
+pub(crate) enum Mask {
+    /// Everywhere: there is none.
+    Nothing,
+    /// Where its output is positive.
+    Activated(In<f32>),
+    /// The same, found by normalising again, with this β: the arithmetic is that of the forward pass, and
+    /// so is every bit.
+    Normalized(In<f32>),
 }
 
 /// Where the gradient of the output, or of the ReLU behind it, comes from.
@@ -147,8 +205,7 @@ pub(crate) struct Grad {
     inv_std: In<f32>,
     gamma: In<f32>,
     upstream: Upstream,
-    /// The output of the ReLU.
-    activated: Option<In<f32>>,
+    mask: Mask,
     dx: Option<Out<f32>>,
     dgamma: Option<Out<f32>>,
     dbeta: Option<Out<f32>>,
@@ -159,10 +216,9 @@ pub(crate) struct Grad {
 }
 
 impl Grad {
-    /// With a ReLU: its output.
     pub(crate) fn new(
         op: &BatchNormGrad,
-        activated: Option<TensorId>,
+        mask: Mask,
         upstream: Upstream,
         bind: &mut Binder<'_>,
     ) -> Self {
@@ -173,7 +229,7 @@ impl Grad {
             inv_std: bind.read(op.inv_std),
             gamma: bind.read(op.gamma),
             upstream,
-            activated: activated.map(|y| bind.read(y)),
+            mask,
             dx: op.dx.map(|dx| bind.write(dx)),
             dgamma: op.dgamma.map(|dgamma| bind.write(dgamma)),
             dbeta: op.dbeta.map(|dbeta| bind.write(dbeta)),
@@ -206,19 +262,28 @@ impl Kernel for Grad {
         let (rows, columns, image, step) = (self.rows, self.columns, self.image, self.step());
         let (x, upstream, slots) = (self.x.get(), &self.upstream, work.slots);
         let (mean, inv_std, gamma) = (self.mean.get(), self.inv_std.get(), self.gamma.get());
-        let activated = self.activated.as_ref().map(In::get);
+        let mask = &self.mask;
         let (factors, scratch) = work.shared.split_at_mut(3 * columns);
+        let (factor, means) = factors.split_at_mut(columns);
+        for ((factor, gamma), inv_std) in factor.iter_mut().zip(gamma).zip(inv_std) {
+            *factor = gamma * inv_std;
+        }
+        let factor = &*factor;
         let parts = reduce_rows(rows, step, 2 * columns, scratch, |first, rows, part| {
             upstream.with(first, rows, columns, image, slots, |dy| {
                 let piece = first * columns..(first + rows) * columns;
                 let x = &x[piece.clone()];
-                match activated {
-                    Some(a) => projections_masked(x, dy, &a[piece], mean, inv_std, part),
-                    None => projections(x, dy, mean, inv_std, part),
+                match mask {
+                    Mask::Nothing => projections(x, dy, mean, inv_std, part),
+                    Mask::Activated(a) => {
+                        projections_masked(x, dy, &a.get()[piece], mean, inv_std, part);
+                    }
+                    Mask::Normalized(beta) => {
+                        projections_again(x, dy, mean, inv_std, factor, beta.get(), part);
+                    }
                 }
             });
         });
-        let (factor, means) = factors.split_at_mut(columns);
         let (first, second) = means.split_at_mut(columns);
         let total = |c: usize| parts.clone().map(|part| f64::from(part[c])).sum::<f64>();
         for c in 0..columns {
@@ -227,21 +292,25 @@ impl Kernel for Grad {
                 dbeta.get()[c] = sum as f32;
                 dgamma.get()[c] = product as f32;
             }
-            factor[c] = gamma[c] * inv_std[c];
             first[c] = (sum / rows as f64) as f32;
             second[c] = (product / rows as f64 * f64::from(inv_std[c])) as f32;
         }
         let Some(dx) = &mut self.dx else { return };
-        let (factor, first, second) = (&*factor, &*first, &*second);
+        let (first, second) = (&*first, &*second);
         let pieces = dx.get().par_chunks_mut((step * columns).max(1)).enumerate();
         pieces.for_each(|(i, dx)| {
             let start = i * step * columns;
             let here = start..start + dx.len();
             upstream.with(i * step, dx.len() / columns, columns, image, slots, |dy| {
                 let x = &x[here.clone()];
-                match activated {
-                    Some(a) => project_masked(x, dy, &a[here], mean, factor, first, second, dx),
-                    None => project(x, dy, mean, factor, first, second, dx),
+                match mask {
+                    Mask::Nothing => project(x, dy, mean, factor, first, second, dx),
+                    Mask::Activated(a) => {
+                        project_masked(x, dy, &a.get()[here], mean, factor, first, second, dx);
+                    }
+                    Mask::Normalized(beta) => {
+                        project_again(x, dy, mean, factor, beta.get(), first, second, dx);
+                    }
                 }
             });
         });

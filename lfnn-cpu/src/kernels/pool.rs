@@ -117,6 +117,7 @@ vectorized! {
         let n = g.channels;
         // Windows that cover every pixel once.
         let apart = window.stride == window.kernel
+            && window.padding == [0, 0]
             && (0..2).all(|axis| g.pooled[axis] * window.kernel[axis] == g.image[axis]);
         if !apart {
             dx.fill(0.0);
@@ -318,7 +319,12 @@ impl Poolings {
         }
         let y = chunks(y, count).zip(chunks(position, count));
         y.zip(chunks(adaptive, count)).map(move |((y, position), bins)| PooledPiece {
-            max: max.zip(y).map(|(op, y)| (op, y, position)),
+            max: max.zip(y).map(|((geometry, window), y)| MaximaPiece {
+                geometry,
+                window,
+                y,
+                position,
+            }),
             adaptive: grid.zip(bins),
         })
     }
@@ -337,14 +343,22 @@ fn chunks<T: Send>(
 
 /// The results of poolings for some images.
 pub(crate) struct PooledPiece<'a> {
-    max: Option<((&'a Geometry, &'a Window), &'a mut [f32], Option<&'a mut [u8]>)>,
+    max: Option<MaximaPiece<'a>>,
     adaptive: Option<(&'a Geometry, &'a mut [f32])>,
+}
+
+/// The results of maximum pooling for some images.
+struct MaximaPiece<'a> {
+    geometry: &'a Geometry,
+    window: &'a Window,
+    y: &'a mut [f32],
+    position: Option<&'a mut [u8]>,
 }
 
 impl PooledPiece<'_> {
     /// Pools image `i` of the piece.
     pub(crate) fn image(&mut self, i: usize, x: &[f32]) {
-        if let Some(((g, window), y, position)) = &mut self.max {
+        if let Some(MaximaPiece { geometry: g, window, y, position }) = &mut self.max {
             let here = i * g.pooled_len()..(i + 1) * g.pooled_len();
             let y = &mut y[here.clone()];
             match position {
@@ -546,6 +560,11 @@ mod tests {
         assert_eq!(dx, [0.0, 0.0, 2.0, 0.0, 0.0, 1.0, 0.0, 0.0]);
         adaptive_grad(&g, &[4.0, 8.0], &mut dx);
         assert_eq!(dx, [1.0, 1.0, 2.0, 2.0, 1.0, 1.0, 2.0, 2.0]);
+        // A window moved by its padding leaves the last pixel out.
+        let g = Geometry { image: [1, 3], pooled: [1, 1], channels: 1 };
+        let window = Window { kernel: [1, 3], stride: [1, 3], padding: [0, 1] };
+        maximum_grad(&g, &window, &[1.0], &[1], &mut dx[..3]);
+        assert_eq!(dx[..3], [1.0, 0.0, 0.0]);
     }
 
     #[test]

@@ -213,7 +213,7 @@ mod tests {
         let mut y = [0.0; 3];
         let log_sum = softmax(&[1000.0, 1000.0, 0.0], &mut y);
         assert_eq!(y, [0.5, 0.5, 0.0]);
-        assert!((log_sum - 1000.693_1).abs() < 1e-3);
+        assert!((log_sum - 1_000.693_1).abs() < 1e-3);
         let mut dx = [9.0; 3];
         softmax_grad(&y, |i| i as f32, &mut dx);
         assert_eq!(dx, [-0.25, 0.25, 0.0]);
