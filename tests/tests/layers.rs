@@ -2,6 +2,8 @@
 //! central differences along a random direction, and the backward rule against the forward-mode rule,
 //! `⟨J v, u⟩ = ⟨v, Jᵀ u⟩`.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use lfnn_core::backend::{Backend, Executable, TensorData};
 use lfnn_core::config::LayerConfig;
 use lfnn_core::layer::{Layer, LayerBuilder, Want};

@@ -3,6 +3,8 @@
 //! The proof: a walk backwards over the reads and writes of the training step finds every tensor that
 //! can influence a gradient. In `lfnn-l` no parameter of a later unit is among them; in `bp` all are.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::collections::BTreeSet;
 
 use lfnn_core::config::{LeadershipConfig, NetworkConfig, TrainingConfig};
@@ -121,7 +123,7 @@ fn step(method: &str, leadership: LeadershipConfig, weights: &State) -> Inspecti
     inspect(&Cpu::new(Some(2)).unwrap(), &input, weights).unwrap()
 }
 
-fn of_unit<'a>(state: &'a State, unit: usize) -> impl Iterator<Item = &'a StateTensor> {
+fn of_unit(state: &State, unit: usize) -> impl Iterator<Item = &StateTensor> {
     let prefix = format!("unit{unit}.");
     state.tensors.iter().filter(move |tensor| tensor.name.starts_with(&prefix))
 }

@@ -1,5 +1,7 @@
 //! Whole training runs on the CPU backend: determinism, resumption, evaluation, and what stops a run.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use lfnn_core::config::{LeadershipConfig, NetworkConfig, Scope, TrainingConfig};
 use lfnn_core::method::by_name;
 use lfnn_core::train::{

@@ -10,7 +10,8 @@ use crate::random::Stream;
 /// `stream` at (seed, epoch, 0 or 1, image), so it depends on the image and the epoch alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Augment {
-    /// The image is moved by up to this many pixels in each direction; what comes in is 0. The
+    /// The image is moved by up to this many pixels in each direction; what comes in are bytes of
+    /// value 0, normalised like any other. The
     /// offsets are `below(word, 2 · padding + 1) − padding` with words 0 (rows) and 1 (columns) of
     /// block `image` at step 0: output pixel (y, x) is input pixel (y + dy, x + dx).
     pub padding: usize,
@@ -19,7 +20,8 @@ pub struct Augment {
     pub flip: bool,
     /// Side of a square set to the normalised value 0; 0 for none. Its centre is
     /// `below(word, height)`, `below(word, width)` with words 0 and 1 of block `image` at step 1; it
-    /// covers `centre − side / 2 .. centre − side / 2 + side`, cut at the border.
+    /// covers `centre − side / 2 .. centre − side / 2 + side`, cut at the border. It comes
+    /// last, in coordinates of the output.
     pub cutout: usize,
     /// Where the random words come from.
     pub stream: Stream,
@@ -27,7 +29,7 @@ pub struct Augment {
 
 operation! {
     /// Row b of the batch is image `order[step · batch + b]`, or the last example where that lies
-    /// beyond the clock's count, as `pixel / 255 · scale[c] + shift[c]`.
+    /// beyond the clock's count (at least 1), as `pixel / 255 · scale[c] + shift[c]`.
     LoadImages, check: check_images
     reads {
         /// `U8 [images, height, width, channels]`.
@@ -76,7 +78,7 @@ operation! {
     /// See [`LoadImages`].
     LoadValues, check: check_values
     reads {
-        /// `[images, n]`.
+        /// `[images, width]`.
         values: TensorId,
         /// `U32 [n]`: the examples in the order of the epoch.
         order: TensorId,
@@ -84,7 +86,7 @@ operation! {
         clock: TensorId,
     }
     writes {
-        /// `[batch, n]`.
+        /// `[batch, width]`.
         target: TensorId,
     }
     updates {}

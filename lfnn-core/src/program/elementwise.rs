@@ -7,7 +7,8 @@ use crate::random::Stream;
 /// A nonlinearity whose derivative is a function of its output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
-    /// `max(x, 0)`; the derivative at 0 is 0.
+    /// `max(x, 0)`; the derivative at 0 is 0. NaN stays NaN, so that the watch for errors that are
+    /// not finite sees it.
     Relu,
     /// `1 / (1 + e^−x)`.
     Sigmoid,

@@ -104,7 +104,7 @@ operation! {
 }
 
 operation! {
-    /// `e_n = mean_b ℓ(z[b,n], y_b)`, and the watch for errors that are not finite.
+    /// `e_n = mean_b ℓ(z[b,n], y_b)` over all rows, and the watch for errors that are not finite.
     MeanErrors, check: check_mean
     reads {
         /// ℓ, `[batch, nets · workers]`.
@@ -115,7 +115,8 @@ operation! {
         mean: TensorId,
     }
     updates {
-        /// `U32 [1]`: 0, or 1 + the first worker whose mean error was ever not finite.
+        /// `U32 [1]`: 0, or 1 + the worker whose mean error was the first that was not finite (of
+        /// several in one batch, the one with the smallest index). It is set once and stays.
         fault: TensorId,
     }
     with {}

@@ -15,7 +15,8 @@ pub enum Decision {
         /// See [`Loss::Binary`](super::Loss::Binary).
         one_vs_all: bool,
     },
-    /// The net with the largest output is the class (one-vs-all, one worker of width 1 per net).
+    /// The net with the largest output is the class (one-vs-all, one worker of width 1 per net);
+    /// the first of equal ones.
     LargestNet,
 }
 

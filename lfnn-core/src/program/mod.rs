@@ -206,7 +206,8 @@ impl ProgramBuilder<'_> {
     /// Checks the program and adds it to the module.
     ///
     /// # Errors
-    /// An operation whose tensors do not fit, or that reads a temporary nobody has written.
+    /// An operation whose tensors do not fit, that reads a temporary nobody has written, or that names
+    /// a tensor it changes twice.
     pub fn finish(self) -> Result<ProgramId, ProgramError> {
         let tensors = &self.module.tensors;
         let mut written = vec![false; tensors.len()];
@@ -227,9 +228,12 @@ impl ProgramBuilder<'_> {
                     )));
                 }
             }
-            for id in op.writes() {
-                if reads.contains(&id) {
-                    return Err(fail(format!("`{}` is read and overwritten", tensors[id].name)));
+            // A backend may hand out what is changed as exclusive memory.
+            let changed: Vec<TensorId> = op.writes().into_iter().chain(op.updates()).collect();
+            for (at, id) in changed.iter().enumerate() {
+                if reads.contains(id) || changed[..at].contains(id) {
+                    let name = &tensors[*id].name;
+                    return Err(fail(format!("`{name}` is changed and used elsewhere")));
                 }
                 written[id.index()] = true;
             }

@@ -9,11 +9,8 @@ use lfnn_core::program::{
 pub(super) fn activate(op: &Activate, s: &mut Store) {
     let f = |x: f64| match op.function {
         Activation::Relu => {
-            if x > 0.0 {
-                x
-            } else {
-                0.0
-            }
+            // A NaN stays one, so that the watch for errors that are not finite sees it.
+            if x <= 0.0 { 0.0 } else { x }
         }
         Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
         Activation::Tanh => x.tanh(),

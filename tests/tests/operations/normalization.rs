@@ -1,7 +1,8 @@
 //! Batch normalisation.
 
 use lfnn_core::program::{
-    BatchNorm, BatchNormGrad, BatchNormInference, BatchNormTangent, TensorId,
+    Activate, Activation, BatchNorm, BatchNormGrad, BatchNormInference, BatchNormTangent, DType,
+    TensorId,
 };
 use lfnn_tests::compare::Tolerance;
 use lfnn_tests::harness::Case;
@@ -119,6 +120,22 @@ pub(crate) fn tangent((shape, epsilon, seed): Shape) -> Result<(), String> {
     };
     case.push(op);
     case.agrees(NORMALIZED)
+}
+
+/// Also where a backend does the two at once.
+#[test]
+fn a_nan_passes_through_normalisation_and_relu() {
+    let mut case = Case::new(1);
+    let shape = [2, 3, 3, 5];
+    let norm = train(&mut case, &shape, 0.1);
+    let mut values = case.source.reals(shape.iter().product(), -1.0, 1.0);
+    values[7] = f32::NAN;
+    let x = case.real("x with NaN", &shape, values);
+    let between = case.temporary("between", DType::Real, &shape);
+    let y = case.output("activated", &shape);
+    case.push(BatchNorm { x, y: between, ..norm });
+    case.push(Activate { x: between, y, function: Activation::Relu });
+    case.agrees(NORMALIZED).unwrap();
 }
 
 #[test]

@@ -4,6 +4,8 @@
 //! which shares nothing with the Rust code. The reference backend must agree with them to the
 //! rounding of the files, the CPU backend to the rounding of its own arithmetic.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod case;
 mod curve;
 

@@ -1,10 +1,4 @@
-//! Programs of operations thrown together, on the CPU backend and on the reference.
-//!
-//! A handful of tensors of one shape are read and overwritten by operations in no sensible order, some
-//! of them temporary, some read twice or by nobody. Networks never look like this, and a backend that
-//! fuses operations or uses memory again must be right all the same.
-
-#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+//! The operations that are thrown together, but for those that pool.
 
 use lfnn_core::program::{
     Activate, ActivateGrad, Activation, Add, AddBias, BatchNorm, BatchNormGrad, BatchNormInference,
@@ -12,66 +6,62 @@ use lfnn_core::program::{
 };
 use lfnn_core::random::{Purpose, Stream};
 use lfnn_tests::harness::Case;
-use lfnn_tests::parity;
-use lfnn_tests::property::property;
-use proptest::prelude::*;
 
-/// Tensors of one shape, of which those at the front have been written.
-struct Pool {
+use crate::pooling::Pooling;
+
+/// Tensors of one shape that have been written.
+pub(crate) struct Pool {
     shape: Vec<usize>,
     tensors: Vec<TensorId>,
-    written: Vec<bool>,
 }
 
 impl Pool {
-    /// Some persistent tensors, then some temporary ones.
-    fn new(case: &mut Case, shape: &[usize]) -> Self {
+    /// Some persistent tensors.
+    pub(crate) fn new(case: &mut Case, shape: &[usize]) -> Self {
         let persistent = (0..3).map(|i| case.input(&format!("{shape:?} {i}"), shape)).collect();
-        let mut pool = Self { shape: shape.to_vec(), tensors: persistent, written: vec![true; 3] };
-        for _ in 0..4 {
-            pool.tensors.push(case.temporary("temporary", DType::Real, shape));
-            pool.written.push(false);
+        Self { shape: shape.to_vec(), tensors: persistent }
+    }
+
+    /// Any tensor, or the latest as often as not, so that chains arise.
+    pub(crate) fn read(&self, case: &mut Case) -> TensorId {
+        if case.source.coin() {
+            return *self.tensors.last().unwrap();
         }
-        pool
+        case.source.pick(&self.tensors)
     }
 
-    /// A tensor that holds something.
-    fn read(&self, case: &mut Case) -> TensorId {
-        let written: Vec<TensorId> =
-            self.tensors.iter().zip(&self.written).filter(|(_, w)| **w).map(|(&t, _)| t).collect();
-        // The latest as often as not, so that chains arise.
-        if case.source.coin() { *written.last().unwrap() } else { case.source.pick(&written) }
-    }
-
-    /// A tensor to overwrite that is none of these; it comes last from now on.
-    fn write(&mut self, case: &mut Case, not: &[TensorId]) -> TensorId {
+    /// A tensor to overwrite that is none of these, as often as not a new temporary.
+    pub(crate) fn write(&mut self, case: &mut Case, not: &[TensorId]) -> TensorId {
         let free: Vec<usize> =
             (0..self.tensors.len()).filter(|&i| !not.contains(&self.tensors[i])).collect();
-        let chosen = case.source.pick(&free);
-        let tensor = self.tensors.remove(chosen);
-        self.written.remove(chosen);
+        let tensor = if free.is_empty() || case.source.coin() {
+            case.temporary("temporary", DType::Real, &self.shape)
+        } else {
+            self.tensors.remove(case.source.pick(&free))
+        };
         self.tensors.push(tensor);
-        self.written.push(true);
         tensor
     }
 }
 
 /// The pools of a program: images, and a number for each channel.
-struct Soup {
+pub(crate) struct Soup {
     images: Pool,
     channels: Pool,
+    pooling: Option<Pooling>,
     clock: TensorId,
     weight: TensorId,
     running: [TensorId; 2],
 }
 
 impl Soup {
-    fn new(case: &mut Case, shape: &[usize]) -> Self {
+    pub(crate) fn new(case: &mut Case, shape: &[usize]) -> Self {
         let channels = shape[shape.len() - 1];
         let bound = 1.0 / (channels as f64).sqrt();
         Self {
             images: Pool::new(case, shape),
             channels: Pool::new(case, &[channels]),
+            pooling: Pooling::new(case, shape),
             clock: case.any_clock(),
             weight: case.input_between("weight", &[channels, 1, 1, channels], -bound, bound),
             running: [
@@ -82,10 +72,10 @@ impl Soup {
     }
 
     /// Appends an operation.
-    fn stir(&mut self, case: &mut Case) {
+    pub(crate) fn stir(&mut self, case: &mut Case) {
         let function = case.source.pick(&[Activation::Relu, Activation::Relu, Activation::Tanh]);
         let x = self.images.read(case);
-        match case.source.below(10) {
+        match case.source.below(12) {
             0 | 1 => {
                 let y = self.images.write(case, &[x]);
                 case.push(Activate { x, y, function });
@@ -123,6 +113,10 @@ impl Soup {
                 let y = self.images.write(case, &[x]);
                 case.push(Conv2d { x, weight, bias, y, window, groups: 1 });
             }
+            8 => self.pool(case, x),
+            9 => {
+                self.spread(case, &[]);
+            }
             _ => self.normalize(case, x, function),
         }
     }
@@ -157,10 +151,20 @@ impl Soup {
         if case.source.coin() {
             return;
         }
+        self.disturb(case);
+        // Now and then not the γ of the forward pass.
+        let gamma = if case.source.below(4) == 0 { self.channels.read(case) } else { gamma };
         let read = [x, mean, inv_std, gamma];
-        let (dy, slope) = (self.images.read(case), self.images.read(case));
+        // Often the result of the activation, the latest.
+        let slope = self.images.read(case);
+        let dy = match self.spread(case, &[x, slope]) {
+            Some(dy) => dy,
+            None => self.images.read(case),
+        };
+        self.disturb(case);
         let dx = self.images.write(case, &[x, dy, slope]);
         case.push(ActivateGrad { y: slope, dy, dx, function });
+        self.disturb(case);
         let dy = dx;
         if case.source.below(4) == 0 {
             let result = self.images.write(case, &[x, dy]);
@@ -182,29 +186,54 @@ impl Soup {
     }
 
     fn activate(&mut self, case: &mut Case, x: TensorId, function: Activation) {
-        if case.source.below(4) > 0 {
-            let y = self.images.write(case, &[x]);
-            case.push(Activate { x, y, function });
+        if case.source.below(4) == 0 {
+            return;
+        }
+        self.disturb(case);
+        let other = self.images.read(case);
+        if other != x && case.source.below(6) == 0 {
+            // What was normalised is overwritten.
+            case.push(Activate { x: other, y: x, function });
+        }
+        let y = self.images.write(case, &[x]);
+        case.push(Activate { x, y, function });
+        for _ in 0..case.source.below(3) {
+            self.disturb(case);
+            self.pool(case, y);
         }
     }
-}
 
-fn shapes() -> impl Strategy<Value = Vec<usize>> {
-    prop_oneof![
-        (2usize..6, 1usize..20).prop_map(|(a, b)| vec![a, b]),
-        (1usize..4, 2usize..5, 1usize..5, 1usize..20).prop_map(|(a, b, c, d)| vec![a, b, c, d]),
-    ]
-}
-
-#[test]
-fn operations_in_any_order_agree_with_the_reference() {
-    property(768, (shapes(), 1usize..16, any::<u64>()), |(shape, ops, seed)| {
-        let mut case = Case::new(seed);
-        let mut soup = Soup::new(&mut case, &shape);
-        for _ in 0..ops {
-            soup.stir(&mut case);
+    /// Sometimes puts another operation between two that belong together.
+    fn disturb(&mut self, case: &mut Case) {
+        let x = self.images.read(case);
+        match case.source.below(5) {
+            0 => self.pool(case, x),
+            1 => {
+                self.spread(case, &[]);
+            }
+            2 => {
+                let y = self.images.write(case, &[x]);
+                case.push(Activate { x, y, function: Activation::Tanh });
+            }
+            _ => {}
         }
-        parity::agrees(&case)?;
-        parity::is_deterministic(&case)
-    });
+    }
+
+    /// Pools an image, where there are images.
+    fn pool(&mut self, case: &mut Case, x: TensorId) {
+        if let Some(pooling) = &mut self.pooling {
+            pooling.pool(case, x);
+        }
+    }
+
+    /// Sometimes spreads a gradient over an image that is none of these.
+    fn spread(&mut self, case: &mut Case, not: &[TensorId]) -> Option<TensorId> {
+        let pooling = self.pooling.as_ref()?;
+        if case.source.coin() {
+            return None;
+        }
+        let dx = self.images.write(case, not);
+        pooling.spread(case, dx);
+        Some(dx)
+    }
 }

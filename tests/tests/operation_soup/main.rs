@@ -1,0 +1,36 @@
+//! Programs of operations thrown together, on the CPU backend and on the reference.
+//!
+//! A handful of tensors of one shape are read and overwritten by operations in no sensible order, some
+//! of them temporary, some read twice or by nobody. Networks never look like this, and a backend that
+//! fuses operations or uses memory again must be right all the same.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod pooling;
+mod soup;
+
+use lfnn_tests::harness::Case;
+use lfnn_tests::parity;
+use lfnn_tests::property::property;
+use proptest::prelude::*;
+use soup::Soup;
+
+fn shapes() -> impl Strategy<Value = Vec<usize>> {
+    prop_oneof![
+        (2usize..6, 1usize..20).prop_map(|(a, b)| vec![a, b]),
+        (1usize..4, 2usize..5, 1usize..5, 1usize..20).prop_map(|(a, b, c, d)| vec![a, b, c, d]),
+    ]
+}
+
+#[test]
+fn operations_in_any_order_agree_with_the_reference() {
+    property(12_288, (shapes(), 1usize..20, any::<u64>()), |(shape, ops, seed)| {
+        let mut case = Case::new(seed);
+        let mut soup = Soup::new(&mut case, &shape);
+        for _ in 0..ops {
+            soup.stir(&mut case);
+        }
+        parity::agrees(&case)?;
+        parity::is_deterministic(&case)
+    });
+}
