@@ -1,6 +1,8 @@
 //! Networks from configurations: shapes, names and counts of parameters, and every refusal with its
 //! message.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use lfnn_core::config::{LeadershipConfig, NetworkConfig};
 use lfnn_core::layer::Init;
 use lfnn_core::network::Network;

@@ -3,11 +3,10 @@
 //! that meet in pairs (weight gradient).
 //!
 //! They are written with intrinsics, since a compiler does not keep a block of accumulators in
-//! registers by itself: 8 rows of three vectors, each row's number broadcast. They are ours, and not
-//! `matrixmultiply`'s or `gemm`'s: `matrixmultiply` allocates a packing buffer in every call, a library wants
-//! the windows of a convolution copied into a matrix first, and at a convolution's shapes both are
-//! below the machine's peak of 116 GFLOP/s a core (issue 5: 51 and 91 at 32768×288×64; a 3×3 convolution
-//! of 40 to 80 channels on 14×14 images takes these loops 13.5 ms for 128 images: 107).
+//! registers by itself: 8 rows of three vectors, each row's number broadcast. They are ours because
+//! `matrixmultiply` allocates a packing buffer in every call, because a library wants the windows of a
+//! convolution copied into a matrix first, and because a weight gradient sums over rows that lie
+//! apart.
 //!
 //! Every number of a result is one chain of multiply-adds in the order of the depth, so vectors of 8
 //! and of 16 give the same bytes.
