@@ -405,6 +405,8 @@ unsafe fn transposed_block<V: Vector, const ROWS: usize, const WIDTH: usize>(
 
 #[cfg(test)]
 mod tests {
+    use ndarray::ArrayView2;
+
     use super::*;
     use crate::simd::FORCED;
 
@@ -432,6 +434,17 @@ mod tests {
         (0..n).map(|i| ((i * 7919 + 13) % 17) as f32 - 8.0).collect()
     }
 
+    /// The product by `matrixmultiply`, which ndarray calls: another's loops as an oracle.
+    fn matrixmultiply_product(
+        a: &[f32],
+        b: &[f32],
+        [rows, depth, columns]: [usize; 3],
+    ) -> Vec<f32> {
+        let a = ArrayView2::from_shape((rows, depth), a).unwrap();
+        let b = ArrayView2::from_shape((depth, columns), b).unwrap();
+        a.dot(&b).iter().copied().collect()
+    }
+
     /// Whole numbers this small are summed exactly, so every shape must give equality.
     #[test]
     fn products_of_every_small_shape_are_exact_at_every_level() {
@@ -450,12 +463,7 @@ mod tests {
             for depth in [1, 2, 6, 40] {
                 for columns in [1, 5, 16, 31, 40, 64, 80, 113] {
                     let (a, b) = (numbers(rows * depth), numbers(depth * columns));
-                    let expected: Vec<f32> = (0..rows * columns)
-                        .map(|i| {
-                            let (r, j) = (i / columns, i % columns);
-                            (0..depth).map(|k| a[r * depth + k] * b[k * columns + j]).sum()
-                        })
-                        .collect();
+                    let expected = matrixmultiply_product(&a, &b, [rows, depth, columns]);
                     let segments = if depth % 2 == 0 { 2 } else { 1 };
                     let source = Plain { a: &a, stride: depth, depth: depth / segments, columns };
                     let mut packed = vec![9.0; packed_len(depth, columns)];
