@@ -2,7 +2,8 @@
 
 use crate::config::{ConfigError, NetworkConfig, OutputConfig, Task};
 use crate::layer::{
-    Chain, FlattenLayer, Gradients, Layer, LayerBuilder, LinearLayer, ParameterSpec, Record, Want,
+    Chain, FlattenLayer, Gradients, Layer, LayerBuilder, LinearLayer, ParameterSpec, Plain, Record,
+    Want, Weighted,
 };
 use crate::program::{
     AccumulateRows, Align, CountErrors, DType, Decision, Heads, LocalGradient, Loss, MeanErrors,
@@ -228,11 +229,11 @@ impl OutputLayer {
         }
         if layers.output_shape().len() == 3 {
             let flatten = FlattenLayer::new(layers.output_shape()).map_err(fail)?;
-            layers.push("", Box::new(flatten));
+            layers.push("", Box::new(Plain(flatten)));
         }
         let groups = if per_net { heads.nets } else { 1 };
         let linear = LinearLayer::new(layers.output_shape(), heads.features(), groups, true);
-        layers.push("", Box::new(linear.map_err(fail)?));
+        layers.push("", Box::new(Weighted(linear.map_err(fail)?)));
         Ok(Self { layers, heads })
     }
 

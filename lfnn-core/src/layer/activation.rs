@@ -1,6 +1,6 @@
 //! ReLU, sigmoid and tanh.
 
-use super::{Gradients, Layer, Record, Want};
+use super::{Map, Record};
 use crate::program::{Activate, ActivateGrad, Activation, TensorId};
 use crate::step::StepWriter;
 
@@ -24,7 +24,7 @@ impl ActivationLayer {
     }
 }
 
-impl Layer for ActivationLayer {
+impl Map for ActivationLayer {
     fn describe(&self) -> String {
         match self.function {
             Activation::Relu => "relu",
@@ -38,32 +38,17 @@ impl Layer for ActivationLayer {
         &self.shape
     }
 
-    fn forward(&self, step: &mut StepWriter<'_>, _: &[TensorId], x: TensorId) -> Record {
+    fn apply(&self, step: &mut StepWriter<'_>, x: TensorId) -> Record {
         let y = step.like("activation", x);
         step.push(Activate { x, y, function: self.function });
         Record::new(x, y)
     }
 
-    fn backward(
-        &self,
-        step: &mut StepWriter<'_>,
-        _: &[TensorId],
-        record: &Record,
-        dy: TensorId,
-        want: Want,
-    ) -> Gradients {
-        let input = want.input.then(|| self.scale(step, record.y, dy));
-        Gradients { input, ..Gradients::default() }
+    fn pull_back(&self, step: &mut StepWriter<'_>, record: &Record, dy: TensorId) -> TensorId {
+        self.scale(step, record.y, dy)
     }
 
-    fn tangent(
-        &self,
-        step: &mut StepWriter<'_>,
-        _: &[TensorId],
-        record: &Record,
-        dx: Option<TensorId>,
-        _: Option<&[TensorId]>,
-    ) -> Option<TensorId> {
-        dx.map(|dx| self.scale(step, record.y, dx))
+    fn push_forward(&self, step: &mut StepWriter<'_>, record: &Record, dx: TensorId) -> TensorId {
+        self.scale(step, record.y, dx)
     }
 }

@@ -1,6 +1,6 @@
 //! Two-dimensional convolution.
 
-use super::{Gradients, Init, Layer, ParameterSpec, Record, Want, image};
+use super::{Affine, image};
 use crate::program::{Conv2d, Conv2dInputGrad, Conv2dWeightGrad, TensorId, Window};
 use crate::step::StepWriter;
 
@@ -40,22 +40,9 @@ impl ConvLayer {
             bias,
         })
     }
-
-    fn forward_op(
-        &self,
-        step: &mut StepWriter<'_>,
-        x: TensorId,
-        weight: TensorId,
-        bias: Option<TensorId>,
-    ) -> TensorId {
-        let y = step.activation("conv", &self.output);
-        let (window, groups) = (self.window, self.groups);
-        step.push(Conv2d { x, weight, bias, y, window, groups });
-        y
-    }
 }
 
-impl Layer for ConvLayer {
+impl Affine for ConvLayer {
     fn describe(&self) -> String {
         let [filters, kernel, ..] = self.weight;
         let mut text = format!("conv {kernel}×{kernel}, {filters}");
@@ -72,58 +59,47 @@ impl Layer for ConvLayer {
         &self.output
     }
 
-    fn parameters(&self) -> Vec<ParameterSpec> {
-        let init = Init::for_fan_in(self.weight[1..].iter().product());
-        let mut specs = vec![ParameterSpec::weight("weight", &self.weight, init)];
-        if self.bias {
-            specs.push(ParameterSpec::weight("bias", &self.weight[..1], init));
-        }
-        specs
+    fn weight_shape(&self) -> &[usize] {
+        &self.weight
     }
 
-    fn depth(&self) -> usize {
-        1
+    fn has_bias(&self) -> bool {
+        self.bias
     }
 
-    fn forward(&self, step: &mut StepWriter<'_>, parameters: &[TensorId], x: TensorId) -> Record {
-        Record::new(x, self.forward_op(step, x, parameters[0], parameters.get(1).copied()))
-    }
-
-    fn backward(
+    fn product(
         &self,
         step: &mut StepWriter<'_>,
-        parameters: &[TensorId],
-        record: &Record,
-        dy: TensorId,
-        want: Want,
-    ) -> Gradients {
+        x: TensorId,
+        weight: TensorId,
+        bias: Option<TensorId>,
+    ) -> TensorId {
+        let y = step.activation("conv", &self.output);
         let (window, groups) = (self.window, self.groups);
-        let mut gradients = Gradients::default();
-        if want.parameters {
-            let dweight = step.gradient(parameters[0]);
-            let dbias = parameters.get(1).map(|&bias| step.gradient(bias));
-            step.push(Conv2dWeightGrad { x: record.x, dy, dweight, dbias, window, groups });
-            gradients.parameters =
-                parameters.iter().copied().zip([dweight].into_iter().chain(dbias)).collect();
-        }
-        if want.input {
-            let dx = step.like("conv.gradient", record.x);
-            step.push(Conv2dInputGrad { dy, weight: parameters[0], dx, window, groups });
-            gradients.input = Some(dx);
-        }
-        gradients
+        step.push(Conv2d { x, weight, bias, y, window, groups });
+        y
     }
 
-    fn tangent(
+    fn weight_gradient(
         &self,
         step: &mut StepWriter<'_>,
-        parameters: &[TensorId],
-        record: &Record,
-        dx: Option<TensorId>,
-        dparameters: Option<&[TensorId]>,
-    ) -> Option<TensorId> {
-        let through = dx.map(|dx| self.forward_op(step, dx, parameters[0], None));
-        let own = dparameters.map(|d| self.forward_op(step, record.x, d[0], d.get(1).copied()));
-        step.sum(through, own)
+        x: TensorId,
+        dy: TensorId,
+        dweight: TensorId,
+        dbias: Option<TensorId>,
+    ) {
+        let (window, groups) = (self.window, self.groups);
+        step.push(Conv2dWeightGrad { x, dy, dweight, dbias, window, groups });
+    }
+
+    fn input_gradient(
+        &self,
+        step: &mut StepWriter<'_>,
+        dy: TensorId,
+        weight: TensorId,
+        dx: TensorId,
+    ) {
+        let (window, groups) = (self.window, self.groups);
+        step.push(Conv2dInputGrad { dy, weight, dx, window, groups });
     }
 }

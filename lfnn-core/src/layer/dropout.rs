@@ -1,6 +1,6 @@
 //! Dropout (Srivastava et al. 2014), inverted: the kept elements are scaled in training.
 
-use super::{Gradients, Layer, Record, Want};
+use super::{Map, Record};
 use crate::program::{Dropout, TensorId};
 use crate::random::Stream;
 use crate::step::{Mode, StepWriter};
@@ -33,7 +33,7 @@ impl DropoutLayer {
     }
 }
 
-impl Layer for DropoutLayer {
+impl Map for DropoutLayer {
     fn describe(&self) -> String {
         format!("dropout {}", self.rate)
     }
@@ -42,30 +42,15 @@ impl Layer for DropoutLayer {
         &self.shape
     }
 
-    fn forward(&self, step: &mut StepWriter<'_>, _: &[TensorId], x: TensorId) -> Record {
+    fn apply(&self, step: &mut StepWriter<'_>, x: TensorId) -> Record {
         Record::new(x, self.drop(step, x))
     }
 
-    fn backward(
-        &self,
-        step: &mut StepWriter<'_>,
-        _: &[TensorId],
-        _: &Record,
-        dy: TensorId,
-        want: Want,
-    ) -> Gradients {
-        let input = want.input.then(|| self.drop(step, dy));
-        Gradients { input, ..Gradients::default() }
+    fn pull_back(&self, step: &mut StepWriter<'_>, _: &Record, dy: TensorId) -> TensorId {
+        self.drop(step, dy)
     }
 
-    fn tangent(
-        &self,
-        step: &mut StepWriter<'_>,
-        _: &[TensorId],
-        _: &Record,
-        dx: Option<TensorId>,
-        _: Option<&[TensorId]>,
-    ) -> Option<TensorId> {
-        dx.map(|dx| self.drop(step, dx))
+    fn push_forward(&self, step: &mut StepWriter<'_>, _: &Record, dx: TensorId) -> TensorId {
+        self.drop(step, dx)
     }
 }

@@ -1,6 +1,6 @@
 //! Logits of filter workers: the head of a unit whose workers are filters.
 
-use super::{Gradients, Layer, Record, Want, image};
+use super::{Map, Record, image};
 use crate::program::{FilterLogits, FilterLogitsGrad, TensorId};
 use crate::step::StepWriter;
 
@@ -42,7 +42,7 @@ impl FilterMean {
     }
 }
 
-impl Layer for FilterMean {
+impl Map for FilterMean {
     fn describe(&self) -> String {
         format!("mean activation × {}", self.scale)
     }
@@ -51,35 +51,18 @@ impl Layer for FilterMean {
         &self.output
     }
 
-    fn forward(&self, step: &mut StepWriter<'_>, _: &[TensorId], x: TensorId) -> Record {
+    fn apply(&self, step: &mut StepWriter<'_>, x: TensorId) -> Record {
         Record::new(x, self.logits(step, x))
     }
 
-    fn backward(
-        &self,
-        step: &mut StepWriter<'_>,
-        _: &[TensorId],
-        record: &Record,
-        dy: TensorId,
-        want: Want,
-    ) -> Gradients {
-        let input = want.input.then(|| {
-            let dx = step.like("filter_logits.gradient", record.x);
-            let Self { workers, width, scale, .. } = *self;
-            step.push(FilterLogitsGrad { dz: dy, dx, workers, width, scale });
-            dx
-        });
-        Gradients { input, ..Gradients::default() }
+    fn pull_back(&self, step: &mut StepWriter<'_>, record: &Record, dy: TensorId) -> TensorId {
+        let dx = step.like("filter_logits.gradient", record.x);
+        let Self { workers, width, scale, .. } = *self;
+        step.push(FilterLogitsGrad { dz: dy, dx, workers, width, scale });
+        dx
     }
 
-    fn tangent(
-        &self,
-        step: &mut StepWriter<'_>,
-        _: &[TensorId],
-        _: &Record,
-        dx: Option<TensorId>,
-        _: Option<&[TensorId]>,
-    ) -> Option<TensorId> {
-        dx.map(|dx| self.logits(step, dx))
+    fn push_forward(&self, step: &mut StepWriter<'_>, _: &Record, dx: TensorId) -> TensorId {
+        self.logits(step, dx)
     }
 }

@@ -1,6 +1,6 @@
 //! From an image to a vector.
 
-use super::{Gradients, Layer, Record, Want, image};
+use super::{Map, Record, image};
 use crate::program::{Flatten, TensorId, Unflatten};
 use crate::step::StepWriter;
 
@@ -23,7 +23,7 @@ impl FlattenLayer {
     }
 }
 
-impl Layer for FlattenLayer {
+impl Map for FlattenLayer {
     fn describe(&self) -> String {
         "flatten".into()
     }
@@ -32,34 +32,17 @@ impl Layer for FlattenLayer {
         &self.shape
     }
 
-    fn forward(&self, step: &mut StepWriter<'_>, _: &[TensorId], x: TensorId) -> Record {
+    fn apply(&self, step: &mut StepWriter<'_>, x: TensorId) -> Record {
         Record::new(x, self.flatten(step, x))
     }
 
-    fn backward(
-        &self,
-        step: &mut StepWriter<'_>,
-        _: &[TensorId],
-        record: &Record,
-        dy: TensorId,
-        want: Want,
-    ) -> Gradients {
-        let input = want.input.then(|| {
-            let dx = step.like("flatten.gradient", record.x);
-            step.push(Unflatten { x: dy, y: dx });
-            dx
-        });
-        Gradients { input, ..Gradients::default() }
+    fn pull_back(&self, step: &mut StepWriter<'_>, record: &Record, dy: TensorId) -> TensorId {
+        let dx = step.like("flatten.gradient", record.x);
+        step.push(Unflatten { x: dy, y: dx });
+        dx
     }
 
-    fn tangent(
-        &self,
-        step: &mut StepWriter<'_>,
-        _: &[TensorId],
-        _: &Record,
-        dx: Option<TensorId>,
-        _: Option<&[TensorId]>,
-    ) -> Option<TensorId> {
-        dx.map(|dx| self.flatten(step, dx))
+    fn push_forward(&self, step: &mut StepWriter<'_>, _: &Record, dx: TensorId) -> TensorId {
+        self.flatten(step, dx)
     }
 }

@@ -1,14 +1,14 @@
 //! Fully connected layers, in independent groups.
 
-use super::{Gradients, Init, Layer, ParameterSpec, Record, Want, vector};
+use super::{Affine, vector};
 use crate::program::{Linear, LinearInputGrad, LinearWeightGrad, TensorId};
 use crate::step::StepWriter;
 
 /// `y = x Wᵀ + b`; with several groups, each group of inputs has its own outputs.
 #[derive(Debug)]
 pub(crate) struct LinearLayer {
-    input: usize,
     output: [usize; 1],
+    weight: [usize; 2],
     groups: usize,
     bias: bool,
 }
@@ -30,23 +30,11 @@ impl LinearLayer {
                 "{groups} groups do not divide {inputs} inputs and {features} outputs evenly"
             ));
         }
-        Ok(Self { input: inputs / groups, output: [features], groups, bias })
-    }
-
-    fn forward_op(
-        &self,
-        step: &mut StepWriter<'_>,
-        x: TensorId,
-        weight: TensorId,
-        bias: Option<TensorId>,
-    ) -> TensorId {
-        let y = step.activation("linear", &self.output);
-        step.push(Linear { x, weight, bias, y, groups: self.groups });
-        y
+        Ok(Self { output: [features], weight: [features, inputs / groups], groups, bias })
     }
 }
 
-impl Layer for LinearLayer {
+impl Affine for LinearLayer {
     fn describe(&self) -> String {
         match self.groups {
             1 => format!("linear {}", self.output[0]),
@@ -58,58 +46,44 @@ impl Layer for LinearLayer {
         &self.output
     }
 
-    fn parameters(&self) -> Vec<ParameterSpec> {
-        let init = Init::for_fan_in(self.input);
-        let mut specs = vec![ParameterSpec::weight("weight", &[self.output[0], self.input], init)];
-        if self.bias {
-            specs.push(ParameterSpec::weight("bias", &self.output, init));
-        }
-        specs
+    fn weight_shape(&self) -> &[usize] {
+        &self.weight
     }
 
-    fn depth(&self) -> usize {
-        1
+    fn has_bias(&self) -> bool {
+        self.bias
     }
 
-    fn forward(&self, step: &mut StepWriter<'_>, parameters: &[TensorId], x: TensorId) -> Record {
-        Record::new(x, self.forward_op(step, x, parameters[0], parameters.get(1).copied()))
-    }
-
-    fn backward(
+    fn product(
         &self,
         step: &mut StepWriter<'_>,
-        parameters: &[TensorId],
-        record: &Record,
+        x: TensorId,
+        weight: TensorId,
+        bias: Option<TensorId>,
+    ) -> TensorId {
+        let y = step.activation("linear", &self.output);
+        step.push(Linear { x, weight, bias, y, groups: self.groups });
+        y
+    }
+
+    fn weight_gradient(
+        &self,
+        step: &mut StepWriter<'_>,
+        x: TensorId,
         dy: TensorId,
-        want: Want,
-    ) -> Gradients {
-        let mut gradients = Gradients::default();
-        let groups = self.groups;
-        if want.parameters {
-            let dweight = step.gradient(parameters[0]);
-            let dbias = parameters.get(1).map(|&bias| step.gradient(bias));
-            step.push(LinearWeightGrad { x: record.x, dy, dweight, dbias, groups });
-            gradients.parameters =
-                parameters.iter().copied().zip([dweight].into_iter().chain(dbias)).collect();
-        }
-        if want.input {
-            let dx = step.like("linear.gradient", record.x);
-            step.push(LinearInputGrad { dy, weight: parameters[0], dx, groups });
-            gradients.input = Some(dx);
-        }
-        gradients
+        dweight: TensorId,
+        dbias: Option<TensorId>,
+    ) {
+        step.push(LinearWeightGrad { x, dy, dweight, dbias, groups: self.groups });
     }
 
-    fn tangent(
+    fn input_gradient(
         &self,
         step: &mut StepWriter<'_>,
-        parameters: &[TensorId],
-        record: &Record,
-        dx: Option<TensorId>,
-        dparameters: Option<&[TensorId]>,
-    ) -> Option<TensorId> {
-        let through = dx.map(|dx| self.forward_op(step, dx, parameters[0], None));
-        let own = dparameters.map(|d| self.forward_op(step, record.x, d[0], d.get(1).copied()));
-        step.sum(through, own)
+        dy: TensorId,
+        weight: TensorId,
+        dx: TensorId,
+    ) {
+        step.push(LinearInputGrad { dy, weight, dx, groups: self.groups });
     }
 }

@@ -14,15 +14,19 @@ mod dropout;
 mod filter_mean;
 mod flatten;
 mod linear;
+mod plain;
 mod pool;
 mod residual;
 mod softmax;
+mod weighted;
 
 pub use chain::Chain;
 pub(crate) use filter_mean::FilterMean;
 pub(crate) use flatten::FlattenLayer;
 pub(crate) use linear::LinearLayer;
+pub(crate) use plain::{Map, Plain};
 pub(crate) use softmax::SoftmaxLayer;
+pub(crate) use weighted::{Affine, Weighted};
 
 use std::fmt::Debug;
 
@@ -206,25 +210,25 @@ impl LayerBuilder {
         Ok(match config {
             LayerConfig::Conv { filters, kernel, stride, padding, groups, bias } => {
                 let window = crate::program::Window::square(*kernel, *stride, *padding);
-                Box::new(
+                Box::new(Weighted(
                     conv::ConvLayer::new(input, *filters, window, *groups, *bias).map_err(fail)?,
-                )
+                ))
             }
             LayerConfig::Linear { features, bias } => {
-                Box::new(LinearLayer::new(input, *features, 1, *bias).map_err(fail)?)
+                Box::new(Weighted(LinearLayer::new(input, *features, 1, *bias).map_err(fail)?))
             }
             LayerConfig::Bias => Box::new(bias::BiasLayer::new(input)),
             LayerConfig::Relu => self.activation(input, Activation::Relu),
             LayerConfig::Sigmoid => self.activation(input, Activation::Sigmoid),
             LayerConfig::Tanh => self.activation(input, Activation::Tanh),
             LayerConfig::Softmax { width } => {
-                Box::new(SoftmaxLayer::new(input, *width).map_err(fail)?)
+                Box::new(Plain(SoftmaxLayer::new(input, *width).map_err(fail)?))
             }
             LayerConfig::MaxPool(window) => {
-                Box::new(pool::MaxPoolLayer::new(input, window).map_err(fail)?)
+                Box::new(Plain(pool::MaxPoolLayer::new(input, window).map_err(fail)?))
             }
             LayerConfig::AvgPool(window) => {
-                Box::new(pool::AvgPoolLayer::new(input, window).map_err(fail)?)
+                Box::new(Plain(pool::AvgPoolLayer::new(input, window).map_err(fail)?))
             }
             LayerConfig::AdaptiveAvgPool { grid } => self.grid(input, *grid, path)?,
             LayerConfig::GlobalAvgPool => self.grid(input, 1, path)?,
@@ -232,7 +236,7 @@ impl LayerBuilder {
                 Box::new(batch_norm::BatchNormLayer::new(input, *config).map_err(fail)?)
             }
             LayerConfig::Dropout { rate } => self.dropout(input, *rate, path)?,
-            LayerConfig::Flatten => Box::new(FlattenLayer::new(input).map_err(fail)?),
+            LayerConfig::Flatten => Box::new(Plain(FlattenLayer::new(input).map_err(fail)?)),
             LayerConfig::Residual { body, shortcut } => {
                 let body = self.chain(body, input, "body", &format!("{path}.residual.body"))?;
                 let shortcut =
@@ -269,7 +273,7 @@ impl LayerBuilder {
         path: &str,
     ) -> Result<Box<dyn Layer>, ConfigError> {
         let layer = pool::AdaptiveAvgPoolLayer::new(input, grid);
-        Ok(Box::new(layer.map_err(|message| ConfigError::new(path, message))?))
+        Ok(Box::new(Plain(layer.map_err(|message| ConfigError::new(path, message))?)))
     }
 
     /// Dropout with a random stream of its own.
@@ -282,11 +286,11 @@ impl LayerBuilder {
         self.dropouts += 1;
         let stream = Stream::new(Purpose::Dropout, self.dropouts);
         let layer = dropout::DropoutLayer::new(input, rate, stream);
-        Ok(Box::new(layer.map_err(|message| ConfigError::new(path, message))?))
+        Ok(Box::new(Plain(layer.map_err(|message| ConfigError::new(path, message))?)))
     }
 
     pub(crate) fn activation(&self, input: &[usize], function: Activation) -> Box<dyn Layer> {
-        Box::new(activation::ActivationLayer::new(input, function))
+        Box::new(Plain(activation::ActivationLayer::new(input, function)))
     }
 }
 

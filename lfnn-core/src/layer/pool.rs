@@ -1,6 +1,6 @@
 //! Maximum, average and adaptive average pooling.
 
-use super::{Gradients, Layer, Record, Want, image};
+use super::{Map, Record, image};
 use crate::config::PoolConfig;
 use crate::program::{
     AdaptiveAvgPool, AdaptiveAvgPoolGrad, AvgPool, AvgPoolGrad, DType, MaxPool, MaxPoolGrad,
@@ -84,7 +84,7 @@ impl AdaptiveAvgPoolLayer {
     }
 }
 
-impl Layer for MaxPoolLayer {
+impl Map for MaxPoolLayer {
     fn describe(&self) -> String {
         format!("max pool {}", self.window.kernel[0])
     }
@@ -93,7 +93,7 @@ impl Layer for MaxPoolLayer {
         &self.output
     }
 
-    fn forward(&self, step: &mut StepWriter<'_>, _: &[TensorId], x: TensorId) -> Record {
+    fn apply(&self, step: &mut StepWriter<'_>, x: TensorId) -> Record {
         let y = step.activation("max_pool", &self.output);
         let position = (step.mode() == Mode::Train).then(|| {
             let shape = step.shape(y).to_vec();
@@ -103,39 +103,20 @@ impl Layer for MaxPoolLayer {
         Record { saved: position.into_iter().collect(), ..Record::new(x, y) }
     }
 
-    fn backward(
-        &self,
-        step: &mut StepWriter<'_>,
-        _: &[TensorId],
-        record: &Record,
-        dy: TensorId,
-        want: Want,
-    ) -> Gradients {
-        let input = want.input.then(|| {
-            let dx = step.like("max_pool.gradient", record.x);
-            step.push(MaxPoolGrad { dy, position: record.saved[0], dx, window: self.window });
-            dx
-        });
-        Gradients { input, ..Gradients::default() }
+    fn pull_back(&self, step: &mut StepWriter<'_>, record: &Record, dy: TensorId) -> TensorId {
+        let dx = step.like("max_pool.gradient", record.x);
+        step.push(MaxPoolGrad { dy, position: record.saved[0], dx, window: self.window });
+        dx
     }
 
-    fn tangent(
-        &self,
-        step: &mut StepWriter<'_>,
-        _: &[TensorId],
-        record: &Record,
-        dx: Option<TensorId>,
-        _: Option<&[TensorId]>,
-    ) -> Option<TensorId> {
-        dx.map(|dx| {
-            let dy = step.like("max_pool.tangent", record.y);
-            step.push(MaxPoolTangent { dx, position: record.saved[0], dy, window: self.window });
-            dy
-        })
+    fn push_forward(&self, step: &mut StepWriter<'_>, record: &Record, dx: TensorId) -> TensorId {
+        let dy = step.like("max_pool.tangent", record.y);
+        step.push(MaxPoolTangent { dx, position: record.saved[0], dy, window: self.window });
+        dy
     }
 }
 
-impl Layer for AvgPoolLayer {
+impl Map for AvgPoolLayer {
     fn describe(&self) -> String {
         format!("average pool {}", self.window.kernel[0])
     }
@@ -144,39 +125,22 @@ impl Layer for AvgPoolLayer {
         &self.output
     }
 
-    fn forward(&self, step: &mut StepWriter<'_>, _: &[TensorId], x: TensorId) -> Record {
+    fn apply(&self, step: &mut StepWriter<'_>, x: TensorId) -> Record {
         Record::new(x, self.pool(step, x))
     }
 
-    fn backward(
-        &self,
-        step: &mut StepWriter<'_>,
-        _: &[TensorId],
-        record: &Record,
-        dy: TensorId,
-        want: Want,
-    ) -> Gradients {
-        let input = want.input.then(|| {
-            let dx = step.like("avg_pool.gradient", record.x);
-            step.push(AvgPoolGrad { dy, dx, window: self.window });
-            dx
-        });
-        Gradients { input, ..Gradients::default() }
+    fn pull_back(&self, step: &mut StepWriter<'_>, record: &Record, dy: TensorId) -> TensorId {
+        let dx = step.like("avg_pool.gradient", record.x);
+        step.push(AvgPoolGrad { dy, dx, window: self.window });
+        dx
     }
 
-    fn tangent(
-        &self,
-        step: &mut StepWriter<'_>,
-        _: &[TensorId],
-        _: &Record,
-        dx: Option<TensorId>,
-        _: Option<&[TensorId]>,
-    ) -> Option<TensorId> {
-        dx.map(|dx| self.pool(step, dx))
+    fn push_forward(&self, step: &mut StepWriter<'_>, _: &Record, dx: TensorId) -> TensorId {
+        self.pool(step, dx)
     }
 }
 
-impl Layer for AdaptiveAvgPoolLayer {
+impl Map for AdaptiveAvgPoolLayer {
     fn describe(&self) -> String {
         match self.output[0] {
             1 => "global average pool".into(),
@@ -188,37 +152,20 @@ impl Layer for AdaptiveAvgPoolLayer {
         &self.output
     }
 
-    fn forward(&self, step: &mut StepWriter<'_>, _: &[TensorId], x: TensorId) -> Record {
+    fn apply(&self, step: &mut StepWriter<'_>, x: TensorId) -> Record {
         Record::new(x, self.pool(step, x))
     }
 
-    fn backward(
-        &self,
-        step: &mut StepWriter<'_>,
-        _: &[TensorId],
-        record: &Record,
-        dy: TensorId,
-        want: Want,
-    ) -> Gradients {
-        let input = want.input.then(|| {
-            if record.x == record.y {
-                return dy;
-            }
-            let dx = step.like("adaptive_avg_pool.gradient", record.x);
-            step.push(AdaptiveAvgPoolGrad { dy, dx });
-            dx
-        });
-        Gradients { input, ..Gradients::default() }
+    fn pull_back(&self, step: &mut StepWriter<'_>, record: &Record, dy: TensorId) -> TensorId {
+        if record.x == record.y {
+            return dy;
+        }
+        let dx = step.like("adaptive_avg_pool.gradient", record.x);
+        step.push(AdaptiveAvgPoolGrad { dy, dx });
+        dx
     }
 
-    fn tangent(
-        &self,
-        step: &mut StepWriter<'_>,
-        _: &[TensorId],
-        _: &Record,
-        dx: Option<TensorId>,
-        _: Option<&[TensorId]>,
-    ) -> Option<TensorId> {
-        dx.map(|dx| self.pool(step, dx))
+    fn push_forward(&self, step: &mut StepWriter<'_>, _: &Record, dx: TensorId) -> TensorId {
+        self.pool(step, dx)
     }
 }

@@ -1,6 +1,6 @@
 //! Softmax over runs of features: the output of every worker.
 
-use super::{Gradients, Layer, Record, Want, vector};
+use super::{Map, Record, vector};
 use crate::program::{Softmax, SoftmaxGrad, TensorId};
 use crate::step::StepWriter;
 
@@ -30,7 +30,7 @@ impl SoftmaxLayer {
     }
 }
 
-impl Layer for SoftmaxLayer {
+impl Map for SoftmaxLayer {
     fn describe(&self) -> String {
         format!("softmax over {}", self.width)
     }
@@ -39,32 +39,17 @@ impl Layer for SoftmaxLayer {
         &self.shape
     }
 
-    fn forward(&self, step: &mut StepWriter<'_>, _: &[TensorId], x: TensorId) -> Record {
+    fn apply(&self, step: &mut StepWriter<'_>, x: TensorId) -> Record {
         let y = step.like("softmax", x);
         step.push(Softmax { x, y, width: self.width });
         Record::new(x, y)
     }
 
-    fn backward(
-        &self,
-        step: &mut StepWriter<'_>,
-        _: &[TensorId],
-        record: &Record,
-        dy: TensorId,
-        want: Want,
-    ) -> Gradients {
-        let input = want.input.then(|| self.jacobian(step, record.y, dy));
-        Gradients { input, ..Gradients::default() }
+    fn pull_back(&self, step: &mut StepWriter<'_>, record: &Record, dy: TensorId) -> TensorId {
+        self.jacobian(step, record.y, dy)
     }
 
-    fn tangent(
-        &self,
-        step: &mut StepWriter<'_>,
-        _: &[TensorId],
-        record: &Record,
-        dx: Option<TensorId>,
-        _: Option<&[TensorId]>,
-    ) -> Option<TensorId> {
-        dx.map(|dx| self.jacobian(step, record.y, dx))
+    fn push_forward(&self, step: &mut StepWriter<'_>, record: &Record, dx: TensorId) -> TensorId {
+        self.jacobian(step, record.y, dx)
     }
 }

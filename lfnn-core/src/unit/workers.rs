@@ -3,7 +3,8 @@
 use super::{Body, UnitPlace, WorkerKind};
 use crate::config::{ConfigError, HandOn, UnitConfig, WorkersConfig};
 use crate::layer::{
-    Chain, FilterMean, FlattenLayer, Layer, LayerBuilder, LinearLayer, SoftmaxLayer,
+    Chain, FilterMean, FlattenLayer, Layer, LayerBuilder, LinearLayer, Plain, SoftmaxLayer,
+    Weighted,
 };
 use crate::program::Activation;
 
@@ -48,7 +49,7 @@ pub(super) fn build(
             let neurons = place.nets * count * place.width;
             let groups = if place.input_per_net { place.nets } else { 1 };
             let linear = LinearLayer::new(body.output_shape(), neurons, groups, true);
-            body.push("neurons", Box::new(linear.map_err(fail)?));
+            body.push("neurons", Box::new(Weighted(linear.map_err(fail)?)));
             let features = body.output_shape().to_vec();
             let hand_on = hand_on(builder, &features, activation, place).map_err(fail)?;
             let head = Chain::new(&features);
@@ -61,7 +62,7 @@ pub(super) fn build(
             let features = body.output_shape().to_vec();
             let mut head = Chain::new(&features);
             let mean = FilterMean::new(&features, count, place.width, scale).map_err(fail)?;
-            head.push("", Box::new(mean));
+            head.push("", Box::new(Plain(mean)));
             let bodies = vec![Body { prefix: String::new(), layers: body, head }];
             let hand_on = Chain::new(&features);
             Ok(Parts { kind: WorkerKind::Filters, workers: count, bodies, hand_on })
@@ -143,10 +144,10 @@ fn readout(
     }
     if is_image {
         let flatten = FlattenLayer::new(head.output_shape()).map_err(fail)?;
-        head.push("", Box::new(flatten));
+        head.push("", Box::new(Plain(flatten)));
     }
     let linear = LinearLayer::new(head.output_shape(), workers * width, workers, true);
-    head.push("readout", Box::new(linear.map_err(fail)?));
+    head.push("readout", Box::new(Weighted(linear.map_err(fail)?)));
     Ok(head)
 }
 
@@ -161,7 +162,7 @@ fn hand_on(
     let function = match activation {
         HandOn::Output if !place.probabilities => return Ok(chain),
         HandOn::Output if place.width > 1 => {
-            chain.push("", Box::new(SoftmaxLayer::new(features, place.width)?));
+            chain.push("", Box::new(Plain(SoftmaxLayer::new(features, place.width)?)));
             return Ok(chain);
         }
         HandOn::Output | HandOn::Sigmoid => Activation::Sigmoid,
