@@ -288,6 +288,13 @@ impl Default for LeadershipConfig {
     }
 }
 
+impl LeadershipConfig {
+    /// k: how many of `workers` lead, `clamp(⌊δ·N + 1/2⌋, 1, N)`.
+    pub fn leaders(&self, workers: usize) -> usize {
+        ((self.delta * workers as f64 + 0.5).floor() as usize).clamp(1, workers.max(1))
+    }
+}
+
 /// When leaders are chosen, and from which errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -151,8 +151,7 @@ fn impossible_networks_are_refused_with_the_path_and_the_reason() {
 #[test]
 fn the_number_of_leaders_rounds_and_is_never_zero() {
     let count = |delta: f64, workers: usize| {
-        let config = LeadershipConfig { delta, ..LeadershipConfig::default() };
-        Leadership::new(config, Loss::MeanSquared).unwrap().count(workers)
+        LeadershipConfig { delta, ..LeadershipConfig::default() }.leaders(workers)
     };
     // Figure 6: 20 % of 32 workers are "approximately 6".
     assert_eq!(count(0.2, 32), 6);

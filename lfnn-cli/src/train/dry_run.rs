@@ -66,7 +66,7 @@ fn units(config: &RunConfig, network: &Network) -> String {
         };
         let nets = if heads.nets > 1 { format!("{} nets × ", heads.nets) } else { String::new() };
         let lead = if has_leaders {
-            leaders(config.leadership.delta, heads.workers).to_string()
+            config.leadership.leaders(heads.workers).to_string()
         } else {
             "–".into()
         };
@@ -154,11 +154,6 @@ fn counts(network: &Network, unit: Option<usize>) -> (usize, usize) {
         *count += parameter.spec.len();
     }
     counts
-}
-
-/// k of N workers, as the core chooses it.
-fn leaders(delta: f64, workers: usize) -> usize {
-    ((delta * workers as f64 + 0.5).floor() as usize).clamp(1, workers.max(1))
 }
 
 /// How many layers with weights a gradient crosses.

@@ -87,11 +87,6 @@ impl Leadership {
         Ok(Self { config, loss })
     }
 
-    /// k: how many of `workers` lead, `clamp(⌊δ·N + 1/2⌋, 1, N)`.
-    pub fn count(&self, workers: usize) -> usize {
-        ((self.config.delta * workers as f64 + 0.5).floor() as usize).clamp(1, workers)
-    }
-
     fn reduction(&self) -> Reduction {
         match self.config.reduction {
             ReductionConfig::Sum => Reduction::Sum,
@@ -144,7 +139,7 @@ impl Leadership {
         let mean = step.observable(format!("unit{number}.errors"), DType::Real, &[predictors]);
         step.push(MeanErrors { errors, mean, fault: state.fault });
 
-        let count = self.count(heads.workers);
+        let count = self.config.leaders(heads.workers);
         let clock = step.clock();
         let (leaders, best) = match &state.held {
             Some(held) => {
