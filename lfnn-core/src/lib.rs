@@ -1,4 +1,18 @@
-//! Programs, layers, units, methods and the trainer of leader–follower networks.
+//! Leader–follower neural networks (arXiv 2310.07885): programs, layers, units, methods, the trainer.
+//!
+//! This crate computes nothing itself. It writes a training step down as a [`program`], a list of
+//! operations on named tensors, and a [`backend`] compiles and runs it. It has no files, no threads
+//! and no unsafe code.
+//!
+//! From a configuration to a trained network:
+//!
+//! 1. [`config`] holds what a user decides; [`network`] checks it and builds [`layer`]s and
+//!    [`unit`]s for inputs of one shape.
+//! 2. A [`method`] writes the training step: which error signal reaches which parameter.
+//! 3. [`train::Trainer`] compiles it on a backend and runs it, batch after batch.
+//!
+//! To embed it, start at [`train::Setup`]. To check another implementation against it, or it against
+//! another, see [`train::inspect`].
 #![forbid(unsafe_code)]
 
 pub mod backend;
