@@ -7,7 +7,7 @@
 //! From a configuration to a trained network:
 //!
 //! 1. [`config`] holds what a user decides; [`network`] checks it and builds [`layer`]s and
-//!    [`unit`]s for inputs of one shape.
+//!    [`mod@unit`]s for inputs of one shape.
 //! 2. A [`method`] writes the training step: which error signal reaches which parameter.
 //! 3. [`train::Trainer`] compiles it on a backend and runs it, batch after batch.
 //!
