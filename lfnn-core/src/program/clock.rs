@@ -25,6 +25,14 @@ pub fn valid_rows(clock: &[u32], batch: usize) -> usize {
     (clock[COUNT] as usize).saturating_sub(clock[STEP] as usize * batch).min(batch)
 }
 
+/// A clock at the first step of training with this seed.
+pub fn start(seed: u64) -> [u32; LEN] {
+    let mut clock = [0; LEN];
+    clock[SEED_LOW] = seed as u32;
+    clock[SEED_HIGH] = (seed >> 32) as u32;
+    clock
+}
+
 /// The seed, from its two halves.
 #[inline]
 pub fn seed(clock: &[u32]) -> u64 {

@@ -12,7 +12,7 @@ use crate::unit::worker_decision;
 
 use super::data::{Augmentation, DataTensors, Images};
 use super::error::TrainError;
-use super::metrics::{clear, read};
+use super::metrics::{clear, read, read_means};
 use super::state::{State, load};
 
 /// Result of an evaluation.
@@ -163,18 +163,17 @@ impl EvaluationProgram {
             }
         }
         let per_example = 1.0 / indices.len().max(1) as f64;
-        let mean = |sums: Vec<f32>, factor: f64| -> Vec<f64> {
-            sums.into_iter().map(|sum| f64::from(sum) * factor).collect()
-        };
-        let losses = mean(read(executable, self.output.loss, self.nets)?, per_example);
-        let wrong = mean(read(executable, self.output.wrong, 1)?, 100.0 * per_example);
+        let executable = &*executable;
+        let means = |tensor, len, factor| read_means(executable, tensor, len, factor);
+        let losses = means(self.output.loss, self.nets, per_example)?;
+        let wrong = means(self.output.wrong, 1, 100.0 * per_example)?;
         let units = self
             .units
             .iter()
             .map(|&(errors, wrong, n)| {
                 Ok(UnitEvaluation {
-                    worker_losses: mean(read(executable, errors, n)?, per_example),
-                    worker_errors: mean(read(executable, wrong, n)?, 100.0 * per_example),
+                    worker_losses: means(errors, n, per_example)?,
+                    worker_errors: means(wrong, n, 100.0 * per_example)?,
                 })
             })
             .collect::<Result<_, E::Error>>()?;

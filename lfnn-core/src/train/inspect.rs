@@ -9,7 +9,9 @@ use crate::step::{Mode, StepWriter};
 use crate::unit::Leadership;
 
 use super::error::TrainError;
-use super::state::{State, StateData, StateTensor, to_channels_first, to_channels_last};
+use super::state::{
+    State, StateData, StateTensor, saved_shape, to_channels_first, to_channels_last,
+};
 
 /// What the step is taken on.
 #[derive(Clone, Copy, Debug)]
@@ -178,9 +180,7 @@ pub fn inspect<B: Backend>(
         Target::Labels(labels) => upload(&mut executable, target, TensorData::U32(labels))?,
         Target::Values(values) => upload(&mut executable, target, TensorData::Real(values))?,
     }
-    let mut time = [0; clock::LEN];
-    time[clock::SEED_LOW] = input.seed as u32;
-    time[clock::SEED_HIGH] = (input.seed >> 32) as u32;
+    let mut time = clock::start(input.seed);
     time[clock::COUNT] = batch as u32;
     upload(&mut executable, now, TensorData::U32(&time))?;
     executable.run(program).map_err(TrainError::Backend)?;
@@ -259,10 +259,7 @@ impl<E: Executable> Reader<'_, E> {
 /// A parameter from a state, in the program's layout.
 fn weight(weights: &State, name: &str, shape: &[usize]) -> Result<Vec<f32>, String> {
     let saved = weights.get(name).ok_or_else(|| format!("the tensor `{name}` is missing"))?;
-    let expected = match *shape {
-        [out, kh, kw, input] => vec![out, input, kh, kw],
-        _ => shape.to_vec(),
-    };
+    let expected = saved_shape(shape);
     if saved.shape != expected {
         return Err(format!("`{name}` has shape {:?}, expected {expected:?}", saved.shape));
     }

@@ -46,6 +46,17 @@ pub(super) fn read<E: Executable>(
     Ok(data)
 }
 
+/// Reads sums, each multiplied by a factor: means.
+pub(super) fn read_means<E: Executable>(
+    executable: &E,
+    tensor: TensorId,
+    len: usize,
+    factor: f64,
+) -> Result<Vec<f64>, E::Error> {
+    let sums = read(executable, tensor, len)?;
+    Ok(sums.into_iter().map(|sum| f64::from(sum) * factor).collect())
+}
+
 /// Reads a persistent tensor of one whole number.
 pub(super) fn read_u32<E: Executable>(executable: &E, tensor: TensorId) -> Result<u32, E::Error> {
     let mut data = [0];
@@ -87,15 +98,13 @@ pub(super) fn read_unit<E: Executable>(
     examples: usize,
 ) -> Result<UnitMetrics, E::Error> {
     let per = |count: usize| 1.0 / count.max(1) as f64;
-    let mean = |sums: Vec<f32>, factor: f64| -> Vec<f64> {
-        sums.into_iter().map(|sum| f64::from(sum) * factor).collect()
-    };
-    let losses = mean(read(executable, unit.losses, 2)?, per(batches));
+    let means = |tensor, len, factor| read_means(executable, tensor, len, factor);
+    let losses = means(unit.losses, 2, per(batches))?;
     Ok(UnitMetrics {
         leader_loss: losses[0],
         follower_loss: losses[1],
-        worker_losses: mean(read(executable, unit.errors, predictors)?, per(examples)),
-        worker_errors: mean(read(executable, unit.wrong, predictors)?, 100.0 * per(examples)),
+        worker_losses: means(unit.errors, predictors, per(examples))?,
+        worker_errors: means(unit.wrong, predictors, 100.0 * per(examples))?,
         leads: read(executable, unit.leads, predictors)?.into_iter().map(|n| n as u64).collect(),
     })
 }

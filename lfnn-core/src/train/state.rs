@@ -79,7 +79,8 @@ pub(super) fn to_channels_last(shape: &[usize], data: &[f32]) -> Vec<f32> {
     moved
 }
 
-fn saved_shape(shape: &[usize]) -> Vec<usize> {
+/// The shape under which a tensor of this shape in a program is saved.
+pub(super) fn saved_shape(shape: &[usize]) -> Vec<usize> {
     match *shape {
         [out, kh, kw, input] => vec![out, input, kh, kw],
         _ => shape.to_vec(),

@@ -152,9 +152,7 @@ impl<B: Backend> Trainer<B> {
     /// Uploads what an epoch needs: the order of its examples, its learning rates and the clock.
     fn begin_epoch(&mut self) -> Result<(), B::Error> {
         self.upload_schedule()?;
-        let mut now = [0; clock::LEN];
-        now[clock::SEED_LOW] = self.seed as u32;
-        now[clock::SEED_HIGH] = (self.seed >> 32) as u32;
+        let mut now = clock::start(self.seed);
         now[clock::EPOCH] = self.epoch as u32;
         now[clock::TIME] = (self.epoch * self.steps_per_epoch) as u32;
         now[clock::COUNT] = (self.steps_per_epoch * self.training.batch_size) as u32;
