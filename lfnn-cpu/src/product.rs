@@ -3,7 +3,8 @@
 //! that meet in pairs (weight gradient).
 //!
 //! They are written with intrinsics, since a compiler does not keep a block of accumulators in
-//! registers by itself: 8 rows of three vectors, each row's number broadcast. They are ours because
+//! registers by itself: 8 rows of three vectors where there are 32 registers (AVX-512), 6 rows of two
+//! where there are 16, each row's number broadcast. They are ours because
 //! `matrixmultiply` allocates a packing buffer in every call, because a library wants the windows of a
 //! convolution copied into a matrix first, and because a weight gradient sums over rows that lie
 //! apart.
@@ -13,24 +14,24 @@
 
 use rayon::prelude::*;
 
-use crate::simd::{Four, Level, Vector, lanes, level};
+use crate::simd::{Four, Level, Vector, lanes_and_panel, level};
 
-/// Vectors in each panel, of three at most; the last panel may have fewer.
-fn panel_width(columns: usize, lanes: usize) -> usize {
+/// Vectors in each panel, of `most` at most; the last panel may have fewer.
+fn panel_width(columns: usize, lanes: usize, most: usize) -> usize {
     let vectors = columns.div_ceil(lanes).max(1);
-    vectors.div_ceil(vectors.div_ceil(3))
+    vectors.div_ceil(vectors.div_ceil(most))
 }
 
 /// Divides `columns` into panels: (first vector, vectors).
 #[inline(always)]
-fn panels(columns: usize, lanes: usize) -> impl Iterator<Item = (usize, usize)> {
-    let (vectors, width) = (columns.div_ceil(lanes), panel_width(columns, lanes));
+fn panels<V: Vector>(columns: usize) -> impl Iterator<Item = (usize, usize)> {
+    let (vectors, width) = (columns.div_ceil(V::LANES), panel_width(columns, V::LANES, V::PANEL));
     (0..vectors).step_by(width).map(move |first| (first, width.min(vectors - first)))
 }
 
 /// Length of the packed form of a matrix of `depth` rows and `columns` columns.
 pub(crate) fn packed_len(depth: usize, columns: usize) -> usize {
-    depth * columns.next_multiple_of(lanes())
+    depth * columns.next_multiple_of(lanes_and_panel().0)
 }
 
 /// Packs a matrix B of `depth` rows for [`gather_product`]: panel after panel, each row by row, filled
@@ -44,8 +45,8 @@ pub(crate) fn pack(
     columns: usize,
     packed: &mut [f32],
 ) {
-    let lanes = lanes();
-    let width = panel_width(columns, lanes) * lanes;
+    let (lanes, most) = lanes_and_panel();
+    let width = panel_width(columns, lanes, most) * lanes;
     let panels = packed[..packed_len(depth, columns)].par_chunks_mut((depth * width).max(1));
     panels.enumerate().for_each(|(panel, to)| {
         let start = panel * width;
@@ -115,12 +116,12 @@ pub(crate) fn gather_product<R: Rows>(source: &R, job: Gather<'_>, y: &mut [f32]
         #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
         fn avx512<R: Rows>(source: &R, job: Gather<'_>, y: &mut [f32]) {
             // SAFETY: this function has the instructions.
-            unsafe { gather::<__m512, 8, R>(source, job, y) }
+            unsafe { gather::<__m512, 8, 8, 8, R>(source, job, y) }
         }
         #[target_feature(enable = "avx2,fma")]
         fn avx2<R: Rows>(source: &R, job: Gather<'_>, y: &mut [f32]) {
             // SAFETY: this function has the instructions.
-            unsafe { gather::<__m256, 4, R>(source, job, y) }
+            unsafe { gather::<__m256, 8, 6, 4, R>(source, job, y) }
         }
         match level() {
             // SAFETY: `level` has found the features.
@@ -131,29 +132,30 @@ pub(crate) fn gather_product<R: Rows>(source: &R, job: Gather<'_>, y: &mut [f32]
         }
     }
     // SAFETY: `Four` needs no instructions.
-    unsafe { gather::<Four, 4, R>(source, job, y) }
+    unsafe { gather::<Four, 8, 6, 4, R>(source, job, y) }
 }
 
-/// [`gather_product`] for one kind of vector.
+/// [`gather_product`] for one kind of vector, with so many rows at a time in panels of one, two and
+/// three vectors.
 ///
 /// # Safety
 /// The machine has the vector's instructions.
 #[inline(always)]
-unsafe fn gather<V: Vector, const ROWS: usize, R: Rows>(
+unsafe fn gather<V: Vector, const ONE: usize, const TWO: usize, const THREE: usize, R: Rows>(
     source: &R,
     job: Gather<'_>,
     y: &mut [f32],
 ) {
     let mut packed = job.packed;
-    for (first, width) in panels(job.columns, V::LANES) {
+    for (first, width) in panels::<V>(job.columns) {
         let (panel, rest) = packed.split_at(job.packed_depth * width * V::LANES);
         packed = rest;
         // SAFETY: the caller has the instructions.
         unsafe {
             match width {
-                1 => gather_panel::<V, ROWS, 1, R>(source, job, panel, first * V::LANES, y),
-                2 => gather_panel::<V, ROWS, 2, R>(source, job, panel, first * V::LANES, y),
-                _ => gather_panel::<V, ROWS, 3, R>(source, job, panel, first * V::LANES, y),
+                1 => gather_panel::<V, ONE, 1, R>(source, job, panel, first * V::LANES, y),
+                2 => gather_panel::<V, TWO, 2, R>(source, job, panel, first * V::LANES, y),
+                _ => gather_panel::<V, THREE, 3, R>(source, job, panel, first * V::LANES, y),
             }
         }
     }
@@ -285,12 +287,12 @@ pub(crate) fn transposed_product(
         #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
         fn avx512(job: Transposed<'_>, c: &mut [f32]) {
             // SAFETY: this function has the instructions, and the lengths were checked.
-            unsafe { transposed::<__m512, 8>(job, c) }
+            unsafe { transposed::<__m512, 8, 8, 8>(job, c) }
         }
         #[target_feature(enable = "avx2,fma")]
         fn avx2(job: Transposed<'_>, c: &mut [f32]) {
             // SAFETY: this function has the instructions, and the lengths were checked.
-            unsafe { transposed::<__m256, 4>(job, c) }
+            unsafe { transposed::<__m256, 8, 6, 4>(job, c) }
         }
         match level() {
             // SAFETY: `level` has found the features.
@@ -301,7 +303,7 @@ pub(crate) fn transposed_product(
         }
     }
     // SAFETY: `Four` needs no instructions, and the lengths were checked.
-    unsafe { transposed::<Four, 4>(job, c) }
+    unsafe { transposed::<Four, 8, 6, 4>(job, c) }
 }
 
 #[derive(Clone, Copy)]
@@ -314,50 +316,65 @@ struct Transposed<'a> {
     stride: usize,
 }
 
-/// [`transposed_product`] for one kind of vector.
+/// [`transposed_product`] for one kind of vector, with so many rows at a time in panels of one, two
+/// and three vectors.
 ///
 /// # Safety
 /// The machine has the vector's instructions; every pair's rows and the result's lie in the slices.
 #[inline(always)]
-unsafe fn transposed<V: Vector, const ROWS: usize>(job: Transposed<'_>, c: &mut [f32]) {
-    for (first, width) in panels(job.columns[1], V::LANES) {
+unsafe fn transposed<V: Vector, const ONE: usize, const TWO: usize, const THREE: usize>(
+    job: Transposed<'_>,
+    c: &mut [f32],
+) {
+    for (first, width) in panels::<V>(job.columns[1]) {
         let column = first * V::LANES;
+        let whole = column + width * V::LANES <= job.columns[1];
         // SAFETY: the caller's.
         unsafe {
-            match width {
-                1 => transposed_panel::<V, ROWS, 1>(job, column, c),
-                2 => transposed_panel::<V, ROWS, 2>(job, column, c),
-                _ => transposed_panel::<V, ROWS, 3>(job, column, c),
+            match (width, whole) {
+                (1, true) => transposed_panel::<V, ONE, 1, true>(job, column, c),
+                (1, false) => transposed_panel::<V, ONE, 1, false>(job, column, c),
+                (2, true) => transposed_panel::<V, TWO, 2, true>(job, column, c),
+                (2, false) => transposed_panel::<V, TWO, 2, false>(job, column, c),
+                (_, true) => transposed_panel::<V, THREE, 3, true>(job, column, c),
+                (_, false) => transposed_panel::<V, THREE, 3, false>(job, column, c),
             }
         }
     }
 }
 
-/// The columns of one panel: whole blocks of rows, then what is left.
+/// The columns of one panel: blocks of `ROWS` rows, then as few as can be of four, of two and of one.
+/// `WHOLE` says that every vector of the panel lies within the columns.
 ///
 /// # Safety
 /// As for [`transposed`].
 #[inline(always)]
-unsafe fn transposed_panel<V: Vector, const ROWS: usize, const WIDTH: usize>(
+unsafe fn transposed_panel<V: Vector, const ROWS: usize, const WIDTH: usize, const WHOLE: bool>(
     job: Transposed<'_>,
     column: usize,
     c: &mut [f32],
 ) {
     let rows = job.columns[0];
+    // Small blocks wait for the latency of their sums: a large one less may save two of them.
+    let fours = (0..3).find(|n| n * 4 <= rows && (rows - n * 4).is_multiple_of(ROWS));
+    let large = (rows - fours.unwrap_or(0) * 4) / ROWS * ROWS;
     let mut i = 0;
     // SAFETY: the caller's; no block goes beyond the last row.
     unsafe {
-        while i + ROWS <= rows {
-            transposed_block::<V, ROWS, WIDTH>(job, i, column, c);
+        while i < large {
+            transposed_block::<V, ROWS, WIDTH, WHOLE>(job, i, column, c);
             i += ROWS;
         }
-        if ROWS > 4 && i + 4 <= rows {
-            transposed_block::<V, 4, WIDTH>(job, i, column, c);
+        while i + 4 <= rows {
+            transposed_block::<V, 4, WIDTH, WHOLE>(job, i, column, c);
             i += 4;
         }
-        while i < rows {
-            transposed_block::<V, 1, WIDTH>(job, i, column, c);
-            i += 1;
+        if i + 2 <= rows {
+            transposed_block::<V, 2, WIDTH, WHOLE>(job, i, column, c);
+            i += 2;
+        }
+        if i < rows {
+            transposed_block::<V, 1, WIDTH, WHOLE>(job, i, column, c);
         }
     }
 }
@@ -367,7 +384,7 @@ unsafe fn transposed_panel<V: Vector, const ROWS: usize, const WIDTH: usize>(
 /// # Safety
 /// As for [`transposed`], and the rows are there.
 #[inline(always)]
-unsafe fn transposed_block<V: Vector, const ROWS: usize, const WIDTH: usize>(
+unsafe fn transposed_block<V: Vector, const ROWS: usize, const WIDTH: usize, const WHOLE: bool>(
     job: Transposed<'_>,
     i: usize,
     column: usize,
@@ -381,7 +398,11 @@ unsafe fn transposed_block<V: Vector, const ROWS: usize, const WIDTH: usize>(
         let mut sums = [[V::zero(); WIDTH]; ROWS];
         for pair in job.pairs {
             let (a, b) = (a.add(pair[0] as usize), b.add(pair[1] as usize));
-            let vectors: [V; WIDTH] = load_row(b, last);
+            let vectors: [V; WIDTH] = if WHOLE {
+                std::array::from_fn(|j| V::load(b.add(j * V::LANES)))
+            } else {
+                load_row(b, last)
+            };
             for (r, sums) in sums.iter_mut().enumerate() {
                 let factor = V::splat(*a.add(r));
                 for (sum, vector) in sums.iter_mut().zip(vectors) {

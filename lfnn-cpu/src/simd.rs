@@ -99,6 +99,8 @@ pub(crate) use vectorized;
 pub(crate) unsafe trait Vector: Copy {
     /// Numbers in one.
     const LANES: usize;
+    /// Vectors side by side in a panel of a product, at most: what the registers hold.
+    const PANEL: usize;
     /// Which numbers of a vector to touch.
     type Mask: Copy;
     unsafe fn mask(n: usize) -> Self::Mask;
@@ -121,6 +123,7 @@ mod x86 {
     // SAFETY: each function is the intrinsic of its name.
     unsafe impl Vector for __m512 {
         const LANES: usize = 16;
+        const PANEL: usize = 3;
         type Mask = __mmask16;
         #[inline(always)]
         unsafe fn mask(n: usize) -> __mmask16 {
@@ -171,6 +174,7 @@ mod x86 {
     // SAFETY: each function is the intrinsic of its name.
     unsafe impl Vector for __m256 {
         const LANES: usize = 8;
+        const PANEL: usize = 2;
         type Mask = __m256i;
         #[inline(always)]
         unsafe fn mask(n: usize) -> __m256i {
@@ -231,6 +235,7 @@ pub(crate) struct Four([f32; 4]);
 // SAFETY: needs no instructions; the pointers are used as the trait says.
 unsafe impl Vector for Four {
     const LANES: usize = 4;
+    const PANEL: usize = 2;
     type Mask = usize;
     #[inline(always)]
     unsafe fn mask(n: usize) -> usize {
@@ -280,11 +285,17 @@ unsafe impl Vector for Four {
     }
 }
 
-/// Numbers in a vector of this machine.
-pub(crate) fn lanes() -> usize {
+/// [`Vector::LANES`] and [`Vector::PANEL`] of this machine.
+pub(crate) fn lanes_and_panel() -> (usize, usize) {
     match level() {
-        Level::Avx512 => 16,
-        Level::Avx2 => 8,
-        Level::Baseline => 4,
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => of::<std::arch::x86_64::__m512>(),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => of::<std::arch::x86_64::__m256>(),
+        _ => of::<Four>(),
     }
+}
+
+fn of<V: Vector>() -> (usize, usize) {
+    (V::LANES, V::PANEL)
 }
