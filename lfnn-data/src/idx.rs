@@ -95,7 +95,7 @@ fn read<const D: usize>(path: &Path) -> Result<([u32; D], Vec<u8>), DataError> {
     // One byte more than there should be tells an oversized file from a right one.
     reader.take(values + 1).read_to_end(&mut bytes).map_err(unreadable(path))?;
     let (found, start) = (bytes.len() as u64, header_length(D));
-    let asked = format!("{} as {:?} in its header asks for", values + start, dims);
+    let asked = format!("{}, for its header says {dims:?}", values + start);
     if found < values {
         return Err(DataError::truncated(path, found + start, asked));
     }
@@ -157,7 +157,7 @@ fn header<const D: usize>(
         *dim = u32::from_be_bytes(*chunk);
     }
     let values = dims.iter().try_fold(1u64, |product, &dim| product.checked_mul(u64::from(dim)));
-    let asked = format!("{dims:?} in its header asks for");
+    let asked = |length: String| format!("{length}, for its header says {dims:?}");
     match values {
         Some(0) => Err(DataError::format(
             path,
@@ -167,9 +167,9 @@ fn header<const D: usize>(
         )),
         Some(values) if values.saturating_add(length) <= available => Ok(dims),
         Some(values) => {
-            Err(DataError::truncated(path, available, format!("{} as {asked}", values + length)))
+            Err(DataError::truncated(path, available, asked((values + length).to_string())))
         }
-        None => Err(DataError::truncated(path, available, format!("more than 2⁶⁴ as {asked}"))),
+        None => Err(DataError::truncated(path, available, asked("more than 2⁶⁴".into()))),
     }
 }
 

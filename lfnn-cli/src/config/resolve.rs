@@ -10,7 +10,7 @@ use anyhow::{Context, anyhow};
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use super::node::{Node, Place, Source};
+use super::node::{Node, Place, Source, Value};
 use super::{RunConfig, issue, yaml};
 use crate::failure::{Failure, Usage};
 use crate::recipes;
@@ -159,7 +159,14 @@ fn read_file(path: &Path) -> Result<Node, Failure> {
         .with_context(|| format!("{}: cannot read the configuration", path.display()))
         .usage()?;
     let source = Arc::new(Source::File(path.display().to_string()));
-    yaml::parse(&text, &source, 1).map_err(anyhow::Error::from).usage()
+    let tree = yaml::parse(&text, &source, 1).map_err(anyhow::Error::from).usage()?;
+    let found = match &tree.value {
+        Value::Map(_) => return Ok(tree),
+        _ if tree.is_null() => return Ok(tree),
+        Value::Sequence(_) => "a list".to_owned(),
+        Value::Scalar { text, .. } => format!("`{text}`"),
+    };
+    Err(anyhow!("{}: expected a map of keys, found {found}", tree.place)).usage()
 }
 
 fn place(source: Source, layer: usize) -> Place {
@@ -167,5 +174,5 @@ fn place(source: Source, layer: usize) -> Place {
 }
 
 fn text_node(text: String, place: Place) -> Node {
-    Node { value: super::node::Value::Scalar { text, plain: false }, place }
+    Node { value: Value::Scalar { text, plain: false }, place }
 }

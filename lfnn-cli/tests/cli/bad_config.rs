@@ -44,6 +44,8 @@ fn a_value_of_the_wrong_kind_names_its_line() {
             "training:\n  epochs: 1.5",
             "line 2: training.epochs: expected a whole number from 0 on, found `1.5`",
         ),
+        ("mnist", "line 1: expected a map of keys, found `mnist`"),
+        ("- seed: 1", "line 1: expected a map of keys, found a list"),
         ("training: 7", "line 1: training: expected a map of keys, found `7`"),
         ("leadership: [0.7]", "line 1: leadership: expected a map of keys, found a list"),
         ("network:\n  units: 3", "line 2: network.units: expected a list, found `3`"),

@@ -106,13 +106,13 @@ fn a_truncated_or_oversized_file_is_told_with_both_lengths() {
     );
     assert_eq!(
         with_images(&idx(&[4, 2, 3], &[0; 23])),
-        "train-images-idx3-ubyte: truncated at 39 bytes; expected 40 as [4, 2, 3] in its header \
-         asks for"
+        "train-images-idx3-ubyte: truncated at 39 bytes; expected 40, for its header says \
+         [4, 2, 3]"
     );
     assert_eq!(
         with_images(&idx(&[4, 2, 3], &[0; 25])),
-        "train-images-idx3-ubyte: oversized at more than 40 bytes; expected 40 as [4, 2, 3] in \
-         its header asks for"
+        "train-images-idx3-ubyte: oversized at more than 40 bytes; expected 40, for its header \
+         says [4, 2, 3]"
     );
 }
 
@@ -121,8 +121,8 @@ fn a_forged_header_is_caught_before_memory_is_asked_for() {
     let most = u32::MAX;
     assert_eq!(
         with_images(&idx(&[most, most, most], &[0; 4])),
-        "train-images-idx3-ubyte: truncated at 20 bytes; expected more than 2⁶⁴ as [4294967295, \
-         4294967295, 4294967295] in its header asks for"
+        "train-images-idx3-ubyte: truncated at 20 bytes; expected more than 2⁶⁴, for its \
+         header says [4294967295, 4294967295, 4294967295]"
     );
     assert!(with_images(&idx(&[most, 1 << 15, 1], &[0; 4])).contains("truncated at 20 bytes"));
 
@@ -136,8 +136,8 @@ fn a_forged_header_is_caught_before_memory_is_asked_for() {
     write(&packed, gzip(&idx(&[40, 2, 3], &[0; 24])));
     assert_eq!(
         message(MNIST, folder.path()),
-        "train-images-idx3-ubyte.gz: truncated at 40 bytes; expected 256 as [40, 2, 3] in its \
-         header asks for"
+        "train-images-idx3-ubyte.gz: truncated at 40 bytes; expected 256, for its header \
+         says [40, 2, 3]"
     );
 }
 
