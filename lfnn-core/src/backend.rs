@@ -5,6 +5,7 @@
 //! to the host: leaders are selected, metrics summed and counters advanced where the tensors lie.
 
 use std::error::Error;
+use std::time::Duration;
 
 use crate::program::{Module, ProgramId, TensorId};
 
@@ -24,6 +25,25 @@ pub trait Backend {
     /// # Errors
     /// Memory or a device that cannot be had, or an operation that the backend lacks.
     fn compile(&self, module: &Module) -> Result<Self::Executable, Self::Error>;
+
+    /// Measures what the device can do at best, to read achieved rates against. It takes about a
+    /// second. A backend that cannot tell gives none.
+    ///
+    /// # Errors
+    /// A failure of the device.
+    fn ceilings(&self) -> Result<Option<Ceilings>, Self::Error> {
+        Ok(None)
+    }
+}
+
+/// What a device can do at best.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ceilings {
+    /// Multiplications and additions of single precision a second, with all that this backend uses of
+    /// the device.
+    pub flops: f64,
+    /// Bytes a second, read and written together, in copying more than caches hold.
+    pub bytes: f64,
 }
 
 /// A compiled module with its memory.
@@ -49,8 +69,29 @@ pub trait Executable {
     /// A failure of the device.
     fn run(&mut self, program: ProgramId) -> Result<(), Self::Error>;
 
+    /// Runs a program once, and times its steps one by one. Where steps overlap in an ordinary run,
+    /// the times add up to more than that run takes. A backend that cannot tell gives none.
+    ///
+    /// # Errors
+    /// As [`Executable::run`].
+    fn profile(&mut self, program: ProgramId) -> Result<Vec<StepTime>, Self::Error> {
+        self.run(program)?;
+        Ok(Vec::new())
+    }
+
     /// Bytes that the module holds on the device.
     fn memory(&self) -> Memory;
+}
+
+/// The time that one step of a program takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepTime {
+    /// The operation, or the operations that were made one.
+    pub name: &'static str,
+    /// Positions of those operations in the program.
+    pub ops: Vec<usize>,
+    /// In one run.
+    pub time: Duration,
 }
 
 /// Contents of a tensor on the host.

@@ -2,17 +2,20 @@
 
 use std::num::NonZero;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use lfnn_core::backend::{Backend, Executable, Memory, TensorData, TensorDataMut};
+use lfnn_core::backend::{
+    Backend, Ceilings, Executable, Memory, StepTime, TensorData, TensorDataMut,
+};
 use lfnn_core::program::{
     ALIGNMENT, Kind, Lifetimes, Module, ProgramId, TensorId, Tensors, plan_memory,
 };
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::CpuError;
+use crate::ceilings;
 use crate::compile::kernel;
-use crate::fuse::fuse;
+use crate::fuse::{Rewritten, fuse};
 use crate::memory::{Binder, Block, Element};
 use crate::work::{Kernel, Needs, Slots, Workspace};
 
@@ -57,11 +60,17 @@ impl Backend for Cpu {
     fn compile(&self, module: &Module) -> Result<CpuExecutable, CpuError> {
         CpuExecutable::new(module, self.pool.clone())
     }
+
+    fn ceilings(&self) -> Result<Option<Ceilings>, CpuError> {
+        Ok(Some(self.pool.install(ceilings::measure)))
+    }
 }
 
 /// A step of a program.
 struct CpuStep {
     name: &'static str,
+    /// Positions of the operations that it does.
+    ops: Vec<usize>,
     kernel: Box<dyn Kernel>,
 }
 
@@ -77,15 +86,6 @@ pub struct CpuExecutable {
     temporary: Block,
     persistent: Block,
     memory: Memory,
-}
-
-/// The time that one step of a program takes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StepTime {
-    /// The operation, or the operations that were made one.
-    pub name: &'static str,
-    /// In one run.
-    pub time: Duration,
 }
 
 impl CpuExecutable {
@@ -109,7 +109,7 @@ impl CpuExecutable {
             let mut bind =
                 Binder::new(&tensors, (&mut persistent, &offsets), (&mut temporary, plan));
             let mut steps = Vec::with_capacity(schedule.len());
-            for step in schedule {
+            for Rewritten { step, ops } in schedule {
                 let name = step.name();
                 let kernel = kernel(step, &mut bind);
                 bind.check(name)?;
@@ -117,7 +117,7 @@ impl CpuExecutable {
                 needs.shared = needs.shared.max(wanted.shared);
                 needs.each = needs.each.max(wanted.each);
                 needs.tables += wanted.tables;
-                steps.push(CpuStep { name, kernel });
+                steps.push(CpuStep { name, ops: ops.clone(), kernel });
             }
             programs.push(steps);
         }
@@ -128,20 +128,6 @@ impl CpuExecutable {
             temporary: temporary.bytes() + shared.bytes() + slots.bytes() + needs.tables,
         };
         Ok(Self { pool, tensors, offsets, programs, shared, slots, temporary, persistent, memory })
-    }
-
-    /// Runs a program once, as [`Executable::run`] does, and times its steps.
-    ///
-    /// # Errors
-    /// As [`Executable::run`].
-    pub fn profile(&mut self, program: ProgramId) -> Result<Vec<StepTime>, CpuError> {
-        let mut times = Vec::new();
-        self.each_step(program, |step, work| {
-            let start = Instant::now();
-            step.kernel.run(work);
-            times.push(StepTime { name: step.name, time: start.elapsed() });
-        })?;
-        Ok(times)
     }
 
     /// Bytes of the temporaries of the largest program, without scratch memory of kernels.
@@ -236,6 +222,17 @@ impl Executable for CpuExecutable {
 
     fn run(&mut self, program: ProgramId) -> Result<(), CpuError> {
         self.each_step(program, |step, work| step.kernel.run(work))
+    }
+
+    fn profile(&mut self, program: ProgramId) -> Result<Vec<StepTime>, CpuError> {
+        let mut times = Vec::new();
+        self.each_step(program, |step, work| {
+            let start = Instant::now();
+            step.kernel.run(work);
+            let time = start.elapsed();
+            times.push(StepTime { name: step.name, ops: step.ops.clone(), time });
+        })?;
+        Ok(times)
     }
 
     fn memory(&self) -> Memory {

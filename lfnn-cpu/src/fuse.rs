@@ -93,21 +93,39 @@ impl Step for Fused<'_> {
     }
 }
 
+/// A step of a rewritten program, and the positions of the operations that it does.
+pub(crate) struct Rewritten<'p> {
+    pub(crate) step: Fused<'p>,
+    pub(crate) ops: Vec<usize>,
+}
+
+impl Step for Rewritten<'_> {
+    fn touches(&self) -> Vec<TensorId> {
+        self.step.touches()
+    }
+}
+
 /// Rewrites the operations of a program.
-pub(crate) fn fuse<'p>(tensors: &Tensors, ops: &'p [Op]) -> Vec<Fused<'p>> {
+pub(crate) fn fuse<'p>(tensors: &Tensors, ops: &'p [Op]) -> Vec<Rewritten<'p>> {
     let mut steps: Vec<Option<Fused<'p>>> = ops.iter().map(|op| Some(Fused::Single(op))).collect();
+    // Which step does each operation.
+    let mut doer: Vec<usize> = (0..ops.len()).collect();
     for (i, op) in ops.iter().enumerate() {
         match op {
             // What follows comes forward to the normalisation.
             Op::BatchNorm(norm) => {
                 if let Some((behind, taken)) = behind(tensors, ops, i, norm.x, norm.y) {
-                    taken.into_iter().for_each(|j| steps[j] = None);
+                    for j in taken {
+                        (steps[j], doer[j]) = (None, i);
+                    }
                     steps[i] = Some(Fused::Norm(norm, behind));
                 }
             }
             Op::BatchNormInference(norm) => {
                 if let Some((behind, taken)) = behind(tensors, ops, i, norm.x, norm.y) {
-                    taken.into_iter().for_each(|j| steps[j] = None);
+                    for j in taken {
+                        (steps[j], doer[j]) = (None, i);
+                    }
                     steps[i] = Some(Fused::Inference(norm, behind));
                 }
             }
@@ -121,9 +139,9 @@ pub(crate) fn fuse<'p>(tensors: &Tensors, ops: &'p [Op]) -> Vec<Fused<'p>> {
                 {
                     let spread = spread(tensors, ops, i, j, relu);
                     if let Some((k, _)) = spread {
-                        steps[k] = None;
+                        (steps[k], doer[k]) = (None, j);
                     }
-                    steps[i] = None;
+                    (steps[i], doer[i]) = (None, j);
                     steps[j] = Some(Fused::NormGrad(NormGrad {
                         norm,
                         relu,
@@ -135,13 +153,18 @@ pub(crate) fn fuse<'p>(tensors: &Tensors, ops: &'p [Op]) -> Vec<Fused<'p>> {
             _ => {}
         }
     }
-    let mut steps: Vec<Fused<'p>> = steps.into_iter().flatten().collect();
+    let of = |i: usize| (0..ops.len()).filter(|&op| doer[op] == i).collect();
+    let mut steps: Vec<Rewritten<'p>> = (steps.into_iter().enumerate())
+        .filter_map(|(i, step)| Some(Rewritten { step: step?, ops: of(i) }))
+        .collect();
     for i in 0..steps.len() {
-        let (Fused::Norm(_, behind) | Fused::Inference(_, behind)) = &steps[i] else { continue };
+        let (Fused::Norm(_, behind) | Fused::Inference(_, behind)) = &steps[i].step else {
+            continue;
+        };
         let pooled = behind.max.is_some() || behind.adaptive.is_some();
         let seen = (0..steps.len()).any(|j| j != i && steps[j].touches().contains(&behind.y));
         let stored = !pooled || seen || tensors[behind.y].kind != Kind::Temporary;
-        if let Fused::Norm(_, behind) | Fused::Inference(_, behind) = &mut steps[i] {
+        if let Fused::Norm(_, behind) | Fused::Inference(_, behind) = &mut steps[i].step {
             behind.stored = stored;
         }
     }
@@ -321,7 +344,7 @@ mod tests {
     fn a_relu_behind_a_normalisation_is_done_with_it_unless_somebody_else_looks() {
         let m = module(false);
         let names: Vec<_> =
-            fuse(m.tensors(), m.programs()[0].ops()).iter().map(Fused::name).collect();
+            fuse(m.tensors(), m.programs()[0].ops()).iter().map(|s| s.step.name()).collect();
         assert_eq!(names, ["BatchNorm + Relu", "Activate", "Activate"]);
         let m = module(true);
         assert_eq!(fuse(m.tensors(), m.programs()[0].ops()).len(), 4);
@@ -379,16 +402,19 @@ mod tests {
     fn the_activation_of_a_pooled_unit_is_not_stored_unless_beta_changes() {
         let m = unit(false);
         let steps = fuse(m.tensors(), m.programs()[0].ops());
-        let [Fused::Norm(_, behind), Fused::NormGrad(grad)] = &steps[..] else {
-            panic!("{:?}", steps.iter().map(Fused::name).collect::<Vec<_>>())
+        let kinds: Vec<_> = steps.iter().map(|s| &s.step).collect();
+        let [Fused::Norm(_, behind), Fused::NormGrad(grad)] = &kinds[..] else {
+            panic!("{:?}", kinds.iter().map(|step| step.name()).collect::<Vec<_>>())
         };
+        assert_eq!((&steps[0].ops[..], &steps[1].ops[..]), (&[0, 1, 2, 6][..], &[3, 4, 5][..]));
         assert!(!behind.stored && behind.max.is_some() && behind.adaptive.is_some());
         assert!(grad.beta.is_some() && grad.spread.is_some());
 
         let m = unit(true);
         let steps = fuse(m.tensors(), m.programs()[0].ops());
-        let [Fused::Norm(_, behind), _, Fused::NormGrad(grad)] = &steps[..] else {
-            panic!("{:?}", steps.iter().map(Fused::name).collect::<Vec<_>>())
+        let kinds: Vec<_> = steps.iter().map(|s| &s.step).collect();
+        let [Fused::Norm(_, behind), _, Fused::NormGrad(grad)] = &kinds[..] else {
+            panic!("{:?}", kinds.iter().map(|step| step.name()).collect::<Vec<_>>())
         };
         assert!(behind.stored && grad.beta.is_none());
     }

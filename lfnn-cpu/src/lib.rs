@@ -7,10 +7,14 @@
 //! * Kernels (`kernels`, one file per family) are functions on slices. Work is cut into pieces that
 //!   depend on shapes alone, and sums over pieces are added in order, so the bytes of a result do not
 //!   depend on the number of threads.
+//! * [`CountingAllocator`] shows that a run allocates nothing; `ceilings` measures what the machine can do
+//!   at best.
 //! * `product` has the two product loops behind every convolution and linear map, `simd` the vector
 //!   instructions of this machine.
 
+mod ceilings;
 mod compile;
+mod counting;
 mod error;
 mod executable;
 mod fuse;
@@ -20,5 +24,6 @@ mod product;
 mod simd;
 mod work;
 
+pub use counting::CountingAllocator;
 pub use error::CpuError;
-pub use executable::{Cpu, CpuExecutable, StepTime};
+pub use executable::{Cpu, CpuExecutable};

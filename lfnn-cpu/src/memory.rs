@@ -1,8 +1,8 @@
 //! Memory that is allocated once, and how the steps of a program reach into it.
 //!
 //! A step names its tensors by [`In`] and [`Out`]: resolved addresses, made when the program is
-//! compiled. With `simd` and `product`, one of the three modules with `unsafe`. Why it
-//! is sound:
+//! compiled. One of the few modules with `unsafe` (see `simd`). Why it is
+//! sound:
 //! * a [`Binder`] hands out places of one step at a time, and [`Binder::check`] refuses a step in
 //!   which a place that is written overlaps any other;
 //! * an [`Out`] gives its slice only to who holds it mutably, and steps run one after the other

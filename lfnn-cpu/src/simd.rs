@@ -2,7 +2,7 @@
 //!
 //! [`vectorized!`] compiles a plain function on slices three times and picks one when it is called.
 //! None of the three reorders a sum, so all give the same bytes. [`Vector`] is what the products
-//! (`product`) are written with. With that module and `memory`, one of the three with `unsafe`.
+//! (`product`) are written with. Other modules with `unsafe`: that one, `memory`, `ceilings` and `counting`.
 
 #[cfg(test)]
 use std::cell::Cell;

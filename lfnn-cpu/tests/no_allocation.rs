@@ -4,35 +4,14 @@
 //! rayon is a list of blocks for 63 of them (crossbeam's `Injector`), so every 63rd run takes a block
 //! of some 1.5 KB, and the last one is given back.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use lfnn_core::backend::{Backend, Executable};
-use lfnn_cpu::Cpu;
+use lfnn_cpu::{CountingAllocator, Cpu};
 use network::Step;
 
 mod network;
 
-struct Counting;
-
-static COUNT: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: the system's allocator, counted.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 #[test]
 fn a_run_allocates_nothing_but_a_block_of_the_pools_queue_in_63_runs() {
@@ -50,11 +29,11 @@ fn a_run_allocates_nothing_but_a_block_of_the_pools_queue_in_63_runs() {
         for _ in 0..10 {
             executable.run(program).unwrap();
         }
-        let before = COUNT.load(Ordering::Relaxed);
+        let before = CountingAllocator::count();
         for _ in 0..126 {
             executable.run(program).unwrap();
         }
-        let allocations = COUNT.load(Ordering::Relaxed) - before;
+        let allocations = CountingAllocator::count() - before;
         assert!(allocations <= 2, "{allocations} allocations with {threads} threads");
     }
 }

@@ -19,6 +19,7 @@ mod operation;
 
 pub mod clock;
 mod conv;
+mod cost;
 mod data;
 mod dependence;
 mod elementwise;
@@ -36,6 +37,7 @@ mod workers;
 
 pub use clock::AdvanceClock;
 pub use conv::{Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Window};
+pub use cost::{Cost, cost};
 pub use data::{Augment, LoadImages, LoadLabels, LoadValues};
 pub use dependence::influences;
 pub use elementwise::{Activate, ActivateGrad, Activation, Add, AddBias, BiasGrad, Dropout};

@@ -1,0 +1,89 @@
+//! What an operation cannot do without: arithmetic of products, and bytes moved.
+
+use super::{Op, Operation, TensorId, Tensors};
+
+/// The least that an operation takes, whatever the backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Multiplications and additions of matrix products and convolutions; other arithmetic is small
+    /// beside the bytes that it needs.
+    pub flops: u64,
+    /// Bytes of every tensor read, written or (twice) updated, each once, with real numbers of 4.
+    pub bytes: u64,
+}
+
+impl std::ops::Add for Cost {
+    type Output = Cost;
+
+    fn add(self, other: Cost) -> Cost {
+        Cost { flops: self.flops + other.flops, bytes: self.bytes + other.bytes }
+    }
+}
+
+impl std::iter::Sum for Cost {
+    fn sum<I: Iterator<Item = Cost>>(costs: I) -> Cost {
+        costs.fold(Cost::default(), |a, b| a + b)
+    }
+}
+
+/// The cost of one operation.
+pub fn cost(op: &Op, tensors: &Tensors) -> Cost {
+    // A row of a product meets each of its weights once.
+    let product = |result: TensorId, weight: TensorId| {
+        2 * tensors.rows(result) as u64 * tensors[weight].len() as u64
+    };
+    let flops = match op {
+        Op::Linear(op) => product(op.y, op.weight),
+        Op::LinearInputGrad(op) => product(op.dy, op.weight),
+        Op::LinearWeightGrad(op) => product(op.dy, op.dweight),
+        Op::Conv2d(op) => product(op.y, op.weight),
+        Op::Conv2dInputGrad(op) => product(op.dy, op.weight),
+        Op::Conv2dWeightGrad(op) => product(op.dy, op.dweight),
+        _ => 0,
+    };
+    Cost { flops, bytes: bytes(op, tensors) }
+}
+
+fn bytes(op: &Op, tensors: &Tensors) -> u64 {
+    let all = |ids: Vec<TensorId>| ids.iter().map(|&id| tensors[id].bytes() as u64).sum::<u64>();
+    // Of the data set, which is read in part, what makes a batch.
+    let gathered = |x: TensorId, from: TensorId| {
+        (tensors[x].bytes() + tensors[x].len() * tensors[from].dtype.bytes()) as u64
+    };
+    match op {
+        Op::LoadImages(op) => gathered(op.x, op.pixels),
+        Op::LoadLabels(op) => gathered(op.target, op.labels),
+        Op::LoadValues(op) => gathered(op.target, op.values),
+        _ => all(op.reads()) + all(op.writes()) + 2 * all(op.updates()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::program::{Add, Conv2d, Conv2dWeightGrad, DType, Linear, Module, Window};
+
+    #[test]
+    fn products_count_each_multiplication_and_addition_and_tensors_count_once() {
+        let mut module = Module::new();
+        let mut tensor = |name: &str, shape: &[usize]| module.persistent(name, DType::Real, shape);
+        // Two images of 5×5 with 4 channels in 2 groups, 6 filters of 3×3.
+        let (x, y) = (tensor("x", &[2, 5, 5, 4]), tensor("y", &[2, 3, 3, 6]));
+        let (weight, bias) = (tensor("weight", &[6, 3, 3, 2]), tensor("bias", &[6]));
+        let window = Window::square(3, 1, 0);
+        let conv = Conv2d { x, weight, bias: Some(bias), y, window, groups: 2 };
+        let multiplications = 2 * 9 * 6 * (9 * 2);
+        let elements = 200 + 108 + 6 + 108;
+        let expected = Cost { flops: 2 * multiplications, bytes: 4 * elements };
+        assert_eq!(cost(&conv.into(), module.tensors()), expected);
+        let grad = Conv2dWeightGrad { x, dy: y, dweight: weight, dbias: None, window, groups: 2 };
+        assert_eq!(cost(&grad.into(), module.tensors()).flops, 2 * multiplications);
+
+        let mut tensor = |name: &str, shape: &[usize]| module.persistent(name, DType::Real, shape);
+        let (x, weight, y) = (tensor("x", &[7, 6]), tensor("w", &[4, 3]), tensor("y", &[7, 4]));
+        let linear = Linear { x, weight, bias: None, y, groups: 2 };
+        assert_eq!(cost(&linear.into(), module.tensors()).flops, 2 * 7 * 4 * 3);
+        let sum = Add { inputs: vec![x, x], y: x };
+        assert_eq!(cost(&sum.into(), module.tensors()), Cost { flops: 0, bytes: 3 * 4 * 42 });
+    }
+}
