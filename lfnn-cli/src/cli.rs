@@ -60,6 +60,8 @@ pub(crate) enum Command {
     Predict(PredictArgs),
     /// One training step taken apart, for comparison with any other implementation
     Step(StepArgs),
+    /// Speed and memory of a training step and of inference; needs no data
+    Bench(BenchArgs),
     /// List the recipes, or print one as YAML
     Recipes {
         /// The recipe to print
@@ -232,6 +234,41 @@ pub(crate) struct StepArgs {
     pub(crate) out: PathBuf,
 }
 
+const BENCH_HELP: &str = "\
+Images are random bytes in the shape of the recipe's data set. Steps are timed in blocks, and the
+table gives the median block with the quartiles. GFLOP/s count the products of the layers alone, GB/s
+each tensor that an operation reads or writes once; beside them stands what this machine reaches in
+a loop of multiply-adds in registers and in copying more than the caches hold.";
+
+/// Arguments of `bench`.
+#[derive(Debug, Args)]
+#[command(after_help = BENCH_HELP)]
+pub(crate) struct BenchArgs {
+    /// Data set, network and settings; see `lfnn-cli recipes`
+    #[arg(long, value_name = "NAME", default_value = "mnist-s")]
+    pub(crate) recipe: String,
+
+    /// The training method [default: lfnn-l]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) method: Option<String>,
+
+    /// Images in a batch [default: the recipe's]
+    #[arg(long, value_name = "N")]
+    pub(crate) batch: Option<usize>,
+
+    /// Set any key of the configuration; may be given many times
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+
+    /// How long to measure training and inference, each
+    #[arg(long, value_name = "S", default_value_t = 3.0, value_parser = seconds)]
+    pub(crate) seconds: f64,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// What to do with data sets.
 #[derive(Debug, Subcommand)]
 pub(crate) enum DataAction {
@@ -261,5 +298,12 @@ fn at_least_one(text: &str) -> Result<usize, String> {
         Ok(0) => Err("expected at least 1".into()),
         Ok(number) => Ok(number),
         Err(_) => Err("expected a whole number from 1 on".into()),
+    }
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number > 0.0 && number <= 3600.0 => Ok(number),
+        _ => Err("expected a number of seconds above 0 and at most 3600".into()),
     }
 }

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod backend;
+mod bench;
 mod checkpoint;
 mod cli;
 mod commands;
@@ -21,11 +22,16 @@ mod train;
 use std::process::ExitCode;
 
 use clap::Parser;
+use lfnn_cpu::CountingAllocator;
 
 use backend::Choice;
 use cli::{Cli, Command};
 use failure::Failure;
 use output::{Level, Output};
+
+/// Counts allocations, so that `bench` can show that a step makes none.
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -55,6 +61,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Eval(args) => commands::eval::command(args, choice, &output),
         Command::Predict(args) => commands::predict::command(args, choice, &output),
         Command::Step(args) => commands::step::command(args, choice, &output),
+        Command::Bench(args) => bench::command(args, choice, &output),
         Command::Recipes { name } => commands::recipes::command(name.as_deref(), &output),
         Command::Data { action } => commands::data::command(action, &output),
         Command::Devices => commands::devices::command(choice, &output),

@@ -7,7 +7,7 @@ use crate::layer::{
 };
 use crate::program::{
     AccumulateRows, Align, CountErrors, DType, Decision, Heads, LocalGradient, Loss, MeanErrors,
-    Module, Reduction, TensorId, WorkerErrors,
+    Module, Part, Reduction, TensorId, WorkerErrors,
 };
 use crate::step::StepWriter;
 use crate::unit::{Unit, UnitPlace};
@@ -293,6 +293,7 @@ impl OutputLayer {
         target: TensorId,
         loss: Loss,
     ) -> OutputRecord {
+        step.part(Part::Output);
         let heads = self.heads;
         let layers = self.layers.forward(step, tensors, x);
         let z = layers.y;
@@ -318,6 +319,7 @@ impl OutputLayer {
         record: &OutputRecord,
         loss: Loss,
     ) -> TensorId {
+        step.part(Part::Output);
         let dz = step.like("output.gradient", record.logits);
         step.push(LocalGradient {
             z: record.logits,

@@ -2,7 +2,7 @@
 //! all of it shares.
 
 use crate::program::{
-    Add, Concat, DType, Module, Op, ProgramBuilder, ProgramError, ProgramId, TensorId,
+    Add, Concat, DType, Module, Op, Part, ProgramBuilder, ProgramError, ProgramId, TensorId,
 };
 
 /// Whether a step trains or predicts: dropout and batch normalisation differ.
@@ -63,6 +63,11 @@ impl<'m> StepWriter<'m> {
     /// The name of a tensor.
     pub fn name_of(&self, id: TensorId) -> &str {
         self.program.name_of(id)
+    }
+
+    /// Says to which part of the network the operations that follow belong.
+    pub fn part(&mut self, part: Part) {
+        self.program.part(part);
     }
 
     /// Appends an operation.

@@ -79,11 +79,24 @@ pub enum ProgramError {
     },
 }
 
+/// The part of a network for which an operation is done: for profiles.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Part {
+    /// The batch as a whole.
+    #[default]
+    Batch,
+    /// A hidden unit, from 1.
+    Unit(usize),
+    /// The output layer.
+    Output,
+}
+
 /// A list of operations, checked.
 #[derive(Clone, Debug)]
 pub struct Program {
     name: String,
     ops: Vec<Op>,
+    parts: Vec<Part>,
 }
 
 impl Program {
@@ -95,6 +108,11 @@ impl Program {
     /// The operations, in an order in which every tensor is written before it is read.
     pub fn ops(&self) -> &[Op] {
         &self.ops
+    }
+
+    /// The part of the network that each operation belongs to.
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
     }
 }
 
@@ -142,7 +160,13 @@ impl Module {
 
     /// Starts a program.
     pub fn build(&mut self, name: impl Into<String>) -> ProgramBuilder<'_> {
-        ProgramBuilder { module: self, name: name.into(), ops: Vec::new() }
+        ProgramBuilder {
+            module: self,
+            name: name.into(),
+            ops: Vec::new(),
+            parts: Vec::new(),
+            part: Part::default(),
+        }
     }
 }
 
@@ -152,6 +176,8 @@ pub struct ProgramBuilder<'m> {
     module: &'m mut Module,
     name: String,
     ops: Vec<Op>,
+    parts: Vec<Part>,
+    part: Part,
 }
 
 impl ProgramBuilder<'_> {
@@ -200,9 +226,15 @@ impl ProgramBuilder<'_> {
         self.shape(id).to_vec()
     }
 
+    /// Says to which part of a network the operations that follow belong.
+    pub fn part(&mut self, part: Part) {
+        self.part = part;
+    }
+
     /// Appends an operation.
     pub fn push(&mut self, op: impl Into<Op>) {
         self.ops.push(op.into());
+        self.parts.push(self.part);
     }
 
     /// Checks the program and adds it to the module.
@@ -241,7 +273,7 @@ impl ProgramBuilder<'_> {
             }
         }
         let id = ProgramId(self.module.programs.len());
-        self.module.programs.push(Program { name: self.name, ops: self.ops });
+        self.module.programs.push(Program { name: self.name, ops: self.ops, parts: self.parts });
         Ok(id)
     }
 }

@@ -20,4 +20,4 @@ pub use inspect::{Inspection, InspectionInput, Target, UnitInspection, inspect};
 pub use metrics::{TrainingMetrics, UnitMetrics};
 pub use setup::{Limits, MemoryEstimate, Setup, StepProgram, estimate_memory};
 pub use state::{State, StateData, StateTensor};
-pub use trainer::Trainer;
+pub use trainer::{ProfiledStep, Trainer};

@@ -1,9 +1,11 @@
 //! The trainer: epochs of steps, evaluation, and a state to go on from.
 
-use crate::backend::{Backend, Executable, Memory, TensorData};
+use std::time::Duration;
+
+use crate::backend::{Backend, Executable, Memory, StepTime, TensorData};
 use crate::network::Network;
 use crate::optim::learning_rate;
-use crate::program::clock;
+use crate::program::{Cost, Part, clock, cost};
 use crate::random::{Purpose, Stream, permutation};
 
 use super::data::Images;
@@ -13,6 +15,19 @@ use super::metrics::{self, TrainingMetrics};
 use super::setup::{Limits, Setup, TrainingModule};
 use super::state::{self, State, StateData};
 use crate::config::{Task, TrainingConfig};
+
+/// What one operation of a training step, or several done as one, took.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProfiledStep {
+    /// The operation or operations.
+    pub name: &'static str,
+    /// The part of the network that it is done for.
+    pub part: Part,
+    /// What it cannot do without.
+    pub cost: Cost,
+    /// The time that it took.
+    pub time: Duration,
+}
 
 /// Trains a network on a backend.
 #[derive(Debug)]
@@ -138,11 +153,6 @@ impl<B: Backend> Trainer<B> {
         self.executable.memory()
     }
 
-    /// The compiled module, for measurements.
-    pub fn executable_mut(&mut self) -> &mut B::Executable {
-        &mut self.executable
-    }
-
     fn rate(&self, step: usize) -> f64 {
         let total = self.training.epochs * self.steps_per_epoch;
         let lr = self.training.optimizer.lr();
@@ -195,6 +205,25 @@ impl<B: Backend> Trainer<B> {
         self.executable.run(self.built.step).map_err(TrainError::Backend)?;
         self.step += 1;
         Ok(())
+    }
+
+    /// Runs one training step as [`train_step`](Self::train_step) does, and tells what took the time.
+    /// Nothing comes back from a backend that cannot tell.
+    ///
+    /// # Errors
+    /// A failure of the backend.
+    pub fn profile_step(&mut self) -> Result<Vec<ProfiledStep>, TrainError<B::Error>> {
+        let times = self.executable.profile(self.built.step).map_err(TrainError::Backend)?;
+        self.step += 1;
+        let module = &self.built.module;
+        let program = &module.programs()[self.built.step.0];
+        let profiled = |time: StepTime| ProfiledStep {
+            name: time.name,
+            part: time.ops.first().map_or(Part::default(), |&op| program.parts()[op]),
+            cost: time.ops.iter().map(|&op| cost(&program.ops()[op], module.tensors())).sum(),
+            time: time.time,
+        };
+        Ok(times.into_iter().map(profiled).collect())
     }
 
     /// Whether every step of the epoch under way is done; then [`end_epoch`](Self::end_epoch) is due.

@@ -13,7 +13,7 @@ pub use leadership::{Leaders, Leadership, UnitState};
 
 use crate::config::{ConfigError, UnitConfig};
 use crate::layer::{Chain, Gradients, Layer, LayerBuilder, ParameterSpec, Record, Want};
-use crate::program::{Concat, Heads, MaskFollowers, Split, TensorId};
+use crate::program::{Concat, Heads, MaskFollowers, Part, Split, TensorId};
 use crate::step::StepWriter;
 
 /// The kinds of workers (paper, Section 2).
@@ -211,6 +211,7 @@ impl Unit {
         x: TensorId,
         predict: bool,
     ) -> UnitRecord {
+        step.part(Part::Unit(self.number));
         let mut bodies = Vec::with_capacity(self.bodies.len());
         for (body, layers, head) in self.split(tensors) {
             let record = body.layers.forward(step, layers, x);
@@ -237,6 +238,7 @@ impl Unit {
         signals: Signals,
         want_input: bool,
     ) -> Gradients {
+        step.part(Part::Unit(self.number));
         let want = Want { input: true, parameters: false };
         // The global gradient at the features: what updates the unit, and what passes through it.
         let (mut updating, mut passing) = (None, None);

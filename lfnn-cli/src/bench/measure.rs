@@ -1,0 +1,154 @@
+//! Measuring: blocks of steps, an inference, single operations.
+
+use std::time::{Duration, Instant};
+
+use lfnn_core::backend::Backend;
+use lfnn_core::random::{Purpose, Stream, below};
+use lfnn_core::train::{
+    Evaluator, Images, Labels, Normalization, ProfiledStep, Setup, TrainError, Trainer,
+};
+use lfnn_cpu::CountingAllocator;
+
+use super::{Measured, Spread};
+use crate::config::RunConfig;
+use crate::data::Shape;
+use crate::failure::Failure;
+use crate::memory;
+
+/// Batches in an epoch of the benchmark: a block, after which the device is waited for.
+const BLOCK: usize = 8;
+/// Blocks at least.
+const BLOCKS: usize = 5;
+/// Runs of which the least time of an operation counts.
+const PROFILES: usize = 7;
+
+/// Random images: zeros would be kinder than real data.
+struct Noise {
+    pixels: Vec<u8>,
+    labels: Vec<u32>,
+}
+
+impl Noise {
+    fn new(count: usize, shape: &Shape) -> Self {
+        let stream = Stream::new(Purpose::Augment, 0);
+        let bytes = (count * shape.image.iter().product::<usize>()).div_ceil(16) as u32;
+        let mut pixels: Vec<u8> = (0..bytes)
+            .flat_map(|block| stream.block(0, 0, 0, block))
+            .flat_map(u32::to_le_bytes)
+            .collect();
+        pixels.truncate(count * shape.image.iter().product::<usize>());
+        let classes = shape.classes as u32;
+        let labels = (0..count as u32).map(|i| below(stream.at(0, 0, 1, i), classes)).collect();
+        Self { pixels, labels }
+    }
+}
+
+/// Measures a configuration on a backend.
+///
+/// # Errors
+/// A network that cannot be, or a failure of the backend.
+pub(super) fn measure<B: Backend>(
+    backend: &B,
+    device: &str,
+    config: &RunConfig,
+    shape: &Shape,
+    seconds: f64,
+) -> Result<Measured, Failure> {
+    let batch = config.training.batch_size;
+    let count = BLOCK * batch.max(1);
+    let noise = Noise::new(count, shape);
+    let images = Images {
+        pixels: &noise.pixels,
+        labels: Labels::Classes(&noise.labels),
+        shape: shape.image,
+        classes: shape.classes,
+    };
+    let channels = shape.image[2];
+    let setup = Setup {
+        network: &config.network,
+        leadership: config.leadership,
+        training: &config.training,
+        method: config.method(),
+        augmentation: config.dataset.augmentation,
+        normalization: Normalization { mean: vec![0.5; channels], std: vec![0.3; channels] },
+        seed: config.seed,
+        limits: config.limits(),
+    };
+    let examples: Vec<u32> = (0..count as u32).collect();
+    let mut trainer = Trainer::new(backend, &setup, images, &examples)?;
+    let budget = Duration::from_secs_f64(seconds);
+
+    block(&mut trainer)?;
+    let before = CountingAllocator::count();
+    steps(&mut trainer)?;
+    // The pool's queue takes a block of memory every 63 jobs: fewer than one in a step.
+    let allocations = (CountingAllocator::count() - before) as f64 / BLOCK as f64;
+    trainer.end_epoch()?;
+    let training = repeat(budget, count, || block(&mut trainer))?;
+    let profile = profile(&mut trainer)?;
+
+    let state = trainer.state()?;
+    let memory = trainer.memory();
+    drop(trainer);
+    let mut evaluator = Evaluator::new(backend, &config.network, images, &state, batch, false)?;
+    evaluator.evaluate(&examples)?;
+    let inference = repeat(budget, count, || evaluator.evaluate(&examples).map(|_| ()))?;
+    drop(evaluator);
+
+    Ok(Measured {
+        recipe: config.label().to_owned(),
+        method: config.method.clone(),
+        batch,
+        device: device.to_owned(),
+        training,
+        inference,
+        allocations,
+        memory,
+        peak: memory::peak(),
+        steps: profile,
+        ceilings: backend.ceilings().map_err(anyhow::Error::from)?,
+    })
+}
+
+/// Images a second of work on `count` images, done over and over.
+fn repeat<E>(
+    budget: Duration,
+    count: usize,
+    mut work: impl FnMut() -> Result<(), E>,
+) -> Result<Spread, E> {
+    let (mut speeds, begin) = (Vec::new(), Instant::now());
+    while speeds.len() < BLOCKS || begin.elapsed() < budget {
+        let start = Instant::now();
+        work()?;
+        speeds.push(count as f64 / start.elapsed().as_secs_f64());
+    }
+    Ok(Spread::of(speeds))
+}
+
+/// The steps of an epoch, until the device is done with them.
+fn steps<B: Backend>(trainer: &mut Trainer<B>) -> Result<(), TrainError<B::Error>> {
+    while !trainer.epoch_is_done() {
+        trainer.train_step()?;
+    }
+    trainer.check_finite()
+}
+
+/// An epoch.
+fn block<B: Backend>(trainer: &mut Trainer<B>) -> Result<(), TrainError<B::Error>> {
+    steps(trainer)?;
+    trainer.end_epoch()
+}
+
+/// The operations of a step, each with the least time of several runs.
+fn profile<B: Backend>(
+    trainer: &mut Trainer<B>,
+) -> Result<Vec<ProfiledStep>, TrainError<B::Error>> {
+    let mut least = trainer.profile_step()?;
+    for _ in 1..PROFILES {
+        for (least, step) in least.iter_mut().zip(trainer.profile_step()?) {
+            least.time = least.time.min(step.time);
+        }
+    }
+    trainer.end_epoch()?;
+    Ok(least)
+}

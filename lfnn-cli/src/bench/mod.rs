@@ -1,0 +1,101 @@
+//! The command `bench`: how fast a recipe trains and predicts here, and what takes the time.
+
+mod measure;
+mod report;
+
+use lfnn_core::backend::{Backend, Ceilings, Memory};
+use lfnn_core::program::Part;
+use lfnn_core::train::ProfiledStep;
+
+use crate::backend::{Choice, Job};
+use crate::cli::BenchArgs;
+use crate::config::{self, Request, RunConfig};
+use crate::data::{self, Shape};
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// Runs the command.
+///
+/// # Errors
+/// Anything wrong in the command line, or a failure of the backend.
+pub(crate) fn command(args: &BenchArgs, choice: Choice, output: &Output) -> Result<(), Failure> {
+    let mut options = Vec::new();
+    if let Some(method) = &args.method {
+        options.push((format!("--method {method}"), "method", method.clone()));
+    }
+    if let Some(batch) = args.batch {
+        options.push((format!("--batch {batch}"), "training.batch_size", batch.to_string()));
+    }
+    let recipe = Some(args.recipe.as_str());
+    let config = config::resolve(&Request { recipe, file: None, options, sets: &args.set })?;
+    let shape = data::known_shape(&config, &data::root(None)?, output)?;
+    let result = choice.run(Bench { config: &config, shape, seconds: args.seconds })?;
+    let text = if args.json { report::json(&result)? } else { report::text(&result) };
+    output.result(&text)
+}
+
+/// Median and quartiles of several measurements.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Spread {
+    low: f64,
+    median: f64,
+    high: f64,
+}
+
+impl Spread {
+    /// The quartiles of at least one number.
+    fn of(mut numbers: Vec<f64>) -> Self {
+        numbers.sort_by(f64::total_cmp);
+        let at = |share: f64| numbers[((numbers.len() - 1) as f64 * share).round() as usize];
+        Self { low: at(0.25), median: at(0.5), high: at(0.75) }
+    }
+}
+
+/// What was measured.
+#[derive(Debug)]
+struct Measured {
+    recipe: String,
+    method: String,
+    batch: usize,
+    device: String,
+    /// Images a second in training.
+    training: Spread,
+    /// Images a second in inference.
+    inference: Spread,
+    /// Allocations of the process in one training step.
+    allocations: f64,
+    memory: Memory,
+    peak: Option<u64>,
+    /// Operations of a training step, with the least time of several runs.
+    steps: Vec<ProfiledStep>,
+    ceilings: Option<Ceilings>,
+}
+
+impl Measured {
+    /// Seconds of a training step.
+    fn step_seconds(&self) -> f64 {
+        self.batch as f64 / self.training.median
+    }
+
+    /// The parts of the network in order.
+    fn parts(&self) -> Vec<Part> {
+        let mut parts: Vec<Part> = self.steps.iter().map(|step| step.part).collect();
+        parts.sort();
+        parts.dedup();
+        parts
+    }
+}
+
+struct Bench<'a> {
+    config: &'a RunConfig,
+    shape: Shape,
+    seconds: f64,
+}
+
+impl Job for Bench<'_> {
+    type Output = Measured;
+
+    fn run<B: Backend>(self, backend: &B, device: &str) -> Result<Measured, Failure> {
+        measure::measure(backend, device, self.config, &self.shape, self.seconds)
+    }
+}

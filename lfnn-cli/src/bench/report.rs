@@ -1,0 +1,193 @@
+//! What was measured, as tables for people and as JSON.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use lfnn_core::program::{Cost, Part};
+use lfnn_core::train::ProfiledStep;
+use serde_json::{Value, json};
+
+use super::{Measured, Spread};
+use crate::failure::Failure;
+use crate::format::{self, Align, table};
+
+/// A row of a profile: what it is about, how many operations, their cost and their time.
+struct Row {
+    name: String,
+    count: usize,
+    cost: Cost,
+    time: Duration,
+}
+
+impl Row {
+    fn of<'a>(name: String, steps: impl Iterator<Item = &'a ProfiledStep>) -> Self {
+        let (mut count, mut cost, mut time) = (0, Cost::default(), Duration::ZERO);
+        for step in steps {
+            (count, cost, time) = (count + 1, cost + step.cost, time + step.time);
+        }
+        Self { name, count, cost, time }
+    }
+
+    /// Operations of products a second, in GFLOP/s; none where there are no products.
+    fn gflops(&self) -> Option<f64> {
+        (self.cost.flops > 0).then(|| rate(self.cost.flops, self.time))
+    }
+
+    /// Bytes a second, in GB/s.
+    fn gigabytes(&self) -> f64 {
+        rate(self.cost.bytes, self.time)
+    }
+}
+
+fn rate(amount: u64, time: Duration) -> f64 {
+    amount as f64 / time.as_secs_f64().max(1e-9) / 1e9
+}
+
+fn name(part: Part) -> String {
+    match part {
+        Part::Batch => "batch".into(),
+        Part::Unit(number) => format!("unit {number}"),
+        Part::Output => "output".into(),
+    }
+}
+
+/// The network's parts in order.
+fn by_part(measured: &Measured) -> Vec<Row> {
+    let rows = measured
+        .parts()
+        .into_iter()
+        .map(|part| Row::of(name(part), measured.steps.iter().filter(|step| step.part == part)));
+    rows.collect()
+}
+
+/// The operations, the longest first.
+fn by_operation(measured: &Measured) -> Vec<Row> {
+    let names: BTreeSet<&str> = measured.steps.iter().map(|step| step.name).collect();
+    let row = |name: &str| {
+        Row::of(name.to_owned(), measured.steps.iter().filter(|step| step.name == name))
+    };
+    let mut rows: Vec<Row> = names.into_iter().map(row).collect();
+    rows.sort_by_key(|row| std::cmp::Reverse(row.time));
+    rows
+}
+
+/// Operations that take less than this share of the step are told in one line.
+const SMALL: f64 = 0.005;
+
+/// Tables for people.
+pub(super) fn text(measured: &Measured) -> String {
+    let speed = |what: &str, Spread { low, median, high }: Spread| {
+        let [low, median, high] = [low, median, high].map(|x| format::count(x.round() as usize));
+        vec![what.into(), format!("{median} images/s"), format!("{low} … {high}")]
+    };
+    let right = [Align::Left, Align::Right, Align::Left];
+    let mut text = format!(
+        "{} · {} · batches of {}\nbackend: {}\n\n{}",
+        measured.recipe,
+        measured.method,
+        measured.batch,
+        measured.device,
+        table(
+            &right,
+            &[speed("training", measured.training), speed("inference", measured.inference)]
+        )
+    );
+    let step = measured.step_seconds();
+    text += &format!(
+        "a step takes {:.2} ms and makes {} allocations\n\
+         memory: {} that stay, {} within a step{}\n",
+        step * 1e3,
+        // A fraction is a block of the pool's queue now and then.
+        measured.allocations.floor(),
+        format::bytes(measured.memory.persistent),
+        format::bytes(measured.memory.temporary),
+        measured.peak.map_or(String::new(), |peak| {
+            format!("; the process at most {}", format::bytes(peak as usize))
+        }),
+    );
+    if !measured.steps.is_empty() {
+        text += &profile("part", &by_part(measured), 0.0);
+        text += &profile("operation", &by_operation(measured), SMALL);
+    }
+    if let Some(ceilings) = measured.ceilings {
+        text += &format!(
+            "\nthis machine at best: {:.0} GFLOP/s, {:.1} GB/s\n",
+            ceilings.flops / 1e9,
+            ceilings.bytes / 1e9
+        );
+    }
+    text
+}
+
+/// A table of rows; those below a share of the whole are one row.
+fn profile(head: &str, rows: &[Row], small: f64) -> String {
+    let whole: f64 = rows.iter().map(|row| row.time.as_secs_f64()).sum();
+    let share = |row: &Row| row.time.as_secs_f64() / whole.max(1e-12);
+    let mut lines =
+        vec![[head, "number", "ms", "share", "GFLOP/s", "GB/s"].map(str::to_owned).to_vec()];
+    let (mut count, mut time) = (0, Duration::ZERO);
+    for row in rows {
+        if share(row) < small {
+            (count, time) = (count + row.count, time + row.time);
+            continue;
+        }
+        lines.push(vec![
+            row.name.clone(),
+            row.count.to_string(),
+            format!("{:.3}", row.time.as_secs_f64() * 1e3),
+            format!("{:.1} %", 100.0 * share(row)),
+            row.gflops().map_or("–".into(), |rate| format!("{rate:.1}")),
+            format!("{:.1}", row.gigabytes()),
+        ]);
+    }
+    if count > 0 {
+        lines.push(vec![
+            "others".into(),
+            count.to_string(),
+            format!("{:.3}", time.as_secs_f64() * 1e3),
+            format!("{:.1} %", 100.0 * time.as_secs_f64() / whole.max(1e-12)),
+        ]);
+    }
+    let right = Align::Right;
+    format!("\n{}", table(&[Align::Left, right, right, right, right, right], &lines))
+}
+
+/// JSON.
+///
+/// # Errors
+/// None, in truth: numbers and names can be written.
+pub(super) fn json(measured: &Measured) -> Result<String, Failure> {
+    let speed = |Spread { low, median, high }: Spread| json!({"lower_quartile": low, "median": median, "upper_quartile": high});
+    let rows = |rows: Vec<Row>| -> Vec<Value> {
+        let row = |row: Row| {
+            json!({
+                "name": row.name,
+                "operations": row.count,
+                "seconds": row.time.as_secs_f64(),
+                "flops": row.cost.flops,
+                "bytes": row.cost.bytes,
+            })
+        };
+        rows.into_iter().map(row).collect()
+    };
+    let value = json!({
+        "recipe": measured.recipe,
+        "method": measured.method,
+        "batch": measured.batch,
+        "backend": measured.device,
+        "version": env!("CARGO_PKG_VERSION"),
+        "training_images_per_second": speed(measured.training),
+        "inference_images_per_second": speed(measured.inference),
+        "step_seconds": measured.step_seconds(),
+        "allocations_per_step": measured.allocations,
+        "persistent_bytes": measured.memory.persistent,
+        "step_bytes": measured.memory.temporary,
+        "peak_memory_bytes": measured.peak,
+        "parts": rows(by_part(measured)),
+        "operations": rows(by_operation(measured)),
+        "ceilings": measured.ceilings.map(|ceilings| {
+            json!({"flops_per_second": ceilings.flops, "bytes_per_second": ceilings.bytes})
+        }),
+    });
+    Ok(serde_json::to_string_pretty(&value)?)
+}
