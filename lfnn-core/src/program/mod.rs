@@ -272,8 +272,25 @@ impl ProgramBuilder<'_> {
                 written[id.index()] = true;
             }
         }
+        let mut ops = self.ops;
+        drop_unread_positions(&self.module.tensors, &mut ops);
         let id = ProgramId(self.module.programs.len());
-        self.module.programs.push(Program { name: self.name, ops: self.ops, parts: self.parts });
+        self.module.programs.push(Program { name: self.name, ops, parts: self.parts });
         Ok(id)
+    }
+}
+
+/// A pooling layer notes where its maxima were, for rules that a method may never ask for: in a local
+/// method no gradient passes through the pooling between two units.
+fn drop_unread_positions(tensors: &Tensors, ops: &mut [Op]) {
+    let read: std::collections::BTreeSet<TensorId> = ops.iter().flat_map(Op::reads).collect();
+    for op in ops {
+        if let Op::MaxPool(pool) = op
+            && let Some(position) = pool.position
+            && tensors[position].kind == Kind::Temporary
+            && !read.contains(&position)
+        {
+            pool.position = None;
+        }
     }
 }

@@ -51,6 +51,45 @@ impl Geometry {
         (first..end.min(self.image[axis]), start)
     }
 
+    /// The maxima of `N` channels from `c` on in one window, and where they are. Positions are words
+    /// while they are compared: as wide as what they depend on, so that whole vectors are chosen from.
+    #[inline(always)]
+    fn maxima<const N: usize>(
+        &self,
+        window: &Window,
+        pooled: usize,
+        x: &[f32],
+        c: usize,
+        y: &mut [f32],
+        positions: &mut [u8],
+    ) {
+        let (rows, top) = self.covered(window, pooled / self.pooled[1], 0);
+        let (columns, left) = self.covered(window, pooled % self.pooled[1], 1);
+        let position = |row: usize, column: usize| {
+            let ky = row + window.padding[0] - top;
+            (ky * window.kernel[1] + column + window.padding[1] - left) as u32
+        };
+        let mut best = [f32::NEG_INFINITY; N];
+        let mut at = [position(rows.start, columns.start); N];
+        let mut first = true;
+        for row in rows {
+            for column in columns.clone() {
+                let x = &x[(row * self.image[1] + column) * self.channels + c..][..N];
+                let here = position(row, column);
+                for i in 0..N {
+                    let larger = first | (x[i] > best[i]);
+                    best[i] = if larger { x[i] } else { best[i] };
+                    at[i] = if larger { here } else { at[i] };
+                }
+                first = false;
+            }
+        }
+        y[..N].copy_from_slice(&best);
+        for (position, at) in positions[..N].iter_mut().zip(at) {
+            *position = at as u8;
+        }
+    }
+
     /// Calls `f(pixel, position in the window, channels' offset of the pooled pixel)` for every pixel of
     /// every window.
     #[inline(always)]
@@ -76,24 +115,23 @@ impl Geometry {
 vectorized! {
     fn maximum(g: &Geometry, window: &Window, x: &[f32], y: &mut [f32], positions: &mut [u8]) {
         let n = g.channels;
-        let mut current = usize::MAX;
-        g.visit(window, |pixel, position, pooled| {
-            let x = &x[pixel..][..n];
-            let y = &mut y[pooled..][..n];
-            let positions = &mut positions[pooled..][..n];
-            if pooled != current {
-                current = pooled;
-                y.copy_from_slice(x);
-                positions.fill(position);
-                return;
+        for pooled in 0..g.pooled[0] * g.pooled[1] {
+            let y = &mut y[pooled * n..][..n];
+            let positions = &mut positions[pooled * n..][..n];
+            let mut c = 0;
+            while c + 16 <= n {
+                g.maxima::<16>(window, pooled, x, c, &mut y[c..], &mut positions[c..]);
+                c += 16;
             }
-            for c in 0..n {
-                if x[c] > y[c] {
-                    y[c] = x[c];
-                    positions[c] = position;
-                }
+            if c + 8 <= n {
+                g.maxima::<8>(window, pooled, x, c, &mut y[c..], &mut positions[c..]);
+                c += 8;
             }
-        });
+            while c < n {
+                g.maxima::<1>(window, pooled, x, c, &mut y[c..], &mut positions[c..]);
+                c += 1;
+            }
+        }
     }
 
     fn maximum_only(g: &Geometry, window: &Window, x: &[f32], y: &mut [f32]) {
