@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use lfnn_core::config::{LeadershipConfig, NetworkConfig, Scope, TrainingConfig};
-use lfnn_core::method::by_name;
+use lfnn_core::method::{METHODS, Method, by_name};
 use lfnn_core::train::{
     Augmentation, Images, Labels, Limits, Normalization, Setup, State, StateData, TrainError,
     Trainer,
@@ -123,7 +123,7 @@ fn bits(state: &State) -> Vec<(String, Vec<u32>)> {
 #[test]
 fn a_run_ends_with_the_same_bits_on_any_number_of_threads() {
     let data = Data::new();
-    for method in ["lfnn-l", "lfnn", "bp"] {
+    for method in METHODS.map(Method::name) {
         let run = Run::new(method);
         let end = |threads: usize| {
             let mut trainer = run.trainer(&Cpu::new(Some(threads)).unwrap(), &data).unwrap();
@@ -138,12 +138,12 @@ fn a_run_ends_with_the_same_bits_on_any_number_of_threads() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn a_run_stopped_anywhere_and_resumed_ends_with_the_same_bits(
         stop in 0usize..20,
-        method in prop::sample::select(vec!["lfnn-l", "lfnn", "bp"]),
+        method in prop::sample::select(METHODS.map(Method::name).to_vec()),
         scope in prop::sample::select(vec![Scope::Batch, Scope::Epoch, Scope::Sample]),
         momentum in any::<bool>(),
     ) {
