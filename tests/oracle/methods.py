@@ -6,7 +6,7 @@ is handed from unit to unit as the `grad_outputs` of `torch.autograd.grad`. Forw
 """
 
 import math
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
@@ -214,7 +214,7 @@ def step(case, net, images, target, state, feedback=None):
     """
     match case.method:
         case "bp" | "fa":
-            with carried_by(net, feedback if case.method == "fa" else {}):
+            with carried_by(net, feedback) if case.method == "fa" else nullcontext():
                 logits = net(images)
             loss = global_loss(case, logits, target)
             [parameters] = trained_groups(case, net).values()
