@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 
-use lfnn_core::config::{LeadershipConfig, NetworkConfig, TrainingConfig};
+use lfnn_core::config::{LeadershipConfig, NetworkConfig, ReductionConfig, TrainingConfig};
 use lfnn_core::method::{METHODS, Method, by_name};
 use lfnn_core::program::influences;
 use lfnn_core::train::{
@@ -91,6 +91,19 @@ fn in_any_other_method_every_update_depends_on_every_later_unit() {
         for (unit, found) in dependence(method).into_iter().enumerate() {
             assert!((unit..=4).all(|later| found.contains(&later)), "{method}: {unit} {found:?}");
         }
+    }
+}
+
+/// The local losses of `lg-bp` are those of `lfnn-l` where nobody follows.
+#[test]
+fn lg_bp_is_lfnn_l_with_every_worker_a_leader() {
+    let weights = weights(1);
+    for reduction in [ReductionConfig::Sum, ReductionConfig::Mean] {
+        let settings = LeadershipConfig { reduction, ..LeadershipConfig::default() };
+        let greedy = step("lg-bp", LeadershipConfig { delta: 0.5, ..settings }, &weights);
+        let led = step("lfnn-l", LeadershipConfig { delta: 1.0, ..settings }, &weights);
+        assert_eq!(greedy.gradients, led.gradients);
+        assert_eq!(greedy.units, []);
     }
 }
 
