@@ -55,7 +55,7 @@ fn words(origin: Origin, first: u32) -> [[u32; LANES]; 4] {
 #[inline(always)]
 #[allow(clippy::excessive_precision, reason = "the digits as published")]
 fn radius(word: u32) -> f32 {
-    let x = ((1 << 24) - (word >> 8)) as f32 * (1.0 / (1 << 24) as f32);
+    let x = ((1 << 24) - (word >> 8) as i32) as f32 * (1.0 / (1 << 24) as f32);
     // x = m · 2^e with m between √½ and √2.
     let bits = x.to_bits() as i32;
     let e = (bits - 0x3F35_04F3) >> 23;
@@ -81,6 +81,20 @@ fn radius(word: u32) -> f32 {
     (-2.0 * ln).sqrt()
 }
 
+/// Box–Muller on pairs of words.
+#[inline(always)]
+fn normal_pairs(a: &[u32; LANES], b: &[u32; LANES]) -> [[f32; LANES]; 2] {
+    let mut drawn = [[0.0; LANES]; 2];
+    let [first, second] = &mut drawn;
+    for i in 0..LANES {
+        let radius = radius(a[i]);
+        let [cos, sin] = cos_sin(b[i]);
+        first[i] = radius * cos;
+        second[i] = radius * sin;
+    }
+    drawn
+}
+
 /// Cosine and sine of 2π u(word), from polynomials within an eighth of a turn (Cephes).
 #[inline(always)]
 #[allow(clippy::excessive_precision, reason = "the digits as published")]
@@ -103,19 +117,12 @@ vectorized! {
     /// Elements `first..` of a tensor; `first` is a multiple of 4.
     fn normal(y: &mut [f32], first: usize, origin: Origin) {
         for (chunk, y) in y.chunks_mut(4 * LANES).enumerate() {
-            let w = words(origin, (first / 4 + chunk * LANES) as u32);
-            let mut drawn = [[0.0; LANES]; 4];
-            for pair in [0, 2] {
-                for i in 0..LANES {
-                    let radius = radius(w[pair][i]);
-                    let [cos, sin] = cos_sin(w[pair + 1][i]);
-                    drawn[pair][i] = radius * cos;
-                    drawn[pair + 1][i] = radius * sin;
-                }
-            }
+            let [a, b, c, d] = words(origin, (first / 4 + chunk * LANES) as u32);
+            let [n0, n1] = normal_pairs(&a, &b);
+            let [n2, n3] = normal_pairs(&c, &d);
             for (i, y) in y.chunks_mut(4).enumerate() {
-                for (y, drawn) in y.iter_mut().zip(&drawn) {
-                    *y = drawn[i];
+                for (y, drawn) in y.iter_mut().zip([n0[i], n1[i], n2[i], n3[i]]) {
+                    *y = drawn;
                 }
             }
         }
