@@ -208,6 +208,10 @@ fn dry_run_shows_every_recipe_without_data_and_leaves_nothing() {
         for word in ["unit", "parameters", "readouts", "path", "memory", "lfnn-l", "bp"] {
             assert!(out.contains(word), "{name}: {out}");
         }
+        for method in METHODS.map(Method::name) {
+            let out = place.ok(&["train", name, "--dry-run", "--method", method]);
+            assert!(out.starts_with(&format!("{name} · {method}: ")), "{out}");
+        }
     }
     assert!(!place.has("runs"));
     let out = place.ok(&["train", "digits", "--dry-run"]);

@@ -239,17 +239,15 @@ impl Unit {
         let mut tangents = Vec::with_capacity(self.bodies.len());
         for (body, layers, head) in self.split(tensors) {
             let behind = predict && body.head.mixes_samples();
-            let (record, mut tangent) =
-                body.layers.perturb(step, layers, x, dx, perturb.before(behind));
-            let mut value = record.y;
-            let logits = predict.then(|| {
-                let logits;
-                (logits, tangent) = body.head.perturb(step, head, record.y, tangent, perturb);
-                value = logits.y;
-                logits
-            });
-            bodies.push((record, logits));
-            tangents.push((value, tangent));
+            let (record, dy) = body.layers.perturb(step, layers, x, dx, perturb.before(behind));
+            if predict {
+                let (logits, dz) = body.head.perturb(step, head, record.y, dy, perturb);
+                tangents.push((logits.y, dz));
+                bodies.push((record, Some(logits)));
+            } else {
+                tangents.push((record.y, dy));
+                bodies.push((record, None));
+            }
         }
         let tangent = concat_tangents(step, &tangents);
         let record = self.join(step, bodies);
