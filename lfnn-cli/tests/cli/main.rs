@@ -4,6 +4,7 @@
 
 mod bad_config;
 mod bad_files;
+mod bench;
 mod determinism;
 mod flags;
 mod interruption;

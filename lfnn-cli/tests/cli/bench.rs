@@ -1,0 +1,84 @@
+//! `bench`: what it measures is there and makes sense. No time is asserted.
+
+use serde_json::Value;
+
+use super::support::Place;
+
+fn positive(value: &Value) -> f64 {
+    let number = value.as_f64().unwrap();
+    assert!(number > 0.0 && number.is_finite(), "{value}");
+    number
+}
+
+#[test]
+fn a_step_is_told_by_part_and_by_operation_and_allocates_nothing() {
+    let place = Place::new();
+    let args = ["bench", "--recipe", "digits", "--batch", "16", "--seconds", "0.05", "--json"];
+    let out: Value = serde_json::from_str(&place.ok(&args)).unwrap();
+    assert_eq!(
+        (&out["recipe"], &out["method"], &out["batch"]),
+        (&"digits".into(), &"lfnn-l".into(), &16.into())
+    );
+    for speed in ["training_images_per_second", "inference_images_per_second"] {
+        let [low, median, high] =
+            ["lower_quartile", "median", "upper_quartile"].map(|name| positive(&out[speed][name]));
+        assert!(low <= median && median <= high, "{out}");
+    }
+    // The queue of the pool takes a block of memory every 63 jobs.
+    assert!(out["allocations_per_step"].as_f64().unwrap() < 1.0, "{out}");
+    for name in ["step_seconds", "persistent_bytes", "step_bytes"] {
+        positive(&out[name]);
+    }
+    let names = |list: &str| -> Vec<String> {
+        let rows = out[list].as_array().unwrap();
+        rows.iter().map(|row| row["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names("parts"), ["batch", "unit 1", "unit 2", "unit 3", "output"]);
+    let sum = |list: &str, key: &str| -> f64 {
+        out[list].as_array().unwrap().iter().map(|row| row[key].as_f64().unwrap()).sum()
+    };
+    for key in ["flops", "bytes", "operations"] {
+        assert_eq!(sum("parts", key), sum("operations", key), "{key}");
+    }
+    for name in ["Conv2d", "Conv2dWeightGrad", "SelectLeaders", "AdamStep"] {
+        assert!(names("operations").iter().any(|found| found == name), "no {name}");
+    }
+    assert!(!names("operations").iter().any(|found| found == "Conv2dInputGrad"));
+    positive(&out["ceilings"]["flops_per_second"]);
+    positive(&out["ceilings"]["bytes_per_second"]);
+    assert!(!place.has("runs"), "a benchmark leaves no run");
+}
+
+#[test]
+fn the_tables_name_the_recipe_the_method_and_the_machine() {
+    let place = Place::new();
+    let args = ["bench", "--recipe", "digits", "--method", "bp", "--seconds", "0.05"];
+    let out = place.ok(&args);
+    for text in [
+        "digits · bp · batches of",
+        "training ",
+        "inference ",
+        "images/s",
+        "this machine at best: ",
+    ] {
+        assert!(out.contains(text), "{text}\n{out}");
+    }
+}
+
+#[test]
+fn a_benchmark_of_nothing_is_refused() {
+    let place = Place::new();
+    place.fails(
+        2,
+        &["bench", "--recipe", "mnist-x"],
+        "there is no recipe `mnist-x`; did you mean `mnist-s`? (`lfnn-cli recipes` lists them)",
+    );
+    place.fails(
+        2,
+        &["bench", "--recipe", "digits", "--batch", "0"],
+        "training.batch_size: 0, expected at least 1",
+    );
+    let ended = place.run(&["bench", "--seconds", "0"]);
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.err.contains("expected a number of seconds above 0"), "{}", ended.err);
+}
