@@ -222,7 +222,8 @@ impl<B: Backend> Trainer<B> {
     /// # Errors
     /// A failure of the backend.
     pub fn profile_step(&mut self) -> Result<Vec<ProfiledStep>, TrainError<B::Error>> {
-        let times = self.executable.profile(self.built.step.program).map_err(TrainError::Backend)?;
+        let times =
+            self.executable.profile(self.built.step.program).map_err(TrainError::Backend)?;
         self.step += 1;
         let module = &self.built.module;
         let program = &module.programs()[self.built.step.program.0];
