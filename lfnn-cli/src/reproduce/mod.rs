@@ -147,7 +147,6 @@ fn tell_plan(
     runner: &Runner<'_>,
     output: &Output,
 ) -> Result<(), Failure> {
-    let done = total - open.len();
     output.info(&format!("folder: {}", runner.out.display()))?;
     if open.is_empty() {
         return output.info(&format!("plan: all {total} trainings and computations are done"));
@@ -164,10 +163,9 @@ fn tell_plan(
     for (job, time) in open.iter().zip(&times) {
         output.detail(&format!("  {:<44}  about {}", job.id(), format::duration(*time)))?;
     }
-    let there = if done > 0 { format!(", {done} more are done already") } else { String::new() };
     output.info(&format!(
-        "plan: {} trainings and computations{there}; {side} at a time, {share} thread{} each; about {} \
-         by a short trial\n",
+        "plan: {} of {total} trainings and computations to do; {side} at a time, {share} thread{} each; \
+         about {} by a short trial\n",
         open.len(),
         if share == 1 { "" } else { "s" },
         format::duration(time)

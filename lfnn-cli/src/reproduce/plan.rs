@@ -30,6 +30,11 @@ impl Ask<'_> {
         self.scale == Scale::Paper
     }
 
+    /// Whether it is restricted, so that nothing but its course matters.
+    pub(super) fn is_short(&self) -> bool {
+        !self.limits.is_empty()
+    }
+
     /// A training of a recipe as it stands.
     pub(super) fn training(&self, recipe: &str, method: &str, seed: u64) -> Training {
         Training {
@@ -37,7 +42,8 @@ impl Ask<'_> {
             method: method.into(),
             seed,
             label: String::new(),
-            sets: self.limits.clone(),
+            sets: Vec::new(),
+            limits: self.limits.clone(),
         }
     }
 }
@@ -50,6 +56,7 @@ pub(super) struct Training {
     seed: u64,
     label: String,
     sets: Vec<String>,
+    limits: Vec<String>,
 }
 
 impl Training {
@@ -76,11 +83,13 @@ impl Training {
     /// # Errors
     /// A setting that does not fit the recipe.
     pub(super) fn config(&self) -> Result<RunConfig, Failure> {
+        // Restrictions come last: they hold whatever a target sets.
+        let sets = [&self.sets[..], &self.limits].concat();
         let mut options = Vec::new();
         for (key, value) in [("method", self.method.clone()), ("seed", self.seed.to_string())] {
             options.push((format!("{key} of the plan"), key, value));
         }
-        let request = Request { recipe: Some(&self.recipe), file: None, options, sets: &self.sets };
+        let request = Request { recipe: Some(&self.recipe), file: None, options, sets: &sets };
         config::resolve(&request)
     }
 }

@@ -118,13 +118,15 @@ impl Table {
         json!({"name": self.name, "caption": self.caption, "columns": self.head, "rows": rows})
     }
 
+    /// Whether a column holds text, and not numbers alone.
+    fn is_text(&self, column: usize) -> bool {
+        self.rows.iter().any(|row| matches!(row.get(column), Some(Cell::Text(_))))
+    }
+
     /// The table for a terminal.
     pub(super) fn text(&self) -> String {
-        let is_text = |column: usize| {
-            self.rows.iter().any(|row| matches!(row.get(column), Some(Cell::Text(_))))
-        };
         let align: Vec<Align> = (0..self.head.len())
-            .map(|column| if is_text(column) { Align::Left } else { Align::Right })
+            .map(|column| if self.is_text(column) { Align::Left } else { Align::Right })
             .collect();
         let mut rows = vec![self.head.clone()];
         rows.extend(self.rows.iter().map(|row| row.iter().map(Cell::shown).collect()));
@@ -142,8 +144,9 @@ impl Table {
             escape(&self.name),
             escape(&self.caption)
         );
-        for name in &self.head {
-            text += &format!("<th>{}</th>", escape(name));
+        for (column, name) in self.head.iter().enumerate() {
+            let class = if self.is_text(column) { "" } else { " class=\"n\"" };
+            text += &format!("<th{class}>{}</th>", escape(name));
         }
         text += "</tr></thead>\n<tbody>\n";
         for row in &self.rows {
@@ -271,7 +274,7 @@ table { border-collapse: collapse; margin: 1.5rem 0; font-size: 0.92rem; display
 caption { text-align: left; padding-bottom: 0.4rem; color: #444; }
 th, td { padding: 0.2rem 0.7rem; border-bottom: 1px solid #ddd; text-align: left; vertical-align: bottom; }
 th { border-bottom: 2px solid #222; }
-td.n { text-align: right; font-variant-numeric: tabular-nums; }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
 figure { margin: 2rem 0; }
 figure svg { max-width: 100%; height: auto; }
 figcaption { color: #444; font-size: 0.92rem; }

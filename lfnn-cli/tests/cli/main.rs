@@ -7,6 +7,8 @@ mod bad_files;
 mod determinism;
 mod flags;
 mod interruption;
+mod plot;
+mod reproduce;
 mod run_folder;
 mod step;
 mod support;

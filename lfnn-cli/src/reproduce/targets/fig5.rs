@@ -21,13 +21,16 @@ use crate::interrupt;
 #[derive(Debug)]
 pub(super) struct Fig5;
 
+/// Position and heading.
+type Particle = ([f64; 2], [f64; 2]);
+
 /// What a flock shows.
 #[derive(Debug, Serialize, Deserialize)]
 struct Shown {
     /// The order parameter after each step.
     order: Vec<f64>,
     /// Positions and headings at the moments that are drawn.
-    pictures: Vec<(usize, Vec<([f64; 2], [f64; 2])>)>,
+    pictures: Vec<(usize, Vec<Particle>)>,
     /// Seconds of a step, on one thread.
     seconds_per_step: f64,
 }
@@ -74,7 +77,14 @@ fn flocks(ask: &Ask<'_>) -> Vec<(String, Settings, usize, Vec<usize>)> {
         noise,
         seed: 1,
     };
-    let (large, steps) = if ask.is_paper() { (100_000, 400) } else { (100_000, 60) };
+    let large = 100_000;
+    let steps = if ask.is_short() {
+        3
+    } else if ask.is_paper() {
+        400
+    } else {
+        60
+    };
     let mut all = vec![("vicsek-small".into(), settings(SMALL, 0.1), 200, MOMENTS.to_vec())];
     for noise in [0.0, 0.1, 0.3, 1.0] {
         let name = format!("vicsek-{large}-noise{:.0}", 100.0 * noise);
@@ -292,7 +302,7 @@ fn vicsek_report(ask: &Ask<'_>, results: &Results, report: &mut Report) -> Resul
     if let Some(small) = shown(results, "vicsek-small")? {
         let side = (SMALL as f64 / DENSITY).sqrt();
         let panels = small.pictures.iter().map(|(step, seen)| {
-            let arrow = |(at, along): &([f64; 2], [f64; 2])| {
+            let arrow = |(at, along): &Particle| {
                 let end = [at[0] + 0.35 * along[0], at[1] + 0.35 * along[1]];
                 (*at, end)
             };

@@ -250,7 +250,7 @@ impl Target for Locality {
              compared with those before. A number is the size of the change relative to the gradient; “same” \
              means that not one bit changed. A walk backwards over the reads and writes of the training step \
              says beforehand where no change can be: where it finds no path from the parameters to the \
-             gradient, the bits must be the same, and were. To the left of the diagonal stand earlier units, \
+             gradient, the bits must be the same: one that changed would be reported as a fault. To the left of the diagonal stand earlier units, \
              whose outputs every later one sees. To the right of it, dark, stand later units: a gradient that \
              depends on them was passed back through them. In a local method there is none."
                 .into(),

@@ -66,34 +66,36 @@ fn config(ask: &Ask<'_>, method: &str, depth: usize) -> Result<RunConfig, Failur
 
 fn computation(ask: &Ask<'_>, method: &str, depth: usize) -> Result<Computation, Failure> {
     let config = config(ask, method, depth)?;
+    let long = if ask.is_short() { Duration::ZERO } else { LONG };
     Ok(Computation {
         id: id(ask, method, depth),
-        settings: json!({"config": serde_json::to_value(&config)?}),
+        settings: json!({"config": serde_json::to_value(&config)?, "seconds": long.as_secs_f64()}),
         alone: true,
-        trial: Box::new(move |_| Ok(LONG.mul_f64(1.2))),
-        work: Box::new(move |place| Ok(serde_json::to_value(measure(&config, place)?)?)),
+        trial: Box::new(move |_| Ok(long.mul_f64(1.2))),
+        work: Box::new(move |place| Ok(serde_json::to_value(measure(&config, place, long)?)?)),
     })
 }
 
-fn measure(config: &RunConfig, place: Place<'_>) -> Result<Taken, Failure> {
+fn measure(config: &RunConfig, place: Place<'_>, long: Duration) -> Result<Taken, Failure> {
     let data = Prepared::load(config, place.root, &Output::new(Level::Silent))?;
-    place.choice.run(Measure { config, data })
+    place.choice.run(Measure { config, data, long })
 }
 
 struct Measure<'a> {
     config: &'a RunConfig,
     data: Prepared,
+    long: Duration,
 }
 
 impl BackendJob for Measure<'_> {
     type Output = Taken;
 
     fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Taken, Failure> {
-        let Self { config, data } = self;
+        let Self { config, data, long } = self;
         let mut trainer = Trainer::new(backend, &setup(config, &data), data.images(), &data.train)?;
         let mut times = Vec::new();
         let begin = Instant::now();
-        while times.len() < TIMES + 1 || begin.elapsed() < LONG {
+        while times.len() < TIMES + 1 || begin.elapsed() < long {
             if interrupt::requested() {
                 return Err(Failure::Interrupted);
             }
