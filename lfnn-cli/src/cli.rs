@@ -59,6 +59,10 @@ pub(crate) enum Command {
     Eval(EvalArgs),
     /// Classes of image files, with probabilities
     Predict(PredictArgs),
+    /// Draw the curves of runs together, as SVG and PNG
+    Plot(PlotArgs),
+    /// Repeat a table or figure of the paper, or show what it claims, and report
+    Reproduce(ReproduceArgs),
     /// One training step taken apart, for comparison with any other implementation
     Step(StepArgs),
     /// Speed and memory of a training step and of inference; needs no data
@@ -203,6 +207,85 @@ pub(crate) struct PredictArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Arguments of `plot`.
+#[derive(Debug, Args)]
+pub(crate) struct PlotArgs {
+    /// Folders of runs
+    #[arg(value_name = "RUN", required = true, value_hint = ValueHint::DirPath)]
+    pub(crate) runs: Vec<PathBuf>,
+
+    /// Where curves.svg and curves.png go
+    #[arg(long, value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath)]
+    pub(crate) out: PathBuf,
+}
+
+const REPRODUCE_HELP: &str = "\
+Targets:
+  table1      test and training error of all methods
+  table2      lfnn and lfnn-l with 10 % to 100 % leaders, MNIST and CIFAR-10
+  table3      the same on Tiny ImageNet
+  fig3a       one pass over permuted MNIST: accuracy against leaders, 32 to 512 workers
+  fig3b       the four loss functions: accuracy against steps
+  fig4        the four loss functions: the terms of the loss against steps
+  fig5        how workers move, leaders and followers; the Vicsek model beside it
+  fig6        how often each worker leads
+  supplement  the best leader of each unit; leaders against followers
+  locality    on whose parameters each unit's gradient depends, for all methods
+  memory      memory and time of a step against depth, lfnn-l beside bp
+
+The plan is printed first, with the time that it will take. Ctrl-C, or a crash, loses nothing: the
+same command goes on. Everything lies below OUT: runs/ holds the trainings, which targets share, and a
+folder for each target holds report.html, tables as CSV, results.json and figures as SVG and PNG.";
+
+/// Arguments of `reproduce`.
+#[derive(Debug, Args)]
+#[command(after_help = REPRODUCE_HELP)]
+pub(crate) struct ReproduceArgs {
+    /// What to repeat
+    pub(crate) target: String,
+
+    /// `quick`: the digits inside the program, in two minutes; `paper`: the paper's data
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) scale: Scale,
+
+    /// Train with the seeds 1 to N [default: 3]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(crate) seeds: Option<usize>,
+
+    #[command(flatten)]
+    pub(crate) data: DataFolder,
+
+    /// Where everything goes [default: reproduction/SCALE]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) out: Option<PathBuf>,
+
+    /// Trainings at a time, each with its share of the threads [default: one per thread]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(crate) jobs: Option<usize>,
+
+    /// Print the plan and the time it will take, and stop
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    /// Passes over the training images, in place of the recipe's
+    #[arg(long, value_name = "N", hide = true, value_parser = at_least_one)]
+    pub(crate) epochs: Option<usize>,
+
+    /// Train on at most N batches of each epoch
+    #[arg(long, value_name = "N", hide = true, value_parser = at_least_one)]
+    pub(crate) limit_batches: Option<usize>,
+}
+
+/// How much is computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Scale {
+    /// The embedded digits, in two minutes.
+    #[default]
+    Quick,
+    /// The paper's data and the recipes' epochs.
+    Paper,
 }
 
 const STEP_HELP: &str = "\

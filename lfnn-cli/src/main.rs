@@ -5,6 +5,7 @@
 
 mod backend;
 mod bench;
+mod chart;
 mod checkpoint;
 mod cli;
 mod commands;
@@ -16,6 +17,7 @@ mod interrupt;
 mod memory;
 mod output;
 mod recipes;
+mod reproduce;
 mod run;
 mod train;
 
@@ -60,6 +62,8 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Train(args) => train::command(args, choice, &output),
         Command::Eval(args) => commands::eval::command(args, choice, &output),
         Command::Predict(args) => commands::predict::command(args, choice, &output),
+        Command::Plot(args) => commands::plot::command(args, &output),
+        Command::Reproduce(args) => reproduce::command(args, choice, &output),
         Command::Step(args) => commands::step::command(args, choice, &output),
         Command::Bench(args) => bench::command(args, choice, &output),
         Command::Recipes { name } => commands::recipes::command(name.as_deref(), &output),

@@ -10,6 +10,8 @@ use crate::failure::Failure;
 /// How much is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
+    /// Nothing: the work is part of other work that reports itself.
+    Silent,
     /// Results alone.
     Quiet,
     /// What a person wants to see.
@@ -48,6 +50,9 @@ impl Output {
     /// A standard output that cannot be written. A reader that has gone away is no error: nobody
     /// wants the rest.
     pub(crate) fn result(&self, text: &str) -> Result<(), Failure> {
+        if self.level == Level::Silent {
+            return Ok(());
+        }
         let write = || {
             let mut out = io::stdout().lock();
             out.write_all(text.as_bytes())?;

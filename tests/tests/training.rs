@@ -210,6 +210,34 @@ fn evaluation_counts_each_image_once_whatever_the_batch() {
     }
 }
 
+/// Wrong predictions counted from the workers' outputs are those that the evaluation counts.
+#[test]
+fn the_outputs_of_workers_are_those_by_which_they_are_judged() {
+    let data = Data::new();
+    let mut trainer = Run::new("lfnn-l").trainer(&Cpu::new(Some(2)).unwrap(), &data).unwrap();
+    advance(&mut trainer, 9);
+    // More than two batches and a part of one.
+    let indices: Vec<u32> = (40..59).collect();
+    let outputs = trainer.worker_outputs(&indices).unwrap();
+    let judged = trainer.evaluate(&indices).unwrap();
+    assert_eq!(outputs.len(), 2);
+    for (outputs, judged) in outputs.iter().zip(&judged.units) {
+        assert_eq!(outputs.len(), indices.len() * 4 * 3);
+        for (worker, &error) in judged.worker_errors.iter().enumerate() {
+            let mut wrong = 0;
+            for (row, &index) in outputs.chunks(12).zip(&indices) {
+                let p = &row[worker * 3..][..3];
+                assert!((p.iter().sum::<f32>() - 1.0).abs() < 1e-5, "not a softmax: {p:?}");
+                let largest =
+                    (0..3).max_by(|&a, &b| p[a].total_cmp(&p[b]).then(b.cmp(&a))).unwrap();
+                wrong += usize::from(largest as u32 != data.labels[index as usize]);
+            }
+            let expected = 100.0 * wrong as f64 / indices.len() as f64;
+            assert!((error - expected).abs() < 1e-4, "worker {worker}: {error} and {expected}");
+        }
+    }
+}
+
 #[test]
 fn leads_add_up_to_the_number_of_leaders_in_every_batch_or_sample() {
     let data = Data::new();

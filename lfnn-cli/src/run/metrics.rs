@@ -111,6 +111,26 @@ impl UnitRow {
     }
 }
 
+const JSONL: &str = "metrics.jsonl";
+
+/// The rows in a run's folder; none if no epoch is over.
+///
+/// # Errors
+/// A file that cannot be read.
+pub(crate) fn read_rows(folder: &Path) -> anyhow::Result<Vec<EpochRow>> {
+    let path = folder.join(JSONL);
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        Err(error) => {
+            return Err(error).with_context(|| format!("{}: cannot read", path.display()));
+        }
+    };
+    // The last line may be half written.
+    let read = |line: &str| serde_json::from_str::<EpochRow>(line).ok();
+    Ok(text.lines().map_while(read).collect())
+}
+
 /// The metrics of a run, in memory and in its folder.
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -125,20 +145,12 @@ impl Metrics {
     /// # Errors
     /// Files that cannot be read or written.
     pub(crate) fn open(folder: &Path, epochs: usize) -> anyhow::Result<Self> {
-        let (jsonl, csv) = (folder.join("metrics.jsonl"), folder.join("metrics.csv"));
-        let text = match fs::read_to_string(&jsonl) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
-            Err(error) => {
-                return Err(error).with_context(|| format!("{}: cannot read", jsonl.display()));
-            }
-        };
-        // The last line may be half written.
-        let read = |line: &str| serde_json::from_str::<EpochRow>(line).ok();
-        let rows: Vec<EpochRow> =
-            text.lines().map_while(read).take_while(|row| row.epoch <= epochs).collect();
+        let (jsonl, csv) = (folder.join(JSONL), folder.join("metrics.csv"));
+        let mut rows = read_rows(folder)?;
+        rows.retain(|row| row.epoch <= epochs);
+        let written = jsonl.exists();
         let metrics = Self { jsonl, csv, rows };
-        if !text.is_empty() {
+        if written {
             metrics.rewrite()?;
         }
         Ok(metrics)

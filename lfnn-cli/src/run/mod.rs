@@ -13,10 +13,11 @@ use crate::checkpoint::write_whole;
 use crate::config::RunConfig;
 use crate::failure::{Failure, Usage};
 
-pub(crate) use metrics::{EpochRow, LossRow, Metrics, UnitRow};
+pub(crate) use metrics::{EpochRow, LossRow, Metrics, UnitRow, read_rows};
 pub(crate) use summary::{BestSummary, Summary};
 
-const CONFIG: &str = "config.yaml";
+/// The configuration in a run's folder.
+pub(crate) const CONFIG: &str = "config.yaml";
 
 /// The last checkpoint of a run's folder.
 pub(crate) fn last_checkpoint(folder: &Path) -> PathBuf {

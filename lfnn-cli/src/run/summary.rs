@@ -1,13 +1,17 @@
 //! `summary.json`: what came out of a run.
 
+use std::fs;
 use std::path::Path;
 
-use serde::Serialize;
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::write_whole;
 
+const SUMMARY: &str = "summary.json";
+
 /// What came out of a run. Errors are in percent, and are those of the last weights.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Summary {
     /// Error on the test images.
     pub(crate) test_error: Option<f64>,
@@ -44,11 +48,11 @@ pub(crate) struct Summary {
     /// The backend.
     pub(crate) backend: String,
     /// Version of this program.
-    pub(crate) version: &'static str,
+    pub(crate) version: String,
 }
 
 /// The best epoch, by its validation error (by its training error without validation).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct BestSummary {
     /// The epoch, from 1.
     pub(crate) epoch: usize,
@@ -59,12 +63,28 @@ pub(crate) struct BestSummary {
 }
 
 impl Summary {
+    /// The summary in a run's folder; none if the run has not come to its end.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub(crate) fn read(folder: &Path) -> anyhow::Result<Option<Self>> {
+        let path = folder.join(SUMMARY);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = fs::read_to_string(&path)
+            .with_context(|| format!("{}: cannot read", path.display()))?;
+        let summary = serde_json::from_str(&text)
+            .with_context(|| format!("{}: not the summary of a run", path.display()))?;
+        Ok(Some(summary))
+    }
+
     /// Writes it into a run's folder.
     ///
     /// # Errors
     /// A file that cannot be written.
     pub(crate) fn write(&self, folder: &Path) -> anyhow::Result<()> {
         let text = serde_json::to_string_pretty(self)? + "\n";
-        write_whole(&folder.join("summary.json"), text.as_bytes())
+        write_whole(&folder.join(SUMMARY), text.as_bytes())
     }
 }

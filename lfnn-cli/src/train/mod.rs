@@ -7,6 +7,8 @@ mod epochs;
 mod report;
 mod saver;
 
+use std::path::Path;
+
 use anyhow::anyhow;
 use lfnn_core::backend::Backend;
 use lfnn_core::train::{Setup, Trainer};
@@ -32,6 +34,7 @@ pub(crate) fn command(args: &TrainArgs, choice: Choice, output: &Output) -> Resu
         let root = data::root(args.data.data_dir.as_deref())?;
         return dry_run::show(&config, &root, output);
     }
+    let root = data::root(args.data.data_dir.as_deref())?;
     let (config, folder) = if args.resume {
         let (config, path) = find_run(args, &request)?;
         (config, RunFolder::open(&path)?)
@@ -41,15 +44,31 @@ pub(crate) fn command(args: &TrainArgs, choice: Choice, output: &Output) -> Resu
         (config, folder)
     };
     interrupt::listen()?;
-    let result = prepare(args, &config, &folder, output).and_then(|(data, checkpoint)| {
-        choice.run(Training { config: &config, data, checkpoint, folder: &folder, output })
+    fit(&config, folder, args.resume, &root, choice, output)
+}
+
+/// Trains the run of a folder to its end; `goes_on` says whether from its last checkpoint.
+///
+/// # Errors
+/// Data that is missing, settings that do not fit it, what fails in training, or the user's wish to
+/// stop.
+pub(crate) fn fit(
+    config: &RunConfig,
+    folder: RunFolder,
+    goes_on: bool,
+    root: &Path,
+    choice: Choice,
+    output: &Output,
+) -> Result<(), Failure> {
+    let result = prepare(config, &folder, goes_on, root, output).and_then(|(data, checkpoint)| {
+        choice.run(Training { config, data, checkpoint, folder: &folder, output })
     });
     match result {
         Ok(Err(failure)) => Err(failure),
         Ok(Ok(())) => Ok(()),
         Err(failure) => {
             // Nothing was trained: a new folder would only be in the way.
-            if !args.resume {
+            if !goes_on {
                 folder.discard();
             }
             Err(failure)
@@ -104,13 +123,14 @@ fn find_run(
 
 /// Loads the data, and the checkpoint of a run that goes on.
 fn prepare(
-    args: &TrainArgs,
     config: &RunConfig,
     folder: &RunFolder,
+    goes_on: bool,
+    root: &Path,
     output: &Output,
 ) -> Result<(Prepared, Option<Checkpoint>), Failure> {
     let last = folder.last();
-    let checkpoint = if args.resume && last.exists() {
+    let checkpoint = if goes_on && last.exists() {
         let checkpoint = checkpoint::load(&last)?;
         if let Some((key, found, expected)) =
             differences(&checkpoint.metadata.config, config)?.first()
@@ -124,8 +144,7 @@ fn prepare(
     } else {
         None
     };
-    let root = data::root(args.data.data_dir.as_deref())?;
-    Ok((Prepared::load(config, &root, output)?, checkpoint))
+    Ok((Prepared::load(config, root, output)?, checkpoint))
 }
 
 /// Training on a backend. The outer result fails before anything is trained, the inner one after.
@@ -142,16 +161,7 @@ impl Job for Training<'_> {
 
     fn run<B: Backend>(self, backend: &B, device: &str) -> Result<Self::Output, Failure> {
         let Self { config, mut data, checkpoint, folder, output } = self;
-        let setup = Setup {
-            network: &config.network,
-            leadership: config.leadership,
-            training: &config.training,
-            method: config.method(),
-            augmentation: config.dataset.augmentation,
-            normalization: data.normalization.clone(),
-            seed: config.seed,
-            limits: config.limits(),
-        };
+        let setup = setup(config, &data);
         let mut trainer = Trainer::new(backend, &setup, data.images(), &data.train)?;
         let image = data.images().shape;
         let metadata = match checkpoint {
@@ -165,6 +175,20 @@ impl Job for Training<'_> {
         interrupt::training_begins();
         introduce(config, &data, &trainer, device, folder, output)?;
         Ok(epochs::run(backend.name(), trainer, &data, folder, metadata, output))
+    }
+}
+
+/// What the core needs to know of a run.
+pub(crate) fn setup<'a>(config: &'a RunConfig, data: &Prepared) -> Setup<'a> {
+    Setup {
+        network: &config.network,
+        leadership: config.leadership,
+        training: &config.training,
+        method: config.method(),
+        augmentation: config.dataset.augmentation,
+        normalization: data.normalization.clone(),
+        seed: config.seed,
+        limits: config.limits(),
     }
 }
 

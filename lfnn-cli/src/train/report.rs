@@ -50,7 +50,7 @@ pub(super) fn summarize(
         method: config.method.clone(),
         recipe: config.recipe.clone(),
         backend,
-        version: env!("CARGO_PKG_VERSION"),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
     }
 }
 

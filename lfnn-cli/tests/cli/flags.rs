@@ -8,7 +8,9 @@ use super::support::{Place, SMALL, small_mnist};
 fn help_and_version_are_printed() {
     let place = Place::new();
     let help = place.ok(&["--help"]);
-    for command in ["train", "eval", "predict", "step", "recipes", "data", "devices"] {
+    for command in
+        ["train", "eval", "predict", "plot", "reproduce", "step", "recipes", "data", "devices"]
+    {
         assert!(help.contains(command), "{help}");
     }
     let help = place.ok(&["train", "--help"]);
@@ -229,7 +231,7 @@ fn dry_run_shows_every_recipe_without_data_and_leaves_nothing() {
 fn recipes_lists_and_prints() {
     let place = Place::new();
     let names = place.ok(&["recipes"]);
-    assert_eq!(names.lines().count(), 11);
+    assert_eq!(names.lines().count(), 12);
     assert!(place.ok(&["recipes", "mnist-s"]).contains("batch_size: 128"));
     place.fails(
         2,

@@ -8,6 +8,8 @@ mod bench;
 mod determinism;
 mod flags;
 mod interruption;
+mod plot;
+mod reproduce;
 mod run_folder;
 mod step;
 mod support;

@@ -66,8 +66,19 @@ pub(super) struct EvaluationProgram {
     has_error: bool,
     batch: usize,
     images: usize,
-    /// Errors, wrong predictions and number of predictors, for each unit whose workers predict.
-    units: Vec<(TensorId, TensorId, usize)>,
+    /// For each unit whose workers predict.
+    units: Vec<UnitSums>,
+}
+
+/// Tensors of a unit's workers that outlive a batch of an evaluation.
+#[derive(Clone, Copy, Debug)]
+struct UnitSums {
+    errors: TensorId,
+    wrong: TensorId,
+    /// `[batch, features]`: what the workers put out for the last batch.
+    outputs: TensorId,
+    predictors: usize,
+    features: usize,
 }
 
 impl EvaluationProgram {
@@ -83,29 +94,35 @@ impl EvaluationProgram {
         let clock = module.persistent("evaluation/clock", DType::U32, &[clock::LEN]);
         let order = module.persistent("evaluation/order", DType::U32, &[scope.images.max(1)]);
         let output = network.output().declare_state(module, "evaluation");
-        let sums: Vec<(TensorId, TensorId, usize)> = network
+        let sums: Vec<UnitSums> = network
             .units()
             .iter()
             .filter(|_| workers_predict)
             .map(|unit| {
-                let predictors = unit.heads().predictors();
-                let mut sum = |name: &str| {
+                let (predictors, features) = (unit.heads().predictors(), unit.heads().features());
+                let mut declare = |name: &str, shape: &[usize]| {
                     let name = format!("evaluation/unit{}.{name}", unit.number());
-                    module.persistent(name, DType::Real, &[predictors])
+                    module.persistent(name, DType::Real, shape)
                 };
-                (sum("errors"), sum("wrong"), predictors)
+                UnitSums {
+                    errors: declare("errors", &[predictors]),
+                    wrong: declare("wrong", &[predictors]),
+                    outputs: declare("outputs", &[batch, features]),
+                    predictors,
+                    features,
+                }
             })
             .collect();
         let mut step = StepWriter::new(module, "evaluate", Mode::Evaluate, batch, clock, false);
         let (mut x, target) = data.load(&mut step, order, Augmentation::default());
         for (index, unit) in network.units().iter().enumerate() {
             let record = unit.forward(&mut step, &tensors.units[index], x, workers_predict);
-            if let (Some(z), Some(&(total, wrong, predictors))) = (record.logits, sums.get(index)) {
+            if let (Some(z), Some(sums)) = (record.logits, sums.get(index)) {
                 let heads = unit.heads();
-                let output = step.like("workers.output", z);
+                let &UnitSums { outputs: output, wrong, predictors, .. } = sums;
                 let errors = step.activation("workers.errors", &[predictors]);
                 step.push(WorkerErrors { z, target, output, errors, heads, loss });
-                step.push(AccumulateRows { x: errors, clock, total });
+                step.push(AccumulateRows { x: errors, clock, total: sums.errors });
                 if let Some(decision) = worker_decision(loss) {
                     step.push(CountErrors { output, target, clock, wrong, heads, decision });
                 }
@@ -150,8 +167,8 @@ impl EvaluationProgram {
         executable.upload(self.clock, TensorData::U32(&now))?;
         executable.upload(self.output.fault, TensorData::U32(&[0]))?;
         let mut sums = vec![(self.output.loss, self.nets), (self.output.wrong, 1)];
-        for &(errors, wrong, predictors) in &self.units {
-            sums.extend([(errors, predictors), (wrong, predictors)]);
+        for unit in &self.units {
+            sums.extend([(unit.errors, unit.predictors), (unit.wrong, unit.predictors)]);
         }
         clear(executable, &sums)?;
         for start in (0..indices.len()).step_by(self.batch) {
@@ -170,10 +187,10 @@ impl EvaluationProgram {
         let units = self
             .units
             .iter()
-            .map(|&(errors, wrong, n)| {
+            .map(|unit| {
                 Ok(UnitEvaluation {
-                    worker_losses: means(errors, n, per_example)?,
-                    worker_errors: means(wrong, n, 100.0 * per_example)?,
+                    worker_losses: means(unit.errors, unit.predictors, per_example)?,
+                    worker_errors: means(unit.wrong, unit.predictors, 100.0 * per_example)?,
                 })
             })
             .collect::<Result<_, E::Error>>()?;
@@ -183,6 +200,25 @@ impl EvaluationProgram {
             error: self.has_error.then(|| wrong[0]),
             units,
         })
+    }
+}
+
+impl EvaluationProgram {
+    /// What the workers of each unit put out for these images: `[images, nets · workers · width]`.
+    pub(super) fn worker_outputs<E: Executable>(
+        &self,
+        executable: &mut E,
+        indices: &[u32],
+    ) -> Result<Vec<Vec<f32>>, E::Error> {
+        let mut all = vec![Vec::new(); self.units.len()];
+        for batch in indices.chunks(self.batch) {
+            self.run(executable, batch, None)?;
+            for (unit, outputs) in self.units.iter().zip(&mut all) {
+                let rows = read(executable, unit.outputs, self.batch * unit.features)?;
+                outputs.extend_from_slice(&rows[..batch.len() * unit.features]);
+            }
+        }
+        Ok(all)
     }
 }
 

@@ -320,6 +320,19 @@ impl<B: Backend> Trainer<B> {
         self.evaluation.run(&mut self.executable, indices, None).map_err(TrainError::Backend)
     }
 
+    /// What the workers of each hidden unit put out for these images, `[images, nets · workers · width]`
+    /// for each unit. Empty where the method has no leaders.
+    ///
+    /// # Errors
+    /// A failure of the backend.
+    pub fn worker_outputs(
+        &mut self,
+        indices: &[u32],
+    ) -> Result<Vec<Vec<f32>>, TrainError<B::Error>> {
+        let evaluation = &self.evaluation;
+        evaluation.worker_outputs(&mut self.executable, indices).map_err(TrainError::Backend)
+    }
+
     /// Everything that is needed to go on later.
     ///
     /// # Errors

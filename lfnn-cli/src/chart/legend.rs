@@ -1,0 +1,114 @@
+//! The legend: one entry for each name in the figure, in rows below the panels.
+
+use super::marks::{arrow, dot, stroke};
+use super::style::{bar, marker};
+use super::svg::{Anchor, Svg, TEXT, number, width};
+use super::{Figure, Mark};
+
+const SAMPLE: f64 = 34.0;
+const GAP: f64 = 18.0;
+pub(super) const ROW: f64 = 19.0;
+
+/// What stands before a name.
+#[derive(Clone, Debug, PartialEq)]
+enum Sample {
+    Line { style: usize, marker: bool },
+    Bar(usize),
+    Dot(f64),
+    Arrow(usize),
+}
+
+/// Entries in rows.
+#[derive(Debug)]
+pub(super) struct Legend {
+    rows: Vec<Vec<(Sample, String)>>,
+    /// The width of the widest row.
+    pub(super) width: f64,
+}
+
+impl Legend {
+    /// The legend of a figure, in rows that are not wider than `room` where that can be.
+    pub(super) fn new(figure: &Figure, room: f64) -> Self {
+        let mut entries: Vec<(Sample, String)> = Vec::new();
+        for mark in figure.panels.iter().flat_map(|panel| &panel.marks) {
+            for entry in of_mark(mark) {
+                if !entry.1.is_empty() && !entries.contains(&entry) {
+                    entries.push(entry);
+                }
+            }
+        }
+        let (mut rows, mut widest, mut used) = (Vec::<Vec<_>>::new(), 0.0f64, f64::INFINITY);
+        for entry in entries {
+            let wide = entry_width(&entry.1);
+            if used + wide > room || rows.is_empty() {
+                rows.push(Vec::new());
+                used = 0.0;
+            }
+            used += wide;
+            widest = widest.max(used - GAP);
+            if let Some(row) = rows.last_mut() {
+                row.push(entry);
+            }
+        }
+        Self { rows, width: widest }
+    }
+
+    /// The height of all rows.
+    pub(super) fn height(&self) -> f64 {
+        if self.rows.is_empty() { 0.0 } else { ROW * self.rows.len() as f64 + 6.0 }
+    }
+
+    /// Draws it with its middle at `center` and its upper edge at `top`.
+    pub(super) fn draw(&self, svg: &mut Svg, center: f64, top: f64) {
+        for (number, row) in self.rows.iter().enumerate() {
+            let wide: f64 = row.iter().map(|(_, name)| entry_width(name)).sum::<f64>() - GAP;
+            let mut left = center - wide / 2.0;
+            let y = top + ROW * (number as f64 + 0.5);
+            for (what, name) in row {
+                sample(svg, what, left, y);
+                svg.text((left + SAMPLE + 6.0, y + 4.2), name, TEXT, Anchor::Start, "");
+                left += entry_width(name);
+            }
+        }
+    }
+}
+
+fn entry_width(name: &str) -> f64 {
+    SAMPLE + 6.0 + width(name, TEXT) + GAP
+}
+
+fn of_mark(mark: &Mark) -> Vec<(Sample, String)> {
+    match mark {
+        Mark::Line { name, style, markers, .. } => {
+            vec![(Sample::Line { style: *style, marker: *markers }, name.clone())]
+        }
+        Mark::Level { name, style, .. } => {
+            vec![(Sample::Line { style: *style, marker: false }, name.clone())]
+        }
+        Mark::Bars { name, style, .. } => vec![(Sample::Bar(*style), name.clone())],
+        Mark::Arrows { name, style, .. } => vec![(Sample::Arrow(*style), name.clone())],
+        Mark::Dots { name, .. } => [0.0, 0.25, 0.5, 1.0]
+            .map(|share| (Sample::Dot(share), format!("{:.0} % {name}", 100.0 * share)))
+            .to_vec(),
+        Mark::Cells { .. } => Vec::new(),
+    }
+}
+
+fn sample(svg: &mut Svg, what: &Sample, left: f64, y: f64) {
+    match what {
+        Sample::Line { style, marker: marked } => {
+            svg.line((left, y), (left + SAMPLE, y), &stroke(*style));
+            if *marked {
+                marker(svg, *style, left + SAMPLE / 2.0, y);
+            }
+        }
+        Sample::Bar(style) => svg.raw(&format!(
+            "<rect x=\"{}\" y=\"{}\" width=\"22\" height=\"11\" {}/>",
+            number(left + 8.0),
+            number(y - 5.5),
+            bar(*style)
+        )),
+        Sample::Dot(share) => dot(svg, (left + SAMPLE - 9.0, y), *share),
+        Sample::Arrow(style) => arrow(svg, *style, (left + 4.0, y), (left + SAMPLE - 2.0, y)),
+    }
+}

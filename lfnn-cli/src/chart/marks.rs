@@ -1,0 +1,165 @@
+//! The marks inside a pair of axes.
+
+use super::scale::Scale;
+use super::style::{INK, bar, color, dash, marker, shade};
+use super::svg::{Anchor, Svg, number, width};
+use super::{Mark, Panel, Point};
+
+/// Draws all marks of a panel.
+pub(super) fn all(svg: &mut Svg, panel: &Panel, x: &Scale, y: &Scale) {
+    let groups = panel.marks.iter().filter(|mark| matches!(mark, Mark::Bars { .. })).count();
+    let mut group = 0;
+    for mark in &panel.marks {
+        match mark {
+            Mark::Line { style, points, markers, .. } => {
+                line(svg, (x, y), *style, points, *markers);
+            }
+            Mark::Level { style, y: level, .. } => {
+                let at = y.at(*level);
+                let (left, right) = (x.from(), x.to());
+                svg.line((left, at), (right, at), &stroke(*style));
+            }
+            Mark::Bars { style, values, .. } => {
+                bars(svg, (x, y), *style, values, (group, groups));
+                group += 1;
+            }
+            Mark::Cells { rows } => cells(svg, (x, y), rows),
+            Mark::Dots { dots, .. } => {
+                for &(at, height, share) in dots {
+                    dot(svg, (x.at(at), y.at(height)), share);
+                }
+            }
+            Mark::Arrows { style, arrows, .. } => {
+                for (start, end) in arrows {
+                    let at = |point: &[f64; 2]| (x.at(point[0]), y.at(point[1]));
+                    arrow(svg, *style, at(start), at(end));
+                }
+            }
+        }
+    }
+}
+
+/// The attributes of a line of a style.
+pub(super) fn stroke(style: usize) -> String {
+    format!("stroke=\"{}\" stroke-width=\"1.6\" fill=\"none\"{}", color(style), dash(style))
+}
+
+fn line(svg: &mut Svg, (x, y): (&Scale, &Scale), style: usize, points: &[Point], markers: bool) {
+    let seen: Vec<&Point> = points.iter().filter(|point| point.y.is_finite()).collect();
+    let places: Vec<String> = seen
+        .iter()
+        .map(|point| format!("{},{}", number(x.at(point.x)), number(y.at(point.y))))
+        .collect();
+    if places.len() > 1 {
+        let look = stroke(style);
+        svg.raw(&format!(
+            "<polyline points=\"{}\" stroke-linejoin=\"round\" {look}/>",
+            places.join(" ")
+        ));
+    }
+    for point in seen {
+        let at = x.at(point.x);
+        if point.spread > 0.0 {
+            error_bar(svg, at, y.at(point.y - point.spread), y.at(point.y + point.spread), style);
+        }
+        if markers {
+            marker(svg, style, at, y.at(point.y));
+        }
+    }
+}
+
+fn error_bar(svg: &mut Svg, at: f64, low: f64, high: f64, style: usize) {
+    let look = format!("stroke=\"{}\" stroke-width=\"1\"", color(style));
+    svg.line((at, low), (at, high), &look);
+    for end in [low, high] {
+        svg.line((at - 3.0, end), (at + 3.0, end), &look);
+    }
+}
+
+fn bars(
+    svg: &mut Svg,
+    (x, y): (&Scale, &Scale),
+    style: usize,
+    values: &[Option<(f64, f64)>],
+    (group, groups): (usize, usize),
+) {
+    let place = x.at(1.0) - x.at(0.0);
+    let thick = 0.8 * place / groups as f64;
+    for (index, value) in values.iter().enumerate() {
+        let Some((value, spread)) = *value else { continue };
+        let left = x.at(index as f64) + thick * (group as f64 - groups as f64 / 2.0);
+        let (top, bottom) = (y.at(value).min(y.at(0.0)), y.at(value).max(y.at(0.0)));
+        svg.raw(&format!(
+            "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" {}/>",
+            number(left + 0.5),
+            number(top),
+            number((thick - 1.0).max(1.0)),
+            number((bottom - top).max(0.5)),
+            bar(style)
+        ));
+        if spread > 0.0 {
+            error_bar(svg, left + thick / 2.0, y.at(value - spread), y.at(value + spread), 0);
+        }
+    }
+}
+
+fn cells(svg: &mut Svg, (x, y): (&Scale, &Scale), rows: &[Vec<(f64, String)>]) {
+    for (row, cells) in rows.iter().enumerate() {
+        for (column, (share, text)) in cells.iter().enumerate() {
+            let (left, right) = (x.at(column as f64 - 0.5), x.at(column as f64 + 0.5));
+            // Rows run downwards: the axis is turned.
+            let (top, bottom) = (y.at(row as f64 - 0.5), y.at(row as f64 + 0.5));
+            let (top, bottom) = (top.min(bottom), top.max(bottom));
+            svg.raw(&format!(
+                "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" fill=\"{}\" \
+                 stroke=\"#bbbbbb\" stroke-width=\"0.7\"/>",
+                number(left),
+                number(top),
+                number(right - left),
+                number(bottom - top),
+                shade(*share)
+            ));
+            let ink = if *share > 0.5 { "#ffffff" } else { INK };
+            let room = right - left - 4.0;
+            let size = (11.0 * (room / width(text, 11.0).max(1e-9)).min(1.0)).max(6.0);
+            let at = ((left + right) / 2.0, (top + bottom) / 2.0 + 0.36 * size);
+            svg.text(at, text, size, Anchor::Middle, &format!("fill=\"{ink}\""));
+        }
+    }
+}
+
+/// A dot whose area and darkness grow with a share.
+pub(super) fn dot(svg: &mut Svg, at: (f64, f64), share: f64) {
+    let share = share.clamp(0.0, 1.0);
+    let radius = 1.0 + 4.2 * share.sqrt();
+    svg.raw(&format!(
+        "<circle cx=\"{}\" cy=\"{}\" r=\"{}\" fill=\"{}\" stroke=\"#555555\" stroke-width=\"0.5\"/>",
+        number(at.0),
+        number(at.1),
+        number(radius),
+        shade(share)
+    ));
+}
+
+/// An arrow; one without length is a point.
+pub(super) fn arrow(svg: &mut Svg, style: usize, from: (f64, f64), to: (f64, f64)) {
+    let color = color(style);
+    let (dx, dy) = (to.0 - from.0, to.1 - from.1);
+    let length = dx.hypot(dy);
+    if length < 0.6 {
+        svg.raw(&format!(
+            "<circle cx=\"{}\" cy=\"{}\" r=\"0.9\" fill=\"{color}\"/>",
+            number(from.0),
+            number(from.1)
+        ));
+        return;
+    }
+    let thick = if style.is_multiple_of(2) { 1.7 } else { 0.9 };
+    svg.line(from, to, &format!("stroke=\"{color}\" stroke-width=\"{thick}\""));
+    let head = (0.45 * length).min(5.0);
+    let (ux, uy) = (dx / length * head, dy / length * head);
+    let corner = |side: f64| (to.0 - ux + side * 0.5 * uy, to.1 - uy - side * 0.5 * ux);
+    let corners =
+        [to, corner(1.0), corner(-1.0)].map(|(x, y)| format!("{},{}", number(x), number(y)));
+    svg.raw(&format!("<polygon points=\"{}\" fill=\"{color}\"/>", corners.join(" ")));
+}

@@ -1,0 +1,177 @@
+//! Charts: a description as data, drawn as SVG, and as PNG from that very SVG.
+//!
+//! Figures are made to be printed: every series differs from the others by dashes, markers or hatching
+//! and not by colour alone, axes carry their units, and room for labels is measured in the font in
+//! which they are set.
+
+mod draw;
+mod legend;
+mod marks;
+mod raster;
+mod scale;
+mod style;
+mod svg;
+
+use std::path::Path;
+
+use crate::checkpoint::write_whole;
+
+pub(crate) use svg::escape;
+
+/// Panels beside and below one another, with one title and one legend.
+#[derive(Clone, Debug)]
+pub(crate) struct Figure {
+    /// Above all panels.
+    pub(crate) title: String,
+    /// Row by row.
+    pub(crate) panels: Vec<Panel>,
+    /// Panels in a row.
+    pub(crate) columns: usize,
+}
+
+/// One pair of axes and what is drawn on them.
+#[derive(Clone, Debug)]
+pub(crate) struct Panel {
+    /// Above the panel; may be empty.
+    pub(crate) title: String,
+    /// The horizontal axis.
+    pub(crate) x: Axis,
+    /// The vertical axis.
+    pub(crate) y: Axis,
+    /// Drawn in this order.
+    pub(crate) marks: Vec<Mark>,
+    /// Width and height of the area inside the axes.
+    pub(crate) size: (f64, f64),
+}
+
+/// An axis.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Axis {
+    /// What it measures, with the unit.
+    pub(crate) label: String,
+    /// Its ends; found from the marks where not given.
+    pub(crate) range: Option<(f64, f64)>,
+    /// Whether equal distances are equal factors.
+    pub(crate) log: bool,
+    /// Where numbers stand, if chosen.
+    pub(crate) ticks: Option<Vec<f64>>,
+    /// Names of the positions 0, 1, 2, … in place of numbers.
+    pub(crate) categories: Vec<String>,
+}
+
+impl Axis {
+    /// An axis that measures what `label` says.
+    pub(crate) fn new(label: &str) -> Self {
+        Self { label: label.to_owned(), ..Self::default() }
+    }
+
+    /// The same axis with ends.
+    pub(crate) fn range(mut self, low: f64, high: f64) -> Self {
+        self.range = Some((low, high));
+        self
+    }
+
+    /// The same axis with equal distances for equal factors.
+    pub(crate) fn log(mut self) -> Self {
+        self.log = true;
+        self
+    }
+
+    /// The same axis with numbers at these places.
+    pub(crate) fn ticks(mut self, ticks: &[f64]) -> Self {
+        self.ticks = Some(ticks.to_vec());
+        self
+    }
+
+    /// An axis of names.
+    pub(crate) fn names<T: ToString>(label: &str, names: &[T]) -> Self {
+        let categories = names.iter().map(ToString::to_string).collect();
+        Self { categories, ..Self::new(label) }
+    }
+}
+
+/// A value with its spread.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Point {
+    /// Position on the horizontal axis.
+    pub(crate) x: f64,
+    /// Position on the vertical axis.
+    pub(crate) y: f64,
+    /// Half the length of the error bar; 0 for none.
+    pub(crate) spread: f64,
+}
+
+/// What is drawn on a pair of axes. `style` numbers the looks of series.
+#[derive(Clone, Debug)]
+pub(crate) enum Mark {
+    /// Points joined by a line, with error bars where there is spread.
+    Line {
+        /// For the legend.
+        name: String,
+        /// Its look.
+        style: usize,
+        /// From left to right.
+        points: Vec<Point>,
+        /// Whether each point has a marker.
+        markers: bool,
+    },
+    /// A horizontal line across the panel.
+    Level {
+        /// For the legend.
+        name: String,
+        /// Its look.
+        style: usize,
+        /// Where it lies.
+        y: f64,
+    },
+    /// Bars from 0, beside the other series of bars, one per name of the horizontal axis.
+    Bars {
+        /// For the legend.
+        name: String,
+        /// Its look.
+        style: usize,
+        /// Height and spread of each; none leaves a gap.
+        values: Vec<Option<(f64, f64)>>,
+    },
+    /// A matrix of cells, darker for larger shares, with a text in each. Rows run downwards.
+    Cells {
+        /// For each row, for each column: darkness from 0 to 1, and the text.
+        rows: Vec<Vec<(f64, String)>>,
+    },
+    /// Dots whose area and darkness grow with a share from 0 to 1.
+    Dots {
+        /// Position and share of each.
+        dots: Vec<(f64, f64, f64)>,
+        /// What the share is, for the legend.
+        name: String,
+    },
+    /// Arrows.
+    Arrows {
+        /// For the legend.
+        name: String,
+        /// Its look.
+        style: usize,
+        /// Start and end of each.
+        arrows: Vec<([f64; 2], [f64; 2])>,
+    },
+}
+
+impl Figure {
+    /// The figure as an SVG document.
+    pub(crate) fn svg(&self) -> String {
+        draw::figure(self)
+    }
+
+    /// Writes `NAME.svg` and `NAME.png` into a folder.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub(crate) fn write(&self, folder: &Path, name: &str) -> anyhow::Result<()> {
+        let svg = self.svg();
+        write_whole(&folder.join(format!("{name}.svg")), svg.as_bytes())?;
+        write_whole(&folder.join(format!("{name}.png")), &raster::png(&svg)?)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,220 @@
+//! From values to positions: ranges, ticks and their numbers.
+
+use super::{Axis, Mark, Panel};
+
+/// An axis with its ends and the length that it has on paper.
+#[derive(Clone, Debug)]
+pub(super) struct Scale {
+    low: f64,
+    high: f64,
+    log: bool,
+    /// Positions of the ends.
+    from: f64,
+    to: f64,
+    /// Where ticks stand, with their labels.
+    pub(super) ticks: Vec<(f64, String)>,
+}
+
+/// Which of a panel's axes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Which {
+    X,
+    Y,
+}
+
+impl Scale {
+    /// The scale of a panel's axis between two positions.
+    pub(super) fn new(panel: &Panel, which: Which, from: f64, to: f64) -> Self {
+        let axis = if which == Which::X { &panel.x } else { &panel.y };
+        let log = axis.log && axis.categories.is_empty();
+        let (low, high) = ends(axis, panel, which, log);
+        // Numbers beside one another need more room than numbers below one another.
+        let spacing = if which == Which::X { 60.0 } else { 42.0 };
+        let ticks = ticks(axis, (low, high), log, (to - from).abs(), spacing);
+        Self { low, high, log, from, to, ticks }
+    }
+
+    /// The position of a value.
+    pub(super) fn at(&self, value: f64) -> f64 {
+        let share = if self.log {
+            (value.max(1e-300) / self.low).ln() / (self.high / self.low).ln()
+        } else {
+            (value - self.low) / (self.high - self.low)
+        };
+        // What lies outside is drawn at the edge of the paper, not beyond the reach of numbers.
+        self.from + share.clamp(-1.0, 2.0) * (self.to - self.from)
+    }
+
+    /// Position of the lower end.
+    pub(super) fn from(&self) -> f64 {
+        self.from
+    }
+
+    /// Position of the upper end.
+    pub(super) fn to(&self) -> f64 {
+        self.to
+    }
+}
+
+/// The ends of an axis: those given, those of its names, or those of the marks with some room.
+fn ends(axis: &Axis, panel: &Panel, which: Which, log: bool) -> (f64, f64) {
+    if let Some((low, high)) = axis.range {
+        return if low < high { (low, high) } else { (low - 0.5, low + 0.5) };
+    }
+    if !axis.categories.is_empty() {
+        return (-0.5, axis.categories.len() as f64 - 0.5);
+    }
+    let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+    let mut see = |value: f64| {
+        if value.is_finite() && (!log || value > 0.0) {
+            (low, high) = (low.min(value), high.max(value));
+        }
+    };
+    for mark in &panel.marks {
+        values(mark, which, &mut see);
+    }
+    if low > high {
+        return if log { (1.0, 10.0) } else { (0.0, 1.0) };
+    }
+    if log {
+        let room = (high / low).max(1.2).powf(0.05);
+        return (low / room, high * room);
+    }
+    let extent = if high > low { high - low } else { high.abs().max(1.0) };
+    let room = 0.05 * extent;
+    // An axis that comes near to 0 begins there.
+    let bottom = if low >= 0.0 && low < 0.3 * high { 0.0 } else { low - room };
+    let top = if high <= 0.0 && high > 0.3 * low { 0.0 } else { high + room };
+    (bottom, top)
+}
+
+/// Tells every value that a mark has on an axis.
+fn values(mark: &Mark, which: Which, see: &mut dyn FnMut(f64)) {
+    let x = which == Which::X;
+    match mark {
+        Mark::Line { points, .. } => {
+            for point in points {
+                if x {
+                    see(point.x);
+                } else {
+                    see(point.y - point.spread);
+                    see(point.y + point.spread);
+                }
+            }
+        }
+        Mark::Level { y, .. } if !x => see(*y),
+        Mark::Bars { values, .. } if !x => {
+            see(0.0);
+            values.iter().flatten().for_each(|(value, spread)| see(value + spread));
+        }
+        Mark::Dots { dots, .. } => dots.iter().for_each(|dot| see(if x { dot.0 } else { dot.1 })),
+        Mark::Arrows { arrows, .. } => {
+            for (start, end) in arrows {
+                let axis = usize::from(!x);
+                see(start[axis]);
+                see(end[axis]);
+            }
+        }
+        Mark::Level { .. } | Mark::Bars { .. } | Mark::Cells { .. } => {}
+    }
+}
+
+fn ticks(
+    axis: &Axis,
+    (low, high): (f64, f64),
+    log: bool,
+    length: f64,
+    spacing: f64,
+) -> Vec<(f64, String)> {
+    if !axis.categories.is_empty() {
+        return axis
+            .categories
+            .iter()
+            .enumerate()
+            .map(|(i, name)| (i as f64, name.clone()))
+            .collect();
+    }
+    let within =
+        |value: &f64| *value >= low - 1e-9 * low.abs() && *value <= high + 1e-9 * high.abs();
+    if let Some(ticks) = &axis.ticks {
+        let digits = ticks.iter().map(|&tick| digits_of(tick)).max().unwrap_or(0);
+        return ticks.iter().filter(|t| within(t)).map(|&t| (t, label(t, digits))).collect();
+    }
+    if log {
+        return log_ticks(low, high);
+    }
+    let step = nice_step((high - low) / (length / spacing).clamp(3.0, 8.0));
+    let digits = digits_of(step);
+    let first = (low / step - 1e-9).ceil() as i64;
+    let last = (high / step + 1e-9).floor() as i64;
+    (first..=last).map(|n| n as f64 * step).map(|tick| (tick, label(tick, digits))).collect()
+}
+
+/// Powers of ten, with 2 and 5 times them where there are few.
+fn log_ticks(low: f64, high: f64) -> Vec<(f64, String)> {
+    let decades = (high / low).log10();
+    let factors: &[f64] = if decades > 3.0 { &[1.0] } else { &[1.0, 2.0, 5.0] };
+    let mut ticks = Vec::new();
+    for exponent in low.log10().floor() as i32..=high.log10().ceil() as i32 {
+        for factor in factors {
+            let tick = factor * 10f64.powi(exponent);
+            if tick >= low && tick <= high {
+                ticks.push((tick, label(tick, digits_of(tick))));
+            }
+        }
+    }
+    ticks
+}
+
+/// The next of 1, 2, 2.5 and 5 times a power of ten.
+fn nice_step(rough: f64) -> f64 {
+    let power = 10f64.powf(rough.max(1e-12).log10().floor());
+    let share = rough / power;
+    let nice = [1.0, 2.0, 2.5, 5.0].into_iter().find(|&nice| share <= nice * (1.0 + 1e-9));
+    nice.unwrap_or(10.0) * power
+}
+
+/// Digits after the point that a number needs, at most 6.
+fn digits_of(value: f64) -> usize {
+    (0..6)
+        .find(|&digits| {
+            let scaled = value * 10f64.powi(digits as i32);
+            (scaled - scaled.round()).abs() < 1e-6 * scaled.abs().max(1.0)
+        })
+        .unwrap_or(6)
+}
+
+/// A number with separators between thousands and a true minus sign.
+fn label(value: f64, digits: usize) -> String {
+    let text = format!("{:.digits$}", value.abs());
+    let (whole, rest) = text.split_once('.').map_or((&*text, ""), |(whole, rest)| (whole, rest));
+    let whole = match whole.parse::<usize>() {
+        Ok(whole) => crate::format::count(whole),
+        Err(_) => whole.to_owned(),
+    };
+    let sign =
+        if value < 0.0 && text.bytes().any(|b| (b'1'..=b'9').contains(&b)) { "−" } else { "" };
+    if rest.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{rest}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_round_numbers_not_below_what_was_asked_for() {
+        for (rough, nice) in
+            [(0.13, 0.2), (1.0, 1.0), (2.1, 2.5), (3.0, 5.0), (7.0, 10.0), (0.0009, 0.001)]
+        {
+            assert!((nice_step(rough) - nice).abs() < 1e-9 * nice, "{rough}: {}", nice_step(rough));
+        }
+    }
+
+    #[test]
+    fn numbers_have_the_digits_they_need() {
+        assert_eq!(label(1234567.0, 0), "1,234,567");
+        assert_eq!(label(-2.5, digits_of(2.5)), "−2.5");
+        assert_eq!(label(-0.0, 1), "0.0");
+        assert_eq!((digits_of(0.25), digits_of(50.0), digits_of(1e-4)), (2, 0, 4));
+    }
+}

@@ -1,0 +1,224 @@
+//! `reproduce`: the paper's tables and figures, each by one command.
+//!
+//! A target is a plan and a report: the plan is a list of trainings, which are ordinary runs, and of
+//! computations; the report makes tables and figures of what came out. Everything that is done is kept,
+//! so that the same command goes on where it was stopped, and targets share trainings.
+
+mod paper;
+mod plan;
+mod report;
+mod runner;
+mod targets;
+mod trace;
+mod trial;
+mod vicsek;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use serde_json::{Value, json};
+
+use crate::backend::Choice;
+use crate::cli::{BackendChoice, ReproduceArgs, Scale};
+use crate::config::nearest;
+use crate::failure::Failure;
+use crate::output::{Level, Output};
+use crate::{data, format, interrupt};
+
+use plan::{Ask, Job, Place};
+use report::Provenance;
+use runner::{Outcome, Results, Runner};
+use targets::{TARGETS, Target};
+
+/// Seeds where none are asked for: a mean and a spread.
+const SEEDS: usize = 3;
+
+/// Runs the command.
+///
+/// # Errors
+/// A target that is not there, data that is missing, or what fails on the way.
+pub(crate) fn command(
+    args: &ReproduceArgs,
+    choice: Choice,
+    output: &Output,
+) -> Result<(), Failure> {
+    let target = find(&args.target)?;
+    let root = data::root(args.data.data_dir.as_deref())?;
+    let ask = Ask {
+        scale: args.scale,
+        seeds: (1..=args.seeds.unwrap_or(SEEDS) as u64).collect(),
+        root: &root,
+        limits: limits(args),
+    };
+    let scale = if ask.is_paper() { "paper" } else { "quick" };
+    let out = match &args.out {
+        Some(out) => out.clone(),
+        None => PathBuf::from("reproduction").join(scale),
+    };
+    interrupt::listen()?;
+    let runner = Runner { out: &out, root: &root, choice, output };
+    output.info(&format!("{} · {scale} scale: {}", target.name(), target.about()))?;
+
+    let mut results = Results::default();
+    let (all, mut open) = (target.plan(&ask)?, Vec::new());
+    let names: Vec<(String, Job)> = unique(all);
+    let total = names.len();
+    let ids: Vec<String> = names.iter().map(|(id, _)| id.clone()).collect();
+    for (id, job) in names {
+        match runner.done(&job)? {
+            Some(outcome) => {
+                results.0.insert(id, outcome);
+            }
+            None => open.push(job),
+        }
+    }
+    let threads = choice.threads();
+    let most = if choice.backend == BackendChoice::Cuda { 1 } else { threads };
+    let beside = open.iter().filter(|job| !job.alone()).count();
+    let side = args.jobs.unwrap_or(most).min(beside.max(1));
+    tell_plan(&open, (total, side, threads), &runner, output)?;
+    if args.dry_run {
+        return Ok(());
+    }
+    match runner.run_all(&open, side, threads, &mut results) {
+        Ok(()) => {}
+        Err(Failure::Interrupted) => {
+            if output.level() >= Level::Normal {
+                output.note("stopped and saved; the same command goes on");
+            }
+            return Err(Failure::Interrupted);
+        }
+        Err(failure) => return Err(failure),
+    }
+
+    let mut report = target.report(&ask, &results)?;
+    let failed = results.0.values().filter(|outcome| matches!(outcome, Outcome::Failed(_))).count();
+    if failed > 0 {
+        report.faults.push(format!("{failed} of {total} trainings and computations failed."));
+    }
+    let folder = out.join(target.name());
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("{}: cannot make the folder", folder.display()))?;
+    report.write(&folder, &provenance(args, scale, &ask, &ids, &results))?;
+    for table in &report.tables {
+        let text = if table.is_long() {
+            format!("{} rows in {}.csv\n", table.rows.len(), folder.join(&table.name).display())
+        } else {
+            table.text()
+        };
+        output.info(&format!("\n{}\n{text}", table.caption))?;
+    }
+    output.result(&format!("report: {}", folder.join("report.html").display()))?;
+    match &report.faults[..] {
+        [] => Ok(()),
+        faults => Err(Failure::Runtime(anyhow!("{}", faults.join(" ")))),
+    }
+}
+
+fn find(name: &str) -> Result<&'static dyn Target, Failure> {
+    let found = TARGETS.into_iter().find(|target| target.name() == name);
+    found.ok_or_else(|| {
+        let names: Vec<&str> = TARGETS.iter().map(|target| target.name()).collect();
+        let near = nearest(name, names.iter().copied());
+        let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        let list = names.join(", ");
+        Failure::Usage(anyhow!("there is no target `{name}`{near} (expected one of {list})"))
+    })
+}
+
+fn limits(args: &ReproduceArgs) -> Vec<String> {
+    let epochs = args.epochs.map(|epochs| format!("training.epochs={epochs}"));
+    let batches = args.limit_batches.map(|batches| format!("limits.batches={batches}"));
+    epochs.into_iter().chain(batches).collect()
+}
+
+/// The jobs of a plan by their names, each once, in the order of the plan.
+fn unique(jobs: Vec<Job>) -> Vec<(String, Job)> {
+    let mut seen = std::collections::BTreeSet::new();
+    jobs.into_iter().map(|job| (job.id(), job)).filter(|(id, _)| seen.insert(id.clone())).collect()
+}
+
+/// Prints what will be done and how long it will take.
+fn tell_plan(
+    open: &[Job],
+    (total, side, threads): (usize, usize, usize),
+    runner: &Runner<'_>,
+    output: &Output,
+) -> Result<(), Failure> {
+    output.info(&format!("folder: {}", runner.out.display()))?;
+    if open.is_empty() {
+        return output.info(&format!("plan: all {total} trainings and computations are done"));
+    }
+    let share = (threads / side).max(1);
+    let choice = Choice { threads: Some(share), ..runner.choice };
+    let times = trial::of_jobs(open, Place { root: runner.root, choice })?;
+    let sum = |alone: bool| -> Duration {
+        let of = open.iter().zip(&times).filter(|(job, _)| job.alone() == alone);
+        of.map(|(_, time)| *time).sum()
+    };
+    let longest = times.iter().max().copied().unwrap_or_default();
+    let time = sum(true) + sum(false).div_f64(side as f64).max(longest);
+    for (job, time) in open.iter().zip(&times) {
+        output.detail(&format!("  {:<44}  about {}", job.id(), format::duration(*time)))?;
+    }
+    output.info(&format!(
+        "plan: {} of {total} trainings and computations to do; {side} at a time, {share} thread{} each; \
+         about {} by a short trial\n",
+        open.len(),
+        if share == 1 { "" } else { "s" },
+        format::duration(time)
+    ))
+}
+
+/// What was run, for the report.
+fn provenance(
+    args: &ReproduceArgs,
+    scale: &str,
+    ask: &Ask<'_>,
+    ids: &[String],
+    results: &Results,
+) -> Provenance {
+    let mut command = format!("lfnn-cli reproduce {} --scale {scale}", args.target);
+    if let Some(seeds) = args.seeds {
+        command += &format!(" --seeds {seeds}");
+    }
+    for (flag, value) in [("epochs", args.epochs), ("limit-batches", args.limit_batches)] {
+        if let Some(value) = value {
+            command += &format!(" --{flag} {value}");
+        }
+    }
+    let (mut jobs, mut configurations) = (Vec::new(), BTreeMap::new());
+    let mut backend = None;
+    for id in ids {
+        let Some(outcome) = results.0.get(id) else { continue };
+        let (text, value) = match outcome {
+            Outcome::Trained(run) => {
+                backend.get_or_insert_with(|| run.summary.backend.clone());
+                let mut alike = run.config.clone();
+                alike.seed = 0;
+                if let Ok(key) = alike.to_yaml() {
+                    let yaml = run.config.to_yaml().unwrap_or_default();
+                    configurations.entry(key).or_insert((id.clone(), yaml));
+                }
+                let text = format!("test error {}", format::percent(run.summary.test_error));
+                (text, serde_json::to_value(&run.summary).unwrap_or(Value::Null))
+            }
+            Outcome::Computed(value) => ("computed".into(), value.clone()),
+            Outcome::Failed(why) => (format!("failed: {why}"), json!({"failed": why})),
+        };
+        jobs.push((id.clone(), text, value));
+    }
+    Provenance {
+        command,
+        scale: match ask.scale {
+            Scale::Quick => "quick: the embedded 8×8 digits".into(),
+            Scale::Paper => "paper: the paper's data, the recipes' epochs".into(),
+        },
+        seeds: ask.seeds.clone(),
+        backend: backend.unwrap_or_else(|| "cpu".into()),
+        jobs,
+        configurations: configurations.into_values().collect(),
+    }
+}

@@ -1,0 +1,167 @@
+//! A plan: what a target needs to be trained and computed.
+
+use std::path::Path;
+use std::time::Duration;
+
+use lfnn_core::config::WorkersConfig;
+use serde_json::Value;
+
+use crate::backend::Choice;
+use crate::cli::Scale;
+use crate::config::{self, Request, RunConfig};
+use crate::failure::Failure;
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Ask<'a> {
+    /// How much is computed.
+    pub(super) scale: Scale,
+    /// The seeds, from 1.
+    pub(super) seeds: Vec<u64>,
+    /// The folder of the data sets.
+    pub(super) root: &'a Path,
+    /// `KEY=VALUE` of every training: restrictions for trying things out.
+    pub(super) limits: Vec<String>,
+}
+
+impl Ask<'_> {
+    /// Whether the scale is the paper's.
+    pub(super) fn is_paper(&self) -> bool {
+        self.scale == Scale::Paper
+    }
+
+    /// Whether it is restricted, so that nothing but its course matters.
+    pub(super) fn is_short(&self) -> bool {
+        !self.limits.is_empty()
+    }
+
+    /// A training of a recipe as it stands.
+    pub(super) fn training(&self, recipe: &str, method: &str, seed: u64) -> Training {
+        Training {
+            recipe: recipe.into(),
+            method: method.into(),
+            seed,
+            label: String::new(),
+            sets: Vec::new(),
+            limits: self.limits.clone(),
+        }
+    }
+}
+
+/// A training: a run with a folder of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Training {
+    recipe: String,
+    method: String,
+    seed: u64,
+    label: String,
+    sets: Vec<String>,
+    limits: Vec<String>,
+}
+
+impl Training {
+    /// The same training with a setting changed. The label tells it from others in folders' names.
+    pub(super) fn set(mut self, label: &str, settings: &[String]) -> Self {
+        self.label += &format!("-{label}");
+        self.sets.extend_from_slice(settings);
+        self
+    }
+
+    /// The same training with this percentage of leaders.
+    pub(super) fn leaders(self, percent: usize) -> Self {
+        let delta = percent as f64 / 100.0;
+        self.set(&format!("delta{percent}"), &[format!("leadership.delta={delta}")])
+    }
+
+    /// Its name, and that of its folder.
+    pub(super) fn id(&self) -> String {
+        format!("{}-{}{}-{}", self.recipe, self.method, self.label, self.seed)
+    }
+
+    /// Its configuration.
+    ///
+    /// # Errors
+    /// A setting that does not fit the recipe.
+    pub(super) fn config(&self) -> Result<RunConfig, Failure> {
+        // Restrictions come last: they hold whatever a target sets.
+        let sets = [&self.sets[..], &self.limits].concat();
+        let mut options = Vec::new();
+        for (key, value) in [("method", self.method.clone()), ("seed", self.seed.to_string())] {
+            options.push((format!("{key} of the plan"), key, value));
+        }
+        let request = Request { recipe: Some(&self.recipe), file: None, options, sets: &sets };
+        config::resolve(&request)
+    }
+}
+
+/// Where and on what a computation runs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place<'a> {
+    /// The folder of the data sets.
+    pub(super) root: &'a Path,
+    /// The backend with this job's share of the threads.
+    pub(super) choice: Choice,
+}
+
+type Compute = dyn Fn(Place<'_>) -> Result<Value, Failure> + Send + Sync;
+type Trial = dyn Fn(Place<'_>) -> Result<Duration, Failure> + Send + Sync;
+
+/// A computation whose result is a JSON file.
+pub(super) struct Computation {
+    /// Its name, and that of its file.
+    pub(super) id: String,
+    /// Everything on which the result depends, beside the program.
+    pub(super) settings: Value,
+    /// Whether it measures time and so runs by itself.
+    pub(super) alone: bool,
+    /// How long it will take, from a short trial.
+    pub(super) trial: Box<Trial>,
+    /// The work.
+    pub(super) work: Box<Compute>,
+}
+
+/// A part of a plan.
+pub(super) enum Job {
+    Train(Training),
+    Compute(Computation),
+}
+
+impl Job {
+    pub(super) fn id(&self) -> String {
+        match self {
+            Job::Train(training) => training.id(),
+            Job::Compute(computation) => computation.id.clone(),
+        }
+    }
+
+    pub(super) fn alone(&self) -> bool {
+        matches!(self, Job::Compute(computation) if computation.alone)
+    }
+}
+
+/// Number of workers in each unit.
+pub(super) fn workers(config: &RunConfig) -> Vec<usize> {
+    let count = |workers: &WorkersConfig| match *workers {
+        WorkersConfig::Neurons { count, .. }
+        | WorkersConfig::Filters { count, .. }
+        | WorkersConfig::Readout { count, .. }
+        | WorkersConfig::Block { count, .. } => count,
+    };
+    config.network.units.iter().map(|unit| count(&unit.workers)).collect()
+}
+
+/// Percentages of leaders, each with the smallest that makes as many lead in every unit: those trainings
+/// are the same, and are trained once.
+pub(super) fn distinct(config: &RunConfig, percentages: &[usize]) -> Vec<(usize, usize)> {
+    let workers = workers(config);
+    let leaders = |percent: usize| -> Vec<usize> {
+        let mut leadership = config.leadership;
+        leadership.delta = percent as f64 / 100.0;
+        workers.iter().map(|&count| leadership.leaders(count)).collect()
+    };
+    let same = |percent: usize| {
+        let first = percentages.iter().find(|&&other| leaders(other) == leaders(percent));
+        first.copied().unwrap_or(percent)
+    };
+    percentages.iter().map(|&percent| (percent, same(percent))).collect()
+}

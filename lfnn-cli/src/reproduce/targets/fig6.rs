@@ -1,0 +1,151 @@
+//! Figure 6: how often each worker leads, per unit and epoch.
+
+use lfnn_data::DatasetName;
+
+use super::super::plan::{Ask, Job, Training};
+use super::super::report::{Cell, Report, Table};
+use super::super::runner::{Results, Trained};
+use super::{Target, is_there, missing, quick_note};
+use crate::chart::{Axis, Figure, Mark, Panel};
+use crate::failure::Failure;
+
+#[derive(Debug)]
+pub(super) struct Fig6;
+
+/// Two fully connected units of 32 workers, six of which lead.
+pub(super) fn training(ask: &Ask<'_>, seed: u64) -> Training {
+    let training = ask.training("mnist-fc", "lfnn-l", seed).leaders(20);
+    if ask.is_paper() {
+        return training;
+    }
+    let sets = ["dataset.name=digits", "training.batch_size=4", "limits.batches=300"];
+    training.set("digits", &sets.map(str::to_owned))
+}
+
+impl Target for Fig6 {
+    fn name(&self) -> &'static str {
+        "fig6"
+    }
+
+    fn about(&self) -> &'static str {
+        "how often each of 32 workers leads, in each unit and epoch, lfnn-l with 20 % leaders"
+    }
+
+    fn plan(&self, ask: &Ask<'_>) -> Result<Vec<Job>, Failure> {
+        if ask.is_paper() && !is_there(ask, DatasetName::Mnist) {
+            return Err(missing(ask, DatasetName::Mnist));
+        }
+        Ok(ask.seeds.iter().map(|&seed| Job::Train(training(ask, seed))).collect())
+    }
+
+    fn report(&self, ask: &Ask<'_>, results: &Results) -> Result<Report, Failure> {
+        let mut report =
+            Report { title: "Figure 6: how often each worker leads".into(), ..Report::default() };
+        report.text.extend(quick_note(ask, "Batches of 4, so that an epoch has 300 of them."));
+        report.text.push(
+            "Two fully connected units of 32 softmax workers trained by lfnn-l; in every batch the six of a \
+             unit with the smallest error lead (20 %), and an epoch has 300 batches. The paper finds that \
+             several workers lead most of the time from the first epoch on, and that by the fifth exactly six \
+             do and all others no longer."
+                .into(),
+        );
+        let head = [
+            "seed",
+            "unit",
+            "epoch",
+            "lead ≥ 90 %",
+            "lead 10 % to 90 %",
+            "lead < 10 %",
+            "of the six kept",
+        ];
+        let caption = "Workers by how often they led; and how many of the six that led most also led most in \
+                       the epoch before";
+        let mut table = Table::new("fig6", caption, &head);
+        for &seed in &ask.seeds {
+            if let Some(run) = results.run(&training(ask, seed)) {
+                rows(&mut table, seed, run);
+            }
+        }
+        report.tables.push(table);
+        if let Some(run) = ask.seeds.first().and_then(|&seed| results.run(&training(ask, seed))) {
+            report.figures.push((
+                "fig6".into(),
+                "Seed 1. Area and darkness of a dot: the share of an epoch’s 300 batches in which the worker \
+                 led."
+                .into(),
+                figure(run),
+            ));
+        }
+        Ok(report)
+    }
+}
+
+/// The workers that led most, in the order of their numbers.
+pub(super) fn most(leads: &[u64], count: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..leads.len()).collect();
+    order.sort_by_key(|&at| (std::cmp::Reverse(leads[at]), at));
+    order.truncate(count);
+    order.sort_unstable();
+    order
+}
+
+fn rows(table: &mut Table, seed: u64, run: &Trained) {
+    let units = run.rows.first().map_or(0, |row| row.units.len());
+    for unit in 0..units {
+        let mut before: Option<Vec<usize>> = None;
+        for row in &run.rows {
+            let unit = &row.units[unit];
+            let among = |low: f64, high: f64| {
+                let within =
+                    unit.leads_percent.iter().filter(|&&share| share >= low && share < high);
+                Cell::count(within.count())
+            };
+            let leaders = run.config.leadership.leaders(unit.leads.len());
+            let now = most(&unit.leads, leaders);
+            let kept =
+                before.as_ref().map(|then| now.iter().filter(|at| then.contains(at)).count());
+            table.rows.push(vec![
+                Cell::count(seed as usize),
+                Cell::count(unit.unit),
+                Cell::count(row.epoch),
+                among(90.0, f64::INFINITY),
+                among(10.0, 90.0),
+                among(0.0, 10.0),
+                kept.map_or(Cell::Empty, Cell::count),
+            ]);
+            before = Some(now);
+        }
+    }
+}
+
+fn figure(run: &Trained) -> Figure {
+    let units = run.rows.first().map_or(0, |row| row.units.len());
+    let panel = |unit: usize| {
+        let dots = run.rows.iter().flat_map(|row| {
+            let shares = row.units[unit].leads_percent.iter().enumerate();
+            shares.map(|(worker, share)| (worker as f64 + 1.0, row.epoch as f64, share / 100.0))
+        });
+        let last = run.rows.len() as f64;
+        let ticks: Vec<f64> = (1..=run.rows.len()).map(|epoch| epoch as f64).collect();
+        Panel {
+            title: format!("unit {}", unit + 1),
+            x: Axis::new("worker").range(0.0, 33.0).ticks(&[1.0, 8.0, 16.0, 24.0, 32.0]),
+            y: Axis::new("epoch").range(0.4, last + 0.6).ticks(&ticks),
+            marks: vec![Mark::Dots { dots: dots.collect(), name: "of the batches".into() }],
+            size: (460.0, 34.0 * last + 10.0),
+        }
+    };
+    let panels = (0..units).map(panel).collect();
+    Figure { title: "How often each worker leads".into(), panels, columns: 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_that_led_most_with_ties_by_number() {
+        assert_eq!(most(&[3, 9, 3, 0, 9], 3), [0, 1, 4]);
+        assert_eq!(most(&[1, 1], 5), [0, 1]);
+    }
+}

@@ -1,0 +1,341 @@
+//! Locality: on whose parameters the gradient of each unit depends, proved on the program of a training
+//! step and seen in the bits that it computes.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::Context;
+use lfnn_core::backend::Backend;
+use lfnn_core::method::by_name;
+use lfnn_core::network::Network;
+use lfnn_core::program::influences;
+use lfnn_core::random::{philox, unit as unit_interval};
+use lfnn_core::train::{
+    InspectionInput, Labels, State, StateData, StepProgram, Target as Targets, Trainer, inspect,
+};
+use lfnn_data::DatasetName;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::super::plan::{Ask, Computation, Job, Place};
+use super::super::report::{Report, Table};
+use super::super::runner::Results;
+use super::super::trial;
+use super::{Target, is_there, methods, missing, quick_note};
+use crate::backend::Job as BackendJob;
+use crate::chart::{Axis, Figure, Mark, Panel};
+use crate::config::RunConfig;
+use crate::data::Prepared;
+use crate::failure::Failure;
+use crate::interrupt;
+use crate::output::{Level, Output};
+use crate::train::setup;
+
+#[derive(Debug)]
+pub(super) struct Locality;
+
+/// A method's dependence: rows are gradients, columns the parameters that were changed.
+#[derive(Debug, Serialize, Deserialize)]
+struct Dependence {
+    /// Names of rows and columns.
+    groups: Vec<String>,
+    /// Whether the program has any path from the parameters to the gradient.
+    path: Vec<Vec<bool>>,
+    /// Whether any bit of the gradient changed.
+    changed: Vec<Vec<bool>>,
+    /// ‖change of the gradient‖ / ‖gradient‖.
+    change: Vec<Vec<f64>>,
+}
+
+fn id(ask: &Ask<'_>, method: &str) -> String {
+    format!("locality-{}-{method}", recipe(ask))
+}
+
+fn recipe(ask: &Ask<'_>) -> &'static str {
+    if ask.is_paper() { "mnist-s" } else { "digits" }
+}
+
+fn computation(ask: &Ask<'_>, method: &str) -> Result<Computation, Failure> {
+    let mut config = ask.training(recipe(ask), method, 1).leaders(70).config()?;
+    // A batch says as much as an epoch.
+    config.training.epochs = 1;
+    let settings = serde_json::to_value(&config)?;
+    let mut few = config.clone();
+    few.limits.batches = Some(2);
+    let again = config.network.units.len() as f64 + 2.0;
+    Ok(Computation {
+        id: id(ask, method),
+        settings: json!({ "config": settings }),
+        alone: false,
+        trial: Box::new(move |place| -> Result<Duration, Failure> {
+            Ok(trial::of_training(&few, place)?.mul_f64(again / 2.0))
+        }),
+        work: Box::new(move |place| Ok(serde_json::to_value(measure(&config, place)?)?)),
+    })
+}
+
+fn measure(config: &RunConfig, place: Place<'_>) -> Result<Dependence, Failure> {
+    let data = Prepared::load(config, place.root, &Output::new(Level::Silent))?;
+    place.choice.run(Measure { config, data })
+}
+
+struct Measure<'a> {
+    config: &'a RunConfig,
+    data: Prepared,
+}
+
+impl BackendJob for Measure<'_> {
+    type Output = Dependence;
+
+    fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Dependence, Failure> {
+        let Self { config, data } = self;
+        let trainer = Trainer::new(backend, &setup(config, &data), data.images(), &data.train)?;
+        let weights = parameters(trainer.network(), trainer.state()?);
+        let groups = groups(trainer.network());
+        let path = paths(config, &data)?;
+        let batch = Batch::new(config, &data);
+        let gradients = |weights: &State| -> Result<State, Failure> {
+            let input = InspectionInput {
+                network: &config.network,
+                leadership: config.leadership,
+                label_smoothing: config.training.label_smoothing,
+                method: config.method(),
+                seed: config.seed,
+                classes: data.classes.len(),
+                images: &batch.images,
+                shape: &batch.shape,
+                target: Targets::Labels(&batch.labels),
+            };
+            Ok(inspect(backend, &input, weights)?.gradients)
+        };
+        let before = gradients(&weights)?;
+        let count = groups.len();
+        let mut changed = vec![vec![false; count]; count];
+        let mut change = vec![vec![0.0; count]; count];
+        for column in 0..count {
+            if interrupt::requested() {
+                return Err(Failure::Interrupted);
+            }
+            let after = gradients(&disturbed(&weights, &groups[column].1))?;
+            for (row, (_, prefix)) in groups.iter().enumerate() {
+                let (old, new) = (of_group(&before, prefix), of_group(&after, prefix));
+                let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+                changed[row][column] = bits(&old) != bits(&new);
+                change[row][column] = distance(&old, &new);
+            }
+        }
+        let groups = groups.into_iter().map(|(name, _)| name).collect();
+        Ok(Dependence { groups, path, changed, change })
+    }
+}
+
+/// Hidden units and the output layer: a name for people, and how the names of the parameters begin.
+fn groups(network: &Network) -> Vec<(String, String)> {
+    let unit = |number: usize| (format!("unit {number}"), format!("unit{number}."));
+    let units = network.units().iter().map(|one| unit(one.number()));
+    units.chain([("output".to_owned(), "output.".to_owned())]).collect()
+}
+
+/// Parameters and buffers of a state, without what training adds.
+fn parameters(network: &Network, mut state: State) -> State {
+    let names: BTreeSet<String> =
+        network.parameters().into_iter().map(|parameter| parameter.spec.name).collect();
+    state.tensors.retain(|tensor| names.contains(&tensor.name));
+    state
+}
+
+/// For each gradient, from which group's parameters the program has a path to it.
+fn paths(config: &RunConfig, data: &Prepared) -> Result<Vec<Vec<bool>>, Failure> {
+    let shape = data.images().shape;
+    let step = StepProgram::new(&setup(config, data), shape, data.classes.len())
+        .map_err(|error| Failure::Usage(error.into()))?;
+    let program = &step.module.programs()[step.program.0];
+    let groups: Vec<_> = step.parameters.units.iter().chain([&step.parameters.output]).collect();
+    let row = |group: &&Vec<_>| -> Vec<bool> {
+        let own = step.gradients.iter().filter(|(parameter, _)| group.contains(parameter));
+        let found: BTreeSet<_> =
+            own.flat_map(|&(_, gradient)| influences(program, gradient)).collect();
+        groups.iter().map(|other| other.iter().any(|id| found.contains(id))).collect()
+    };
+    Ok(groups.iter().map(row).collect())
+}
+
+/// The first batch of training images, normalised.
+struct Batch {
+    images: Vec<f32>,
+    shape: [usize; 4],
+    labels: Vec<u32>,
+}
+
+impl Batch {
+    fn new(config: &RunConfig, data: &Prepared) -> Self {
+        let all = data.images();
+        let [height, width, channels] = all.shape;
+        let chosen = &data.train[..config.training.batch_size.min(data.train.len())];
+        let mut images = Vec::with_capacity(chosen.len() * height * width * channels);
+        let mut labels = Vec::with_capacity(chosen.len());
+        for &index in chosen {
+            let size = height * width * channels;
+            let pixels = &all.pixels[index as usize * size..][..size];
+            for channel in 0..channels {
+                let (mean, std) =
+                    (data.normalization.mean[channel], data.normalization.std[channel]);
+                let own = pixels.iter().skip(channel).step_by(channels);
+                images.extend(own.map(|&pixel| (f32::from(pixel) / 255.0 - mean) / std));
+            }
+            if let Labels::Classes(of_all) = all.labels {
+                labels.push(of_all[index as usize]);
+            }
+        }
+        Self { images, shape: [chosen.len(), channels, height, width], labels }
+    }
+}
+
+/// The weights with every parameter of a group moved a little, buffers left as they are.
+fn disturbed(weights: &State, prefix: &str) -> State {
+    let mut weights = weights.clone();
+    let of_group = weights.tensors.iter_mut().filter(|tensor| tensor.name.starts_with(prefix));
+    for (number, tensor) in of_group.enumerate() {
+        if tensor.name.contains("running_") {
+            continue;
+        }
+        if let StateData::Real(values) = &mut tensor.data {
+            for (index, value) in values.iter_mut().enumerate() {
+                let [word, ..] = philox([index as u32, number as u32, 0, u32::MAX - 1], [1, 0]);
+                *value += 0.1 * (unit_interval(word) as f32 - 0.5);
+            }
+        }
+    }
+    weights
+}
+
+/// All gradients of a group in a row.
+fn of_group(gradients: &State, prefix: &str) -> Vec<f32> {
+    let own = gradients.tensors.iter().filter(|tensor| tensor.name.starts_with(prefix));
+    own.flat_map(|tensor| match &tensor.data {
+        StateData::Real(values) => values.clone(),
+        StateData::U32(_) => Vec::new(),
+    })
+    .collect()
+}
+
+fn distance(old: &[f32], new: &[f32]) -> f64 {
+    let squares = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>().sqrt();
+    let apart = squares(&mut old.iter().zip(new).map(|(a, b)| f64::from(*b) - f64::from(*a)));
+    apart / squares(&mut old.iter().map(|&x| f64::from(x))).max(1e-30)
+}
+
+impl Target for Locality {
+    fn name(&self) -> &'static str {
+        "locality"
+    }
+
+    fn about(&self) -> &'static str {
+        "on whose parameters the gradient of each unit depends, for all methods"
+    }
+
+    fn plan(&self, ask: &Ask<'_>) -> Result<Vec<Job>, Failure> {
+        if ask.is_paper() && !is_there(ask, DatasetName::Mnist) {
+            return Err(missing(ask, DatasetName::Mnist));
+        }
+        methods().into_iter().map(|method| Ok(Job::Compute(computation(ask, method)?))).collect()
+    }
+
+    fn report(&self, ask: &Ask<'_>, results: &Results) -> Result<Report, Failure> {
+        let mut report =
+            Report { title: "Locality: what each gradient depends on".into(), ..Report::default() };
+        report.text.extend(quick_note(ask, ""));
+        report.text.push(
+            "Every parameter of one unit is moved a little, and the gradients of all units for one batch are \
+             compared with those before. A number is the size of the change relative to the gradient; “same” \
+             means that not one bit changed. A walk backwards over the reads and writes of the training step \
+             says beforehand where no change can be: where it finds no path from the parameters to the \
+             gradient, the bits must be the same: one that changed would be reported as a fault. To the left of the diagonal stand earlier units, \
+             whose outputs every later one sees. To the right of it, dark, stand later units: a gradient that \
+             depends on them was passed back through them. In a local method there is none."
+                .into(),
+        );
+        let head = [
+            "method",
+            "gradient of",
+            "parameters of",
+            "path in the program",
+            "bits",
+            "relative change",
+        ];
+        let mut table = Table::new(
+            "locality",
+            "Dependence of every gradient on every unit’s parameters",
+            &head,
+        );
+        let mut summary = Table::new(
+            "locality-methods",
+            "Methods, by whether a gradient depends on later units",
+            &["method", "depends on later units", "pairs with the same bits"],
+        );
+        let mut panels = Vec::new();
+        for method in methods() {
+            let Some(value) = results.value(&id(ask, method)) else { continue };
+            let found: Dependence = serde_json::from_value(value.clone())
+                .context("a dependence that cannot be read")?;
+            let (mut same, mut later) = (0, false);
+            for (row, gradient) in found.groups.iter().enumerate() {
+                for (column, parameters) in found.groups.iter().enumerate() {
+                    let (path, changed) = (found.path[row][column], found.changed[row][column]);
+                    same += usize::from(!changed);
+                    later |= column > row && (path || changed);
+                    if changed && !path {
+                        report.faults.push(format!(
+                            "{method}: the gradient of {gradient} changed with the parameters of \
+                             {parameters}, to which the program has no path."
+                        ));
+                    }
+                    table.rows.push(vec![
+                        method.into(),
+                        gradient.as_str().into(),
+                        parameters.as_str().into(),
+                        if path { "yes" } else { "none" }.into(),
+                        if changed { "changed" } else { "same" }.into(),
+                        super::super::report::Cell::Number(found.change[row][column], 4),
+                    ]);
+                }
+            }
+            if later && by_name(method).is_some_and(|method| method.is_local()) {
+                report.faults.push(format!("{method} says that it is local, and is not."));
+            }
+            let pairs = found.groups.len().pow(2);
+            summary.rows.push(vec![
+                method.into(),
+                if later { "yes" } else { "no" }.into(),
+                format!("{same} of {pairs}").into(),
+            ]);
+            panels.push(panel(method, &found));
+        }
+        report.tables.extend([summary, table]);
+        let figure = Figure { title: "What each gradient depends on".into(), panels, columns: 3 };
+        let caption = "White: not one bit changed. Light: the unit itself and earlier ones. Dark: later units.";
+        report.figures.push(("locality".into(), caption.into(), figure));
+        Ok(report)
+    }
+}
+
+fn panel(method: &str, found: &Dependence) -> Panel {
+    let cell = |row: usize, column: usize| match (found.changed[row][column], column > row) {
+        (false, _) => (0.0, "same".to_owned()),
+        (true, later) => {
+            let change = found.change[row][column];
+            let text = if change < 0.01 { format!("{change:.0e}") } else { format!("{change:.2}") };
+            (if later { 0.8 } else { 0.2 }, text)
+        }
+    };
+    let count = found.groups.len();
+    let rows = (0..count).map(|row| (0..count).map(|column| cell(row, column)).collect()).collect();
+    let side = 48.0 * count as f64;
+    Panel {
+        title: method.into(),
+        x: Axis::names("parameters of", &found.groups),
+        y: Axis::names("gradient of", &found.groups),
+        marks: vec![Mark::Cells { rows }],
+        size: (side, 0.7 * side),
+    }
+}

@@ -1,0 +1,212 @@
+//! Memory and time of a training step against depth, `lfnn-l` beside `bp`.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use lfnn_core::backend::Backend;
+use lfnn_core::train::Trainer;
+use lfnn_data::DatasetName;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::super::plan::{Ask, Computation, Job, Place};
+use super::super::report::{Cell, Report, Table};
+use super::super::runner::Results;
+use super::{Target, is_there, missing, quick_note};
+use crate::backend::Job as BackendJob;
+use crate::chart::{Axis, Figure, Mark, Panel, Point};
+use crate::config::RunConfig;
+use crate::data::Prepared;
+use crate::failure::Failure;
+use crate::interrupt;
+use crate::output::{Level, Output};
+use crate::train::setup;
+
+#[derive(Debug)]
+pub(super) struct Memory;
+
+const METHODS: [&str; 2] = ["lfnn-l", "bp"];
+/// A step is timed for this long, and at least so many times.
+const LONG: Duration = Duration::from_millis(1500);
+const TIMES: usize = 7;
+
+/// What a step takes.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Taken {
+    /// Bytes of activations, gradients and scratch space.
+    temporary: usize,
+    /// Bytes of everything else but the data set: parameters, optimiser, counters.
+    persistent: usize,
+    /// Seconds, the median.
+    seconds: f64,
+    steps: usize,
+    parameters: usize,
+}
+
+fn depths(ask: &Ask<'_>) -> &'static [usize] {
+    if ask.is_paper() { &[1, 2, 4, 8, 16, 32] } else { &[1, 2, 4, 8, 16] }
+}
+
+fn id(ask: &Ask<'_>, method: &str, depth: usize) -> String {
+    let data = if ask.is_paper() { "mnist" } else { "digits" };
+    format!("memory-{data}-{method}-depth{depth}")
+}
+
+fn config(ask: &Ask<'_>, method: &str, depth: usize) -> Result<RunConfig, Failure> {
+    let unit = "{layers: [{conv: {filters: 32, kernel: 3, padding: 1, bias: false}}, {batch_norm: {}}, relu], \
+                workers: {readout: {count: 4, grid: 4}}}";
+    let sets = [
+        format!("network.units=[{}]", vec![unit; depth].join(", ")),
+        "network.output={layers: [global_avg_pool]}".to_owned(),
+        "training.batch_size=128".to_owned(),
+    ];
+    let recipe = if ask.is_paper() { "mnist-s" } else { "digits" };
+    ask.training(recipe, method, 1).set("depth", &sets).config()
+}
+
+fn computation(ask: &Ask<'_>, method: &str, depth: usize) -> Result<Computation, Failure> {
+    let config = config(ask, method, depth)?;
+    let long = if ask.is_short() { Duration::ZERO } else { LONG };
+    Ok(Computation {
+        id: id(ask, method, depth),
+        settings: json!({"config": serde_json::to_value(&config)?, "seconds": long.as_secs_f64()}),
+        alone: true,
+        trial: Box::new(move |_| Ok(long.mul_f64(1.2))),
+        work: Box::new(move |place| Ok(serde_json::to_value(measure(&config, place, long)?)?)),
+    })
+}
+
+fn measure(config: &RunConfig, place: Place<'_>, long: Duration) -> Result<Taken, Failure> {
+    let data = Prepared::load(config, place.root, &Output::new(Level::Silent))?;
+    place.choice.run(Measure { config, data, long })
+}
+
+struct Measure<'a> {
+    config: &'a RunConfig,
+    data: Prepared,
+    long: Duration,
+}
+
+impl BackendJob for Measure<'_> {
+    type Output = Taken;
+
+    fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Taken, Failure> {
+        let Self { config, data, long } = self;
+        let mut trainer = Trainer::new(backend, &setup(config, &data), data.images(), &data.train)?;
+        let mut times = Vec::new();
+        let begin = Instant::now();
+        while times.len() < TIMES + 1 || begin.elapsed() < long {
+            if interrupt::requested() {
+                return Err(Failure::Interrupted);
+            }
+            if trainer.epoch_is_done() {
+                trainer.end_epoch()?;
+            }
+            let step = Instant::now();
+            trainer.train_step()?;
+            // This waits for the device.
+            trainer.check_finite()?;
+            times.push(step.elapsed().as_secs_f64());
+        }
+        // The first step warms caches.
+        times.remove(0);
+        times.sort_by(f64::total_cmp);
+        let memory = trainer.memory();
+        Ok(Taken {
+            temporary: memory.temporary,
+            persistent: memory.persistent.saturating_sub(data.images().pixels.len()),
+            seconds: times[times.len() / 2],
+            steps: times.len(),
+            parameters: trainer.network().parameter_counts().0,
+        })
+    }
+}
+
+impl Target for Memory {
+    fn name(&self) -> &'static str {
+        "memory"
+    }
+
+    fn about(&self) -> &'static str {
+        "memory and time of a training step against depth, lfnn-l beside bp"
+    }
+
+    fn plan(&self, ask: &Ask<'_>) -> Result<Vec<Job>, Failure> {
+        if ask.is_paper() && !is_there(ask, DatasetName::Mnist) {
+            return Err(missing(ask, DatasetName::Mnist));
+        }
+        let mut jobs = Vec::new();
+        for method in METHODS {
+            for &depth in depths(ask) {
+                jobs.push(Job::Compute(computation(ask, method, depth)?));
+            }
+        }
+        Ok(jobs)
+    }
+
+    fn report(&self, ask: &Ask<'_>, results: &Results) -> Result<Report, Failure> {
+        let mut report = Report {
+            title: "Memory and time of a training step against depth".into(),
+            ..Report::default()
+        };
+        report.text.extend(quick_note(ask, ""));
+        report.text.push(
+            "Networks of 1 to 32 units, each a 3×3 convolution with 32 filters, batch normalisation and ReLU, \
+             without pooling; batches of 128. Memory is what the backend has allocated: activations, gradients \
+             and scratch space of the step, and beside it parameters and optimiser, which grow with depth in \
+             both methods. In lfnn-l a unit is updated before the next begins, so that its activations are \
+             needed no longer; in bp those of all units wait for the gradient to come back. Time is the median \
+             of a step; the workers’ readouts, which bp lacks, are in it."
+                .into(),
+        );
+        let head = [
+            "method",
+            "units",
+            "parameters",
+            "step memory, MiB",
+            "parameters and optimiser, MiB",
+            "milliseconds per step",
+        ];
+        let mut table = Table::new("memory", "A training step", &head);
+        let (mut memory, mut time) = (Vec::new(), Vec::new());
+        for (method, style) in METHODS.into_iter().zip([1, 0]) {
+            let (mut bytes, mut seconds) = (Vec::new(), Vec::new());
+            for &depth in depths(ask) {
+                let Some(value) = results.value(&id(ask, method, depth)) else { continue };
+                let taken: Taken = serde_json::from_value(value.clone())
+                    .context("a measurement that cannot be read")?;
+                let mebibytes = |bytes: usize| bytes as f64 / f64::from(1 << 20);
+                let (x, milliseconds) = (depth as f64, 1000.0 * taken.seconds);
+                table.rows.push(vec![
+                    method.into(),
+                    Cell::count(depth),
+                    Cell::count(taken.parameters),
+                    Cell::Number(mebibytes(taken.temporary), 1),
+                    Cell::Number(mebibytes(taken.persistent), 1),
+                    Cell::Number(milliseconds, 1),
+                ]);
+                bytes.push(Point { x, y: mebibytes(taken.temporary), spread: 0.0 });
+                seconds.push(Point { x, y: milliseconds, spread: 0.0 });
+            }
+            let line = |points| Mark::Line { name: method.into(), style, points, markers: true };
+            memory.push(line(bytes));
+            time.push(line(seconds));
+        }
+        let panel = |label: &str, marks| Panel {
+            title: String::new(),
+            x: Axis::new("units, each one convolution"),
+            y: Axis::new(label),
+            marks,
+            size: (340.0, 240.0),
+        };
+        let panels = vec![
+            panel("activations and gradients, MiB", memory),
+            panel("time of a step, ms", time),
+        ];
+        report.tables.push(table);
+        let figure = Figure { title: "A training step against depth".into(), panels, columns: 2 };
+        let caption = "Left: memory of the step itself, without parameters and optimiser. Right: median time.";
+        report.figures.push(("memory".into(), caption.into(), figure));
+        Ok(report)
+    }
+}

@@ -1,0 +1,128 @@
+//! The targets: one file each, or one for those that share their trainings.
+
+mod fig3a;
+mod fig5;
+mod fig6;
+mod locality;
+mod losses;
+mod memory;
+mod supplement;
+mod sweep;
+mod table1;
+
+use std::fmt::Debug;
+
+use anyhow::anyhow;
+use lfnn_core::method::by_name;
+use lfnn_data::{DatasetName, Presence};
+
+use super::plan::{Ask, Job, Training};
+use super::report::{Report, Stat};
+use super::runner::Results;
+use crate::failure::Failure;
+
+/// Something to repeat.
+pub(super) trait Target: Debug + Sync {
+    /// The name by which users choose it.
+    fn name(&self) -> &'static str;
+
+    /// One line for people.
+    fn about(&self) -> &'static str;
+
+    /// What must be trained and computed.
+    ///
+    /// # Errors
+    /// Data that is missing, or a setting that does not fit.
+    fn plan(&self, ask: &Ask<'_>) -> Result<Vec<Job>, Failure>;
+
+    /// Tables and figures of what came out.
+    ///
+    /// # Errors
+    /// A result that cannot be read.
+    fn report(&self, ask: &Ask<'_>, results: &Results) -> Result<Report, Failure>;
+}
+
+/// Every target.
+pub(super) const TARGETS: [&dyn Target; 11] = [
+    &table1::Table1,
+    &sweep::TABLE2,
+    &sweep::TABLE3,
+    &fig3a::Fig3a,
+    &losses::FIG3B,
+    &losses::FIG4,
+    &fig5::Fig5,
+    &fig6::Fig6,
+    &supplement::Supplement,
+    &locality::Locality,
+    &memory::Memory,
+];
+
+/// The methods of Table 1 that this program has, in the table's order.
+fn methods() -> Vec<&'static str> {
+    let table = ["bp", "lg-bp", "lfnn", "fa", "fg-w", "fg-a", "lg-fg-w", "lg-fg-a", "lfnn-l"];
+    table.into_iter().filter(|name| by_name(name).is_some()).collect()
+}
+
+/// Whether a data set can be used.
+fn is_there(ask: &Ask<'_>, name: DatasetName) -> bool {
+    let there = |presence: &Presence| matches!(presence, Presence::Present | Presence::Embedded);
+    lfnn_data::list(ask.root).iter().any(|found| found.name == name && there(&found.presence))
+}
+
+/// The error for data that is needed and not there.
+fn missing(ask: &Ask<'_>, name: DatasetName) -> Failure {
+    let root = ask.root.display();
+    Failure::Runtime(anyhow!(
+        "{name} is not in {root}, and this target at paper scale needs it; `lfnn-cli data fetch {name}` \
+         brings it, --data-dir names another folder"
+    ))
+}
+
+/// Errors of some trainings in percent: on the test images and while training.
+#[derive(Clone, Copy, Debug)]
+struct Errors {
+    test: Stat,
+    train: Option<Stat>,
+    parameters: usize,
+    readout: usize,
+}
+
+impl Errors {
+    /// Of those trainings that came to their end; none if none did.
+    fn of(results: &Results, trainings: &[Training]) -> Option<Self> {
+        let runs: Vec<_> = trainings.iter().filter_map(|one| results.run(one)).collect();
+        let all = |value: fn(&crate::run::Summary) -> Option<f64>| -> Vec<f64> {
+            runs.iter().filter_map(|run| value(&run.summary)).collect()
+        };
+        let first = &runs.first()?.summary;
+        Some(Self {
+            test: Stat::of(&all(|summary| summary.test_error))?,
+            train: Stat::of(&all(|summary| summary.train_error)),
+            parameters: first.parameters,
+            readout: first.readout_parameters,
+        })
+    }
+}
+
+/// One-vs-all networks of one hidden layer (paper, Section 3.1): permuted MNIST, or the digits with small
+/// batches, so that one pass has about as many steps.
+fn one_pass(ask: &Ask<'_>, method: &str, workers: usize, seed: u64) -> Training {
+    let width = format!("network.units.0.workers.neurons.count={workers}");
+    let training =
+        ask.training("mnist-permuted-ova", method, seed).set(&format!("{workers}"), &[width]);
+    if ask.is_paper() {
+        return training;
+    }
+    let sets = ["dataset.name=digits", "training.batch_size=5"];
+    training.set("digits", &sets.map(str::to_owned))
+}
+
+/// What a report at quick scale says first.
+fn quick_note(ask: &Ask<'_>, note: &str) -> Option<String> {
+    let text = format!(
+        "This is the quick scale: the 8×8 digits inside the program take the place of the paper's data. It \
+         shows that everything works, and how results look; its numbers are not to be compared with the \
+         paper's. {note}"
+    );
+    (!ask.is_paper()).then(|| text.trim_end().to_owned())
+}

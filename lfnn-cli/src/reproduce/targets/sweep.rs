@@ -1,0 +1,195 @@
+//! Tables 2 and 3: `lfnn` and `lfnn-l` with 10 % to 100 % of the workers leading.
+
+use lfnn_data::DatasetName;
+
+use super::super::paper::{self, Quoted, Sweep as Values};
+use super::super::plan::{Ask, Job, Training, distinct, workers};
+use super::super::report::{Cell, Report, Table};
+use super::super::runner::Results;
+use super::{Errors, Target, is_there, missing, quick_note};
+use crate::chart::{Axis, Figure, Mark, Panel, Point};
+use crate::failure::Failure;
+
+const PERCENTAGES: [usize; 10] = [10, 20, 30, 40, 50, 60, 70, 80, 90, 100];
+const METHODS: [&str; 2] = ["lfnn-l", "lfnn"];
+
+/// A table of the paper.
+#[derive(Debug)]
+pub(super) struct Sweep {
+    name: &'static str,
+    about: &'static str,
+    title: &'static str,
+    /// Name, recipe and data set of each part.
+    parts: &'static [(&'static str, &'static str, DatasetName)],
+}
+
+pub(super) const TABLE2: Sweep = Sweep {
+    name: "table2",
+    about: "lfnn and lfnn-l with 10 % to 100 % leaders, MNIST and CIFAR-10",
+    title: "Table 2: leadership size on MNIST and CIFAR-10",
+    parts: &[
+        ("MNIST, 257 thousand parameters", "mnist-s", DatasetName::Mnist),
+        ("MNIST, 427 thousand parameters", "mnist-m", DatasetName::Mnist),
+        ("CIFAR-10", "cifar10-m", DatasetName::Cifar10),
+    ],
+};
+
+pub(super) const TABLE3: Sweep = Sweep {
+    name: "table3",
+    about: "lfnn and lfnn-l with 10 % to 100 % leaders, Tiny ImageNet",
+    title: "Table 3: leadership size on Tiny ImageNet",
+    parts: &[("Tiny ImageNet", "tiny-imagenet", DatasetName::TinyImagenet)],
+};
+
+impl Sweep {
+    /// Name and recipe of each part whose data is there.
+    fn parts(&self, ask: &Ask<'_>) -> Result<Vec<(&'static str, &'static str)>, Failure> {
+        if !ask.is_paper() {
+            return Ok(vec![("digits", "digits")]);
+        }
+        let there = self.parts.iter().filter(|(_, _, data)| is_there(ask, *data));
+        let parts: Vec<_> = there.map(|&(name, recipe, _)| (name, recipe)).collect();
+        if parts.is_empty() { Err(missing(ask, self.parts[0].2)) } else { Ok(parts) }
+    }
+}
+
+/// The trainings with this percentage of leaders.
+fn trainings(ask: &Ask<'_>, recipe: &str, method: &str, percent: usize) -> Vec<Training> {
+    ask.seeds.iter().map(|&seed| ask.training(recipe, method, seed).leaders(percent)).collect()
+}
+
+/// Percentages, each with the one whose trainings it shares.
+fn shared(ask: &Ask<'_>, recipe: &str) -> Result<Vec<(usize, usize)>, Failure> {
+    let config = ask.training(recipe, METHODS[0], 1).config()?;
+    // 70 % is Table 1's: where it leads as many, its trainings are taken.
+    let mut order = vec![70];
+    order.extend(PERCENTAGES.iter().filter(|&&percent| percent != 70));
+    let mut pairs = distinct(&config, &order);
+    pairs.sort_unstable();
+    Ok(pairs)
+}
+
+impl Target for Sweep {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn about(&self) -> &'static str {
+        self.about
+    }
+
+    fn plan(&self, ask: &Ask<'_>) -> Result<Vec<Job>, Failure> {
+        let mut jobs = Vec::new();
+        for (_, recipe) in self.parts(ask)? {
+            for method in METHODS {
+                for (_, percent) in shared(ask, recipe)? {
+                    jobs.extend(
+                        trainings(ask, recipe, method, percent).into_iter().map(Job::Train),
+                    );
+                }
+            }
+        }
+        Ok(jobs)
+    }
+
+    fn report(&self, ask: &Ask<'_>, results: &Results) -> Result<Report, Failure> {
+        let paper = paper::read()?;
+        let paper = if self.name == "table2" { paper.table2 } else { paper.table3 };
+        let mut report = Report { title: self.title.into(), ..Report::default() };
+        report.text.extend(quick_note(ask, ""));
+        report.text.push(
+            "Errors in percent after the last epoch, mean and standard deviation over the seeds. The \
+             training error is the running error of the last epoch. With few workers several \
+             percentages make the same number lead: those rows are the same trainings, and differ from \
+             one another in the paper’s value alone."
+                .into(),
+        );
+        if ask.is_paper() && !paper.note.is_empty() {
+            report.text.push(paper.note.clone());
+        }
+        let mut panels = Vec::new();
+        for (name, recipe) in self.parts(ask)? {
+            let counts = workers(&ask.training(recipe, METHODS[0], 1).config()?);
+            if counts.iter().all(|&count| count == 1) {
+                report.text.push(format!(
+                    "{name}: every unit of this recipe is one block, and so one worker that always leads: \
+                     all percentages are the same training."
+                ));
+            }
+            let mut marks = Vec::new();
+            for (method, style) in METHODS.into_iter().zip([1, 2]) {
+                let (table, ours, theirs) = table(ask, results, (name, recipe, method), &paper)?;
+                report.tables.push(table);
+                let line = |name: String, style, points, markers| Mark::Line {
+                    name,
+                    style,
+                    points,
+                    markers,
+                };
+                marks.push(line(format!("{method}, this program"), style, ours, true));
+                if !theirs.is_empty() {
+                    let label = format!("{method}, paper, {}", paper.source);
+                    marks.push(line(label, style + 3, theirs, true));
+                }
+            }
+            panels.push(Panel {
+                title: name.into(),
+                x: Axis::new("workers that lead, δ, %")
+                    .range(5.0, 105.0)
+                    .ticks(&[10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 100.0]),
+                y: Axis::new("test error, %"),
+                marks,
+                size: (400.0, 250.0),
+            });
+        }
+        let title = "Test error against the share of workers that lead".into();
+        let figure = Figure { title, panels, columns: 2 };
+        let caption = "Mean over the seeds; error bars are one standard deviation.";
+        report.figures.push((self.name.into(), caption.into(), figure));
+        Ok(report)
+    }
+}
+
+/// A method's table, and the points of its curve and the paper's.
+fn table(
+    ask: &Ask<'_>,
+    results: &Results,
+    (name, recipe, method): (&str, &str, &str),
+    paper: &Quoted<Values>,
+) -> Result<(Table, Vec<Point>, Vec<Point>), Failure> {
+    let config = ask.training(recipe, method, 1).config()?;
+    let head = ["δ, %", "leaders", "test", "±", "paper", "difference", "training", "±", "paper"];
+    let caption = format!("{name}, {method}: errors in percent");
+    let mut table = Table::new(&format!("{recipe}-{method}"), &caption, &head);
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let quoted = paper.get(recipe, method);
+    for (at, (percent, same)) in shared(ask, recipe)?.into_iter().enumerate() {
+        let found = Errors::of(results, &trainings(ask, recipe, method, same));
+        let mean = found.map(|errors| errors.test.mean);
+        let train = found.and_then(|errors| errors.train);
+        let of_paper = quoted.and_then(|values| values.test.get(at)).copied();
+        let mut leadership = config.leadership;
+        leadership.delta = percent as f64 / 100.0;
+        let lead = |count: &usize| format!("{} of {count}", leadership.leaders(*count));
+        let mut leaders: Vec<String> = workers(&config).iter().map(lead).collect();
+        leaders.dedup();
+        let x = percent as f64;
+        table.rows.push(vec![
+            Cell::count(percent),
+            leaders.join(", ").into(),
+            Cell::maybe(mean),
+            Cell::maybe(found.and_then(|errors| errors.test.deviation)),
+            Cell::maybe(of_paper),
+            Cell::maybe(mean.zip(of_paper).map(|(ours, paper)| ours - paper)),
+            Cell::maybe(train.map(|stat| stat.mean)),
+            Cell::maybe(train.and_then(|stat| stat.deviation)),
+            Cell::maybe(quoted.and_then(|values| values.train.get(at)).copied()),
+        ]);
+        if let Some(errors) = found {
+            let spread = errors.test.deviation.unwrap_or(0.0);
+            ours.push(Point { x, y: errors.test.mean, spread });
+        }
+        theirs.extend(of_paper.map(|y| Point { x, y, spread: 0.0 }));
+    }
+    Ok((table, ours, theirs))
+}

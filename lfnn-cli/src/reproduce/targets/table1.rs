@@ -1,0 +1,169 @@
+//! Table 1: test and training error of every method.
+
+use lfnn_data::DatasetName;
+
+use super::super::paper;
+use super::super::plan::{Ask, Job, Training};
+use super::super::report::{Cell, Report, Table};
+use super::super::runner::Results;
+use super::{Errors, Target, is_there, methods, missing, quick_note};
+use crate::chart::{Axis, Figure, Mark, Panel};
+use crate::failure::Failure;
+
+#[derive(Debug)]
+pub(super) struct Table1;
+
+/// A column of the table.
+struct Column {
+    name: &'static str,
+    recipe: &'static str,
+    /// For an image folder that is no data set of a name.
+    sets: Vec<String>,
+    label: &'static str,
+    /// The column of the paper's values.
+    paper: &'static str,
+}
+
+fn columns(ask: &Ask<'_>) -> Result<Vec<Column>, Failure> {
+    let column = |name, recipe, paper| Column { name, recipe, sets: Vec::new(), label: "", paper };
+    if !ask.is_paper() {
+        return Ok(vec![column("digits", "digits", "")]);
+    }
+    let mut columns = Vec::new();
+    if is_there(ask, DatasetName::Mnist) {
+        columns.push(column("MNIST, 257 thousand parameters", "mnist-s", "mnist-s"));
+        columns.push(column("MNIST, 427 thousand parameters", "mnist-m", "mnist-m"));
+    }
+    if is_there(ask, DatasetName::Cifar10) {
+        columns.push(column("CIFAR-10", "cifar10-m", "cifar10-m"));
+    }
+    if is_there(ask, DatasetName::TinyImagenet) {
+        columns.push(column("Tiny ImageNet", "tiny-imagenet", ""));
+    }
+    let imagenet = ask.root.join("imagenet");
+    if imagenet.join("train").is_dir() {
+        let path = imagenet.display().to_string();
+        let sets = [
+            "dataset.name=folder".to_owned(),
+            format!("dataset.path={}", serde_json::to_string(&path)?),
+            "dataset.image_size=[64,64]".to_owned(),
+        ];
+        columns.push(Column {
+            name: "ImageNet folder, 64×64",
+            recipe: "tiny-imagenet",
+            sets: sets.to_vec(),
+            label: "imagenet",
+            paper: "imagenet",
+        });
+    }
+    if columns.is_empty() {
+        return Err(missing(ask, DatasetName::Mnist));
+    }
+    Ok(columns)
+}
+
+fn trainings(ask: &Ask<'_>, column: &Column, method: &str) -> Vec<Training> {
+    let of = |&seed: &u64| {
+        let training = ask.training(column.recipe, method, seed).leaders(70);
+        if column.sets.is_empty() { training } else { training.set(column.label, &column.sets) }
+    };
+    ask.seeds.iter().map(of).collect()
+}
+
+impl Target for Table1 {
+    fn name(&self) -> &'static str {
+        "table1"
+    }
+
+    fn about(&self) -> &'static str {
+        "test and training error of every method, 70 % leaders"
+    }
+
+    fn plan(&self, ask: &Ask<'_>) -> Result<Vec<Job>, Failure> {
+        let mut jobs = Vec::new();
+        for column in columns(ask)? {
+            for method in methods() {
+                jobs.extend(trainings(ask, &column, method).into_iter().map(Job::Train));
+            }
+        }
+        Ok(jobs)
+    }
+
+    fn report(&self, ask: &Ask<'_>, results: &Results) -> Result<Report, Failure> {
+        let paper = paper::read()?.table1;
+        let mut report = Report {
+            title: "Table 1: test and training error of every method".into(),
+            ..Report::default()
+        };
+        report.text.extend(quick_note(ask, ""));
+        report.text.push(
+            "Errors in percent after the last epoch, mean and standard deviation over the seeds; δ = 70 %. \
+             The training error is the running error of the last epoch, on augmented images where the \
+             recipe augments, and so can lie above the test error. “Paper” is the value of Table 1 at \
+             this size, “difference” ours less the paper’s: negative is better. Networks, augmentation \
+             and schedules here are not the paper’s, whose networks are block-wise."
+                .into(),
+        );
+        if ask.is_paper() {
+            report.text.push(paper.note.clone());
+        }
+        let head = [
+            "method",
+            "test",
+            "±",
+            "paper",
+            "difference",
+            "training",
+            "±",
+            "paper",
+            "parameters",
+            "readouts",
+        ];
+        let mut panels = Vec::new();
+        for column in columns(ask)? {
+            let caption = format!("{}: errors in percent", column.name);
+            let mut table =
+                Table::new(&format!("table1-{}{}", column.recipe, column.label), &caption, &head);
+            let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+            for method in methods() {
+                let found = Errors::of(results, &trainings(ask, &column, method));
+                let quoted = paper.get(column.paper, method).copied();
+                let test = found.map(|errors| errors.test);
+                let train = found.and_then(|errors| errors.train);
+                let mean = test.map(|stat| stat.mean);
+                let difference = mean.zip(quoted).map(|(ours, [test, _])| ours - test);
+                table.rows.push(vec![
+                    method.into(),
+                    Cell::maybe(mean),
+                    Cell::maybe(test.and_then(|stat| stat.deviation)),
+                    Cell::maybe(quoted.map(|[test, _]| test)),
+                    Cell::maybe(difference),
+                    Cell::maybe(train.map(|stat| stat.mean)),
+                    Cell::maybe(train.and_then(|stat| stat.deviation)),
+                    Cell::maybe(quoted.map(|[_, train]| train)),
+                    found.map_or(Cell::Empty, |errors| Cell::count(errors.parameters)),
+                    found.map_or(Cell::Empty, |errors| Cell::count(errors.readout)),
+                ]);
+                ours.push(test.map(|stat| (stat.mean, stat.deviation.unwrap_or(0.0))));
+                theirs.push(quoted.map(|[test, _]| (test, 0.0)));
+            }
+            let bars = |name: &str, style, values| Mark::Bars { name: name.into(), style, values };
+            let mut marks = vec![bars("this program", 1, ours)];
+            if theirs.iter().any(Option::is_some) {
+                marks.push(bars("paper, Table 1", 3, theirs));
+            }
+            panels.push(Panel {
+                title: column.name.into(),
+                x: Axis::names("", &methods()),
+                y: Axis::new("test error, %"),
+                marks,
+                size: (360.0, 230.0),
+            });
+            report.tables.push(table);
+        }
+        let figure = Figure { title: "Test error of every method".into(), panels, columns: 2 };
+        let caption = "Mean over the seeds; error bars are one standard deviation.";
+        report.figures.push(("table1".into(), caption.into(), figure));
+        Ok(report)
+    }
+}

@@ -1,0 +1,93 @@
+//! How long a training will take, from a few of its steps.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use lfnn_core::backend::Backend;
+use lfnn_core::train::Trainer;
+
+use super::plan::{Job, Place};
+use crate::backend::Job as BackendJob;
+use crate::config::RunConfig;
+use crate::data::Prepared;
+use crate::failure::Failure;
+use crate::output::{Level, Output};
+use crate::train::setup;
+
+/// Steps are timed for this long.
+const LONG: Duration = Duration::from_millis(250);
+
+/// The time that each job will take by itself.
+///
+/// # Errors
+/// Data or settings with which the job could not run either.
+pub(super) fn of_jobs(jobs: &[Job], place: Place<'_>) -> Result<Vec<Duration>, Failure> {
+    let mut known: HashMap<String, Duration> = HashMap::new();
+    let mut of = |job: &Job| -> Result<Duration, Failure> {
+        let training = match job {
+            Job::Compute(computation) => return (computation.trial)(place),
+            Job::Train(training) => training.config()?,
+        };
+        // Trainings that differ in seed and leadership alone take the same time.
+        let mut alike = training.clone();
+        alike.seed = 0;
+        alike.leadership = Default::default();
+        let key = serde_json::to_string(&alike)?;
+        if let Some(time) = known.get(&key) {
+            return Ok(*time);
+        }
+        let time = of_training(&training, place)?;
+        known.insert(key, time);
+        Ok(time)
+    };
+    jobs.iter().map(&mut of).collect()
+}
+
+/// The time that a training will take.
+///
+/// # Errors
+/// Data or settings with which it could not run.
+pub(super) fn of_training(config: &RunConfig, place: Place<'_>) -> Result<Duration, Failure> {
+    let begin = Instant::now();
+    let data = Prepared::load(config, place.root, &Output::new(Level::Silent))?;
+    let loading = begin.elapsed();
+    let (each_epoch, compiling) = place.choice.run(Epoch { config, data })?;
+    Ok(loading + compiling + each_epoch.mul_f64(config.training.epochs as f64))
+}
+
+struct Epoch<'a> {
+    config: &'a RunConfig,
+    data: Prepared,
+}
+
+impl BackendJob for Epoch<'_> {
+    /// An epoch with its evaluation, and what comes before the first.
+    type Output = (Duration, Duration);
+
+    fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Self::Output, Failure> {
+        let Self { config, data } = self;
+        let begin = Instant::now();
+        let setup = setup(config, &data);
+        let mut trainer = Trainer::new(backend, &setup, data.images(), &data.train)?;
+        trainer.train_step()?;
+        trainer.check_finite()?;
+        let compiling = begin.elapsed();
+
+        let steps_per_epoch = trainer.steps_per_epoch();
+        let (begin, mut steps) = (Instant::now(), 0usize);
+        while steps == 0 || (begin.elapsed() < LONG && steps + 1 < steps_per_epoch) {
+            trainer.train_step()?;
+            steps += 1;
+        }
+        // This waits for the device.
+        trainer.metrics()?;
+        let step = begin.elapsed().div_f64(steps as f64);
+
+        let few = &data.test[..data.test.len().min(4 * trainer.batch_size())];
+        let begin = Instant::now();
+        trainer.evaluate(few)?;
+        let image = begin.elapsed().div_f64(few.len().max(1) as f64);
+        let evaluated = (data.validation.len() + data.test.len()) as f64;
+        Ok((step.mul_f64(steps_per_epoch as f64) + image.mul_f64(evaluated), compiling))
+    }
+}
