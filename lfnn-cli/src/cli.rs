@@ -143,6 +143,10 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "N", conflicts_with = "limit_batches")]
     pub(crate) overfit_batches: Option<usize>,
 
+    /// Write the metrics for TensorBoard too; a run that has them keeps them when it goes on
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) tensorboard: bool,
+
     /// Show the network and the memory of a step, and train nothing
     #[arg(long, conflicts_with = "resume")]
     pub(crate) dry_run: bool,

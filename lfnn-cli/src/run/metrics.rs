@@ -9,6 +9,7 @@ use lfnn_core::config::Scope;
 use lfnn_core::train::{Evaluation, TrainingMetrics};
 use serde::{Deserialize, Serialize};
 
+use super::tensorboard;
 use crate::checkpoint::write_whole;
 
 /// An epoch.
@@ -134,6 +135,7 @@ pub(crate) fn read_rows(folder: &Path) -> anyhow::Result<Vec<EpochRow>> {
 /// The metrics of a run, in memory and in its folder.
 #[derive(Debug)]
 pub(crate) struct Metrics {
+    folder: PathBuf,
     jsonl: PathBuf,
     csv: PathBuf,
     rows: Vec<EpochRow>,
@@ -149,7 +151,7 @@ impl Metrics {
         let mut rows = read_rows(folder)?;
         rows.retain(|row| row.epoch <= epochs);
         let written = jsonl.exists();
-        let metrics = Self { jsonl, csv, rows };
+        let metrics = Self { folder: folder.to_owned(), jsonl, csv, rows };
         if written {
             metrics.rewrite()?;
         }
@@ -169,6 +171,7 @@ impl Metrics {
         append(&self.jsonl, &format!("{}\n", serde_json::to_string(&row)?))?;
         let header = if self.rows.is_empty() { header(&row) } else { String::new() };
         append(&self.csv, &format!("{header}{}", line(&row)))?;
+        tensorboard::push(&self.folder, &row)?;
         self.rows.push(row);
         Ok(())
     }
@@ -183,7 +186,11 @@ impl Metrics {
             jsonl += &format!("{}\n", serde_json::to_string(row)?);
         }
         write_whole(&self.jsonl, jsonl.as_bytes())?;
-        write_whole(&self.csv, csv.as_bytes())
+        write_whole(&self.csv, csv.as_bytes())?;
+        if tensorboard::path(&self.folder).exists() {
+            tensorboard::begin(&self.folder, &self.rows)?;
+        }
+        Ok(())
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod metrics;
 mod summary;
+pub(crate) mod tensorboard;
 
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
@@ -73,6 +74,7 @@ impl RunFolder {
         // What cannot be removed is left; the error that led here is what matters.
         let _ = fs::remove_file(self.path.join(CONFIG));
         let _ = fs::remove_dir(self.path.join("checkpoints"));
+        tensorboard::discard(&self.path);
         if self.is_new {
             let _ = fs::remove_dir(&self.path);
         }

@@ -44,6 +44,9 @@ pub(crate) fn command(args: &TrainArgs, choice: Choice, output: &Output) -> Resu
         (config, folder)
     };
     interrupt::listen()?;
+    if args.tensorboard {
+        run::tensorboard::begin(folder.path(), &run::read_rows(folder.path())?)?;
+    }
     fit(&config, folder, args.resume, &root, choice, output)
 }
 

@@ -13,4 +13,5 @@ mod reproduce;
 mod run_folder;
 mod step;
 mod support;
+mod tensorboard;
 mod use_of_checkpoints;
