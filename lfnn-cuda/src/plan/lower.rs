@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::fuse::{Group, fuse};
 use super::launch::arguments;
-use super::roles::{elements, real_of};
+use super::roles::elements;
 use super::{
     Argument, Element, Launch, Place, Plan, Precision, Product, ProgramPlan, Step, Work, columns,
     data, elementwise, leaders, losses, metrics, norm, optimize, pool, shape, workers,
