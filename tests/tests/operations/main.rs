@@ -18,6 +18,7 @@ mod losses;
 mod metrics;
 mod normalization;
 mod optimize;
+mod perturb;
 mod pool;
 mod shape;
 mod window;
@@ -71,6 +72,8 @@ fn property_of(op: &Op) -> fn() {
         Op::LocalGradient(_) => losses::local_gradients_agree,
         Op::LocalLosses(_) => losses::local_losses_agree,
         Op::MaskFollowers(_) => leaders::followers_are_masked,
+        Op::Gaussian(_) => perturb::gaussian_draws_agree,
+        Op::InnerProduct(_) => perturb::inner_products_agree,
         Op::AccumulateRows(_) => metrics::rows_with_examples_are_summed,
         Op::CountErrors(_) => metrics::wrong_predictions_are_counted,
         Op::ClipFactor(_) => optimize::clip_factors_agree,
