@@ -5,17 +5,20 @@
 //! for and does its steps in order, or so that no step runs before one on which it depends.
 
 mod columns;
+mod conv;
 mod data;
 mod elementwise;
 mod fuse;
 mod launch;
 mod leaders;
+mod linear;
 mod losses;
 mod lower;
 mod metrics;
 mod norm;
 mod optimize;
 mod pool;
+mod product;
 mod roles;
 mod shape;
 mod workers;
