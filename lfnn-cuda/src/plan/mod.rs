@@ -4,6 +4,8 @@
 //! Whoever runs a plan (the device, or the emulator of the tests) allocates the blocks that it asks
 //! for and does its steps in order, or so that no step runs before one on which it depends.
 
+pub mod schedule;
+
 use lfnn_core::program::TensorId;
 
 /// The arithmetic of a plan.
