@@ -6,6 +6,9 @@
 //! same plan also runs on the CPU, with the same kernel sources compiled as C++: that is how the
 //! kernels are tested where there is no GPU.
 
+#[cfg(feature = "emulator")]
+pub mod emulator;
+pub mod kernels;
 pub mod plan;
 
 pub use plan::Precision;

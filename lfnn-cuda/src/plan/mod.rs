@@ -4,7 +4,24 @@
 //! Whoever runs a plan (the device, or the emulator of the tests) allocates the blocks that it asks
 //! for and does its steps in order, or so that no step runs before one on which it depends.
 
+mod columns;
+mod data;
+mod elementwise;
+mod fuse;
+mod launch;
+mod leaders;
+mod losses;
+mod lower;
+mod metrics;
+mod norm;
+mod optimize;
+mod pool;
+mod roles;
 pub mod schedule;
+mod shape;
+mod workers;
+
+pub use lower::PlanError;
 
 use lfnn_core::program::TensorId;
 
