@@ -1,9 +1,10 @@
 //! Rewrites of a program: operations that are done in one launch or one pass over memory.
 
-use lfnn_core::program::{AdamStep, Op, Operation, SgdStep, Step, TensorId, Tensors};
+use lfnn_core::program::{AdamStep, Op, Operation, SgdStep, Step, Tensors};
 
 use super::Element;
 use super::roles::real_of;
+use super::schedule::Node;
 
 /// One or more operations that are lowered together.
 pub(super) enum Group<'p> {
@@ -32,16 +33,19 @@ impl Group<'_> {
             Group::Sgd(_) | Group::Adam(_) => Element::F32,
         }
     }
-}
 
-impl Step for Group<'_> {
-    fn touches(&self) -> Vec<TensorId> {
+    /// What it reads and writes, for its schedule.
+    pub(super) fn node(&self, tensors: &Tensors) -> Node {
         match self {
-            Group::Single(op) => op.touches(),
-            Group::Sgd(ops) => ops.iter().flat_map(|op| op.touches()).collect(),
-            Group::Adam(ops) => ops.iter().flat_map(|op| op.touches()).collect(),
+            Group::Single(op) => Node::of(&[*op], tensors),
+            Group::Sgd(ops) => Node::of(&dynamic(ops), tensors),
+            Group::Adam(ops) => Node::of(&dynamic(ops), tensors),
         }
     }
+}
+
+fn dynamic<'p, O: Operation>(ops: &[&'p O]) -> Vec<&'p dyn Operation> {
+    ops.iter().map(|&op| op as &dyn Operation).collect()
 }
 
 /// Most tensors of one launch of an optimiser: the table of their places is passed by value.

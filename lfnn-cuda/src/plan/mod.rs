@@ -15,12 +15,14 @@ mod lower;
 mod metrics;
 mod norm;
 mod optimize;
+mod perturb;
 mod pool;
 mod roles;
+pub mod schedule;
 mod shape;
 mod workers;
 
-pub use lower::PlanError;
+pub use lower::{LANES, PlanError};
 
 use lfnn_core::program::TensorId;
 
