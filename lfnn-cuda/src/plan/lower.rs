@@ -108,9 +108,12 @@ fn lower(
         let after: Vec<usize> =
             schedule.after[i].iter().flat_map(|&group| ends[group].clone()).collect();
         let first = to.steps.len();
-        to.begin(group.name(), group.real(elements, tensors), schedule.lane[i]);
+        to.begin(group.name(), group.real(elements), schedule.lane[i]);
         match group {
             Group::Single(op) => single(op, &mut to)?,
+            Group::Norm(norm, relu) => norm::train(norm, Some(relu.y), &mut to),
+            Group::Inference(norm, relu) => norm::inference(norm, Some(relu.y), &mut to),
+            Group::NormGrad(norm, relu) => norm::grad(norm, Some((relu.y, relu.dy)), &mut to),
             Group::Sgd(ops) => optimize::sgd(ops, &mut to),
             Group::Adam(ops) => optimize::adam(ops, &mut to),
         }
