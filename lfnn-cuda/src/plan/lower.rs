@@ -1,22 +1,24 @@
 //! From a module to a plan.
 
-use lfnn_core::program::{
-    ALIGNMENT, DType, Kind, Module, Op, Operation, Program, TensorId, Tensors, plan_memory,
-};
+use lfnn_core::program::{ALIGNMENT, DType, Kind, Module, Op, Program, TensorId, Tensors};
 use thiserror::Error;
 
 use super::fuse::{Group, fuse};
 use super::launch::arguments;
 use super::roles::elements;
+use super::schedule::{Node, Schedule};
 use super::{
     Argument, Element, Launch, Place, Plan, Precision, Product, ProgramPlan, Step, Work, columns,
-    conv, data, elementwise, leaders, linear, losses, metrics, norm, optimize, pool, shape,
-    workers,
+    conv, data, elementwise, leaders, linear, losses, metrics, norm, optimize, perturb, pool,
+    shape, workers,
 };
 use crate::kernels::ELEMENTWISE;
 
 /// Kernels count elements in 32 bits, with room for a stride over the grid.
 const MOST_ELEMENTS: usize = 1 << 31;
+
+/// Lanes of a plan: a unit's update runs beside the next unit's forward pass.
+pub const LANES: usize = 2;
 
 /// A module that has no plan.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -29,20 +31,27 @@ pub enum PlanError {
         /// Its elements.
         elements: usize,
     },
-    /// An operation without kernels.
-    #[error("the CUDA backend has no kernels for {operation}")]
-    Unsupported {
-        /// The operation.
-        operation: &'static str,
-    },
 }
 
 impl Plan {
-    /// Lowers every program of a module.
+    /// Lowers every program of a module, for [`LANES`] lanes.
     ///
     /// # Errors
     /// A tensor that is too large for the kernels.
     pub fn new(module: &Module, precision: Precision) -> Result<Self, PlanError> {
+        Self::with_lanes(module, precision, LANES)
+    }
+
+    /// Lowers every program of a module, for this many lanes: one at least.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub fn with_lanes(
+        module: &Module,
+        precision: Precision,
+        lanes: usize,
+    ) -> Result<Self, PlanError> {
+        let lanes = lanes.max(1);
         let tensors = module.tensors();
         for (_, tensor) in tensors.iter() {
             // Bytes are only ever gathered: their kernels count in 64 bits.
@@ -67,8 +76,8 @@ impl Plan {
         let programs = module
             .programs()
             .iter()
-            .map(|program| lower(program, tensors, &elements, precision))
-            .collect::<Result<_, _>>()?;
+            .map(|program| lower(program, tensors, &elements, precision, lanes))
+            .collect();
         Ok(Self { precision, elements, persistent, persistent_bytes, programs })
     }
 }
@@ -78,31 +87,51 @@ fn lower(
     tensors: &Tensors,
     elements: &[Element],
     precision: Precision,
-) -> Result<ProgramPlan, PlanError> {
+    lanes: usize,
+) -> ProgramPlan {
     let groups = fuse(tensors, program.ops());
+    let nodes: Vec<Node> = groups.iter().map(|group| group.node(tensors)).collect();
+    let schedule = Schedule::new(&nodes, tensors, lanes);
     let lifetimes =
-        plan_memory(tensors, &groups, |id| tensors[id].len() * elements[id.index()].bytes());
+        schedule.place(&nodes, tensors, |id| tensors[id].len() * elements[id.index()].bytes());
     let mut to = Lowering::new(tensors, elements, precision);
-    for group in &groups {
-        to.begin(group.name(), group.real(elements, tensors));
+    // For each group, the steps that are done when it is.
+    let mut ends: Vec<Vec<usize>> = Vec::with_capacity(groups.len());
+    for (i, group) in groups.iter().enumerate() {
+        let after: Vec<usize> =
+            schedule.after[i].iter().flat_map(|&group| ends[group].clone()).collect();
+        let first = to.steps.len();
+        to.begin(group.name(), group.real(elements), schedule.lane[i]);
         match group {
-            Group::Single(op) => single(op, &mut to)?,
+            Group::Single(op) => single(op, &mut to),
+            Group::Norm(norm, relu) => norm::train(norm, Some(relu.y), &mut to),
+            Group::Inference(norm, relu) => norm::inference(norm, Some(relu.y), &mut to),
+            Group::NormGrad(norm, relu) => norm::grad(norm, Some((relu.y, relu.dy)), &mut to),
             Group::Sgd(ops) => optimize::sgd(ops, &mut to),
             Group::Adam(ops) => optimize::adam(ops, &mut to),
         }
         to.end();
+        // The lane does the rest of the group's steps in order.
+        let end = match to.steps.get_mut(first) {
+            Some(step) => {
+                step.after = after;
+                vec![to.steps.len() - 1]
+            }
+            None => after,
+        };
+        ends.push(end);
     }
-    Ok(ProgramPlan {
+    ProgramPlan {
         name: program.name().into(),
         steps: to.steps,
         temporaries: lifetimes.offsets,
         temporary_bytes: lifetimes.bytes,
         scratch_bytes: to.scratch_bytes,
-        lanes: 1,
-    })
+        lanes,
+    }
 }
 
-fn single(op: &Op, to: &mut Lowering<'_>) -> Result<(), PlanError> {
+fn single(op: &Op, to: &mut Lowering<'_>) {
     match op {
         Op::LoadImages(op) => data::images(op, to),
         Op::LoadLabels(op) => data::labels(op, to),
@@ -147,13 +176,14 @@ fn single(op: &Op, to: &mut Lowering<'_>) -> Result<(), PlanError> {
         Op::LocalGradient(op) => losses::local_gradient(op, to),
         Op::LocalLosses(op) => losses::local_losses(op, to),
         Op::MaskFollowers(op) => leaders::mask(op, to),
+        Op::Gaussian(op) => perturb::gaussian(op, to),
+        Op::InnerProduct(op) => perturb::inner_product(op, to),
         Op::AccumulateRows(op) => metrics::accumulate(op, to),
         Op::CountErrors(op) => metrics::count(op, to),
         Op::ClipFactor(op) => optimize::clip(op, to),
         Op::SgdStep(op) => optimize::sgd(&[op], to),
         Op::AdamStep(op) => optimize::adam(&[op], to),
     }
-    Ok(())
 }
 
 /// A program under lowering: families of operations append their steps.
@@ -166,6 +196,8 @@ pub(super) struct Lowering<'a> {
     name: &'static str,
     /// What stands for `real` in its kernels.
     real: Element,
+    /// The lane of its steps.
+    lane: usize,
     /// Scratch memory that it has taken.
     scratch: usize,
     scratch_bytes: usize,
@@ -182,14 +214,15 @@ impl<'a> Lowering<'a> {
             steps: Vec::new(),
             name: "",
             real: Element::F32,
+            lane: 0,
             scratch: 0,
             scratch_bytes: 0,
             results: Vec::new(),
         }
     }
 
-    fn begin(&mut self, name: &'static str, real: Element) {
-        (self.name, self.real, self.scratch) = (name, real, 0);
+    fn begin(&mut self, name: &'static str, real: Element, lane: usize) {
+        (self.name, self.real, self.lane, self.scratch) = (name, real, lane, 0);
     }
 
     fn end(&mut self) {
@@ -208,11 +241,6 @@ impl<'a> Lowering<'a> {
     /// The arithmetic of the plan.
     pub(super) fn precision(&self) -> Precision {
         self.precision
-    }
-
-    /// How a tensor is stored.
-    pub(super) fn element(&self, id: TensorId) -> Element {
-        self.elements[id.index()]
     }
 
     /// What stands for `real` in this operation's kernels.
@@ -278,7 +306,7 @@ impl<'a> Lowering<'a> {
     }
 
     fn push(&mut self, work: Work) {
-        self.steps.push(Step { name: self.name, work, lane: 0, after: Vec::new() });
+        self.steps.push(Step { name: self.name, work, lane: self.lane, after: Vec::new() });
     }
 }
 

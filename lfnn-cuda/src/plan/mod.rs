@@ -17,13 +17,15 @@ mod lower;
 mod metrics;
 mod norm;
 mod optimize;
+mod perturb;
 mod pool;
 mod product;
 mod roles;
+pub mod schedule;
 mod shape;
 mod workers;
 
-pub use lower::PlanError;
+pub use lower::{LANES, PlanError};
 
 use lfnn_core::program::TensorId;
 

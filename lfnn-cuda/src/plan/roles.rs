@@ -5,7 +5,7 @@
 //! tensor is a single. An operation that meets both kinds among its `real` operands works in
 //! half precision, and the singles are converted on the way in or out.
 
-use lfnn_core::program::{DType, Kind, Module, Op, Operation, TensorId, Tensors};
+use lfnn_core::program::{DType, Kind, Module, Op, Operation, TensorId};
 
 use super::{Element, Precision};
 
@@ -45,11 +45,9 @@ pub(super) fn half(precision: Precision) -> Element {
 }
 
 /// The type that stands for `real` in an operation's kernels.
-pub(super) fn real_of(op: &Op, elements: &[Element], tensors: &Tensors) -> Element {
-    let stored = |id: &TensorId| elements[id.index()];
-    let operands = real_operands(op);
-    debug_assert!(operands.iter().all(|id| tensors[*id].dtype == DType::Real));
-    operands.iter().map(stored).find(|&element| element != Element::F32).unwrap_or(Element::F32)
+pub(super) fn real_of(op: &Op, elements: &[Element]) -> Element {
+    let stored = real_operands(op).into_iter().map(|id| elements[id.index()]);
+    stored.into_iter().find(|&element| element != Element::F32).unwrap_or(Element::F32)
 }
 
 /// The operands that an operation's kernels take as `real`.
@@ -92,6 +90,8 @@ pub(super) fn real_operands(op: &Op) -> Vec<TensorId> {
         Op::LocalGradient(op) => [&[op.z, op.output, op.dz], op.reference.as_slice()].concat(),
         Op::LocalLosses(op) => vec![op.value, op.reference],
         Op::MaskFollowers(op) => vec![op.x, op.y],
+        Op::Gaussian(op) => vec![op.y],
+        Op::InnerProduct(op) => vec![op.a, op.b],
         Op::CountErrors(op) => vec![op.output],
         Op::LoadLabels(_)
         | Op::LoadValues(_)
