@@ -3,8 +3,9 @@
 //! A library is compiled once and kept, under a name made of its sources and flags.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::{fs, io};
 
 use super::EmulatorError;
@@ -57,7 +58,7 @@ pub(super) fn source_text(
     source: &str,
     sanitize: bool,
 ) -> Result<Library, EmulatorError> {
-    let text = translation_unit(source);
+    let text = translation_unit(source, &preprocessed(source)?);
     let mut key = DefaultHasher::new();
     (HEADER, &text, FLAGS, sanitize).hash(&mut key);
     let folder = folder();
@@ -69,9 +70,11 @@ pub(super) fn source_text(
 }
 
 /// The header, the source in an unnamed namespace, and the table of its kernels.
-fn translation_unit(source: &str) -> String {
-    let entries: Vec<String> =
-        kernel_names(source).iter().map(|name| format!("    LFNN_KERNEL({name}),\n")).collect();
+fn translation_unit(source: &str, preprocessed: &str) -> String {
+    let entries: Vec<String> = kernel_names(preprocessed)
+        .iter()
+        .map(|name| format!("    LFNN_KERNEL({name}),\n"))
+        .collect();
     let count = entries.len();
     format!(
         "#include \"cuda_emulator.h\"\nnamespace {{\n{source}\n}}\n#line 1 \"table\"\n\
@@ -85,6 +88,27 @@ fn translation_unit(source: &str) -> String {
          return emulator::launch(*entry, grid, block, shared, seed, values, said, size);\n}}\n",
         entries.concat()
     )
+}
+
+/// A source without what its own conditions leave out: a file may have other kernels for other types.
+fn preprocessed(source: &str) -> Result<String, EmulatorError> {
+    let mut child = Command::new("g++")
+        .args(["-E", "-P", "-x", "c++", "-DLFNN_EMULATOR=1", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(EmulatorError::NoCompiler)?;
+    // The preprocessor reads all of its input before it writes. The pipe closes when it is dropped.
+    if let Some(mut input) = child.stdin.take() {
+        input.write_all(source.as_bytes()).map_err(EmulatorError::NoCompiler)?;
+    }
+    let output = child.wait_with_output().map_err(EmulatorError::NoCompiler)?;
+    if !output.status.success() {
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        return Err(EmulatorError::Compile { log });
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// The names of the `__global__` functions of a source.

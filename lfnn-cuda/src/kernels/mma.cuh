@@ -1,13 +1,15 @@
 // What products need of the hardware: asynchronous copies, matrices from shared memory, tensor cores.
 //
-// This is the one file with inline PTX. Each wrapper has a twin in plain C++, which the emulator runs, and chips
-// that lack the instruction too: the results are the same but for the order of sums.
+// This is the one file with inline PTX. Each wrapper has a twin in plain C++ for the emulator: the results are the
+// same but for the order of sums.
 
+// Before compute capability 8.0 there are no asynchronous copies, and of the formats here tensor cores take f16 only:
+// there are no kernels for TF32 and bf16 then.
 #if defined(LFNN_EMULATOR) || __CUDA_ARCH__ < 800
 #define PLAIN_COPIES 1
 #endif
-#if defined(LFNN_EMULATOR) || (__CUDA_ARCH__ < 800 && !defined(REAL_F16))
-#define PLAIN_PRODUCTS 1
+#if defined(LFNN_EMULATOR) || __CUDA_ARCH__ >= 800 || defined(REAL_F16)
+#define TENSOR_CORES 1
 #endif
 
 // ---- Copies from global to shared memory ----
@@ -101,10 +103,12 @@ __device__ __forceinline__ void load_transposed(u32 (&out)[4], const real* row) 
 
 // ---- Products ----
 
+#if defined(TENSOR_CORES)
+
 #if defined(REAL_F32)
 // To TF32: 10 bits of mantissa, ties away from zero.
 __device__ __forceinline__ u32 round_factor(u32 word) {
-#if defined(PLAIN_PRODUCTS)
+#if defined(LFNN_EMULATOR)
     return (word + 0x1000u) & ~0x1FFFu;
 #else
     u32 rounded;
@@ -114,7 +118,7 @@ __device__ __forceinline__ u32 round_factor(u32 word) {
 }
 #endif
 
-#if defined(PLAIN_PRODUCTS)
+#if defined(LFNN_EMULATOR)
 // Element e of a word of factors.
 __device__ __forceinline__ float factor(u32 word, u32 e) {
 #if defined(REAL_F32)
@@ -131,7 +135,7 @@ __device__ __forceinline__ float factor(u32 word, u32 e) {
 // one single or two halves that are neighbours in the inner axis: a holds words t of rows g and g + 8, then words t + 4
 // of both; b holds words t and t + 4 of column g; c holds columns 2t and 2t + 1 of row g, then of row g + 8.
 __device__ __forceinline__ void multiply_add(float (&c)[4], const u32 (&a)[4], const u32 (&b)[2]) {
-#if defined(PLAIN_PRODUCTS)
+#if defined(LFNN_EMULATOR)
     u32 row = threadIdx.x % 32 / 4 * 4, column = threadIdx.x % 4 * 8;
     for (u32 t = 0; t < 4; ++t) {
         u64 a01 = __shfl_sync(FULL_MASK, (u64)a[1] << 32 | a[0], row + t);
@@ -173,3 +177,4 @@ __device__ __forceinline__ void multiply_add(float (&c)[4], const u32 (&a)[4], c
                  : "r"(a[2]), "r"(a[3]), "r"(b[1]));
 #endif
 }
+#endif

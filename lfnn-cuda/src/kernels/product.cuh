@@ -129,6 +129,7 @@ template <u32 BLOCK_ROWS, u32 BLOCK_COLUMNS, u32 T_ROWS, u32 T_COLUMNS> struct S
 };
 #endif
 
+#if defined(TENSOR_CORES)
 // Warps on tensor cores, W_ROWS x W_COLUMNS of them. Singles are rounded to TF32.
 template <u32 BLOCK_ROWS, u32 BLOCK_COLUMNS, u32 W_ROWS, u32 W_COLUMNS> struct Tensor {
     static constexpr u32 ROWS = BLOCK_ROWS, COLUMNS = BLOCK_COLUMNS, THREADS = 32 * W_ROWS * W_COLUMNS;
@@ -228,6 +229,7 @@ template <u32 BLOCK_ROWS, u32 BLOCK_COLUMNS, u32 W_ROWS, u32 W_COLUMNS> struct T
         }
     }
 };
+#endif
 
 // Copies a step of a factor into its tile, V elements at once. A source says where elements are: `inner` prepares a
 // position of the inner axis, `at` gives the address of an element at one and an outer position, or null for zero.

@@ -15,8 +15,8 @@ use lfnn_tests::under_test::precision;
 pub(crate) fn sums() -> Tolerance {
     let result = match precision() {
         Precision::F32 | Precision::Tf32 => 0.0,
-        Precision::Bf16 => 2f64.powi(-9) * 1.01,
-        Precision::F16 => 2f64.powi(-12) * 1.01,
+        Precision::Bf16 => 2f64.powi(-8) * 1.01,
+        Precision::F16 => 2f64.powi(-11) * 1.01,
     };
     Tolerance { element: result, ..Tolerance::sums(4e-6) }
 }
