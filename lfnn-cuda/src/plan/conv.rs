@@ -8,7 +8,7 @@ use lfnn_core::program::{Conv2d, Conv2dInputGrad, Conv2dWeightGrad, TensorId, Wi
 
 use super::launch::arguments;
 use super::lower::{Lowering, optional};
-use super::product::{Cut, Divide, Extents, FORWARD, INPUT_GRAD, Loads, WEIGHT_GRAD};
+use super::product::{Cut, Divide, Engine, Extents, FORWARD, INPUT_GRAD, Loads, WEIGHT_GRAD};
 use super::{Argument, Family, Launch, Place, Precision};
 use crate::kernels::{CONV, CONV_INPUT_GRAD, CONV_WEIGHT_GRAD};
 
@@ -128,7 +128,7 @@ impl Convolution {
             return;
         }
         let loads = if self.in_packs(self.depth(), to) { Loads::Both } else { Loads::Neither };
-        let cut = Cut::choose(FORWARD, on_tensor_cores(to), loads, of, to.real());
+        let cut = Cut::choose(FORWARD, engine(to), loads, of, to.real());
         let geometry = Argument::of(&self.geometry(of, &cut, of.results), Vec::new());
         let (x, weight, whole) = (to.read(x), to.read(weight), to.write(y));
         let parts = parts(&cut, of.results, to);
@@ -165,7 +165,7 @@ impl Convolution {
         }
         let packs = self.in_packs(self.depth(), to) && self.in_packs(self.filters(), to);
         let loads = if packs { Loads::Both } else { Loads::Neither };
-        let cut = Cut::choose(INPUT_GRAD, on_tensor_cores(to), loads, of, to.real());
+        let cut = Cut::choose(INPUT_GRAD, engine(to), loads, of, to.real());
         let geometry = Geometry {
             by_taps: Divide::by(kernel[1].div_ceil(stride[1])),
             by_fewer_taps: Divide::by(kernel[1] / stride[1]),
@@ -207,7 +207,7 @@ impl Convolution {
             [true, false] => Loads::First,
             [false, _] => Loads::Neither,
         };
-        let cut = Cut::choose(WEIGHT_GRAD, on_tensor_cores(to), loads, of, to.real());
+        let cut = Cut::choose(WEIGHT_GRAD, engine(to), loads, of, to.real());
         let geometry = Argument::of(&self.geometry(of, &cut, of.results), Vec::new());
         let (x, dy) = (to.read(x), to.read(dy));
         let parts = parts(&cut, of.results, to);
@@ -233,9 +233,9 @@ impl Convolution {
     }
 }
 
-/// Whether the plan's products may round their factors.
-fn on_tensor_cores(to: &Lowering<'_>) -> bool {
-    to.precision() != Precision::F32
+/// Tensor cores, if the plan's products may round their factors.
+fn engine(to: &Lowering<'_>) -> Engine {
+    if to.precision() == Precision::F32 { Engine::Scalar } else { Engine::Tensor }
 }
 
 /// Room for the sums of parts; none where the inner axis is whole.
@@ -261,7 +261,7 @@ fn launch(
     to: &Lowering<'_>,
 ) -> Launch {
     let grid = [cut.blocks(copies) as u32, 1, 1];
-    let block = [cut.tile.threads, 1, 1];
+    let block = [cut.tile.threads(), 1, 1];
     Launch { shared, ..family.launch(cut.tile.kernel, to.real(), grid, block, arguments) }
 }
 

@@ -29,79 +29,89 @@ pub(super) enum Loads {
     Neither,
 }
 
+/// What multiplies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Engine {
+    /// Threads, in full single precision.
+    Scalar,
+    /// Tensor cores.
+    Tensor,
+}
+use Engine::{Scalar, Tensor};
+
 /// A kernel with its tiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tile {
     pub(super) kernel: &'static str,
     rows: usize,
     columns: usize,
-    pub(super) threads: u32,
-    /// Whether it runs on tensor cores.
-    tensor: bool,
+    /// Rows and columns of one thread, or on tensor cores of one warp.
+    part: [usize; 2],
+    engine: Engine,
     loads: Loads,
 }
 
 const fn tile(
     kernel: &'static str,
     [rows, columns]: [usize; 2],
-    threads: u32,
-    tensor: bool,
+    part: [usize; 2],
+    engine: Engine,
     loads: Loads,
 ) -> Tile {
-    Tile { kernel, rows, columns, threads, tensor, loads }
+    Tile { kernel, rows, columns, part, engine, loads }
 }
 
 /// Kernels of convolutions: `conv.cu`.
 pub(super) const FORWARD: &[Tile] = &[
-    tile("conv_128x64", [128, 64], 128, false, Loads::Both),
-    tile("conv_128x40", [128, 40], 128, false, Loads::Both),
-    tile("conv_64x16", [64, 16], 128, false, Loads::Both),
-    tile("conv_128x64_any", [128, 64], 128, false, Loads::Neither),
-    tile("conv_128x40_any", [128, 40], 128, false, Loads::Neither),
-    tile("conv_64x16_any", [64, 16], 128, false, Loads::Neither),
-    tile("conv_mma_128x128", [128, 128], 256, true, Loads::Both),
-    tile("conv_mma_128x64", [128, 64], 128, true, Loads::Both),
-    tile("conv_mma_128x40", [128, 40], 128, true, Loads::Both),
-    tile("conv_mma_64x16", [64, 16], 128, true, Loads::Both),
-    tile("conv_mma_128x64_any", [128, 64], 128, true, Loads::Neither),
-    tile("conv_mma_128x40_any", [128, 40], 128, true, Loads::Neither),
-    tile("conv_mma_64x16_any", [64, 16], 128, true, Loads::Neither),
+    tile("conv_128x64", [128, 64], [8, 8], Scalar, Loads::Both),
+    tile("conv_128x40", [128, 40], [8, 5], Scalar, Loads::Both),
+    tile("conv_64x16", [64, 16], [4, 2], Scalar, Loads::Both),
+    tile("conv_128x64_any", [128, 64], [8, 8], Scalar, Loads::Neither),
+    tile("conv_128x40_any", [128, 40], [8, 5], Scalar, Loads::Neither),
+    tile("conv_64x16_any", [64, 16], [4, 2], Scalar, Loads::Neither),
+    tile("conv_mma_128x128", [128, 128], [64, 32], Tensor, Loads::Both),
+    tile("conv_mma_128x64", [128, 64], [64, 32], Tensor, Loads::Both),
+    tile("conv_mma_128x40", [128, 40], [32, 40], Tensor, Loads::Both),
+    tile("conv_mma_64x16", [64, 16], [16, 16], Tensor, Loads::Both),
+    tile("conv_mma_128x64_any", [128, 64], [64, 32], Tensor, Loads::Neither),
+    tile("conv_mma_128x40_any", [128, 40], [32, 40], Tensor, Loads::Neither),
+    tile("conv_mma_64x16_any", [64, 16], [16, 16], Tensor, Loads::Neither),
 ];
 
 /// Kernels of input gradients: `conv_input_grad.cu`.
 pub(super) const INPUT_GRAD: &[Tile] = &[
-    tile("grad_128x64", [128, 64], 128, false, Loads::Both),
-    tile("grad_128x40", [128, 40], 128, false, Loads::Both),
-    tile("grad_64x16", [64, 16], 128, false, Loads::Both),
-    tile("grad_128x64_any", [128, 64], 128, false, Loads::Neither),
-    tile("grad_128x40_any", [128, 40], 128, false, Loads::Neither),
-    tile("grad_64x16_any", [64, 16], 128, false, Loads::Neither),
-    tile("grad_mma_128x128", [128, 128], 256, true, Loads::Both),
-    tile("grad_mma_128x64", [128, 64], 128, true, Loads::Both),
-    tile("grad_mma_128x40", [128, 40], 128, true, Loads::Both),
-    tile("grad_mma_64x16", [64, 16], 128, true, Loads::Both),
-    tile("grad_mma_128x64_any", [128, 64], 128, true, Loads::Neither),
-    tile("grad_mma_128x40_any", [128, 40], 128, true, Loads::Neither),
-    tile("grad_mma_64x16_any", [64, 16], 128, true, Loads::Neither),
+    tile("grad_128x64", [128, 64], [8, 8], Scalar, Loads::Both),
+    tile("grad_128x40", [128, 40], [8, 5], Scalar, Loads::Both),
+    tile("grad_64x16", [64, 16], [4, 2], Scalar, Loads::Both),
+    tile("grad_128x64_any", [128, 64], [8, 8], Scalar, Loads::Neither),
+    tile("grad_128x40_any", [128, 40], [8, 5], Scalar, Loads::Neither),
+    tile("grad_64x16_any", [64, 16], [4, 2], Scalar, Loads::Neither),
+    tile("grad_mma_128x128", [128, 128], [64, 32], Tensor, Loads::Both),
+    tile("grad_mma_128x64", [128, 64], [64, 32], Tensor, Loads::Both),
+    tile("grad_mma_128x40", [128, 40], [32, 40], Tensor, Loads::Both),
+    tile("grad_mma_64x16", [64, 16], [16, 16], Tensor, Loads::Both),
+    tile("grad_mma_128x64_any", [128, 64], [64, 32], Tensor, Loads::Neither),
+    tile("grad_mma_128x40_any", [128, 40], [32, 40], Tensor, Loads::Neither),
+    tile("grad_mma_64x16_any", [64, 16], [16, 16], Tensor, Loads::Neither),
 ];
 
 /// Kernels of weight gradients: `conv_weight_grad.cu`.
 pub(super) const WEIGHT_GRAD: &[Tile] = &[
-    tile("weight_128x64", [128, 64], 128, false, Loads::Both),
-    tile("weight_64x64", [64, 64], 128, false, Loads::Both),
-    tile("weight_64x16", [64, 16], 128, false, Loads::Both),
-    tile("weight_64x64_first", [64, 64], 128, false, Loads::First),
-    tile("weight_64x16_first", [64, 16], 128, false, Loads::First),
-    tile("weight_64x64_any", [64, 64], 128, false, Loads::Neither),
-    tile("weight_64x16_any", [64, 16], 128, false, Loads::Neither),
-    tile("weight_mma_128x128", [128, 128], 256, true, Loads::Both),
-    tile("weight_mma_128x64", [128, 64], 128, true, Loads::Both),
-    tile("weight_mma_64x64", [64, 64], 128, true, Loads::Both),
-    tile("weight_mma_64x16", [64, 16], 128, true, Loads::Both),
-    tile("weight_mma_64x64_first", [64, 64], 128, true, Loads::First),
-    tile("weight_mma_64x16_first", [64, 16], 128, true, Loads::First),
-    tile("weight_mma_64x64_any", [64, 64], 128, true, Loads::Neither),
-    tile("weight_mma_64x16_any", [64, 16], 128, true, Loads::Neither),
+    tile("weight_128x64", [128, 64], [8, 8], Scalar, Loads::Both),
+    tile("weight_64x64", [64, 64], [8, 4], Scalar, Loads::Both),
+    tile("weight_64x16", [64, 16], [4, 2], Scalar, Loads::Both),
+    tile("weight_64x64_first", [64, 64], [8, 4], Scalar, Loads::First),
+    tile("weight_64x16_first", [64, 16], [4, 2], Scalar, Loads::First),
+    tile("weight_64x64_any", [64, 64], [8, 4], Scalar, Loads::Neither),
+    tile("weight_64x16_any", [64, 16], [4, 2], Scalar, Loads::Neither),
+    tile("weight_mma_128x128", [128, 128], [64, 32], Tensor, Loads::Both),
+    tile("weight_mma_128x64", [128, 64], [64, 32], Tensor, Loads::Both),
+    tile("weight_mma_64x64", [64, 64], [32, 32], Tensor, Loads::Both),
+    tile("weight_mma_64x16", [64, 16], [16, 16], Tensor, Loads::Both),
+    tile("weight_mma_64x64_first", [64, 64], [32, 32], Tensor, Loads::First),
+    tile("weight_mma_64x16_first", [64, 16], [16, 16], Tensor, Loads::First),
+    tile("weight_mma_64x64_any", [64, 64], [32, 32], Tensor, Loads::Neither),
+    tile("weight_mma_64x16_any", [64, 16], [16, 16], Tensor, Loads::Neither),
 ];
 
 /// A product that is to be cut.
@@ -139,12 +149,12 @@ impl Cut {
     /// The fastest cut by the estimate; the first of equals.
     pub(super) fn choose(
         tiles: &[Tile],
-        tensor: bool,
+        engine: Engine,
         loads: Loads,
         of: Extents,
         real: Element,
     ) -> Self {
-        let fits = |tile: &&Tile| tile.tensor == tensor && tile.loads == loads;
+        let fits = |tile: &&Tile| tile.engine == engine && tile.loads == loads;
         let mut best: Option<Self> = None;
         for &tile in tiles.iter().filter(fits) {
             for parts in counts_of_parts() {
@@ -176,29 +186,23 @@ impl Cut {
             steps,
             cycles: 0.0,
         };
-        cut.cycles = cut.estimate(of, real, step);
+        cut.cycles = cut.estimate(of, real);
         cut
     }
 
     /// Cycles of an H100 that the product takes: those of the multiprocessor with the most blocks.
-    fn estimate(&self, of: Extents, real: Element, step: usize) -> f64 {
+    fn estimate(&self, of: Extents, real: Element) -> f64 {
         const MULTIPROCESSORS: usize = 132;
         /// Until a block's first product and after its last one.
         const ENDS: f64 = 1500.0;
-        /// Of a step beside the arithmetic: barrier, addresses, fragments.
+        /// Of a step beside the arithmetic: barrier, addresses, latencies.
         const STEP: f64 = 120.0;
         /// Bytes of device memory for each multiprocessor.
         const BYTES: f64 = 12.0;
         /// The start of a second launch.
         const LAUNCH: f64 = 3500.0;
-        // Products that a multiprocessor does: those of `mma.sync`, about 0.6 of what the chip can.
-        let rate = match (self.tile.tensor, real) {
-            (false, _) => 100.0,
-            (true, Element::F32) => 320.0,
-            (true, _) => 640.0,
-        };
-        let resident = (512 / self.tile.threads) as usize;
-        let work = (self.tile.rows * self.tile.columns * step) as f64 / rate;
+        let resident = (512 / self.tile.threads()) as usize;
+        let work = self.tile.cycles_of_step(real);
         // A block alone does not hide its latencies: half the rate.
         let alone = self.steps as f64 * (2.0 * work + STEP) + ENDS;
         let blocks = self.blocks(of.copies).div_ceil(MULTIPROCESSORS);
@@ -222,6 +226,39 @@ fn counts_of_parts() -> impl Iterator<Item = usize> {
 }
 
 impl Tile {
+    /// Threads of a block.
+    pub(super) fn threads(&self) -> u32 {
+        let parts = self.rows / self.part[0] * (self.columns / self.part[1]);
+        match self.engine {
+            Scalar => parts as u32,
+            Tensor => 32 * parts as u32,
+        }
+    }
+
+    /// Cycles of a multiprocessor for a step of one block: arithmetic, reads of shared memory or copies from
+    /// the second-level cache, whichever takes longest.
+    fn cycles_of_step(&self, real: Element) -> f64 {
+        /// Bytes that come from the cache in a cycle.
+        const CACHE: f64 = 28.0;
+        // Products in a cycle; of `mma.sync`, about 0.6 of what the chip can.
+        let rate = match (self.engine, real) {
+            (Scalar, _) => 110.0,
+            (Tensor, Element::F32) => 640.0,
+            (Tensor, _) => 1280.0,
+        };
+        let step = STEP_BYTES / real.bytes();
+        let arithmetic = (self.rows * self.columns * step) as f64 / rate;
+        let lines = (self.part[0] + self.part[1]) as f64;
+        let shared = match self.engine {
+            // A warp reads 16 bytes of every row and column at a time: four times a step, two cycles each.
+            Scalar => f64::from(self.threads() / 32) * lines * 8.0,
+            // A warp reads 64 bytes of each, 128 in a cycle.
+            Tensor => f64::from(self.threads() / 32) * lines / 2.0,
+        };
+        let copies = ((self.rows + self.columns) * STEP_BYTES) as f64 / CACHE;
+        arithmetic.max(shared).max(copies)
+    }
+
     /// Bytes of shared memory, with a table of `positions`.
     fn shared(&self, inner: [bool; 2], real: Element, positions: usize) -> u32 {
         let pack = 16 / real.bytes();
@@ -307,18 +344,41 @@ mod tests {
         let weight_of_first_layer =
             Extents { rows: 40, columns: 9, inner: 128 * 784, copies: 1, results: 400 };
         let loads = Loads::First;
-        let cut = Cut::choose(WEIGHT_GRAD, false, loads, weight_of_first_layer, Element::F32);
+        let cut = Cut::choose(WEIGHT_GRAD, Scalar, loads, weight_of_first_layer, Element::F32);
         assert!(cut.blocks(1) >= 132, "{cut:?}");
         for rows in [1, 100, 1152, 131_072] {
             for columns in [1, 10, 40, 240] {
                 for inner in [1, 27, 2160] {
                     let of = Extents { rows, columns, inner, copies: 1, results: rows * columns };
-                    let cut = Cut::choose(FORWARD, true, Loads::Both, of, Element::Bf16);
+                    let cut = Cut::choose(FORWARD, Tensor, Loads::Both, of, Element::Bf16);
                     assert!(cut.row_tiles * cut.tile.rows >= rows);
                     assert!(cut.column_tiles * cut.tile.columns >= columns);
                     assert!(cut.parts * cut.steps * 32 >= inner);
                     assert!((cut.parts - 1) * cut.steps * 32 < inner, "an empty part: {cut:?}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn large_products_take_large_tiles_and_small_ones_are_cut_in_parts() {
+        let of = |rows, columns, inner| Extents {
+            rows,
+            columns,
+            inner,
+            copies: 1,
+            results: rows * columns,
+        };
+        let large = of(1024 * 256, 128, 576);
+        let cut = Cut::choose(FORWARD, Scalar, Loads::Both, large, Element::F32);
+        assert_eq!((cut.tile.kernel, cut.parts), ("conv_128x64", 1));
+        let cut = Cut::choose(FORWARD, Tensor, Loads::Both, large, Element::F32);
+        assert_eq!((cut.tile.kernel, cut.parts), ("conv_mma_128x128", 1));
+        // A readout, and images of 3 × 3 pixels: a few tiles, so that the inner axis is cut.
+        for small in [of(128, 10, 1920), of(1152, 120, 1080)] {
+            for engine in [Scalar, Tensor] {
+                let cut = Cut::choose(FORWARD, engine, Loads::Both, small, Element::F32);
+                assert!(cut.parts > 1 && cut.blocks(1) > 30, "{cut:?}");
             }
         }
     }
