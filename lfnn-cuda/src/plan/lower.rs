@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::fuse::{Group, fuse};
 use super::launch::arguments;
-use super::roles::elements;
+use super::roles::{activation, elements};
 use super::schedule::{Node, Schedule};
 use super::{
     Argument, Element, Launch, Place, Plan, Precision, Product, ProgramPlan, Step, Work, columns,
@@ -58,7 +58,25 @@ impl Plan {
         precision: Precision,
         lanes: usize,
     ) -> Result<Self, PlanError> {
-        let lanes = lanes.max(1);
+        Self::lower(module, precision, lanes.max(1), false)
+    }
+
+    /// As [`Plan::new`], but every operation works in the type of activations, even where all of its
+    /// operands are singles, which are then converted: for tests of single operations.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    #[cfg(feature = "emulator")]
+    pub fn all_narrow(module: &Module, precision: Precision) -> Result<Self, PlanError> {
+        Self::lower(module, precision, LANES, true)
+    }
+
+    fn lower(
+        module: &Module,
+        precision: Precision,
+        lanes: usize,
+        all_narrow: bool,
+    ) -> Result<Self, PlanError> {
         let tensors = module.tensors();
         for (_, tensor) in tensors.iter() {
             // Bytes are only ever gathered: their kernels count in 64 bits.
@@ -83,7 +101,7 @@ impl Plan {
         let programs = module
             .programs()
             .iter()
-            .map(|program| lower(program, tensors, &elements, precision, lanes))
+            .map(|program| lower(program, tensors, &elements, (precision, all_narrow), lanes))
             .collect::<Result<_, _>>()?;
         Ok(Self { precision, elements, persistent, persistent_bytes, programs })
     }
@@ -93,7 +111,7 @@ fn lower(
     program: &Program,
     tensors: &Tensors,
     elements: &[Element],
-    precision: Precision,
+    (precision, all_narrow): (Precision, bool),
     lanes: usize,
 ) -> Result<ProgramPlan, PlanError> {
     let groups = fuse(tensors, program.ops());
@@ -108,7 +126,8 @@ fn lower(
         let after: Vec<usize> =
             schedule.after[i].iter().flat_map(|&group| ends[group].clone()).collect();
         let first = to.steps.len();
-        to.begin(group.name(), group.real(elements), schedule.lane[i]);
+        let real = if all_narrow { activation(precision) } else { group.real(elements) };
+        to.begin(group.name(), real, schedule.lane[i]);
         match group {
             Group::Single(op) => single(op, &mut to)?,
             Group::Norm(norm, relu) => norm::train(norm, Some(relu.y), &mut to),
