@@ -51,6 +51,8 @@ macro_rules! emulated {
 }
 
 emulated! {
+    linear: linear_agrees, linear_input_grad_agrees, linear_weight_grad_agrees;
+    conv: convolution_agrees, convolution_input_grad_agrees, convolution_weight_grad_agrees;
     data: images_are_gathered_and_changed_as_drawn, labels_are_gathered, values_are_gathered, the_clock_advances;
     elementwise: adding_a_bias_agrees, bias_grad_agrees, activations_agree, activation_grads_agree, dropout_drops_the_same_elements, sums_agree;
     workers: softmax_agrees, softmax_grad_agrees, filter_logits_agree, filter_logits_grad_agrees;
@@ -85,6 +87,8 @@ macro_rules! narrow {
 }
 
 narrow! {
+    linear: linear_agrees, linear_input_grad_agrees, linear_weight_grad_agrees;
+    conv: convolution_agrees, convolution_input_grad_agrees, convolution_weight_grad_agrees;
     data: images_are_gathered_and_changed_as_drawn;
     elementwise: adding_a_bias_agrees, bias_grad_agrees, activations_agree, activation_grads_agree,
         dropout_drops_the_same_elements, sums_agree;
