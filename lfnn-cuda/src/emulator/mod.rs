@@ -71,18 +71,23 @@ pub fn sanitizer() -> Option<PathBuf> {
     path.is_absolute().then_some(path)
 }
 
-/// The library of a family, compiled and loaded once in a process.
+/// The library of a family, compiled and loaded once in a process; or what the compiler said, once.
 fn library(family: Family, real: Element, sanitized: bool) -> Result<Arc<Library>, EmulatorError> {
-    type Libraries = Mutex<HashMap<(Family, Element, bool), Arc<Library>>>;
+    type Libraries = Mutex<HashMap<(Family, Element, bool), Result<Arc<Library>, String>>>;
     static LIBRARIES: OnceLock<Libraries> = OnceLock::new();
     let libraries = LIBRARIES.get_or_init(Libraries::default);
     let mut libraries = libraries.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(library) = libraries.get(&(family, real, sanitized)) {
-        return Ok(library.clone());
+    let key = (family, real, sanitized);
+    if let Some(found) = libraries.get(&key) {
+        return found.clone().map_err(|log| EmulatorError::Compile { log });
     }
-    let library = Arc::new(compile::family(family, real, sanitized)?);
-    libraries.insert((family, real, sanitized), library.clone());
-    Ok(library)
+    let made = compile::family(family, real, sanitized).map(Arc::new);
+    match &made {
+        Ok(library) => libraries.insert(key, Ok(library.clone())),
+        Err(EmulatorError::Compile { log }) => libraries.insert(key, Err(log.clone())),
+        Err(_) => None,
+    };
+    made
 }
 
 /// What can go wrong on the emulator.

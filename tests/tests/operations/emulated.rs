@@ -87,8 +87,6 @@ macro_rules! narrow {
 }
 
 narrow! {
-    linear: linear_agrees, linear_input_grad_agrees, linear_weight_grad_agrees;
-    conv: convolution_agrees, convolution_input_grad_agrees, convolution_weight_grad_agrees;
     data: images_are_gathered_and_changed_as_drawn;
     elementwise: adding_a_bias_agrees, bias_grad_agrees, activations_agree, activation_grads_agree,
         dropout_drops_the_same_elements, sums_agree;
