@@ -83,6 +83,9 @@ pub fn run(case: &Case, how: u64) -> Result<Results, String> {
 }
 
 /// Calls `f` with a CPU backend of one or two threads.
-fn with_cpu<T>(threads: usize, f: impl FnOnce(&Cpu) -> T) -> T {
+///
+/// # Panics
+/// If `threads` is neither.
+pub fn with_cpu<T>(threads: usize, f: impl FnOnce(&Cpu) -> T) -> T {
     CPUS.with(|cpus| f(&cpus[threads - 1]))
 }

@@ -12,8 +12,8 @@ use lfnn_core::network::Network;
 use lfnn_core::train::{
     Inspection, InspectionInput, State, StateData, StateTensor, Target, inspect,
 };
-use lfnn_tests::harness::with_cpu;
 use lfnn_tests::source::Source;
+use lfnn_tests::under_test::with_cpu;
 use serde_json::{Value, json};
 
 const DRAWS: usize = 4000;

@@ -64,16 +64,16 @@ extern "C" __global__ void __launch_bounds__(256)
 #if defined(REAL_F32)
 extern "C" __global__ void __launch_bounds__(128) conv_128x64(ARGUMENTS) { forward<PACK, Scalar<128, 64, 8, 8>>(VALUES); }
 extern "C" __global__ void __launch_bounds__(128) conv_128x40(ARGUMENTS) { forward<PACK, Scalar<128, 40, 8, 5>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128) conv_64x16(ARGUMENTS) { forward<PACK, Scalar<64, 16, 4, 2>>(VALUES); }
+extern "C" __global__ void __launch_bounds__(128, 5) conv_64x16(ARGUMENTS) { forward<PACK, Scalar<64, 16, 4, 2>>(VALUES); }
 extern "C" __global__ void __launch_bounds__(128) conv_128x64_any(ARGUMENTS) { forward<1, Scalar<128, 64, 8, 8>>(VALUES); }
 extern "C" __global__ void __launch_bounds__(128) conv_128x40_any(ARGUMENTS) { forward<1, Scalar<128, 40, 8, 5>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128) conv_64x16_any(ARGUMENTS) { forward<1, Scalar<64, 16, 4, 2>>(VALUES); }
+extern "C" __global__ void __launch_bounds__(128, 5) conv_64x16_any(ARGUMENTS) { forward<1, Scalar<64, 16, 4, 2>>(VALUES); }
 #endif
 
 extern "C" __global__ void __launch_bounds__(256) conv_mma_128x128(ARGUMENTS) { forward<PACK, Tensor<128, 128, 2, 4>>(VALUES); }
 extern "C" __global__ void __launch_bounds__(128) conv_mma_128x64(ARGUMENTS) { forward<PACK, Tensor<128, 64, 2, 2>>(VALUES); }
 extern "C" __global__ void __launch_bounds__(128) conv_mma_128x40(ARGUMENTS) { forward<PACK, Tensor<128, 40, 4, 1>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128) conv_mma_64x16(ARGUMENTS) { forward<PACK, Tensor<64, 16, 4, 1>>(VALUES); }
+extern "C" __global__ void __launch_bounds__(128, 5) conv_mma_64x16(ARGUMENTS) { forward<PACK, Tensor<64, 16, 4, 1>>(VALUES); }
 extern "C" __global__ void __launch_bounds__(128) conv_mma_128x64_any(ARGUMENTS) { forward<1, Tensor<128, 64, 2, 2>>(VALUES); }
 extern "C" __global__ void __launch_bounds__(128) conv_mma_128x40_any(ARGUMENTS) { forward<1, Tensor<128, 40, 4, 1>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128) conv_mma_64x16_any(ARGUMENTS) { forward<1, Tensor<64, 16, 4, 1>>(VALUES); }
+extern "C" __global__ void __launch_bounds__(128, 5) conv_mma_64x16_any(ARGUMENTS) { forward<1, Tensor<64, 16, 4, 1>>(VALUES); }

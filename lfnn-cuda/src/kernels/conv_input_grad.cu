@@ -93,16 +93,16 @@ __device__ __forceinline__ void input_grad(const real* dy, const real* weight, r
 #if defined(REAL_F32)
 extern "C" __global__ void __launch_bounds__(128) grad_128x64(ARGUMENTS) { input_grad<PACK, Scalar<128, 64, 8, 8>>(VALUES); }
 extern "C" __global__ void __launch_bounds__(128) grad_128x40(ARGUMENTS) { input_grad<PACK, Scalar<128, 40, 8, 5>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128) grad_64x16(ARGUMENTS) { input_grad<PACK, Scalar<64, 16, 4, 2>>(VALUES); }
+extern "C" __global__ void __launch_bounds__(128, 5) grad_64x16(ARGUMENTS) { input_grad<PACK, Scalar<64, 16, 4, 2>>(VALUES); }
 extern "C" __global__ void __launch_bounds__(128) grad_128x64_any(ARGUMENTS) { input_grad<1, Scalar<128, 64, 8, 8>>(VALUES); }
 extern "C" __global__ void __launch_bounds__(128) grad_128x40_any(ARGUMENTS) { input_grad<1, Scalar<128, 40, 8, 5>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128) grad_64x16_any(ARGUMENTS) { input_grad<1, Scalar<64, 16, 4, 2>>(VALUES); }
+extern "C" __global__ void __launch_bounds__(128, 5) grad_64x16_any(ARGUMENTS) { input_grad<1, Scalar<64, 16, 4, 2>>(VALUES); }
 #endif
 
 extern "C" __global__ void __launch_bounds__(256) grad_mma_128x128(ARGUMENTS) { input_grad<PACK, Tensor<128, 128, 2, 4>>(VALUES); }
 extern "C" __global__ void __launch_bounds__(128) grad_mma_128x64(ARGUMENTS) { input_grad<PACK, Tensor<128, 64, 2, 2>>(VALUES); }
 extern "C" __global__ void __launch_bounds__(128) grad_mma_128x40(ARGUMENTS) { input_grad<PACK, Tensor<128, 40, 4, 1>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128) grad_mma_64x16(ARGUMENTS) { input_grad<PACK, Tensor<64, 16, 4, 1>>(VALUES); }
+extern "C" __global__ void __launch_bounds__(128, 5) grad_mma_64x16(ARGUMENTS) { input_grad<PACK, Tensor<64, 16, 4, 1>>(VALUES); }
 extern "C" __global__ void __launch_bounds__(128) grad_mma_128x64_any(ARGUMENTS) { input_grad<1, Tensor<128, 64, 2, 2>>(VALUES); }
 extern "C" __global__ void __launch_bounds__(128) grad_mma_128x40_any(ARGUMENTS) { input_grad<1, Tensor<128, 40, 4, 1>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128) grad_mma_64x16_any(ARGUMENTS) { input_grad<1, Tensor<64, 16, 4, 1>>(VALUES); }
+extern "C" __global__ void __launch_bounds__(128, 5) grad_mma_64x16_any(ARGUMENTS) { input_grad<1, Tensor<64, 16, 4, 1>>(VALUES); }

@@ -111,19 +111,19 @@ extern "C" __global__ void __launch_bounds__(256)
 
 #if defined(REAL_F32)
 extern "C" __global__ void __launch_bounds__(128) weight_128x64(ARGUMENTS) { weight_grad<PACK, PACK, Scalar<128, 64, 8, 8>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128) weight_64x64(ARGUMENTS) { weight_grad<PACK, PACK, Scalar<64, 64, 8, 4>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128) weight_64x16(ARGUMENTS) { weight_grad<PACK, PACK, Scalar<64, 16, 4, 2>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128) weight_64x64_first(ARGUMENTS) { weight_grad<PACK, 1, Scalar<64, 64, 8, 4>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128) weight_64x16_first(ARGUMENTS) { weight_grad<PACK, 1, Scalar<64, 16, 4, 2>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128) weight_64x64_any(ARGUMENTS) { weight_grad<1, 1, Scalar<64, 64, 8, 4>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128) weight_64x16_any(ARGUMENTS) { weight_grad<1, 1, Scalar<64, 16, 4, 2>>(VALUES); }
+extern "C" __global__ void __launch_bounds__(128, 5) weight_64x64(ARGUMENTS) { weight_grad<PACK, PACK, Scalar<64, 64, 8, 4>>(VALUES); }
+extern "C" __global__ void __launch_bounds__(128, 5) weight_64x16(ARGUMENTS) { weight_grad<PACK, PACK, Scalar<64, 16, 4, 2>>(VALUES); }
+extern "C" __global__ void __launch_bounds__(128, 5) weight_64x64_first(ARGUMENTS) { weight_grad<PACK, 1, Scalar<64, 64, 8, 4>>(VALUES); }
+extern "C" __global__ void __launch_bounds__(128, 5) weight_64x16_first(ARGUMENTS) { weight_grad<PACK, 1, Scalar<64, 16, 4, 2>>(VALUES); }
+extern "C" __global__ void __launch_bounds__(128, 5) weight_64x64_any(ARGUMENTS) { weight_grad<1, 1, Scalar<64, 64, 8, 4>>(VALUES); }
+extern "C" __global__ void __launch_bounds__(128, 5) weight_64x16_any(ARGUMENTS) { weight_grad<1, 1, Scalar<64, 16, 4, 2>>(VALUES); }
 #endif
 
 extern "C" __global__ void __launch_bounds__(256) weight_mma_128x128(ARGUMENTS) { weight_grad<PACK, PACK, Tensor<128, 128, 2, 4>>(VALUES); }
 extern "C" __global__ void __launch_bounds__(128) weight_mma_128x64(ARGUMENTS) { weight_grad<PACK, PACK, Tensor<128, 64, 2, 2>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128) weight_mma_64x64(ARGUMENTS) { weight_grad<PACK, PACK, Tensor<64, 64, 2, 2>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128) weight_mma_64x16(ARGUMENTS) { weight_grad<PACK, PACK, Tensor<64, 16, 4, 1>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128) weight_mma_64x64_first(ARGUMENTS) { weight_grad<PACK, 1, Tensor<64, 64, 2, 2>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128) weight_mma_64x16_first(ARGUMENTS) { weight_grad<PACK, 1, Tensor<64, 16, 4, 1>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128) weight_mma_64x64_any(ARGUMENTS) { weight_grad<1, 1, Tensor<64, 64, 2, 2>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128) weight_mma_64x16_any(ARGUMENTS) { weight_grad<1, 1, Tensor<64, 16, 4, 1>>(VALUES); }
+extern "C" __global__ void __launch_bounds__(128, 5) weight_mma_64x64(ARGUMENTS) { weight_grad<PACK, PACK, Tensor<64, 64, 2, 2>>(VALUES); }
+extern "C" __global__ void __launch_bounds__(128, 5) weight_mma_64x16(ARGUMENTS) { weight_grad<PACK, PACK, Tensor<64, 16, 4, 1>>(VALUES); }
+extern "C" __global__ void __launch_bounds__(128, 5) weight_mma_64x64_first(ARGUMENTS) { weight_grad<PACK, 1, Tensor<64, 64, 2, 2>>(VALUES); }
+extern "C" __global__ void __launch_bounds__(128, 5) weight_mma_64x16_first(ARGUMENTS) { weight_grad<PACK, 1, Tensor<64, 16, 4, 1>>(VALUES); }
+extern "C" __global__ void __launch_bounds__(128, 5) weight_mma_64x64_any(ARGUMENTS) { weight_grad<1, 1, Tensor<64, 64, 2, 2>>(VALUES); }
+extern "C" __global__ void __launch_bounds__(128, 5) weight_mma_64x16_any(ARGUMENTS) { weight_grad<1, 1, Tensor<64, 16, 4, 1>>(VALUES); }

@@ -31,12 +31,6 @@ pub enum PlanError {
         /// Its elements.
         elements: usize,
     },
-    /// An operation without kernels.
-    #[error("the CUDA backend has no kernels for {operation}")]
-    Unsupported {
-        /// The operation.
-        operation: &'static str,
-    },
 }
 
 impl Plan {
@@ -101,7 +95,7 @@ impl Plan {
             .programs()
             .iter()
             .map(|program| lower(program, tensors, &elements, (precision, all_narrow), lanes))
-            .collect::<Result<_, _>>()?;
+            .collect();
         Ok(Self { precision, elements, persistent, persistent_bytes, programs })
     }
 }
@@ -112,7 +106,7 @@ fn lower(
     elements: &[Element],
     (precision, all_narrow): (Precision, bool),
     lanes: usize,
-) -> Result<ProgramPlan, PlanError> {
+) -> ProgramPlan {
     let groups = fuse(tensors, program.ops());
     let nodes: Vec<Node> = groups.iter().map(|group| group.node(tensors)).collect();
     let schedule = Schedule::new(&nodes, tensors, lanes);
@@ -128,7 +122,7 @@ fn lower(
         let real = if all_narrow { activation(precision) } else { group.real(elements) };
         to.begin(group.name(), real, schedule.lane[i]);
         match group {
-            Group::Single(op) => single(op, &mut to)?,
+            Group::Single(op) => single(op, &mut to),
             Group::Norm(norm, relu) => norm::train(norm, Some(relu.y), &mut to),
             Group::Inference(norm, relu) => norm::inference(norm, Some(relu.y), &mut to),
             Group::NormGrad(norm, relu) => norm::grad(norm, Some((relu.y, relu.dy)), &mut to),
@@ -146,17 +140,17 @@ fn lower(
         };
         ends.push(end);
     }
-    Ok(ProgramPlan {
+    ProgramPlan {
         name: program.name().into(),
         steps: to.steps,
         temporaries: lifetimes.offsets,
         temporary_bytes: lifetimes.bytes,
         scratch_bytes: to.scratch_bytes,
         lanes,
-    })
+    }
 }
 
-fn single(op: &Op, to: &mut Lowering<'_>) -> Result<(), PlanError> {
+fn single(op: &Op, to: &mut Lowering<'_>) {
     match op {
         Op::LoadImages(op) => data::images(op, to),
         Op::LoadLabels(op) => data::labels(op, to),
@@ -209,7 +203,6 @@ fn single(op: &Op, to: &mut Lowering<'_>) -> Result<(), PlanError> {
         Op::SgdStep(op) => optimize::sgd(&[op], to),
         Op::AdamStep(op) => optimize::adam(&[op], to),
     }
-    Ok(())
 }
 
 /// A program under lowering: families of operations append their steps.

@@ -35,6 +35,51 @@ fn no_kernel_leaves_its_tensors() {
     assert!(said.contains("test emulated::pool::average_pool_agrees ... ok"), "{said}");
 }
 
+/// Products on tensor cores and in half precision. Factors are representable in every format, so that only sums and
+/// results round.
+mod products {
+    use lfnn_cuda::Precision;
+    use lfnn_tests::under_test::on_emulator_in;
+
+    use crate::{conv, larger, linear};
+
+    fn run(precision: Precision) {
+        on_emulator_in(precision, super::share(), || {
+            linear::linear_agrees();
+            linear::linear_input_grad_agrees();
+            linear::linear_weight_grad_agrees();
+            conv::convolution_agrees();
+            conv::convolution_input_grad_agrees();
+            conv::convolution_weight_grad_agrees();
+        });
+    }
+
+    #[test]
+    fn agree_in_tf32() {
+        run(Precision::Tf32);
+    }
+
+    #[test]
+    fn agree_in_bf16() {
+        run(Precision::Bf16);
+    }
+
+    #[test]
+    fn agree_in_f16() {
+        run(Precision::F16);
+    }
+
+    #[test]
+    fn agree_on_larger_shapes() {
+        for precision in [Precision::Tf32, Precision::Bf16, Precision::F16] {
+            on_emulator_in(precision, 1, || {
+                larger::convolutions_agree_on_larger_shapes();
+                larger::linear_maps_agree_on_larger_shapes();
+            });
+        }
+    }
+}
+
 fn share() -> u32 {
     if std::env::var_os(SANITIZED).is_some() { 4 * SHARE } else { SHARE }
 }
@@ -51,17 +96,17 @@ macro_rules! emulated {
 }
 
 emulated! {
-    linear: linear_agrees, linear_input_grad_agrees, linear_weight_grad_agrees;
-    conv: convolution_agrees, convolution_input_grad_agrees, convolution_weight_grad_agrees;
     data: images_are_gathered_and_changed_as_drawn, labels_are_gathered, values_are_gathered, the_clock_advances;
     elementwise: adding_a_bias_agrees, bias_grad_agrees, activations_agree, activation_grads_agree, dropout_drops_the_same_elements, sums_agree;
+    linear: linear_agrees, linear_input_grad_agrees, linear_weight_grad_agrees;
+    conv: convolution_agrees, convolution_input_grad_agrees, convolution_weight_grad_agrees;
     workers: softmax_agrees, softmax_grad_agrees, filter_logits_agree, filter_logits_grad_agrees;
     perturb: gaussian_draws_agree, inner_products_agree;
     pool: max_pool_agrees_also_on_ties, max_pool_grad_agrees, max_pool_tangent_agrees, average_pool_agrees, average_pool_grad_agrees, adaptive_pool_agrees, adaptive_pool_grad_agrees;
     normalization: batch_norm_agrees, batch_norm_inference_agrees, batch_norm_grad_agrees, batch_norm_tangent_agrees, a_nan_passes_through_normalisation_and_relu;
     shape: flatten_agrees, unflatten_agrees, concat_agrees, split_agrees;
     losses: worker_errors_agree, mean_errors_agree_and_keep_the_first_fault, local_gradients_agree, local_losses_agree;
-    larger: pools_agree_on_larger_shapes, elementwise_operations_agree_on_larger_shapes,
+    larger: convolutions_agree_on_larger_shapes, linear_maps_agree_on_larger_shapes, pools_agree_on_larger_shapes, elementwise_operations_agree_on_larger_shapes,
         normalisation_agrees_on_larger_shapes, layout_operations_agree_on_larger_shapes,
         workers_agree_on_larger_shapes, losses_and_leaders_agree_on_larger_shapes,
         data_metrics_and_optimisers_agree_on_larger_shapes;

@@ -37,7 +37,7 @@ fn convolutions() -> Vec<conv::Shape> {
 }
 
 #[test]
-fn convolutions_agree_on_larger_shapes() {
+pub(crate) fn convolutions_agree_on_larger_shapes() {
     for shape in convolutions() {
         conv::forward(shape.clone()).unwrap_or_else(|e| panic!("{shape:?}: {e}"));
         conv::input_grad(shape.clone()).unwrap_or_else(|e| panic!("{shape:?}: {e}"));
@@ -46,7 +46,7 @@ fn convolutions_agree_on_larger_shapes() {
 }
 
 #[test]
-fn linear_maps_agree_on_larger_shapes() {
+pub(crate) fn linear_maps_agree_on_larger_shapes() {
     let sizes = [(256, 1, 784, 64), (128, 4, 300, 10), (64, 32, 49, 10), (1, 1, 3000, 100)];
     for (batch, groups, input, out) in sizes {
         let shape = linear::Shape { batch, groups, input, out, bias: true, seed: 5 };

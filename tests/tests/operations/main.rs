@@ -11,6 +11,7 @@ mod conv;
 mod data;
 mod elementwise;
 mod emulated;
+mod factors;
 mod larger;
 mod leaders;
 mod linear;
