@@ -1,6 +1,6 @@
 //! Rewrites of a program: operations that are done in one launch or one pass over memory.
 
-use lfnn_core::program::{AdamStep, Op, Operation, SgdStep, Step, TensorId, Tensors};
+use lfnn_core::program::{AdamStep, Op, Operation, SgdStep, Step, Tensors};
 
 use super::Element;
 use super::roles::real_of;
@@ -25,21 +25,20 @@ impl Group<'_> {
         }
     }
 
+    /// What it does, in order.
+    pub(super) fn operations(&self) -> Vec<&dyn Operation> {
+        match self {
+            Group::Single(op) => vec![*op],
+            Group::Sgd(ops) => ops.iter().map(|op| *op as &dyn Operation).collect(),
+            Group::Adam(ops) => ops.iter().map(|op| *op as &dyn Operation).collect(),
+        }
+    }
+
     /// What stands for `real` in its kernels.
     pub(super) fn real(&self, elements: &[Element], tensors: &Tensors) -> Element {
         match self {
             Group::Single(op) => real_of(op, elements, tensors),
             Group::Sgd(_) | Group::Adam(_) => Element::F32,
-        }
-    }
-}
-
-impl Step for Group<'_> {
-    fn touches(&self) -> Vec<TensorId> {
-        match self {
-            Group::Single(op) => op.touches(),
-            Group::Sgd(ops) => ops.iter().flat_map(|op| op.touches()).collect(),
-            Group::Adam(ops) => ops.iter().flat_map(|op| op.touches()).collect(),
         }
     }
 }

@@ -1,13 +1,14 @@
 //! From a module to a plan.
 
 use lfnn_core::program::{
-    ALIGNMENT, DType, Kind, Module, Op, Operation, Program, TensorId, Tensors, plan_memory,
+    ALIGNMENT, DType, Kind, Module, Op, Operation, Program, TensorId, Tensors,
 };
 use thiserror::Error;
 
 use super::fuse::{Group, fuse};
 use super::launch::arguments;
-use super::roles::{elements, real_of};
+use super::roles::elements;
+use super::schedule::{Node, Schedule};
 use super::{
     Argument, Element, Launch, Place, Plan, Precision, Product, ProgramPlan, Step, Work, columns,
     data, elementwise, leaders, losses, metrics, norm, optimize, pool, shape, workers,
@@ -37,11 +38,11 @@ pub enum PlanError {
 }
 
 impl Plan {
-    /// Lowers every program of a module.
+    /// Lowers every program of a module, to run on at most this many lanes.
     ///
     /// # Errors
     /// A tensor that is too large for the kernels.
-    pub fn new(module: &Module, precision: Precision) -> Result<Self, PlanError> {
+    pub fn new(module: &Module, precision: Precision, lanes: usize) -> Result<Self, PlanError> {
         let tensors = module.tensors();
         for (_, tensor) in tensors.iter() {
             // Bytes are only ever gathered: their kernels count in 64 bits.
@@ -66,7 +67,7 @@ impl Plan {
         let programs = module
             .programs()
             .iter()
-            .map(|program| lower(program, tensors, &elements, precision))
+            .map(|program| lower(program, tensors, &elements, precision, lanes))
             .collect::<Result<_, _>>()?;
         Ok(Self { precision, elements, persistent, persistent_bytes, programs })
     }
@@ -77,12 +78,18 @@ fn lower(
     tensors: &Tensors,
     elements: &[Element],
     precision: Precision,
+    lanes: usize,
 ) -> Result<ProgramPlan, PlanError> {
     let groups = fuse(tensors, program.ops());
+    let nodes: Vec<Node> =
+        groups.iter().map(|group| Node::of(&group.operations(), tensors)).collect();
+    let schedule = Schedule::new(&nodes, tensors, lanes);
     let lifetimes =
-        plan_memory(tensors, &groups, |id| tensors[id].len() * elements[id.index()].bytes());
+        schedule.place(&nodes, tensors, |id| tensors[id].len() * elements[id.index()].bytes());
     let mut to = Lowering::new(tensors, elements, precision);
+    let mut first = Vec::with_capacity(groups.len());
     for group in &groups {
+        first.push(to.steps.len());
         to.begin(group.name(), group.real(elements, tensors));
         match group {
             Group::Single(op) => single(op, &mut to)?,
@@ -91,13 +98,14 @@ fn lower(
         }
         to.end();
     }
+    schedule.assign(&first, &mut to.steps);
     Ok(ProgramPlan {
         name: program.name().into(),
         steps: to.steps,
         temporaries: lifetimes.offsets,
         temporary_bytes: lifetimes.bytes,
         scratch_bytes: to.scratch_bytes,
-        lanes: 1,
+        lanes: schedule.lanes,
     })
 }
 
