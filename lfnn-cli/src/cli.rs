@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
+use lfnn_core::method::METHODS;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -101,8 +102,8 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
 
-    /// Which error signal reaches which parameter: lfnn-l, lfnn or bp [default: lfnn-l]
-    #[arg(long, value_name = "NAME")]
+    // What it is for is written by `method_help`, since the core knows the names.
+    #[arg(long, value_name = "NAME", help = method_help())]
     pub(crate) method: Option<String>,
 
     /// Set any key of the configuration; may be given many times
@@ -205,10 +206,13 @@ pub(crate) struct PredictArgs {
 const STEP_HELP: &str = "\
 FILE of --config: YAML or JSON with the keys method, classes, network, leadership, training (of which
 label_smoothing matters), seed and input (channels, height, width).
---weights: every parameter and buffer, named as in a checkpoint or with `weights/` before the name.
+--weights: every parameter and buffer, named as in a checkpoint or with `weights/` before the name; for
+the method fa also `feedback/NAME`, the matrix that stands for a weight (drawn from the seed if missing).
 --batch: `images` (batch, channels, height, width), normalised, and `target`; or with `batch/` before.
 --out: `logits`, `output.loss`, `unitN.errors`, `unitN.leaders`, `unitN.best`, `unitN.leader_loss`,
-`unitN.follower_loss`, `gradients/NAME` and `buffers/NAME` (running statistics after the step).
+`unitN.follower_loss`, `gradients/NAME`, `buffers/NAME` (running statistics after the step),
+`directions/NAME` (random directions of forward gradients, of a parameter or a layer's output) and
+`feedback/NAME`. Directions do not depend on the weights.
 Tensors of other names in --weights and --batch that have a `/` in them are passed over.";
 
 /// Arguments of `step`.
@@ -254,6 +258,12 @@ pub(crate) enum DataAction {
         #[command(flatten)]
         data: DataFolder,
     },
+}
+
+fn method_help() -> String {
+    let names: Vec<&str> = METHODS.iter().map(|method| method.name()).collect();
+    let names = names.join(", ");
+    format!("Which error signal reaches which parameter: {names} [default: lfnn-l]")
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

@@ -2,8 +2,8 @@
 
 use crate::config::{ConfigError, NetworkConfig, OutputConfig, Task};
 use crate::layer::{
-    Chain, FlattenLayer, Gradients, Layer, LayerBuilder, LinearLayer, ParameterSpec, Plain, Record,
-    Want, Weighted,
+    Chain, Derivative, FlattenLayer, Gradients, Layer, LayerBuilder, LinearLayer, ParameterSpec,
+    Perturb, Plain, Record, Want, Weighted,
 };
 use crate::program::{
     AccumulateRows, Align, CountErrors, DType, Decision, Heads, LocalGradient, Loss, MeanErrors,
@@ -293,8 +293,54 @@ impl OutputLayer {
         target: TensorId,
         loss: Loss,
     ) -> OutputRecord {
-        let heads = self.heads;
         let layers = self.layers.forward(step, tensors, x);
+        self.judge(step, state, layers, target, loss)
+    }
+
+    /// Writes the forward rule with random directions added, layer by layer (see [`Perturb`]), from the
+    /// input's tangent `dx`; none stands for zero. The tangent of the logits comes back.
+    #[allow(clippy::too_many_arguments, reason = "those of `forward`, and a tangent")]
+    pub fn perturb(
+        &self,
+        step: &mut StepWriter<'_>,
+        tensors: &[TensorId],
+        state: &OutputState,
+        (x, dx): (TensorId, Option<TensorId>),
+        target: TensorId,
+        loss: Loss,
+        perturb: Perturb,
+    ) -> (OutputRecord, Option<TensorId>) {
+        let (layers, dz) = self.layers.perturb(step, tensors, x, dx, perturb);
+        (self.judge(step, state, layers, target, loss), dz)
+    }
+
+    /// Writes the forward gradient of every parameter.
+    pub fn estimate(
+        &self,
+        step: &mut StepWriter<'_>,
+        tensors: &[TensorId],
+        record: &OutputRecord,
+        derivative: &mut Derivative,
+    ) -> Gradients {
+        let parameters = self.layers.estimate(step, tensors, &record.layers, derivative);
+        Gradients { input: None, parameters }
+    }
+
+    /// Whether a logit of a sample depends on other samples, in training.
+    pub fn mixes_samples(&self) -> bool {
+        self.layers.mixes_samples()
+    }
+
+    /// Writes the loss and its metrics.
+    fn judge(
+        &self,
+        step: &mut StepWriter<'_>,
+        state: &OutputState,
+        layers: Record,
+        target: TensorId,
+        loss: Loss,
+    ) -> OutputRecord {
+        let heads = self.heads;
         let z = layers.y;
         let clock = step.clock();
         let shape = step.shape(z).to_vec();

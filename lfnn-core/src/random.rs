@@ -17,12 +17,14 @@ pub enum Purpose {
     Dropout,
     /// The random leader that followers align with (`reference: random`).
     Reference,
-    /// Perturbations and feedback matrices.
+    /// Directions of forward gradients.
     Perturb,
     /// Which training examples are held out for validation.
     Split,
     /// The fixed permutation of pixels.
     PixelPermutation,
+    /// Feedback matrices in the place of weights (feedback alignment).
+    Feedback,
 }
 
 impl Purpose {
@@ -37,6 +39,7 @@ impl Purpose {
             Purpose::Perturb => 6,
             Purpose::Split => 7,
             Purpose::PixelPermutation => 8,
+            Purpose::Feedback => 9,
         }
     }
 }

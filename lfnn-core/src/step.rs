@@ -2,8 +2,9 @@
 //! all of it shares.
 
 use crate::program::{
-    Add, Concat, DType, Module, Op, ProgramBuilder, ProgramError, ProgramId, TensorId,
+    Add, Concat, DType, Gaussian, Module, Op, ProgramBuilder, ProgramError, ProgramId, TensorId,
 };
+use crate::random::{Purpose, Stream};
 
 /// Whether a step trains or predicts: dropout and batch normalisation differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,12 +24,16 @@ pub struct StepWriter<'m> {
     clock: TensorId,
     inspect: bool,
     gradients: Vec<(TensorId, TensorId)>,
+    /// The random directions drawn so far.
+    directions: Vec<TensorId>,
+    /// Pairs of a weight and the matrix in its place on the way back; none where that is the weight.
+    feedback: Option<Vec<(TensorId, TensorId)>>,
 }
 
 impl<'m> StepWriter<'m> {
     /// Starts a step for batches of `batch` rows. With `inspect`, what the host may want to see is
-    /// persistent: the gradients of parameters, named `gradients/{parameter}`, and the
-    /// [`observable`](Self::observable) tensors.
+    /// persistent: the gradients of parameters, named `gradients/{parameter}`, the directions of
+    /// forward gradients, `directions/…`, and the [`observable`](Self::observable) tensors.
     pub fn new(
         module: &'m mut Module,
         name: &str,
@@ -37,7 +42,16 @@ impl<'m> StepWriter<'m> {
         clock: TensorId,
         inspect: bool,
     ) -> Self {
-        Self { program: module.build(name), mode, batch, clock, inspect, gradients: Vec::new() }
+        Self {
+            program: module.build(name),
+            mode,
+            batch,
+            clock,
+            inspect,
+            gradients: Vec::new(),
+            directions: Vec::new(),
+            feedback: None,
+        }
     }
 
     /// Whether this step trains or predicts.
@@ -155,6 +169,47 @@ impl<'m> StepWriter<'m> {
         let gradient = self.observable(name, DType::Real, &shape);
         self.gradients.push((parameter, gradient));
         gradient
+    }
+
+    /// A new random direction: a tensor of the shape of `like`, of independent N(0, 1), and the stream
+    /// from which it can be drawn again. Streams are numbered in the order in which they are asked
+    /// for.
+    pub fn direction(&mut self, name: &str, like: TensorId) -> (TensorId, Stream) {
+        let shape = self.program.shape_of(like);
+        let y = self.observable(format!("directions/{name}"), DType::Real, &shape);
+        let stream = Stream::new(Purpose::Perturb, self.directions.len() as u32);
+        self.directions.push(y);
+        self.push(Gaussian { clock: self.clock, factor: None, y, stream });
+        (y, stream)
+    }
+
+    /// The random directions drawn so far, in order.
+    pub fn directions(&self) -> &[TensorId] {
+        &self.directions
+    }
+
+    /// From here on a fixed matrix of its own stands for each weight on the way back.
+    pub fn use_feedback(&mut self) {
+        self.feedback.get_or_insert_default();
+    }
+
+    /// The matrix that carries a gradient back through a weight: the weight itself, or with
+    /// [`use_feedback`](Self::use_feedback) a persistent tensor `feedback/{weight}` of its shape.
+    pub fn carrier(&mut self, weight: TensorId) -> TensorId {
+        let Some(feedback) = &mut self.feedback else { return weight };
+        if let Some(&(_, matrix)) = feedback.iter().find(|(of, _)| *of == weight) {
+            return matrix;
+        }
+        let name = format!("feedback/{}", self.program.name_of(weight));
+        let shape = self.program.shape_of(weight);
+        let matrix = self.program.persistent(name, DType::Real, &shape);
+        feedback.push((weight, matrix));
+        matrix
+    }
+
+    /// Pairs of a weight and the matrix in its place on the way back, as far as there are any.
+    pub fn feedback(&self) -> &[(TensorId, TensorId)] {
+        self.feedback.as_deref().unwrap_or_default()
     }
 
     /// A new tensor: the sum of two.

@@ -7,6 +7,7 @@ use lfnn_core::config::{LeadershipConfig, NetworkConfig};
 use lfnn_core::layer::Init;
 use lfnn_core::network::Network;
 use lfnn_core::program::Loss;
+use lfnn_core::random::{Purpose, Stream};
 use lfnn_core::unit::Leadership;
 use serde_json::{Value, json};
 
@@ -174,7 +175,8 @@ fn zero_and_more_than_all_leaders_are_refused() {
 #[test]
 fn initial_values_fill_their_range_and_differ_by_seed_and_parameter() {
     let init = Init::for_fan_in(25);
-    let values = init.values(1, 0, 10_001);
+    let stream = |number| Stream::new(Purpose::Init, number);
+    let values = init.values(1, stream(0), 10_001);
     assert_eq!(values.len(), 10_001);
     assert!(values.iter().all(|v| v.abs() <= 0.2));
     let mean = values.iter().sum::<f32>() / 10_001.0;
@@ -182,6 +184,6 @@ fn initial_values_fill_their_range_and_differ_by_seed_and_parameter() {
     assert!(mean.abs() < 0.005, "{mean}");
     // A uniform number in ±b has variance b² / 3.
     assert!((variance - 0.04 / 3.0).abs() < 5e-4, "{variance}");
-    assert_ne!(values, init.values(2, 0, 10_001));
-    assert_ne!(values, init.values(1, 1, 10_001));
+    assert_ne!(values, init.values(2, stream(0), 10_001));
+    assert_ne!(values, init.values(1, stream(1), 10_001));
 }

@@ -6,7 +6,7 @@ use crate::fuse::{Fused, NormGrad};
 use crate::kernels::norm_grad::{Mask, Upstream};
 use crate::kernels::{
     columns, conv, conv_grad, data, elementwise, leaders, linear, losses, metrics, norm, norm_grad,
-    optimize, pool, shape, workers,
+    optimize, perturb, pool, shape, workers,
 };
 use crate::memory::Binder;
 use crate::work::Kernel;
@@ -85,6 +85,8 @@ fn single(op: &Op, bind: &mut Binder<'_>) -> Box<dyn Kernel> {
         Op::LocalGradient(op) => Box::new(losses::Gradient::new(op, bind)),
         Op::LocalLosses(op) => Box::new(losses::Losses::new(op, bind)),
         Op::MaskFollowers(op) => Box::new(leaders::Mask::new(op, bind)),
+        Op::Gaussian(op) => Box::new(perturb::Draw::new(op, bind)),
+        Op::InnerProduct(op) => Box::new(perturb::Inner::new(op, bind)),
         Op::AccumulateRows(op) => Box::new(metrics::Rows::new(op, bind)),
         Op::CountErrors(op) => Box::new(metrics::Count::new(op, bind)),
         Op::ClipFactor(op) => Box::new(optimize::Clip::new(op, bind)),

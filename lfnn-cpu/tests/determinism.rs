@@ -17,6 +17,7 @@ fn train(threads: usize) -> Result<Vec<Vec<u32>>, Box<dyn Error>> {
     step.unit(36, false);
     step.flatten();
     step.dense(52);
+    step.perturb();
     let (module, program, uploads) = step.finish()?;
     let mut executable = Cpu::new(Some(threads))?.compile(&module)?;
     for (id, data) in &uploads {

@@ -42,6 +42,7 @@ fn a_run_allocates_nothing_but_a_block_of_the_pools_queue_in_63_runs() {
         step.unit(40, false);
         step.flatten();
         step.dense(52);
+        step.perturb();
         let (module, program, uploads) = step.finish().unwrap();
         let mut executable = Cpu::new(Some(threads)).unwrap().compile(&module).unwrap();
         for (id, data) in &uploads {

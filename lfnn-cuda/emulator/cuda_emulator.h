@@ -599,8 +599,9 @@ static inline float __int_as_float(int x) { return __uint_as_float(static_cast<u
 using std::isfinite;
 using std::isinf;
 using std::isnan;
-static inline float __expf(float x) { return expf(x); }
-static inline float __logf(float x) { return logf(x); }
+// The C library has functions of these names.
+#define __expf(x) expf(x)
+#define __logf(x) logf(x)
 static inline float __fdividef(float a, float b) { return a / b; }
 static inline float __frcp_rn(float x) { return 1.0f / x; }
 static inline float __fmul_rn(float a, float b) { return a * b; }

@@ -577,3 +577,75 @@ case(
     training={"optimizer": {"adam": {"lr": 0.02}}},
     curve=True,
 )
+
+# The other algorithms, each through the four kinds of workers, and what is special about K = 1,
+# regression, several nets, residual blocks and layers of the output.
+
+OTHERS = ["lg-bp", "fa", "fg-w", "fg-a", "lg-fg-w", "lg-fg-a"]
+RESIDUAL = [
+    unit(
+        conv(4, padding=1),
+        residual(["relu", conv(4, padding=1, groups=2), batch_norm()], [conv(4, kernel=1)]),
+        "sigmoid",
+        workers=filters(2, scale=3.0),
+        then=["global_avg_pool"],
+    ),
+    unit("flatten", "bias", linear(6, bias=False), "tanh", workers=readout(2)),
+]
+
+for other in OTHERS:
+    case(f"{other}_neurons", "fully connected", NEURONS, leadership={"reduction": "mean"})
+    case(f"{other}_filters", "grouped and strided convolutions, batch norm", FILTERS, classes=2)
+    case(
+        f"{other}_readout",
+        "two convolutions in a unit, batch norm, layers of the output, label smoothing",
+        READOUT,
+        output=[conv(3, kernel=2), "tanh", "flatten", linear(5), "tanh"],
+        training={"label_smoothing": 0.1},
+        image=(2, 7, 7),
+    )
+    case(f"{other}_block", "blocks side by side", BLOCKS)
+    case(
+        f"{other}_binary",
+        "K = 1, residual block, bias, no bias",
+        RESIDUAL,
+        task="binary",
+        classes=2,
+        leadership={"reduction": "mean"},
+    )
+    case(
+        f"{other}_regression",
+        "three numbers",
+        [unit(conv(6, stride=2), "tanh", workers=readout(3), then=["flatten"])],
+        task="regression",
+        classes=3,
+        output=[linear(6), "relu"],
+    )
+    case(
+        f"{other}_one-vs-all",
+        "three nets",
+        [unit("flatten", workers=neurons(4)), unit(workers=neurons(3, activation="tanh"))],
+        task="one_vs_all",
+        classes=3,
+    )
+
+for other, options in {
+    "fa": {"clip_norm": 2.0},
+    "lg-bp": {"clip_norm": 0.5},
+    "fg-w": {"clip_norm": 1.0},
+    "fg-a": {},
+    "lg-fg-w": {},
+    "lg-fg-a": {"clip_norm": 0.5},
+}.items():
+    clipped = "clipped " + ("unit by unit" if other.startswith("lg") else "together")
+    case(
+        f"curve_{other}_sgd",
+        f"{other}: SGD with momentum, {clipped if options else 'not clipped'}",
+        SMALL_CONV,
+        method=other,
+        classes=3,
+        batch=8,
+        image=(1, 6, 6),
+        training={"optimizer": {"sgd": {"lr": 0.01, "momentum": 0.5}}, **options},
+        curve=True,
+    )

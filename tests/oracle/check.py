@@ -11,6 +11,7 @@ import math
 
 import torch
 
+import directions
 import methods
 
 STEP = 1e-6
@@ -18,25 +19,31 @@ TOLERANCE = 1e-7
 ENTRIES = 3
 
 
-def run(case, net, images, targets):
+def run(case, net, images, targets, feedback):
     """Checks the first step of a case."""
     net = copy.deepcopy(net)
-    base = methods.step(case, net, images[0], targets[0], methods.EpochState())
+    base = methods.step(case, net, images[0], targets[0], methods.EpochState(), feedback)
     check_coverage(case, net, base)
     for unit, record in zip(net.units, base.units, strict=False):
         check_logits(unit, record)
         check_definitions(case, record, targets[0])
-    check_differences(case, net, images[0], targets[0], base)
-    if case.method == "lfnn-l":
+    if case.method == "fa":
+        check_feedback(case, net, images[0], targets[0], feedback, base)
+    elif base.directions:
+        check_random_numbers()
+        check_derivatives(case, net, images[0], targets[0], base)
+    else:
+        check_differences(case, net, images[0], targets[0], base)
+    if methods.is_local(case.method):
         check_locality(case, net, images[0], targets[0], base)
     if case.method == "lfnn":
         check_against_bp(case, net, images[0], targets[0])
 
 
 def check_coverage(case, net, base):
-    """Every parameter has a gradient, but the readouts under `bp`."""
+    """Every parameter has a gradient, but readouts where the global loss is the only one."""
     names = {n for n, _ in net.named_parameters()}
-    if case.method == "bp":
+    if not methods.is_local(case.method) and case.method != "lfnn":
         names = {n for n in names if not methods.is_readout(n)}
     assert set(base.gradients) == names
 
@@ -177,6 +184,13 @@ def objective(case, net, images, target, base, owner):
     if case.method == "bp":
         return methods.global_loss(case, net(images), target)
     position = len(net.units) if owner == "output" else int(owner.removeprefix("unit")) - 1
+    if case.method == "lg-bp":
+        x = images
+        for unit in net.units[:position]:
+            x = unit.pass_on(unit(x)[0])
+        if position == len(net.units):
+            return methods.global_loss(case, net.output(x), target)
+        return methods.local_terms(case, net.units[position](x)[1], target).sum()
     if position == len(net.units):
         return methods.global_loss(case, net.output(base.units[-1].passed_on), target)
 
@@ -227,3 +241,65 @@ def check_against_bp(case, net, images, target):
         torch.testing.assert_close(ours[name], gradient, rtol=1e-12, atol=1e-14)
     for name in set(ours) - set(theirs):
         assert methods.is_readout(name) and not ours[name].any()
+
+
+def check_feedback(case, net, images, target, feedback, base):
+    """Feedback changes gradients, but not the output layer's; with the weights as feedback `fa` is
+    `bp`."""
+    assert set(feedback) == set(methods.carrying(net, images))
+    changed = copy.deepcopy(case)
+    changed.method = "bp"
+    theirs = methods.step(changed, net, images, target, methods.EpochState()).gradients
+    for name, gradient in theirs.items():
+        # The bias of a convolution before batch norm has no gradient either way.
+        same = name in ("output.weight", "output.bias") or gradient.abs().max() < 1e-9
+        assert same == torch.allclose(base.gradients[name], gradient), name
+    weights = {name: net.get_parameter(name).detach() for name in feedback}
+    ours = methods.step(case, net, images, target, methods.EpochState(), weights).gradients
+    for name, gradient in theirs.items():
+        torch.testing.assert_close(ours[name], gradient, rtol=1e-10, atol=1e-13)
+
+
+def check_random_numbers():
+    """Philox gives the published known answers, and Box-Muller the moments of a normal variate."""
+    ones = 2**32 - 1
+    for counter, key, answer in [
+        ([0] * 4, (0, 0), [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]),
+        ([ones] * 4, (ones, ones), [0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD]),
+    ]:
+        drawn = directions.philox([[word] for word in counter], key)
+        assert [int(word[0]) for word in drawn] == answer
+    numbers = directions.normal(40_000, (1, 0, 0), 0)
+    assert abs(numbers.mean()) < 0.02 and abs((numbers**2).mean() - 1) < 0.03
+
+
+def check_derivatives(case, net, images, target, base):
+    """The derivatives along the directions, by central differences; the directions of outputs are
+    added by hooks here too, but with nothing of forward mode."""
+    names = [f"unit{i}" for i in range(1, len(net.units) + 1)] + ["output"]
+    moves_weights = case.method.endswith("fg-w")
+    values = []
+    for sign in (1, -1):
+        moved, shift = copy.deepcopy(net), sign * STEP
+        for name, u in base.directions.items():
+            if moves_weights:
+                with torch.no_grad():
+                    moved.get_parameter(name).add_(shift * u)
+            else:
+                add = lambda _m, _i, output, v=shift * u: output + v
+                moved.get_submodule(name).register_forward_hook(add)
+        losses, x, still = [], images, images
+        for name in names:
+            module, unmoved = getattr(moved, name), getattr(net, name)
+            if name == "output":
+                own = still if methods.is_local(case.method) else x
+                losses.append(methods.global_loss(case, module(own), target).item())
+            elif methods.is_local(case.method):
+                losses.append(methods.local_terms(case, module(still)[1], target).sum().item())
+                still = unmoved.pass_on(unmoved(still)[0]).detach()
+            else:
+                x = module.pass_on(module(x)[0])
+        values.append(losses)
+    for plus, minus, derivative in zip(*values, base.derivatives, strict=True):
+        numeric, exact = (plus - minus) / (2 * STEP), derivative.item()
+        assert abs(numeric - exact) / max(1.0, abs(exact)) < 10 * TOLERANCE, (exact, numeric)

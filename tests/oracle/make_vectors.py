@@ -75,6 +75,12 @@ class Drawn:
         targets = draw_targets(rng, case, images)
         self.images = images.reshape(steps, batch, *case.input)
         self.targets = targets.reshape(steps, batch, *targets.shape[1:])
+        self.feedback = {}
+        if case.method == "fa":
+            first = torch.from_numpy(self.images[0]).to(torch.float64)
+            for n in methods.carrying(self.network(case, torch.float64), first):
+                drawn = draw_weight(rng, n, self.weights[n].shape)
+                self.feedback[n] = drawn.astype(np.float32)
 
     def network(self, case, dtype):
         """The network with these weights, in training mode."""
@@ -107,7 +113,8 @@ def compute(case, curve, drawn, dtype):
     """The expected tensors by name, and the margins."""
     net = drawn.network(case, dtype)
     images, targets = drawn.batches(dtype)
-    step = methods.step(case, net, images[0], targets[0], methods.EpochState())
+    first = methods.EpochState()
+    step = methods.step(case, net, images[0], targets[0], first, drawn.feedback)
     expected = {"logits": step.logits, "output.loss": step.output_loss.reshape(1)}
     for u in step.units:
         expected[f"{u.name}.errors"] = u.errors.mean(0).flatten()
@@ -116,6 +123,7 @@ def compute(case, curve, drawn, dtype):
         expected[f"{u.name}.leader_loss"] = u.leader_loss.reshape(1)
         expected[f"{u.name}.follower_loss"] = u.follower_loss.reshape(1)
     expected |= {f"gradients/{n}": g for n, g in step.gradients.items()}
+    expected |= {f"directions/{n}": u for n, u in step.directions.items()}
     expected |= {f"running/{n}": t.clone() for n, t in net.running().items()}
     margins = {
         "tie": min((u.leaders.margin for u in step.units), default=math.inf),
@@ -124,7 +132,7 @@ def compute(case, curve, drawn, dtype):
     }
     if curve:
         net = drawn.network(case, dtype)
-        run = training.train(case, net, images, targets)
+        run = training.train(case, net, images, targets, drawn.feedback)
         expected["curve"] = torch.stack(run.curve)
         expected |= {f"after/{n}": p for n, p in run.trained.items()}
         expected |= {f"after/{n}": t for n, t in net.running().items()}
@@ -175,6 +183,7 @@ def find(name, case, curve):
 def write(name, config, drawn, expected, folder):
     """Both files of a case; gives their size."""
     tensors = {f"weights/{n}": w for n, w in drawn.weights.items()}
+    tensors |= {f"feedback/{n}": m for n, m in drawn.feedback.items()}
     tensors["batch/images"], tensors["batch/target"] = drawn.images[0], drawn.targets[0]
     if len(drawn.images) > 1:
         tensors["batches/images"], tensors["batches/target"] = drawn.images, drawn.targets
@@ -214,7 +223,8 @@ def main():
         limit = CURVE_TOLERANCE if curve else STEP_TOLERANCE
         assert rounding < limit, f"{name}: float32 differs by {rounding:.1e} in {where}"
         if not arguments.no_check:
-            check.run(case, drawn.network(case, torch.float64), *drawn.batches(torch.float64))
+            net = drawn.network(case, torch.float64)
+            check.run(case, net, *drawn.batches(torch.float64), drawn.feedback)
         if curve and case.training.schedule.kind != "constant":
             config = {**config, "rates": training.learning_rates(case)}
             settings.case(config)

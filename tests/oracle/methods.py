@@ -1,15 +1,23 @@
 """One training step taken apart: who leads, the losses, and the gradient of every parameter.
 
 Every derivative is PyTorch's. Units are cut from one another with `detach`; what a method lets pass
-is handed from unit to unit as the `grad_outputs` of `torch.autograd.grad`.
+is handed from unit to unit as the `grad_outputs` of `torch.autograd.grad`. Forward gradients are in
+`directions.py`.
 """
 
 import math
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 import torch
+from torch import nn
 from torch.nn import functional as F
+
+from directions import Directions, perturb_outputs, perturb_weights
+from network import GroupedLinear
+
+SEED = 1  # of the directions of a single step
 
 
 def worker_errors(case, z, target):
@@ -74,8 +82,13 @@ class EpochState:
 
     steps_per_epoch: int = 1
     step: int = 0
+    seed: int = SEED
     leaders: dict = field(default_factory=dict)
     sums: dict = field(default_factory=dict)
+
+    def now(self):
+        """What the random numbers of this step depend on."""
+        return self.seed, self.step // self.steps_per_epoch, self.step % self.steps_per_epoch
 
     def lead(self, i, errors, count):
         """Leaders of unit i in this step, given this batch's mean errors `[1, nets, workers]`."""
@@ -131,11 +144,28 @@ def local_losses(case, z, target, leaders, reference):
     return per_net_leader.sum(), per_net_follower.sum()
 
 
+def global_errors(case, logits, target):
+    """Per-sample errors of the output layer, `[batch, nets, 1]`."""
+    nets = case.classes if case.network.task == "one_vs_all" else 1
+    return worker_errors(case, logits.unflatten(1, (nets, 1, -1)), target)
+
+
 def global_loss(case, logits, target):
     """`L_g`; the sum over the nets of one-vs-all."""
-    nets = case.classes if case.network.task == "one_vs_all" else 1
-    z = logits.unflatten(1, (nets, 1, -1))
-    return worker_errors(case, z, target).mean(0).sum()
+    return global_errors(case, logits, target).mean(0).sum()
+
+
+def global_terms(case, logits, target):
+    """What each sample adds to it."""
+    return global_errors(case, logits, target).sum((1, 2)) / len(logits)
+
+
+def local_terms(case, z, target):
+    """What each sample adds to the local loss of `lg-…`: the errors of all workers."""
+    errors = worker_errors(case, z, target)
+    if case.leadership.reduction == "mean":
+        errors = errors / errors.shape[-1]
+    return errors.sum((1, 2)) / len(z)
 
 
 def spread(mask, like):
@@ -153,6 +183,11 @@ def gradients(output, parameters, signal=None, **options):
     return dict(zip(parameters, values, strict=True))
 
 
+def is_local(method):
+    """Whether no derivative passes from one unit to another."""
+    return method == "lfnn-l" or method.startswith("lg-")
+
+
 def is_readout(name):
     """Whether a parameter belongs to a readout of a hidden unit."""
     return ".readout." in name
@@ -162,30 +197,32 @@ def trained_groups(case, net):
     """The parameters that the method trains, in the groups whose gradients are clipped together."""
     names = [f"unit{i}" for i in range(1, len(net.units) + 1)] + ["output"]
     groups = {name: net.group(name) for name in names}
-    if case.method == "lfnn-l":
+    if is_local(case.method):
         return groups
     joined = {n: p for group in groups.values() for n, p in group.items()}
-    if case.method == "bp":
+    if case.method != "lfnn":
         joined = {n: p for n, p in joined.items() if not is_readout(n)}
     return {"network": joined}
 
 
-def step(case, net, images, target, state):
+def step(case, net, images, target, state, feedback=None):
     """Forward and backward of one batch; running statistics move, parameters do not.
 
-    Gives `logits`, `output_loss`, `gradients` by name, and `units`: per hidden unit its input, what
-    it handed on, its logits, errors, leaders, alignment target and losses.
+    Gives `logits`, `output_loss`, `gradients` by name, and `units`: per hidden unit with leaders its
+    input, what it handed on, its logits, errors, leaders, alignment target and losses; the random
+    `directions` by name, and the derivatives along them, in the order of the losses.
     """
-    if case.method == "bp":
-        logits = net(images)
-        loss = global_loss(case, logits, target)
-        [parameters] = trained_groups(case, net).values()
-        return SimpleNamespace(
-            logits=logits.detach(),
-            output_loss=loss.detach(),
-            units=[],
-            gradients=gradients(loss, parameters),
-        )
+    match case.method:
+        case "bp" | "fa":
+            with carried_by(net, feedback) if case.method == "fa" else nullcontext():
+                logits = net(images)
+            loss = global_loss(case, logits, target)
+            [parameters] = trained_groups(case, net).values()
+            return result(logits, loss, gradients(loss, parameters))
+        case "fg-w" | "fg-a":
+            return forward_gradients(case, net, images, target, state)
+        case "lg-bp" | "lg-fg-w" | "lg-fg-a":
+            return local_greedy(case, net, images, target, state)
 
     x, units, grads = images, [], {}
     for i, unit in enumerate(net.units, start=1):
@@ -221,9 +258,142 @@ def step(case, net, images, target, state):
             relayed = signal if case.leadership.followers_relay else masked
             [signal] = torch.autograd.grad(u.output, u.input, relayed)
 
+    return result(logits, loss, grads, units)
+
+
+def result(logits, loss, gradients, units=(), directions=None, derivatives=()):
+    """What a step gives."""
     return SimpleNamespace(
-        logits=logits.detach(), output_loss=loss.detach(), units=units, gradients=grads
+        logits=logits.detach(),
+        output_loss=loss.detach(),
+        units=list(units),
+        gradients=gradients,
+        directions=directions or {},
+        derivatives=list(derivatives),
     )
+
+
+def carriers(net):
+    """Layers whose input is multiplied by a weight, by the weight's name."""
+    kinds = (nn.Conv2d, nn.Linear, GroupedLinear)
+    return {f"{n}.weight": m for n, m in net.named_modules() if isinstance(m, kinds)}
+
+
+@contextmanager
+def multiplied_by(net, multiply):
+    """Within it, `multiply(name, product, x, weight)` stands for each `product(x, weight)`."""
+    changed = []
+
+    def change(layer, attribute, value):
+        setattr(layer, attribute, value)
+        changed.append((layer, attribute))
+
+    def tap(name, layer):
+        match layer:
+            case GroupedLinear():
+                product = layer.product
+                change(layer, "product", lambda x, weight: multiply(name, product, x, weight))
+            case nn.Conv2d():
+                convolve = layer._conv_forward
+                product = lambda x, weight: convolve(x, weight, None)
+
+                def convolved(x, weight, bias):
+                    y = multiply(name, product, x, weight)
+                    return y if bias is None else y + bias.reshape(-1, 1, 1)
+
+                change(layer, "_conv_forward", convolved)
+            case nn.Linear():
+
+                def mapped(x):
+                    y = multiply(name, F.linear, x, layer.weight)
+                    return y if layer.bias is None else y + layer.bias
+
+                change(layer, "forward", mapped)
+
+    for name, layer in carriers(net).items():
+        tap(name, layer)
+    try:
+        yield
+    finally:
+        for layer, attribute in changed:
+            delattr(layer, attribute)
+
+
+def carried_by(net, matrices):
+    """Within it, matrices carry gradients back in place of the weights of their names."""
+
+    def multiply(name, product, x, weight):
+        if name not in matrices:
+            return product(x, weight)
+        way = product(x, torch.as_tensor(matrices[name]).to(x.dtype))
+        # The value of one, the derivative of the other.
+        return product(x.detach(), weight) + (way - way.detach())
+
+    return multiplied_by(net, multiply)
+
+
+def carrying(net, images):
+    """The weights through which a gradient is carried back: those behind another parameter."""
+    names = []
+
+    def multiply(name, product, x, weight):
+        if x.requires_grad:
+            names.append(name)
+        return product(x, weight)
+
+    with multiplied_by(net, multiply):
+        net(images)
+    return [name for name in names if not is_readout(name)]
+
+
+def forward_gradients(case, net, images, target, state):
+    """`fg-w` and `fg-a`: one derivative of `L_g`, along directions everywhere."""
+    names = [f"unit{i}" for i in range(1, len(net.units) + 1)] + ["output"]
+    parts = [(name, getattr(net, name), False) for name in names]
+    directions, seen = Directions(state.now()), []
+
+    def terms(call):
+        x = images
+        for unit in net.units:
+            handed_on, _ = call(unit, x)
+            x = unit.pass_on(handed_on)
+        seen.append(call(net.output, x))
+        return global_terms(case, seen[-1], target)
+
+    perturb = perturb_weights if case.method == "fg-w" else perturb_outputs
+    grads, derivative = perturb(parts, terms, directions)
+    logits = seen[0].detach()
+    loss = global_loss(case, logits, target)
+    return result(logits, loss, grads, (), directions.drawn, [derivative])
+
+
+def local_greedy(case, net, images, target, state):
+    """`lg-…`: every unit has its own workers' errors as its loss."""
+    x, grads, derivatives = images, {}, []
+    directions = Directions(state.now())
+    units = [(f"unit{i}", unit) for i, unit in enumerate(net.units, start=1)]
+    for name, module in [*units, ("output", net.output)]:
+        seen = []
+
+        def terms(call, module=module, name=name, x=x, seen=seen):
+            if name == "output":
+                seen.append(call(module, x))
+                return global_terms(case, seen[-1], target)
+            handed_on, z = call(module, x)
+            seen.append(module.pass_on(handed_on))
+            return local_terms(case, z, target)
+
+        if case.method == "lg-bp":
+            loss = terms(lambda module, x: module(x)).sum()
+            grads |= gradients(loss, net.group(name))
+        else:
+            perturb = perturb_weights if case.method == "lg-fg-w" else perturb_outputs
+            own, derivative = perturb([(name, module, True)], terms, directions)
+            grads |= own
+            derivatives.append(derivative)
+        x = seen[0].detach()
+    loss = global_loss(case, x, target)
+    return result(x, loss, grads, (), directions.drawn, derivatives)
 
 
 def local_objective(case, unit):

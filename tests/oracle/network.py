@@ -84,10 +84,17 @@ class GroupedLinear(nn.Module):
         self.weight = nn.Parameter(torch.zeros(groups * outputs, features))
         self.bias = nn.Parameter(torch.zeros(groups * outputs))
 
-    def forward(self, x):
+    def product(self, x, weight):
         x = x.unflatten(1, (self.groups, -1))
-        weight = self.weight.unflatten(0, (self.groups, -1))
-        return torch.einsum("bgi,goi->bgo", x, weight).flatten(1) + self.bias
+        weight = weight.unflatten(0, (self.groups, -1))
+        return torch.einsum("bgi,goi->bgo", x, weight).flatten(1)
+
+    def seen(self, x):
+        """What is multiplied by the weight."""
+        return x
+
+    def forward(self, x):
+        return self.product(self.seen(x), self.weight) + self.bias
 
 
 def make_layer(layer, shape):
@@ -278,8 +285,8 @@ class Output(GroupedLinear):
             self.add_module(name, module)
         self.layers = modules
 
-    def forward(self, x):
-        return super().forward(apply(self.layers, x).flatten(1))
+    def seen(self, x):
+        return apply(self.layers, x).flatten(1)
 
 
 class Network(nn.Module):

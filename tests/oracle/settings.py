@@ -85,7 +85,7 @@ CHOICES = {
     "reduction": ("sum", "mean"),
     "align": ("output", "logits"),
     "reference": ("best", "mean"),
-    "method": ("lfnn-l", "lfnn", "bp"),
+    "method": ("bp", "lg-bp", "lfnn", "fa", "fg-w", "fg-a", "lg-fg-w", "lg-fg-a", "lfnn-l"),
 }
 
 

@@ -8,6 +8,7 @@ import torch
 import methods
 
 STEPS = 10
+SEED = 5  # of the random directions of a run
 
 
 def learning_rates(case):
@@ -72,15 +73,15 @@ def make_optimizer(settings, parameters):
     )
 
 
-def train(case, net, images, targets):
+def train(case, net, images, targets, feedback):
     """Ten steps; gives the curve of `L_g`, the leaders of each step and how clear they were."""
     groups = methods.trained_groups(case, net)
     parameters = {n: p for group in groups.values() for n, p in group.items()}
     optimizer = make_optimizer(case.training.optimizer, list(parameters.values()))
-    state = methods.EpochState(steps_per_epoch=STEPS // case.training.epochs)
+    state = methods.EpochState(steps_per_epoch=STEPS // case.training.epochs, seed=SEED)
     result = SimpleNamespace(curve=[], leaders=[], kinks=[], ties=[], clipped=[])
     for rate, batch, target in zip(learning_rates(case), images, targets, strict=True):
-        step = methods.step(case, net, batch, target, state)
+        step = methods.step(case, net, batch, target, state, feedback)
         state.step += 1
         result.curve.append(step.output_loss)
         result.leaders.append([u.leaders.mask.flatten(1) for u in step.units])

@@ -1,14 +1,15 @@
 //! What "local" means, proved on programs and seen in bits.
 //!
 //! The proof: a walk backwards over the reads and writes of the training step finds every tensor that
-//! can influence a gradient. In `lfnn-l` no parameter of a later unit is among them; in `bp` all are.
+//! can influence an update. In a local method no parameter of a later unit is among them; in any other
+//! all are.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::collections::BTreeSet;
 
-use lfnn_core::config::{LeadershipConfig, NetworkConfig, TrainingConfig};
-use lfnn_core::method::by_name;
+use lfnn_core::config::{LeadershipConfig, NetworkConfig, ReductionConfig, TrainingConfig};
+use lfnn_core::method::{METHODS, Method, by_name};
 use lfnn_core::program::influences;
 use lfnn_core::train::{
     Augmentation, Inspection, InspectionInput, Limits, Normalization, Setup, State, StateData,
@@ -70,19 +71,39 @@ fn dependence(method: &str) -> Vec<BTreeSet<usize>> {
         .collect()
 }
 
+fn methods(local: bool) -> impl Iterator<Item = &'static str> {
+    METHODS.into_iter().filter(move |method| method.is_local() == local).map(Method::name)
+}
+
 #[test]
-fn in_lfnn_l_no_update_depends_on_a_later_unit() {
-    for (unit, found) in dependence("lfnn-l").into_iter().enumerate() {
-        assert_eq!(found, (0..=unit).collect(), "unit {}", unit + 1);
+fn in_a_local_method_no_update_depends_on_a_later_unit() {
+    assert_eq!(methods(true).collect::<Vec<_>>(), ["lg-bp", "lg-fg-w", "lg-fg-a", "lfnn-l"]);
+    for method in methods(true) {
+        for (unit, found) in dependence(method).into_iter().enumerate() {
+            assert_eq!(found, (0..=unit).collect(), "{method}: unit {}", unit + 1);
+        }
     }
 }
 
 #[test]
-fn in_bp_and_lfnn_every_update_depends_on_every_later_unit() {
-    for method in ["bp", "lfnn"] {
+fn in_any_other_method_every_update_depends_on_every_later_unit() {
+    for method in methods(false) {
         for (unit, found) in dependence(method).into_iter().enumerate() {
             assert!((unit..=4).all(|later| found.contains(&later)), "{method}: {unit} {found:?}");
         }
+    }
+}
+
+/// The local losses of `lg-bp` are those of `lfnn-l` where nobody follows.
+#[test]
+fn lg_bp_is_lfnn_l_with_every_worker_a_leader() {
+    let weights = weights(1);
+    for reduction in [ReductionConfig::Sum, ReductionConfig::Mean] {
+        let settings = LeadershipConfig { reduction, ..LeadershipConfig::default() };
+        let greedy = step("lg-bp", LeadershipConfig { delta: 0.5, ..settings }, &weights);
+        let led = step("lfnn-l", LeadershipConfig { delta: 1.0, ..settings }, &weights);
+        assert_eq!(greedy.gradients, led.gradients);
+        assert_eq!(greedy.units, []);
     }
 }
 
@@ -129,10 +150,14 @@ fn of_unit(state: &State, unit: usize) -> impl Iterator<Item = &StateTensor> {
 }
 
 #[test]
-fn in_lfnn_l_changing_later_units_leaves_the_same_bits() {
+fn in_a_local_method_changing_later_units_leaves_the_same_bits() {
+    methods(true).for_each(later_units_leave_the_same_bits);
+}
+
+fn later_units_leave_the_same_bits(method: &str) {
     let settings = LeadershipConfig { delta: 0.5, ..LeadershipConfig::default() };
     let (first, other) = (weights(1), weights(2));
-    let before = step("lfnn-l", settings, &first);
+    let before = step(method, settings, &first);
     for changed in 1..=5 {
         let mut mixed = first.clone();
         for (tensor, new) in mixed.tensors.iter_mut().zip(&other.tensors) {
@@ -141,17 +166,17 @@ fn in_lfnn_l_changing_later_units_leaves_the_same_bits() {
                 tensor.data = new.data.clone();
             }
         }
-        let after = step("lfnn-l", settings, &mixed);
+        let after = step(method, settings, &mixed);
         for unit in 1..changed {
             let old: Vec<_> = of_unit(&before.gradients, unit).collect();
             let new: Vec<_> = of_unit(&after.gradients, unit).collect();
             assert!(!old.is_empty());
-            assert_eq!(old, new, "unit {unit} when units from {changed} on changed");
+            assert_eq!(old, new, "{method}: unit {unit} when units from {changed} on changed");
         }
         if changed <= 4 {
             let old: Vec<_> = of_unit(&before.gradients, changed).collect();
             let new: Vec<_> = of_unit(&after.gradients, changed).collect();
-            assert_ne!(old, new, "the test itself: unit {changed} was changed");
+            assert_ne!(old, new, "the test itself: {method}, unit {changed} was changed");
         }
     }
 }

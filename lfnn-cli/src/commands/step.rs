@@ -39,7 +39,7 @@ pub(crate) fn command(args: &StepArgs, choice: Choice, output: &Output) -> Resul
 }
 
 /// Tensors named like parameters: those with `weights/` before the name if there are any, otherwise
-/// those without a `/`.
+/// those without a `/`; and feedback matrices.
 fn read_weights(path: &Path) -> anyhow::Result<State> {
     let read = || -> anyhow::Result<State> {
         let bytes = std::fs::read(path).context("cannot read the weights")?;
@@ -49,6 +49,7 @@ fn read_weights(path: &Path) -> anyhow::Result<State> {
         let mut tensors = Vec::new();
         for mut tensor in file.all()? {
             let name = match prefixed {
+                _ if tensor.name.starts_with("feedback/") => Some(tensor.name.as_str()),
                 true => tensor.name.strip_prefix(PREFIX),
                 // A checkpoint holds the optimiser and counters, and how pixels are normalised.
                 false => Some(tensor.name.as_str())
@@ -164,7 +165,12 @@ fn tensors(seen: &Inspection, images: &StateTensor, config: &StepConfig) -> Vec<
         all.push(real(name("leader_loss"), vec![1], vec![unit.leader_loss as f32]));
         all.push(real(name("follower_loss"), vec![1], vec![unit.follower_loss as f32]));
     }
-    for (folder, state) in [("gradients", &seen.gradients), ("buffers", &seen.buffers)] {
+    for (folder, state) in [
+        ("gradients", &seen.gradients),
+        ("buffers", &seen.buffers),
+        ("directions", &seen.directions),
+        ("feedback", &seen.feedback),
+    ] {
         all.extend(state.tensors.iter().map(|tensor| StateTensor {
             name: format!("{folder}/{}", tensor.name),
             ..tensor.clone()

@@ -24,7 +24,7 @@ pub(crate) struct EpochRow {
     pub(crate) validation: Option<LossRow>,
     /// After the epoch.
     pub(crate) test: LossRow,
-    /// Hidden units, where the method has leaders.
+    /// Hidden units, where workers learn.
     pub(crate) units: Vec<UnitRow>,
     /// Seconds of training, without evaluation and saving.
     pub(crate) seconds: f64,
@@ -50,9 +50,9 @@ pub(crate) struct LossRow {
 pub(crate) struct UnitRow {
     /// Which unit, from 1.
     pub(crate) unit: usize,
-    /// Mean leader loss.
+    /// Mean leader loss; where all workers learn from the labels, that of them all.
     pub(crate) leader_loss: f64,
-    /// Mean follower loss.
+    /// Mean follower loss; 0 without followers.
     pub(crate) follower_loss: f64,
     /// Mean error ℓ of each worker while training.
     pub(crate) worker_losses: Vec<f64>,
@@ -62,7 +62,8 @@ pub(crate) struct UnitRow {
     pub(crate) validation_worker_errors: Option<Vec<f64>>,
     /// The same on the test images.
     pub(crate) test_worker_errors: Vec<f64>,
-    /// How often each worker led: in batches, or in examples if leaders are chosen per sample.
+    /// How often each worker led: in batches, or in examples if leaders are chosen per sample. Empty
+    /// where the method chooses none.
     pub(crate) leads: Vec<u64>,
     /// The same in percent of all batches or examples.
     pub(crate) leads_percent: Vec<f64>,

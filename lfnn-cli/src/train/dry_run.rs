@@ -156,20 +156,24 @@ fn counts(network: &Network, unit: Option<usize>) -> (usize, usize) {
     counts
 }
 
-/// How many layers with weights a gradient crosses.
+/// How many layers with weights a gradient, or the derivative of a forward gradient, crosses.
 fn paths(method: &dyn Method, network: &Network) -> String {
     let all: usize = network.units().iter().map(Unit::depth).sum();
     let output = network.output().depth();
+    let (what, carried) = match method.goes_back() {
+        true => ("gradient path", "gradient"),
+        false => ("derivative path, forwards", "derivative"),
+    };
     if !method.is_local() {
         let through = all + output;
         return format!(
-            "gradient path: {through} layers with weights; the global gradient crosses every unit\n"
+            "{what}: {through} layers with weights; the global {carried} crosses every unit\n"
         );
     }
     let longest = network.units().iter().map(Unit::depth).max().unwrap_or(0).max(output);
     let kind = if longest == 1 { "layer-wise" } else { "block-wise" };
     format!(
-        "gradient path: at most {longest} layer{} with weights, inside a unit ({kind}); none \
+        "{what}: at most {longest} layer{} with weights, inside a unit ({kind}); none \
          crosses from unit to unit\n",
         if longest == 1 { "" } else { "s" }
     )

@@ -104,8 +104,10 @@ fn table_of_epochs(summary: &Summary, rows: &[EpochRow]) -> String {
     table(&[Align::Left, Align::Right, Align::Right, Align::Right, Align::Right], &lines)
 }
 
-/// Who led: for each unit its workers' errors on the test images and how often each led.
+/// For each unit its workers' errors on the test images and, where there are leaders, how often each
+/// led.
 pub(super) fn units(row: &EpochRow) -> String {
+    let led = row.units.iter().any(|unit| !unit.leads.is_empty());
     let head = ["unit", "workers", "best", "mean", "how often each worker led, in percent"];
     let mut lines = vec![head.map(str::to_owned).to_vec()];
     for unit in &row.units {
@@ -120,8 +122,14 @@ pub(super) fn units(row: &EpochRow) -> String {
             leads(&unit.leads_percent),
         ]);
     }
-    let align = [Align::Right, Align::Right, Align::Right, Align::Right, Align::Left];
-    format!("workers: test errors, and who led in epoch {}\n{}", row.epoch, table(&align, &lines))
+    let mut align = vec![Align::Right, Align::Right, Align::Right, Align::Right, Align::Left];
+    let mut title = format!("workers: test errors, and who led in epoch {}", row.epoch);
+    if !led {
+        lines.iter_mut().for_each(|line| line.truncate(4));
+        align.truncate(4);
+        title = format!("workers: test errors after epoch {}", row.epoch);
+    }
+    format!("{title}\n{}", table(&align, &lines))
 }
 
 /// Shares of the time in which each worker led: bars, and numbers where workers are few.

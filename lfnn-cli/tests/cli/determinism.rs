@@ -1,5 +1,7 @@
 //! The same bytes, whatever the number of threads.
 
+use lfnn_core::method::{METHODS, Method};
+
 use super::support::Place;
 
 fn last(place: &Place, out: &str) -> Vec<u8> {
@@ -8,7 +10,7 @@ fn last(place: &Place, out: &str) -> Vec<u8> {
 
 #[test]
 fn two_runs_and_two_numbers_of_threads_end_with_the_same_bytes() {
-    for method in ["lfnn-l", "lfnn", "bp"] {
+    for method in METHODS.map(Method::name) {
         let place = Place::new();
         let run = |out: &str, threads: &str| {
             place.train(&["--method", method, "--out", out, "--threads", threads]);

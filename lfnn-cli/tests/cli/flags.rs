@@ -1,5 +1,7 @@
 //! One test for each flag.
 
+use lfnn_core::method::{METHODS, Method};
+
 use super::support::{Place, SMALL, small_mnist};
 
 #[test]
@@ -9,7 +11,10 @@ fn help_and_version_are_printed() {
     for command in ["train", "eval", "predict", "step", "recipes", "data", "devices"] {
         assert!(help.contains(command), "{help}");
     }
-    assert!(place.ok(&["train", "--help"]).contains("metrics.jsonl"));
+    let help = place.ok(&["train", "--help"]);
+    assert!(help.contains("metrics.jsonl"));
+    let listed = METHODS.map(Method::name).join(", ");
+    assert!(help.split_whitespace().collect::<Vec<_>>().join(" ").contains(&listed), "{help}");
     assert_eq!(place.ok(&["--version"]), format!("lfnn-cli {}\n", env!("CARGO_PKG_VERSION")));
 }
 
@@ -68,7 +73,7 @@ fn quiet_and_verbose_exclude_each_other() {
 #[test]
 fn a_recipe_and_a_method_are_chosen_side_by_side() {
     let place = Place::new();
-    for method in ["bp", "lfnn", "lfnn-l"] {
+    for method in METHODS.map(Method::name) {
         let out = place.train(&["digits", "--method", method]);
         assert!(out.starts_with(&format!("digits · {method} · seed 1")), "{out}");
         let summary = place.json(&format!("runs/digits-{method}-1/summary.json"));
@@ -211,6 +216,9 @@ fn dry_run_shows_every_recipe_without_data_and_leaves_nothing() {
     assert!(place.ok(&["train", "mnist-block", "--dry-run"]).contains("block-wise"));
     let bp = place.ok(&["train", "digits", "--dry-run", "--method", "bp"]);
     assert!(bp.contains("4 layers with weights; the global gradient crosses every unit"), "{bp}");
+    let forwards = place.ok(&["train", "digits", "--dry-run", "--method", "lg-fg-w"]);
+    let path = "derivative path, forwards: at most 1 layer with weights, inside a unit";
+    assert!(forwards.contains(path), "{forwards}");
 }
 
 #[test]

@@ -64,6 +64,26 @@ fn the_metrics_have_a_row_for_each_epoch_and_speak_of_every_unit() {
 }
 
 #[test]
+fn where_all_workers_learn_from_labels_nobody_leads() {
+    let place = Place::new();
+    let out = place.train(&["--out", "run", "--method", "lg-bp"]);
+    assert!(out.contains("workers: test errors after epoch 2\nunit  workers"), "{out}");
+    assert!(!out.contains("led"), "{out}");
+    let text = place.text("run/metrics.jsonl");
+    let row: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    for unit in row["units"].as_array().unwrap() {
+        assert_eq!(unit["leads"], serde_json::json!([]));
+        let losses = unit["worker_losses"].as_array().unwrap();
+        let sum: f64 = losses.iter().filter_map(|loss| loss.as_f64()).sum();
+        assert!((unit["leader_loss"].as_f64().unwrap() - sum).abs() < 1e-9);
+        assert_eq!(unit["follower_loss"], 0.0);
+    }
+    let eval: serde_json::Value =
+        serde_json::from_str(&place.ok(&["eval", "run", "--json"])).unwrap();
+    assert_eq!(eval["units"].as_array().unwrap().len(), 3);
+}
+
+#[test]
 fn bp_has_no_leaders_to_speak_of() {
     let place = Place::new();
     let out = place.train(&["--out", "run", "--method", "bp"]);

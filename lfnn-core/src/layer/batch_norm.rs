@@ -37,6 +37,10 @@ impl Layer for BatchNormLayer {
         &self.shape
     }
 
+    fn mixes_samples(&self) -> bool {
+        true
+    }
+
     fn parameters(&self) -> Vec<ParameterSpec> {
         let shape = [self.channels()];
         vec![

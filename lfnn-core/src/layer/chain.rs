@@ -1,6 +1,6 @@
 //! Layers one after the other.
 
-use super::{Gradients, Layer, ParameterSpec, Record, Want};
+use super::{Derivative, Gradients, Layer, ParameterSpec, Perturb, Record, Want};
 use crate::program::TensorId;
 use crate::step::StepWriter;
 
@@ -140,5 +140,41 @@ impl Layer for Chain {
             tangent = layer.tangent(step, own, inner, tangent, down.filter(|d| !d.is_empty()));
         }
         tangent
+    }
+
+    fn mixes_samples(&self) -> bool {
+        self.layers().any(Layer::mixes_samples)
+    }
+
+    fn perturb(
+        &self,
+        step: &mut StepWriter<'_>,
+        parameters: &[TensorId],
+        x: TensorId,
+        dx: Option<TensorId>,
+        perturb: Perturb,
+    ) -> (Record, Option<TensorId>) {
+        let mut record = Record::new(x, x);
+        let mut tangent = dx;
+        for (index, (layer, own)) in self.split(parameters).enumerate() {
+            let mixes = self.layers().skip(index + 1).any(Layer::mixes_samples);
+            let (inner, dy) = layer.perturb(step, own, record.y, tangent, perturb.before(mixes));
+            (record.y, tangent) = (inner.y, dy);
+            record.inner.push(inner);
+        }
+        (record, tangent)
+    }
+
+    fn estimate(
+        &self,
+        step: &mut StepWriter<'_>,
+        parameters: &[TensorId],
+        record: &Record,
+        derivative: &mut Derivative,
+    ) -> Vec<(TensorId, TensorId)> {
+        let layers = self.split(parameters).zip(&record.inner);
+        layers
+            .flat_map(|((layer, own), inner)| layer.estimate(step, own, inner, derivative))
+            .collect()
     }
 }

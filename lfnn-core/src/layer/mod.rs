@@ -3,7 +3,8 @@
 //! A layer writes operations; it computes nothing itself. It has three rules: forward, backward
 //! (given the gradient of its output) and forward-mode (given the tangent of its input and of its
 //! parameters). No layer knows which method asks: a method decides which rules are written, and a
-//! rule writes nothing that was not asked for.
+//! rule writes nothing that was not asked for. What forward gradients need beside the three is made of
+//! them: [`Layer::perturb`] and [`Layer::estimate`].
 
 mod activation;
 mod batch_norm;
@@ -14,6 +15,7 @@ mod dropout;
 mod filter_mean;
 mod flatten;
 mod linear;
+mod perturb;
 mod plain;
 mod pool;
 mod residual;
@@ -24,6 +26,7 @@ pub use chain::Chain;
 pub(crate) use filter_mean::FilterMean;
 pub(crate) use flatten::FlattenLayer;
 pub(crate) use linear::LinearLayer;
+pub use perturb::{Derivative, Perturb, Perturbed};
 pub(crate) use plain::{Map, Plain};
 pub(crate) use softmax::SoftmaxLayer;
 pub(crate) use weighted::{Affine, Weighted};
@@ -53,18 +56,15 @@ impl Init {
         Init::Uniform { bound: 1.0 / (fan_in.max(1) as f64).sqrt() }
     }
 
-    /// `len` values, drawn from stream `number` of the seed's initial values.
-    pub fn values(self, seed: u64, number: u32, len: usize) -> Vec<f32> {
+    /// `len` values, drawn from a stream.
+    pub fn values(self, seed: u64, stream: Stream, len: usize) -> Vec<f32> {
         match self {
             Init::Constant(value) => vec![value; len],
-            Init::Uniform { bound } => {
-                let stream = Stream::new(Purpose::Init, number);
-                (0..len.div_ceil(4) as u32)
-                    .flat_map(|block| stream.block(seed, 0, 0, block))
-                    .take(len)
-                    .map(|word| (bound * (2.0 * crate::random::unit(word) - 1.0)) as f32)
-                    .collect()
-            }
+            Init::Uniform { bound } => (0..len.div_ceil(4) as u32)
+                .flat_map(|block| stream.block(seed, 0, 0, block))
+                .take(len)
+                .map(|word| (bound * (2.0 * crate::random::unit(word) - 1.0)) as f32)
+                .collect(),
         }
     }
 }
@@ -118,11 +118,13 @@ pub struct Record {
     pub saved: Vec<TensorId>,
     /// Records of the layers inside.
     pub inner: Vec<Record>,
+    /// The random direction that was added here, if any.
+    pub perturbed: Option<Perturbed>,
 }
 
 impl Record {
     fn new(x: TensorId, y: TensorId) -> Self {
-        Self { x, y, saved: Vec::new(), inner: Vec::new() }
+        Self { x, y, saved: Vec::new(), inner: Vec::new(), perturbed: None }
     }
 }
 
@@ -186,6 +188,65 @@ pub trait Layer: Debug + Send + Sync {
         dx: Option<TensorId>,
         dparameters: Option<&[TensorId]>,
     ) -> Option<TensorId>;
+
+    /// Whether an output in training depends on other samples than its own input's.
+    fn mixes_samples(&self) -> bool {
+        false
+    }
+
+    /// The forward rule and the forward-mode rule side by side, with a random direction added (see
+    /// [`Perturb`]): the tangent of the output comes back beside the record. A layer made of others
+    /// goes layer by layer, so that nothing outlives the next layer that the method does not need.
+    fn perturb(
+        &self,
+        step: &mut StepWriter<'_>,
+        parameters: &[TensorId],
+        x: TensorId,
+        dx: Option<TensorId>,
+        perturb: Perturb,
+    ) -> (Record, Option<TensorId>) {
+        let mut record = self.forward(step, parameters, x);
+        let trainable = perturb::trainable(&self.parameters(), parameters);
+        let dy = if trainable.is_empty() {
+            self.tangent(step, parameters, &record, dx, None)
+        } else {
+            match perturb {
+                Perturb::Parameters => {
+                    let drawn = perturb::draw_parameters(step, &trainable, &mut record);
+                    self.tangent(step, parameters, &record, dx, Some(&drawn))
+                }
+                Perturb::Outputs { mixed } => {
+                    let dy = self.tangent(step, parameters, &record, dx, None);
+                    let drawn = perturb::draw_output(step, trainable[0], &mut record, mixed);
+                    step.sum(dy, Some(drawn))
+                }
+            }
+        };
+        (record, dy)
+    }
+
+    /// Writes the forward gradient of every parameter that [`perturb`](Self::perturb) reached: pairs
+    /// of a parameter and its gradient.
+    fn estimate(
+        &self,
+        step: &mut StepWriter<'_>,
+        parameters: &[TensorId],
+        record: &Record,
+        derivative: &mut Derivative,
+    ) -> Vec<(TensorId, TensorId)> {
+        match &record.perturbed {
+            None => Vec::new(),
+            Some(Perturbed::Parameters(streams)) => {
+                let trainable = perturb::trainable(&self.parameters(), parameters);
+                perturb::estimate_parameters(step, &trainable, streams, derivative)
+            }
+            Some(Perturbed::Output { stream, mixed }) => {
+                let dy = derivative.estimate_output(step, record.y, *stream, *mixed);
+                let want = Want { input: false, parameters: true };
+                self.backward(step, parameters, record, dy, want).parameters
+            }
+        }
+    }
 }
 
 /// Makes layers from their configuration.

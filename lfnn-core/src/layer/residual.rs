@@ -1,6 +1,6 @@
 //! Residual sum (He et al. 2016).
 
-use super::{Chain, Gradients, Layer, ParameterSpec, Record, Want};
+use super::{Chain, Derivative, Gradients, Layer, ParameterSpec, Perturb, Record, Want};
 use crate::program::TensorId;
 use crate::step::StepWriter;
 
@@ -93,5 +93,38 @@ impl Layer for ResidualLayer {
         let second =
             self.shortcut.tangent(step, shortcut, &record.inner[1], dx, own.map(|(_, s)| s));
         step.sum(first, second)
+    }
+
+    fn mixes_samples(&self) -> bool {
+        self.body.mixes_samples() || self.shortcut.mixes_samples()
+    }
+
+    fn perturb(
+        &self,
+        step: &mut StepWriter<'_>,
+        parameters: &[TensorId],
+        x: TensorId,
+        dx: Option<TensorId>,
+        perturb: Perturb,
+    ) -> (Record, Option<TensorId>) {
+        let (body, shortcut) = self.split(parameters);
+        let (body, first) = self.body.perturb(step, body, x, dx, perturb);
+        let (shortcut, second) = self.shortcut.perturb(step, shortcut, x, dx, perturb);
+        let y = step.add(body.y, shortcut.y);
+        let dy = step.sum(first, second);
+        (Record { inner: vec![body, shortcut], ..Record::new(x, y) }, dy)
+    }
+
+    fn estimate(
+        &self,
+        step: &mut StepWriter<'_>,
+        parameters: &[TensorId],
+        record: &Record,
+        derivative: &mut Derivative,
+    ) -> Vec<(TensorId, TensorId)> {
+        let (body, shortcut) = self.split(parameters);
+        let mut gradients = self.body.estimate(step, body, &record.inner[0], derivative);
+        gradients.extend(self.shortcut.estimate(step, shortcut, &record.inner[1], derivative));
+        gradients
     }
 }

@@ -39,7 +39,8 @@ pub(crate) trait Affine: Debug + Send + Sync {
         dbias: Option<TensorId>,
     );
 
-    /// Writes the gradient of the input into the tensor given.
+    /// Writes the gradient of the input into the tensor given. `weight` is whatever carries it back:
+    /// see [`StepWriter::carrier`].
     fn input_gradient(
         &self,
         step: &mut StepWriter<'_>,
@@ -98,7 +99,8 @@ impl<A: Affine> Layer for Weighted<A> {
         }
         if want.input {
             let dx = step.like("input.gradient", record.x);
-            self.0.input_gradient(step, dy, parameters[0], dx);
+            let carrier = step.carrier(parameters[0]);
+            self.0.input_gradient(step, dy, carrier, dx);
             gradients.input = Some(dx);
         }
         gradients

@@ -21,25 +21,34 @@ impl Method for Bp {
         false
     }
 
+    fn workers_learn(&self) -> bool {
+        false
+    }
+
     fn has_leaders(&self) -> bool {
         false
     }
 
     fn write(&self, step: &mut TrainingStep<'_, '_>) {
-        let mut x = step.input();
-        let mut records = Vec::new();
-        for unit in step.units() {
-            let record = step.forward(unit, x);
-            x = record.output;
-            records.push(record);
-        }
-        let output = step.forward_output(x);
-        let mut gradients = step.backward_output(&output, !records.is_empty());
-        for (unit, record) in records.iter().enumerate().rev() {
-            let signals = Signals { global: gradients.input, ..Signals::default() };
-            step.update(gradients);
-            gradients = step.backward(unit, record, signals, unit > 0);
-        }
-        step.update(gradients);
+        propagate_back(step);
     }
+}
+
+/// The global gradient, from the output layer back to the first unit.
+pub(super) fn propagate_back(step: &mut TrainingStep<'_, '_>) {
+    let mut x = step.input();
+    let mut records = Vec::new();
+    for unit in step.units() {
+        let record = step.forward(unit, x);
+        x = record.output;
+        records.push(record);
+    }
+    let output = step.forward_output(x);
+    let mut gradients = step.backward_output(&output, !records.is_empty());
+    for (unit, record) in records.iter().enumerate().rev() {
+        let signals = Signals { global: gradients.input, ..Signals::default() };
+        step.update(gradients);
+        gradients = step.backward(unit, record, signals, unit > 0);
+    }
+    step.update(gradients);
 }

@@ -25,6 +25,10 @@ impl Method for Lfnn {
         false
     }
 
+    fn workers_learn(&self) -> bool {
+        true
+    }
+
     fn has_leaders(&self) -> bool {
         true
     }

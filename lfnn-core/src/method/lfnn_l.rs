@@ -24,6 +24,10 @@ impl Method for LfnnL {
         true
     }
 
+    fn workers_learn(&self) -> bool {
+        true
+    }
+
     fn has_leaders(&self) -> bool {
         true
     }

@@ -4,18 +4,22 @@
 //! [`TrainingStep`]'s parts; no layer and no backend knows the methods.
 
 mod bp;
+mod fa;
+mod fg;
 mod lfnn;
 mod lfnn_l;
+mod lg_bp;
+mod lg_fg;
 
 use std::fmt::Debug;
 
 use crate::config::LeadershipConfig;
-use crate::layer::{Gradients, Want};
+use crate::layer::{Derivative, Gradients, Perturb, Want};
 use crate::network::{Network, NetworkTensors, OutputRecord, OutputState};
 use crate::optim::Optimizer;
 use crate::program::{AdvanceClock, ProgramError, ProgramId, TensorId};
 use crate::step::StepWriter;
-use crate::unit::{Leaders, Leadership, Signals, UnitRecord, UnitState};
+use crate::unit::{Leaders, Leadership, Predictions, Signals, Unit, UnitRecord, UnitState};
 
 /// A training method.
 pub trait Method: Debug + Send + Sync {
@@ -28,7 +32,15 @@ pub trait Method: Debug + Send + Sync {
     /// Whether no derivative passes from one unit to another.
     fn is_local(&self) -> bool;
 
-    /// Whether the workers of hidden units predict and are divided into leaders and followers.
+    /// Whether gradients travel backwards through layers, and not derivatives forwards.
+    fn goes_back(&self) -> bool {
+        true
+    }
+
+    /// Whether the workers of hidden units learn to predict.
+    fn workers_learn(&self) -> bool;
+
+    /// Whether these workers are divided into leaders and followers.
     fn has_leaders(&self) -> bool;
 
     /// Writes the training step, from the batch to the updates.
@@ -36,7 +48,17 @@ pub trait Method: Debug + Send + Sync {
 }
 
 /// Every method, in the order of the paper's Table 1.
-pub const METHODS: [&dyn Method; 3] = [&bp::Bp, &lfnn::Lfnn, &lfnn_l::LfnnL];
+pub const METHODS: [&dyn Method; 9] = [
+    &bp::Bp,
+    &lg_bp::LgBp,
+    &lfnn::Lfnn,
+    &fa::Fa,
+    &fg::WEIGHTS,
+    &fg::ACTIVITIES,
+    &lg_fg::WEIGHTS,
+    &lg_fg::ACTIVITIES,
+    &lfnn_l::LfnnL,
+];
 
 /// The method with this name.
 pub fn by_name(name: &str) -> Option<&'static dyn Method> {
@@ -82,17 +104,111 @@ impl TrainingStep<'_, '_> {
         self.network.units()[unit].forward(&mut self.writer, &self.tensors.units[unit], x, false)
     }
 
+    /// Forward rule of a unit, and the errors of its workers.
+    pub fn forward_and_judge(&mut self, unit: usize, x: TensorId) -> (UnitRecord, Predictions) {
+        let tensors = &self.tensors.units[unit];
+        let record = self.network.units()[unit].forward(&mut self.writer, tensors, x, true);
+        let predictions = self.judge(unit, &record);
+        (record, predictions)
+    }
+
+    fn judge(&mut self, unit: usize, record: &UnitRecord) -> Predictions {
+        let (state, target) = (&self.units[unit], self.target);
+        let unit = &self.network.units()[unit];
+        let logits = record.logits.unwrap_or(record.output);
+        let (number, heads) = (unit.number(), unit.heads());
+        self.leadership.judge(&mut self.writer, state, number, heads, logits, target)
+    }
+
     /// Forward rule of a unit, the errors of its workers, and the selection of leaders.
     pub fn forward_and_select(&mut self, unit: usize, x: TensorId) -> (UnitRecord, Leaders) {
-        let network = self.network;
-        let layers = &network.units()[unit];
-        let writer = &mut self.writer;
-        let record = layers.forward(writer, &self.tensors.units[unit], x, true);
-        let logits = record.logits.unwrap_or(record.output);
-        let state = &self.units[unit];
-        let (number, heads) = (layers.number(), layers.heads());
-        let leaders = self.leadership.select(writer, state, number, heads, logits, self.target);
+        let (record, predictions) = self.forward_and_judge(unit, x);
+        let (state, number) = (&self.units[unit], self.network.units()[unit].number());
+        let leaders = self.leadership.select(&mut self.writer, state, number, predictions);
         (record, leaders)
+    }
+
+    /// Forward rule of a unit with random directions added, without its workers' predictions, from
+    /// the input and its tangent; gives the tangent of the output. The loss is the global one.
+    pub fn perturb(
+        &mut self,
+        unit: usize,
+        x: (TensorId, Option<TensorId>),
+        perturb: Perturb,
+    ) -> (UnitRecord, Option<TensorId>) {
+        let network = self.network;
+        let mut behind = network.units()[unit + 1..].iter();
+        let mixes = behind.any(Unit::mixes_samples) || network.output().mixes_samples();
+        let (tensors, perturb) = (&self.tensors.units[unit], perturb.before(mixes));
+        network.units()[unit].perturb(&mut self.writer, tensors, x, false, perturb)
+    }
+
+    /// Forward rule of a unit with random directions added, and the derivative of the sum (or mean)
+    /// of its own workers' errors along them.
+    pub fn perturb_and_judge(
+        &mut self,
+        unit: usize,
+        x: TensorId,
+        perturb: Perturb,
+    ) -> (UnitRecord, Derivative) {
+        let (layers, tensors) = (&self.network.units()[unit], &self.tensors.units[unit]);
+        let (record, dz) = layers.perturb(&mut self.writer, tensors, (x, None), true, perturb);
+        let predictions = self.judge(unit, &record);
+        let gradient = self.gradient_of_errors(predictions);
+        let derivative = self.derivative(gradient, dz);
+        (record, derivative)
+    }
+
+    /// Forward rule of the output layer with random directions added, from the input and its tangent,
+    /// and the derivative of the global loss along all directions so far.
+    pub fn perturb_output(
+        &mut self,
+        x: (TensorId, Option<TensorId>),
+        perturb: Perturb,
+    ) -> (OutputRecord, Derivative) {
+        let (output, tensors) = (self.network.output(), &self.tensors.output);
+        let (state, target, loss) = (self.output, self.target, self.leadership.loss);
+        let writer = &mut self.writer;
+        let (record, dz) = output.perturb(writer, tensors, state, x, target, loss, perturb);
+        let gradient = output.gradient(writer, &record, loss);
+        let derivative = self.derivative(gradient, dz);
+        (record, derivative)
+    }
+
+    fn derivative(&mut self, gradient: TensorId, tangent: Option<TensorId>) -> Derivative {
+        let tangent = tangent.unwrap_or_else(|| self.writer.zeros_like(gradient));
+        Derivative::new(gradient, tangent)
+    }
+
+    /// Forward gradients of a unit's parameters.
+    pub fn estimate(
+        &mut self,
+        unit: usize,
+        record: &UnitRecord,
+        derivative: &mut Derivative,
+    ) -> Gradients {
+        let (layers, tensors) = (&self.network.units()[unit], &self.tensors.units[unit]);
+        layers.estimate(&mut self.writer, tensors, record, derivative)
+    }
+
+    /// Forward gradients of the output layer's parameters.
+    pub fn estimate_output(
+        &mut self,
+        record: &OutputRecord,
+        derivative: &mut Derivative,
+    ) -> Gradients {
+        let output = self.network.output();
+        output.estimate(&mut self.writer, &self.tensors.output, record, derivative)
+    }
+
+    /// From here on fixed random matrices carry gradients back in the place of weights.
+    pub fn use_feedback(&mut self) {
+        self.writer.use_feedback();
+    }
+
+    /// Gradient of the sum (or mean) of all workers' errors with respect to a unit's logits.
+    pub fn gradient_of_errors(&mut self, predictions: Predictions) -> TensorId {
+        self.leadership.gradient_of_errors(&mut self.writer, predictions)
     }
 
     /// Gradient of `leader_weight · L^δ + follower_weight · L^δ̄` with respect to a unit's logits.
@@ -150,10 +266,25 @@ impl TrainingStep<'_, '_> {
     }
 
     /// Ends the step: the updates that still wait, then the clock.
-    pub(crate) fn finish(mut self) -> Result<(ProgramId, Vec<(TensorId, TensorId)>), ProgramError> {
+    pub(crate) fn finish(mut self) -> Result<WrittenStep, ProgramError> {
         self.apply();
         let clock = self.writer.clock();
         self.writer.push(AdvanceClock { clock });
-        self.writer.finish()
+        let (feedback, directions) =
+            (self.writer.feedback().to_vec(), self.writer.directions().to_vec());
+        let (program, gradients) = self.writer.finish()?;
+        Ok(WrittenStep { program, gradients, feedback, directions })
     }
+}
+
+/// A step that was written.
+#[derive(Clone, Debug)]
+pub(crate) struct WrittenStep {
+    pub(crate) program: ProgramId,
+    /// Each parameter that the method trains, with its gradient.
+    pub(crate) gradients: Vec<(TensorId, TensorId)>,
+    /// Weights with the matrices that stand for them on the way back.
+    pub(crate) feedback: Vec<(TensorId, TensorId)>,
+    /// Directions of forward gradients.
+    pub(crate) directions: Vec<TensorId>,
 }

@@ -29,6 +29,7 @@ mod losses;
 mod metrics;
 mod normalization;
 mod optimize;
+mod perturb;
 mod pool;
 mod shape;
 mod tensor;
@@ -49,6 +50,7 @@ pub use metrics::{AccumulateRows, CountErrors, Decision};
 pub use normalization::{BatchNorm, BatchNormGrad, BatchNormInference, BatchNormTangent};
 pub use operation::{Op, Operation};
 pub use optimize::{AdamStep, ClipFactor, SgdStep};
+pub use perturb::{Gaussian, InnerProduct};
 pub use pool::{
     AdaptiveAvgPool, AdaptiveAvgPoolGrad, AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad,
     MaxPoolTangent, adaptive_bin,

@@ -134,6 +134,8 @@ operations! {
     // workers, leaders, losses
     FilterLogits, FilterLogitsGrad, WorkerErrors, MeanErrors, SelectLeaders, EpochLeaders,
     AlignmentTarget, LocalGradient, LocalLosses, MaskFollowers,
+    // forward gradients
+    Gaussian, InnerProduct,
     // metrics
     AccumulateRows, CountErrors,
     // optimisers

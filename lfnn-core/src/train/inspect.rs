@@ -3,12 +3,13 @@
 use crate::backend::{Backend, Executable, TensorData, TensorDataMut};
 use crate::config::{LeadershipConfig, NetworkConfig, Scope};
 use crate::method::{Method, TrainingStep};
-use crate::network::Network;
-use crate::program::{DType, Module, clock};
+use crate::network::{Network, NetworkParameter};
+use crate::program::{DType, Module, Tensor, TensorId, clock};
 use crate::step::{Mode, StepWriter};
 use crate::unit::Leadership;
 
 use super::error::TrainError;
+use super::setup::feedback_values;
 use super::state::{
     State, StateData, StateTensor, saved_shape, to_channels_first, to_channels_last,
 };
@@ -24,7 +25,7 @@ pub struct InspectionInput<'a> {
     pub label_smoothing: f64,
     /// The method.
     pub method: &'static dyn Method,
-    /// Seed of dropout and of random leaders.
+    /// Seed of dropout, random leaders, directions of forward gradients and feedback matrices.
     pub seed: u64,
     /// Number of classes (numbers to predict, in regression).
     pub classes: usize,
@@ -59,6 +60,12 @@ pub struct Inspection {
     pub gradients: State,
     /// Buffers, such as running means, after the step.
     pub buffers: State,
+    /// Directions of forward gradients, named and shaped like the parameters that they were added to;
+    /// those of outputs are named like the layers, `[batch, channels, height, width]` or
+    /// `[batch, features]`.
+    pub directions: State,
+    /// The matrices that stood for weights on the way back, named and shaped like them.
+    pub feedback: State,
 }
 
 /// What the step computed in a hidden unit.
@@ -77,7 +84,8 @@ pub struct UnitInspection {
 }
 
 /// Runs one step on a backend and reads everything. `weights` must hold every parameter and buffer of
-/// the network and nothing else.
+/// the network, may hold feedback matrices of a method that has them (`feedback/{weight}`; those that
+/// it lacks are drawn from the seed), and nothing else.
 ///
 /// # Errors
 /// A configuration, weights or a batch that do not fit, or a failure of the backend.
@@ -157,12 +165,15 @@ pub fn inspect<B: Backend>(
         waiting: Vec::new(),
     };
     input.method.write(&mut step);
-    let (program, gradients) = step.finish()?;
+    let written = step.finish()?;
 
     let mut executable = backend.compile(&module).map_err(TrainError::Backend)?;
     let parameters: Vec<_> = tensors.iter().zip(network.parameters()).collect();
+    let feedback = feedback_values(&network, &tensors, &written.feedback, input.seed);
     for saved in &weights.tensors {
-        if !parameters.iter().any(|(_, parameter)| parameter.spec.name == saved.name) {
+        let parameter = |p: &NetworkParameter| p.spec.name == saved.name;
+        let matrix = |id: TensorId| module.tensors()[id].name == saved.name;
+        if !parameters.iter().any(|(_, p)| parameter(p)) && !feedback.iter().any(|f| matrix(f.0)) {
             let message = format!("a tensor `{}` that this network lacks", saved.name);
             return Err(TrainError::State(message));
         }
@@ -171,6 +182,14 @@ pub fn inspect<B: Backend>(
         let spec = &parameter.spec;
         let values = weight(weights, &spec.name, &spec.shape).map_err(TrainError::State)?;
         executable.upload(*id, TensorData::Real(&values)).map_err(TrainError::Backend)?;
+    }
+    for (id, drawn) in feedback {
+        let Tensor { name, shape, .. } = &module.tensors()[id];
+        let values = match weights.get(name) {
+            Some(_) => weight(weights, name, shape).map_err(TrainError::State)?,
+            None => drawn,
+        };
+        executable.upload(id, TensorData::Real(&values)).map_err(TrainError::Backend)?;
     }
     let upload = |executable: &mut B::Executable, id, data| {
         executable.upload(id, data).map_err(TrainError::<B::Error>::Backend)
@@ -183,7 +202,7 @@ pub fn inspect<B: Backend>(
     let mut time = clock::start(input.seed);
     time[clock::COUNT] = batch as u32;
     upload(&mut executable, now, TensorData::U32(&time))?;
-    executable.run(program).map_err(TrainError::Backend)?;
+    executable.run(written.program).map_err(TrainError::Backend)?;
 
     let reader = Reader { module: &module, executable: &executable };
     let read = |name: &str| reader.real(name).map_err(TrainError::Backend);
@@ -205,26 +224,24 @@ pub fn inspect<B: Backend>(
             follower_loss: f64::from(losses[1]),
         });
     }
-    let named = |id, data: Vec<f32>| {
-        let tensor = &module.tensors()[id];
-        let (shape, data) = to_channels_first(&tensor.shape, &data);
-        StateTensor { name: tensor.name.clone(), shape, data: StateData::Real(data) }
+    let read_as = |of: Vec<(TensorId, String)>| reader.state(of).map_err(TrainError::Backend);
+    let name = |id: TensorId| module.tensors()[id].name.clone();
+    let without = |id: TensorId, prefix: &str| {
+        let name = name(id);
+        name.strip_prefix(prefix).map_or_else(|| name.clone(), str::to_owned)
     };
-    let mut of_parameters = Vec::new();
-    for (parameter, gradient) in gradients {
-        let data = reader.read(gradient).map_err(TrainError::Backend)?;
-        of_parameters.push(named(parameter, data));
-    }
-    let mut buffers = Vec::new();
-    for (id, _) in parameters.iter().filter(|(_, parameter)| !parameter.spec.trainable) {
-        buffers.push(named(*id, reader.read(*id).map_err(TrainError::Backend)?));
-    }
+    let buffers = parameters.iter().filter(|(_, parameter)| !parameter.spec.trainable);
+    let gradients = written.gradients.iter().map(|&(of, gradient)| (gradient, name(of)));
+    let directions = written.directions.iter().map(|&id| (id, without(id, "directions/")));
+    let feedback = written.feedback.iter().map(|&(of, matrix)| (matrix, name(of)));
     Ok(Inspection {
         loss: read("output.loss")?.iter().map(|&loss| f64::from(loss)).sum(),
         logits: read("output.logits")?,
         units: seen,
-        gradients: State { tensors: of_parameters },
-        buffers: State { tensors: buffers },
+        gradients: read_as(gradients.collect())?,
+        buffers: read_as(buffers.map(|&(id, _)| (id, name(id))).collect())?,
+        directions: read_as(directions.collect())?,
+        feedback: read_as(feedback.collect())?,
     })
 }
 
@@ -234,14 +251,24 @@ struct Reader<'a, E> {
 }
 
 impl<E: Executable> Reader<'_, E> {
-    fn find(&self, name: &str) -> crate::program::TensorId {
+    fn find(&self, name: &str) -> TensorId {
         let mut all = self.module.tensors().iter();
         let found = all.find(|(_, tensor)| tensor.name == name).map(|(id, _)| id);
         found.unwrap_or_else(|| unreachable!("an inspected step keeps `{name}`"))
     }
 
-    fn read(&self, id: crate::program::TensorId) -> Result<Vec<f32>, E::Error> {
+    fn read(&self, id: TensorId) -> Result<Vec<f32>, E::Error> {
         super::metrics::read(self.executable, id, self.module.tensors()[id].len())
+    }
+
+    /// Tensors under other names, in the layout of saved states.
+    fn state(&self, of: Vec<(TensorId, String)>) -> Result<State, E::Error> {
+        let read = |(id, name)| {
+            let (shape, data) =
+                to_channels_first(&self.module.tensors()[id].shape, &self.read(id)?);
+            Ok(StateTensor { name, shape, data: StateData::Real(data) })
+        };
+        Ok(State { tensors: of.into_iter().map(read).collect::<Result<_, _>>()? })
     }
 
     fn real(&self, name: &str) -> Result<Vec<f32>, E::Error> {

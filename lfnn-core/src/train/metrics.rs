@@ -16,22 +16,23 @@ pub struct TrainingMetrics {
     pub loss: f64,
     /// Share of wrong predictions, in percent; none in regression.
     pub error: Option<f64>,
-    /// For each hidden unit, where the method has leaders.
+    /// For each hidden unit, where workers learn.
     pub units: Vec<UnitMetrics>,
 }
 
 /// Training metrics of a hidden unit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UnitMetrics {
-    /// Mean leader loss `L^δ`.
+    /// Mean leader loss `L^δ`; where all workers learn from the labels, that of them all.
     pub leader_loss: f64,
-    /// Mean follower loss `L^δ̄`.
+    /// Mean follower loss `L^δ̄`; 0 without followers.
     pub follower_loss: f64,
     /// Mean error `e_n` of each worker (of each net).
     pub worker_losses: Vec<f64>,
     /// Share of wrong predictions of each worker, in percent; 0 in regression.
     pub worker_errors: Vec<f64>,
-    /// How often each worker led: batches, or examples when leaders are chosen per sample.
+    /// How often each worker led: batches, or examples when leaders are chosen per sample. Empty
+    /// where the method chooses none.
     pub leads: Vec<u64>,
 }
 
@@ -89,22 +90,34 @@ pub(super) fn sums(
     all
 }
 
+/// How the local loss of a unit comes about.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum LocalLoss {
+    /// By leaders and followers; the step adds it up.
+    Led,
+    /// All workers' errors, each with this weight.
+    OfAll(f64),
+}
+
 /// Reads the metrics of a unit over `batches` batches of `examples` examples.
 pub(super) fn read_unit<E: Executable>(
     executable: &E,
     unit: &UnitState,
     predictors: usize,
-    batches: usize,
-    examples: usize,
+    (batches, examples): (usize, usize),
+    loss: LocalLoss,
 ) -> Result<UnitMetrics, E::Error> {
     let per = |count: usize| 1.0 / count.max(1) as f64;
     let means = |tensor, len, factor| read_means(executable, tensor, len, factor);
-    let losses = means(unit.losses, 2, per(batches))?;
-    Ok(UnitMetrics {
-        leader_loss: losses[0],
-        follower_loss: losses[1],
-        worker_losses: means(unit.errors, predictors, per(examples))?,
-        worker_errors: means(unit.wrong, predictors, 100.0 * per(examples))?,
-        leads: read(executable, unit.leads, predictors)?.into_iter().map(|n| n as u64).collect(),
-    })
+    let worker_losses = means(unit.errors, predictors, per(examples))?;
+    let worker_errors = means(unit.wrong, predictors, 100.0 * per(examples))?;
+    let (leader_loss, follower_loss, leads) = match loss {
+        LocalLoss::Led => {
+            let losses = means(unit.losses, 2, per(batches))?;
+            let leads = read(executable, unit.leads, predictors)?;
+            (losses[0], losses[1], leads.into_iter().map(|n| n as u64).collect())
+        }
+        LocalLoss::OfAll(weight) => (weight * worker_losses.iter().sum::<f64>(), 0.0, Vec::new()),
+    };
+    Ok(UnitMetrics { leader_loss, follower_loss, worker_losses, worker_errors, leads })
 }

@@ -1,10 +1,11 @@
 //! What a training run is made of, checked, and the memory that it takes.
 
 use crate::config::{ConfigError, LeadershipConfig, NetworkConfig, TrainingConfig};
-use crate::method::{Method, TrainingStep};
+use crate::method::{Method, TrainingStep, WrittenStep};
 use crate::network::{Network, NetworkTensors, OutputState};
 use crate::optim::{self, Optimizer};
 use crate::program::{DType, Loss, Module, ProgramError, ProgramId, TensorId, clock, plan_memory};
+use crate::random::{Purpose, Stream};
 use crate::step::{Mode, StepWriter};
 use crate::unit::{Leadership, UnitState};
 
@@ -105,8 +106,7 @@ pub(super) struct TrainingModule {
     pub(super) clock: TensorId,
     pub(super) order: TensorId,
     pub(super) rates: TensorId,
-    pub(super) step: ProgramId,
-    pub(super) gradients: Vec<(TensorId, TensorId)>,
+    pub(super) step: WrittenStep,
 }
 
 impl TrainingModule {
@@ -155,22 +155,28 @@ impl TrainingModule {
             waiting: Vec::new(),
         };
         setup.method.write(&mut step);
-        let (step, gradients) = step.finish()?;
-        Ok(Self {
-            module,
-            network,
-            tensors,
-            data,
-            units,
-            output,
-            loss,
-            clock,
-            order,
-            rates,
-            step,
-            gradients,
-        })
+        let step = step.finish()?;
+        Ok(Self { module, network, tensors, data, units, output, loss, clock, order, rates, step })
     }
+}
+
+/// Initial values of the matrices that stand for weights on the way back: distributed as the weights'
+/// own, from streams of their own.
+pub(super) fn feedback_values(
+    network: &Network,
+    tensors: &NetworkTensors,
+    feedback: &[(TensorId, TensorId)],
+    seed: u64,
+) -> Vec<(TensorId, Vec<f32>)> {
+    let parameters = network.parameters();
+    let mut all = Vec::with_capacity(feedback.len());
+    for (number, (id, parameter)) in tensors.iter().zip(&parameters).enumerate() {
+        if let Some(&(_, matrix)) = feedback.iter().find(|(weight, _)| *weight == id) {
+            let stream = Stream::new(Purpose::Feedback, number as u32);
+            all.push((matrix, parameter.spec.init.values(seed, stream, parameter.spec.len())));
+        }
+    }
+    all
 }
 
 /// What goes wrong before a backend is involved.
@@ -194,7 +200,7 @@ impl<E: std::error::Error> From<SetupError> for super::TrainError<E> {
 /// Bytes of a training run with 4-byte real numbers, before anything is allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryEstimate {
-    /// Parameters and buffers.
+    /// Parameters, buffers and feedback matrices.
     pub parameters: usize,
     /// State of the optimiser.
     pub optimizer: usize,
@@ -229,8 +235,8 @@ impl StepProgram {
         })?;
         Ok(Self {
             module: built.module,
-            program: built.step,
-            gradients: built.gradients,
+            program: built.step.program,
+            gradients: built.step.gradients,
             parameters: built.tensors,
         })
     }
@@ -247,12 +253,13 @@ pub fn estimate_memory(
 ) -> Result<MemoryEstimate, ConfigError> {
     let step = StepProgram::new(setup, shape, classes)?;
     let tensors = step.module.tensors();
-    let with_prefix = |prefix: &str| {
+    let with_prefix = |prefix: &str| -> usize {
         tensors.iter().filter(|(_, t)| t.name.starts_with(prefix)).map(|(_, t)| t.bytes()).sum()
     };
+    let parameters: usize = step.parameters.iter().map(|id| tensors[id].bytes()).sum();
     let ops = step.module.programs()[step.program.0].ops();
     Ok(MemoryEstimate {
-        parameters: step.parameters.iter().map(|id| tensors[id].bytes()).sum(),
+        parameters: parameters + with_prefix("feedback/"),
         optimizer: with_prefix("optimizer/"),
         step: plan_memory(tensors, ops, |id| tensors[id].bytes()).bytes,
     })

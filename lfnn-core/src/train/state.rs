@@ -19,7 +19,8 @@ pub struct State {
 /// A tensor of a saved state.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StateTensor {
-    /// Its name: a parameter's own name, `optimizer/…`, `training/…` or `input.…`.
+    /// Its name: a parameter's own name, `optimizer/…`, `feedback/…`, `training/…` or
+    /// `input.…`.
     pub name: String,
     /// Extent of each axis.
     pub shape: Vec<usize>,
@@ -45,7 +46,7 @@ impl State {
 
 /// Whether a persistent tensor belongs to a state: not the data set, evaluations or constants.
 fn is_state(tensor: &Tensor) -> bool {
-    let left_out = ["data/", "evaluation/", "gradients/", "zeros"];
+    let left_out = ["data/", "evaluation/", "gradients/", "directions/", "zeros"];
     tensor.kind == Kind::Persistent
         && tensor.dtype != DType::U8
         && !left_out.iter().any(|prefix| tensor.name.starts_with(prefix))
@@ -120,7 +121,7 @@ pub(super) fn load<E: Executable<Error = Err>, Err: Error + 'static>(
 ) -> Result<(), TrainError<Err>> {
     let wanted: Vec<_> = module.tensors().iter().filter(|(_, tensor)| is_state(tensor)).collect();
     for saved in &state.tensors {
-        let passed_over = ["optimizer/", "training/"];
+        let passed_over = ["optimizer/", "training/", "feedback/"];
         let known = wanted.iter().any(|(_, tensor)| tensor.name == saved.name);
         if !known && (exact || !passed_over.iter().any(|prefix| saved.name.starts_with(prefix))) {
             let message = format!("it holds a tensor `{}` that this network lacks", saved.name);

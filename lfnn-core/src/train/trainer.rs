@@ -9,10 +9,10 @@ use crate::random::{Purpose, Stream, permutation};
 use super::data::Images;
 use super::error::TrainError;
 use super::evaluation::{Evaluation, EvaluationProgram, EvaluationScope};
-use super::metrics::{self, TrainingMetrics};
-use super::setup::{Limits, Setup, TrainingModule};
+use super::metrics::{self, LocalLoss, TrainingMetrics};
+use super::setup::{Limits, Setup, TrainingModule, feedback_values};
 use super::state::{self, State, StateData};
-use crate::config::{Task, TrainingConfig};
+use crate::config::{ReductionConfig, Task, TrainingConfig};
 
 /// Trains a network on a backend.
 #[derive(Debug)]
@@ -29,7 +29,9 @@ pub struct Trainer<B: Backend> {
     /// Epochs that are over, and steps of the one under way.
     epoch: usize,
     step: usize,
+    workers_learn: bool,
     has_leaders: bool,
+    reduction: ReductionConfig,
 }
 
 impl<B: Backend> Trainer<B> {
@@ -54,7 +56,7 @@ impl<B: Backend> Trainer<B> {
         let steps_per_epoch = setup.steps_per_epoch(examples.len());
         let mut built =
             TrainingModule::new(setup, images.shape, images.classes, count, steps_per_epoch)?;
-        let has_leaders = setup.method.has_leaders();
+        let workers_learn = setup.method.workers_learn();
         let evaluation = EvaluationProgram::write(
             &mut built.module,
             &built.network,
@@ -64,7 +66,7 @@ impl<B: Backend> Trainer<B> {
                 loss: built.loss,
                 batch: setup.training.batch_size,
                 images: count,
-                workers_predict: has_leaders,
+                workers_predict: workers_learn,
             },
         )?;
         let executable = backend.compile(&built.module).map_err(TrainError::Backend)?;
@@ -79,7 +81,9 @@ impl<B: Backend> Trainer<B> {
             steps_per_epoch,
             epoch: 0,
             step: 0,
-            has_leaders,
+            workers_learn,
+            has_leaders: setup.method.has_leaders(),
+            reduction: setup.leadership.reduction,
         };
         trainer.initialize(setup, images).map_err(TrainError::Backend)?;
         Ok(trainer)
@@ -92,7 +96,12 @@ impl<B: Backend> Trainer<B> {
         let parameters = built.network.parameters();
         for (number, (id, parameter)) in built.tensors.iter().zip(parameters).enumerate() {
             let spec = parameter.spec;
-            let values = spec.init.values(self.seed, number as u32, spec.len());
+            let stream = Stream::new(Purpose::Init, number as u32);
+            let values = spec.init.values(self.seed, stream, spec.len());
+            self.executable.upload(id, TensorData::Real(&values))?;
+        }
+        let feedback = &built.step.feedback;
+        for (id, values) in feedback_values(&built.network, &built.tensors, feedback, self.seed) {
             self.executable.upload(id, TensorData::Real(&values))?;
         }
         self.begin_epoch()
@@ -192,7 +201,7 @@ impl<B: Backend> Trainer<B> {
     /// # Errors
     /// A failure of the backend.
     pub fn train_step(&mut self) -> Result<(), TrainError<B::Error>> {
-        self.executable.run(self.built.step).map_err(TrainError::Backend)?;
+        self.executable.run(self.built.step.program).map_err(TrainError::Backend)?;
         self.step += 1;
         Ok(())
     }
@@ -230,10 +239,17 @@ impl<B: Backend> Trainer<B> {
         let wrong = metrics::read(&self.executable, output.wrong, 1)?;
         let has_error = self.built.network.output().decision(self.built.loss).is_some();
         let mut units = Vec::new();
-        if self.has_leaders {
-            for (unit, predictors) in self.built.units.iter().zip(self.predictors()) {
-                let executable = &self.executable;
-                units.push(metrics::read_unit(executable, unit, predictors, batches, examples)?);
+        if self.workers_learn {
+            for (unit, layers) in self.built.units.iter().zip(self.built.network.units()) {
+                let heads = layers.heads();
+                let loss = match (self.has_leaders, self.reduction) {
+                    (true, _) => LocalLoss::Led,
+                    (false, ReductionConfig::Sum) => LocalLoss::OfAll(1.0),
+                    (false, ReductionConfig::Mean) => LocalLoss::OfAll(1.0 / heads.workers as f64),
+                };
+                let (executable, predictors) = (&self.executable, heads.predictors());
+                let count = (batches, examples);
+                units.push(metrics::read_unit(executable, unit, predictors, count, loss)?);
             }
         }
         Ok(TrainingMetrics {

@@ -45,13 +45,21 @@ struct Held {
     best: TensorId,
 }
 
-/// What leader selection in a step leaves.
+/// What the workers of a unit predict in a step, and how far off they are.
 #[derive(Clone, Copy, Debug)]
-pub struct Leaders {
+pub struct Predictions {
     heads: Heads,
     logits: TensorId,
     output: TensorId,
+    errors: TensorId,
+    mean: TensorId,
     target: TensorId,
+}
+
+/// What leader selection in a step leaves.
+#[derive(Clone, Copy, Debug)]
+pub struct Leaders {
+    predictions: Predictions,
     reference: TensorId,
     /// 1 for a leader, 0 for a follower, `[1 or batch, nets · workers]`.
     pub mask: TensorId,
@@ -120,9 +128,9 @@ impl Leadership {
         UnitState { fault, errors, wrong, leads, losses, held }
     }
 
-    /// Writes the workers' errors and the selection of leaders from logits `z`, and adds both to the
-    /// metrics of training.
-    pub fn select(
+    /// Writes the workers' outputs and errors from logits `z`, and adds the errors to the metrics of
+    /// training.
+    pub fn judge(
         &self,
         step: &mut StepWriter<'_>,
         state: &UnitState,
@@ -130,15 +138,31 @@ impl Leadership {
         heads: Heads,
         z: TensorId,
         target: TensorId,
-    ) -> Leaders {
+    ) -> Predictions {
         let loss = self.loss;
-        let (batch, predictors) = (step.batch(), heads.predictors());
+        let (predictors, clock) = (heads.predictors(), step.clock());
         let output = step.like("workers.output", z);
         let errors = step.activation("workers.errors", &[predictors]);
         step.push(WorkerErrors { z, target, output, errors, heads, loss });
         let mean = step.observable(format!("unit{number}.errors"), DType::Real, &[predictors]);
         step.push(MeanErrors { errors, mean, fault: state.fault });
+        step.push(AccumulateRows { x: errors, clock, total: state.errors });
+        if let Some(decision) = worker_decision(loss) {
+            step.push(CountErrors { output, target, clock, wrong: state.wrong, heads, decision });
+        }
+        Predictions { heads, logits: z, output, errors, mean, target }
+    }
 
+    /// Writes the selection of leaders, and adds it to the metrics of training.
+    pub fn select(
+        &self,
+        step: &mut StepWriter<'_>,
+        state: &UnitState,
+        number: usize,
+        predictions: Predictions,
+    ) -> Leaders {
+        let Predictions { heads, logits: z, output, errors, mean, .. } = predictions;
+        let (batch, predictors) = (step.batch(), heads.predictors());
         let count = self.config.leaders(heads.workers);
         let clock = step.clock();
         let (leaders, best) = match &state.held {
@@ -181,14 +205,11 @@ impl Leadership {
         let losses = step.observable(format!("unit{number}.losses"), DType::Real, &[1, 2]);
         let reduction = self.reduction();
         step.push(LocalLosses { errors, value, leaders, reference, losses, heads, reduction });
-        for (x, total) in [(losses, state.losses), (errors, state.errors), (leaders, state.leads)] {
+        for (x, total) in [(losses, state.losses), (leaders, state.leads)] {
             step.push(AccumulateRows { x, clock, total });
         }
-        if let Some(decision) = worker_decision(loss) {
-            step.push(CountErrors { output, target, clock, wrong: state.wrong, heads, decision });
-        }
         let all = count == heads.workers;
-        Leaders { heads, logits: z, output, target, reference, mask: leaders, all }
+        Leaders { predictions, reference, mask: leaders, all }
     }
 
     /// Writes the gradient of `leader_weight · L^δ + follower_weight · L^δ̄` with respect to the
@@ -203,22 +224,45 @@ impl Leadership {
         if leader_weight == 0.0 && follower_weight == 0.0 {
             return None;
         }
-        let dz = step.like("workers.gradient", leaders.logits);
+        let led = Some((leaders.mask, leaders.reference));
+        let weights = (leader_weight, follower_weight);
+        Some(self.write_gradient(step, leaders.predictions, led, weights))
+    }
+
+    /// Writes the gradient of the sum (or mean, see `reduction`) of all workers' errors with respect to
+    /// the logits: every worker learns from the labels.
+    pub fn gradient_of_errors(
+        &self,
+        step: &mut StepWriter<'_>,
+        predictions: Predictions,
+    ) -> TensorId {
+        self.write_gradient(step, predictions, None, (1.0, 0.0))
+    }
+
+    fn write_gradient(
+        &self,
+        step: &mut StepWriter<'_>,
+        predictions: Predictions,
+        led: Option<(TensorId, TensorId)>,
+        (leader_weight, follower_weight): (f64, f64),
+    ) -> TensorId {
+        let Predictions { heads, logits: z, output, target, .. } = predictions;
+        let dz = step.like("workers.gradient", z);
         step.push(LocalGradient {
-            z: leaders.logits,
-            output: leaders.output,
-            target: leaders.target,
-            leaders: Some(leaders.mask),
-            reference: Some(leaders.reference),
+            z,
+            output,
+            target,
+            leaders: led.map(|(mask, _)| mask),
+            reference: led.map(|(_, reference)| reference),
             dz,
-            heads: leaders.heads,
+            heads,
             loss: self.loss,
             leader_weight,
             follower_weight,
             reduction: self.reduction(),
             align: self.align(),
         });
-        Some(dz)
+        dz
     }
 }
 

@@ -9,10 +9,12 @@ mod leadership;
 mod workers;
 
 pub(crate) use leadership::worker_decision;
-pub use leadership::{Leaders, Leadership, UnitState};
+pub use leadership::{Leaders, Leadership, Predictions, UnitState};
 
 use crate::config::{ConfigError, UnitConfig};
-use crate::layer::{Chain, Gradients, Layer, LayerBuilder, ParameterSpec, Record, Want};
+use crate::layer::{
+    Chain, Derivative, Gradients, Layer, LayerBuilder, ParameterSpec, Perturb, Record, Want,
+};
 use crate::program::{Concat, Heads, MaskFollowers, Split, TensorId};
 use crate::step::StepWriter;
 
@@ -217,6 +219,75 @@ impl Unit {
             let logits = predict.then(|| body.head.forward(step, head, record.y));
             bodies.push((record, logits));
         }
+        self.join(step, bodies)
+    }
+
+    /// Writes the forward rule with random directions added, layer by layer (see [`Perturb`]), from the
+    /// input's tangent `dx`; none stands for zero. With `predict` the tangent of the workers' logits
+    /// comes back, otherwise that of the output.
+    pub fn perturb(
+        &self,
+        step: &mut StepWriter<'_>,
+        tensors: &[TensorId],
+        (x, dx): (TensorId, Option<TensorId>),
+        predict: bool,
+        perturb: Perturb,
+    ) -> (UnitRecord, Option<TensorId>) {
+        let mut bodies = Vec::with_capacity(self.bodies.len());
+        let mut tangents = Vec::with_capacity(self.bodies.len());
+        for (body, layers, head) in self.split(tensors) {
+            let behind = predict && body.head.mixes_samples();
+            let (record, mut tangent) =
+                body.layers.perturb(step, layers, x, dx, perturb.before(behind));
+            let mut value = record.y;
+            let logits = predict.then(|| {
+                let logits;
+                (logits, tangent) = body.head.perturb(step, head, record.y, tangent, perturb);
+                value = logits.y;
+                logits
+            });
+            bodies.push((record, logits));
+            tangents.push((value, tangent));
+        }
+        let tangent = concat_tangents(step, &tangents);
+        let record = self.join(step, bodies);
+        if predict {
+            return (record, tangent);
+        }
+        let tangent = self.hand_on.tangent(step, &[], &record.hand_on, tangent, None);
+        let tangent = self.then.tangent(step, &[], &record.then, tangent, None);
+        (record, tangent)
+    }
+
+    /// Writes the forward gradient of every parameter that [`perturb`](Self::perturb) reached.
+    pub fn estimate(
+        &self,
+        step: &mut StepWriter<'_>,
+        tensors: &[TensorId],
+        record: &UnitRecord,
+        derivative: &mut Derivative,
+    ) -> Gradients {
+        let mut gradients = Gradients::default();
+        for ((body, layers, head), (layer_record, head_record)) in
+            self.split(tensors).into_iter().zip(&record.bodies)
+        {
+            let own = body.layers.estimate(step, layers, layer_record, derivative);
+            gradients.parameters.extend(own);
+            if let Some(record) = head_record {
+                let own = body.head.estimate(step, head, record, derivative);
+                gradients.parameters.extend(own);
+            }
+        }
+        gradients
+    }
+
+    /// Whether what the unit hands on of a sample depends on other samples, in training.
+    pub fn mixes_samples(&self) -> bool {
+        self.bodies.iter().any(|body| body.layers.mixes_samples())
+    }
+
+    /// Writes what follows the bodies.
+    fn join(&self, step: &mut StepWriter<'_>, bodies: Vec<(Record, Option<Record>)>) -> UnitRecord {
         let features = concat(step, bodies.iter().map(|(record, _)| record.y).collect());
         let logits: Option<Vec<TensorId>> =
             bodies.iter().map(|(_, head)| head.as_ref().map(|record| record.y)).collect();
@@ -305,6 +376,21 @@ fn concat(step: &mut StepWriter<'_>, inputs: Vec<TensorId>) -> TensorId {
     let y = step.real("concat", &shape);
     step.push(Concat { inputs, y });
     y
+}
+
+/// The tangent of [`concat`], from each part with its tangent; none stands for zero.
+fn concat_tangents(
+    step: &mut StepWriter<'_>,
+    parts: &[(TensorId, Option<TensorId>)],
+) -> Option<TensorId> {
+    if parts.iter().all(|(_, tangent)| tangent.is_none()) {
+        return None;
+    }
+    let whole = |&(value, tangent): &(TensorId, Option<TensorId>)| {
+        tangent.unwrap_or_else(|| step.zeros_like(value))
+    };
+    let tangents = parts.iter().map(whole).collect();
+    Some(concat(step, tangents))
 }
 
 /// The inverse of [`concat`]: parts of `x` with the shapes of `parts`.

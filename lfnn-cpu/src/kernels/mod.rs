@@ -12,6 +12,7 @@ pub(crate) mod metrics;
 pub(crate) mod norm;
 pub(crate) mod norm_grad;
 pub(crate) mod optimize;
+pub(crate) mod perturb;
 pub(crate) mod pool;
 pub(crate) mod shape;
 pub(crate) mod workers;

@@ -286,6 +286,22 @@ impl Step {
         dfeatures
     }
 
+    /// A direction, the derivatives of the batch and of each example along it, and the direction again.
+    pub fn perturb(&mut self) {
+        let (x, clock, batch) = (self.x, self.clock, self.batch);
+        let shape = self.module.tensors()[x].shape.clone();
+        let stream = Stream::new(Purpose::Perturb, 0);
+        let [tangent, dy] = std::array::from_fn(|_| self.real(&shape));
+        let (whole, each) = (self.vector(1, 0.0), self.vector(batch, 0.0));
+        self.ops.push(Gaussian { clock, factor: None, y: tangent, stream }.into());
+        for (factor, estimate) in [(whole, dy), (each, tangent)] {
+            self.ops.push(InnerProduct { a: x, b: tangent, y: factor }.into());
+            self.ops.push(Gaussian { clock, factor: Some(factor), y: estimate, stream }.into());
+        }
+        let y = self.module.persistent("estimates", DType::Real, &shape);
+        self.ops.push(Add { inputs: vec![dy, tangent], y }.into());
+    }
+
     /// The module, its program, and what to upload.
     #[allow(clippy::type_complexity, reason = "used in three places")]
     pub fn finish(mut self) -> Result<(Module, ProgramId, Vec<(TensorId, Data)>), ProgramError> {

@@ -119,7 +119,7 @@ impl Backend for Cuda {
     }
 
     fn compile(&self, module: &Module) -> Result<CudaExecutable, CudaError> {
-        let plan = Plan::new(module, self.precision, self.lanes)?;
+        let plan = Plan::with_lanes(module, self.precision, self.lanes)?;
         let units: Vec<Unit> = units(&plan).into_iter().collect();
         let target = self.nvrtc.target(self.info.capability);
         let images = compile(&self.nvrtc, &units, target, &self.cache, &self.progress)?;

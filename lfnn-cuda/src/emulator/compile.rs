@@ -142,12 +142,11 @@ fn compile(folder: &Path, path: &Path, text: &str, sanitize: bool) -> Result<(),
     fs::remove_dir_all(&work).map_err(io)
 }
 
-/// Where libraries are kept: beside what cargo built, or else among temporary files.
+/// Where libraries are kept: beside the test, which cargo built, or else among temporary files.
 fn folder() -> PathBuf {
-    let target = std::env::current_exe().ok().and_then(|exe| {
-        exe.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists()).map(Path::to_owned)
-    });
-    target.unwrap_or_else(std::env::temp_dir).join("cuda-emulator")
+    let exe = std::env::current_exe().ok();
+    let beside = exe.as_deref().and_then(Path::parent).map(Path::to_owned);
+    beside.unwrap_or_else(std::env::temp_dir).join("cuda-emulator")
 }
 
 #[cfg(test)]

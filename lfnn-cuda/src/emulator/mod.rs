@@ -26,7 +26,7 @@ use thiserror::Error;
 pub use compile::is_available;
 pub use executable::EmulatorExecutable;
 
-use crate::plan::{Element, Family, LANES, Plan, PlanError, Precision};
+use crate::plan::{Element, Family, Plan, PlanError, Precision};
 use library::Library;
 
 /// The emulated GPU.
@@ -56,7 +56,7 @@ impl Backend for Emulator {
     }
 
     fn compile(&self, module: &Module) -> Result<EmulatorExecutable, EmulatorError> {
-        EmulatorExecutable::new(*self, Plan::new(module, self.precision, LANES)?, module)
+        EmulatorExecutable::new(*self, Plan::new(module, self.precision)?, module)
     }
 }
 

@@ -8,36 +8,36 @@ use super::sanitizer;
 
 /// Sums the block's threads, with or without the barrier that the tree needs.
 const SUM: &str = "
-extern \"C\" __global__ void sum(float* out, int n) {
+extern \"C\" __global__ void sum(float* out, unsigned n) {
     __shared__ float parts[128];
     parts[threadIdx.x] = (float)threadIdx.x;
     __syncthreads();
-    for (int half = n / 2; half > 0; half /= 2) {
+    for (unsigned half = n / 2; half > 0; half /= 2) {
         if (threadIdx.x < half) parts[threadIdx.x] += parts[threadIdx.x + half];
         BARRIER
     }
     if (threadIdx.x == 0) *out = parts[0];
 }
-extern \"C\" __global__ void warp_sum(float* out, int n) {
+extern \"C\" __global__ void warp_sum(float* out, unsigned n) {
     float value = (float)threadIdx.x;
     for (int offset = 16; offset > 0; offset /= 2) value += __shfl_xor_sync(~0u, value, offset);
     if (threadIdx.x % 32 == 0) out[threadIdx.x / 32] = value;
 }
-extern \"C\" __global__ void divergent(float* out, int n) {
+extern \"C\" __global__ void divergent(float* out, unsigned n) {
     if (threadIdx.x < 100) __syncthreads();
     if (threadIdx.x >= 100) return;
 }
-extern \"C\" __global__ void different(float* out, int n) {
+extern \"C\" __global__ void different(float* out, unsigned n) {
     if (threadIdx.x < 64) {
         __syncthreads();
     } else {
         __syncthreads();
     }
 }
-extern \"C\" __global__ void half_a_warp(float* out, int n) {
+extern \"C\" __global__ void half_a_warp(float* out, unsigned n) {
     if (threadIdx.x % 32 < 16) *out = __shfl_xor_sync(~0u, 1.0f, 1);
 }
-extern \"C\" __global__ void beyond(float* out, int n) {
+extern \"C\" __global__ void beyond(float* out, unsigned n) {
     out[threadIdx.x] = 1.0f;
 }
 ";

@@ -36,6 +36,8 @@ families! {
     NORM = "norm",
     /// Optimisers.
     OPTIMIZE = "optimize",
+    /// Normal variates and inner products.
+    PERTURB = "perturb",
     /// Pooling.
     POOL = "pool",
     /// Moving elements.

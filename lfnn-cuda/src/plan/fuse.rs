@@ -4,6 +4,7 @@ use lfnn_core::program::{AdamStep, Op, Operation, SgdStep, Step, Tensors};
 
 use super::Element;
 use super::roles::real_of;
+use super::schedule::Node;
 
 /// One or more operations that are lowered together.
 pub(super) enum Group<'p> {
@@ -25,15 +26,6 @@ impl Group<'_> {
         }
     }
 
-    /// What it does, in order.
-    pub(super) fn operations(&self) -> Vec<&dyn Operation> {
-        match self {
-            Group::Single(op) => vec![*op],
-            Group::Sgd(ops) => ops.iter().map(|op| *op as &dyn Operation).collect(),
-            Group::Adam(ops) => ops.iter().map(|op| *op as &dyn Operation).collect(),
-        }
-    }
-
     /// What stands for `real` in its kernels.
     pub(super) fn real(&self, elements: &[Element], tensors: &Tensors) -> Element {
         match self {
@@ -41,6 +33,19 @@ impl Group<'_> {
             Group::Sgd(_) | Group::Adam(_) => Element::F32,
         }
     }
+
+    /// What it reads and writes, for its schedule.
+    pub(super) fn node(&self, tensors: &Tensors) -> Node {
+        match self {
+            Group::Single(op) => Node::of(&[*op], tensors),
+            Group::Sgd(ops) => Node::of(&dynamic(ops), tensors),
+            Group::Adam(ops) => Node::of(&dynamic(ops), tensors),
+        }
+    }
+}
+
+fn dynamic<'p, O: Operation>(ops: &[&'p O]) -> Vec<&'p dyn Operation> {
+    ops.iter().map(|&op| op as &dyn Operation).collect()
 }
 
 /// Most tensors of one launch of an optimiser: the table of their places is passed by value.

@@ -11,12 +11,15 @@ use super::roles::elements;
 use super::schedule::{Node, Schedule};
 use super::{
     Argument, Element, Launch, Place, Plan, Precision, Product, ProgramPlan, Step, Work, columns,
-    data, elementwise, leaders, losses, metrics, norm, optimize, pool, shape, workers,
+    data, elementwise, leaders, losses, metrics, norm, optimize, perturb, pool, shape, workers,
 };
 use crate::kernels::ELEMENTWISE;
 
 /// Kernels count elements in 32 bits, with room for a stride over the grid.
 const MOST_ELEMENTS: usize = 1 << 31;
+
+/// Lanes of a plan: a unit's update runs beside the next unit's forward pass.
+pub const LANES: usize = 2;
 
 /// A module that has no plan.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -38,11 +41,23 @@ pub enum PlanError {
 }
 
 impl Plan {
-    /// Lowers every program of a module, to run on at most this many lanes.
+    /// Lowers every program of a module, for [`LANES`] lanes.
     ///
     /// # Errors
     /// A tensor that is too large for the kernels.
-    pub fn new(module: &Module, precision: Precision, lanes: usize) -> Result<Self, PlanError> {
+    pub fn new(module: &Module, precision: Precision) -> Result<Self, PlanError> {
+        Self::with_lanes(module, precision, LANES)
+    }
+
+    /// Lowers every program of a module, for this many lanes: one at least.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub fn with_lanes(
+        module: &Module,
+        precision: Precision,
+        lanes: usize,
+    ) -> Result<Self, PlanError> {
         let tensors = module.tensors();
         for (_, tensor) in tensors.iter() {
             // Bytes are only ever gathered: their kernels count in 64 bits.
@@ -81,8 +96,7 @@ fn lower(
     lanes: usize,
 ) -> Result<ProgramPlan, PlanError> {
     let groups = fuse(tensors, program.ops());
-    let nodes: Vec<Node> =
-        groups.iter().map(|group| Node::of(&group.operations(), tensors)).collect();
+    let nodes: Vec<Node> = groups.iter().map(|group| group.node(tensors)).collect();
     let schedule = Schedule::new(&nodes, tensors, lanes);
     let lifetimes =
         schedule.place(&nodes, tensors, |id| tensors[id].len() * elements[id.index()].bytes());
@@ -156,6 +170,8 @@ fn single(op: &Op, to: &mut Lowering<'_>) -> Result<(), PlanError> {
         Op::LocalGradient(op) => losses::local_gradient(op, to),
         Op::LocalLosses(op) => losses::local_losses(op, to),
         Op::MaskFollowers(op) => leaders::mask(op, to),
+        Op::Gaussian(op) => perturb::gaussian(op, to),
+        Op::InnerProduct(op) => perturb::inner_product(op, to),
         Op::AccumulateRows(op) => metrics::accumulate(op, to),
         Op::CountErrors(op) => metrics::count(op, to),
         Op::ClipFactor(op) => optimize::clip(op, to),

@@ -15,19 +15,16 @@ mod lower;
 mod metrics;
 mod norm;
 mod optimize;
+mod perturb;
 mod pool;
 mod roles;
 pub mod schedule;
 mod shape;
 mod workers;
 
-pub use lower::PlanError;
+pub use lower::{LANES, PlanError};
 
 use lfnn_core::program::TensorId;
-
-/// How many lanes a plan has where nothing asks for another number: one for the longest chain, and one for what
-/// stands beside it.
-pub const LANES: usize = 2;
 
 /// The arithmetic of a plan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

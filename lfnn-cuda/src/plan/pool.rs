@@ -23,7 +23,7 @@ struct Pool {
 }
 
 impl Pool {
-    fn new(to: &Lowering<'_>, image: TensorId, pooled: TensorId, window: Window) -> Argument {
+    fn argument(to: &Lowering<'_>, image: TensorId, pooled: TensorId, window: Window) -> Argument {
         let [_, height, width, _] = to.image(pooled);
         let whole = |pair: [usize; 2]| pair.map(|extent| extent as u32);
         let pool = Self {
@@ -38,7 +38,7 @@ impl Pool {
 
     /// A grid of bins, which has no window.
     fn grid(to: &Lowering<'_>, image: TensorId, pooled: TensorId) -> Argument {
-        Self::new(to, image, pooled, Window::square(0, 0, 0))
+        Self::argument(to, image, pooled, Window::square(0, 0, 0))
     }
 }
 
@@ -47,35 +47,35 @@ fn share(window: Window) -> f32 {
 }
 
 pub(super) fn max(op: &MaxPool, to: &mut Lowering<'_>) {
-    let pool = Pool::new(to, op.x, op.y, op.window);
+    let pool = Pool::argument(to, op.x, op.y, op.window);
     let (x, y) = (to.read(op.x), to.write(op.y));
     let arguments = arguments![x, y, optional(op.position), pool];
     to.launch(POOL.over("max_pool", to.real(), to.len(op.y), arguments));
 }
 
 pub(super) fn max_grad(op: &MaxPoolGrad, to: &mut Lowering<'_>) {
-    let pool = Pool::new(to, op.dx, op.dy, op.window);
+    let pool = Pool::argument(to, op.dx, op.dy, op.window);
     let (dy, dx) = (to.read(op.dy), to.write(op.dx));
     let arguments = arguments![dy, to.place(op.position), dx, pool];
     to.launch(POOL.over("max_pool_grad", to.real(), to.len(op.dx), arguments));
 }
 
 pub(super) fn max_tangent(op: &MaxPoolTangent, to: &mut Lowering<'_>) {
-    let pool = Pool::new(to, op.dx, op.dy, op.window);
+    let pool = Pool::argument(to, op.dx, op.dy, op.window);
     let (dx, dy) = (to.read(op.dx), to.write(op.dy));
     let arguments = arguments![dx, to.place(op.position), dy, pool];
     to.launch(POOL.over("max_pool_tangent", to.real(), to.len(op.dy), arguments));
 }
 
 pub(super) fn average(op: &AvgPool, to: &mut Lowering<'_>) {
-    let pool = Pool::new(to, op.x, op.y, op.window);
+    let pool = Pool::argument(to, op.x, op.y, op.window);
     let (x, y) = (to.read(op.x), to.write(op.y));
     let arguments = arguments![x, y, pool, share(op.window)];
     to.launch(POOL.over("avg_pool", to.real(), to.len(op.y), arguments));
 }
 
 pub(super) fn average_grad(op: &AvgPoolGrad, to: &mut Lowering<'_>) {
-    let pool = Pool::new(to, op.dx, op.dy, op.window);
+    let pool = Pool::argument(to, op.dx, op.dy, op.window);
     let (dy, dx) = (to.read(op.dy), to.write(op.dx));
     let arguments = arguments![dy, dx, pool, share(op.window)];
     to.launch(POOL.over("avg_pool_grad", to.real(), to.len(op.dx), arguments));

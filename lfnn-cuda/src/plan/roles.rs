@@ -92,6 +92,8 @@ pub(super) fn real_operands(op: &Op) -> Vec<TensorId> {
         Op::LocalGradient(op) => [&[op.z, op.output, op.dz], op.reference.as_slice()].concat(),
         Op::LocalLosses(op) => vec![op.value, op.reference],
         Op::MaskFollowers(op) => vec![op.x, op.y],
+        Op::Gaussian(op) => vec![op.y],
+        Op::InnerProduct(op) => vec![op.a, op.b],
         Op::CountErrors(op) => vec![op.output],
         Op::LoadLabels(_)
         | Op::LoadValues(_)

@@ -14,6 +14,7 @@ mod losses;
 mod metrics;
 mod normalization;
 mod optimize;
+mod perturb;
 mod pool;
 mod rounding;
 mod shape;
@@ -260,6 +261,8 @@ fn execute(op: &Op, store: &mut Store) {
         Op::LocalGradient(op) => losses::local_gradient(op, store),
         Op::LocalLosses(op) => losses::local_losses(op, store),
         Op::MaskFollowers(op) => leaders::mask_followers(op, store),
+        Op::Gaussian(op) => perturb::gaussian(op, store),
+        Op::InnerProduct(op) => perturb::inner_product(op, store),
         Op::AccumulateRows(op) => metrics::accumulate_rows(op, store),
         Op::CountErrors(op) => metrics::count_errors(op, store),
         Op::ClipFactor(op) => optimize::clip_factor(op, store),

@@ -2,7 +2,7 @@
 
 use lfnn_core::program::{
     Activate, ActivateGrad, Activation, Add, AddBias, BatchNorm, BatchNormGrad, BatchNormInference,
-    BatchNormTangent, BiasGrad, Conv2d, DType, Dropout, TensorId, Window,
+    BatchNormTangent, BiasGrad, Conv2d, DType, Dropout, Gaussian, InnerProduct, TensorId, Window,
 };
 use lfnn_core::random::{Purpose, Stream};
 use lfnn_tests::harness::Case;
@@ -44,10 +44,11 @@ impl Pool {
     }
 }
 
-/// The pools of a program: images, and a number for each channel.
+/// The pools of a program: images, and a number for each channel or for each image.
 pub(crate) struct Soup {
     images: Pool,
     channels: Pool,
+    factors: Pool,
     pooling: Option<Pooling>,
     clock: TensorId,
     weight: TensorId,
@@ -61,6 +62,7 @@ impl Soup {
         Self {
             images: Pool::new(case, shape),
             channels: Pool::new(case, &[channels]),
+            factors: Pool::new(case, &shape[..1]),
             pooling: Pooling::new(case, shape),
             clock: case.any_clock(),
             weight: case.input_between("weight", &[channels, 1, 1, channels], -bound, bound),
@@ -75,7 +77,7 @@ impl Soup {
     pub(crate) fn stir(&mut self, case: &mut Case) {
         let function = case.source.pick(&[Activation::Relu, Activation::Relu, Activation::Tanh]);
         let x = self.images.read(case);
-        match case.source.below(12) {
+        match case.source.below(14) {
             0 | 1 => {
                 let y = self.images.write(case, &[x]);
                 case.push(Activate { x, y, function });
@@ -116,6 +118,20 @@ impl Soup {
             8 => self.pool(case, x),
             9 => {
                 self.spread(case, &[]);
+            }
+            10 => {
+                let factor = case.source.coin().then(|| self.factors.read(case));
+                let stream = Stream::new(Purpose::Perturb, case.source.below(100));
+                let y = self.images.write(case, &[]);
+                case.push(Gaussian { clock: self.clock, factor, y, stream });
+            }
+            11 => {
+                let b = self.images.read(case);
+                let product = self.factors.write(case, &[]);
+                case.push(InnerProduct { a: x, b, y: product });
+                // As above.
+                let y = self.factors.write(case, &[product]);
+                case.push(Activate { x: product, y, function: Activation::Tanh });
             }
             _ => self.normalize(case, x, function),
         }

@@ -6,8 +6,8 @@ use lfnn_tests::predictions::Predictions;
 
 use crate::window::{Sliding, square};
 use crate::{
-    conv, data, elementwise, leaders, linear, losses, metrics, normalization, optimize, pool,
-    shape, workers,
+    conv, data, elementwise, leaders, linear, losses, metrics, normalization, optimize, perturb,
+    pool, shape, workers,
 };
 
 fn convolutions() -> Vec<conv::Shape> {
@@ -149,6 +149,16 @@ fn losses_and_leaders_agree_on_larger_shapes() {
             leaders::epoch((of, seed)).unwrap();
             leaders::alignment((of, seed)).unwrap();
             leaders::mask((of, vec![2, 2], 3, seed)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn perturbations_agree_on_larger_shapes() {
+    for seed in 0..4 {
+        for shape in [vec![32, 14, 14, 40], vec![3, 5000], vec![120, 3, 3, 120], vec![100_000]] {
+            perturb::gaussian((shape.clone(), seed)).unwrap();
+            perturb::inner_product((shape, seed)).unwrap();
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The CPU backend against the reference, operation by operation.
+//! The CPU backend and the CUDA backend against the reference, operation by operation.
 //!
 //! Every operation has a property over random shapes and settings: a program of the one operation is
 //! run on both backends, and all tensors are compared, those that it must not touch too. Results
@@ -10,6 +10,7 @@
 mod conv;
 mod data;
 mod elementwise;
+mod emulated;
 mod larger;
 mod leaders;
 mod linear;
@@ -17,6 +18,7 @@ mod losses;
 mod metrics;
 mod normalization;
 mod optimize;
+mod perturb;
 mod pool;
 mod shape;
 mod window;
@@ -70,6 +72,8 @@ fn property_of(op: &Op) -> fn() {
         Op::LocalGradient(_) => losses::local_gradients_agree,
         Op::LocalLosses(_) => losses::local_losses_agree,
         Op::MaskFollowers(_) => leaders::followers_are_masked,
+        Op::Gaussian(_) => perturb::gaussian_draws_agree,
+        Op::InnerProduct(_) => perturb::inner_products_agree,
         Op::AccumulateRows(_) => metrics::rows_with_examples_are_summed,
         Op::CountErrors(_) => metrics::wrong_predictions_are_counted,
         Op::ClipFactor(_) => optimize::clip_factors_agree,

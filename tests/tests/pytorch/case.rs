@@ -86,6 +86,16 @@ impl Case {
         self.tensors.get(name).unwrap_or_else(missing)
     }
 
+    /// Parameters, buffers and feedback matrices before the step.
+    pub(crate) fn start(&self) -> State {
+        let mut state = self.below("weights/");
+        state.tensors.extend(self.below("feedback/").tensors.into_iter().map(|mut matrix| {
+            matrix.name = format!("feedback/{}", matrix.name);
+            matrix
+        }));
+        state
+    }
+
     /// The tensors below a prefix, which is cut off.
     pub(crate) fn below(&self, prefix: &str) -> State {
         let tensors = self

@@ -114,7 +114,7 @@ fn check_curve<B: Backend>(backend: &B, case: &Case, tolerance: f64) {
             None => trainer.state().unwrap(),
         };
         if epoch == 0 {
-            replace(&mut start, &case.below("weights/"));
+            replace(&mut start, &case.start());
         }
         trainer.restore(&start).unwrap();
         let mut before = 0.0;

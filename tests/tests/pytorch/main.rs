@@ -11,6 +11,7 @@ mod curve;
 
 use case::{Case, names};
 use lfnn_core::backend::Backend;
+use lfnn_core::method::{METHODS, Method};
 use lfnn_core::train::{Inspection, InspectionInput, State, StateData, Target, inspect};
 use lfnn_cpu::Cpu;
 use lfnn_tests::reference::Reference;
@@ -20,6 +21,8 @@ use lfnn_tests::reference::Reference;
 const REFERENCE: f64 = 1e-5;
 /// As above, where all of the arithmetic is single precision.
 const CPU: f64 = 5e-5;
+/// Of the directions of forward gradients.
+const SEED: u64 = 1;
 
 #[test]
 fn single_steps_of_the_reference_backend_agree_with_pytorch() {
@@ -39,7 +42,7 @@ fn single_steps_of_the_cpu_backend_agree_with_pytorch() {
 #[test]
 fn the_vectors_cover_every_method_and_every_kind_of_workers() {
     let names = names();
-    for method in ["lfnn-l", "lfnn", "bp"] {
+    for method in METHODS.map(Method::name) {
         for kind in ["neurons", "filters", "readout", "block"] {
             let prefix = format!("{method}_{kind}");
             assert!(names.iter().any(|name| name.starts_with(&prefix)), "no case {prefix}");
@@ -60,16 +63,18 @@ fn check_step<B: Backend>(backend: &B, case: &Case, tolerance: f64) {
         leadership: case.leadership,
         label_smoothing: case.training.label_smoothing,
         method: case.method,
-        seed: 1,
+        seed: SEED,
         classes: case.classes,
         images: &images.real,
         shape: &images.shape,
         target,
     };
-    let seen = inspect(backend, &input, &case.below("weights/")).unwrap();
+    let seen = inspect(backend, &input, &case.start()).unwrap();
     check_outputs(case, &seen, tolerance);
     check_states(case, "expected/gradients/", &seen.gradients, tolerance);
     check_states(case, "expected/running/", &seen.buffers, tolerance);
+    check_states(case, "expected/directions/", &seen.directions, tolerance);
+    check_states(case, "feedback/", &seen.feedback, 0.0);
 }
 
 fn check_outputs(case: &Case, seen: &Inspection, tolerance: f64) {

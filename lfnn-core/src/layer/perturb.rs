@@ -1,0 +1,162 @@
+//! Forward gradients: random directions added on the way forward, and what a directional derivative
+//! makes of them.
+//!
+//! With a direction v ~ N(0, I), `(∇L·v) v` is `∇L` in the mean (Baydin et al. 2022). v may lie in the
+//! space of the parameters, or in that of the layers' outputs a (Ren et al. 2022), where
+//! `(∂L/∂a·v) v` takes the place of `∂L/∂a` and the layer's own rule leads to its parameters. All
+//! layers get their directions in one pass. They are drawn again when the derivative is known, and
+//! not kept.
+//!
+//! Where no sample of a batch meets another between a layer's output and the loss, `∂L/∂a` of a
+//! sample is the derivative of that sample's own term of the loss. The product is then taken per
+//! sample: the mean is the same, and the noise of the other samples' directions stays out. Batch
+//! normalisation lets samples meet: outputs before it get the product over the batch.
+
+use super::{ParameterSpec, Record};
+use crate::program::{Gaussian, InnerProduct, TensorId};
+use crate::random::Stream;
+use crate::step::StepWriter;
+
+/// What a random direction is added to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Perturb {
+    /// Every trainable parameter.
+    Parameters,
+    /// The output of every layer with trainable parameters.
+    Outputs {
+        /// Whether samples meet between here and the loss.
+        mixed: bool,
+    },
+}
+
+impl Perturb {
+    /// The same for a layer that is followed by others.
+    pub fn before(self, mixes_samples: bool) -> Self {
+        match self {
+            Perturb::Outputs { mixed } => Perturb::Outputs { mixed: mixed || mixes_samples },
+            Perturb::Parameters => self,
+        }
+    }
+}
+
+/// A direction that was added, as it can be drawn again.
+#[derive(Clone, Debug)]
+pub enum Perturbed {
+    /// To each trainable parameter, in order.
+    Parameters(Vec<Stream>),
+    /// To the output.
+    Output {
+        /// The direction.
+        stream: Stream,
+        /// Whether samples meet between here and the loss.
+        mixed: bool,
+    },
+}
+
+/// The derivative of a loss along the directions of a pass: `∂L/∂z · ż`, where the loss is a sum
+/// over the samples of functions of the logits z.
+#[derive(Clone, Debug)]
+pub struct Derivative {
+    gradient: TensorId,
+    tangent: TensorId,
+    whole: Option<TensorId>,
+    per_sample: Option<TensorId>,
+}
+
+impl Derivative {
+    /// The derivative of a loss whose gradient with respect to the logits is `gradient`, where
+    /// `tangent` is the logits' tangent, both `[batch, features]`.
+    pub fn new(gradient: TensorId, tangent: TensorId) -> Self {
+        Self { gradient, tangent, whole: None, per_sample: None }
+    }
+
+    /// Of the batch, `[1]`.
+    fn whole(&mut self, step: &mut StepWriter<'_>) -> TensorId {
+        let Self { gradient: a, tangent: b, .. } = *self;
+        *self.whole.get_or_insert_with(|| {
+            let y = step.vector("derivative", 1);
+            step.push(InnerProduct { a, b, y });
+            y
+        })
+    }
+
+    /// Of each sample's term of the loss, `[batch]`.
+    fn per_sample(&mut self, step: &mut StepWriter<'_>) -> TensorId {
+        let Self { gradient: a, tangent: b, .. } = *self;
+        *self.per_sample.get_or_insert_with(|| {
+            let y = step.vector("derivatives", step.batch());
+            step.push(InnerProduct { a, b, y });
+            y
+        })
+    }
+
+    /// A new tensor: the estimated gradient of an output.
+    pub(super) fn estimate_output(
+        &mut self,
+        step: &mut StepWriter<'_>,
+        output: TensorId,
+        stream: Stream,
+        mixed: bool,
+    ) -> TensorId {
+        let factor = if mixed { self.whole(step) } else { self.per_sample(step) };
+        let dy = step.like("output.estimate", output);
+        let clock = step.clock();
+        step.push(Gaussian { clock, factor: Some(factor), y: dy, stream });
+        dy
+    }
+}
+
+/// The tensors of the trainable parameters.
+pub(super) fn trainable(specs: &[ParameterSpec], parameters: &[TensorId]) -> Vec<TensorId> {
+    let pairs = specs.iter().zip(parameters);
+    pairs.filter(|(spec, _)| spec.trainable).map(|(_, &id)| id).collect()
+}
+
+/// Draws a direction for each parameter and notes it.
+pub(super) fn draw_parameters(
+    step: &mut StepWriter<'_>,
+    trainable: &[TensorId],
+    record: &mut Record,
+) -> Vec<TensorId> {
+    let draw = |&id: &TensorId| {
+        let name = step.name_of(id).to_owned();
+        step.direction(&name, id)
+    };
+    let (drawn, streams) = trainable.iter().map(draw).unzip();
+    record.perturbed = Some(Perturbed::Parameters(streams));
+    drawn
+}
+
+/// Draws a direction for the output and notes it. It is named after the layer: like one of its
+/// parameters, without the last part.
+pub(super) fn draw_output(
+    step: &mut StepWriter<'_>,
+    parameter: TensorId,
+    record: &mut Record,
+    mixed: bool,
+) -> TensorId {
+    let parameter = step.name_of(parameter);
+    let name = parameter.rsplit_once('.').map_or(parameter, |(layer, _)| layer).to_owned();
+    let (drawn, stream) = step.direction(&name, record.y);
+    record.perturbed = Some(Perturbed::Output { stream, mixed });
+    drawn
+}
+
+/// The directions again, times the derivative.
+pub(super) fn estimate_parameters(
+    step: &mut StepWriter<'_>,
+    trainable: &[TensorId],
+    streams: &[Stream],
+    derivative: &mut Derivative,
+) -> Vec<(TensorId, TensorId)> {
+    let factor = Some(derivative.whole(step));
+    let clock = step.clock();
+    let pairs = trainable.iter().zip(streams);
+    pairs
+        .map(|(&parameter, &stream)| {
+            let y = step.gradient(parameter);
+            step.push(Gaussian { clock, factor, y, stream });
+            (parameter, y)
+        })
+        .collect()
+}

@@ -1,0 +1,277 @@
+//! Normal variates and inner products.
+
+use lfnn_core::program::{Gaussian, InnerProduct, clock};
+use lfnn_core::random::Stream;
+use rayon::prelude::*;
+
+use crate::memory::{Binder, In, Out};
+use crate::simd::vectorized;
+use crate::work::{GRAIN, Kernel, Needs, Workspace};
+
+/// Blocks of the random stream that are drawn side by side.
+const LANES: usize = 16;
+
+/// Where draws come from.
+#[derive(Clone, Copy)]
+struct Origin {
+    stream: Stream,
+    seed: u64,
+    epoch: u32,
+    step: u32,
+}
+
+/// The words of blocks `first..first + LANES`: word w of block `first + i` is `[w][i]`. The rounds of
+/// `lfnn_core::random::philox`, on many counters at once.
+#[inline(always)]
+fn words(origin: Origin, first: u32) -> [[u32; LANES]; 4] {
+    let Origin { stream, seed, epoch, step } = origin;
+    let blocks = std::array::from_fn(|i| first.wrapping_add(i as u32));
+    let mut c = [blocks, [step; LANES], [epoch; LANES], [stream.word(); LANES]];
+    let mut key = [seed as u32, (seed >> 32) as u32];
+    for round in 0..10 {
+        if round > 0 {
+            key[0] = key[0].wrapping_add(0x9E37_79B9);
+            key[1] = key[1].wrapping_add(0xBB67_AE85);
+        }
+        for i in 0..LANES {
+            let a = u64::from(c[0][i]) * 0xD251_1F53;
+            let b = u64::from(c[2][i]) * 0xCD9E_8D57;
+            let next = [
+                (b >> 32) as u32 ^ c[1][i] ^ key[0],
+                b as u32,
+                (a >> 32) as u32 ^ c[3][i] ^ key[1],
+                a as u32,
+            ];
+            for (c, next) in c.iter_mut().zip(next) {
+                c[i] = next;
+            }
+        }
+    }
+    c
+}
+
+/// `√(−2 ln x)` for x = 1 − u(word). The logarithm is that of Cephes: a power of 2 and a polynomial
+/// around 1.
+#[inline(always)]
+#[allow(clippy::excessive_precision, reason = "the digits as published")]
+fn radius(word: u32) -> f32 {
+    let x = ((1 << 24) - (word >> 8)) as f32 * (1.0 / (1 << 24) as f32);
+    // x = m · 2^e with m between √½ and √2.
+    let bits = x.to_bits() as i32;
+    let e = (bits - 0x3F35_04F3) >> 23;
+    let f = f32::from_bits((bits - (e << 23)) as u32) - 1.0;
+    let e = e as f32;
+    let z = f * f;
+    let mut p = 7.037_683_629_2e-2;
+    for c in [
+        -1.151_461_031_0e-1,
+        1.167_699_874_0e-1,
+        -1.242_014_084_6e-1,
+        1.424_932_278_7e-1,
+        -1.666_805_766_5e-1,
+        2.000_071_476_5e-1,
+        -2.499_999_399_3e-1,
+        3.333_333_117_4e-1,
+    ] {
+        p = p * f + c;
+    }
+    // ln 2 in two parts, the first of few bits.
+    let low = p * f * z - 2.121_944_40e-4 * e - 0.5 * z;
+    let ln = f + low + 0.693_359_375 * e;
+    (-2.0 * ln).sqrt()
+}
+
+/// Cosine and sine of 2π u(word), from polynomials within an eighth of a turn (Cephes).
+#[inline(always)]
+#[allow(clippy::excessive_precision, reason = "the digits as published")]
+fn cos_sin(word: u32) -> [f32; 2] {
+    // Turns of 2⁻²⁴; the nearest quarter, and what remains.
+    let turns = (word >> 8) as i32;
+    let quarter = (turns + (1 << 21)) >> 22;
+    let x = (turns - (quarter << 22)) as f32 * (std::f32::consts::TAU / (1 << 24) as f32);
+    let z = x * x;
+    let s = (-1.951_529_589_1e-4 * z + 8.332_160_873_6e-3) * z - 1.666_665_461_1e-1;
+    let s = s * z * x + x;
+    let c = (2.443_315_711_809_948e-5 * z - 1.388_731_625_493_765e-3) * z;
+    let c = (c + 4.166_664_568_298_827e-2) * z * z - 0.5 * z + 1.0;
+    let (cos, sin) = if quarter & 1 == 0 { (c, s) } else { (s, c) };
+    let flip = |x: f32, negative: bool| if negative { -x } else { x };
+    [flip(cos, (quarter + 1) & 2 != 0), flip(sin, quarter & 2 != 0)]
+}
+
+vectorized! {
+    /// Elements `first..` of a tensor; `first` is a multiple of 4.
+    fn normal(y: &mut [f32], first: usize, origin: Origin) {
+        for (chunk, y) in y.chunks_mut(4 * LANES).enumerate() {
+            let w = words(origin, (first / 4 + chunk * LANES) as u32);
+            let mut drawn = [[0.0; LANES]; 4];
+            for pair in [0, 2] {
+                for i in 0..LANES {
+                    let radius = radius(w[pair][i]);
+                    let [cos, sin] = cos_sin(w[pair + 1][i]);
+                    drawn[pair][i] = radius * cos;
+                    drawn[pair + 1][i] = radius * sin;
+                }
+            }
+            for (i, y) in y.chunks_mut(4).enumerate() {
+                for (y, drawn) in y.iter_mut().zip(&drawn) {
+                    *y = drawn[i];
+                }
+            }
+        }
+    }
+
+    fn scale(y: &mut [f32], factor: f32) {
+        for y in y {
+            *y *= factor;
+        }
+    }
+
+    fn inner(a: &[f32], b: &[f32]) -> f64 {
+        // Sixteen sums side by side.
+        let mut sums = [0.0f64; 16];
+        for (a, b) in a.chunks(16).zip(b.chunks(16)) {
+            for ((sum, &a), &b) in sums.iter_mut().zip(a).zip(b) {
+                *sum += f64::from(a) * f64::from(b);
+            }
+        }
+        sums.iter().sum()
+    }
+}
+
+pub(crate) struct Draw {
+    clock: In<u32>,
+    factor: Option<In<f32>>,
+    y: Out<f32>,
+    stream: Stream,
+}
+
+impl Draw {
+    pub(crate) fn new(op: &Gaussian, bind: &mut Binder<'_>) -> Self {
+        Self {
+            clock: bind.read(op.clock),
+            factor: op.factor.map(|factor| bind.read(factor)),
+            y: bind.write(op.y),
+            stream: op.stream,
+        }
+    }
+}
+
+impl Kernel for Draw {
+    fn run(&mut self, _: &mut Workspace<'_>) {
+        let now = self.clock.get();
+        let origin = Origin {
+            stream: self.stream,
+            seed: clock::seed(now),
+            epoch: now[clock::EPOCH],
+            step: now[clock::STEP],
+        };
+        let factors = self.factor.as_ref().map_or(&[][..], |factor| factor.get());
+        let row = self.y.len() / factors.len().max(1);
+        self.y.get().par_chunks_mut(GRAIN / 4).enumerate().for_each(|(piece, y)| {
+            let first = piece * (GRAIN / 4);
+            normal(y, first, origin);
+            let mut at = first;
+            let mut rest = y;
+            // A piece may begin and end inside a row.
+            while let (false, Some(&factor)) = (rest.is_empty(), factors.get(at / row.max(1))) {
+                let (own, others) = rest.split_at_mut((row - at % row).min(rest.len()));
+                scale(own, factor);
+                at += own.len();
+                rest = others;
+            }
+        });
+    }
+}
+
+pub(crate) struct Inner {
+    a: In<f32>,
+    b: In<f32>,
+    y: Out<f32>,
+}
+
+impl Inner {
+    pub(crate) fn new(op: &InnerProduct, bind: &mut Binder<'_>) -> Self {
+        Self { a: bind.read(op.a), b: bind.read(op.b), y: bind.write(op.y) }
+    }
+}
+
+impl Kernel for Inner {
+    fn needs(&self) -> Needs {
+        Needs { shared: self.a.get().len().div_ceil(GRAIN), ..Needs::default() }
+    }
+
+    fn run(&mut self, work: &mut Workspace<'_>) {
+        let (a, b, y) = (self.a.get(), self.b.get(), self.y.get());
+        if let [whole] = y {
+            let parts = &mut work.shared[..a.len().div_ceil(GRAIN)];
+            let pieces = a.par_chunks(GRAIN).zip(b.par_chunks(GRAIN));
+            parts.par_iter_mut().zip(pieces).for_each(|(part, (a, b))| *part = inner(a, b) as f32);
+            *whole = parts.iter().map(|&part| f64::from(part)).sum::<f64>() as f32;
+            return;
+        }
+        let row = (a.len() / y.len().max(1)).max(1);
+        let rows = (GRAIN / row).max(1);
+        let pieces = a.par_chunks(rows * row).zip(b.par_chunks(rows * row));
+        y.par_chunks_mut(rows).zip(pieces).for_each(|(y, (a, b))| {
+            for ((y, a), b) in y.iter_mut().zip(a.chunks_exact(row)).zip(b.chunks_exact(row)) {
+                *y = inner(a, b) as f32;
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simd::{FORCED, Level};
+    use lfnn_core::random::{Purpose, normal_pair};
+
+    fn origin() -> Origin {
+        Origin { stream: Stream::new(Purpose::Perturb, 3), seed: 5 << 40 | 7, epoch: 1, step: 2 }
+    }
+
+    #[test]
+    fn draws_follow_the_stream_word_by_word_from_any_start() {
+        let o = origin();
+        let mut y = [9.0; 150];
+        normal(&mut y, 64, o);
+        for (i, y) in y.iter().enumerate() {
+            let words = o.stream.block(o.seed, o.epoch, o.step, (16 + i / 4) as u32);
+            let pair = &words[i % 4 / 2 * 2..];
+            let expected = normal_pair(pair[0], pair[1])[i % 2];
+            assert!((f64::from(*y) - expected).abs() < 2e-6, "{y} {expected}");
+        }
+    }
+
+    #[test]
+    fn extreme_words_give_finite_numbers() {
+        for a in [0, 1 << 8, 255, u32::MAX, u32::MAX - 256, 1 << 31, 1 << 30] {
+            for b in [0, 1 << 29, 1 << 30, 1 << 31, 3 << 30, u32::MAX] {
+                let [cos, sin] = cos_sin(b);
+                let expected = normal_pair(a, b);
+                for (ours, exact) in [radius(a) * cos, radius(a) * sin].into_iter().zip(expected) {
+                    assert!((f64::from(ours) - exact).abs() < 2e-6, "{a:x} {b:x} {ours} {exact}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_level_of_vectors_draws_the_same_bytes() {
+        let draw = |level| {
+            FORCED.set(Some(level));
+            let mut y = [9.0; 1000];
+            normal(&mut y, 0, origin());
+            FORCED.set(None);
+            y.map(f32::to_bits)
+        };
+        // The machine has its own level and those below it.
+        let levels = [Level::Avx512, Level::Avx2, Level::Baseline];
+        let own = levels.iter().position(|&level| level == crate::simd::level()).unwrap_or(2);
+        let expected = draw(Level::Baseline);
+        for &level in &levels[own..] {
+            assert_eq!(draw(level), expected, "{level:?}");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Which backend a test is about: the CPU backend, or with [`on_emulator`] the CUDA backend's kernels on the
+//! emulator.
+//!
+//! Properties are written once. They run a case by [`run`], which asks what the thread is testing.
+
+use std::cell::Cell;
+
+use lfnn_cpu::Cpu;
+use lfnn_cuda::Precision;
+use lfnn_cuda::emulator::{Emulator, is_available};
+
+use crate::harness::{Case, Results};
+
+/// How the emulator is asked to look for accesses out of bounds: set in the process that a test starts with
+/// the sanitizer loaded.
+pub const SANITIZED: &str = "LFNN_EMULATOR_SANITIZED";
+
+/// A backend under test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum UnderTest {
+    Cpu,
+    Emulator { precision: Precision, share: u32 },
+}
+
+thread_local! {
+    static UNDER_TEST: Cell<UnderTest> = const { Cell::new(UnderTest::Cpu) };
+    /// Each thread that tests keeps its own.
+    static CPUS: [Cpu; 2] = [1, 2].map(|threads| Cpu::new(Some(threads)).unwrap());
+}
+
+/// Runs a test on the emulated CUDA backend instead of the CPU backend; properties draw one of `share` cases,
+/// because emulation is slow. Without g++ the test is skipped, and says so.
+pub fn on_emulator(share: u32, test: impl FnOnce()) {
+    on_emulator_in(Precision::F32, share, test);
+}
+
+/// As [`on_emulator`], with another arithmetic.
+pub fn on_emulator_in(precision: Precision, share: u32, test: impl FnOnce()) {
+    if !is_available() {
+        eprintln!("skipped: there is no g++ to compile CUDA kernels for the CPU");
+        return;
+    }
+    UNDER_TEST.set(UnderTest::Emulator { precision, share });
+    test();
+    UNDER_TEST.set(UnderTest::Cpu);
+}
+
+/// The arithmetic of the backend under test.
+pub fn precision() -> Precision {
+    match UNDER_TEST.get() {
+        UnderTest::Cpu => Precision::F32,
+        UnderTest::Emulator { precision, .. } => precision,
+    }
+}
+
+/// How many of these cases the backend under test is given.
+pub fn cases(cases: u32) -> u32 {
+    match UNDER_TEST.get() {
+        UnderTest::Cpu => cases,
+        UnderTest::Emulator { share, .. } => cases.div_ceil(share),
+    }
+}
+
+/// An emulator; its threads run in an order drawn from the seed.
+pub fn emulator(seed: u64) -> Emulator {
+    let sanitized = std::env::var_os(SANITIZED).is_some();
+    Emulator { precision: precision(), seed, sanitized }
+}
+
+/// Runs a case on the backend under test. It must not matter `how`: the number of threads of the CPU backend,
+/// the order of threads of the emulator.
+///
+/// # Errors
+/// A program that is not well formed, or what the backend says.
+pub fn run(case: &Case, how: u64) -> Result<Results, String> {
+    match UNDER_TEST.get() {
+        UnderTest::Cpu => with_cpu(1 + (how % 2) as usize, |cpu| case.run(cpu)),
+        UnderTest::Emulator { .. } => case.run(&emulator(how)),
+    }
+}
+
+/// Calls `f` with a CPU backend of one or two threads.
+fn with_cpu<T>(threads: usize, f: impl FnOnce(&Cpu) -> T) -> T {
+    CPUS.with(|cpus| f(&cpus[threads - 1]))
+}

@@ -1,0 +1,56 @@
+//! Normal variates and inner products.
+
+use lfnn_core::program::{Gaussian, InnerProduct};
+use lfnn_core::random::{Purpose, Stream};
+use lfnn_tests::compare::Tolerance;
+use lfnn_tests::harness::Case;
+use lfnn_tests::property::property;
+use proptest::prelude::*;
+
+use crate::elementwise::shapes;
+
+/// A logarithm, a root, a sine and three products in single precision, of a result below 5.8.
+const DRAWS: Tolerance = Tolerance { element: 1e-6, tensor: 0.0, absolute: 2e-6 };
+/// Many products of the size of 1.
+const SUMS: Tolerance = Tolerance::sums(2e-6);
+
+/// None, or the shape of what belongs to the whole or to each row.
+fn rows(case: &mut Case, shape: &[usize]) -> Vec<usize> {
+    vec![if case.source.coin() { 1 } else { shape[0] }]
+}
+
+pub(crate) fn gaussian((shape, seed): (Vec<usize>, u64)) -> Result<(), String> {
+    let mut case = Case::new(seed);
+    let number = case.source.below(1 << 24);
+    let clock = case.any_clock();
+    let factor = case.source.coin().then(|| {
+        let rows = rows(&mut case, &shape);
+        case.input("factor", &rows)
+    });
+    let y = case.output("y", &shape);
+    case.push(Gaussian { clock, factor, y, stream: Stream::new(Purpose::Perturb, number) });
+    case.agrees(DRAWS)
+}
+
+pub(crate) fn inner_product((shape, seed): (Vec<usize>, u64)) -> Result<(), String> {
+    let mut case = Case::new(seed);
+    let [a, b] = ["a", "b"].map(|name| case.input(name, &shape));
+    let rows = rows(&mut case, &shape);
+    let y = case.output("y", &rows);
+    case.push(InnerProduct { a, b, y });
+    case.agrees(SUMS)
+}
+
+fn any_shape() -> impl Strategy<Value = Vec<usize>> {
+    prop_oneof![4 => shapes(), 1 => (1usize..200).prop_map(|a| vec![a])]
+}
+
+#[test]
+pub(crate) fn gaussian_draws_agree() {
+    property(256, (any_shape(), any::<u64>()), gaussian);
+}
+
+#[test]
+pub(crate) fn inner_products_agree() {
+    property(256, (any_shape(), any::<u64>()), inner_product);
+}
