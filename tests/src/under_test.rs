@@ -61,10 +61,13 @@ pub fn cases(cases: u32) -> u32 {
     }
 }
 
-/// An emulator; its threads run in an order drawn from the seed.
+/// An emulator; its threads run in an order drawn from the seed. In half precision every operation works in
+/// it, though the tensors of a case are singles.
 pub fn emulator(seed: u64) -> Emulator {
     let sanitized = std::env::var_os(SANITIZED).is_some();
-    Emulator { precision: precision(), seed, sanitized }
+    let precision = precision();
+    let all_narrow = matches!(precision, Precision::Bf16 | Precision::F16);
+    Emulator { precision, seed, sanitized, all_narrow }
 }
 
 /// Runs a case on the backend under test. It must not matter `how`: the number of threads of the CPU backend,

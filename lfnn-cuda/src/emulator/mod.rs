@@ -38,12 +38,14 @@ pub struct Emulator {
     pub seed: u64,
     /// Whether accesses out of bounds are looked for.
     pub sanitized: bool,
+    /// Whether every operation works in the type of activations: see [`Plan::all_narrow`].
+    pub all_narrow: bool,
 }
 
 impl Emulator {
     /// An emulator in single precision.
     pub fn new(seed: u64) -> Self {
-        Self { precision: Precision::F32, seed, sanitized: false }
+        Self { precision: Precision::F32, seed, sanitized: false, all_narrow: false }
     }
 }
 
@@ -56,7 +58,8 @@ impl Backend for Emulator {
     }
 
     fn compile(&self, module: &Module) -> Result<EmulatorExecutable, EmulatorError> {
-        EmulatorExecutable::new(*self, Plan::new(module, self.precision)?, module)
+        let lower = if self.all_narrow { Plan::all_narrow } else { Plan::new };
+        EmulatorExecutable::new(*self, lower(module, self.precision)?, module)
     }
 }
 

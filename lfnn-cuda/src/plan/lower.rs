@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::fuse::{Group, fuse};
 use super::launch::arguments;
-use super::roles::elements;
+use super::roles::{activation, elements};
 use super::schedule::{Node, Schedule};
 use super::{
     Argument, Element, Launch, Place, Plan, Precision, Product, ProgramPlan, Step, Work, columns,
@@ -58,6 +58,25 @@ impl Plan {
         precision: Precision,
         lanes: usize,
     ) -> Result<Self, PlanError> {
+        Self::lower(module, precision, lanes.max(1), false)
+    }
+
+    /// As [`Plan::new`], but every operation works in the type of activations, even where all of its
+    /// operands are singles, which are then converted: for tests of single operations.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    #[cfg(feature = "emulator")]
+    pub fn all_narrow(module: &Module, precision: Precision) -> Result<Self, PlanError> {
+        Self::lower(module, precision, LANES, true)
+    }
+
+    fn lower(
+        module: &Module,
+        precision: Precision,
+        lanes: usize,
+        all_narrow: bool,
+    ) -> Result<Self, PlanError> {
         let tensors = module.tensors();
         for (_, tensor) in tensors.iter() {
             // Bytes are only ever gathered: their kernels count in 64 bits.
@@ -82,7 +101,7 @@ impl Plan {
         let programs = module
             .programs()
             .iter()
-            .map(|program| lower(program, tensors, &elements, precision, lanes))
+            .map(|program| lower(program, tensors, &elements, (precision, all_narrow), lanes))
             .collect::<Result<_, _>>()?;
         Ok(Self { precision, elements, persistent, persistent_bytes, programs })
     }
@@ -92,7 +111,7 @@ fn lower(
     program: &Program,
     tensors: &Tensors,
     elements: &[Element],
-    precision: Precision,
+    (precision, all_narrow): (Precision, bool),
     lanes: usize,
 ) -> Result<ProgramPlan, PlanError> {
     let groups = fuse(tensors, program.ops());
@@ -104,9 +123,13 @@ fn lower(
     let mut first = Vec::with_capacity(groups.len());
     for group in &groups {
         first.push(to.steps.len());
-        to.begin(group.name(), group.real(elements, tensors));
+        let real = if all_narrow { activation(precision) } else { group.real(elements) };
+        to.begin(group.name(), real);
         match group {
             Group::Single(op) => single(op, &mut to)?,
+            Group::Norm(norm, relu) => norm::train(norm, Some(relu.y), &mut to),
+            Group::Inference(norm, relu) => norm::inference(norm, Some(relu.y), &mut to),
+            Group::NormGrad(norm, relu) => norm::grad(norm, Some((relu.y, relu.dy)), &mut to),
             Group::Sgd(ops) => optimize::sgd(ops, &mut to),
             Group::Adam(ops) => optimize::adam(ops, &mut to),
         }

@@ -5,14 +5,14 @@
 //! tensor is a single. An operation that meets both kinds among its `real` operands works in
 //! half precision, and the singles are converted on the way in or out.
 
-use lfnn_core::program::{DType, Kind, Module, Op, Operation, TensorId, Tensors};
+use lfnn_core::program::{DType, Kind, Module, Op, Operation, TensorId};
 
 use super::{Element, Precision};
 
 /// How each tensor of a module is stored.
 pub(super) fn elements(module: &Module, precision: Precision) -> Vec<Element> {
     let tensors = module.tensors();
-    let half = half(precision);
+    let half = activation(precision);
     let mut real: Vec<bool> = tensors
         .iter()
         .map(|(_, tensor)| tensor.kind == Kind::Temporary && tensor.dtype == DType::Real)
@@ -36,7 +36,7 @@ pub(super) fn elements(module: &Module, precision: Precision) -> Vec<Element> {
 }
 
 /// The type of activations.
-pub(super) fn half(precision: Precision) -> Element {
+pub(super) fn activation(precision: Precision) -> Element {
     match precision {
         Precision::F32 | Precision::Tf32 => Element::F32,
         Precision::Bf16 => Element::Bf16,
@@ -45,11 +45,9 @@ pub(super) fn half(precision: Precision) -> Element {
 }
 
 /// The type that stands for `real` in an operation's kernels.
-pub(super) fn real_of(op: &Op, elements: &[Element], tensors: &Tensors) -> Element {
-    let stored = |id: &TensorId| elements[id.index()];
-    let operands = real_operands(op);
-    debug_assert!(operands.iter().all(|id| tensors[*id].dtype == DType::Real));
-    operands.iter().map(stored).find(|&element| element != Element::F32).unwrap_or(Element::F32)
+pub(super) fn real_of(op: &Op, elements: &[Element]) -> Element {
+    let stored = real_operands(op).into_iter().map(|id| elements[id.index()]);
+    stored.into_iter().find(|&element| element != Element::F32).unwrap_or(Element::F32)
 }
 
 /// The operands that an operation's kernels take as `real`.
