@@ -11,7 +11,8 @@ use super::roles::{activation, elements};
 use super::schedule::{Node, Schedule};
 use super::{
     Argument, Element, Launch, Place, Plan, Precision, Product, ProgramPlan, Step, Work, columns,
-    data, elementwise, leaders, losses, metrics, norm, optimize, perturb, pool, shape, workers,
+    conv, data, elementwise, leaders, linear, losses, metrics, norm, optimize, perturb, pool,
+    shape, workers,
 };
 use crate::kernels::ELEMENTWISE;
 
@@ -152,14 +153,12 @@ fn single(op: &Op, to: &mut Lowering<'_>) -> Result<(), PlanError> {
         Op::LoadLabels(op) => data::labels(op, to),
         Op::LoadValues(op) => data::values(op, to),
         Op::AdvanceClock(op) => metrics::advance(op, to),
-        Op::Linear(_)
-        | Op::LinearInputGrad(_)
-        | Op::LinearWeightGrad(_)
-        | Op::Conv2d(_)
-        | Op::Conv2dInputGrad(_)
-        | Op::Conv2dWeightGrad(_) => {
-            return Err(PlanError::Unsupported { operation: op.name() });
-        }
+        Op::Linear(op) => linear::forward(op, to),
+        Op::LinearInputGrad(op) => linear::input_grad(op, to),
+        Op::LinearWeightGrad(op) => linear::weight_grad(op, to),
+        Op::Conv2d(op) => conv::forward(op, to),
+        Op::Conv2dInputGrad(op) => conv::input_grad(op, to),
+        Op::Conv2dWeightGrad(op) => conv::weight_grad(op, to),
         Op::AddBias(op) => columns::add_bias(op, to),
         Op::BiasGrad(op) => columns::bias_grad(op, to),
         Op::Activate(op) => elementwise::activate(op, to),
@@ -254,13 +253,11 @@ impl<'a> Lowering<'a> {
     }
 
     /// The arithmetic of the plan.
-    #[allow(dead_code, reason = "products ask for it")]
     pub(super) fn precision(&self) -> Precision {
         self.precision
     }
 
     /// How a tensor is stored.
-    #[allow(dead_code, reason = "products ask for it")]
     pub(super) fn element(&self, id: TensorId) -> Element {
         self.elements[id.index()]
     }
@@ -323,7 +320,6 @@ impl<'a> Lowering<'a> {
     }
 
     /// Appends a matrix product.
-    #[allow(dead_code, reason = "products ask for it")]
     pub(super) fn product(&mut self, product: Product) {
         self.push(Work::Product(product));
     }

@@ -5,11 +5,13 @@
 //! for and does its steps in order, or so that no step runs before one on which it depends.
 
 mod columns;
+mod conv;
 mod data;
 mod elementwise;
 mod fuse;
 mod launch;
 mod leaders;
+mod linear;
 mod losses;
 mod lower;
 mod metrics;
@@ -17,6 +19,7 @@ mod norm;
 mod optimize;
 mod perturb;
 mod pool;
+mod product;
 mod roles;
 pub mod schedule;
 mod shape;
