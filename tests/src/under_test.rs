@@ -40,8 +40,7 @@ thread_local! {
     static UNDER_TEST: Cell<UnderTest> = Cell::new(usual());
     /// Each thread that tests keeps its own.
     static CPUS: [Cpu; 2] = [1, 2].map(|threads| Cpu::new(Some(threads)).unwrap());
-    static CUDA: Result<Cuda, String> =
-        Cuda::new(0, Precision::F32).map_err(|error| error.to_string());
+    static CUDA: Result<Cuda, String> = gpu();
 }
 
 /// Runs a test on the emulated CUDA backend instead of the CPU backend; properties draw one of `share` cases,
@@ -64,7 +63,7 @@ pub fn on_emulator_in(precision: Precision, share: u32, test: impl FnOnce()) {
 /// Runs a test on the GPU. Without one the test is skipped, and says so.
 pub fn on_gpu(test: impl FnOnce()) {
     if let Some(reason) = CUDA.with(|cuda| cuda.as_ref().err().cloned()) {
-        eprintln!("skipped: no GPU: {reason}");
+        eprintln!("{reason}");
         return;
     }
     UNDER_TEST.set(UnderTest::Gpu);
@@ -113,4 +112,12 @@ pub fn run(case: &Case, how: u64) -> Result<Results, String> {
 /// Calls `f` with a CPU backend of one or two threads.
 fn with_cpu<T>(threads: usize, f: impl FnOnce(&Cpu) -> T) -> T {
     CPUS.with(|cpus| f(&cpus[threads - 1]))
+}
+
+/// The GPU, for tests that take a backend; none where there is none, which the test then says.
+///
+/// # Errors
+/// As [`Cuda::new`], in words.
+pub fn gpu() -> Result<Cuda, String> {
+    Cuda::new(0, Precision::F32).map_err(|error| format!("skipped: no GPU: {error}"))
 }

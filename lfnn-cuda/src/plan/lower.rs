@@ -1,8 +1,6 @@
 //! From a module to a plan.
 
-use lfnn_core::program::{
-    ALIGNMENT, DType, Kind, Module, Op, Operation, Program, TensorId, Tensors,
-};
+use lfnn_core::program::{ALIGNMENT, DType, Kind, Module, Op, Program, TensorId, Tensors};
 use thiserror::Error;
 
 use super::fuse::{Group, fuse};
@@ -255,11 +253,6 @@ impl<'a> Lowering<'a> {
     /// The arithmetic of the plan.
     pub(super) fn precision(&self) -> Precision {
         self.precision
-    }
-
-    /// How a tensor is stored.
-    pub(super) fn element(&self, id: TensorId) -> Element {
-        self.elements[id.index()]
     }
 
     /// What stands for `real` in this operation's kernels.
