@@ -149,7 +149,7 @@ fn gpu(cuda: &Cuda, precision: Precision) -> String {
 /// Why there is no GPU, in few words.
 fn brief(error: &CudaError) -> String {
     match error {
-        CudaError::NoDriver => "no NVIDIA driver is installed".into(),
+        CudaError::NoDriver => "no NVIDIA driver".into(),
         CudaError::NoGpu => "the NVIDIA driver finds no GPU".into(),
         error => error.to_string().lines().next().unwrap_or_default().to_owned(),
     }
