@@ -113,14 +113,11 @@ fn lower(
     let lifetimes =
         schedule.place(&nodes, tensors, |id| tensors[id].len() * elements[id.index()].bytes());
     let mut to = Lowering::new(tensors, elements, precision);
-    // For each group, the steps that are done when it is.
-    let mut ends: Vec<Vec<usize>> = Vec::with_capacity(groups.len());
-    for (i, group) in groups.iter().enumerate() {
-        let after: Vec<usize> =
-            schedule.after[i].iter().flat_map(|&group| ends[group].clone()).collect();
-        let first = to.steps.len();
+    let mut first = Vec::with_capacity(groups.len());
+    for group in &groups {
+        first.push(to.steps.len());
         let real = if all_narrow { activation(precision) } else { group.real(elements) };
-        to.begin(group.name(), real, schedule.lane[i]);
+        to.begin(group.name(), real);
         match group {
             Group::Single(op) => single(op, &mut to),
             Group::Norm(norm, relu) => norm::train(norm, Some(relu.y), &mut to),
@@ -130,23 +127,15 @@ fn lower(
             Group::Adam(ops) => optimize::adam(ops, &mut to),
         }
         to.end();
-        // The lane does the rest of the group's steps in order.
-        let end = match to.steps.get_mut(first) {
-            Some(step) => {
-                step.after = after;
-                vec![to.steps.len() - 1]
-            }
-            None => after,
-        };
-        ends.push(end);
     }
+    schedule.assign(&first, &mut to.steps);
     ProgramPlan {
         name: program.name().into(),
         steps: to.steps,
         temporaries: lifetimes.offsets,
         temporary_bytes: lifetimes.bytes,
         scratch_bytes: to.scratch_bytes,
-        lanes,
+        lanes: schedule.lanes,
     }
 }
 
@@ -215,8 +204,6 @@ pub(super) struct Lowering<'a> {
     name: &'static str,
     /// What stands for `real` in its kernels.
     real: Element,
-    /// The lane of its steps.
-    lane: usize,
     /// Scratch memory that it has taken.
     scratch: usize,
     scratch_bytes: usize,
@@ -233,15 +220,14 @@ impl<'a> Lowering<'a> {
             steps: Vec::new(),
             name: "",
             real: Element::F32,
-            lane: 0,
             scratch: 0,
             scratch_bytes: 0,
             results: Vec::new(),
         }
     }
 
-    fn begin(&mut self, name: &'static str, real: Element, lane: usize) {
-        (self.name, self.real, self.lane, self.scratch) = (name, real, lane, 0);
+    fn begin(&mut self, name: &'static str, real: Element) {
+        (self.name, self.real, self.scratch) = (name, real, 0);
     }
 
     fn end(&mut self) {
@@ -325,7 +311,7 @@ impl<'a> Lowering<'a> {
     }
 
     fn push(&mut self, work: Work) {
-        self.steps.push(Step { name: self.name, work, lane: self.lane, after: Vec::new() });
+        self.steps.push(Step { name: self.name, work, lane: 0, after: Vec::new() });
     }
 }
 
