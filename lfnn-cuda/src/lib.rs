@@ -6,9 +6,11 @@
 //! same plan also runs on the CPU, with the same kernel sources compiled as C++: that is how the
 //! kernels are tested where there is no GPU.
 
+pub mod device;
 #[cfg(feature = "emulator")]
 pub mod emulator;
 pub mod kernels;
 pub mod plan;
 
+pub use device::{Cuda, CudaError, CudaExecutable};
 pub use plan::Precision;

@@ -211,7 +211,7 @@ impl Case {
         let how = u64::from(self.source.clone().word()) | 1;
         let actual = under_test::run(self, how)?;
         let reference = self.run(&Reference)?;
-        compare(&actual, &reference, tolerance)
+        compare(&actual, &reference, tolerance.in_precision(under_test::precision()))
     }
 }
 

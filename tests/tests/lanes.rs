@@ -21,10 +21,9 @@ fn before(schedule: &Schedule) -> Vec<Vec<bool>> {
     for node in 0..count {
         let same_lane = (0..node).rfind(|&other| schedule.lane[other] == schedule.lane[node]);
         for direct in same_lane.into_iter().chain(schedule.after[node].iter().copied()) {
+            let known = before[direct].clone();
+            before[node].iter_mut().zip(known).for_each(|(is, was)| *is |= was);
             before[node][direct] = true;
-            for other in 0..count {
-                before[node][other] |= before[direct][other];
-            }
         }
     }
     before

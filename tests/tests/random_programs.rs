@@ -18,7 +18,7 @@ use lfnn_tests::harness::Case;
 use lfnn_tests::parity;
 use lfnn_tests::predictions::Predictions;
 use lfnn_tests::property::property;
-use lfnn_tests::under_test::on_emulator;
+use lfnn_tests::under_test::{on_emulator, on_gpu};
 use proptest::prelude::*;
 
 /// Units, layers in each, the shape of the input and a seed.
@@ -169,6 +169,15 @@ fn larger_random_training_steps_agree_with_the_reference() {
 #[test]
 fn random_training_steps_agree_on_the_emulator() {
     on_emulator(8, random_training_steps_agree_with_the_reference);
+}
+
+#[test]
+fn random_training_steps_agree_on_a_gpu() {
+    on_gpu(|| {
+        random_training_steps_agree_with_the_reference();
+        larger_random_training_steps_agree_with_the_reference();
+        the_number_of_threads_changes_no_bit();
+    });
 }
 
 #[test]

@@ -38,12 +38,14 @@ pub struct Emulator {
     pub seed: u64,
     /// Whether accesses out of bounds are looked for.
     pub sanitized: bool,
+    /// Whether every operation works in the type of activations: see [`Plan::all_narrow`].
+    pub all_narrow: bool,
 }
 
 impl Emulator {
     /// An emulator in single precision.
     pub fn new(seed: u64) -> Self {
-        Self { precision: Precision::F32, seed, sanitized: false }
+        Self { precision: Precision::F32, seed, sanitized: false, all_narrow: false }
     }
 }
 
@@ -56,7 +58,8 @@ impl Backend for Emulator {
     }
 
     fn compile(&self, module: &Module) -> Result<EmulatorExecutable, EmulatorError> {
-        EmulatorExecutable::new(*self, Plan::new(module, self.precision)?, module)
+        let lower = if self.all_narrow { Plan::all_narrow } else { Plan::new };
+        EmulatorExecutable::new(*self, lower(module, self.precision)?, module)
     }
 }
 
@@ -68,18 +71,23 @@ pub fn sanitizer() -> Option<PathBuf> {
     path.is_absolute().then_some(path)
 }
 
-/// The library of a family, compiled and loaded once in a process.
+/// The library of a family, compiled and loaded once in a process; or what the compiler said, once.
 fn library(family: Family, real: Element, sanitized: bool) -> Result<Arc<Library>, EmulatorError> {
-    type Libraries = Mutex<HashMap<(Family, Element, bool), Arc<Library>>>;
+    type Libraries = Mutex<HashMap<(Family, Element, bool), Result<Arc<Library>, String>>>;
     static LIBRARIES: OnceLock<Libraries> = OnceLock::new();
     let libraries = LIBRARIES.get_or_init(Libraries::default);
     let mut libraries = libraries.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(library) = libraries.get(&(family, real, sanitized)) {
-        return Ok(library.clone());
+    let key = (family, real, sanitized);
+    if let Some(found) = libraries.get(&key) {
+        return found.clone().map_err(|log| EmulatorError::Compile { log });
     }
-    let library = Arc::new(compile::family(family, real, sanitized)?);
-    libraries.insert((family, real, sanitized), library.clone());
-    Ok(library)
+    let made = compile::family(family, real, sanitized).map(Arc::new);
+    match &made {
+        Ok(library) => libraries.insert(key, Ok(library.clone())),
+        Err(EmulatorError::Compile { log }) => libraries.insert(key, Err(log.clone())),
+        Err(_) => None,
+    };
+    made
 }
 
 /// What can go wrong on the emulator.

@@ -34,7 +34,6 @@ __device__ __forceinline__ real to_real(float x) {
     unsigned short sign = (unsigned short)(__float_as_uint(x) >> 16 & 0x8000);
     if (x != x) return real{(unsigned short)(sign | 0x7E00)};
     float magnitude = fabsf(x);
-    // Zero has no exponent of its own.
     if (magnitude == 0.0f) return real{sign};
     if (magnitude >= 65520.0f) return real{(unsigned short)(sign | 0x7C00)};
     // The unit in the last place of the result; `rintf` rounds to even.

@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use super::fuse::{Group, fuse};
 use super::launch::arguments;
-use super::roles::elements;
+use super::roles::{activation, elements};
 use super::schedule::{Node, Schedule};
 use super::{
     Argument, Element, Launch, Place, Plan, Precision, Product, ProgramPlan, Step, Work, columns,
@@ -51,7 +51,25 @@ impl Plan {
         precision: Precision,
         lanes: usize,
     ) -> Result<Self, PlanError> {
-        let lanes = lanes.max(1);
+        Self::lower(module, precision, lanes.max(1), false)
+    }
+
+    /// As [`Plan::new`], but every operation works in the type of activations, even where all of its
+    /// operands are singles, which are then converted: for tests of single operations.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    #[cfg(feature = "emulator")]
+    pub fn all_narrow(module: &Module, precision: Precision) -> Result<Self, PlanError> {
+        Self::lower(module, precision, LANES, true)
+    }
+
+    fn lower(
+        module: &Module,
+        precision: Precision,
+        lanes: usize,
+        all_narrow: bool,
+    ) -> Result<Self, PlanError> {
         let tensors = module.tensors();
         for (_, tensor) in tensors.iter() {
             // Bytes are only ever gathered: their kernels count in 64 bits.
@@ -76,7 +94,7 @@ impl Plan {
         let programs = module
             .programs()
             .iter()
-            .map(|program| lower(program, tensors, &elements, precision, lanes))
+            .map(|program| lower(program, tensors, &elements, (precision, all_narrow), lanes))
             .collect();
         Ok(Self { precision, elements, persistent, persistent_bytes, programs })
     }
@@ -86,7 +104,7 @@ fn lower(
     program: &Program,
     tensors: &Tensors,
     elements: &[Element],
-    precision: Precision,
+    (precision, all_narrow): (Precision, bool),
     lanes: usize,
 ) -> ProgramPlan {
     let groups = fuse(tensors, program.ops());
@@ -95,13 +113,11 @@ fn lower(
     let lifetimes =
         schedule.place(&nodes, tensors, |id| tensors[id].len() * elements[id.index()].bytes());
     let mut to = Lowering::new(tensors, elements, precision);
-    // For each group, the steps that are done when it is.
-    let mut ends: Vec<Vec<usize>> = Vec::with_capacity(groups.len());
-    for (i, group) in groups.iter().enumerate() {
-        let after: Vec<usize> =
-            schedule.after[i].iter().flat_map(|&group| ends[group].clone()).collect();
-        let first = to.steps.len();
-        to.begin(group.name(), group.real(elements), schedule.lane[i]);
+    let mut first = Vec::with_capacity(groups.len());
+    for group in &groups {
+        first.push(to.steps.len());
+        let real = if all_narrow { activation(precision) } else { group.real(elements) };
+        to.begin(group.name(), real);
         match group {
             Group::Single(op) => single(op, &mut to),
             Group::Norm(norm, relu) => norm::train(norm, Some(relu.y), &mut to),
@@ -111,23 +127,15 @@ fn lower(
             Group::Adam(ops) => optimize::adam(ops, &mut to),
         }
         to.end();
-        // The lane does the rest of the group's steps in order.
-        let end = match to.steps.get_mut(first) {
-            Some(step) => {
-                step.after = after;
-                vec![to.steps.len() - 1]
-            }
-            None => after,
-        };
-        ends.push(end);
     }
+    schedule.assign(&first, &mut to.steps);
     ProgramPlan {
         name: program.name().into(),
         steps: to.steps,
         temporaries: lifetimes.offsets,
         temporary_bytes: lifetimes.bytes,
         scratch_bytes: to.scratch_bytes,
-        lanes,
+        lanes: schedule.lanes,
     }
 }
 
@@ -196,8 +204,6 @@ pub(super) struct Lowering<'a> {
     name: &'static str,
     /// What stands for `real` in its kernels.
     real: Element,
-    /// The lane of its steps.
-    lane: usize,
     /// Scratch memory that it has taken.
     scratch: usize,
     scratch_bytes: usize,
@@ -214,15 +220,14 @@ impl<'a> Lowering<'a> {
             steps: Vec::new(),
             name: "",
             real: Element::F32,
-            lane: 0,
             scratch: 0,
             scratch_bytes: 0,
             results: Vec::new(),
         }
     }
 
-    fn begin(&mut self, name: &'static str, real: Element, lane: usize) {
-        (self.name, self.real, self.lane, self.scratch) = (name, real, lane, 0);
+    fn begin(&mut self, name: &'static str, real: Element) {
+        (self.name, self.real, self.scratch) = (name, real, 0);
     }
 
     fn end(&mut self) {
@@ -306,7 +311,7 @@ impl<'a> Lowering<'a> {
     }
 
     fn push(&mut self, work: Work) {
-        self.steps.push(Step { name: self.name, work, lane: self.lane, after: Vec::new() });
+        self.steps.push(Step { name: self.name, work, lane: 0, after: Vec::new() });
     }
 }
 

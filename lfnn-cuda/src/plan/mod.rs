@@ -44,8 +44,24 @@ pub enum Precision {
     F16,
 }
 
+impl Precision {
+    /// All of them.
+    pub const ALL: [Precision; 4] =
+        [Precision::F32, Precision::Tf32, Precision::Bf16, Precision::F16];
+
+    /// Its name in configurations and messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Precision::F32 => "f32",
+            Precision::Tf32 => "tf32",
+            Precision::Bf16 => "bf16",
+            Precision::F16 => "f16",
+        }
+    }
+}
+
 /// How the elements of a tensor are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Element {
     /// IEEE single precision.
     F32,

@@ -12,7 +12,7 @@ use super::{Element, Precision};
 /// How each tensor of a module is stored.
 pub(super) fn elements(module: &Module, precision: Precision) -> Vec<Element> {
     let tensors = module.tensors();
-    let half = half(precision);
+    let half = activation(precision);
     let mut real: Vec<bool> = tensors
         .iter()
         .map(|(_, tensor)| tensor.kind == Kind::Temporary && tensor.dtype == DType::Real)
@@ -36,7 +36,7 @@ pub(super) fn elements(module: &Module, precision: Precision) -> Vec<Element> {
 }
 
 /// The type of activations.
-pub(super) fn half(precision: Precision) -> Element {
+pub(super) fn activation(precision: Precision) -> Element {
     match precision {
         Precision::F32 | Precision::Tf32 => Element::F32,
         Precision::Bf16 => Element::Bf16,

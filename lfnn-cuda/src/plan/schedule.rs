@@ -14,6 +14,8 @@ use std::cmp::Reverse;
 
 use lfnn_core::program::{ALIGNMENT, Kind, Lifetimes, Operation, TensorId, Tensors};
 
+use super::Step;
+
 /// What a schedule must know of an operation, or of several that were made one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Node {
@@ -183,6 +185,36 @@ impl Schedule {
         self.after.push(after);
         self.place.push(place);
         self.done.push(done);
+    }
+
+    /// Gives lanes and waits to the steps of a program, of which each node's begin at `first`. A node may have
+    /// no steps: then whoever waits for it waits for what it waited for.
+    pub(super) fn assign(&self, first: &[usize], steps: &mut [Step]) {
+        // The last step of each lane so far, and waits that its next step takes over.
+        let mut last: Vec<Option<usize>> = vec![None; self.lanes];
+        let mut pending: Vec<Vec<usize>> = vec![Vec::new(); self.lanes];
+        // For each node, the steps that are done when it is.
+        let mut ends: Vec<Vec<usize>> = Vec::with_capacity(first.len());
+        for (node, &begin) in first.iter().enumerate() {
+            let end = first.get(node + 1).copied().unwrap_or(steps.len());
+            let lane = self.lane[node];
+            let waits = self.after[node].iter().flat_map(|&other| ends[other].iter().copied());
+            pending[lane].extend(waits);
+            for step in &mut steps[begin..end] {
+                step.lane = lane;
+            }
+            if begin < end {
+                let mut after = std::mem::take(&mut pending[lane]);
+                after.sort_unstable();
+                after.dedup();
+                after.retain(|&step| steps[step].lane != lane);
+                steps[begin].after = after;
+                last[lane] = Some(end - 1);
+                ends.push(vec![end - 1]);
+            } else {
+                ends.push(last[lane].into_iter().chain(pending[lane].iter().copied()).collect());
+            }
+        }
     }
 
     /// Whether a node is always done before another starts.

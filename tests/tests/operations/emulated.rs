@@ -4,8 +4,9 @@
 
 use std::process::Command;
 
+use lfnn_cuda::Precision;
 use lfnn_cuda::emulator::sanitizer;
-use lfnn_tests::under_test::{SANITIZED, on_emulator};
+use lfnn_tests::under_test::{SANITIZED, on_emulator, on_emulator_in};
 
 /// One case in this many.
 const SHARE: u32 = 4;
@@ -112,4 +113,36 @@ emulated! {
     leaders: the_same_workers_lead, leaders_of_an_epoch_agree, followers_follow_the_same_leader, followers_are_masked;
     metrics: rows_with_examples_are_summed, wrong_predictions_are_counted;
     optimize: clip_factors_agree, sgd_steps_agree, adam_steps_agree;
+}
+
+/// The properties of operations on activations, in half precision. Not among them are those of which a close
+/// decision is all that there is to see.
+macro_rules! narrow {
+    ($($module:ident: $($test:ident),*;)*) => {
+        #[test]
+        fn operations_agree_in_bfloat16() {
+            $($(on_emulator_in(Precision::Bf16, 4 * share(), crate::$module::$test);)*)*
+        }
+
+        #[test]
+        fn operations_agree_in_half_precision() {
+            $($(on_emulator_in(Precision::F16, 4 * share(), crate::$module::$test);)*)*
+        }
+    };
+}
+
+narrow! {
+    data: images_are_gathered_and_changed_as_drawn;
+    elementwise: adding_a_bias_agrees, bias_grad_agrees, activations_agree, activation_grads_agree,
+        dropout_drops_the_same_elements, sums_agree;
+    leaders: followers_follow_the_same_leader, followers_are_masked;
+    losses: worker_errors_agree, local_gradients_agree, local_losses_agree;
+    normalization: batch_norm_agrees, batch_norm_inference_agrees, batch_norm_grad_agrees,
+        batch_norm_tangent_agrees;
+    perturb: gaussian_draws_agree, inner_products_agree;
+    pool: max_pool_agrees_also_on_ties, max_pool_grad_agrees, max_pool_tangent_agrees,
+        average_pool_agrees, average_pool_grad_agrees, adaptive_pool_agrees,
+        adaptive_pool_grad_agrees;
+    shape: flatten_agrees, unflatten_agrees, concat_agrees, split_agrees;
+    workers: softmax_agrees, softmax_grad_agrees, filter_logits_agree, filter_logits_grad_agrees;
 }

@@ -15,7 +15,7 @@ use lfnn_core::method::{METHODS, Method};
 use lfnn_core::train::{Inspection, InspectionInput, State, StateData, Target, inspect};
 use lfnn_cpu::Cpu;
 use lfnn_tests::reference::Reference;
-use lfnn_tests::under_test::{emulator, on_emulator};
+use lfnn_tests::under_test::{emulator, gpu, on_emulator};
 
 /// Largest difference, relative to the largest element of the tensor (at least 0.05, because sums
 /// that cancel leave the rounding of their summands): files are single precision.
@@ -47,6 +47,14 @@ fn single_steps_of_the_emulated_cuda_backend_agree_with_pytorch() {
             check_step(&emulator(seed), &Case::load(&name), CPU);
         }
     });
+}
+
+#[test]
+fn single_steps_on_a_gpu_agree_with_pytorch() {
+    match gpu() {
+        Ok(cuda) => names().iter().for_each(|name| check_step(&cuda, &Case::load(name), CPU)),
+        Err(skipped) => eprintln!("{skipped}"),
+    }
 }
 
 #[test]
