@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
+use lfnn_cuda::plan::LANES;
+
+use crate::backend::BackendChoice;
 use lfnn_core::method::METHODS;
 
 const EXAMPLES: &str = "\
@@ -18,13 +21,17 @@ Examples:
 #[derive(Debug, Parser)]
 #[command(name = "lfnn-cli", version, about, after_help = EXAMPLES, max_term_width = 100)]
 pub(crate) struct Cli {
-    /// What computes: `auto` takes the fastest that is there
-    #[arg(long, global = true, value_enum, default_value_t, hide_possible_values = false)]
+    /// What computes: auto, cpu, cuda or cuda:ORDINAL; `auto` takes the GPU if it works
+    #[arg(long, global = true, value_name = "NAME", default_value = "auto")]
     pub(crate) backend: BackendChoice,
 
     /// Threads of the CPU; all of them if not given. Results do not depend on it
     #[arg(long, global = true, value_name = "N", value_parser = at_least_one)]
     pub(crate) threads: Option<usize>,
+
+    /// Streams of the GPU that work side by side; 1 does all in order. Results do not depend on it
+    #[arg(long, global = true, value_name = "N", default_value_t = LANES, value_parser = at_least_one)]
+    pub(crate) lanes: usize,
 
     /// Tell more: per epoch, every unit's worker errors and who led
     #[arg(short, long, global = true, action = ArgAction::SetTrue)]
@@ -36,18 +43,6 @@ pub(crate) struct Cli {
 
     #[command(subcommand)]
     pub(crate) command: Command,
-}
-
-/// What computes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum BackendChoice {
-    /// The fastest that is there.
-    #[default]
-    Auto,
-    /// The CPU.
-    Cpu,
-    /// An NVIDIA GPU.
-    Cuda,
 }
 
 /// The commands.
@@ -126,6 +121,10 @@ pub(crate) struct TrainArgs {
     /// Where all random numbers come from [default: 1]
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
+
+    /// Arithmetic of the GPU: f32, tf32, bf16 or f16; the CPU has f32 [default: f32]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) precision: Option<String>,
 
     /// Passes over the training images
     #[arg(long, value_name = "N")]

@@ -57,7 +57,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             .build_global()
             .map_err(anyhow::Error::from)?;
     }
-    let choice = Choice { backend: cli.backend, threads: cli.threads };
+    let choice = Choice { backend: cli.backend, threads: cli.threads, lanes: cli.lanes };
     match &cli.command {
         Command::Train(args) => train::command(args, choice, &output),
         Command::Eval(args) => commands::eval::command(args, choice, &output),

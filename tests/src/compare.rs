@@ -1,5 +1,7 @@
 //! How close the results of two backends must be.
 
+use lfnn_cuda::Precision;
+
 /// The contents of a tensor on the host.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Contents {
@@ -36,6 +38,21 @@ impl Tolerance {
     /// A tolerance for sums of products of numbers of the size of 1.
     pub const fn sums(tolerance: f64) -> Self {
         Self { tensor: tolerance, absolute: tolerance, ..Self::EXACT }
+    }
+
+    /// What is allowed where operands and results are rounded to this precision: some four roundings more.
+    pub fn in_precision(self, precision: Precision) -> Self {
+        let rounding = match precision {
+            Precision::F32 | Precision::Tf32 => return self,
+            Precision::Bf16 => 1.0 / 256.0,
+            Precision::F16 => 1.0 / 2048.0,
+        };
+        let more = |tolerance: f64| tolerance + 4.0 * rounding;
+        Self {
+            element: more(self.element),
+            tensor: more(self.tensor),
+            absolute: more(self.absolute),
+        }
     }
 
     /// Checks that `actual` is close enough to `reference`.

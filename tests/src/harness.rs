@@ -1,14 +1,14 @@
 //! A small program with its inputs, run on a backend and compared with the reference.
 
-use std::fmt::Display;
+use std::error::Error;
 
 use lfnn_core::backend::{Backend, Executable, TensorData, TensorDataMut};
 use lfnn_core::program::{DType, Module, Op, ProgramId, TensorId, clock};
-use lfnn_cpu::Cpu;
 
 use crate::compare::{Contents, Tolerance};
 use crate::reference::{Reference, ReferenceExecutable};
 use crate::source::Source;
+use crate::under_test;
 
 /// A program under construction, its persistent tensors filled.
 #[derive(Clone, Debug)]
@@ -201,14 +201,17 @@ impl Case {
         Ok((self.module.tensors()[id].name.clone(), contents))
     }
 
-    /// Runs the case on the CPU backend and on the reference, and compares every persistent tensor.
+    /// Runs the case on the backend under test and on the reference, and compares every persistent
+    /// tensor.
     ///
     /// # Errors
     /// A sentence that names what differs, or what went wrong.
     pub fn agrees(&self, tolerance: Tolerance) -> Result<(), String> {
-        let actual = with_cpu(2, |cpu| self.run(cpu))?;
+        // An odd number: two threads of the CPU, or an order of the emulator's that differs from case to case.
+        let how = u64::from(self.source.clone().word()) | 1;
+        let actual = under_test::run(self, how)?;
         let reference = self.run(&Reference)?;
-        compare(&actual, &reference, tolerance)
+        compare(&actual, &reference, tolerance.in_precision(under_test::precision()))
     }
 }
 
@@ -223,17 +226,13 @@ pub fn compare(actual: &Results, reference: &Results, tolerance: Tolerance) -> R
     Ok(())
 }
 
-/// Calls `f` with a CPU backend of one or two threads. Each thread that tests keeps its own.
-///
-/// # Panics
-/// If the backend cannot be had.
-pub fn with_cpu<T>(threads: usize, f: impl FnOnce(&Cpu) -> T) -> T {
-    thread_local! {
-        static CPUS: [Cpu; 2] = [1, 2].map(|threads| Cpu::new(Some(threads)).unwrap());
+/// What an error and its causes say.
+fn said(error: impl Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
     }
-    CPUS.with(|cpus| f(&cpus[threads - 1]))
-}
-
-fn said(error: impl Display) -> String {
-    error.to_string()
+    text
 }

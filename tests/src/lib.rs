@@ -3,7 +3,7 @@
 //! [`mod@reference`] is a backend of plain `f64` loops, written from the definitions of the operations in
 //! `lfnn-core` and from nothing else. [`harness`] writes a small program with its inputs and runs it
 //! on a backend; [`compare`] says how close two results must be; [`source`] draws the inputs;
-//! [`property`] runs a property over many random cases; [`predictions`] draws workers, losses and
+//! [`under_test`] says on which; [`property`] runs a property over many random cases; [`predictions`] draws workers, losses and
 //! targets, [`chain`] whole chains of layers; [`parity`] compares whole programs; [`derivative`] takes
 //! finite differences. The tests themselves lie in the crate's `tests` folder.
 
@@ -19,3 +19,4 @@ pub mod predictions;
 pub mod property;
 pub mod reference;
 pub mod source;
+pub mod under_test;

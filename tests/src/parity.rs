@@ -1,8 +1,9 @@
-//! Whole programs on the CPU backend and on the reference.
+//! Whole programs on the backend under test and on the reference.
 
 use crate::compare::{Contents, Tolerance};
-use crate::harness::{Case, Results, with_cpu};
+use crate::harness::{Case, Results};
 use crate::reference::{Reference, Rounding};
+use crate::under_test;
 
 /// The error put into every number that an operation writes, relative to the tensor's largest: some
 /// fifty roundings of single precision.
@@ -14,7 +15,7 @@ const CHAOTIC: f64 = 0.01;
 /// Results larger than this have outgrown single precision.
 const UNBOUNDED: f64 = 1e10;
 
-/// Checks that the CPU backend agrees with the reference.
+/// Checks that the backend under test agrees with the reference.
 ///
 /// Rounding of single precision grows on its way through a program, and where a maximum, a leader or
 /// the sign of a ReLU is a close decision it may decide. How much, the reference says itself: a
@@ -31,7 +32,7 @@ pub fn agrees(case: &Case) -> Result<(), String> {
     if reference.iter().any(|(_, contents)| largest(contents) > UNBOUNDED) {
         return Ok(());
     }
-    let actual = with_cpu(2, |cpu| case.run(cpu))?;
+    let actual = under_test::run(case, u64::from(case.source.clone().word()) | 1)?;
     let tensors = reference.iter().zip(&actual).zip(&distances);
     for (((name, reference), (_, actual)), distance) in tensors {
         if *distance > CHAOTIC * largest(reference) {
@@ -43,17 +44,18 @@ pub fn agrees(case: &Case) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks that the CPU backend gives the same bytes with one thread and with two, and twice.
+/// Checks that the backend under test gives the same bytes with one thread and with two, or in different orders
+/// of its threads, and twice.
 ///
 /// # Errors
 /// A sentence that says what differs, or what went wrong.
 pub fn is_deterministic(case: &Case) -> Result<(), String> {
-    let on = |threads| with_cpu(threads, |cpu| case.run(cpu)).map(|results| bits(&results));
-    let one = on(1)?;
-    if on(2)? != one {
-        return Err("one thread and two give different bytes".into());
+    let on = |how| under_test::run(case, how).map(|results| bits(&results));
+    let one = on(0)?;
+    if on(1)? != one {
+        return Err("one thread and two, or two orders of them, give different bytes".into());
     }
-    if on(2)? != one {
+    if on(1)? != one {
         return Err("two runs give different bytes".into());
     }
     Ok(())

@@ -5,7 +5,9 @@ use std::fmt::Debug;
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
 
-/// Checks a property on `cases` values of a strategy and panics with the smallest that fails.
+use crate::under_test;
+
+/// Checks a property on `cases` values of a strategy (on fewer where the backend under test is slow) and panics with the smallest that fails.
 ///
 /// The cases are the same in every run, so that a failure is never a matter of luck;
 /// `PROPTEST_RNG_SEED=n` draws others.
@@ -17,6 +19,7 @@ where
     S: Strategy,
     S::Value: Debug,
 {
+    let cases = under_test::cases(cases);
     let mut config =
         Config { cases, failure_persistence: None, max_shrink_iters: 500, ..Config::default() };
     if config.rng_seed == RngSeed::Random {

@@ -12,7 +12,7 @@ use lfnn_core::network::Network;
 use lfnn_core::train::{
     Inspection, InspectionInput, State, StateData, StateTensor, Target, inspect,
 };
-use lfnn_tests::harness::with_cpu;
+use lfnn_cpu::Cpu;
 use lfnn_tests::source::Source;
 use serde_json::{Value, json};
 
@@ -73,7 +73,7 @@ impl Subject {
             shape: &[self.labels.len(), 2, 4, 4],
             target: Target::Labels(&self.labels),
         };
-        with_cpu(1, |cpu| inspect(cpu, &input, &self.weights).unwrap())
+        inspect(&Cpu::new(Some(1)).unwrap(), &input, &self.weights).unwrap()
     }
 
     fn gradient(&self, method: &str, seed: u64) -> Gradient {

@@ -1,4 +1,4 @@
-//! Whole random programs on the CPU backend and on the reference.
+//! Whole random programs on the CPU backend, on the emulated CUDA backend and on the reference.
 //!
 //! A program is a training step of a random network: a few units, each a random chain of layers with
 //! workers at its end, a local loss and an optimiser, and all tangents. What tests of single
@@ -18,6 +18,7 @@ use lfnn_tests::harness::Case;
 use lfnn_tests::parity;
 use lfnn_tests::predictions::Predictions;
 use lfnn_tests::property::property;
+use lfnn_tests::under_test::{on_emulator, on_gpu};
 use proptest::prelude::*;
 
 /// Units, layers in each, the shape of the input and a seed.
@@ -162,6 +163,28 @@ fn random_training_steps_agree_with_the_reference() {
 #[test]
 fn larger_random_training_steps_agree_with_the_reference() {
     property(12, larger(), |network| parity::agrees(&training_step(network)));
+}
+
+/// One case in eight on the emulator, none of the larger ones.
+#[test]
+fn random_training_steps_agree_on_the_emulator() {
+    on_emulator(8, random_training_steps_agree_with_the_reference);
+}
+
+#[test]
+fn random_training_steps_agree_on_a_gpu() {
+    on_gpu(|| {
+        random_training_steps_agree_with_the_reference();
+        larger_random_training_steps_agree_with_the_reference();
+        the_number_of_threads_changes_no_bit();
+    });
+}
+
+#[test]
+fn the_order_of_emulated_threads_changes_no_bit() {
+    on_emulator(8, || {
+        property(64, small(), |network| parity::is_deterministic(&training_step(network)));
+    });
 }
 
 #[test]

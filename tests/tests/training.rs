@@ -1,7 +1,8 @@
-//! Whole training runs on the CPU backend: determinism, resumption, evaluation, and what stops a run.
+//! Whole training runs, on the CPU backend and on the emulated CUDA backend: determinism, resumption, evaluation, and what stops a run.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+use lfnn_core::backend::Backend;
 use lfnn_core::config::{LeadershipConfig, NetworkConfig, Scope, TrainingConfig};
 use lfnn_core::method::{METHODS, Method, by_name};
 use lfnn_core::train::{
@@ -10,6 +11,7 @@ use lfnn_core::train::{
 };
 use lfnn_cpu::Cpu;
 use lfnn_tests::source::Source;
+use lfnn_tests::under_test::{emulator, on_emulator};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -86,7 +88,7 @@ impl Run {
         }
     }
 
-    fn trainer(&self, cpu: &Cpu, data: &Data) -> Result<Trainer<Cpu>, String> {
+    fn trainer<B: Backend>(&self, backend: &B, data: &Data) -> Result<Trainer<B>, String> {
         let setup = Setup {
             network: &self.network,
             leadership: self.leadership,
@@ -98,12 +100,12 @@ impl Run {
             limits: self.limits,
         };
         let examples: Vec<u32> = (0..60).collect();
-        Trainer::new(cpu, &setup, data.images(), &examples).map_err(|error| error.to_string())
+        Trainer::new(backend, &setup, data.images(), &examples).map_err(|error| error.to_string())
     }
 }
 
 /// Trains up to a number of steps from the beginning.
-fn advance(trainer: &mut Trainer<Cpu>, steps: usize) {
+fn advance<B: Backend>(trainer: &mut Trainer<B>, steps: usize) {
     for _ in 0..steps {
         trainer.train_step().unwrap();
         if trainer.epoch_is_done() {
@@ -135,6 +137,45 @@ fn a_run_ends_with_the_same_bits_on_any_number_of_threads() {
         assert_eq!(one, end(2), "{method}: two threads");
         assert_eq!(one, end(5), "{method}: five threads");
     }
+}
+
+#[test]
+fn an_emulated_run_ends_with_the_same_bits_in_any_order_of_threads() {
+    on_emulator(1, || {
+        let data = Data::new();
+        for method in METHODS.map(Method::name) {
+            let run = Run::new(method);
+            let end = |order: u64| {
+                let mut trainer = run.trainer(&emulator(order), &data).unwrap();
+                advance(&mut trainer, 4);
+                bits(&trainer.state().unwrap())
+            };
+            let one = end(1);
+            assert_eq!(one, end(1), "{method}: twice");
+            assert_eq!(one, end(2), "{method}: another order");
+        }
+    });
+}
+
+#[test]
+fn an_emulated_run_stopped_and_resumed_ends_with_the_same_bits() {
+    on_emulator(1, || {
+        let data = Data::new();
+        let methods = METHODS.map(Method::name);
+        for (i, scope) in [Scope::Batch, Scope::Epoch, Scope::Sample].into_iter().enumerate() {
+            let mut run = Run::new(methods[i]);
+            run.leadership.scope = scope;
+            let mut whole = run.trainer(&emulator(3), &data).unwrap();
+            advance(&mut whole, 9);
+            let mut first = run.trainer(&emulator(4), &data).unwrap();
+            advance(&mut first, 3 + 2 * i);
+            let mut second = run.trainer(&emulator(5), &data).unwrap();
+            second.restore(&first.state().unwrap()).unwrap();
+            advance(&mut second, 6 - 2 * i);
+            assert_eq!(bits(&second.state().unwrap()), bits(&whole.state().unwrap()), "{scope:?}");
+            assert_eq!(second.metrics().unwrap(), whole.metrics().unwrap());
+        }
+    });
 }
 
 proptest! {

@@ -29,7 +29,11 @@ pub(crate) fn command(args: &BenchArgs, choice: Choice, output: &Output) -> Resu
     let recipe = Some(args.recipe.as_str());
     let config = config::resolve(&Request { recipe, file: None, options, sets: &args.set })?;
     let shape = data::known_shape(&config, &data::root(None)?, output)?;
-    let result = choice.run(Bench { config: &config, shape, seconds: args.seconds })?;
+    let result = choice.run(
+        config.precision,
+        output,
+        Bench { config: &config, shape, seconds: args.seconds },
+    )?;
     let text = if args.json { report::json(&result)? } else { report::text(&result) };
     output.result(&text)
 }

@@ -5,14 +5,11 @@ use crate::failure::Failure;
 use crate::format::{Align, table};
 use crate::output::Output;
 
-/// Prints a line for each backend.
+/// Prints a line for each backend, and what the GPU's stands on.
 ///
 /// # Errors
 /// A standard output that cannot be written.
 pub(crate) fn command(choice: Choice, output: &Output) -> Result<(), Failure> {
-    let line = |(name, works, about): (&str, bool, String)| {
-        vec![name.to_owned(), if works { "yes" } else { "no" }.to_owned(), about]
-    };
-    let lines: Vec<Vec<String>> = backend::devices(choice).into_iter().map(line).collect();
+    let lines: Vec<Vec<String>> = backend::devices(choice).into_iter().map(Vec::from).collect();
     output.result(&table(&[Align::Left, Align::Left, Align::Left], &lines))
 }

@@ -8,6 +8,8 @@ use lfnn_core::train::{Evaluation, Evaluator};
 use serde_json::json;
 
 use super::of_checkpoint;
+use lfnn_cuda::Precision;
+
 use crate::backend::{Choice, Job};
 use crate::checkpoint::{self, Checkpoint};
 use crate::cli::{EvalArgs, SplitChoice};
@@ -40,7 +42,7 @@ pub(crate) fn command(args: &EvalArgs, choice: Choice, output: &Output) -> Resul
         return Err(Failure::Usage(anyhow!("--split {name}: {message}")));
     }
     let job = Evaluate { checkpoint: &checkpoint, data: &data, indices, path: &path };
-    let evaluation = choice.run(job)?;
+    let evaluation = choice.run(Precision::F32, output, job)?;
     let text = if args.json {
         to_json(name, &checkpoint, &evaluation)?
     } else {

@@ -8,6 +8,8 @@ use lfnn_data::{ImageShape, load_image, permute_pixels};
 use serde_json::json;
 
 use super::of_checkpoint;
+use lfnn_cuda::Precision;
+
 use crate::backend::{Choice, Job};
 use crate::checkpoint::{self, Checkpoint};
 use crate::cli::PredictArgs;
@@ -36,7 +38,11 @@ pub(crate) fn command(args: &PredictArgs, choice: Choice, output: &Output) -> Re
     if config.dataset.permute_pixels {
         permute_pixels(&mut images, config.seed);
     }
-    let outputs = choice.run(Predict { checkpoint: &checkpoint, images: &images, path: &path })?;
+    let outputs = choice.run(
+        Precision::F32,
+        output,
+        Predict { checkpoint: &checkpoint, images: &images, path: &path },
+    )?;
     let top = if output.level() > crate::output::Level::Normal { TOP } else { 1 };
     let classes = &checkpoint.metadata.classes;
     let ranked: Vec<Vec<(&str, f32)>> = outputs.iter().map(|row| rank(row, classes)).collect();

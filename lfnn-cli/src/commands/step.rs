@@ -9,6 +9,7 @@ use lfnn_core::method;
 use lfnn_core::train::{
     Inspection, InspectionInput, State, StateData, StateTensor, Target, inspect,
 };
+use lfnn_cuda::Precision;
 
 use crate::backend::{Choice, Job};
 use crate::checkpoint::{Tensors, to_bytes, write_whole};
@@ -31,7 +32,7 @@ pub(crate) fn command(args: &StepArgs, choice: Choice, output: &Output) -> Resul
     let weights = read_weights(&args.weights)?;
     let (images, target) = read_batch(&args.batch, &config)?;
     let step = Step { config: &config, weights: &weights, images: &images, target: &target };
-    let seen = choice.run(step)?;
+    let seen = choice.run(Precision::F32, output, step)?;
     let bytes = to_bytes(&tensors(&seen, &images, &config), None)?;
     write_whole(&args.out, &bytes)?;
     output.info(&describe(&seen, &config))?;

@@ -61,6 +61,7 @@ fn every_key_and_name_that_is_accepted_is_documented() {
         "limits: {x: 1}",
         "checkpoints: {x: 1}",
         "method: x",
+        "precision: x",
         "x: 1",
     ]
     .map(str::to_owned)

@@ -14,6 +14,7 @@ use std::sync::LazyLock;
 use lfnn_core::config::{ConfigError, LeadershipConfig, NetworkConfig, Task, TrainingConfig};
 use lfnn_core::method::{self, METHODS, Method};
 use lfnn_core::train::{Augmentation, Limits};
+use lfnn_cuda::Precision;
 use lfnn_data::DatasetName;
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -31,6 +32,9 @@ pub(crate) struct RunConfig {
     /// The training method.
     #[serde(default = "default_method", deserialize_with = "known_method")]
     pub(crate) method: String,
+    /// The arithmetic, of which the CPU has single precision alone.
+    #[serde(default, serialize_with = "write_precision", deserialize_with = "known_precision")]
+    pub(crate) precision: Precision,
     /// Where all random numbers come from.
     #[serde(default = "default_seed")]
     pub(crate) seed: u64,
@@ -231,6 +235,19 @@ fn known_method<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D:
         Some(_) => Ok(name),
         None => Err(D::Error::unknown_variant(&name, method_names())),
     }
+}
+
+fn known_precision<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Precision, D::Error> {
+    static NAMES: LazyLock<Vec<&'static str>> =
+        LazyLock::new(|| Precision::ALL.map(Precision::name).to_vec());
+    let name = String::deserialize(deserializer)?;
+    let found = Precision::ALL.into_iter().find(|precision| precision.name() == name);
+    found.ok_or_else(|| D::Error::unknown_variant(&name, &NAMES))
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+fn write_precision<S: Serializer>(precision: &Precision, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(precision.name())
 }
 
 fn known_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DatasetName, D::Error> {

@@ -20,8 +20,9 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use serde_json::{Value, json};
 
+use crate::backend::BackendChoice;
 use crate::backend::Choice;
-use crate::cli::{BackendChoice, ReproduceArgs, Scale};
+use crate::cli::{ReproduceArgs, Scale};
 use crate::config::nearest;
 use crate::failure::Failure;
 use crate::output::{Level, Output};
@@ -75,7 +76,7 @@ pub(crate) fn command(
         }
     }
     let threads = choice.threads();
-    let most = if choice.backend == BackendChoice::Cuda { 1 } else { threads };
+    let most = if matches!(choice.backend, BackendChoice::Cuda(_)) { 1 } else { threads };
     let beside = open.iter().filter(|job| !job.alone()).count();
     let side = args.jobs.unwrap_or(most).min(beside.max(1));
     tell_plan(&open, (total, side, threads), &runner, output)?;

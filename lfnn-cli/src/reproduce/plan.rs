@@ -4,12 +4,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use lfnn_core::config::WorkersConfig;
+use lfnn_cuda::Precision;
 use serde_json::Value;
 
-use crate::backend::Choice;
+use crate::backend::{Choice, Job as Work};
 use crate::cli::Scale;
 use crate::config::{self, Request, RunConfig};
 use crate::failure::Failure;
+use crate::output::{Level, Output};
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -101,6 +103,16 @@ pub(super) struct Place<'a> {
     pub(super) root: &'a Path,
     /// The backend with this job's share of the threads.
     pub(super) choice: Choice,
+}
+
+impl Place<'_> {
+    /// Does work on the backend chosen, and says nothing.
+    ///
+    /// # Errors
+    /// As the work has it.
+    pub(super) fn run<W: Work>(self, precision: Precision, work: W) -> Result<W::Output, Failure> {
+        self.choice.run(precision, &Output::new(Level::Silent), work)
+    }
 }
 
 type Compute = dyn Fn(Place<'_>) -> Result<Value, Failure> + Send + Sync;

@@ -41,7 +41,7 @@ pub(super) fn losses(
     every: usize,
 ) -> Result<Vec<LossRow>, Failure> {
     let data = Prepared::load(config, place.root, &Output::new(Level::Silent))?;
-    place.choice.run(Losses { config, data, every })
+    place.run(config.precision, Losses { config, data, every })
 }
 
 struct Losses<'a> {
@@ -135,7 +135,7 @@ pub(super) fn activity(
     drawn: &[usize],
 ) -> Result<Vec<Activity>, Failure> {
     let data = Prepared::load(config, place.root, &Output::new(Level::Silent))?;
-    place.choice.run(Watch { config, data, drawn })
+    place.run(config.precision, Watch { config, data, drawn })
 }
 
 struct Watch<'a> {

@@ -51,7 +51,7 @@ pub(super) fn of_training(config: &RunConfig, place: Place<'_>) -> Result<Durati
     let begin = Instant::now();
     let data = Prepared::load(config, place.root, &Output::new(Level::Silent))?;
     let loading = begin.elapsed();
-    let (each_epoch, compiling) = place.choice.run(Epoch { config, data })?;
+    let (each_epoch, compiling) = place.run(config.precision, Epoch { config, data })?;
     Ok(loading + compiling + each_epoch.mul_f64(config.training.epochs as f64))
 }
 

@@ -39,6 +39,8 @@ pub(crate) struct Summary {
     pub(crate) images_per_second: f64,
     /// Largest resident memory of the process (Linux); what the backend holds, elsewhere.
     pub(crate) peak_memory_bytes: u64,
+    /// What the backend holds for tensors and kernels' scratch space. It is allocated once, so this is its peak.
+    pub(crate) device_memory_bytes: u64,
     /// The seed.
     pub(crate) seed: u64,
     /// The method.
@@ -47,6 +49,8 @@ pub(crate) struct Summary {
     pub(crate) recipe: Option<String>,
     /// The backend.
     pub(crate) backend: String,
+    /// The arithmetic.
+    pub(crate) precision: String,
     /// Version of this program.
     pub(crate) version: String,
 }

@@ -8,17 +8,25 @@ use lfnn_core::network::Network;
 use lfnn_core::train::{MemoryEstimate, Normalization, Setup, estimate_memory};
 use lfnn_core::unit::{Unit, WorkerKind};
 
+use crate::backend::{BackendChoice, Choice};
 use crate::config::RunConfig;
 use crate::data::{self, Shape};
 use crate::failure::{Failure, Usage};
 use crate::format::{self, Align, table};
 use crate::output::Output;
 
+use super::device_memory;
+
 /// Prints the network and the memory of a step.
 ///
 /// # Errors
 /// A network that cannot be.
-pub(super) fn show(config: &RunConfig, root: &Path, output: &Output) -> Result<(), Failure> {
+pub(super) fn show(
+    config: &RunConfig,
+    root: &Path,
+    choice: Choice,
+    output: &Output,
+) -> Result<(), Failure> {
     let shape = data::known_shape(config, root, output)?;
     let network = Network::new(&config.network, &shape.image, shape.classes).usage()?;
     let training = shape.train.saturating_sub(config.dataset.validation);
@@ -37,7 +45,19 @@ pub(super) fn show(config: &RunConfig, root: &Path, output: &Output) -> Result<(
         units(config, &network),
         paths(method, &network),
         memory(config, shape, training)?,
-    ))
+    ))?;
+    if let BackendChoice::Cuda(_) = choice.backend {
+        let setup = setup(config, shape, method);
+        let text = device_memory::predict(
+            &setup,
+            shape,
+            config.precision,
+            choice.lanes,
+            pixels(config, shape, training),
+        )?;
+        output.result(&format!("\n{text}"))?;
+    }
+    Ok(())
 }
 
 /// The trainer would refuse this too, but only with the data at hand.
@@ -179,21 +199,30 @@ fn paths(method: &dyn Method, network: &Network) -> String {
     )
 }
 
+/// Bytes of the training images, with those held out.
+fn pixels(config: &RunConfig, shape: Shape, training: usize) -> usize {
+    (training + config.dataset.validation) * shape.image.iter().product::<usize>()
+}
+
+/// The step that would be trained, with a normalisation that any image fits.
+fn setup<'a>(config: &'a RunConfig, shape: Shape, method: &'static dyn Method) -> Setup<'a> {
+    let channels = shape.image[2];
+    Setup {
+        network: &config.network,
+        leadership: config.leadership,
+        training: &config.training,
+        method,
+        augmentation: config.dataset.augmentation,
+        normalization: Normalization { mean: vec![0.0; channels], std: vec![1.0; channels] },
+        seed: config.seed,
+        limits: config.limits(),
+    }
+}
+
 /// The memory of a step with this method and with backpropagation.
 fn memory(config: &RunConfig, shape: Shape, training: usize) -> Result<String, Failure> {
     let estimate = |method: &'static dyn Method| -> Result<MemoryEstimate, ConfigError> {
-        let channels = shape.image[2];
-        let setup = Setup {
-            network: &config.network,
-            leadership: config.leadership,
-            training: &config.training,
-            method,
-            augmentation: config.dataset.augmentation,
-            normalization: Normalization { mean: vec![0.0; channels], std: vec![1.0; channels] },
-            seed: config.seed,
-            limits: config.limits(),
-        };
-        estimate_memory(&setup, shape.image, shape.classes)
+        estimate_memory(&setup(config, shape, method), shape.image, shape.classes)
     };
     let own = estimate(config.method()).usage()?;
     let mut columns = vec![(config.method.as_str(), own)];
@@ -216,7 +245,7 @@ fn memory(config: &RunConfig, shape: Shape, training: usize) -> Result<String, F
     line("activations, gradients", |estimate| estimate.step);
     line("sum", |estimate| estimate.parameters + estimate.optimizer + estimate.step);
     let align = [Align::Left, Align::Right, Align::Right];
-    let pixels = (training + config.dataset.validation) * shape.image.iter().product::<usize>();
+    let pixels = pixels(config, shape, training);
     Ok(table(&align[..=columns.len()], &lines)
         + &format!("training images beside it: {}\n", format::bytes(pixels)))
 }

@@ -1,6 +1,7 @@
 //! The command `train`: resolves the configuration, prepares the data and the trainer, and runs the
 //! epochs.
 
+mod device_memory;
 mod display;
 mod dry_run;
 mod epochs;
@@ -32,7 +33,7 @@ pub(crate) fn command(args: &TrainArgs, choice: Choice, output: &Output) -> Resu
     if args.dry_run {
         let config = config::resolve(&request)?;
         let root = data::root(args.data.data_dir.as_deref())?;
-        return dry_run::show(&config, &root, output);
+        return dry_run::show(&config, &root, choice, output);
     }
     let root = data::root(args.data.data_dir.as_deref())?;
     let (config, folder) = if args.resume {
@@ -64,7 +65,8 @@ pub(crate) fn fit(
     output: &Output,
 ) -> Result<(), Failure> {
     let result = prepare(config, &folder, goes_on, root, output).and_then(|(data, checkpoint)| {
-        choice.run(Training { config, data, checkpoint, folder: &folder, output })
+        let job = Training { config, data, checkpoint, folder: &folder, output };
+        choice.run(config.precision, output, job)
     });
     match result {
         Ok(Err(failure)) => Err(failure),
@@ -88,6 +90,7 @@ fn request(args: &TrainArgs) -> Request<'_> {
     };
     let number = |value: Option<usize>| value.map(|number| number.to_string());
     option("method", "method", args.method.clone());
+    option("precision", "precision", args.precision.clone());
     option("seed", "seed", args.seed.map(|seed| seed.to_string()));
     option("epochs", "training.epochs", number(args.epochs));
     option("limit-batches", "limits.batches", number(args.limit_batches));

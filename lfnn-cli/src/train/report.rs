@@ -46,10 +46,12 @@ pub(super) fn summarize(
         readout_parameters,
         images_per_second: timed / seconds.max(1e-9),
         peak_memory_bytes: memory::peak().unwrap_or(device_memory),
+        device_memory_bytes: device_memory,
         seed: config.seed,
         method: config.method.clone(),
         recipe: config.recipe.clone(),
         backend,
+        precision: config.precision.name().to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     }
 }
@@ -76,11 +78,15 @@ pub(super) fn print(
     if let Some(row) = rows.last().filter(|row| !row.units.is_empty()) {
         output.info(&units(row))?;
     }
-    output.info(&format!(
+    let mut speed = format!(
         "{:.0} images/s, peak memory {}",
         summary.images_per_second,
         format::bytes(summary.peak_memory_bytes as usize)
-    ))?;
+    );
+    if summary.backend.starts_with("cuda") {
+        speed += &format!(", on the GPU {}", format::bytes(summary.device_memory_bytes as usize));
+    }
+    output.info(&speed)?;
     output.info(&format!("results: {}", folder.path().display()))?;
     output.result(&format!("test error: {}", format::percent(summary.test_error)))
 }

@@ -20,12 +20,25 @@ fn help_and_version_are_printed() {
     assert_eq!(place.ok(&["--version"]), format!("lfnn-cli {}\n", env!("CARGO_PKG_VERSION")));
 }
 
+/// Whether this machine runs the CUDA backend. A test of what is said where it does not is then skipped.
+fn has_gpu(place: &Place) -> bool {
+    let has = place.ok(&["devices"]).lines().any(|line| line.starts_with("cuda:0  yes"));
+    if has {
+        println!("skipped: this machine has a GPU that works");
+    }
+    has
+}
+
 #[test]
 fn backend_auto_says_in_one_line_what_it_took() {
-    let out = Place::new().train(&["--backend", "auto"]);
+    let place = Place::new();
+    let out = place.train(&["--backend", "auto"]);
     let lines: Vec<&str> = out.lines().filter(|line| line.starts_with("backend: ")).collect();
     assert_eq!(lines.len(), 1, "{out}");
-    assert!(lines[0].ends_with("(auto: this build has no CUDA backend)"), "{out}");
+    assert!(lines[0].contains("(auto"), "{out}");
+    if !has_gpu(&place) {
+        assert!(lines[0].starts_with("backend: cpu, ") && lines[0].contains("(auto: "), "{out}");
+    }
 }
 
 #[test]
@@ -35,11 +48,45 @@ fn backend_cpu_is_the_cpu() {
 }
 
 #[test]
-fn backend_cuda_is_refused_by_this_build() {
+fn backend_cuda_without_a_gpu_ends_with_the_reason() {
     let place = Place::new();
-    let message = "this build has no CUDA backend; `--backend cpu` runs on the CPU";
-    place.fails(1, &["train", "--backend", "cuda"], message);
+    if has_gpu(&place) {
+        return;
+    }
+    for backend in ["cuda", "cuda:1"] {
+        let ended = place.run(&["train", "--backend", backend]);
+        assert_eq!(ended.code, Some(1), "{}", ended.err);
+        assert!(ended.err.starts_with("error: ") && ended.err.contains("NVIDIA"), "{}", ended.err);
+        assert!(ended.err.contains("`--backend cpu` runs on the CPU"), "{}", ended.err);
+    }
     assert!(!place.has("runs/digits-lfnn-l-1"), "nothing was trained, so nothing is left");
+}
+
+#[test]
+fn an_unknown_backend_is_told_the_known_ones() {
+    for wrong in ["gpu", "cuda:x"] {
+        let ended = Place::new().run(&["train", "--backend", wrong]);
+        assert_eq!(ended.code, Some(2));
+        assert!(ended.err.contains("auto, cpu, cuda or cuda:ORDINAL"), "{}", ended.err);
+    }
+}
+
+#[test]
+fn precision_is_checked_against_the_backend() {
+    let place = Place::new();
+    let ended = place.run(&["train", "--backend", "cpu", "--precision", "bf16"]);
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.err.contains("the CPU computes in f32 alone"), "{}", ended.err);
+    let ended = place.run(&["train", "--precision", "f64"]);
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.err.contains("f32") && ended.err.contains("bf16"), "{}", ended.err);
+    if !has_gpu(&place) {
+        let ended = place.run(&["train", "--set", "precision=tf32"]);
+        assert_eq!(ended.code, Some(1));
+        assert!(ended.err.contains("`precision` is tf32, which needs a GPU"), "{}", ended.err);
+    }
+    place.train(&["--precision", "f32", "--out", "run"]);
+    assert_eq!(place.json("run/summary.json")["precision"], "f32");
 }
 
 #[test]
@@ -265,8 +312,12 @@ fn data_verify_names_every_wrong_file() {
 #[test]
 fn devices_says_what_runs_here_and_why_the_others_do_not() {
     let out = Place::new().ok(&["devices"]);
-    assert!(out.starts_with("cpu   yes  "), "{out}");
-    assert!(out.ends_with("cuda  no   this build has no CUDA backend\n"), "{out}");
+    assert!(out.starts_with("cpu") && out.contains(" yes  "), "{out}");
+    for library in ["NVRTC", "cuBLASLt"] {
+        assert!(out.contains(library), "{out}");
+    }
+    let about = out.lines().find(|line| line.starts_with("cuda")).unwrap_or_default();
+    assert!(about.contains("compute capability") || about.contains("NVIDIA"), "{out}");
 }
 
 #[test]

@@ -24,6 +24,8 @@ fn a_run_folder_holds_all_that_is_promised() {
     assert_eq!(summary["method"], "lfnn-l");
     assert_eq!(summary["recipe"], "digits");
     assert_eq!(summary["backend"], "cpu");
+    assert_eq!(summary["precision"], "f32");
+    assert!(summary["device_memory_bytes"].as_u64().unwrap() > 1 << 10);
     assert_eq!(summary["version"], env!("CARGO_PKG_VERSION"));
     assert!(summary["images_per_second"].as_f64().unwrap() > 0.0);
     assert!(summary["peak_memory_bytes"].as_u64().unwrap() > 1 << 20);

@@ -1,4 +1,4 @@
-//! Programs of operations thrown together, on the CPU backend and on the reference.
+//! Programs of operations thrown together, on the CPU backend, on the emulated CUDA backend and on the reference.
 //!
 //! A handful of tensors of one shape are read and overwritten by operations in no sensible order, some
 //! of them temporary, some read twice or by nobody. Networks never look like this, and a backend that
@@ -12,6 +12,7 @@ mod soup;
 use lfnn_tests::harness::Case;
 use lfnn_tests::parity;
 use lfnn_tests::property::property;
+use lfnn_tests::under_test::on_emulator;
 use proptest::prelude::*;
 use soup::Soup;
 
@@ -33,4 +34,10 @@ fn operations_in_any_order_agree_with_the_reference() {
         parity::agrees(&case)?;
         parity::is_deterministic(&case)
     });
+}
+
+/// One case in 48 on the emulator.
+#[test]
+fn operations_in_any_order_agree_on_the_emulator() {
+    on_emulator(48, operations_in_any_order_agree_with_the_reference);
 }

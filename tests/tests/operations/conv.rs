@@ -1,15 +1,12 @@
 //! Convolutions of random geometry.
 
 use lfnn_core::program::{Conv2d, Conv2dInputGrad, Conv2dWeightGrad};
-use lfnn_tests::compare::Tolerance;
 use lfnn_tests::harness::Case;
 use lfnn_tests::property::property;
 use proptest::prelude::*;
 
+use crate::factors::{activation, parameter, result, sums};
 use crate::window::{Sliding, convolved};
-
-/// Sums of up to ten thousand products, each rounded to 6e-8 of itself.
-const SUMS: Tolerance = Tolerance::sums(4e-6);
 
 #[derive(Clone, Debug)]
 pub(crate) struct Shape {
@@ -57,34 +54,36 @@ impl Shape {
 
 pub(crate) fn forward(shape: Shape) -> Result<(), String> {
     let mut case = Case::new(shape.seed);
-    let x = case.input("x", &shape.x());
-    let weight = case.input("weight", &shape.weight());
+    let x = activation(&mut case, "x", &shape.x());
+    let weight = parameter(&mut case, "weight", &shape.weight());
     let bias = shape.bias.then(|| case.input("bias", &[shape.groups * shape.out]));
-    let y = case.output("y", &shape.y());
+    let (y, written) = result(&mut case, "y", &shape.y());
     let (window, groups) = (shape.sliding.window, shape.groups);
     case.push(Conv2d { x, weight, bias, y, window, groups });
-    case.agrees(SUMS)
+    written(&mut case);
+    case.agrees(sums())
 }
 
 pub(crate) fn input_grad(shape: Shape) -> Result<(), String> {
     let mut case = Case::new(shape.seed);
-    let dy = case.input("dy", &shape.y());
-    let weight = case.input("weight", &shape.weight());
-    let dx = case.output("dx", &shape.x());
+    let dy = activation(&mut case, "dy", &shape.y());
+    let weight = parameter(&mut case, "weight", &shape.weight());
+    let (dx, written) = result(&mut case, "dx", &shape.x());
     let (window, groups) = (shape.sliding.window, shape.groups);
     case.push(Conv2dInputGrad { dy, weight, dx, window, groups });
-    case.agrees(SUMS)
+    written(&mut case);
+    case.agrees(sums())
 }
 
 pub(crate) fn weight_grad(shape: Shape) -> Result<(), String> {
     let mut case = Case::new(shape.seed);
-    let x = case.input("x", &shape.x());
-    let dy = case.input("dy", &shape.y());
+    let x = activation(&mut case, "x", &shape.x());
+    let dy = activation(&mut case, "dy", &shape.y());
     let dweight = case.output("dweight", &shape.weight());
     let dbias = shape.bias.then(|| case.output("dbias", &[shape.groups * shape.out]));
     let (window, groups) = (shape.sliding.window, shape.groups);
     case.push(Conv2dWeightGrad { x, dy, dweight, dbias, window, groups });
-    case.agrees(SUMS)
+    case.agrees(sums())
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn convolutions() -> Vec<conv::Shape> {
 }
 
 #[test]
-fn convolutions_agree_on_larger_shapes() {
+pub(crate) fn convolutions_agree_on_larger_shapes() {
     for shape in convolutions() {
         conv::forward(shape.clone()).unwrap_or_else(|e| panic!("{shape:?}: {e}"));
         conv::input_grad(shape.clone()).unwrap_or_else(|e| panic!("{shape:?}: {e}"));
@@ -46,7 +46,7 @@ fn convolutions_agree_on_larger_shapes() {
 }
 
 #[test]
-fn linear_maps_agree_on_larger_shapes() {
+pub(crate) fn linear_maps_agree_on_larger_shapes() {
     let sizes = [(256, 1, 784, 64), (128, 4, 300, 10), (64, 32, 49, 10), (1, 1, 3000, 100)];
     for (batch, groups, input, out) in sizes {
         let shape = linear::Shape { batch, groups, input, out, bias: true, seed: 5 };
@@ -57,7 +57,7 @@ fn linear_maps_agree_on_larger_shapes() {
 }
 
 #[test]
-fn pools_agree_on_larger_shapes() {
+pub(crate) fn pools_agree_on_larger_shapes() {
     for (side, kernel, stride, padding) in [(32, 2, 2, 0), (33, 3, 2, 1), (32, 3, 1, 1)] {
         let shape = || pool::Shape {
             batch: 8,
@@ -79,7 +79,7 @@ fn pools_agree_on_larger_shapes() {
 }
 
 #[test]
-fn elementwise_operations_agree_on_larger_shapes() {
+pub(crate) fn elementwise_operations_agree_on_larger_shapes() {
     for shape in [vec![16, 28, 28, 40], vec![7, 40_001]] {
         for function in [Activation::Relu, Activation::Sigmoid, Activation::Tanh] {
             elementwise::activate((shape.clone(), function, 4.0, 8)).unwrap();
@@ -93,7 +93,7 @@ fn elementwise_operations_agree_on_larger_shapes() {
 }
 
 #[test]
-fn normalisation_agrees_on_larger_shapes() {
+pub(crate) fn normalisation_agrees_on_larger_shapes() {
     for shape in [vec![16, 28, 28, 40], vec![32, 8, 8, 120], vec![256, 300], vec![4000, 3]] {
         normalization::forward((shape.clone(), 1e-5, 9)).unwrap();
         normalization::inference((shape.clone(), 1e-5, 9)).unwrap();
@@ -103,7 +103,7 @@ fn normalisation_agrees_on_larger_shapes() {
 }
 
 #[test]
-fn layout_operations_agree_on_larger_shapes() {
+pub(crate) fn layout_operations_agree_on_larger_shapes() {
     shape::flatten(([32, 7, 7, 120], 10)).unwrap();
     shape::unflatten(([32, 7, 7, 120], 10)).unwrap();
     shape::concat((vec![64, 14, 14], vec![33, 20, 1], 10)).unwrap();
@@ -111,7 +111,7 @@ fn layout_operations_agree_on_larger_shapes() {
 }
 
 #[test]
-fn workers_agree_on_larger_shapes() {
+pub(crate) fn workers_agree_on_larger_shapes() {
     workers::softmax((256, 32, 10, 4.0, 11)).unwrap();
     workers::softmax_grad((256, 32, 10, 4.0, 11)).unwrap();
     let filters = || workers::Filters {
@@ -128,7 +128,7 @@ fn workers_agree_on_larger_shapes() {
 }
 
 #[test]
-fn losses_and_leaders_agree_on_larger_shapes() {
+pub(crate) fn losses_and_leaders_agree_on_larger_shapes() {
     let cross_entropy = Predictions {
         batch: 256,
         heads: Heads { nets: 1, workers: 32, width: 10 },
@@ -164,7 +164,7 @@ fn perturbations_agree_on_larger_shapes() {
 }
 
 #[test]
-fn data_metrics_and_optimisers_agree_on_larger_shapes() {
+pub(crate) fn data_metrics_and_optimisers_agree_on_larger_shapes() {
     let augment = Some((4, true, 8));
     let shape =
         || data::Shape { images: 100, image: [32, 32, 3], batch: 50, step: 1, augment, seed: 13 };

@@ -1,13 +1,11 @@
 //! Linear maps in groups.
 
 use lfnn_core::program::{Linear, LinearInputGrad, LinearWeightGrad};
-use lfnn_tests::compare::Tolerance;
 use lfnn_tests::harness::Case;
 use lfnn_tests::property::property;
 use proptest::prelude::*;
 
-/// Sums of up to a few thousand products, each rounded to 6e-8 of itself.
-const SUMS: Tolerance = Tolerance::sums(4e-6);
+use crate::factors::{activation, parameter, result, sums};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Shape {
@@ -43,31 +41,33 @@ impl Shape {
 
 pub(crate) fn forward(shape: Shape) -> Result<(), String> {
     let mut case = Case::new(shape.seed);
-    let x = case.input("x", &shape.x());
-    let weight = case.input("weight", &shape.weight());
+    let x = activation(&mut case, "x", &shape.x());
+    let weight = parameter(&mut case, "weight", &shape.weight());
     let bias = shape.bias.then(|| case.input("bias", &[shape.groups * shape.out]));
-    let y = case.output("y", &shape.y());
+    let (y, written) = result(&mut case, "y", &shape.y());
     case.push(Linear { x, weight, bias, y, groups: shape.groups });
-    case.agrees(SUMS)
+    written(&mut case);
+    case.agrees(sums())
 }
 
 pub(crate) fn input_grad(shape: Shape) -> Result<(), String> {
     let mut case = Case::new(shape.seed);
-    let dy = case.input("dy", &shape.y());
-    let weight = case.input("weight", &shape.weight());
-    let dx = case.output("dx", &shape.x());
+    let dy = activation(&mut case, "dy", &shape.y());
+    let weight = parameter(&mut case, "weight", &shape.weight());
+    let (dx, written) = result(&mut case, "dx", &shape.x());
     case.push(LinearInputGrad { dy, weight, dx, groups: shape.groups });
-    case.agrees(SUMS)
+    written(&mut case);
+    case.agrees(sums())
 }
 
 pub(crate) fn weight_grad(shape: Shape) -> Result<(), String> {
     let mut case = Case::new(shape.seed);
-    let x = case.input("x", &shape.x());
-    let dy = case.input("dy", &shape.y());
+    let x = activation(&mut case, "x", &shape.x());
+    let dy = activation(&mut case, "dy", &shape.y());
     let dweight = case.output("dweight", &shape.weight());
     let dbias = shape.bias.then(|| case.output("dbias", &[shape.groups * shape.out]));
     case.push(LinearWeightGrad { x, dy, dweight, dbias, groups: shape.groups });
-    case.agrees(SUMS)
+    case.agrees(sums())
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The CPU backend against the reference, operation by operation.
+//! The CPU backend and the CUDA backend against the reference, operation by operation.
 //!
 //! Every operation has a property over random shapes and settings: a program of the one operation is
 //! run on both backends, and all tensors are compared, those that it must not touch too. Results
@@ -10,6 +10,8 @@
 mod conv;
 mod data;
 mod elementwise;
+mod emulated;
+mod factors;
 mod larger;
 mod leaders;
 mod linear;

@@ -124,7 +124,7 @@ pub(crate) fn tangent((shape, epsilon, seed): Shape) -> Result<(), String> {
 
 /// Also where a backend does the two at once.
 #[test]
-fn a_nan_passes_through_normalisation_and_relu() {
+pub(crate) fn a_nan_passes_through_normalisation_and_relu() {
     let mut case = Case::new(1);
     let shape = [2, 3, 3, 5];
     let norm = train(&mut case, &shape, 0.1);

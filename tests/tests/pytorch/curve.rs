@@ -7,6 +7,7 @@ use lfnn_core::train::{
 };
 use lfnn_cpu::Cpu;
 use lfnn_tests::reference::Reference;
+use lfnn_tests::under_test::{emulator, gpu, on_emulator};
 
 use crate::case::{Case, names};
 use crate::{check_close, check_states};
@@ -23,6 +24,19 @@ fn ten_steps_of_the_reference_backend_agree_with_pytorch() {
 #[test]
 fn ten_steps_of_the_cpu_backend_agree_with_pytorch() {
     run_all(&Cpu::new(Some(2)).unwrap(), 2e-4);
+}
+
+#[test]
+fn ten_steps_of_the_emulated_cuda_backend_agree_with_pytorch() {
+    on_emulator(1, || run_all(&emulator(7), 2e-4));
+}
+
+#[test]
+fn ten_steps_on_a_gpu_agree_with_pytorch() {
+    match gpu() {
+        Ok(cuda) => run_all(&cuda, 2e-4),
+        Err(skipped) => eprintln!("{skipped}"),
+    }
 }
 
 fn run_all<B: Backend>(backend: &B, tolerance: f64) {

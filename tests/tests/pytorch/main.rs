@@ -2,7 +2,7 @@
 //!
 //! The vectors in `tests/vectors` were made in double precision by `tests/oracle/make_vectors.py`,
 //! which shares nothing with the Rust code. The reference backend must agree with them to the
-//! rounding of the files, the CPU backend to the rounding of its own arithmetic.
+//! rounding of the files, the CPU backend and the emulated CUDA backend to the rounding of their own arithmetic.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -15,6 +15,7 @@ use lfnn_core::method::{METHODS, Method};
 use lfnn_core::train::{Inspection, InspectionInput, State, StateData, Target, inspect};
 use lfnn_cpu::Cpu;
 use lfnn_tests::reference::Reference;
+use lfnn_tests::under_test::{emulator, gpu, on_emulator};
 
 /// Largest difference, relative to the largest element of the tensor (at least 0.05, because sums
 /// that cancel leave the rounding of their summands): files are single precision.
@@ -36,6 +37,23 @@ fn single_steps_of_the_cpu_backend_agree_with_pytorch() {
     let cpu = Cpu::new(Some(1)).unwrap();
     for name in names() {
         check_step(&cpu, &Case::load(&name), CPU);
+    }
+}
+
+#[test]
+fn single_steps_of_the_emulated_cuda_backend_agree_with_pytorch() {
+    on_emulator(1, || {
+        for (seed, name) in (1..).zip(names()) {
+            check_step(&emulator(seed), &Case::load(&name), CPU);
+        }
+    });
+}
+
+#[test]
+fn single_steps_on_a_gpu_agree_with_pytorch() {
+    match gpu() {
+        Ok(cuda) => names().iter().for_each(|name| check_step(&cuda, &Case::load(name), CPU)),
+        Err(skipped) => eprintln!("{skipped}"),
     }
 }
 

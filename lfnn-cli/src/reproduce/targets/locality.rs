@@ -76,7 +76,7 @@ fn computation(ask: &Ask<'_>, method: &str) -> Result<Computation, Failure> {
 
 fn measure(config: &RunConfig, place: Place<'_>) -> Result<Dependence, Failure> {
     let data = Prepared::load(config, place.root, &Output::new(Level::Silent))?;
-    place.choice.run(Measure { config, data })
+    place.run(config.precision, Measure { config, data })
 }
 
 struct Measure<'a> {

@@ -78,7 +78,7 @@ fn computation(ask: &Ask<'_>, method: &str, depth: usize) -> Result<Computation,
 
 fn measure(config: &RunConfig, place: Place<'_>, long: Duration) -> Result<Taken, Failure> {
     let data = Prepared::load(config, place.root, &Output::new(Level::Silent))?;
-    place.choice.run(Measure { config, data, long })
+    place.run(config.precision, Measure { config, data, long })
 }
 
 struct Measure<'a> {

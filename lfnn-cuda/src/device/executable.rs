@@ -1,0 +1,354 @@
+//! A plan on a GPU: memory allocated once, arguments bound once, steps captured once, then replayed.
+//!
+//! The first run of a program launches its steps one by one, so that libraries load what they load at first use
+//! and a failing launch is named. The second captures the same launches as a CUDA graph. From then on
+//! a run is one call. Nothing in a run allocates or waits for the device.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use lfnn_core::backend::{Executable, Memory, TensorData, TensorDataMut};
+use lfnn_core::program::{DType, Kind, ProgramId, TensorId, Tensors};
+
+use super::CudaError;
+use super::compile::Unit;
+use super::cublaslt::{BoundProduct, Handle};
+use super::driver::{Block, Call, Context, Event, Graph, Kernels, Stream};
+use crate::plan::{Argument, Launch, Place, Plan, ProgramPlan, Work};
+
+/// Memory of lanes begins at multiples of this many bytes, as the driver's own allocations do.
+const LANE_ALIGNMENT: usize = 256;
+
+/// A module with its memory on a GPU.
+#[derive(Debug)]
+pub struct CudaExecutable {
+    programs: Vec<Bound>,
+    // What the programs point into, and must outlive them.
+    _kernels: BTreeMap<Unit, Kernels>,
+    persistent: Block,
+    _temporary: Block,
+    _scratch: Block,
+    workspace: Block,
+    lanes: Vec<Stream>,
+    tensors: Tensors,
+    offsets: Vec<Option<usize>>,
+    memory: Memory,
+    context: Rc<Context>,
+}
+
+/// A program with everything that a run needs.
+#[derive(Debug)]
+struct Bound {
+    steps: Vec<BoundStep>,
+    /// Where the first lane begins, and where each further one ends.
+    fork: Event,
+    joins: Vec<Event>,
+    /// Captured in the second run.
+    graph: Option<Graph>,
+    has_run: bool,
+}
+
+#[derive(Debug)]
+struct BoundStep {
+    work: BoundWork,
+    lane: usize,
+    /// Steps of other lanes that must be done before.
+    after: Vec<usize>,
+    /// Recorded when it is done, if another lane waits for it.
+    done: Option<Event>,
+}
+
+#[derive(Debug)]
+enum BoundWork {
+    Launch(Call),
+    Product(BoundProduct),
+}
+
+/// The addresses of a plan's blocks.
+struct Addresses<'a> {
+    plan: &'a Plan,
+    persistent: u64,
+    temporary: u64,
+    scratch: u64,
+    /// Bytes of scratch memory from one lane to the next.
+    scratch_stride: usize,
+}
+
+impl Addresses<'_> {
+    fn of(&self, place: Place, program: &ProgramPlan, lane: usize) -> u64 {
+        match place {
+            Place::Scratch(offset) => self.scratch + (lane * self.scratch_stride + offset) as u64,
+            Place::Tensor(id, more) => {
+                let temporary = program.temporaries[id.index()];
+                let base = match (self.plan.persistent[id.index()], temporary) {
+                    (Some(offset), _) => self.persistent + offset as u64,
+                    (None, Some(offset)) => self.temporary + offset as u64,
+                    // A plan has a place for every tensor that its steps name.
+                    (None, None) => unreachable!("{id:?} has no place in {}", program.name),
+                };
+                base + more as u64
+            }
+        }
+    }
+}
+
+impl CudaExecutable {
+    /// Allocates, loads and binds. `images` has the compiled kernels of every file that the plan needs.
+    pub(super) fn new(
+        context: &Rc<Context>,
+        products: &Rc<Handle>,
+        plan: &Plan,
+        tensors: &Tensors,
+        images: &[(Unit, Vec<u8>)],
+    ) -> Result<Self, CudaError> {
+        context.make_current()?;
+        let count = plan.programs.iter().map(|program| program.lanes).max().unwrap_or(1).max(1);
+        let lanes = (0..count).map(|_| Stream::new(context)).collect::<Result<Vec<_>, _>>()?;
+        let block = |bytes, what| Block::new(context, &lanes[0], bytes, what);
+        let largest =
+            |of: fn(&ProgramPlan) -> usize| plan.programs.iter().map(of).max().unwrap_or(0);
+        let persistent = block(plan.persistent_bytes, "parameters and data")?;
+        let temporary = block(largest(|program| program.temporary_bytes), "the tensors of a step")?;
+        let scratch_stride =
+            largest(|program| program.scratch_bytes).next_multiple_of(LANE_ALIGNMENT);
+        let scratch = block(count * scratch_stride, "scratch memory")?;
+
+        let mut kernels = BTreeMap::new();
+        for (unit, image) in images {
+            kernels.insert(*unit, Kernels::load(context, image, &unit.name())?);
+        }
+        let addresses = Addresses {
+            plan,
+            persistent: persistent.address(),
+            temporary: temporary.address(),
+            scratch: scratch.address(),
+            scratch_stride,
+        };
+        let programs = plan
+            .programs
+            .iter()
+            .map(|program| Bound::new(context, products, program, &addresses, &kernels, count))
+            .collect::<Result<Vec<_>, _>>()?;
+        let wanted =
+            programs.iter().flat_map(|program| &program.steps).map(|step| match &step.work {
+                BoundWork::Product(product) => product.workspace(),
+                BoundWork::Launch(_) => 0,
+            });
+        let stride = wanted.max().unwrap_or(0).next_multiple_of(LANE_ALIGNMENT);
+        let workspace = block(count * stride, "matrix products")?;
+        lanes[0].synchronize()?;
+        let memory = Memory {
+            persistent: persistent.bytes(),
+            temporary: temporary.bytes() + scratch.bytes() + workspace.bytes(),
+        };
+        Ok(Self {
+            programs,
+            _kernels: kernels,
+            persistent,
+            _temporary: temporary,
+            _scratch: scratch,
+            workspace,
+            lanes,
+            tensors: tensors.clone(),
+            offsets: plan.persistent.clone(),
+            memory,
+            context: context.clone(),
+        })
+    }
+
+    /// The offset of a persistent tensor, whose type and length are these.
+    fn find(&self, id: TensorId, found: DType, len: usize) -> Result<usize, CudaError> {
+        let tensor = &self.tensors[id];
+        let name = || tensor.name.clone();
+        let (Kind::Persistent, Some(offset)) = (tensor.kind, self.offsets[id.index()]) else {
+            return Err(CudaError::Temporary { name: name() });
+        };
+        if tensor.dtype != found {
+            return Err(CudaError::Type { name: name(), expected: tensor.dtype, found });
+        }
+        if tensor.len() != len {
+            return Err(CudaError::Length { name: name(), expected: tensor.len(), found: len });
+        }
+        Ok(offset)
+    }
+
+    /// Waits until everything that was run is done: for whoever measures time.
+    ///
+    /// # Errors
+    /// A failure of an earlier run.
+    pub fn synchronize(&self) -> Result<(), CudaError> {
+        self.context.make_current()?;
+        self.lanes[0].synchronize()
+    }
+}
+
+impl Bound {
+    fn new(
+        context: &Rc<Context>,
+        products: &Rc<Handle>,
+        program: &ProgramPlan,
+        addresses: &Addresses<'_>,
+        kernels: &BTreeMap<Unit, Kernels>,
+        lanes: usize,
+    ) -> Result<Self, CudaError> {
+        let mut awaited = vec![false; program.steps.len()];
+        for step in &program.steps {
+            for &other in &step.after {
+                awaited[other] = true;
+            }
+        }
+        let mut steps = Vec::with_capacity(program.steps.len());
+        for (step, awaited) in program.steps.iter().zip(awaited) {
+            let address = |place| addresses.of(place, program, step.lane);
+            let work = match &step.work {
+                Work::Launch(launch) => BoundWork::Launch(bind(launch, kernels, address)?),
+                Work::Product(product) => {
+                    BoundWork::Product(BoundProduct::new(products, product, address)?)
+                }
+            };
+            let done = awaited.then(|| Event::new(context)).transpose()?;
+            steps.push(BoundStep { work, lane: step.lane, after: step.after.clone(), done });
+        }
+        let joins = (1..lanes).map(|_| Event::new(context)).collect::<Result<_, _>>()?;
+        Ok(Self { steps, fork: Event::new(context)?, joins, graph: None, has_run: false })
+    }
+
+    /// Launches every step on the stream of its lane.
+    fn launch(&mut self, lanes: &[Stream], workspace: &Block) -> Result<(), CudaError> {
+        let stride = workspace.bytes() / lanes.len();
+        let (first, others) = lanes.split_at(1);
+        if !others.is_empty() {
+            first[0].record(&self.fork)?;
+            for lane in others {
+                lane.wait(&self.fork)?;
+            }
+        }
+        for index in 0..self.steps.len() {
+            let (before, rest) = self.steps.split_at_mut(index);
+            let step = &mut rest[0];
+            let stream = &lanes[step.lane];
+            for event in step.after.iter().filter_map(|&other| before[other].done.as_ref()) {
+                stream.wait(event)?;
+            }
+            match &mut step.work {
+                BoundWork::Launch(call) => call.launch(stream)?,
+                BoundWork::Product(product) => {
+                    let own = workspace.address() + (step.lane * stride) as u64;
+                    product.launch(stream, own)?;
+                }
+            }
+            if let Some(event) = &step.done {
+                stream.record(event)?;
+            }
+        }
+        for (lane, event) in others.iter().zip(&self.joins) {
+            lane.record(event)?;
+            first[0].wait(event)?;
+        }
+        Ok(())
+    }
+}
+
+/// A kernel with its arguments where the driver reads them.
+fn bind(
+    launch: &Launch,
+    kernels: &BTreeMap<Unit, Kernels>,
+    address: impl Fn(Place) -> u64,
+) -> Result<Call, CudaError> {
+    let unit = Unit { family: launch.family, real: launch.real };
+    let family = launch.family.0;
+    let kernels = kernels.get(&unit).ok_or(CudaError::NoFamily { family })?;
+    let function = kernels.function(launch.kernel, launch.shared)?;
+
+    const WORD: usize = size_of::<u128>();
+    let values: Vec<Vec<u8>> =
+        launch.arguments.iter().map(|argument| bytes(argument, &address)).collect();
+    let words = values.iter().map(|value| value.len().div_ceil(WORD)).sum();
+    let mut storage = vec![0_u128; words].into_boxed_slice();
+    let mut at = 0;
+    let mut starts = Vec::with_capacity(values.len());
+    for value in &values {
+        bytemuck::cast_slice_mut(&mut storage)[at * WORD..][..value.len()].copy_from_slice(value);
+        starts.push(at);
+        at += value.len().div_ceil(WORD);
+    }
+    let base = storage.as_mut_ptr();
+    let arguments = starts.into_iter().map(|start| base.wrapping_add(start).cast()).collect();
+    let Launch { kernel, grid, block, shared, .. } = *launch;
+    Ok(Call { name: kernel, function, grid, block, shared, arguments, _storage: storage })
+}
+
+/// An argument's bytes.
+fn bytes(argument: &Argument, address: impl Fn(Place) -> u64) -> Vec<u8> {
+    match argument {
+        Argument::Pointer(place) => address(*place).to_ne_bytes().to_vec(),
+        Argument::Null => 0_u64.to_ne_bytes().to_vec(),
+        Argument::U32(value) => value.to_ne_bytes().to_vec(),
+        Argument::F32(value) => value.to_ne_bytes().to_vec(),
+        Argument::Struct { bytes, pointers } => {
+            let mut bytes = bytes.clone();
+            for (position, place) in pointers {
+                bytes[*position..*position + 8].copy_from_slice(&address(*place).to_ne_bytes());
+            }
+            bytes
+        }
+    }
+}
+
+impl Executable for CudaExecutable {
+    type Error = CudaError;
+
+    fn upload(&mut self, tensor: TensorId, data: TensorData<'_>) -> Result<(), CudaError> {
+        self.context.make_current()?;
+        let (dtype, len, bytes): (_, _, &[u8]) = match data {
+            TensorData::Real(data) => (DType::Real, data.len(), bytemuck::cast_slice(data)),
+            TensorData::U32(data) => (DType::U32, data.len(), bytemuck::cast_slice(data)),
+            TensorData::U8(data) => (DType::U8, data.len(), data),
+        };
+        let offset = self.find(tensor, dtype, len)?;
+        self.persistent.write(&self.lanes[0], offset, bytes)
+    }
+
+    fn download(&self, tensor: TensorId, data: TensorDataMut<'_>) -> Result<(), CudaError> {
+        self.context.make_current()?;
+        let (dtype, len, bytes): (_, _, &mut [u8]) = match data {
+            TensorDataMut::Real(data) => (DType::Real, data.len(), bytemuck::cast_slice_mut(data)),
+            TensorDataMut::U32(data) => (DType::U32, data.len(), bytemuck::cast_slice_mut(data)),
+            TensorDataMut::U8(data) => (DType::U8, data.len(), data),
+        };
+        let offset = self.find(tensor, dtype, len)?;
+        self.persistent.read(&self.lanes[0], offset, bytes)
+    }
+
+    fn run(&mut self, program: ProgramId) -> Result<(), CudaError> {
+        self.context.make_current()?;
+        let programs = self.programs.len();
+        let Some(bound) = self.programs.get_mut(program.0) else {
+            return Err(CudaError::NoProgram { index: program.0, programs });
+        };
+        let (lanes, workspace) = (&self.lanes, &self.workspace);
+        if !bound.has_run {
+            bound.has_run = true;
+            return bound.launch(lanes, workspace);
+        }
+        if bound.graph.is_none() {
+            let graph = lanes[0].capture(|| bound.launch(lanes, workspace))?;
+            bound.graph = Some(graph);
+        }
+        match &bound.graph {
+            Some(graph) => lanes[0].launch(graph),
+            None => Ok(()),
+        }
+    }
+
+    fn memory(&self) -> Memory {
+        self.memory
+    }
+}
+
+impl Drop for CudaExecutable {
+    fn drop(&mut self) {
+        // What is given back now must be given back to its own GPU. A failure leaves nothing to do.
+        let _ = self.context.make_current();
+    }
+}

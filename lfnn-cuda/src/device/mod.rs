@@ -1,0 +1,152 @@
+//! The GPU's side of the backend: libraries, compilation, memory, graphs.
+//!
+//! * [`Cuda`] is the backend, [`CudaExecutable`] what a module becomes on it.
+//! * `probe` asks what the machine has; `folders` and `library` find NVRTC and cuBLASLt.
+//! * `nvrtc`, `compile` and `cache` turn kernel files into machine code, once on a machine.
+//! * `driver` and `cublaslt` hold all calls of foreign functions, each behind an owner of its handle.
+
+mod cache;
+mod compile;
+mod cublaslt;
+mod driver;
+mod error;
+mod executable;
+mod folders;
+mod library;
+mod nvrtc;
+mod probe;
+mod usage;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::rc::Rc;
+
+use lfnn_core::backend::Backend;
+use lfnn_core::program::Module;
+
+pub use cache::Cache;
+pub use compile::{Progress, Unit, compile};
+pub use cublaslt::{CublasLt, MAX_WORKSPACE};
+pub use driver::DeviceInfo;
+pub use error::{CudaError, Found, Version};
+pub use executable::CudaExecutable;
+pub use nvrtc::{Image, Nvrtc, Target, options};
+pub use probe::{Gpus, Machine};
+pub use usage::{OPTION as USAGE_OPTION, Usage, usage};
+
+use crate::Precision;
+use crate::plan::{Plan, Work};
+use cublaslt::Handle;
+use driver::Context;
+
+/// An NVIDIA GPU. It belongs to the thread that opened it.
+pub struct Cuda {
+    ordinal: usize,
+    precision: Precision,
+    lanes: usize,
+    info: DeviceInfo,
+    nvrtc: Nvrtc,
+    cache: Cache,
+    progress: Box<dyn Fn(Progress) + Sync>,
+    products: Rc<Handle>,
+    context: Rc<Context>,
+}
+
+impl Cuda {
+    /// Opens a GPU to compute in a precision.
+    ///
+    /// # Errors
+    /// Whatever is missing, with what to install.
+    pub fn new(ordinal: usize, precision: Precision) -> Result<Self, CudaError> {
+        let gpus = Gpus::find()?;
+        let info = gpus.choose(ordinal, precision)?.clone();
+        let nvrtc = Nvrtc::find(Some(gpus.driver))?;
+        let cublaslt = Rc::new(CublasLt::find(Some(gpus.driver))?);
+        let context = Context::new(ordinal)?;
+        Ok(Self {
+            ordinal,
+            precision,
+            lanes: crate::plan::LANES,
+            info,
+            nvrtc,
+            cache: Cache::of_user(),
+            progress: Box::new(|_| {}),
+            products: Rc::new(Handle::new(cublaslt)?),
+            context,
+        })
+    }
+
+    /// Runs what can be run side by side on this many streams.
+    #[must_use]
+    pub fn with_lanes(self, lanes: usize) -> Self {
+        Self { lanes, ..self }
+    }
+
+    /// Keeps compiled kernels elsewhere than in the user's cache.
+    #[must_use]
+    pub fn with_cache(self, cache: Cache) -> Self {
+        Self { cache, ..self }
+    }
+
+    /// Tells somebody how far the compilation of kernels is.
+    #[must_use]
+    pub fn with_progress(self, progress: impl Fn(Progress) + Sync + 'static) -> Self {
+        Self { progress: Box::new(progress), ..self }
+    }
+
+    /// The GPU.
+    pub fn info(&self) -> &DeviceInfo {
+        &self.info
+    }
+
+    /// Bytes of the GPU's memory that are in use, by this process and all others.
+    ///
+    /// # Errors
+    /// A failure of the driver.
+    pub fn memory_in_use(&self) -> Result<usize, CudaError> {
+        self.context.make_current()?;
+        let (free, total) = self.context.memory()?;
+        Ok(total - free)
+    }
+}
+
+impl Backend for Cuda {
+    type Executable = CudaExecutable;
+    type Error = CudaError;
+
+    fn name(&self) -> String {
+        format!("cuda:{}", self.ordinal)
+    }
+
+    fn compile(&self, module: &Module) -> Result<CudaExecutable, CudaError> {
+        let plan = Plan::with_lanes(module, self.precision, self.lanes)?;
+        let units: Vec<Unit> = units(&plan).into_iter().collect();
+        let target = self.nvrtc.target(self.info.capability);
+        let images = compile(&self.nvrtc, &units, target, &self.cache, &self.progress)?;
+        let images: Vec<(Unit, Vec<u8>)> =
+            units.into_iter().zip(images.into_iter().map(|image| image.bytes)).collect();
+        CudaExecutable::new(&self.context, &self.products, &plan, module.tensors(), &images)
+    }
+}
+
+/// The kernel files that a plan needs.
+pub fn units(plan: &Plan) -> BTreeSet<Unit> {
+    let steps = plan.programs.iter().flat_map(|program| &program.steps);
+    steps
+        .filter_map(|step| match &step.work {
+            Work::Launch(launch) => Some(Unit { family: launch.family, real: launch.real }),
+            Work::Product(_) => None,
+        })
+        .collect()
+}
+
+impl fmt::Debug for Cuda {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cuda")
+            .field("ordinal", &self.ordinal)
+            .field("precision", &self.precision)
+            .field("lanes", &self.lanes)
+            .field("info", &self.info)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,212 @@
+//! A plan, run step by step.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lfnn_core::backend::{Executable, Memory as Bytes, TensorData, TensorDataMut};
+use lfnn_core::program::{DType, Kind, Module, ProgramId, TensorId, Tensors};
+use lfnn_core::random::{Purpose, Stream, below};
+
+use super::library::{Kind as Passed, Library, Value};
+use super::memory::Memory;
+use super::{Emulator, EmulatorError, library, product};
+use crate::plan::{Argument, Element, Family, Launch, Place, Plan, Step, Work};
+
+/// A module on the emulator.
+pub struct EmulatorExecutable {
+    emulator: Emulator,
+    tensors: Tensors,
+    plan: Plan,
+    memory: Memory,
+    libraries: BTreeMap<(Family, u8), Arc<Library>>,
+    /// Launches so far: each has an order of threads of its own.
+    launches: u32,
+}
+
+impl EmulatorExecutable {
+    pub(super) fn new(
+        emulator: Emulator,
+        plan: Plan,
+        module: &Module,
+    ) -> Result<Self, EmulatorError> {
+        let mut libraries = BTreeMap::new();
+        for step in plan.programs.iter().flat_map(|program| &program.steps) {
+            if let Work::Launch(launch) = &step.work
+                && let key = (launch.family, launch.real as u8)
+                && !libraries.contains_key(&key)
+            {
+                let library = library(launch.family, launch.real, emulator.sanitized)?;
+                libraries.insert(key, library);
+            }
+        }
+        let tensors = module.tensors().clone();
+        let memory = Memory::new(&plan, &tensors, emulator.sanitized);
+        Ok(Self { emulator, tensors, plan, memory, libraries, launches: 0 })
+    }
+
+    /// The plan that it runs.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// A random number below `n`.
+    fn draw(&mut self, n: usize) -> usize {
+        self.launches += 1;
+        let word = Stream::new(Purpose::Shuffle, 0).at(self.emulator.seed, 0, 1, self.launches);
+        below(word, n as u32) as usize
+    }
+
+    /// An order of a program's steps in which every step comes behind those it waits for.
+    fn order(&mut self, program: usize) -> Vec<usize> {
+        let steps = &self.plan.programs[program].steps;
+        let lanes = self.plan.programs[program].lanes;
+        // The steps of each lane, last first.
+        let mut waiting: Vec<Vec<usize>> = (0..lanes)
+            .map(|lane| (0..steps.len()).rev().filter(|&i| steps[i].lane == lane).collect())
+            .collect();
+        let after: Vec<Vec<usize>> = steps.iter().map(|step| step.after.clone()).collect();
+        let mut done = vec![false; after.len()];
+        let mut order = Vec::with_capacity(after.len());
+        while order.len() < after.len() {
+            let free = |lane: &Vec<usize>| {
+                lane.last().is_some_and(|&step| after[step].iter().all(|&before| done[before]))
+            };
+            let ready: Vec<usize> = (0..lanes).filter(|&lane| free(&waiting[lane])).collect();
+            assert!(!ready.is_empty(), "steps that wait for one another");
+            let lane = ready[self.draw(ready.len())];
+            if let Some(step) = waiting[lane].pop() {
+                done[step] = true;
+                order.push(step);
+            }
+        }
+        order
+    }
+
+    fn step(&mut self, program: usize, step: &Step) -> Result<(), EmulatorError> {
+        match &step.work {
+            Work::Launch(launch) => self.launch(program, step.lane, launch),
+            Work::Product(product) => {
+                let memory = &mut self.memory;
+                // SAFETY: places of the plan's memory, which nobody else uses now.
+                unsafe {
+                    product::run(product, |place| memory.resolve(program, step.lane, place));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn launch(
+        &mut self,
+        program: usize,
+        lane: usize,
+        launch: &Launch,
+    ) -> Result<(), EmulatorError> {
+        let seed = self.emulator.seed ^ (self.draw(1 << 31) as u64) << 32;
+        let memory = &mut self.memory;
+        let mut address = |place: Place| {
+            let (start, _) = memory.resolve(program, lane, place);
+            (start as u64).to_ne_bytes()
+        };
+        let mut values: Vec<Value> = launch
+            .arguments
+            .iter()
+            .map(|argument| match argument {
+                Argument::Pointer(place) => (Passed::Pointer, address(*place).to_vec()),
+                Argument::Null => (Passed::Pointer, 0u64.to_ne_bytes().to_vec()),
+                Argument::U32(value) => (Passed::Whole, value.to_ne_bytes().to_vec()),
+                Argument::F32(value) => (Passed::Real, value.to_ne_bytes().to_vec()),
+                Argument::Struct { bytes, pointers } => {
+                    let mut bytes = bytes.clone();
+                    for (at, place) in pointers {
+                        bytes[*at..at + 8].copy_from_slice(&address(*place));
+                    }
+                    (Passed::Struct, bytes)
+                }
+            })
+            .collect();
+        let library = &self.libraries[&(launch.family, launch.real as u8)];
+        let Launch { kernel, grid, block, shared, .. } = launch;
+        // SAFETY: pointers into memory that lives as long as `self`; that kernels stay within their
+        // tensors is what the sanitized emulator finds out.
+        unsafe { library.launch(kernel, *grid, *block, *shared, seed, &mut values) }
+    }
+
+    /// Checks that the host may read or write a tensor with data of this type and length.
+    fn check(&self, id: TensorId, given: DType, given_length: usize) -> Result<(), EmulatorError> {
+        let tensor = &self.tensors[id];
+        let persistent = tensor.kind == Kind::Persistent;
+        if persistent && tensor.dtype == given && tensor.len() == given_length {
+            return Ok(());
+        }
+        Err(EmulatorError::Data {
+            name: tensor.name.clone(),
+            expected: tensor.dtype,
+            length: tensor.len(),
+            persistent,
+            given,
+            given_length,
+        })
+    }
+}
+
+impl Executable for EmulatorExecutable {
+    type Error = EmulatorError;
+
+    fn upload(&mut self, tensor: TensorId, data: TensorData<'_>) -> Result<(), EmulatorError> {
+        let (dtype, length, bytes): (_, _, &[u8]) = match data {
+            TensorData::Real(values) => (DType::Real, values.len(), bytemuck::cast_slice(values)),
+            TensorData::U32(values) => (DType::U32, values.len(), bytemuck::cast_slice(values)),
+            TensorData::U8(values) => (DType::U8, values.len(), values),
+        };
+        self.check(tensor, dtype, length)?;
+        self.memory.bytes_mut(tensor, dtype.bytes()).copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn download(&self, tensor: TensorId, data: TensorDataMut<'_>) -> Result<(), EmulatorError> {
+        let (dtype, length, bytes): (_, _, &mut [u8]) = match data {
+            TensorDataMut::Real(values) => {
+                (DType::Real, values.len(), bytemuck::cast_slice_mut(values))
+            }
+            TensorDataMut::U32(values) => {
+                (DType::U32, values.len(), bytemuck::cast_slice_mut(values))
+            }
+            TensorDataMut::U8(values) => (DType::U8, values.len(), values),
+        };
+        self.check(tensor, dtype, length)?;
+        bytes.copy_from_slice(self.memory.bytes(tensor, dtype.bytes()));
+        Ok(())
+    }
+
+    fn run(&mut self, program: ProgramId) -> Result<(), EmulatorError> {
+        let index = program.0;
+        let Some(plan) = self.plan.programs.get(index) else {
+            return Err(EmulatorError::NoProgram(index));
+        };
+        let (name, steps) = (plan.name.clone(), plan.steps.clone());
+        self.memory.poison(index);
+        for i in self.order(index) {
+            self.step(index, &steps[i]).map_err(|error| EmulatorError::Step {
+                program: name.clone(),
+                index: i,
+                name: steps[i].name,
+                error: Box::new(error),
+            })?;
+        }
+        Ok(())
+    }
+
+    fn memory(&self) -> Bytes {
+        let temporary = self
+            .plan
+            .programs
+            .iter()
+            .map(|program| program.temporary_bytes + program.lanes * program.scratch_bytes)
+            .max();
+        Bytes { persistent: self.plan.persistent_bytes, temporary: temporary.unwrap_or(0) }
+    }
+}
+
+/// Persistent real tensors are in single precision in every plan, so the host's data are copied as they are.
+const _: () = assert!(Element::F32.bytes() == DType::Real.bytes());

@@ -1,0 +1,132 @@
+// The gradients of a convolution's weight and bias: rows are filters, columns taps and channels, the inner axis the pixels
+// of all results. It is long and the result small, so it is cut into parts that fill the GPU.
+
+// The gradient of the result by pixels: filters contiguous.
+struct Pixels {
+    const real* any;
+    u32 count, inner_extent, stride;
+
+    __device__ __forceinline__ u32 inner(u32 pixel) const { return pixel < inner_extent ? pixel * stride : NOWHERE; }
+    __device__ __forceinline__ const real* at(u32 offset, u32 filter) const {
+        return offset != NOWHERE && filter < count ? any + (offset + filter) : nullptr;
+    }
+};
+
+// The unrolled image by pixels: channels of a tap contiguous. The table has the block's taps and channels.
+struct Unrolled {
+    const real* any;
+    const Position* table;
+    u32 inner_extent;
+    const Geometry& g;
+
+    __device__ __forceinline__ Position inner(u32 pixel) const {
+        if (pixel >= inner_extent) return Position{0, OUTSIDE, 0, 0};
+        u32 image = g.by_out_pixels(pixel), within = pixel - image * g.by_out_pixels.divisor;
+        u32 row = g.by_out_width(within), column = within - row * g.out_width;
+        return Position{image * g.height * g.width * g.channels, (int)(row * g.stride_height) - (int)g.padding_height,
+                        (int)(column * g.stride_width) - (int)g.padding_width, 0};
+    }
+    __device__ __forceinline__ const real* at(const Position& pixel, u32 outer) const {
+        Position tap = table[outer];
+        u32 row = pixel.row + tap.row, column = pixel.column + tap.column;
+        if (row >= g.height || column >= g.width) return nullptr;
+        return any + (pixel.base + (row * g.width + column) * g.channels + tap.base);
+    }
+};
+
+// The gradient of the weight, or a part of it.
+struct Gradient {
+    float* place;
+    u32 rows, columns, first_row, first_column;
+
+    __device__ __forceinline__ void one(u32 row, u32 column, float value) const {
+        u32 r = first_row + row, c = first_column + column;
+        if (r < rows && c < columns) place[r * columns + c] = value;
+    }
+    __device__ __forceinline__ void two(u32 row, u32 column, float left, float right) const {
+        one(row, column, left);
+        one(row, column + 1, right);
+    }
+};
+
+template <u32 VA, u32 VB, class Engine>
+__device__ __forceinline__ void weight_grad(const real* x, const real* dy, float* dweight, float* dbias,
+                                            const Geometry& g) {
+    using Layout = Stages<Engine, false, false>;
+    static_assert(Engine::THREADS >= Engine::ROWS, "a thread for the bias of each filter");
+    DYNAMIC_SHARED(real, shared);
+    Position* table = reinterpret_cast<Position*>(shared + Layout::COUNT * Layout::ELEMENTS);
+    Block block = Block::of<Engine>(g);
+    u32 depth = g.channels / g.groups, first_filter = block.group * g.rows;
+    for (u32 c = threadIdx.x; c < Engine::COLUMNS; c += Engine::THREADS) {
+        u32 k = block.column + c;
+        Position position = {0, OUTSIDE, 0, 0};
+        if (k < g.columns) {
+            u32 tap = g.by_channels(k), i = g.by_taps(tap);
+            position.base = block.group * depth + (k - tap * depth);
+            position.row = i;
+            position.column = tap - i * g.kernel_width;
+        }
+        table[c] = position;
+    }
+    __syncthreads();
+
+    Pixels rows = {dy + first_filter + block.row, g.rows - block.row, g.inner, g.filters};
+    Unrolled columns = {x, table, g.inner, g};
+    // One block of the columns sums the bias' gradient while it has the tiles.
+    bool sums_bias = dbias && block.column == 0 && threadIdx.x < Engine::ROWS;
+    float bias_sum = 0.0f;
+    Engine engine;
+    engine.clear();
+    multiply_steps<false, false, VA, VB>(
+        engine, shared, first_step(g, block), end_step(g, block, g.inner), rows, columns, [&](const real* tile) {
+            if (!sums_bias) return;
+            float sum = 0.0f;
+#pragma unroll
+            for (u32 k = 0; k < STEP; ++k) sum += to_float(tile[k * Tile<false, Engine::ROWS>::ROW + threadIdx.x]);
+            bias_sum += sum;
+        });
+    size_t part = (size_t)block.split * g.part;
+    if (sums_bias && block.row + threadIdx.x < g.rows) dbias[part + first_filter + block.row + threadIdx.x] = bias_sum;
+    Gradient results = {dweight + part + (size_t)first_filter * g.columns, g.rows, g.columns, block.row, block.column};
+    engine.template results<false, false>(results);
+}
+
+// Sums of parts: the first `weights` elements of each are the weight's gradient, the others the bias'.
+extern "C" __global__ void __launch_bounds__(256)
+    weight_sum(const float* __restrict__ parts, float* __restrict__ dweight, float* __restrict__ dbias, u32 n,
+               u32 weights, u32 splits) {
+    GRID_STRIDE(i, n) {
+        float sum = sum_parts(parts, i, n, splits);
+        if (i < weights) {
+            dweight[i] = sum;
+        } else {
+            dbias[i - weights] = sum;
+        }
+    }
+}
+
+// Bounds leave as many registers as no kernel has to spill.
+#define ARGUMENTS const real *x, const real *dy, float *dweight, float *dbias, Geometry g
+#define VALUES x, dy, dweight, dbias, g
+
+#if defined(REAL_F32)
+extern "C" __global__ void __launch_bounds__(128, 3) weight_128x64(ARGUMENTS) { weight_grad<PACK, PACK, Scalar<128, 64, 8, 8>>(VALUES); }
+extern "C" __global__ void __launch_bounds__(128, 4) weight_64x64(ARGUMENTS) { weight_grad<PACK, PACK, Scalar<64, 64, 8, 4>>(VALUES); }
+extern "C" __global__ void __launch_bounds__(128, 5) weight_64x16(ARGUMENTS) { weight_grad<PACK, PACK, Scalar<64, 16, 4, 2>>(VALUES); }
+extern "C" __global__ void __launch_bounds__(128, 4) weight_64x64_first(ARGUMENTS) { weight_grad<PACK, 1, Scalar<64, 64, 8, 4>>(VALUES); }
+extern "C" __global__ void __launch_bounds__(128, 5) weight_64x16_first(ARGUMENTS) { weight_grad<PACK, 1, Scalar<64, 16, 4, 2>>(VALUES); }
+extern "C" __global__ void __launch_bounds__(128, 4) weight_64x64_any(ARGUMENTS) { weight_grad<1, 1, Scalar<64, 64, 8, 4>>(VALUES); }
+extern "C" __global__ void __launch_bounds__(128, 5) weight_64x16_any(ARGUMENTS) { weight_grad<1, 1, Scalar<64, 16, 4, 2>>(VALUES); }
+#endif
+
+#if defined(TENSOR_CORES)
+extern "C" __global__ void __launch_bounds__(256, 1) weight_mma_128x128(ARGUMENTS) { weight_grad<PACK, PACK, Tensor<128, 128, 2, 4>>(VALUES); }
+extern "C" __global__ void __launch_bounds__(128, 3) weight_mma_128x64(ARGUMENTS) { weight_grad<PACK, PACK, Tensor<128, 64, 2, 2>>(VALUES); }
+extern "C" __global__ void __launch_bounds__(128, 4) weight_mma_64x64(ARGUMENTS) { weight_grad<PACK, PACK, Tensor<64, 64, 2, 2>>(VALUES); }
+extern "C" __global__ void __launch_bounds__(128, 5) weight_mma_64x16(ARGUMENTS) { weight_grad<PACK, PACK, Tensor<64, 16, 4, 1>>(VALUES); }
+extern "C" __global__ void __launch_bounds__(128, 4) weight_mma_64x64_first(ARGUMENTS) { weight_grad<PACK, 1, Tensor<64, 64, 2, 2>>(VALUES); }
+extern "C" __global__ void __launch_bounds__(128, 5) weight_mma_64x16_first(ARGUMENTS) { weight_grad<PACK, 1, Tensor<64, 16, 4, 1>>(VALUES); }
+extern "C" __global__ void __launch_bounds__(128, 4) weight_mma_64x64_any(ARGUMENTS) { weight_grad<1, 1, Tensor<64, 64, 2, 2>>(VALUES); }
+extern "C" __global__ void __launch_bounds__(128, 5) weight_mma_64x16_any(ARGUMENTS) { weight_grad<1, 1, Tensor<64, 16, 4, 1>>(VALUES); }
+#endif

@@ -1,0 +1,297 @@
+// Batch normalisation over every axis but the last.
+
+// `Statistics` of plan/norm.rs.
+struct Statistics {
+    const real* x;
+    // Sums of the chunks: [2, chunks, channels].
+    float* sums;
+    float* mean;
+    float* inv_std;
+    float* running_mean;
+    float* running_var;
+    float momentum, epsilon;
+    u32 rows, chunks;
+};
+
+// The statistics of a channel, from the sums of x - shift and of its square, the shift being the channel's first
+// value: so nothing cancels where the mean is far from 0.
+__device__ __forceinline__ void set_statistics(const Statistics& s, u32 channel, double sum, double squares) {
+    double rows = s.rows, shift = to_float(s.x[channel]);
+    double mean = sum / rows, variance = squares / rows - mean * mean;
+    // NaN stays NaN.
+    if (variance < 0.0) variance = 0.0;
+    mean += shift;
+    s.mean[channel] = (float)mean;
+    s.inv_std[channel] = (float)(1.0 / sqrt(variance + (double)s.epsilon));
+    float keep = 1.0f - s.momentum;
+    s.running_mean[channel] = keep * s.running_mean[channel] + s.momentum * (float)mean;
+    float unbiased = (float)(variance * (rows / (rows - 1.0)));
+    s.running_var[channel] = keep * s.running_var[channel] + s.momentum * unbiased;
+}
+
+template <u32 V> __device__ __forceinline__ void chunk_statistics(const Statistics& s, const Columns& columns) {
+    __shared__ float space[COLUMN_THREADS];
+    u32 channel = columns.channel();
+    bool inside = channel < columns.channels;
+    float sum[V], squares[V], shift[V];
+#pragma unroll
+    for (u32 k = 0; k < V; ++k) sum[k] = squares[k] = 0.0f;
+    if (inside) {
+        load<V>(s.x + channel, shift);
+#pragma unroll 4
+        for (u32 row = columns.first(); row < columns.end(); row += blockDim.y) {
+            float values[V];
+            load<V>(s.x + row * columns.channels + channel, values);
+#pragma unroll
+            for (u32 k = 0; k < V; ++k) {
+                float value = values[k] - shift[k];
+                sum[k] += value;
+                squares[k] += value * value;
+            }
+        }
+    }
+#pragma unroll
+    for (u32 k = 0; k < V; ++k) {
+        float total = sum_over_y(sum[k], space), total_squares = sum_over_y(squares[k], space);
+        if (!inside || threadIdx.y != 0) continue;
+        if (s.chunks == 1) {
+            set_statistics(s, channel + k, total, total_squares);
+        } else {
+            u32 to = blockIdx.y * columns.channels + channel + k;
+            s.sums[to] = total;
+            s.sums[s.chunks * columns.channels + to] = total_squares;
+        }
+    }
+}
+
+// Sums of the rows of each block; the statistics themselves where there is one chunk.
+extern "C" __global__ void __launch_bounds__(COLUMN_THREADS) norm_statistics(Statistics s, Columns columns) {
+    if (columns.vector == 1) {
+        chunk_statistics<1>(s, columns);
+    } else {
+        chunk_statistics<PACK>(s, columns);
+    }
+}
+
+// Two sums of a channel over the chunks, which are the rows of `columns`. Threads with threadIdx.y = 0 get them.
+__device__ __forceinline__ void sum_pairs(const float* sums, const Columns& columns, double& first, double& second) {
+    __shared__ double space[COLUMN_THREADS];
+    u32 channel = columns.channel();
+    first = second = 0.0;
+    if (channel < columns.channels) {
+        for (u32 row = columns.first(); row < columns.end(); row += blockDim.y) {
+            u32 at = row * columns.channels + channel;
+            first += (double)sums[at];
+            second += (double)sums[columns.rows * columns.channels + at];
+        }
+    }
+    first = sum_over_y(first, space);
+    second = sum_over_y(second, space);
+}
+
+// The statistics, from the sums of several chunks.
+extern "C" __global__ void __launch_bounds__(COLUMN_THREADS) norm_join_statistics(Statistics s, Columns columns) {
+    double sum, squares;
+    sum_pairs(s.sums, columns, sum, squares);
+    u32 channel = columns.channel();
+    if (channel < columns.channels && threadIdx.y == 0) set_statistics(s, channel, sum, squares);
+}
+
+// `Apply` of plan/norm.rs.
+struct Apply {
+    const real* x;
+    real* y;
+    const float* gamma;
+    const float* beta;
+    const float* mean;
+    // 1 / standard deviation, or the variance.
+    const float* scale;
+    float epsilon;
+    u32 is_variance;
+    // Whether a ReLU follows.
+    u32 relu;
+    u32 unused;
+};
+
+template <u32 V> __device__ __forceinline__ void apply(const Apply& a, const Columns& columns) {
+    u32 channel = columns.channel();
+    if (channel >= columns.channels) return;
+    float factor[V], mean[V], beta[V];
+#pragma unroll
+    for (u32 k = 0; k < V; ++k) {
+        float scale = a.scale[channel + k];
+        if (a.is_variance) scale = 1.0f / sqrtf(scale + a.epsilon);
+        factor[k] = a.gamma[channel + k] * scale;
+        mean[k] = a.mean[channel + k];
+        beta[k] = a.beta[channel + k];
+    }
+#pragma unroll 4
+    for (u32 row = columns.first(); row < columns.end(); row += blockDim.y) {
+        u32 at = row * columns.channels + channel;
+        float values[V];
+        load<V>(a.x + at, values);
+#pragma unroll
+        for (u32 k = 0; k < V; ++k) {
+            float y = (values[k] - mean[k]) * factor[k] + beta[k];
+            values[k] = a.relu && y < 0.0f ? 0.0f : y;
+        }
+        store<V>(a.y + at, values);
+    }
+}
+
+// y = gamma (x - mean) / standard deviation + beta, and perhaps its ReLU.
+extern "C" __global__ void __launch_bounds__(COLUMN_THREADS) norm_apply(Apply a, Columns columns) {
+    if (columns.vector == 1) {
+        apply<1>(a, columns);
+    } else {
+        apply<PACK>(a, columns);
+    }
+}
+
+// `Backward` of plan/norm.rs: the backward and the forward-mode rule, which are one linear map.
+struct Backward {
+    const real* x;
+    // The gradient of the output, or the tangent of the input; none is 0.
+    const real* dy;
+    // The output of a ReLU behind the normalisation, through which `dy` has to pass first; or none.
+    const real* activated;
+    const float* mean;
+    const float* inv_std;
+    const float* gamma;
+    // Sums of the chunks: [2, chunks, channels].
+    float* sums;
+    // The sums of dy and of dy times the normalised input: [2, channels].
+    float* totals;
+    // Where they are wanted, too.
+    float* dbeta;
+    float* dgamma;
+    // The gradient of the input, or the tangent of the output.
+    real* dx;
+    // Tangents of gamma and beta; none is 0.
+    const float* gamma_tangent;
+    const float* beta_tangent;
+    u32 chunks;
+    u32 unused;
+};
+
+// `dy` of some elements, behind the ReLU's rule.
+template <u32 V> __device__ __forceinline__ void upstream(const Backward& b, u32 at, float (&dy)[V]) {
+    load<V>(b.dy + at, dy);
+    if (b.activated) {
+        float activated[V];
+        load<V>(b.activated + at, activated);
+#pragma unroll
+        for (u32 k = 0; k < V; ++k) {
+            if (!(activated[k] > 0.0f)) dy[k] = 0.0f;
+        }
+    }
+}
+
+__device__ __forceinline__ void set_totals(const Backward& b, u32 channels, u32 channel, float sum, float product) {
+    b.totals[channel] = sum;
+    b.totals[channels + channel] = product;
+    if (b.dbeta) b.dbeta[channel] = sum;
+    if (b.dgamma) b.dgamma[channel] = product;
+}
+
+template <u32 V> __device__ __forceinline__ void backward_sums(const Backward& b, const Columns& columns) {
+    __shared__ float space[COLUMN_THREADS];
+    u32 channel = columns.channel();
+    bool inside = channel < columns.channels;
+    float sum[V], product[V], mean[V], inv_std[V];
+#pragma unroll
+    for (u32 k = 0; k < V; ++k) {
+        sum[k] = product[k] = 0.0f;
+        mean[k] = inside ? b.mean[channel + k] : 0.0f;
+        inv_std[k] = inside ? b.inv_std[channel + k] : 0.0f;
+    }
+    if (inside) {
+#pragma unroll 2
+        for (u32 row = columns.first(); row < columns.end(); row += blockDim.y) {
+            u32 at = row * columns.channels + channel;
+            float x[V], dy[V];
+            load<V>(b.x + at, x);
+            upstream<V>(b, at, dy);
+#pragma unroll
+            for (u32 k = 0; k < V; ++k) {
+                sum[k] += dy[k];
+                product[k] += dy[k] * ((x[k] - mean[k]) * inv_std[k]);
+            }
+        }
+    }
+#pragma unroll
+    for (u32 k = 0; k < V; ++k) {
+        float total = sum_over_y(sum[k], space), total_product = sum_over_y(product[k], space);
+        if (!inside || threadIdx.y != 0) continue;
+        if (b.chunks == 1) {
+            set_totals(b, columns.channels, channel + k, total, total_product);
+        } else {
+            u32 to = blockIdx.y * columns.channels + channel + k;
+            b.sums[to] = total;
+            b.sums[b.chunks * columns.channels + to] = total_product;
+        }
+    }
+}
+
+// Sums of the rows of each block; the totals themselves where there is one chunk.
+extern "C" __global__ void __launch_bounds__(COLUMN_THREADS) norm_backward_sums(Backward b, Columns columns) {
+    if (columns.vector == 1) {
+        backward_sums<1>(b, columns);
+    } else {
+        backward_sums<PACK>(b, columns);
+    }
+}
+
+// The totals, from the sums of several chunks.
+extern "C" __global__ void __launch_bounds__(COLUMN_THREADS) norm_join_sums(Backward b, Columns columns) {
+    double sum, product;
+    sum_pairs(b.sums, columns, sum, product);
+    u32 channel = columns.channel();
+    if (channel < columns.channels && threadIdx.y == 0) {
+        set_totals(b, columns.channels, channel, (float)sum, (float)product);
+    }
+}
+
+template <u32 V> __device__ __forceinline__ void backward(const Backward& b, const Columns& columns) {
+    u32 channel = columns.channel();
+    if (channel >= columns.channels) return;
+    float mean[V], inv_std[V], factor[V], from_sum[V], from_product[V], gamma[V], beta[V];
+#pragma unroll
+    for (u32 k = 0; k < V; ++k) {
+        u32 c = channel + k;
+        mean[k] = b.mean[c];
+        inv_std[k] = b.inv_std[c];
+        factor[k] = b.gamma[c] * inv_std[k];
+        from_sum[k] = b.dy ? b.totals[c] / (float)columns.rows : 0.0f;
+        from_product[k] = b.dy ? b.totals[columns.channels + c] / (float)columns.rows : 0.0f;
+        gamma[k] = b.gamma_tangent ? b.gamma_tangent[c] : 0.0f;
+        beta[k] = b.beta_tangent ? b.beta_tangent[c] : 0.0f;
+    }
+#pragma unroll 2
+    for (u32 row = columns.first(); row < columns.end(); row += blockDim.y) {
+        u32 at = row * columns.channels + channel;
+        float x[V], dy[V];
+        load<V>(b.x + at, x);
+        if (b.dy) {
+            upstream<V>(b, at, dy);
+        } else {
+#pragma unroll
+            for (u32 k = 0; k < V; ++k) dy[k] = 0.0f;
+        }
+#pragma unroll
+        for (u32 k = 0; k < V; ++k) {
+            float hat = (x[k] - mean[k]) * inv_std[k];
+            dy[k] = factor[k] * (dy[k] - from_sum[k] - hat * from_product[k]) + gamma[k] * hat + beta[k];
+        }
+        store<V>(b.dx + at, dy);
+    }
+}
+
+// dx = gamma / standard deviation (dy - sum / rows - hat x product / rows) + the tangents' part.
+extern "C" __global__ void __launch_bounds__(COLUMN_THREADS) norm_backward(Backward b, Columns columns) {
+    if (columns.vector == 1) {
+        backward<1>(b, columns);
+    } else {
+        backward<PACK>(b, columns);
+    }
+}

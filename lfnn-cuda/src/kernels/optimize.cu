@@ -1,0 +1,118 @@
+// Optimiser steps, each over the parameters of many tensors, and the norm of gradients.
+
+// Elements of a tensor that a block has.
+#define CHUNK 2048
+#define MOST_TENSORS 32
+
+// `Table` of plan/optimize.rs: tensors, and which blocks each of them has.
+struct Table {
+    float* parameter[MOST_TENSORS];
+    const float* gradient[MOST_TENSORS];
+    float* first[MOST_TENSORS];
+    float* second[MOST_TENSORS];
+    u32 length[MOST_TENSORS];
+    // The first block of each tensor.
+    u32 block[MOST_TENSORS];
+    u32 count;
+    u32 unused;
+};
+
+// The tensor of this block.
+__device__ __forceinline__ u32 tensor_of(const Table& table) {
+    u32 tensor = 0;
+    while (tensor + 1 < table.count && table.block[tensor + 1] <= blockIdx.x) ++tensor;
+    return tensor;
+}
+
+// The learning rate of this step.
+__device__ __forceinline__ float rate_of(const float* rates, u32 count, const u32* clock) {
+    return rates[min(clock[CLOCK_STEP], count - 1)];
+}
+
+// g = factor * g + decay * w; m = momentum * m + g; w -= rate * (m, or g + momentum * m).
+extern "C" __global__ void __launch_bounds__(256)
+    sgd(Table table, const float* __restrict__ rates, const u32* __restrict__ clock, const float* __restrict__ factor,
+        u32 rate_count, float momentum, u32 nesterov, float decay) {
+    u32 tensor = tensor_of(table);
+    u32 start = (blockIdx.x - table.block[tensor]) * CHUNK, end = min(start + CHUNK, table.length[tensor]);
+    float* parameter = table.parameter[tensor];
+    const float* gradient = table.gradient[tensor];
+    float* velocity = table.first[tensor];
+    float rate = rate_of(rates, rate_count, clock), scale = factor ? *factor : 1.0f;
+#pragma unroll 4
+    for (u32 i = start + threadIdx.x; i < end; i += blockDim.x) {
+        float w = parameter[i], g = scale * gradient[i] + decay * w;
+        if (velocity) {
+            float m = momentum * velocity[i] + g;
+            velocity[i] = m;
+            g = nesterov ? g + momentum * m : m;
+        }
+        parameter[i] = w - rate * g;
+    }
+}
+
+// `Adam` of plan/optimize.rs.
+struct Adam {
+    double first_beta, second_beta, decay;
+    float epsilon;
+    u32 decoupled;
+    u32 rate_count;
+    u32 unused;
+};
+
+// m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; w -= rate * corrected m / (sqrt(corrected v) + epsilon).
+extern "C" __global__ void __launch_bounds__(256)
+    adam(Table table, const float* __restrict__ rates, const u32* __restrict__ clock, const float* __restrict__ factor,
+         Adam a) {
+    __shared__ float keep, step, correction;
+    u32 tensor = tensor_of(table);
+    u32 start = (blockIdx.x - table.block[tensor]) * CHUNK, end = min(start + CHUNK, table.length[tensor]);
+    if (threadIdx.x == 0) {
+        double rate = rate_of(rates, a.rate_count, clock), time = (double)clock[CLOCK_TIME] + 1.0;
+        keep = a.decoupled ? (float)(1.0 - rate * a.decay) : 1.0f;
+        step = (float)(rate / (1.0 - pow(a.first_beta, time)));
+        correction = (float)(1.0 / (1.0 - pow(a.second_beta, time)));
+    }
+    __syncthreads();
+    float* parameter = table.parameter[tensor];
+    const float* gradient = table.gradient[tensor];
+    float *first = table.first[tensor], *second = table.second[tensor];
+    float scale = factor ? *factor : 1.0f, decay = a.decoupled ? 0.0f : (float)a.decay;
+    float b1 = (float)a.first_beta, c1 = (float)(1.0 - a.first_beta);
+    float b2 = (float)a.second_beta, c2 = (float)(1.0 - a.second_beta);
+#pragma unroll 4
+    for (u32 i = start + threadIdx.x; i < end; i += blockDim.x) {
+        float w = parameter[i], g = scale * gradient[i] + decay * w;
+        float m = b1 * first[i] + c1 * g, v = b2 * second[i] + c2 * (g * g);
+        first[i] = m;
+        second[i] = v;
+        parameter[i] = w * keep - step * (m / (sqrtf(v * correction) + a.epsilon));
+    }
+}
+
+// parts[block] = the sum of the squares of a block's elements.
+extern "C" __global__ void __launch_bounds__(256) squares(Table table, double* __restrict__ parts) {
+    __shared__ double space[32];
+    u32 tensor = tensor_of(table);
+    u32 start = (blockIdx.x - table.block[tensor]) * CHUNK, end = min(start + CHUNK, table.length[tensor]);
+    const float* gradient = table.gradient[tensor];
+    double sum = 0.0;
+#pragma unroll 4
+    for (u32 i = start + threadIdx.x; i < end; i += blockDim.x) sum += (double)gradient[i] * (double)gradient[i];
+    sum = block_sum(sum, space);
+    if (threadIdx.x == 0) parts[blockIdx.x] = sum;
+}
+
+// factor = min(1, max_norm / (norm + 1e-6)), the norm from the sums of squares. One block.
+extern "C" __global__ void __launch_bounds__(256)
+    clip_factor(const double* __restrict__ parts, float* __restrict__ factor, u32 count, float max_norm) {
+    __shared__ double space[32];
+    double sum = 0.0;
+    for (u32 i = threadIdx.x; i < count; i += blockDim.x) sum += parts[i];
+    sum = block_sum(sum, space);
+    if (threadIdx.x == 0) {
+        double share = (double)max_norm / (sqrt(sum) + 1e-6);
+        // NaN stays NaN.
+        *factor = share > 1.0 ? 1.0f : (float)share;
+    }
+}

@@ -1,0 +1,36 @@
+// Operations that move elements and compute nothing.
+
+#define TILE 32
+
+// y[stack, c, r] = x[stack, r, c] for a stack of matrices [rows, columns], by tiles that are read and written
+// along memory. Blocks of TILE x 8 threads.
+extern "C" __global__ void __launch_bounds__(256)
+    transpose(const real* __restrict__ x, real* __restrict__ y, u32 rows, u32 columns, u32 stack) {
+    __shared__ real tile[TILE][TILE + 1];
+    for (u32 matrix = blockIdx.z; matrix < stack; matrix += gridDim.z) {
+        u32 start = matrix * rows * columns;
+        u32 row = blockIdx.y * TILE, column = blockIdx.x * TILE;
+        for (u32 i = threadIdx.y; i < TILE; i += blockDim.y) {
+            if (row + i < rows && column + threadIdx.x < columns) {
+                tile[i][threadIdx.x] = x[start + (row + i) * columns + column + threadIdx.x];
+            }
+        }
+        __syncthreads();
+        for (u32 i = threadIdx.y; i < TILE; i += blockDim.y) {
+            if (column + i < columns && row + threadIdx.x < rows) {
+                y[start + (column + i) * rows + row + threadIdx.x] = tile[threadIdx.x][i];
+            }
+        }
+        __syncthreads();
+    }
+}
+
+// Copies columns: x[row, x_first + c] to y[row, y_first + c] for the c below `columns`.
+extern "C" __global__ void __launch_bounds__(256)
+    copy_columns(const real* __restrict__ x, real* __restrict__ y, u32 rows, u32 columns, u32 x_first, u32 x_channels,
+                 u32 y_first, u32 y_channels) {
+    GRID_STRIDE(i, rows * columns) {
+        u32 row = i / columns, column = i % columns;
+        y[row * y_channels + y_first + column] = x[row * x_channels + x_first + column];
+    }
+}

@@ -1,0 +1,321 @@
+//! From a module to a plan.
+
+use lfnn_core::program::{ALIGNMENT, DType, Kind, Module, Op, Program, TensorId, Tensors};
+use thiserror::Error;
+
+use super::fuse::{Group, fuse};
+use super::launch::arguments;
+use super::roles::{activation, elements};
+use super::schedule::{Node, Schedule};
+use super::{
+    Argument, Element, Launch, Place, Plan, Precision, Product, ProgramPlan, Step, Work, columns,
+    conv, data, elementwise, leaders, linear, losses, metrics, norm, optimize, perturb, pool,
+    shape, workers,
+};
+use crate::kernels::ELEMENTWISE;
+
+/// Kernels count elements in 32 bits, with room for a stride over the grid.
+const MOST_ELEMENTS: usize = 1 << 31;
+
+/// Lanes of a plan: a unit's update runs beside the next unit's forward pass.
+pub const LANES: usize = 2;
+
+/// A module that has no plan.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum PlanError {
+    /// A tensor that kernels cannot address.
+    #[error("tensor `{name}` has {elements} elements; the CUDA backend takes fewer than 2^31")]
+    TooLarge {
+        /// The tensor.
+        name: String,
+        /// Its elements.
+        elements: usize,
+    },
+}
+
+impl Plan {
+    /// Lowers every program of a module, for [`LANES`] lanes.
+    ///
+    /// # Errors
+    /// A tensor that is too large for the kernels.
+    pub fn new(module: &Module, precision: Precision) -> Result<Self, PlanError> {
+        Self::with_lanes(module, precision, LANES)
+    }
+
+    /// Lowers every program of a module, for this many lanes: one at least.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub fn with_lanes(
+        module: &Module,
+        precision: Precision,
+        lanes: usize,
+    ) -> Result<Self, PlanError> {
+        Self::lower(module, precision, lanes.max(1), false)
+    }
+
+    /// As [`Plan::new`], but every operation works in the type of activations, even where all of its
+    /// operands are singles, which are then converted: for tests of single operations.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    #[cfg(feature = "emulator")]
+    pub fn all_narrow(module: &Module, precision: Precision) -> Result<Self, PlanError> {
+        Self::lower(module, precision, LANES, true)
+    }
+
+    fn lower(
+        module: &Module,
+        precision: Precision,
+        lanes: usize,
+        all_narrow: bool,
+    ) -> Result<Self, PlanError> {
+        let tensors = module.tensors();
+        for (_, tensor) in tensors.iter() {
+            // Bytes are only ever gathered: their kernels count in 64 bits.
+            if tensor.dtype != DType::U8 && tensor.len() >= MOST_ELEMENTS {
+                let (name, elements) = (tensor.name.clone(), tensor.len());
+                return Err(PlanError::TooLarge { name, elements });
+            }
+        }
+        let elements = elements(module, precision);
+        let mut persistent_bytes = 0;
+        let persistent = tensors
+            .iter()
+            .map(|(id, tensor)| {
+                let bytes = tensor.len() * elements[id.index()].bytes();
+                (tensor.kind == Kind::Persistent).then(|| {
+                    let offset = persistent_bytes;
+                    persistent_bytes += bytes.next_multiple_of(ALIGNMENT);
+                    offset
+                })
+            })
+            .collect();
+        let programs = module
+            .programs()
+            .iter()
+            .map(|program| lower(program, tensors, &elements, (precision, all_narrow), lanes))
+            .collect();
+        Ok(Self { precision, elements, persistent, persistent_bytes, programs })
+    }
+}
+
+fn lower(
+    program: &Program,
+    tensors: &Tensors,
+    elements: &[Element],
+    (precision, all_narrow): (Precision, bool),
+    lanes: usize,
+) -> ProgramPlan {
+    let groups = fuse(tensors, program.ops());
+    let nodes: Vec<Node> = groups.iter().map(|group| group.node(tensors)).collect();
+    let schedule = Schedule::new(&nodes, tensors, lanes);
+    let lifetimes =
+        schedule.place(&nodes, tensors, |id| tensors[id].len() * elements[id.index()].bytes());
+    let mut to = Lowering::new(tensors, elements, precision);
+    let mut first = Vec::with_capacity(groups.len());
+    for group in &groups {
+        first.push(to.steps.len());
+        let real = if all_narrow { activation(precision) } else { group.real(elements) };
+        to.begin(group.name(), real);
+        match group {
+            Group::Single(op) => single(op, &mut to),
+            Group::Norm(norm, relu) => norm::train(norm, Some(relu.y), &mut to),
+            Group::Inference(norm, relu) => norm::inference(norm, Some(relu.y), &mut to),
+            Group::NormGrad(norm, relu) => norm::grad(norm, Some((relu.y, relu.dy)), &mut to),
+            Group::Sgd(ops) => optimize::sgd(ops, &mut to),
+            Group::Adam(ops) => optimize::adam(ops, &mut to),
+        }
+        to.end();
+    }
+    schedule.assign(&first, &mut to.steps);
+    ProgramPlan {
+        name: program.name().into(),
+        steps: to.steps,
+        temporaries: lifetimes.offsets,
+        temporary_bytes: lifetimes.bytes,
+        scratch_bytes: to.scratch_bytes,
+        lanes: schedule.lanes,
+    }
+}
+
+fn single(op: &Op, to: &mut Lowering<'_>) {
+    match op {
+        Op::LoadImages(op) => data::images(op, to),
+        Op::LoadLabels(op) => data::labels(op, to),
+        Op::LoadValues(op) => data::values(op, to),
+        Op::AdvanceClock(op) => metrics::advance(op, to),
+        Op::Linear(op) => linear::forward(op, to),
+        Op::LinearInputGrad(op) => linear::input_grad(op, to),
+        Op::LinearWeightGrad(op) => linear::weight_grad(op, to),
+        Op::Conv2d(op) => conv::forward(op, to),
+        Op::Conv2dInputGrad(op) => conv::input_grad(op, to),
+        Op::Conv2dWeightGrad(op) => conv::weight_grad(op, to),
+        Op::AddBias(op) => columns::add_bias(op, to),
+        Op::BiasGrad(op) => columns::bias_grad(op, to),
+        Op::Activate(op) => elementwise::activate(op, to),
+        Op::ActivateGrad(op) => elementwise::activate_grad(op, to),
+        Op::Dropout(op) => elementwise::dropout(op, to),
+        Op::Add(op) => elementwise::add(op, to),
+        Op::Softmax(op) => workers::softmax(op, to),
+        Op::SoftmaxGrad(op) => workers::softmax_grad(op, to),
+        Op::MaxPool(op) => pool::max(op, to),
+        Op::MaxPoolGrad(op) => pool::max_grad(op, to),
+        Op::MaxPoolTangent(op) => pool::max_tangent(op, to),
+        Op::AvgPool(op) => pool::average(op, to),
+        Op::AvgPoolGrad(op) => pool::average_grad(op, to),
+        Op::AdaptiveAvgPool(op) => pool::adaptive(op, to),
+        Op::AdaptiveAvgPoolGrad(op) => pool::adaptive_grad(op, to),
+        Op::BatchNorm(op) => norm::train(op, None, to),
+        Op::BatchNormInference(op) => norm::inference(op, None, to),
+        Op::BatchNormGrad(op) => norm::grad(op, None, to),
+        Op::BatchNormTangent(op) => norm::tangent(op, to),
+        Op::Flatten(op) => shape::flatten(op, to),
+        Op::Unflatten(op) => shape::unflatten(op, to),
+        Op::Concat(op) => shape::concat(op, to),
+        Op::Split(op) => shape::split(op, to),
+        Op::FilterLogits(op) => workers::filter_logits(op, to),
+        Op::FilterLogitsGrad(op) => workers::filter_logits_grad(op, to),
+        Op::WorkerErrors(op) => losses::worker_errors(op, to),
+        Op::MeanErrors(op) => losses::mean_errors(op, to),
+        Op::SelectLeaders(op) => leaders::select(op, to),
+        Op::EpochLeaders(op) => leaders::epoch(op, to),
+        Op::AlignmentTarget(op) => leaders::alignment_target(op, to),
+        Op::LocalGradient(op) => losses::local_gradient(op, to),
+        Op::LocalLosses(op) => losses::local_losses(op, to),
+        Op::MaskFollowers(op) => leaders::mask(op, to),
+        Op::Gaussian(op) => perturb::gaussian(op, to),
+        Op::InnerProduct(op) => perturb::inner_product(op, to),
+        Op::AccumulateRows(op) => metrics::accumulate(op, to),
+        Op::CountErrors(op) => metrics::count(op, to),
+        Op::ClipFactor(op) => optimize::clip(op, to),
+        Op::SgdStep(op) => optimize::sgd(&[op], to),
+        Op::AdamStep(op) => optimize::adam(&[op], to),
+    }
+}
+
+/// A program under lowering: families of operations append their steps.
+pub(super) struct Lowering<'a> {
+    tensors: &'a Tensors,
+    elements: &'a [Element],
+    precision: Precision,
+    steps: Vec<Step>,
+    /// The operation that is being lowered.
+    name: &'static str,
+    /// What stands for `real` in its kernels.
+    real: Element,
+    /// Scratch memory that it has taken.
+    scratch: usize,
+    scratch_bytes: usize,
+    /// What its results must be converted to when it is done.
+    results: Vec<(Place, TensorId)>,
+}
+
+impl<'a> Lowering<'a> {
+    fn new(tensors: &'a Tensors, elements: &'a [Element], precision: Precision) -> Self {
+        Self {
+            tensors,
+            elements,
+            precision,
+            steps: Vec::new(),
+            name: "",
+            real: Element::F32,
+            scratch: 0,
+            scratch_bytes: 0,
+            results: Vec::new(),
+        }
+    }
+
+    fn begin(&mut self, name: &'static str, real: Element) {
+        (self.name, self.real, self.scratch) = (name, real, 0);
+    }
+
+    fn end(&mut self) {
+        for (place, id) in std::mem::take(&mut self.results) {
+            let n = self.tensors[id].len();
+            let arguments = arguments![place, Place::Tensor(id, 0), n];
+            self.launch(ELEMENTWISE.over("cast_to_float", self.real, n, arguments));
+        }
+    }
+
+    /// The tensors of the module.
+    pub(super) fn tensors(&self) -> &'a Tensors {
+        self.tensors
+    }
+
+    /// The arithmetic of the plan.
+    pub(super) fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// What stands for `real` in this operation's kernels.
+    pub(super) fn real(&self) -> Element {
+        self.real
+    }
+
+    /// Elements of a tensor.
+    pub(super) fn len(&self, id: TensorId) -> usize {
+        self.tensors[id].len()
+    }
+
+    /// The extents of an image tensor.
+    pub(super) fn image(&self, id: TensorId) -> [usize; 4] {
+        let shape = &self.tensors[id].shape;
+        std::array::from_fn(|axis| shape.get(axis).copied().unwrap_or(1))
+    }
+
+    /// A tensor that kernels take as it is stored: singles, whole numbers, bytes.
+    pub(super) fn place(&self, id: TensorId) -> Place {
+        Place::Tensor(id, 0)
+    }
+
+    /// Scratch memory of this operation.
+    pub(super) fn scratch(&mut self, bytes: usize) -> Place {
+        let offset = self.scratch;
+        self.scratch += bytes.next_multiple_of(ALIGNMENT);
+        self.scratch_bytes = self.scratch_bytes.max(self.scratch);
+        Place::Scratch(offset)
+    }
+
+    /// A tensor that the operation reads as `real`.
+    pub(super) fn read(&mut self, id: TensorId) -> Place {
+        let place = Place::Tensor(id, 0);
+        if self.elements[id.index()] == self.real {
+            return place;
+        }
+        let n = self.tensors[id].len();
+        let converted = self.scratch(n * self.real.bytes());
+        let arguments = arguments![place, converted, n];
+        self.launch(ELEMENTWISE.over("cast_to_real", self.real, n, arguments));
+        converted
+    }
+
+    /// A tensor that the operation writes as `real`.
+    pub(super) fn write(&mut self, id: TensorId) -> Place {
+        if self.elements[id.index()] == self.real {
+            return Place::Tensor(id, 0);
+        }
+        let place = self.scratch(self.tensors[id].len() * self.real.bytes());
+        self.results.push((place, id));
+        place
+    }
+
+    /// Appends a launch. One over nothing is left out.
+    pub(super) fn launch(&mut self, launch: Launch) {
+        self.push(Work::Launch(launch));
+    }
+
+    /// Appends a matrix product.
+    pub(super) fn product(&mut self, product: Product) {
+        self.push(Work::Product(product));
+    }
+
+    fn push(&mut self, work: Work) {
+        self.steps.push(Step { name: self.name, work, lane: 0, after: Vec::new() });
+    }
+}
+
+/// A pointer that may be missing.
+pub(super) fn optional(id: Option<TensorId>) -> Argument {
+    id.map_or(Argument::Null, |id| Argument::Pointer(Place::Tensor(id, 0)))
+}

@@ -1,0 +1,400 @@
+//! Which tiles a product of our own is cut into, and into how many parts its inner axis.
+//!
+//! The choice is made by an estimate of the time on an H100, whatever the device: results must not depend on
+//! where they are computed. It is a function of the shape alone.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::Element;
+
+/// Bytes of the inner axis that a block takes in one step: `STEP` of the kernels.
+const STEP_BYTES: usize = 64;
+/// Bytes of shared memory for the tiles of a block: `MOST_SHARED` of the kernels.
+const MOST_SHARED: usize = 46 * 1024;
+/// Bytes of an entry of a block's table: `Position` of the kernels.
+const POSITION_BYTES: usize = 16;
+/// Parts of an inner axis, at most.
+const MOST_PARTS: usize = 512;
+/// Bytes of the sums of parts, at most.
+const MOST_PART_BYTES: usize = 64 << 20;
+
+/// Which loads of a kernel move 16 bytes at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Loads {
+    /// Those of both factors.
+    Both,
+    /// Those of the first factor only.
+    First,
+    /// None: any shape will do.
+    Neither,
+}
+
+/// What multiplies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Engine {
+    /// Threads, in full single precision.
+    Scalar,
+    /// Tensor cores.
+    Tensor,
+}
+use Engine::{Scalar, Tensor};
+
+/// A kernel with its tiles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tile {
+    pub(super) kernel: &'static str,
+    rows: usize,
+    columns: usize,
+    /// Rows and columns of one thread, or on tensor cores of one warp.
+    part: [usize; 2],
+    engine: Engine,
+    loads: Loads,
+}
+
+const fn tile(
+    kernel: &'static str,
+    [rows, columns]: [usize; 2],
+    part: [usize; 2],
+    engine: Engine,
+    loads: Loads,
+) -> Tile {
+    Tile { kernel, rows, columns, part, engine, loads }
+}
+
+/// Kernels of convolutions: `conv.cu`.
+pub(super) const FORWARD: &[Tile] = &[
+    tile("conv_128x64", [128, 64], [8, 8], Scalar, Loads::Both),
+    tile("conv_128x40", [128, 40], [8, 5], Scalar, Loads::Both),
+    tile("conv_64x16", [64, 16], [4, 2], Scalar, Loads::Both),
+    tile("conv_128x64_any", [128, 64], [8, 8], Scalar, Loads::Neither),
+    tile("conv_128x40_any", [128, 40], [8, 5], Scalar, Loads::Neither),
+    tile("conv_64x16_any", [64, 16], [4, 2], Scalar, Loads::Neither),
+    tile("conv_mma_128x128", [128, 128], [64, 32], Tensor, Loads::Both),
+    tile("conv_mma_128x64", [128, 64], [64, 32], Tensor, Loads::Both),
+    tile("conv_mma_128x40", [128, 40], [32, 40], Tensor, Loads::Both),
+    tile("conv_mma_64x16", [64, 16], [16, 16], Tensor, Loads::Both),
+    tile("conv_mma_128x64_any", [128, 64], [64, 32], Tensor, Loads::Neither),
+    tile("conv_mma_128x40_any", [128, 40], [32, 40], Tensor, Loads::Neither),
+    tile("conv_mma_64x16_any", [64, 16], [16, 16], Tensor, Loads::Neither),
+];
+
+/// Kernels of input gradients: `conv_input_grad.cu`.
+pub(super) const INPUT_GRAD: &[Tile] = &[
+    tile("grad_128x64", [128, 64], [8, 8], Scalar, Loads::Both),
+    tile("grad_128x40", [128, 40], [8, 5], Scalar, Loads::Both),
+    tile("grad_64x16", [64, 16], [4, 2], Scalar, Loads::Both),
+    tile("grad_128x64_any", [128, 64], [8, 8], Scalar, Loads::Neither),
+    tile("grad_128x40_any", [128, 40], [8, 5], Scalar, Loads::Neither),
+    tile("grad_64x16_any", [64, 16], [4, 2], Scalar, Loads::Neither),
+    tile("grad_mma_128x128", [128, 128], [64, 32], Tensor, Loads::Both),
+    tile("grad_mma_128x64", [128, 64], [64, 32], Tensor, Loads::Both),
+    tile("grad_mma_128x40", [128, 40], [32, 40], Tensor, Loads::Both),
+    tile("grad_mma_64x16", [64, 16], [16, 16], Tensor, Loads::Both),
+    tile("grad_mma_128x64_any", [128, 64], [64, 32], Tensor, Loads::Neither),
+    tile("grad_mma_128x40_any", [128, 40], [32, 40], Tensor, Loads::Neither),
+    tile("grad_mma_64x16_any", [64, 16], [16, 16], Tensor, Loads::Neither),
+];
+
+/// Kernels of weight gradients: `conv_weight_grad.cu`.
+pub(super) const WEIGHT_GRAD: &[Tile] = &[
+    tile("weight_128x64", [128, 64], [8, 8], Scalar, Loads::Both),
+    tile("weight_64x64", [64, 64], [8, 4], Scalar, Loads::Both),
+    tile("weight_64x16", [64, 16], [4, 2], Scalar, Loads::Both),
+    tile("weight_64x64_first", [64, 64], [8, 4], Scalar, Loads::First),
+    tile("weight_64x16_first", [64, 16], [4, 2], Scalar, Loads::First),
+    tile("weight_64x64_any", [64, 64], [8, 4], Scalar, Loads::Neither),
+    tile("weight_64x16_any", [64, 16], [4, 2], Scalar, Loads::Neither),
+    tile("weight_mma_128x128", [128, 128], [64, 32], Tensor, Loads::Both),
+    tile("weight_mma_128x64", [128, 64], [64, 32], Tensor, Loads::Both),
+    tile("weight_mma_64x64", [64, 64], [32, 32], Tensor, Loads::Both),
+    tile("weight_mma_64x16", [64, 16], [16, 16], Tensor, Loads::Both),
+    tile("weight_mma_64x64_first", [64, 64], [32, 32], Tensor, Loads::First),
+    tile("weight_mma_64x16_first", [64, 16], [16, 16], Tensor, Loads::First),
+    tile("weight_mma_64x64_any", [64, 64], [32, 32], Tensor, Loads::Neither),
+    tile("weight_mma_64x16_any", [64, 16], [16, 16], Tensor, Loads::Neither),
+];
+
+/// A product that is to be cut.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Extents {
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    pub(super) inner: usize,
+    /// Independent products in one launch.
+    pub(super) copies: usize,
+    /// Numbers of all results.
+    pub(super) results: usize,
+}
+
+/// How a product is cut.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Cut {
+    pub(super) tile: Tile,
+    pub(super) row_tiles: usize,
+    pub(super) column_tiles: usize,
+    /// Parts of the inner axis.
+    pub(super) parts: usize,
+    /// Steps of a part.
+    pub(super) steps: usize,
+    /// Its estimate, in cycles.
+    cycles: f64,
+}
+
+impl Cut {
+    /// Blocks of the launch.
+    pub(super) fn blocks(&self, copies: usize) -> usize {
+        self.row_tiles * self.column_tiles * self.parts * copies
+    }
+
+    /// The fastest cut by the estimate; the first of equals.
+    pub(super) fn choose(
+        tiles: &[Tile],
+        engine: Engine,
+        loads: Loads,
+        of: Extents,
+        real: Element,
+    ) -> Self {
+        let fits = |tile: &&Tile| tile.engine == engine && tile.loads == loads;
+        let mut best: Option<Self> = None;
+        for &tile in tiles.iter().filter(fits) {
+            for parts in counts_of_parts() {
+                let cut = Self::new(tile, parts, of, real);
+                let fits = cut.parts * of.results * size_of::<f32>() <= MOST_PART_BYTES;
+                let better = best.is_none_or(|best| cut.cycles < best.cycles);
+                if better && (cut.parts == 1 || fits) {
+                    best = Some(cut);
+                }
+                // More parts than steps are no further cut.
+                if cut.parts < parts {
+                    break;
+                }
+            }
+        }
+        // Every table has a tile for every kind of loads.
+        best.unwrap_or_else(|| Self::new(tiles[0], 1, of, real))
+    }
+
+    fn new(tile: Tile, parts: usize, of: Extents, real: Element) -> Self {
+        let step = STEP_BYTES / real.bytes();
+        let all_steps = of.inner.div_ceil(step).max(1);
+        let steps = all_steps.div_ceil(parts);
+        let mut cut = Self {
+            tile,
+            row_tiles: of.rows.div_ceil(tile.rows).max(1),
+            column_tiles: of.columns.div_ceil(tile.columns).max(1),
+            parts: all_steps.div_ceil(steps),
+            steps,
+            cycles: 0.0,
+        };
+        cut.cycles = cut.estimate(of, real);
+        cut
+    }
+
+    /// Cycles of an H100 that the product takes: those of the multiprocessor with the most blocks.
+    fn estimate(&self, of: Extents, real: Element) -> f64 {
+        const MULTIPROCESSORS: usize = 132;
+        /// Until a block's first product and after its last one.
+        const ENDS: f64 = 1500.0;
+        /// Of a step beside the arithmetic: barrier, addresses, latencies.
+        const STEP: f64 = 120.0;
+        /// Bytes of device memory for each multiprocessor.
+        const BYTES: f64 = 12.0;
+        /// The start of a second launch.
+        const LAUNCH: f64 = 3500.0;
+        let resident = (512 / self.tile.threads()) as usize;
+        let work = self.tile.cycles_of_step(real);
+        // A block alone does not hide its latencies: half the rate.
+        let alone = self.steps as f64 * (2.0 * work + STEP) + ENDS;
+        let blocks = self.blocks(of.copies).div_ceil(MULTIPROCESSORS);
+        let together = blocks as f64 * self.steps as f64 * work;
+        let product = together.max(blocks.div_ceil(resident) as f64 * alone);
+        if self.parts == 1 {
+            return product;
+        }
+        let bytes = ((2 * self.parts + 1) * of.results * size_of::<f32>()) as f64;
+        product + LAUNCH + bytes / BYTES / MULTIPROCESSORS as f64
+    }
+}
+
+/// 1, 2, 3, 4, 6, 8, 12 … parts.
+fn counts_of_parts() -> impl Iterator<Item = usize> {
+    let powers = (0..).map(|power| 1usize << power);
+    powers
+        .flat_map(|power| [Some(power), (power > 1).then_some(power / 2 * 3)])
+        .flatten()
+        .take_while(|&parts| parts <= MOST_PARTS)
+}
+
+impl Tile {
+    /// Threads of a block.
+    pub(super) fn threads(&self) -> u32 {
+        let parts = self.rows / self.part[0] * (self.columns / self.part[1]);
+        match self.engine {
+            Scalar => parts as u32,
+            Tensor => 32 * parts as u32,
+        }
+    }
+
+    /// Cycles of a multiprocessor for a step of one block: arithmetic, reads of shared memory or copies from
+    /// the second-level cache, whichever takes longest.
+    fn cycles_of_step(&self, real: Element) -> f64 {
+        /// Bytes that come from the cache in a cycle.
+        const CACHE: f64 = 28.0;
+        // Products in a cycle; of `mma.sync`, about 0.6 of what the chip can.
+        let rate = match (self.engine, real) {
+            (Scalar, _) => 110.0,
+            (Tensor, Element::F32) => 640.0,
+            (Tensor, _) => 1280.0,
+        };
+        let step = STEP_BYTES / real.bytes();
+        let arithmetic = (self.rows * self.columns * step) as f64 / rate;
+        let lines = (self.part[0] + self.part[1]) as f64;
+        let shared = match self.engine {
+            // A warp reads 16 bytes of every row and column at a time: four times a step, two cycles each.
+            Scalar => f64::from(self.threads() / 32) * lines * 8.0,
+            // A warp reads 64 bytes of each, 128 in a cycle.
+            Tensor => f64::from(self.threads() / 32) * lines / 2.0,
+        };
+        let copies = ((self.rows + self.columns) * STEP_BYTES) as f64 / CACHE;
+        arithmetic.max(shared).max(copies)
+    }
+
+    /// Bytes of shared memory, with a table of `positions`.
+    fn shared(&self, inner: [bool; 2], real: Element, positions: usize) -> u32 {
+        let pack = 16 / real.bytes();
+        let step = STEP_BYTES / real.bytes();
+        let elements = |inner: bool, extent: usize| {
+            let packs = extent / pack;
+            match inner {
+                true => extent * (step / pack + 1) * pack,
+                false if real == Element::F32 => step * (packs + (6 - packs % 4) % 4) * pack,
+                false => step * (packs | 1) * pack,
+            }
+        };
+        let stage =
+            (elements(inner[0], self.rows) + elements(inner[1], self.columns)) * real.bytes();
+        let stages = (MOST_SHARED / stage).min(3);
+        (stages * stage + positions * POSITION_BYTES) as u32
+    }
+
+    /// Bytes of shared memory of a kernel with a table of its rows; the inner axes of the factors are
+    /// contiguous or not.
+    pub(super) fn shared_with_rows(&self, inner: [bool; 2], real: Element) -> u32 {
+        self.shared(inner, real, self.rows)
+    }
+
+    /// The same with a table of its columns.
+    pub(super) fn shared_with_columns(&self, inner: [bool; 2], real: Element) -> u32 {
+        self.shared(inner, real, self.columns)
+    }
+}
+
+/// A division that is prepared for the device: of whole numbers below 2³¹.
+///
+/// `n / d = n · m / 2^(32 + shift)` with m = ⌈2^(32 + shift) / d⌉ and 2^(1 + shift) ≥ d (Granlund and Montgomery,
+/// 1994).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct Divide {
+    divisor: u32,
+    /// 0 for a division by 1.
+    multiplier: u32,
+    shift: u32,
+}
+
+impl Divide {
+    /// A division by `divisor`, below 2³¹; by 0 counts as by 1.
+    pub(super) fn by(divisor: usize) -> Self {
+        let divisor = divisor.max(1) as u32;
+        if divisor == 1 {
+            return Self { divisor, multiplier: 0, shift: 0 };
+        }
+        let shift = divisor.next_power_of_two().trailing_zeros() - 1;
+        let multiplier = (1u64 << (32 + shift)).div_ceil(u64::from(divisor)) as u32;
+        Self { divisor, multiplier, shift }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prepared_divisions_are_exact() {
+        let of = |divide: Divide, n: u32| match divide.multiplier {
+            0 => n,
+            m => ((u64::from(n) * u64::from(m)) >> 32) as u32 >> divide.shift,
+        };
+        for divisor in (1..300).chain([784, 1024, 40_001, 65_537, (1 << 30) + 1, (1 << 31) - 1]) {
+            let divide = Divide::by(divisor);
+            let divisor = divisor as u32;
+            for multiple in [0, 1, 2, 3, 1000, 65_535, ((1 << 31) - 1) / divisor] {
+                let at = u64::from(multiple) * u64::from(divisor);
+                for n in [at.saturating_sub(1), at, at + 1, (1 << 31) - 1] {
+                    if n < 1 << 31 {
+                        assert_eq!(of(divide, n as u32), n as u32 / divisor, "{n} / {divisor}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn cuts_cover_the_product_and_fill_the_gpu() {
+        let weight_of_first_layer =
+            Extents { rows: 40, columns: 9, inner: 128 * 784, copies: 1, results: 400 };
+        let loads = Loads::First;
+        let cut = Cut::choose(WEIGHT_GRAD, Scalar, loads, weight_of_first_layer, Element::F32);
+        assert!(cut.blocks(1) >= 132, "{cut:?}");
+        for rows in [1, 100, 1152, 131_072] {
+            for columns in [1, 10, 40, 240] {
+                for inner in [1, 27, 2160] {
+                    let of = Extents { rows, columns, inner, copies: 1, results: rows * columns };
+                    let cut = Cut::choose(FORWARD, Tensor, Loads::Both, of, Element::Bf16);
+                    assert!(cut.row_tiles * cut.tile.rows >= rows);
+                    assert!(cut.column_tiles * cut.tile.columns >= columns);
+                    assert!(cut.parts * cut.steps * 32 >= inner);
+                    assert!((cut.parts - 1) * cut.steps * 32 < inner, "an empty part: {cut:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn large_products_take_large_tiles_and_small_ones_are_cut_in_parts() {
+        let of = |rows, columns, inner| Extents {
+            rows,
+            columns,
+            inner,
+            copies: 1,
+            results: rows * columns,
+        };
+        let large = of(1024 * 256, 128, 576);
+        let cut = Cut::choose(FORWARD, Scalar, Loads::Both, large, Element::F32);
+        assert_eq!((cut.tile.kernel, cut.parts), ("conv_128x64", 1));
+        let cut = Cut::choose(FORWARD, Tensor, Loads::Both, large, Element::F32);
+        assert_eq!((cut.tile.kernel, cut.parts), ("conv_mma_128x128", 1));
+        // A readout, and images of 3 × 3 pixels: a few tiles, so that the inner axis is cut.
+        for small in [of(128, 10, 1920), of(1152, 120, 1080)] {
+            for engine in [Scalar, Tensor] {
+                let cut = Cut::choose(FORWARD, engine, Loads::Both, small, Element::F32);
+                assert!(cut.parts > 1 && cut.blocks(1) > 30, "{cut:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_tile_fits_the_shared_memory_of_every_chip() {
+        for real in [Element::F32, Element::Bf16] {
+            for tile in FORWARD {
+                assert!(tile.shared_with_rows([true, true], real) <= 48 << 10, "{tile:?}");
+            }
+            for tile in INPUT_GRAD {
+                assert!(tile.shared_with_rows([true, false], real) <= 48 << 10, "{tile:?}");
+            }
+            for tile in WEIGHT_GRAD {
+                assert!(tile.shared_with_columns([false, false], real) <= 48 << 10, "{tile:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The same properties on the CUDA backend: its kernels, compiled for the CPU, on the emulator.
+//!
+//! Emulation is slow: a property draws one case in four, and one in sixteen where the sanitizer watches.
+
+use std::process::Command;
+
+use lfnn_cuda::Precision;
+use lfnn_cuda::emulator::sanitizer;
+use lfnn_tests::under_test::{SANITIZED, on_emulator, on_emulator_in};
+
+/// One case in this many.
+const SHARE: u32 = 4;
+
+/// All of the properties again in a process of their own, in which every tensor has memory of its own and an access
+/// beyond it, or one that is not aligned, ends the process with a report.
+#[test]
+fn no_kernel_leaves_its_tensors() {
+    if std::env::var_os(SANITIZED).is_some() {
+        return;
+    }
+    let Some(sanitizer) = sanitizer() else {
+        eprintln!("skipped: there is no AddressSanitizer");
+        return;
+    };
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["emulated::", "--skip", "larger"])
+        .env(SANITIZED, "1")
+        .env("LD_PRELOAD", sanitizer)
+        .env("ASAN_OPTIONS", "detect_leaks=0")
+        .output()
+        .unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("test emulated::pool::average_pool_agrees ... ok"), "{said}");
+}
+
+/// Products on tensor cores and in half precision. Factors are representable in every format, so that only sums and
+/// results round.
+mod products {
+    use lfnn_cuda::Precision;
+    use lfnn_tests::under_test::on_emulator_in;
+
+    use crate::{conv, larger, linear};
+
+    fn run(precision: Precision) {
+        on_emulator_in(precision, super::share(), || {
+            linear::linear_agrees();
+            linear::linear_input_grad_agrees();
+            linear::linear_weight_grad_agrees();
+            conv::convolution_agrees();
+            conv::convolution_input_grad_agrees();
+            conv::convolution_weight_grad_agrees();
+        });
+    }
+
+    #[test]
+    fn agree_in_tf32() {
+        run(Precision::Tf32);
+    }
+
+    #[test]
+    fn agree_in_bf16() {
+        run(Precision::Bf16);
+    }
+
+    #[test]
+    fn agree_in_f16() {
+        run(Precision::F16);
+    }
+
+    #[test]
+    fn agree_on_larger_shapes() {
+        for precision in [Precision::Tf32, Precision::Bf16, Precision::F16] {
+            on_emulator_in(precision, 1, || {
+                larger::convolutions_agree_on_larger_shapes();
+                larger::linear_maps_agree_on_larger_shapes();
+            });
+        }
+    }
+}
+
+fn share() -> u32 {
+    if std::env::var_os(SANITIZED).is_some() { 4 * SHARE } else { SHARE }
+}
+
+macro_rules! emulated {
+    ($($module:ident: $($test:ident),*;)*) => {$(
+        mod $module {
+            $(#[test]
+            fn $test() {
+                super::on_emulator(super::share(), crate::$module::$test);
+            })*
+        }
+    )*};
+}
+
+emulated! {
+    data: images_are_gathered_and_changed_as_drawn, labels_are_gathered, values_are_gathered, the_clock_advances;
+    elementwise: adding_a_bias_agrees, bias_grad_agrees, activations_agree, activation_grads_agree, dropout_drops_the_same_elements, sums_agree;
+    linear: linear_agrees, linear_input_grad_agrees, linear_weight_grad_agrees;
+    conv: convolution_agrees, convolution_input_grad_agrees, convolution_weight_grad_agrees;
+    workers: softmax_agrees, softmax_grad_agrees, filter_logits_agree, filter_logits_grad_agrees;
+    perturb: gaussian_draws_agree, inner_products_agree;
+    pool: max_pool_agrees_also_on_ties, max_pool_grad_agrees, max_pool_tangent_agrees, average_pool_agrees, average_pool_grad_agrees, adaptive_pool_agrees, adaptive_pool_grad_agrees;
+    normalization: batch_norm_agrees, batch_norm_inference_agrees, batch_norm_grad_agrees, batch_norm_tangent_agrees, a_nan_passes_through_normalisation_and_relu;
+    shape: flatten_agrees, unflatten_agrees, concat_agrees, split_agrees;
+    losses: worker_errors_agree, mean_errors_agree_and_keep_the_first_fault, local_gradients_agree, local_losses_agree;
+    larger: convolutions_agree_on_larger_shapes, linear_maps_agree_on_larger_shapes, pools_agree_on_larger_shapes, elementwise_operations_agree_on_larger_shapes,
+        normalisation_agrees_on_larger_shapes, layout_operations_agree_on_larger_shapes,
+        workers_agree_on_larger_shapes, losses_and_leaders_agree_on_larger_shapes,
+        data_metrics_and_optimisers_agree_on_larger_shapes;
+    leaders: the_same_workers_lead, leaders_of_an_epoch_agree, followers_follow_the_same_leader, followers_are_masked;
+    metrics: rows_with_examples_are_summed, wrong_predictions_are_counted;
+    optimize: clip_factors_agree, sgd_steps_agree, adam_steps_agree;
+}
+
+/// The properties of operations on activations, in half precision. Not among them are those of which a close
+/// decision is all that there is to see.
+macro_rules! narrow {
+    ($($module:ident: $($test:ident),*;)*) => {
+        #[test]
+        fn operations_agree_in_bfloat16() {
+            $($(on_emulator_in(Precision::Bf16, 4 * share(), crate::$module::$test);)*)*
+        }
+
+        #[test]
+        fn operations_agree_in_half_precision() {
+            $($(on_emulator_in(Precision::F16, 4 * share(), crate::$module::$test);)*)*
+        }
+    };
+}
+
+narrow! {
+    data: images_are_gathered_and_changed_as_drawn;
+    elementwise: adding_a_bias_agrees, bias_grad_agrees, activations_agree, activation_grads_agree,
+        dropout_drops_the_same_elements, sums_agree;
+    leaders: followers_follow_the_same_leader, followers_are_masked;
+    losses: worker_errors_agree, local_gradients_agree, local_losses_agree;
+    normalization: batch_norm_agrees, batch_norm_inference_agrees, batch_norm_grad_agrees,
+        batch_norm_tangent_agrees;
+    perturb: gaussian_draws_agree, inner_products_agree;
+    pool: max_pool_agrees_also_on_ties, max_pool_grad_agrees, max_pool_tangent_agrees,
+        average_pool_agrees, average_pool_grad_agrees, adaptive_pool_agrees,
+        adaptive_pool_grad_agrees;
+    shape: flatten_agrees, unflatten_agrees, concat_agrees, split_agrees;
+    workers: softmax_agrees, softmax_grad_agrees, filter_logits_agree, filter_logits_grad_agrees;
+}
