@@ -122,7 +122,7 @@ extern "C" __global__ void __launch_bounds__(128, 5) weight_64x16_any(ARGUMENTS)
 
 #if defined(TENSOR_CORES)
 extern "C" __global__ void __launch_bounds__(256, 1) weight_mma_128x128(ARGUMENTS) { weight_grad<PACK, PACK, Tensor<128, 128, 2, 4>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128, 3) weight_mma_128x64(ARGUMENTS) { weight_grad<PACK, PACK, Tensor<128, 64, 2, 2>>(VALUES); }
+extern "C" __global__ void __launch_bounds__(128, 2) weight_mma_128x64(ARGUMENTS) { weight_grad<PACK, PACK, Tensor<128, 64, 2, 2>>(VALUES); }
 extern "C" __global__ void __launch_bounds__(128, 4) weight_mma_64x64(ARGUMENTS) { weight_grad<PACK, PACK, Tensor<64, 64, 2, 2>>(VALUES); }
 extern "C" __global__ void __launch_bounds__(128, 5) weight_mma_64x16(ARGUMENTS) { weight_grad<PACK, PACK, Tensor<64, 16, 4, 1>>(VALUES); }
 extern "C" __global__ void __launch_bounds__(128, 4) weight_mma_64x64_first(ARGUMENTS) { weight_grad<PACK, 1, Tensor<64, 64, 2, 2>>(VALUES); }

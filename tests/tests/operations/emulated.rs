@@ -71,7 +71,8 @@ mod products {
 
     #[test]
     fn agree_on_larger_shapes() {
-        for precision in [Precision::Tf32, Precision::Bf16, Precision::F16] {
+        // Kernels in f16 differ from those in bf16 by the one instruction.
+        for precision in [Precision::Tf32, Precision::Bf16] {
             on_emulator_in(precision, 1, || {
                 larger::convolutions_agree_on_larger_shapes();
                 larger::linear_maps_agree_on_larger_shapes();
