@@ -191,6 +191,8 @@ __device__ __forceinline__ void join_losses(double& leader, double& follower) {
     follower = block_sum(follower, space);
 }
 
+// Registers are saved around the subroutine that divides double numbers, once in a row: not in a loop over data.
+// spills: local_losses
 // The two local losses, or the part of them that falls to each block: parts [blocks, 2]. A warp has a row and net.
 extern "C" __global__ void __launch_bounds__(256)
     local_losses(const float* __restrict__ errors, const real* __restrict__ value, const float* __restrict__ leaders,

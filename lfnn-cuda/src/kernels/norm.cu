@@ -64,6 +64,8 @@ template <u32 V> __device__ __forceinline__ void chunk_statistics(const Statisti
     }
 }
 
+// One word, around the division of double numbers at the end.
+// spills: norm_statistics
 // Sums of the rows of each block; the statistics themselves where there is one chunk.
 extern "C" __global__ void __launch_bounds__(COLUMN_THREADS) norm_statistics(Statistics s, Columns columns) {
     if (columns.vector == 1) {

@@ -77,6 +77,8 @@ extern "C" __global__ void __launch_bounds__(256)
     }
 }
 
+// One word in 16-bit precision on one generation of GPUs; whether it costs anything, no GPU has been asked.
+// spills: max_pool_grad
 extern "C" __global__ void __launch_bounds__(256)
     max_pool_grad(const real* __restrict__ dy, const u8* __restrict__ position, real* __restrict__ dx, Pool p) {
     GRID_STRIDE(i, p.batch * p.height * p.width * p.channels) {
