@@ -378,7 +378,7 @@ mod tests {
         for small in [of(128, 10, 1920), of(1152, 120, 1080)] {
             for engine in [Scalar, Tensor] {
                 let cut = Cut::choose(FORWARD, engine, Loads::Both, small, Element::F32);
-                assert!(cut.parts > 1 && cut.blocks(1) > 30, "{cut:?}");
+                assert!(cut.parts > 1 && cut.blocks(1) >= 30, "{cut:?}");
             }
         }
     }
