@@ -54,6 +54,8 @@ pub(crate) enum Command {
     Eval(EvalArgs),
     /// Classes of image files, with probabilities
     Predict(PredictArgs),
+    /// Write a trained network for use without this program
+    Export(ExportArgs),
     /// Draw the curves of runs together, as SVG and PNG
     Plot(PlotArgs),
     /// Repeat a table or figure of the paper, or show what it claims, and report
@@ -210,6 +212,42 @@ pub(crate) struct PredictArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+const EXPORT_HELP: &str = "\
+What is written is the predictor: the layers up to the output layer, without readouts, optimiser and
+counters.
+
+  onnx         input `images` (batch, channels, height, width), pixel values from 0 to 1: normalisation
+               (and the permutation of pixels, where there is one) is part of the model. Outputs
+               `probabilities`, one for each class, and `logits`. The metadata's `classes` names them.
+  safetensors  the weights, named and shaped as in a checkpoint. The metadata's key `predictor` is JSON:
+               classes, config, epoch, image (height, width, channels), normalization (mean, std).";
+
+/// Arguments of `export`.
+#[derive(Debug, Args)]
+#[command(after_help = EXPORT_HELP)]
+pub(crate) struct ExportArgs {
+    /// A run's folder (its last checkpoint is taken) or a checkpoint
+    #[arg(value_name = "RUN|CHECKPOINT", value_hint = ValueHint::AnyPath)]
+    pub(crate) run: PathBuf,
+
+    /// What to write
+    #[arg(long, value_enum)]
+    pub(crate) format: ExportFormat,
+
+    /// The file [default: predictor.FORMAT in the run's folder, or beside the checkpoint]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// What a predictor is written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// A model for any runtime of ONNX.
+    Onnx,
+    /// Weights for PyTorch and others.
+    Safetensors,
 }
 
 /// Arguments of `plot`.

@@ -15,6 +15,7 @@ mod failure;
 mod format;
 mod interrupt;
 mod memory;
+mod onnx;
 mod output;
 mod recipes;
 mod reproduce;
@@ -62,6 +63,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Train(args) => train::command(args, choice, &output),
         Command::Eval(args) => commands::eval::command(args, choice, &output),
         Command::Predict(args) => commands::predict::command(args, choice, &output),
+        Command::Export(args) => commands::export::command(args, &output),
         Command::Plot(args) => commands::plot::command(args, &output),
         Command::Reproduce(args) => reproduce::command(args, choice, &output),
         Command::Step(args) => commands::step::command(args, choice, &output),

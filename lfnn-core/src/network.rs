@@ -6,8 +6,8 @@ use crate::layer::{
     Perturb, Plain, Record, Want, Weighted,
 };
 use crate::program::{
-    AccumulateRows, Align, CountErrors, DType, Decision, Heads, LocalGradient, Loss, MeanErrors,
-    Module, Part, Reduction, TensorId, WorkerErrors,
+    AccumulateRows, Activate, Activation, Align, CountErrors, DType, Decision, Heads,
+    LocalGradient, Loss, MeanErrors, Module, Part, Reduction, Softmax, TensorId, WorkerErrors,
 };
 use crate::step::StepWriter;
 use crate::unit::{Unit, UnitPlace};
@@ -296,6 +296,28 @@ impl OutputLayer {
         step.part(Part::Output);
         let layers = self.layers.forward(step, tensors, x);
         self.judge(step, state, layers, target, loss)
+    }
+
+    /// Writes the forward rule without labels: the logits and the outputs p, both `[batch, nets · width]`.
+    pub fn predict(
+        &self,
+        step: &mut StepWriter<'_>,
+        tensors: &[TensorId],
+        x: TensorId,
+        loss: Loss,
+    ) -> (TensorId, TensorId) {
+        step.part(Part::Output);
+        let z = self.layers.forward(step, tensors, x).y;
+        if loss == Loss::MeanSquared {
+            return (z, z);
+        }
+        let y = step.like("output.probabilities", z);
+        if matches!(loss, Loss::Binary { .. }) {
+            step.push(Activate { x: z, y, function: Activation::Sigmoid });
+        } else {
+            step.push(Softmax { x: z, y, width: self.heads.width });
+        }
+        (z, y)
     }
 
     /// Writes the forward rule with random directions added, layer by layer (see [`Perturb`]), from the

@@ -45,7 +45,7 @@ pub use fetch::fetch;
 pub use images::{ImageShape, Images};
 pub use known::DatasetName;
 pub use listing::{Listing, Presence, list};
-pub use permute::permute_pixels;
+pub use permute::{permute_pixels, pixel_permutation};
 pub use progress::{Progress, Step, Unit, silent};
 pub use split::{Split, hold_out};
 pub use statistics::{ChannelStatistics, channel_statistics};

@@ -15,7 +15,7 @@ pub fn permute_pixels(images: &mut Images, seed: u64) {
     if positions == 0 || shape.channels == 0 {
         return;
     }
-    let order = permutation(Stream::new(Purpose::PixelPermutation, 0), seed, 0, positions);
+    let order = pixel_permutation(positions, seed);
     images.pixels.par_chunks_exact_mut(shape.bytes()).for_each_init(Vec::new, |old, image| {
         old.clear();
         old.extend_from_slice(image);
@@ -24,6 +24,12 @@ pub fn permute_pixels(images: &mut Images, seed: u64) {
             pixel.copy_from_slice(&old[from..from + shape.channels]);
         }
     });
+}
+
+/// The permutation of [`permute_pixels`] for images of this many positions: where the pixel of each
+/// position comes from.
+pub fn pixel_permutation(positions: u32, seed: u64) -> Vec<u32> {
+    permutation(Stream::new(Purpose::PixelPermutation, 0), seed, 0, positions)
 }
 
 #[cfg(test)]

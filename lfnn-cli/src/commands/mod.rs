@@ -4,6 +4,7 @@ pub(crate) mod completions;
 pub(crate) mod data;
 pub(crate) mod devices;
 pub(crate) mod eval;
+pub(crate) mod export;
 pub(crate) mod plot;
 pub(crate) mod predict;
 pub(crate) mod recipes;

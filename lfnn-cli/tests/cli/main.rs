@@ -6,6 +6,7 @@ mod bad_config;
 mod bad_files;
 mod bench;
 mod determinism;
+mod export;
 mod flags;
 mod interruption;
 mod plot;

@@ -120,6 +120,13 @@ pub(crate) fn small_mnist(place: &Place, root: &str) {
 pub(crate) const SMALL: [&str; 6] =
     ["--set", "dataset.validation=10", "--set", "training.batch_size=16", "--epochs", "1"];
 
+/// A Python that has these modules: the one named, or the usual one.
+pub(crate) fn python(modules: &str) -> Option<String> {
+    let named = std::env::var("LFNN_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
+    let has = Command::new(&named).args(["-c", &format!("import {modules}")]).output();
+    has.is_ok_and(|output| output.status.success()).then_some(named)
+}
+
 /// Saved vectors of whole training steps.
 pub(crate) fn vectors() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors")

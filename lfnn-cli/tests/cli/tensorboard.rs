@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::support::Place;
+use super::support::{Place, python};
 
 /// Prints each scalar as `tag step value`.
 const READER: &str = "
@@ -14,13 +14,6 @@ for tag in events.Tags()['scalars']:
     for event in events.Scalars(tag):
         print(tag, event.step, event.value)
 ";
-
-/// A Python that has TensorBoard: the one named, or the usual one.
-fn python() -> Option<String> {
-    let named = std::env::var("LFNN_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
-    let has = Command::new(&named).args(["-c", "import tensorboard"]).output();
-    has.is_ok_and(|output| output.status.success()).then_some(named)
-}
 
 #[test]
 fn tensorboard_reads_every_epoch_of_a_run_that_went_on() {
@@ -35,7 +28,7 @@ fn tensorboard_reads_every_epoch_of_a_run_that_went_on() {
     place.train(&["--out", "plain"]);
     assert!(!place.has("plain/events.out.tfevents.0.lfnn"));
 
-    let Some(python) = python() else {
+    let Some(python) = python("tensorboard") else {
         eprintln!("skipped: there is no Python with TensorBoard here to read the events");
         return;
     };

@@ -146,12 +146,8 @@ impl DataTensors {
         order: TensorId,
         augmentation: Augmentation,
     ) -> (TensorId, TensorId) {
-        let clock = step.clock();
-        let x = step.activation("images", &self.shape);
-        let Self { pixels, labels, scale, shift, .. } = *self;
-        let augment = augmentation.operation();
-        step.push(LoadImages { pixels, order, clock, scale, shift, x, augment });
-        let batch = step.batch();
+        let x = self.load_images(step, order, augmentation);
+        let (clock, batch, labels) = (step.clock(), step.batch(), self.labels);
         let target = match self.values {
             None => {
                 let target = step.temporary("labels", DType::U32, &[batch]);
@@ -165,6 +161,21 @@ impl DataTensors {
             }
         };
         (x, target)
+    }
+
+    /// Writes the operation that makes a batch of images, without their labels.
+    pub(super) fn load_images(
+        &self,
+        step: &mut StepWriter<'_>,
+        order: TensorId,
+        augmentation: Augmentation,
+    ) -> TensorId {
+        let clock = step.clock();
+        let x = step.activation("images", &self.shape);
+        let Self { pixels, scale, shift, .. } = *self;
+        let augment = augmentation.operation();
+        step.push(LoadImages { pixels, order, clock, scale, shift, x, augment });
+        x
     }
 
     pub(super) fn upload_images<E: Executable>(

@@ -45,7 +45,7 @@ impl State {
 }
 
 /// Whether a persistent tensor belongs to a state: not the data set, evaluations or constants.
-fn is_state(tensor: &Tensor) -> bool {
+pub(super) fn is_state(tensor: &Tensor) -> bool {
     let left_out = ["data/", "evaluation/", "gradients/", "directions/", "zeros"];
     tensor.kind == Kind::Persistent
         && tensor.dtype != DType::U8
@@ -85,6 +85,27 @@ pub(super) fn saved_shape(shape: &[usize]) -> Vec<usize> {
     match *shape {
         [out, kh, kw, input] => vec![out, input, kh, kw],
         _ => shape.to_vec(),
+    }
+}
+
+/// A tensor of a module in a saved state.
+///
+/// # Errors
+/// A state that lacks it, or has it in another shape or type.
+pub(super) fn saved<'s>(tensor: &Tensor, state: &'s State) -> Result<&'s StateTensor, String> {
+    let saved = state
+        .get(&tensor.name)
+        .ok_or_else(|| format!("it lacks the tensor `{}` of this network", tensor.name))?;
+    let expected = saved_shape(&tensor.shape);
+    if saved.shape != expected {
+        return Err(format!(
+            "`{}` has shape {:?}, expected {expected:?}",
+            tensor.name, saved.shape
+        ));
+    }
+    match (&saved.data, tensor.dtype) {
+        (StateData::Real(_), DType::Real) | (StateData::U32(_), DType::U32) => Ok(saved),
+        _ => Err(format!("`{}` has another type, expected {:?}", tensor.name, tensor.dtype)),
     }
 }
 
@@ -129,30 +150,14 @@ pub(super) fn load<E: Executable<Error = Err>, Err: Error + 'static>(
         }
     }
     for (id, tensor) in wanted {
-        let saved = state.get(&tensor.name).ok_or_else(|| {
-            TrainError::State(format!("it lacks the tensor `{}` of this network", tensor.name))
-        })?;
-        let expected = saved_shape(&tensor.shape);
-        if saved.shape != expected {
-            return Err(TrainError::State(format!(
-                "`{}` has shape {:?}, expected {expected:?}",
-                tensor.name, saved.shape
-            )));
-        }
-        match (&saved.data, tensor.dtype) {
-            (StateData::Real(data), DType::Real) => {
+        match &saved(tensor, state).map_err(TrainError::State)?.data {
+            StateData::Real(data) => {
                 let data = to_channels_last(&tensor.shape, data);
-                executable.upload(id, TensorData::Real(&data)).map_err(TrainError::Backend)?;
+                executable.upload(id, TensorData::Real(&data))
             }
-            (StateData::U32(data), DType::U32) => {
-                executable.upload(id, TensorData::U32(data)).map_err(TrainError::Backend)?;
-            }
-            _ => {
-                let message =
-                    format!("`{}` has another type, expected {:?}", tensor.name, tensor.dtype);
-                return Err(TrainError::State(message));
-            }
+            StateData::U32(data) => executable.upload(id, TensorData::U32(data)),
         }
+        .map_err(TrainError::Backend)?;
     }
     Ok(())
 }

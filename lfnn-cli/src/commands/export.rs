@@ -1,0 +1,121 @@
+//! `export`: the predictor of a trained network, for use without this program.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use lfnn_core::network::Network;
+use lfnn_core::train::{Predictor, StateData, StateTensor};
+use lfnn_data::pixel_permutation;
+use serde_json::{Map, Value, json};
+
+use crate::checkpoint::{self, Checkpoint};
+use crate::cli::{ExportArgs, ExportFormat};
+use crate::failure::Failure;
+use crate::format;
+use crate::onnx;
+use crate::output::Output;
+
+/// The key of the metadata in a safetensors file: not that of a checkpoint, which this is not.
+const KEY: &str = "predictor";
+
+/// Runs the command.
+///
+/// # Errors
+/// A checkpoint that is missing or broken, or an output that cannot be written.
+pub(crate) fn command(args: &ExportArgs, output: &Output) -> Result<(), Failure> {
+    let path = checkpoint::locate(&args.run)?;
+    let checkpoint = checkpoint::load(&path)?;
+    let out = args.out.clone().unwrap_or_else(|| default_out(&args.run, args.format));
+    if is_same_file(&path, &out) {
+        let message = "is the checkpoint itself; expected another file";
+        return Err(Failure::Usage(anyhow!("--out {}: {message}", out.display())));
+    }
+    let (bytes, count) =
+        encode(&checkpoint, args.format).with_context(|| path.display().to_string())?;
+    checkpoint::write_whole(&out, &bytes)?;
+    let metadata = &checkpoint.metadata;
+    output.info(&format!(
+        "{}: {}, {} parameters, images {} to {} classes",
+        out.display(),
+        format::bytes(bytes.len()),
+        format::count(count),
+        format::shape(&metadata.image),
+        format::count(metadata.classes.len())
+    ))
+}
+
+/// The file's bytes, and how many parameters are in it, running statistics not counted.
+fn encode(checkpoint: &Checkpoint, format: ExportFormat) -> anyhow::Result<(Vec<u8>, usize)> {
+    let Checkpoint { metadata, state } = checkpoint;
+    let (config, classes) = (&metadata.config, metadata.classes.len());
+    let predictor = Predictor::new(&config.network, metadata.image, classes)?;
+    let parameters: Vec<&StateTensor> = predictor
+        .parameters(state)
+        .map_err(|message| anyhow!("the saved state does not fit: {message}"))?
+        .into_iter()
+        .map(|(_, tensor)| tensor)
+        .collect();
+    let weights: Vec<StateTensor> = parameters
+        .iter()
+        .filter(|tensor| !tensor.name.starts_with("input."))
+        .map(|&tensor| tensor.clone())
+        .collect();
+    let network = Network::new(&config.network, &metadata.image, classes)?;
+    let (count, _) = network.parameter_counts();
+
+    let mut about = Map::new();
+    about.insert("classes".into(), json!(metadata.classes));
+    about.insert("config".into(), serde_json::to_value(config)?);
+    about.insert("epoch".into(), json!(metadata.epoch));
+    let bytes = match format {
+        ExportFormat::Onnx => {
+            about.sort_keys();
+            about.values_mut().for_each(Value::sort_all_objects);
+            let [height, width, _] = metadata.image;
+            let positions = u32::try_from(height * width).context("an image of 2³² pixels")?;
+            let permutation =
+                config.dataset.permute_pixels.then(|| pixel_permutation(positions, config.seed));
+            onnx::encode(&predictor, state, permutation.as_deref(), classes, &about)?
+        }
+        ExportFormat::Safetensors => {
+            about.insert("image".into(), json!(metadata.image));
+            about.insert("normalization".into(), normalization(&parameters)?);
+            let mut about = Value::Object(about);
+            about.sort_all_objects();
+            checkpoint::to_bytes(&weights, Some((KEY, about.to_string())))?
+        }
+    };
+    Ok((bytes, count))
+}
+
+/// Mean and standard deviation per channel, from the factor and summand that a state holds.
+fn normalization(parameters: &[&StateTensor]) -> anyhow::Result<Value> {
+    let reals = |name: &str| {
+        let found = parameters.iter().find(|tensor| tensor.name == name);
+        match found.map(|tensor| &tensor.data) {
+            Some(StateData::Real(data)) => Ok(data),
+            _ => Err(anyhow!("`{name}` is missing")),
+        }
+    };
+    let (scale, shift) = (reals("input.scale")?, reals("input.shift")?);
+    let mean: Vec<f64> =
+        shift.iter().zip(scale).map(|(&b, &a)| -f64::from(b) / f64::from(a)).collect();
+    let std: Vec<f64> = scale.iter().map(|&a| 1.0 / f64::from(a)).collect();
+    Ok(json!({ "mean": mean, "std": std }))
+}
+
+/// In the run's folder, or beside the checkpoint.
+fn default_out(run: &Path, format: ExportFormat) -> PathBuf {
+    let name = match format {
+        ExportFormat::Onnx => "predictor.onnx",
+        ExportFormat::Safetensors => "predictor.safetensors",
+    };
+    if run.is_dir() { run.join(name) } else { run.with_file_name(name) }
+}
+
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    match (one.canonicalize(), other.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
+    }
+}

@@ -1,0 +1,282 @@
+//! From the operations of a predictor's program to nodes of a graph.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, anyhow, bail};
+use lfnn_core::program::{
+    Activation, AdaptiveAvgPool, Conv2d, Linear, LoadImages, Op, Operation, Softmax, TensorId,
+    Window, adaptive_bin,
+};
+use lfnn_core::train::{Predictor, State, StateData, StateTensor};
+
+use super::graph::{GraphWriter, integer, integers, real};
+use super::proto::{Attribute, Graph};
+
+/// What is translated, and what has been so far.
+struct Translation<'a> {
+    graph: GraphWriter,
+    predictor: &'a Predictor,
+    parameters: BTreeMap<TensorId, &'a StateTensor>,
+    permutation: Option<&'a [u32]>,
+    /// The names of the tensors written so far.
+    names: BTreeMap<TensorId, String>,
+}
+
+/// The graph of a predictor; see [`super::encode`].
+pub(super) fn graph(
+    predictor: &Predictor,
+    state: &State,
+    permutation: Option<&[u32]>,
+    classes: usize,
+) -> anyhow::Result<Graph> {
+    if predictor.logits == predictor.outputs {
+        bail!("a regression has no probabilities to export");
+    }
+    let parameters = predictor
+        .parameters(state)
+        .map_err(|message| anyhow!("the saved state does not fit: {message}"))?;
+    let mut translation = Translation {
+        graph: GraphWriter::default(),
+        predictor,
+        parameters: parameters.into_iter().collect(),
+        permutation,
+        names: BTreeMap::new(),
+    };
+    for op in predictor.program().ops() {
+        translation.operation(op).with_context(|| format!("operation {}", op.name()))?;
+    }
+    let width = predictor.module.tensors().channels(predictor.logits);
+    translation.outputs(width, classes)?;
+    Ok(translation.graph.finish("predictor"))
+}
+
+impl Translation<'_> {
+    fn operation(&mut self, op: &Op) -> anyhow::Result<()> {
+        match op {
+            Op::LoadImages(op) => self.load_images(op),
+            Op::Conv2d(op) => self.conv(op),
+            Op::Linear(op) => self.linear(op),
+            Op::AddBias(op) => {
+                let bias = self.channels(op.bias, self.is_image(op.x))?;
+                self.plain("Add", &[op.x], &[&bias], op.y, vec![])
+            }
+            Op::Activate(op) => {
+                let function = match op.function {
+                    Activation::Relu => "Relu",
+                    Activation::Sigmoid => "Sigmoid",
+                    Activation::Tanh => "Tanh",
+                };
+                self.plain(function, &[op.x], &[], op.y, vec![])
+            }
+            Op::Add(op) => self.plain("Sum", &op.inputs, &[], op.y, vec![]),
+            Op::Concat(op) => self.plain("Concat", &op.inputs, &[], op.y, vec![integer("axis", 1)]),
+            Op::Flatten(op) => self.plain("Flatten", &[op.x], &[], op.y, vec![integer("axis", 1)]),
+            Op::MaxPool(op) => self.plain("MaxPool", &[op.x], &[], op.y, window(op.window)),
+            Op::AvgPool(op) => {
+                let mut attributes = window(op.window);
+                attributes.push(integer("count_include_pad", 1));
+                self.plain("AveragePool", &[op.x], &[], op.y, attributes)
+            }
+            Op::AdaptiveAvgPool(op) => self.adaptive(op),
+            Op::BatchNormInference(op) => {
+                let own = [op.gamma, op.beta, op.running_mean, op.running_var]
+                    .map(|id| self.channels(id, false));
+                let [gamma, beta, mean, var] = own;
+                let own = [&*gamma?, &*beta?, &*mean?, &*var?];
+                let attributes = vec![real("epsilon", op.epsilon)];
+                self.plain("BatchNormalization", &[op.x], &own, op.y, attributes)
+            }
+            Op::Softmax(op) => self.softmax(op),
+            _ => bail!("has no translation to ONNX"),
+        }
+    }
+
+    /// An operation that is one node: its inputs, then its constants.
+    fn plain(
+        &mut self,
+        operation: &str,
+        inputs: &[TensorId],
+        constants: &[&str],
+        y: TensorId,
+        attributes: Vec<Attribute>,
+    ) -> anyhow::Result<()> {
+        let inputs = inputs.iter().map(|&id| self.name(id)).collect::<anyhow::Result<Vec<_>>>()?;
+        let all: Vec<&str> =
+            inputs.iter().map(String::as_str).chain(constants.iter().copied()).collect();
+        let y = self.write(y);
+        self.graph.node(operation, &all, &y, attributes);
+        Ok(())
+    }
+
+    fn load_images(&mut self, op: &LoadImages) -> anyhow::Result<()> {
+        let &[_, height, width, channels] = self.shape(op.x) else {
+            bail!("expected images");
+        };
+        let shape = [channels, height, width];
+        self.graph.input("images", &shape, "Pixel values from 0 to 1; the model normalises them.");
+        let mut x = "images".to_owned();
+        if let Some(permutation) = self.permutation {
+            let order: Vec<i64> = permutation.iter().map(|&from| i64::from(from)).collect();
+            let order = self.graph.integers(&order);
+            let row = self.graph.integers(&[0, channels as i64, -1]);
+            let image = self.graph.integers(&[0, channels as i64, height as i64, width as i64]);
+            x = self.graph.value("Reshape", &[&x, &row], vec![]);
+            x = self.graph.value("Gather", &[&x, &order], vec![integer("axis", 2)]);
+            x = self.graph.value("Reshape", &[&x, &image], vec![]);
+        }
+        let (scale, shift) = (self.channels(op.scale, true)?, self.channels(op.shift, true)?);
+        let scaled = self.graph.value("Mul", &[&x, &scale], vec![]);
+        let y = self.write(op.x);
+        self.graph.node("Add", &[&scaled, &shift], &y, vec![]);
+        Ok(())
+    }
+
+    fn conv(&mut self, op: &Conv2d) -> anyhow::Result<()> {
+        let mut constants = vec![self.parameter(op.weight, None)?];
+        constants.extend(op.bias.map(|bias| self.parameter(bias, None)).transpose()?);
+        let constants: Vec<&str> = constants.iter().map(String::as_str).collect();
+        let mut attributes = window(op.window);
+        attributes.push(integer("group", op.groups as i64));
+        self.plain("Conv", &[op.x], &constants, op.y, attributes)
+    }
+
+    /// Several groups are those of a convolution over one position.
+    fn linear(&mut self, op: &Linear) -> anyhow::Result<()> {
+        let weight = self.shape(op.weight).to_vec();
+        let dims = if op.groups == 1 { weight } else { [&*weight, &[1]].concat() };
+        let mut inputs = vec![self.name(op.x)?, self.parameter(op.weight, Some(&dims))?];
+        inputs.extend(op.bias.map(|bias| self.parameter(bias, None)).transpose()?);
+        let y = self.write(op.y);
+        if op.groups == 1 {
+            let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+            self.graph.node("Gemm", &inputs, &y, vec![integer("transB", 1)]);
+            return Ok(());
+        }
+        let axis = self.graph.integers(&[2]);
+        inputs[0] = self.graph.value("Unsqueeze", &[&inputs[0], &axis], vec![]);
+        let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+        let product = self.graph.value("Conv", &inputs, vec![integer("group", op.groups as i64)]);
+        self.graph.node("Flatten", &[&product], &y, vec![integer("axis", 1)]);
+        Ok(())
+    }
+
+    /// Average pooling where the grid divides the image; otherwise the means over the bins of the rows
+    /// and of the columns, each a product with a matrix.
+    fn adaptive(&mut self, op: &AdaptiveAvgPool) -> anyhow::Result<()> {
+        let (&[_, height, width, _], &[_, rows, columns, _]) = (self.shape(op.x), self.shape(op.y))
+        else {
+            bail!("expected images");
+        };
+        if height.is_multiple_of(rows) && width.is_multiple_of(columns) {
+            let kernel = [height / rows, width / columns];
+            let attributes = window(Window { kernel, stride: kernel, padding: [0, 0] });
+            return self.plain("AveragePool", &[op.x], &[], op.y, attributes);
+        }
+        let over_rows = bins(rows, height);
+        let over_columns = transposed(&bins(columns, width), width);
+        let name = |grid: usize, n: usize, axis: &str| format!("bins.{axis}.{grid}.{n}");
+        let (left, right) = (name(rows, height, "rows"), name(columns, width, "columns"));
+        let left = self.graph.reals(&left, &[rows, height], &over_rows);
+        let right = self.graph.reals(&right, &[width, columns], &over_columns);
+        let x = self.name(op.x)?;
+        let half = self.graph.value("MatMul", &[&left, &x], vec![]);
+        let y = self.write(op.y);
+        self.graph.node("MatMul", &[&half, &right], &y, vec![]);
+        Ok(())
+    }
+
+    fn softmax(&mut self, op: &Softmax) -> anyhow::Result<()> {
+        let features = self.predictor.module.tensors().channels(op.x);
+        let last = || vec![integer("axis", -1)];
+        if features == op.width {
+            return self.plain("Softmax", &[op.x], &[], op.y, last());
+        }
+        let x = self.name(op.x)?;
+        let runs = self.graph.integers(&[0, -1, op.width as i64]);
+        let runs = self.graph.value("Reshape", &[&x, &runs], vec![]);
+        let softmax = self.graph.value("Softmax", &[&runs], last());
+        let y = self.write(op.y);
+        self.graph.node("Flatten", &[&softmax], &y, vec![integer("axis", 1)]);
+        Ok(())
+    }
+
+    /// Declares the outputs; a binary network's one probability becomes that of each class.
+    fn outputs(&mut self, width: usize, classes: usize) -> anyhow::Result<()> {
+        let outputs = self.name(self.predictor.outputs)?;
+        if width == 1 && classes == 2 {
+            let one = self.graph.reals("one", &[1], &[1.0]);
+            let other = self.graph.value("Sub", &[&one, &outputs], vec![]);
+            let axis = vec![integer("axis", 1)];
+            self.graph.node("Concat", &[&other, &outputs], "probabilities", axis);
+        } else {
+            self.graph.node("Identity", &[&outputs], "probabilities", vec![]);
+        }
+        let logits = self.name(self.predictor.logits)?;
+        self.graph.node("Identity", &[&logits], "logits", vec![]);
+        let doc = "One for each class, in the order of the metadata's `classes`.";
+        self.graph.output("probabilities", &[classes], doc);
+        self.graph.output("logits", &[width], "What the probabilities are made of.");
+        Ok(())
+    }
+
+    fn shape(&self, id: TensorId) -> &[usize] {
+        &self.predictor.module.tensors()[id].shape
+    }
+
+    fn is_image(&self, id: TensorId) -> bool {
+        self.shape(id).len() == 4
+    }
+
+    /// The name of a tensor that has been written.
+    fn name(&self, id: TensorId) -> anyhow::Result<String> {
+        let name = self.names.get(&id).cloned();
+        name.with_context(|| {
+            format!("`{}` is not written", self.predictor.module.tensors()[id].name)
+        })
+    }
+
+    /// The name of a tensor that is being written.
+    fn write(&mut self, id: TensorId) -> String {
+        let name = format!("{}.{}", self.predictor.module.tensors()[id].name, id.index());
+        self.names.insert(id, name.clone());
+        name
+    }
+
+    /// The constant of a vector with a number for each channel, shaped to meet images or vectors.
+    fn channels(&mut self, id: TensorId, image: bool) -> anyhow::Result<String> {
+        let channels = self.shape(id)[0];
+        if image { self.parameter(id, Some(&[channels, 1, 1])) } else { self.parameter(id, None) }
+    }
+
+    /// The constant of a parameter, in the shape of the saved state if no other is given.
+    fn parameter(&mut self, id: TensorId, dims: Option<&[usize]>) -> anyhow::Result<String> {
+        let saved = self.parameters.get(&id).context("reads what is no parameter")?;
+        let StateData::Real(data) = &saved.data else { bail!("reads whole numbers") };
+        Ok(self.graph.reals(&saved.name, dims.unwrap_or(&saved.shape), data))
+    }
+}
+
+fn window(window: Window) -> Vec<Attribute> {
+    let [top, left] = window.padding;
+    vec![
+        integers("kernel_shape", &window.kernel),
+        integers("strides", &window.stride),
+        integers("pads", &[top, left, top, left]),
+    ]
+}
+
+/// `[grid, n]`: row i averages the positions of bin i.
+fn bins(grid: usize, n: usize) -> Vec<f32> {
+    let mut matrix = vec![0.0; grid * n];
+    for (i, row) in matrix.chunks_mut(n.max(1)).enumerate() {
+        let bin = adaptive_bin(i, grid, n);
+        let share = 1.0 / bin.len() as f32;
+        row[bin].fill(share);
+    }
+    matrix
+}
+
+/// The transpose of a matrix with rows of `n` elements.
+fn transposed(matrix: &[f32], n: usize) -> Vec<f32> {
+    (0..n).flat_map(|column| matrix.iter().skip(column).step_by(n.max(1)).copied()).collect()
+}

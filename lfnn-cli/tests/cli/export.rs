@@ -1,0 +1,271 @@
+//! `export`: models that ONNX's checker accepts and that give the program's own probabilities in ONNX
+//! Runtime, and weights alone.
+
+use std::fs;
+use std::process::Command;
+
+use lfnn_data::{Dataset, DatasetName, Images, Source, silent};
+use safetensors::SafeTensors;
+use serde_json::{Value, json};
+
+use super::support::{Place, python};
+
+/// Checks a model, runs it on images (PGM) and prints the largest difference from the probabilities
+/// that `predict --json` printed.
+const READER: &str = "
+import json, sys
+import numpy, onnx, onnxruntime
+model, predictions, *paths = sys.argv[1:]
+onnx.checker.check_model(model, full_check=True)
+session = onnxruntime.InferenceSession(model, providers=['CPUExecutionProvider'])
+images, = session.get_inputs()
+assert images.name == 'images' and images.shape[0] == 'batch', images
+channels, height, width = images.shape[1:]
+def read(path):
+    head, pixels = open(path, 'rb').read().split(b'\\n255\\n', 1)
+    grey = numpy.frombuffer(pixels, numpy.uint8).reshape(1, height, width)
+    return numpy.repeat(grey, channels, axis=0).astype(numpy.float32) / numpy.float32(255)
+x = numpy.stack([read(path) for path in paths])
+names = ['probabilities', 'logits']
+p, z = session.run(names, {'images': x})
+alone, = session.run(names[:1], {'images': x[:1]})
+assert numpy.abs(alone - p[:1]).max() < 1e-5
+assert z.shape == (len(x), z.shape[1]) and numpy.isfinite(z).all()
+classes = json.loads(session.get_modelmeta().custom_metadata_map['classes'])
+rows = json.load(open(predictions))
+expected = numpy.array([[row['probabilities'][name] for name in classes] for row in rows])
+assert p.shape == expected.shape, (p.shape, expected.shape)
+assert expected.std(axis=0).max() > 0.01, 'every image looks alike to this network'
+print(len(x), numpy.abs(p - expected).max())
+";
+
+fn digits() -> Dataset {
+    let source = Source::named(DatasetName::Digits);
+    Dataset::load(&source, std::path::Path::new("."), &silent).unwrap()
+}
+
+/// Writes images as `images/….pgm` and gives their paths.
+fn write_images(place: &Place, images: &Images) -> Vec<String> {
+    let write = |index: usize| {
+        let name = format!("images/{index}.pgm");
+        let bytes = [b"P5\n8 8\n255\n".as_slice(), images.image(index)].concat();
+        place.write(&name, bytes);
+        name
+    };
+    (0..images.len()).map(write).collect()
+}
+
+/// Trains a configuration, exports it, and compares ONNX Runtime with `predict` on all test images.
+fn compare(config: &str) {
+    let place = Place::new();
+    place.write("config.yaml", config);
+    compare_in(&place);
+}
+
+fn compare_in(place: &Place) {
+    place.train(&["--config", "config.yaml", "--out", "run"]);
+    let out = place.ok(&["export", "run", "--format", "onnx"]);
+    assert!(out.starts_with("run/predictor.onnx: "), "{out}");
+    let Some(python) = python("onnx, onnxruntime") else {
+        eprintln!("skipped: there is no Python with ONNX Runtime here to run the model");
+        return;
+    };
+    let images = write_images(place, &digits().test);
+    let mut args = vec!["predict", "run", "--json"];
+    args.extend(images.iter().map(String::as_str));
+    place.write("predictions.json", place.ok(&args));
+    let output = Command::new(python)
+        .current_dir(place.path("."))
+        .args(["-c", READER, "run/predictor.onnx", "predictions.json"])
+        .args(&images)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (count, difference) = text.trim().split_once(' ').unwrap();
+    assert_eq!(count, "355");
+    assert!(difference.parse::<f64>().unwrap() < 1e-4, "differs by {difference}");
+}
+
+/// A configuration of the digits with this network.
+fn config(dataset: &str, network: &str) -> String {
+    format!(
+        "dataset: {{name: digits{dataset}}}\nnetwork:\n{network}\ntraining:\n  batch_size: 32\n  \
+         epochs: 2\n  optimizer: {{adamw: {{lr: 3e-3}}}}\n"
+    )
+}
+
+#[test]
+fn a_network_of_readouts_runs_in_onnx_runtime() {
+    let place = Place::new();
+    place.write("config.yaml", "recipe: digits\n");
+    compare_in(&place);
+}
+
+#[test]
+fn filters_on_permuted_pixels_and_pools_that_overlap_run_in_onnx_runtime() {
+    compare(&config(
+        ", permute_pixels: true",
+        "  units:
+    - layers: [{conv: {filters: 20, kernel: 3, padding: 1}}, {batch_norm: {}}, tanh]
+      workers: {filters: {count: 2, scale: 5}}
+      then: [{avg_pool: {kernel: 3, stride: 2, padding: 1}}, {dropout: {rate: 0.1}}]
+    - layers: [{conv: {filters: 20, kernel: 2, groups: 2}}, relu]
+      workers: {filters: {count: 1}}
+      then: [{max_pool: {kernel: 3, stride: 1, padding: 1}}, {adaptive_avg_pool: {grid: 2}}]
+  output: {layers: [{conv: {filters: 12, kernel: 1, bias: false}}, bias, flatten, bias]}",
+    ));
+}
+
+#[test]
+fn blocks_with_residual_sums_run_in_onnx_runtime() {
+    compare(&config(
+        "",
+        "  units:
+    - layers:
+        - {conv: {filters: 6, kernel: 3, stride: 2, padding: 1}}
+        - residual:
+            body: [{conv: {filters: 8, kernel: 3, padding: 1}}, {batch_norm: {}}, relu]
+            shortcut: [{conv: {filters: 8, kernel: 1}}]
+        - relu
+        - residual: {body: [{conv: {filters: 8, kernel: 3, padding: 1}}, sigmoid]}
+      workers: {block: {count: 3, grid: 2}}
+      then: [{adaptive_avg_pool: {grid: 3}}]
+    - layers: [{conv: {filters: 16, kernel: 3, padding: 1}}, relu]
+      workers: {readout: {count: 2}}
+      then: [global_avg_pool]",
+    ));
+}
+
+#[test]
+fn neurons_with_a_softmax_per_worker_run_in_onnx_runtime() {
+    compare(&config(
+        "",
+        "  units:
+    - layers: [flatten, {linear: {features: 24}}, {batch_norm: {}}, relu]
+      workers: {neurons: {count: 4}}
+    - workers: {neurons: {count: 2, activation: tanh}}
+  output: {layers: [{linear: {features: 10, bias: false}}, {softmax: {width: 5}}]}",
+    ));
+}
+
+#[test]
+fn one_vs_all_runs_in_onnx_runtime() {
+    compare(&config(
+        "",
+        "  task: one_vs_all
+  units:
+    - layers: [flatten]
+      workers: {neurons: {count: 6, activation: relu}}
+    - workers: {neurons: {count: 4}}",
+    ));
+}
+
+#[test]
+fn a_binary_network_gives_both_probabilities() {
+    let place = Place::new();
+    let digits = digits();
+    for (set, images) in [("train", &digits.train), ("test", &digits.test)] {
+        for (index, &label) in images.labels.iter().enumerate().filter(|(_, label)| **label < 2) {
+            let folder = place.path(&format!("two/{set}/{label}"));
+            fs::create_dir_all(&folder).unwrap();
+            let pixels = images.image(index).to_vec();
+            let image = image::GrayImage::from_raw(8, 8, pixels).unwrap();
+            image.save(folder.join(format!("{index}.png"))).unwrap();
+        }
+    }
+    let network = "  task: binary
+  units:
+    - layers: [{conv: {filters: 8, kernel: 3}}, relu]
+      workers: {readout: {count: 2}}";
+    let config = config(", path: two", network).replace("name: digits", "name: folder");
+    place.write("config.yaml", config);
+    compare_in(&place);
+}
+
+#[test]
+fn safetensors_holds_the_weights_of_the_predictor_alone() {
+    let place = Place::new();
+    place.train(&["--out", "run"]);
+    place.ok(&["export", "run/checkpoints/best.safetensors", "--format", "safetensors"]);
+    let file = "run/checkpoints/predictor.safetensors";
+    let bytes = place.bytes(file);
+    let checkpoint = place.bytes("run/checkpoints/best.safetensors");
+    let (one, all) =
+        (SafeTensors::deserialize(&bytes).unwrap(), SafeTensors::deserialize(&checkpoint).unwrap());
+    // What a checkpoint holds, less what prediction does not need.
+    let left_out = ["optimizer/", "training/", "input."];
+    let mut expected: Vec<_> = all
+        .iter()
+        .filter(|(name, _)| !left_out.iter().any(|prefix| name.starts_with(prefix)))
+        .filter(|(name, _)| !name.contains("readout"))
+        .collect();
+    let mut found: Vec<_> = one.iter().collect();
+    expected.sort_by_key(|(name, _)| *name);
+    found.sort_by_key(|(name, _)| *name);
+    assert_eq!(found, expected);
+    assert_eq!(one.tensor("unit1.layer1.weight").unwrap().shape(), [16, 1, 3, 3]);
+    assert!(one.names().iter().any(|name| name.ends_with(".running_var")));
+
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    let metadata = header.metadata().as_ref().unwrap();
+    let about: Value = serde_json::from_str(&metadata["predictor"]).unwrap();
+    assert_eq!(about["image"], json!([8, 8, 1]));
+    assert_eq!(about["classes"].as_array().unwrap().len(), 10);
+    assert_eq!(about["config"]["recipe"], "digits");
+    // Mean and deviation against the factor and summand that the checkpoint holds.
+    let real = |name: &str| {
+        let data = all.tensor(name).unwrap().data().to_vec();
+        f64::from(f32::from_le_bytes(data.try_into().unwrap()))
+    };
+    let of = |key: &str| about["normalization"][key][0].as_f64().unwrap();
+    for pixel in [0.0, 1.0] {
+        let normalised = (pixel - of("mean")) / of("std");
+        let expected = pixel * real("input.scale") + real("input.shift");
+        assert!((normalised - expected).abs() < 1e-5, "{normalised} and {expected}");
+    }
+    // It is not taken for a checkpoint, and the same export has the same bytes.
+    let ended = place.run(&["eval", file]);
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.err.contains("not a checkpoint of this program"), "{}", ended.err);
+    place.ok(&["export", "run", "--format", "onnx", "--out", "a"]);
+    place.ok(&["export", "run", "--format", "onnx", "--out", "b"]);
+    assert_eq!(place.bytes("a"), place.bytes("b"));
+}
+
+#[test]
+fn export_refuses_what_it_cannot_do_and_leaves_nothing_half_written() {
+    let place = Place::new();
+    place.train(&["--out", "run"]);
+    let last = "run/checkpoints/last.safetensors";
+    let before = place.bytes(last);
+    let ended = place.run(&["export", "run", "--format", "pickle"]);
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.err.contains("onnx") && ended.err.contains("safetensors"), "{}", ended.err);
+    assert_eq!(place.run(&["export", "run"]).code, Some(2));
+
+    place.fails(
+        2,
+        &["export", "run", "--format", "safetensors", "--out", last],
+        &format!("--out {last}: is the checkpoint itself; expected another file"),
+    );
+    assert_eq!(place.bytes(last), before);
+
+    place.write("text", "no tensors");
+    let ended = place.run(&["export", "text", "--format", "onnx"]);
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.err.starts_with("error: text: not a safetensors file"), "{}", ended.err);
+    assert!(!place.has("predictor.onnx"));
+
+    // A folder that is not there, and one in the file's place.
+    for out in ["missing/model.onnx", "run"] {
+        let ended = place.run(&["export", "run", "--format", "onnx", "--out", out]);
+        assert_eq!(ended.code, Some(1), "{out}");
+        let start = format!("error: {out}: cannot write: ");
+        assert!(ended.err.starts_with(&start), "{}", ended.err);
+    }
+    let left = fs::read_dir(place.path(".")).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    let temporary = |name: &std::ffi::OsString| name.to_string_lossy().starts_with(".writing-");
+    assert!(!left.iter().any(temporary), "{left:?}");
+}

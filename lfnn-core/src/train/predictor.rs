@@ -1,0 +1,77 @@
+//! The predictor of a trained network: what is left of it when nothing is to be trained or judged.
+
+use crate::config::{ConfigError, NetworkConfig};
+use crate::network::Network;
+use crate::program::{DType, Kind, Module, Operation, Program, ProgramId, TensorId, clock};
+use crate::step::{Mode, StepWriter};
+
+use super::data::{Augmentation, DataTensors};
+use super::state::{State, StateTensor, is_state, saved};
+
+/// A network's predictor as a program, from the bytes of an image to the outputs, to be translated
+/// into another format. Readouts, labels and losses are not part of it.
+#[derive(Debug)]
+pub struct Predictor {
+    /// The tensors and the one program.
+    pub module: Module,
+    program: ProgramId,
+    /// Logits, `[1, nets · width]`.
+    pub logits: TensorId,
+    /// Outputs p, of the same shape: a softmax, or a sigmoid each for binary nets. In a regression
+    /// they are the logits themselves.
+    pub outputs: TensorId,
+}
+
+impl Predictor {
+    /// The predictor for one image of this shape at a time.
+    ///
+    /// # Errors
+    /// A configuration that cannot be.
+    pub fn new(
+        network: &NetworkConfig,
+        shape: [usize; 3],
+        classes: usize,
+    ) -> Result<Self, ConfigError> {
+        let network = Network::new(network, &shape, classes)?;
+        let mut module = Module::new();
+        let data = DataTensors::declare(&mut module, 1, shape, network.values());
+        let tensors = network.declare(&mut module);
+        let clock = module.persistent("evaluation/clock", DType::U32, &[clock::LEN]);
+        let order = module.persistent("evaluation/order", DType::U32, &[1]);
+        let mut step = StepWriter::new(&mut module, "predict", Mode::Evaluate, 1, clock, false);
+        let mut x = data.load_images(&mut step, order, Augmentation::default());
+        for (unit, tensors) in network.units().iter().zip(&tensors.units) {
+            x = unit.forward(&mut step, tensors, x, false).output;
+        }
+        let loss = network.loss(0.0);
+        let (logits, outputs) = network.output().predict(&mut step, &tensors.output, x, loss);
+        let (program, _) =
+            step.finish().map_err(|error| ConfigError::new("network", error.to_string()))?;
+        Ok(Self { module, program, logits, outputs })
+    }
+
+    /// The program.
+    pub fn program(&self) -> &Program {
+        &self.module.programs()[self.program.0]
+    }
+
+    /// Every tensor of a saved state that the program reads, with its own: parameters, running
+    /// statistics, and the factor and summand of normalisation, `input.scale` and `input.shift`.
+    ///
+    /// # Errors
+    /// A state that lacks one of them, or has it in another shape or type.
+    pub fn parameters<'s>(
+        &self,
+        state: &'s State,
+    ) -> Result<Vec<(TensorId, &'s StateTensor)>, String> {
+        let read: std::collections::BTreeSet<TensorId> =
+            self.program().ops().iter().flat_map(Operation::reads).collect();
+        let tensors = self.module.tensors();
+        // The clock and the data set are no real numbers.
+        let wanted = |id: &TensorId| {
+            let tensor = &tensors[*id];
+            tensor.kind == Kind::Persistent && tensor.dtype == DType::Real && is_state(tensor)
+        };
+        read.into_iter().filter(wanted).map(|id| Ok((id, saved(&tensors[id], state)?))).collect()
+    }
+}
