@@ -63,7 +63,7 @@ extern "C" __global__ void __launch_bounds__(256)
 #define VALUES x, weight, bias, y, parts, g
 
 #if defined(REAL_F32)
-extern "C" __global__ void __launch_bounds__(128, 3) conv_128x64(ARGUMENTS) { forward<PACK, Scalar<128, 64, 8, 8>>(VALUES); }
+extern "C" __global__ void __launch_bounds__(128, 2) conv_128x64(ARGUMENTS) { forward<PACK, Scalar<128, 64, 8, 8>>(VALUES); }
 extern "C" __global__ void __launch_bounds__(128, 3) conv_128x40(ARGUMENTS) { forward<PACK, Scalar<128, 40, 8, 5>>(VALUES); }
 extern "C" __global__ void __launch_bounds__(128, 5) conv_64x16(ARGUMENTS) { forward<PACK, Scalar<64, 16, 4, 2>>(VALUES); }
 extern "C" __global__ void __launch_bounds__(128, 3) conv_128x64_any(ARGUMENTS) { forward<1, Scalar<128, 64, 8, 8>>(VALUES); }
