@@ -65,7 +65,7 @@ extern "C" __global__ void __launch_bounds__(256)
 // Twenty bytes on the newest generation alone; whether they cost anything, no GPU has been asked.
 // spills: conv_128x64
 #if defined(REAL_F32)
-extern "C" __global__ void __launch_bounds__(128, 3) conv_128x64(ARGUMENTS) { forward<PACK, Scalar<128, 64, 8, 8>>(VALUES); }
+extern "C" __global__ void __launch_bounds__(128, 2) conv_128x64(ARGUMENTS) { forward<PACK, Scalar<128, 64, 8, 8>>(VALUES); }
 extern "C" __global__ void __launch_bounds__(128, 3) conv_128x40(ARGUMENTS) { forward<PACK, Scalar<128, 40, 8, 5>>(VALUES); }
 extern "C" __global__ void __launch_bounds__(128, 5) conv_64x16(ARGUMENTS) { forward<PACK, Scalar<64, 16, 4, 2>>(VALUES); }
 extern "C" __global__ void __launch_bounds__(128, 3) conv_128x64_any(ARGUMENTS) { forward<1, Scalar<128, 64, 8, 8>>(VALUES); }

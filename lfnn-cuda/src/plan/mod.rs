@@ -25,6 +25,9 @@ pub mod schedule;
 mod shape;
 mod workers;
 
+#[cfg(feature = "emulator")]
+pub use product::force_tile;
+
 pub use lower::{LANES, PlanError};
 
 use lfnn_core::program::TensorId;

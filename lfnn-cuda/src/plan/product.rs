@@ -155,8 +155,9 @@ impl Cut {
         real: Element,
     ) -> Self {
         let fits = |tile: &&Tile| tile.engine == engine && tile.loads == loads;
+        let fitting: Vec<Tile> = tiles.iter().filter(fits).copied().collect();
         let mut best: Option<Self> = None;
-        for &tile in tiles.iter().filter(fits) {
+        for &tile in only_forced(&fitting) {
             for parts in counts_of_parts() {
                 let cut = Self::new(tile, parts, of, real);
                 let fits = cut.parts * of.results * size_of::<f32>() <= MOST_PART_BYTES;
@@ -214,6 +215,27 @@ impl Cut {
         let bytes = ((2 * self.parts + 1) * of.results * size_of::<f32>()) as f64;
         product + LAUNCH + bytes / BYTES / MULTIPROCESSORS as f64
     }
+}
+
+#[cfg(feature = "emulator")]
+thread_local! {
+    static FORCED: std::cell::Cell<Option<usize>> = const { std::cell::Cell::new(None) };
+}
+
+/// Has this thread's plans take the tile of this number among those that fit, whatever the estimate says, so that
+/// tests reach every kernel with small products.
+#[cfg(feature = "emulator")]
+pub fn force_tile(number: Option<usize>) {
+    FORCED.set(number);
+}
+
+/// The tiles that may be chosen.
+fn only_forced(tiles: &[Tile]) -> &[Tile] {
+    #[cfg(feature = "emulator")]
+    if let Some(number) = FORCED.get().filter(|_| !tiles.is_empty()) {
+        return std::slice::from_ref(&tiles[number % tiles.len()]);
+    }
+    tiles
 }
 
 /// 1, 2, 3, 4, 6, 8, 12 … parts.

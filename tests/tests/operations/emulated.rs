@@ -47,9 +47,11 @@ fn no_kernel_leaves_its_tensors() {
 /// results round.
 mod products {
     use lfnn_cuda::Precision;
+    use lfnn_cuda::plan::force_tile;
     use lfnn_tests::under_test::on_emulator_in;
 
-    use crate::{conv, larger, linear};
+    use crate::window::square;
+    use crate::{conv, linear};
 
     fn run(precision: Precision) {
         on_emulator_in(precision, super::share(), || {
@@ -77,13 +79,35 @@ mod products {
         run(Precision::F16);
     }
 
+    /// The estimate gives small products small tiles; here each tile in turn takes them all.
     #[test]
-    fn agree_on_larger_shapes() {
-        // Kernels in f16 differ from those in bf16 by the one instruction.
-        for precision in [Precision::Tf32, Precision::Bf16] {
+    fn agree_with_every_tile() {
+        let shape = |sliding, groups, input, out| conv::Shape {
+            batch: 2,
+            sliding,
+            groups,
+            input,
+            out,
+            bias: true,
+            seed: 17,
+        };
+        // Loads of 16 bytes in both factors, in one, in neither; strides and groups; more than one tile.
+        let shapes = [
+            shape(square(9, 3, 1, 1), 1, 8, 72),
+            shape(square(9, 3, 2, 1), 2, 16, 24),
+            shape(square(12, 3, 1, 1), 1, 3, 40),
+            shape(square(8, 2, 3, 1), 1, 19, 21),
+        ];
+        for precision in [Precision::F32, Precision::Tf32, Precision::Bf16] {
             on_emulator_in(precision, 1, || {
-                larger::convolutions_agree_on_larger_shapes();
-                larger::linear_maps_agree_on_larger_shapes();
+                for (tile, shape) in (0..4).flat_map(|tile| shapes.iter().map(move |s| (tile, s))) {
+                    force_tile(Some(tile));
+                    let agrees = conv::forward(shape.clone())
+                        .and_then(|()| conv::input_grad(shape.clone()))
+                        .and_then(|()| conv::weight_grad(shape.clone()));
+                    force_tile(None);
+                    agrees.unwrap_or_else(|e| panic!("{precision:?}, tile {tile}, {shape:?}: {e}"));
+                }
             });
         }
     }
