@@ -78,6 +78,7 @@ impl Addresses<'_> {
     fn of(&self, place: Place, program: &ProgramPlan, lane: usize) -> u64 {
         match place {
             Place::Scratch(offset) => self.scratch + (lane * self.scratch_stride + offset) as u64,
+            Place::Beside(offset) => self.persistent + (self.plan.loss_scales + offset) as u64,
             Place::Tensor(id, more) => {
                 let temporary = program.temporaries[id.index()];
                 let base = match (self.plan.persistent[id.index()], temporary) {
