@@ -251,7 +251,7 @@ impl Bound {
 }
 
 /// A kernel with its arguments where the driver reads them.
-fn bind(
+pub(super) fn bind(
     launch: &Launch,
     kernels: &BTreeMap<Unit, Kernels>,
     address: impl Fn(Place) -> u64,
