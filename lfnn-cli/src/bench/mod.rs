@@ -14,6 +14,9 @@ use crate::data::{self, Shape};
 use crate::failure::Failure;
 use crate::output::Output;
 
+/// The recipe that is measured if none is named.
+const DEFAULT_RECIPE: &str = "mnist-s";
+
 /// Runs the command.
 ///
 /// # Errors
@@ -26,15 +29,17 @@ pub(crate) fn command(args: &BenchArgs, choice: Choice, output: &Output) -> Resu
     if let Some(batch) = args.batch {
         options.push((format!("--batch {batch}"), "training.batch_size", batch.to_string()));
     }
-    let recipe = Some(args.recipe.as_str());
-    let config = config::resolve(&Request { recipe, file: None, options, sets: &args.set })?;
+    let file = args.config.as_deref();
+    let recipe = args.recipe.as_deref().or(file.is_none().then_some(DEFAULT_RECIPE));
+    let config = config::resolve(&Request { recipe, file, options, sets: &args.set })?;
     let shape = data::known_shape(&config, &data::root(None)?, output)?;
     let result = choice.run(
         config.precision,
         output,
         Bench { config: &config, shape, seconds: args.seconds },
     )?;
-    let text = if args.json { report::json(&result)? } else { report::text(&result) };
+    let text =
+        if args.json { report::json(&result, &config, shape)? } else { report::text(&result) };
     output.result(&text)
 }
 

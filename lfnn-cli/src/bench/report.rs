@@ -8,6 +8,8 @@ use lfnn_core::train::ProfiledStep;
 use serde_json::{Value, json};
 
 use super::{Measured, Spread};
+use crate::config::RunConfig;
+use crate::data::Shape;
 use crate::failure::Failure;
 use crate::format::{self, Align, table};
 
@@ -152,11 +154,15 @@ fn profile(head: &str, rows: &[Row], small: f64) -> String {
     format!("\n{}", table(&[Align::Left, right, right, right, right, right], &lines))
 }
 
-/// JSON.
+/// JSON, with the configuration and the images' shape, so that another program can do the same.
 ///
 /// # Errors
 /// None, in truth: numbers and names can be written.
-pub(super) fn json(measured: &Measured) -> Result<String, Failure> {
+pub(super) fn json(
+    measured: &Measured,
+    config: &RunConfig,
+    shape: Shape,
+) -> Result<String, Failure> {
     let speed = |Spread { low, median, high }: Spread| json!({"lower_quartile": low, "median": median, "upper_quartile": high});
     let rows = |rows: Vec<Row>| -> Vec<Value> {
         let row = |row: Row| {
@@ -172,6 +178,9 @@ pub(super) fn json(measured: &Measured) -> Result<String, Failure> {
     };
     let value = json!({
         "recipe": measured.recipe,
+        "configuration": config,
+        "image": shape.image,
+        "classes": shape.classes,
         "method": measured.method,
         "batch": measured.batch,
         "backend": measured.device,
