@@ -105,8 +105,7 @@ def compare(cli, name, method, batch, precision, seconds):
             torch._dynamo.reset()
             torch.cuda.empty_cache()
     median, share = spread(ours)
-    flops = sum(part["flops"] for part in described["operations"])
-    moved = sum(part["bytes"] for part in described["operations"])
+    flops, moved = described["step_flops"], described["step_moved_bytes"]
     cells = [name, method, str(batch), precision, f"{median:,.0f} ± {100 * share:.0f} %"]
     for way in ("eager", "compile", "graph"):
         if way in theirs:
@@ -115,8 +114,8 @@ def compare(cli, name, method, batch, precision, seconds):
         else:
             cells.append("–")
     steps = median / batch
-    cells.append(f"{steps * flops / 1e12:.1f}" if flops else "–")
-    cells.append(f"{steps * moved / 1e9:.0f}" if moved else "–")
+    cells.append(f"{steps * flops / 1e12:.1f}")
+    cells.append(f"{steps * moved / 1e9:.0f}")
     cells.append(f"{(described['persistent_bytes'] + described['step_bytes']) / 2**20:,.0f}")
     cells.append(f"{min(peaks.values()) / 2**20:,.0f}" if peaks else "–")
     return cells, failed, described

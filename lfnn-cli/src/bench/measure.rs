@@ -107,7 +107,7 @@ pub(super) fn measure<B: Backend>(
     let profile = profile(&mut trainer)?;
 
     let state = trainer.state()?;
-    let memory = trainer.memory();
+    let (memory, cost) = (trainer.memory(), trainer.step_cost());
     drop(trainer);
     let mut evaluator = Evaluator::new(backend, &config.network, images, &state, batch, false)?;
     evaluator.evaluate(&examples)?;
@@ -122,6 +122,7 @@ pub(super) fn measure<B: Backend>(
         training,
         inference,
         allocations,
+        cost,
         memory,
         peak: memory::peak(),
         steps: profile,

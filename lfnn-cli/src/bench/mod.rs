@@ -4,7 +4,7 @@ mod measure;
 mod report;
 
 use lfnn_core::backend::{Backend, Ceilings, Memory};
-use lfnn_core::program::Part;
+use lfnn_core::program::{Cost, Part};
 use lfnn_core::train::ProfiledStep;
 
 use crate::backend::{Choice, Job};
@@ -73,6 +73,8 @@ struct Measured {
     inference: Spread,
     /// Allocations of the process in one training step.
     allocations: f64,
+    /// What a training step cannot do without.
+    cost: Cost,
     memory: Memory,
     peak: Option<u64>,
     /// Operations of a training step, with the least time of several runs.

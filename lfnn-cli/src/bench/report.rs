@@ -107,6 +107,13 @@ pub(super) fn text(measured: &Measured) -> String {
             format!("; the process at most {}", format::bytes(peak as usize))
         }),
     );
+    let per_second = |amount: u64| amount as f64 / step / 1e9;
+    text += &format!(
+        "a step's products: {:.2} GFLOP, {:.1} GFLOP/s; its tensors, each moved once: {:.1} GB/s\n",
+        measured.cost.flops as f64 / 1e9,
+        per_second(measured.cost.flops),
+        per_second(measured.cost.bytes),
+    );
     if !measured.steps.is_empty() {
         text += &profile("part", &by_part(measured), 0.0);
         text += &profile("operation", &by_operation(measured), SMALL);
@@ -188,6 +195,8 @@ pub(super) fn json(
         "training_images_per_second": speed(measured.training),
         "inference_images_per_second": speed(measured.inference),
         "step_seconds": measured.step_seconds(),
+        "step_flops": measured.cost.flops,
+        "step_moved_bytes": measured.cost.bytes,
         "allocations_per_step": measured.allocations,
         "persistent_bytes": measured.memory.persistent,
         "step_bytes": measured.memory.temporary,

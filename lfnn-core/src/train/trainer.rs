@@ -324,6 +324,13 @@ impl<B: Backend> Trainer<B> {
         })
     }
 
+    /// What a training step cannot do without, whatever the backend.
+    pub fn step_cost(&self) -> Cost {
+        let module = &self.built.module;
+        let ops = module.programs()[self.built.step.program.0].ops();
+        ops.iter().map(|op| cost(op, module.tensors())).sum()
+    }
+
     /// Whether every error has been finite so far. This waits for the device.
     ///
     /// # Errors

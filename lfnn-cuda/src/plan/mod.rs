@@ -46,7 +46,7 @@ pub enum Precision {
     /// Activations and factors of products in bfloat16; parameters, optimiser state, statistics, losses
     /// and sums in single precision.
     Bf16,
-    /// As [`Precision::Bf16`], with IEEE half precision and a scaled loss.
+    /// As [`Precision::Bf16`], with IEEE half precision and scaled losses.
     F16,
 }
 
