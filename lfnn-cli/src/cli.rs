@@ -372,9 +372,13 @@ a loop of multiply-adds in registers and in copying more than the caches hold.";
 #[derive(Debug, Args)]
 #[command(after_help = BENCH_HELP)]
 pub(crate) struct BenchArgs {
-    /// Data set, network and settings; see `lfnn-cli recipes`
-    #[arg(long, value_name = "NAME", default_value = "mnist-s")]
-    pub(crate) recipe: String,
+    /// Data set, network and settings; see `lfnn-cli recipes` [default: mnist-s]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) recipe: Option<String>,
+
+    /// A YAML file, over the recipe if there is one
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
 
     /// The training method [default: lfnn-l]
     #[arg(long, value_name = "NAME")]

@@ -104,6 +104,8 @@ pub(crate) struct Shape {
     pub(crate) classes: usize,
     /// Number of training images, those held out included.
     pub(crate) train: usize,
+    /// Number of test images.
+    pub(crate) test: usize,
 }
 
 /// Shape, classes and size of a data set; an image folder must be there, all others need not.
@@ -115,18 +117,19 @@ pub(crate) fn known_shape(
     root: &Path,
     output: &Output,
 ) -> Result<Shape, Failure> {
-    let (image, classes, train) = match config.dataset.name {
-        DatasetName::Digits => ([8, 8, 1], 10, 1442),
-        DatasetName::Mnist | DatasetName::FashionMnist => ([28, 28, 1], 10, 60_000),
-        DatasetName::Cifar10 => ([32, 32, 3], 10, 50_000),
-        DatasetName::Cifar100 => ([32, 32, 3], 100, 50_000),
-        DatasetName::TinyImagenet => ([64, 64, 3], 200, 100_000),
+    let (image, classes, train, test) = match config.dataset.name {
+        DatasetName::Digits => ([8, 8, 1], 10, 1442, 355),
+        DatasetName::Mnist | DatasetName::FashionMnist => ([28, 28, 1], 10, 60_000, 10_000),
+        DatasetName::Cifar10 => ([32, 32, 3], 10, 50_000, 10_000),
+        DatasetName::Cifar100 => ([32, 32, 3], 100, 50_000, 10_000),
+        DatasetName::TinyImagenet => ([64, 64, 3], 200, 100_000, 10_000),
         DatasetName::Folder => {
             let data = Prepared::load(config, root, output)?;
-            (data.shape, data.classes.len(), data.train.len() + data.validation.len())
+            let train = data.train.len() + data.validation.len();
+            (data.shape, data.classes.len(), train, data.test.len())
         }
     };
-    Ok(Shape { image, classes, train })
+    Ok(Shape { image, classes, train, test })
 }
 
 /// The folder of the data sets: the one given, or the user's cache folder.

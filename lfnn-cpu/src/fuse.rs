@@ -3,9 +3,10 @@
 //! A tensor that only passes a result from one operation to the next is not stored then, and has no
 //! place in memory. A rewrite is one function here and a kernel; nothing outside the backend sees it.
 
+use lfnn_core::program::rewrite::{changes, only_other, reads_once, relu_behind, touches_any};
 use lfnn_core::program::{
-    Activate, ActivateGrad, Activation, AdaptiveAvgPool, BatchNorm, BatchNormGrad,
-    BatchNormInference, Kind, MaxPool, Op, Operation, Step, TensorId, Tensors,
+    ActivateGrad, Activation, AdaptiveAvgPool, BatchNorm, BatchNormGrad, BatchNormInference, Kind,
+    MaxPool, Op, Operation, Step, TensorId, Tensors,
 };
 
 /// One or more operations that become one kernel.
@@ -262,52 +263,9 @@ fn beta(ops: &[Op], norm: &BatchNormGrad, relu: &ActivateGrad) -> Option<TensorI
     (same && kept).then_some(forward.beta)
 }
 
-/// The ReLU that alone reads `y`, where it can be done at once with operation `i`.
-fn relu_behind<'p>(
-    tensors: &Tensors,
-    ops: &'p [Op],
-    i: usize,
-    y: TensorId,
-) -> Option<(usize, &'p Activate)> {
-    let (j, reader) = only_other(tensors, ops, i, y)?;
-    let Op::Activate(relu) = reader else { return None };
-    let free = j > i && !ops[i..j].iter().any(|op| touches_any(op, &[relu.y]));
-    (relu.function == Activation::Relu && free).then_some((j, relu))
-}
-
-/// The one operation beside `i` that touches a temporary, if there is just one.
-fn only_other<'p>(
-    tensors: &Tensors,
-    ops: &'p [Op],
-    i: usize,
-    id: TensorId,
-) -> Option<(usize, &'p Op)> {
-    if tensors[id].kind != Kind::Temporary {
-        return None;
-    }
-    let mut others = ops.iter().enumerate().filter(|(j, op)| *j != i && touches_any(op, &[id]));
-    let other = others.next()?;
-    others.next().is_none().then_some(other)
-}
-
-/// Whether an operation reads a tensor in one place only.
-fn reads_once(op: &impl Operation, id: TensorId) -> bool {
-    op.reads().into_iter().filter(|read| *read == id).count() == 1
-}
-
-/// Whether an operation touches any of these.
-fn touches_any(op: &Op, ids: &[TensorId]) -> bool {
-    op.touches().iter().any(|id| ids.contains(id))
-}
-
-/// Whether any of the operations changes any of these.
-fn changes(ops: &[Op], ids: &[TensorId]) -> bool {
-    ops.iter().any(|op| op.writes().iter().chain(&op.updates()).any(|id| ids.contains(id)))
-}
-
 #[cfg(test)]
 mod tests {
-    use lfnn_core::program::{AdaptiveAvgPoolGrad, DType, Module};
+    use lfnn_core::program::{Activate, AdaptiveAvgPoolGrad, DType, Module};
 
     use super::*;
 

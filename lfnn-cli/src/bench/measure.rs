@@ -15,8 +15,12 @@ use crate::data::Shape;
 use crate::failure::Failure;
 use crate::memory;
 
-/// Batches in an epoch of the benchmark: a block, after which the device is waited for.
-const BLOCK: usize = 8;
+/// Batches of images, over which an epoch goes again and again.
+const BATCHES: usize = 8;
+/// Batches in an epoch of the benchmark at most: a block, after which the device is waited for.
+const MOST_STEPS: usize = 1024;
+/// What a block should take at least, so that the wait, the metrics and the next epoch's order are little beside it.
+const BLOCK: Duration = Duration::from_millis(200);
 /// Blocks at least.
 const BLOCKS: usize = 5;
 /// Runs of which the least time of an operation counts.
@@ -55,7 +59,7 @@ pub(super) fn measure<B: Backend>(
     seconds: f64,
 ) -> Result<Measured, Failure> {
     let batch = config.training.batch_size;
-    let count = BLOCK * batch.max(1);
+    let count = BATCHES * batch.max(1);
     let noise = Noise::new(count, shape);
     let images = Images {
         pixels: &noise.pixels,
@@ -74,21 +78,36 @@ pub(super) fn measure<B: Backend>(
         seed: config.seed,
         limits: config.limits(),
     };
-    let examples: Vec<u32> = (0..count as u32).collect();
-    let mut trainer = Trainer::new(backend, &setup, images, &examples)?;
+    let indices =
+        |steps: usize| -> Vec<u32> { (0..steps * batch).map(|i| (i % count) as u32).collect() };
+    let examples = indices(BATCHES);
     let budget = Duration::from_secs_f64(seconds);
 
+    // A device that does a few steps in less than its wait takes is given more of them.
+    let mut steps_of_block = BATCHES;
+    let mut trainer = Trainer::new(backend, &setup, images, &examples)?;
     block(&mut trainer)?;
+    let start = Instant::now();
+    block(&mut trainer)?;
+    let step = start.elapsed() / BATCHES as u32;
+    let wanted = BLOCK.as_nanos() / step.as_nanos().max(1);
+    if wanted > BATCHES as u128 {
+        steps_of_block = usize::try_from(wanted).map_or(MOST_STEPS, |steps| steps.min(MOST_STEPS));
+        drop(trainer);
+        trainer = Trainer::new(backend, &setup, images, &indices(steps_of_block))?;
+        block(&mut trainer)?;
+    }
+    let steps_of_block = setup.steps_per_epoch(steps_of_block * batch);
     let before = CountingAllocator::count();
     steps(&mut trainer)?;
     // The pool's queue takes a block of memory every 63 jobs: fewer than one in a step.
-    let allocations = (CountingAllocator::count() - before) as f64 / BLOCK as f64;
+    let allocations = (CountingAllocator::count() - before) as f64 / steps_of_block as f64;
     trainer.end_epoch()?;
-    let training = repeat(budget, count, || block(&mut trainer))?;
+    let training = repeat(budget, steps_of_block * batch, || block(&mut trainer))?;
     let profile = profile(&mut trainer)?;
 
     let state = trainer.state()?;
-    let memory = trainer.memory();
+    let (memory, cost) = (trainer.memory(), trainer.step_cost());
     drop(trainer);
     let mut evaluator = Evaluator::new(backend, &config.network, images, &state, batch, false)?;
     evaluator.evaluate(&examples)?;
@@ -103,6 +122,7 @@ pub(super) fn measure<B: Backend>(
         training,
         inference,
         allocations,
+        cost,
         memory,
         peak: memory::peak(),
         steps: profile,

@@ -4,7 +4,7 @@ mod measure;
 mod report;
 
 use lfnn_core::backend::{Backend, Ceilings, Memory};
-use lfnn_core::program::Part;
+use lfnn_core::program::{Cost, Part};
 use lfnn_core::train::ProfiledStep;
 
 use crate::backend::{Choice, Job};
@@ -13,6 +13,9 @@ use crate::config::{self, Request, RunConfig};
 use crate::data::{self, Shape};
 use crate::failure::Failure;
 use crate::output::Output;
+
+/// The recipe that is measured if none is named.
+const DEFAULT_RECIPE: &str = "mnist-s";
 
 /// Runs the command.
 ///
@@ -26,15 +29,17 @@ pub(crate) fn command(args: &BenchArgs, choice: Choice, output: &Output) -> Resu
     if let Some(batch) = args.batch {
         options.push((format!("--batch {batch}"), "training.batch_size", batch.to_string()));
     }
-    let recipe = Some(args.recipe.as_str());
-    let config = config::resolve(&Request { recipe, file: None, options, sets: &args.set })?;
+    let file = args.config.as_deref();
+    let recipe = args.recipe.as_deref().or(file.is_none().then_some(DEFAULT_RECIPE));
+    let config = config::resolve(&Request { recipe, file, options, sets: &args.set })?;
     let shape = data::known_shape(&config, &data::root(None)?, output)?;
     let result = choice.run(
         config.precision,
         output,
         Bench { config: &config, shape, seconds: args.seconds },
     )?;
-    let text = if args.json { report::json(&result)? } else { report::text(&result) };
+    let text =
+        if args.json { report::json(&result, &config, shape)? } else { report::text(&result) };
     output.result(&text)
 }
 
@@ -68,6 +73,8 @@ struct Measured {
     inference: Spread,
     /// Allocations of the process in one training step.
     allocations: f64,
+    /// What a training step cannot do without.
+    cost: Cost,
     memory: Memory,
     peak: Option<u64>,
     /// Operations of a training step, with the least time of several runs.

@@ -8,6 +8,8 @@ use lfnn_core::train::ProfiledStep;
 use serde_json::{Value, json};
 
 use super::{Measured, Spread};
+use crate::config::RunConfig;
+use crate::data::Shape;
 use crate::failure::Failure;
 use crate::format::{self, Align, table};
 
@@ -105,6 +107,13 @@ pub(super) fn text(measured: &Measured) -> String {
             format!("; the process at most {}", format::bytes(peak as usize))
         }),
     );
+    let per_second = |amount: u64| amount as f64 / step / 1e9;
+    text += &format!(
+        "a step's products: {:.2} GFLOP, {:.1} GFLOP/s; its tensors, each moved once: {:.1} GB/s\n",
+        measured.cost.flops as f64 / 1e9,
+        per_second(measured.cost.flops),
+        per_second(measured.cost.bytes),
+    );
     if !measured.steps.is_empty() {
         text += &profile("part", &by_part(measured), 0.0);
         text += &profile("operation", &by_operation(measured), SMALL);
@@ -152,11 +161,15 @@ fn profile(head: &str, rows: &[Row], small: f64) -> String {
     format!("\n{}", table(&[Align::Left, right, right, right, right, right], &lines))
 }
 
-/// JSON.
+/// JSON, with the configuration and the images' shape, so that another program can do the same.
 ///
 /// # Errors
 /// None, in truth: numbers and names can be written.
-pub(super) fn json(measured: &Measured) -> Result<String, Failure> {
+pub(super) fn json(
+    measured: &Measured,
+    config: &RunConfig,
+    shape: Shape,
+) -> Result<String, Failure> {
     let speed = |Spread { low, median, high }: Spread| json!({"lower_quartile": low, "median": median, "upper_quartile": high});
     let rows = |rows: Vec<Row>| -> Vec<Value> {
         let row = |row: Row| {
@@ -172,6 +185,9 @@ pub(super) fn json(measured: &Measured) -> Result<String, Failure> {
     };
     let value = json!({
         "recipe": measured.recipe,
+        "configuration": config,
+        "image": shape.image,
+        "classes": shape.classes,
         "method": measured.method,
         "batch": measured.batch,
         "backend": measured.device,
@@ -179,6 +195,8 @@ pub(super) fn json(measured: &Measured) -> Result<String, Failure> {
         "training_images_per_second": speed(measured.training),
         "inference_images_per_second": speed(measured.inference),
         "step_seconds": measured.step_seconds(),
+        "step_flops": measured.cost.flops,
+        "step_moved_bytes": measured.cost.bytes,
         "allocations_per_step": measured.allocations,
         "persistent_bytes": measured.memory.persistent,
         "step_bytes": measured.memory.temporary,

@@ -1,15 +1,16 @@
 //! What a run will take of a GPU's memory, from its plan: no GPU is needed to know.
 
-use lfnn_core::train::{Setup, StepProgram};
+use lfnn_core::train::{Setup, trainer_module};
 use lfnn_cuda::Precision;
 use lfnn_cuda::device::MAX_WORKSPACE;
-use lfnn_cuda::plan::{Plan, Work};
+use lfnn_cuda::plan::{Plan, ProgramPlan, Work};
 
 use crate::data::Shape;
 use crate::failure::{Failure, Usage};
 use crate::format::{self, Align, table};
 
-/// A table of the memory of a training step. `pixels` are the bytes of the training images.
+/// A table of the memory of a training run with its evaluation. `examples` images are trained on; the device holds
+/// all images, those held out and the test images too.
 ///
 /// # Errors
 /// A configuration that cannot be, or a step without a plan.
@@ -18,19 +19,25 @@ pub(super) fn predict(
     shape: Shape,
     precision: Precision,
     lanes: usize,
-    pixels: usize,
+    examples: usize,
 ) -> Result<String, Failure> {
-    let step = StepProgram::new(setup, shape.image, shape.classes).usage()?;
-    let plan = Plan::with_lanes(&step.module, precision, lanes).map_err(anyhow::Error::from)?;
-    let program = &plan.programs[step.program.0];
-    let products = program.steps.iter().any(|step| matches!(step.work, Work::Product(_)));
-    let scratch = program.lanes * program.scratch_bytes;
-    let workspace = if products { program.lanes * MAX_WORKSPACE } else { 0 };
+    let images = shape.train + shape.test;
+    let module = trainer_module(setup, shape.image, shape.classes, images, examples).usage()?;
+    let plan = Plan::with_lanes(&module, precision, lanes).map_err(anyhow::Error::from)?;
+    // As the device allocates: one block of each kind, for the program that needs most.
+    let largest = |of: fn(&ProgramPlan) -> usize| plan.programs.iter().map(of).max().unwrap_or(0);
+    let used = largest(|program| program.lanes);
+    let scratch = used * largest(|program| program.scratch_bytes);
+    let mut steps = plan.programs.iter().flat_map(|program| &program.steps);
+    let products = steps.any(|step| matches!(step.work, Work::Product(_)));
+    let workspace = if products { used * MAX_WORKSPACE } else { 0 };
+    let pixels = images * shape.image.iter().product::<usize>();
+    let launches = plan.programs.first().map_or(0, |program| program.steps.len());
     let rows = [
-        ("parameters, optimiser, metrics", plan.persistent_bytes),
-        ("activations, gradients", program.temporary_bytes),
+        ("parameters, optimiser, metrics, labels", plan.persistent_bytes.saturating_sub(pixels)),
+        ("activations, gradients", largest(|program| program.temporary_bytes)),
         ("scratch memory of kernels", scratch),
-        ("training images", pixels),
+        ("training and test images", pixels),
     ];
     let sum = rows.iter().map(|(_, bytes)| bytes).sum::<usize>();
     let mut lines = vec![vec![
@@ -40,7 +47,7 @@ pub(super) fn predict(
             lanes,
             if lanes == 1 { "" } else { "s" }
         ),
-        format!("{} launches", program.steps.len()),
+        format!("{} launches", launches),
     ]];
     lines.extend(rows.iter().map(|(name, bytes)| vec![(*name).to_owned(), format::bytes(*bytes)]));
     lines.push(vec!["sum".into(), format::bytes(sum)]);

@@ -48,13 +48,7 @@ pub(super) fn show(
     ))?;
     if let BackendChoice::Cuda(_) = choice.backend {
         let setup = setup(config, shape, method);
-        let text = device_memory::predict(
-            &setup,
-            shape,
-            config.precision,
-            choice.lanes,
-            pixels(config, shape, training),
-        )?;
+        let text = device_memory::predict(&setup, shape, config.precision, choice.lanes, training)?;
         output.result(&format!("\n{text}"))?;
     }
     Ok(())

@@ -32,6 +32,7 @@ mod normalization;
 mod optimize;
 mod perturb;
 mod pool;
+pub mod rewrite;
 mod shape;
 mod tensor;
 mod workers;

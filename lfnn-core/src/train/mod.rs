@@ -22,4 +22,4 @@ pub use metrics::{TrainingMetrics, UnitMetrics};
 pub use predictor::Predictor;
 pub use setup::{Limits, MemoryEstimate, Setup, StepProgram, estimate_memory};
 pub use state::{State, StateData, StateTensor};
-pub use trainer::{ProfiledStep, Trainer};
+pub use trainer::{ProfiledStep, Trainer, trainer_module};

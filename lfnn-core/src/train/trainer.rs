@@ -5,16 +5,16 @@ use std::time::Duration;
 use crate::backend::{Backend, Executable, Memory, StepTime, TensorData};
 use crate::network::Network;
 use crate::optim::learning_rate;
-use crate::program::{Cost, Part, clock, cost};
+use crate::program::{Cost, Module, Part, clock, cost};
 use crate::random::{Purpose, Stream, permutation};
 
 use super::data::Images;
 use super::error::TrainError;
 use super::evaluation::{Evaluation, EvaluationProgram, EvaluationScope};
 use super::metrics::{self, LocalLoss, TrainingMetrics};
-use super::setup::{Limits, Setup, TrainingModule, feedback_values};
+use super::setup::{Limits, Setup, SetupError, TrainingModule, feedback_values};
 use super::state::{self, State, StateData};
-use crate::config::{ReductionConfig, Task, TrainingConfig};
+use crate::config::{ConfigError, ReductionConfig, Task, TrainingConfig};
 
 /// What one operation of a training step, or several done as one, took.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +49,51 @@ pub struct Trainer<B: Backend> {
     reduction: ReductionConfig,
 }
 
+/// The training step and the evaluation for a data set of `images` images, `steps` batches per epoch.
+fn with_evaluation(
+    setup: &Setup<'_>,
+    shape: [usize; 3],
+    classes: usize,
+    images: usize,
+    steps: usize,
+) -> Result<(TrainingModule, EvaluationProgram), SetupError> {
+    let mut built = TrainingModule::new(setup, shape, classes, images, steps)?;
+    let evaluation = EvaluationProgram::write(
+        &mut built.module,
+        &built.network,
+        &built.tensors,
+        &built.data,
+        EvaluationScope {
+            loss: built.loss,
+            batch: setup.training.batch_size,
+            images,
+            workers_predict: setup.method.workers_learn(),
+        },
+    )?;
+    Ok((built, evaluation))
+}
+
+/// All that a [`Trainer`] has a backend compile, for `images` images of which `examples` are trained on: the data
+/// set, the training step and the evaluation.
+///
+/// # Errors
+/// A configuration that cannot be.
+pub fn trainer_module(
+    setup: &Setup<'_>,
+    shape: [usize; 3],
+    classes: usize,
+    images: usize,
+    examples: usize,
+) -> Result<Module, ConfigError> {
+    let steps = setup.steps_per_epoch(examples);
+    with_evaluation(setup, shape, classes, images, steps).map(|(built, _)| built.module).map_err(
+        |error| match error {
+            SetupError::Config(error) => error,
+            SetupError::Program(error) => ConfigError::new("network", error.to_string()),
+        },
+    )
+}
+
 impl<B: Backend> Trainer<B> {
     /// Prepares the training of a new network on the images with the indices `examples`.
     ///
@@ -69,21 +114,9 @@ impl<B: Backend> Trainer<B> {
         }
         setup.validate(examples.len())?;
         let steps_per_epoch = setup.steps_per_epoch(examples.len());
-        let mut built =
-            TrainingModule::new(setup, images.shape, images.classes, count, steps_per_epoch)?;
+        let (built, evaluation) =
+            with_evaluation(setup, images.shape, images.classes, count, steps_per_epoch)?;
         let workers_learn = setup.method.workers_learn();
-        let evaluation = EvaluationProgram::write(
-            &mut built.module,
-            &built.network,
-            &built.tensors,
-            &built.data,
-            EvaluationScope {
-                loss: built.loss,
-                batch: setup.training.batch_size,
-                images: count,
-                workers_predict: workers_learn,
-            },
-        )?;
         let executable = backend.compile(&built.module).map_err(TrainError::Backend)?;
         let mut trainer = Self {
             executable,
@@ -289,6 +322,13 @@ impl<B: Backend> Trainer<B> {
             error: has_error.then(|| 100.0 * f64::from(wrong[0]) * per_example),
             units,
         })
+    }
+
+    /// What a training step cannot do without, whatever the backend.
+    pub fn step_cost(&self) -> Cost {
+        let module = &self.built.module;
+        let ops = module.programs()[self.built.step.program.0].ops();
+        ops.iter().map(|op| cost(op, module.tensors())).sum()
     }
 
     /// Whether every error has been finite so far. This waits for the device.

@@ -205,6 +205,23 @@ impl Event {
     }
 }
 
+impl Event {
+    /// An event that knows when it was reached.
+    pub(super) fn timed(context: &Rc<Context>) -> Result<Self, CudaError> {
+        let raw =
+            result::event::create(sys::CUevent_flags::CU_EVENT_DEFAULT).doing("making an event")?;
+        Ok(Self { raw, _context: context.clone() })
+    }
+
+    /// Seconds from this event to a later one. Both are timed, and were reached.
+    pub(super) fn seconds_to(&self, end: &Self) -> Result<f64, CudaError> {
+        // SAFETY: both live.
+        let milliseconds =
+            unsafe { result::event::elapsed(self.raw, end.raw) }.doing("measuring time")?;
+        Ok(f64::from(milliseconds) / 1e3)
+    }
+}
+
 impl Drop for Event {
     fn drop(&mut self) {
         // SAFETY: made by `new` and destroyed once.

@@ -78,6 +78,7 @@ impl Addresses<'_> {
     fn of(&self, place: Place, program: &ProgramPlan, lane: usize) -> u64 {
         match place {
             Place::Scratch(offset) => self.scratch + (lane * self.scratch_stride + offset) as u64,
+            Place::Beside(offset) => self.persistent + (self.plan.loss_scales + offset) as u64,
             Place::Tensor(id, more) => {
                 let temporary = program.temporaries[id.index()];
                 let base = match (self.plan.persistent[id.index()], temporary) {
@@ -250,7 +251,7 @@ impl Bound {
 }
 
 /// A kernel with its arguments where the driver reads them.
-fn bind(
+pub(super) fn bind(
     launch: &Launch,
     kernels: &BTreeMap<Unit, Kernels>,
     address: impl Fn(Place) -> u64,

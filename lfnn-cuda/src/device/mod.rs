@@ -6,6 +6,7 @@
 //! * `driver` and `cublaslt` hold all calls of foreign functions, each behind an owner of its handle.
 
 mod cache;
+mod ceilings;
 mod compile;
 mod cublaslt;
 mod driver;
@@ -21,7 +22,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::rc::Rc;
 
-use lfnn_core::backend::Backend;
+use lfnn_core::backend::{Backend, Ceilings};
 use lfnn_core::program::Module;
 
 pub use cache::Cache;
@@ -126,6 +127,14 @@ impl Backend for Cuda {
         let images: Vec<(Unit, Vec<u8>)> =
             units.into_iter().zip(images.into_iter().map(|image| image.bytes)).collect();
         CudaExecutable::new(&self.context, &self.products, &plan, module.tensors(), &images)
+    }
+
+    fn ceilings(&self) -> Result<Option<Ceilings>, CudaError> {
+        let target = self.nvrtc.target(self.info.capability);
+        let images = compile(&self.nvrtc, &[ceilings::UNIT], target, &self.cache, &self.progress)?;
+        let Some(image) = images.first() else { return Ok(None) };
+        let multiprocessors = self.info.multiprocessors;
+        ceilings::measure(&self.context, &image.bytes, multiprocessors).map(Some)
     }
 }
 

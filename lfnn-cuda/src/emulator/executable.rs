@@ -49,6 +49,11 @@ impl EmulatorExecutable {
         &self.plan
     }
 
+    /// The scales of losses in half precision, by number: 0 is one that has not been used.
+    pub fn loss_scales(&self) -> Vec<f32> {
+        self.memory.loss_scales()
+    }
+
     /// A random number below `n`.
     fn draw(&mut self, n: usize) -> usize {
         self.launches += 1;

@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 
 use lfnn_core::program::{ALIGNMENT, Kind, TensorId, Tensors};
 
-use crate::plan::{Place, Plan};
+use crate::plan::{LOSS_SCALE_BYTES, Place, Plan};
 
 /// What memory holds that nobody has written: NaN, in every type of real numbers.
 const POISON: u8 = 0xFF;
@@ -66,6 +66,8 @@ pub(super) struct Memory {
     poisoned: Vec<Vec<usize>>,
     /// The block of scratch memory of each lane.
     scratch: Vec<usize>,
+    /// The block of the loss scales, and where they begin in it.
+    loss_scales: (usize, usize),
 }
 
 impl Memory {
@@ -78,9 +80,11 @@ impl Memory {
             temporary: Vec::new(),
             poisoned: Vec::new(),
             scratch: Vec::new(),
+            loss_scales: (0, plan.loss_scales),
         };
         let bytes = |id: TensorId| tensors[id].len() * plan.elements[id.index()].bytes();
         let shared = memory.block(plan.persistent_bytes, 0);
+        memory.loss_scales.0 = shared;
         memory.persistent = tensors
             .iter()
             .map(|(id, tensor)| match plan.persistent[id.index()] {
@@ -139,6 +143,13 @@ impl Memory {
         &mut self.blocks[block].bytes_mut()[offset..][..self.tensors[id].len() * size]
     }
 
+    /// The loss scales: 0 is one that has not been used.
+    pub(super) fn loss_scales(&self) -> Vec<f32> {
+        let (block, start) = self.loss_scales;
+        let states = self.blocks[block].bytes()[start..].chunks_exact(LOSS_SCALE_BYTES);
+        states.map(|state| f32::from_ne_bytes([state[0], state[1], state[2], state[3]])).collect()
+    }
+
     /// The address of a place of a step, and the bytes from there to the end of its block.
     pub(super) fn resolve(
         &mut self,
@@ -148,6 +159,7 @@ impl Memory {
     ) -> (*mut u8, usize) {
         let (block, offset) = match place {
             Place::Scratch(offset) => (self.scratch[lane], offset),
+            Place::Beside(offset) => (self.loss_scales.0, self.loss_scales.1 + offset),
             Place::Tensor(id, offset) => {
                 let found = self.temporary[program][id.index()].or(self.persistent[id.index()]);
                 let Some((block, start)) = found else {

@@ -27,6 +27,8 @@ macro_rules! families {
 }
 
 families! {
+    /// Arithmetic alone and memory alone, for measurements.
+    CEILINGS = "ceilings",
     /// Bias and sums over rows.
     COLUMNS = "columns",
     /// Convolutions and linear maps.

@@ -32,13 +32,15 @@ __device__ __forceinline__ float rate_of(const float* rates, u32 count, const u3
 // g = factor * g + decay * w; m = momentum * m + g; w -= rate * (m, or g + momentum * m).
 extern "C" __global__ void __launch_bounds__(256)
     sgd(Table table, const float* __restrict__ rates, const u32* __restrict__ clock, const float* __restrict__ factor,
-        u32 rate_count, float momentum, u32 nesterov, float decay) {
+        const LossScale* __restrict__ state, u32 rate_count, float momentum, u32 nesterov, float decay) {
+    if (state && state->overflow) return;
     u32 tensor = tensor_of(table);
     u32 start = (blockIdx.x - table.block[tensor]) * CHUNK, end = min(start + CHUNK, table.length[tensor]);
     float* parameter = table.parameter[tensor];
     const float* gradient = table.gradient[tensor];
     float* velocity = table.first[tensor];
     float rate = rate_of(rates, rate_count, clock), scale = factor ? *factor : 1.0f;
+    if (state) scale /= scale_of(state);
 #pragma unroll 4
     for (u32 i = start + threadIdx.x; i < end; i += blockDim.x) {
         float w = parameter[i], g = scale * gradient[i] + decay * w;
@@ -63,8 +65,9 @@ struct Adam {
 // m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; w -= rate * corrected m / (sqrt(corrected v) + epsilon).
 extern "C" __global__ void __launch_bounds__(256)
     adam(Table table, const float* __restrict__ rates, const u32* __restrict__ clock, const float* __restrict__ factor,
-         Adam a) {
+         const LossScale* __restrict__ state, Adam a) {
     __shared__ float keep, step, correction;
+    if (state && state->overflow) return;
     u32 tensor = tensor_of(table);
     u32 start = (blockIdx.x - table.block[tensor]) * CHUNK, end = min(start + CHUNK, table.length[tensor]);
     if (threadIdx.x == 0) {
@@ -77,7 +80,9 @@ extern "C" __global__ void __launch_bounds__(256)
     float* parameter = table.parameter[tensor];
     const float* gradient = table.gradient[tensor];
     float *first = table.first[tensor], *second = table.second[tensor];
-    float scale = factor ? *factor : 1.0f, decay = a.decoupled ? 0.0f : (float)a.decay;
+    float scale = factor ? *factor : 1.0f;
+    if (state) scale /= scale_of(state);
+    float decay = a.decoupled ? 0.0f : (float)a.decay;
     float b1 = (float)a.first_beta, c1 = (float)(1.0 - a.first_beta);
     float b2 = (float)a.second_beta, c2 = (float)(1.0 - a.second_beta);
 #pragma unroll 4
@@ -105,14 +110,49 @@ extern "C" __global__ void __launch_bounds__(256) squares(Table table, double* _
 
 // factor = min(1, max_norm / (norm + 1e-6)), the norm from the sums of squares. One block.
 extern "C" __global__ void __launch_bounds__(256)
-    clip_factor(const double* __restrict__ parts, float* __restrict__ factor, u32 count, float max_norm) {
+    clip_factor(const double* __restrict__ parts, float* __restrict__ factor, const LossScale* __restrict__ state,
+                u32 count, float max_norm) {
     __shared__ double space[32];
     double sum = 0.0;
     for (u32 i = threadIdx.x; i < count; i += blockDim.x) sum += parts[i];
     sum = block_sum(sum, space);
     if (threadIdx.x == 0) {
-        double share = (double)max_norm / (sqrt(sum) + 1e-6);
+        double norm = sqrt(sum);
+        if (state) norm /= (double)scale_of(state);
+        double share = (double)max_norm / (norm + 1e-6);
         // NaN stays NaN.
         *factor = share > 1.0 ? 1.0f : (float)share;
     }
+}
+
+// Remembers whether any of the gradients is not finite.
+extern "C" __global__ void __launch_bounds__(256) watch_overflow(Table table, LossScale* state) {
+    u32 tensor = tensor_of(table);
+    u32 start = (blockIdx.x - table.block[tensor]) * CHUNK, end = min(start + CHUNK, table.length[tensor]);
+    const float* gradient = table.gradient[tensor];
+    bool finite = true;
+#pragma unroll 4
+    for (u32 i = start + threadIdx.x; i < end; i += blockDim.x) finite = finite && isfinite(gradient[i]);
+    if (!finite) atomicOr(&state->overflow, 1u);
+}
+
+#define GOOD_STEPS 200
+#define LARGEST_LOSS_SCALE 16777216.0f
+
+// The scale of the next step: half of it after an overflow, twice after many steps without, and in each epoch
+// from the first one on. One thread.
+extern "C" __global__ void __launch_bounds__(32) move_loss_scale(LossScale* state, const u32* clock, u32 rate_count) {
+    float scale = scale_of(state);
+    u32 good = state->good + 1;
+    if (state->overflow) {
+        scale *= 0.5f;
+        good = 0;
+    } else if (good == GOOD_STEPS) {
+        scale = fminf(2.0f * scale, LARGEST_LOSS_SCALE);
+        good = 0;
+    }
+    bool last = clock[CLOCK_STEP] + 1 >= rate_count;
+    state->scale = last ? FIRST_LOSS_SCALE : scale;
+    state->good = last ? 0 : good;
+    state->overflow = 0;
 }

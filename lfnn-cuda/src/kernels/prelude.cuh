@@ -194,6 +194,25 @@ __device__ __forceinline__ u32 valid_rows(const u32* clock, u32 batch) {
     return first >= count ? 0 : (u32)(count - first < batch ? count - first : batch);
 }
 
+// ---- Loss scaling: see plan/scale.rs ----
+
+// The scale of a loss in half precision. All zeros are the state in which it begins.
+struct LossScale {
+    // A power of two; 0 stands for the first one.
+    float scale;
+    // Steps since it last changed.
+    u32 good;
+    // Whether a gradient of this step is not finite.
+    u32 overflow;
+    u32 unused;
+};
+
+#define FIRST_LOSS_SCALE 65536.0f
+
+__device__ __forceinline__ float scale_of(const LossScale* state) {
+    return state->scale == 0.0f ? FIRST_LOSS_SCALE : state->scale;
+}
+
 // ---- Random words: Philox 4x32-10, see lfnn_core::random ----
 
 __device__ __forceinline__ uint4 philox(uint4 counter, uint2 key) {

@@ -245,11 +245,7 @@ fn parts(cut: &Cut, results: usize, to: &mut Lowering<'_>) -> Option<Place> {
 
 /// The place this many singles further on.
 fn beyond(place: Place, singles: usize) -> Place {
-    let bytes = singles * size_of::<f32>();
-    match place {
-        Place::Tensor(id, offset) => Place::Tensor(id, offset + bytes),
-        Place::Scratch(offset) => Place::Scratch(offset + bytes),
-    }
+    place.beyond(singles * size_of::<f32>())
 }
 
 fn launch(

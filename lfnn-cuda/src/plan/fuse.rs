@@ -3,13 +3,15 @@
 //! A tensor that only passes a result from one operation to the next is not stored then, and has no
 //! place in memory.
 
+use lfnn_core::program::rewrite::{changes, only_other, reads_once, relu_behind};
 use lfnn_core::program::{
-    Activate, ActivateGrad, Activation, AdamStep, BatchNorm, BatchNormGrad, BatchNormInference,
-    Kind, Op, Operation, SgdStep, Step, TensorId, Tensors,
+    Activate, ActivateGrad, Activation, AdamStep, BatchNorm, BatchNormGrad, BatchNormInference, Op,
+    Operation, SgdStep, Step, TensorId, Tensors,
 };
 
 use super::Element;
 use super::roles::real_of;
+use super::scale::Scales;
 use super::schedule::Node;
 
 /// One or more operations that are lowered together.
@@ -26,6 +28,8 @@ pub(super) enum Group<'p> {
     Sgd(Vec<&'p SgdStep>),
     /// The same of Adam.
     Adam(Vec<&'p AdamStep>),
+    /// All steps of optimisers on gradients of one scaled loss.
+    Scaled(Vec<Group<'p>>),
 }
 
 impl<'p> Group<'p> {
@@ -38,6 +42,7 @@ impl<'p> Group<'p> {
             Group::NormGrad(..) => "ReluGrad + BatchNormGrad",
             Group::Sgd(_) => "SgdStep",
             Group::Adam(_) => "AdamStep",
+            Group::Scaled(_) => "scaled steps",
         }
     }
 
@@ -52,25 +57,44 @@ impl<'p> Group<'p> {
             Group::Norm(norm, relu) => both((*norm).clone().into(), (*relu).clone().into()),
             Group::Inference(norm, relu) => both((*norm).clone().into(), (*relu).clone().into()),
             Group::NormGrad(norm, relu) => both((*norm).clone().into(), (*relu).clone().into()),
-            Group::Sgd(_) | Group::Adam(_) => Element::F32,
+            Group::Sgd(_) | Group::Adam(_) | Group::Scaled(_) => Element::F32,
         }
     }
 
     /// What it reads and writes, for its schedule.
     pub(super) fn node(&self, tensors: &Tensors) -> Node {
-        let (operations, passed): (Vec<&dyn Operation>, _) = match self {
-            Group::Single(op) => (vec![*op], None),
-            Group::Norm(norm, relu) => (vec![*norm, *relu], Some(norm.y)),
-            Group::Inference(norm, relu) => (vec![*norm, *relu], Some(norm.y)),
-            Group::NormGrad(norm, relu) => (vec![*norm, *relu], Some(norm.dy)),
-            Group::Sgd(ops) => (ops.iter().map(|&op| op as _).collect(), None),
-            Group::Adam(ops) => (ops.iter().map(|&op| op as _).collect(), None),
+        let passed = match self {
+            Group::Norm(norm, _) => Some(norm.y),
+            Group::Inference(norm, _) => Some(norm.y),
+            Group::NormGrad(norm, _) => Some(norm.dy),
+            _ => None,
         };
-        let mut node = Node::of(&operations, tensors);
+        let mut node = Node::of(&self.operations(), tensors);
         for ids in [&mut node.reads, &mut node.writes] {
             ids.retain(|id| Some(*id) != passed);
         }
         node
+    }
+
+    fn operations(&self) -> Vec<&'p dyn Operation> {
+        match self {
+            Group::Single(op) => vec![*op],
+            Group::Norm(norm, relu) => vec![*norm, *relu],
+            Group::Inference(norm, relu) => vec![*norm, *relu],
+            Group::NormGrad(norm, relu) => vec![*norm, *relu],
+            Group::Sgd(ops) => ops.iter().map(|&op| op as _).collect(),
+            Group::Adam(ops) => ops.iter().map(|&op| op as _).collect(),
+            Group::Scaled(groups) => groups.iter().flat_map(Group::operations).collect(),
+        }
+    }
+
+    /// The first parameter that it changes, the clock and the learning rates, if it is an optimiser's.
+    pub(super) fn schedule(&self) -> Option<(TensorId, TensorId, TensorId)> {
+        match self {
+            Group::Sgd(ops) => ops.first().map(|op| (op.parameter, op.clock, op.rates)),
+            Group::Adam(ops) => ops.first().map(|op| (op.parameter, op.clock, op.rates)),
+            _ => None,
+        }
     }
 
     fn from_op(op: &'p Op) -> Self {
@@ -107,8 +131,8 @@ impl<'p> Group<'p> {
 /// Most tensors of one launch of an optimiser: the table of their places is passed by value.
 pub(super) const MOST_TENSORS: usize = 32;
 
-/// Rewrites the operations of a program.
-pub(super) fn fuse<'p>(tensors: &Tensors, ops: &'p [Op]) -> Vec<Group<'p>> {
+/// Rewrites the operations of a program, of which those on one scaled loss stand together.
+pub(super) fn fuse<'p>(tensors: &Tensors, ops: &'p [Op], scales: &Scales) -> Vec<Group<'p>> {
     let mut steps: Vec<Option<Group<'p>>> = ops.iter().map(|op| Some(Group::from_op(op))).collect();
     for (i, op) in ops.iter().enumerate() {
         match op {
@@ -128,7 +152,7 @@ pub(super) fn fuse<'p>(tensors: &Tensors, ops: &'p [Op]) -> Vec<Group<'p>> {
                 if let Some((j, Op::BatchNormGrad(norm))) = only_other(tensors, ops, i, relu.dx)
                     && j > i
                     && norm.dy == relu.dx
-                    && norm.reads().iter().filter(|&&id| id == relu.dx).count() == 1
+                    && reads_once(norm, relu.dx)
                     && !changes(&ops[i + 1..=j], &[relu.y, relu.dy])
                 {
                     (steps[i], steps[j]) = (None, Some(Group::NormGrad(norm, relu)));
@@ -137,48 +161,27 @@ pub(super) fn fuse<'p>(tensors: &Tensors, ops: &'p [Op]) -> Vec<Group<'p>> {
             _ => {}
         }
     }
+    let scale = |group: &Group<'p>| group.schedule().and_then(|(id, ..)| scales.of(id));
     let mut groups: Vec<Group<'p>> = Vec::with_capacity(steps.len());
     for group in steps.into_iter().flatten() {
         let rest = match groups.last_mut() {
-            Some(last) => last.join(group),
-            None => Some(group),
+            Some(last) if scale(last) == scale(&group) => last.join(group),
+            _ => Some(group),
         };
         groups.extend(rest);
     }
-    groups
-}
-
-/// The ReLU that alone reads `y`, where it can be done at once with operation `i`.
-fn relu_behind<'p>(
-    tensors: &Tensors,
-    ops: &'p [Op],
-    i: usize,
-    y: TensorId,
-) -> Option<(usize, &'p Activate)> {
-    let (j, reader) = only_other(tensors, ops, i, y)?;
-    let Op::Activate(relu) = reader else { return None };
-    let free = j > i && !ops[i..j].iter().any(|op| op.touches().contains(&relu.y));
-    (relu.function == Activation::Relu && free).then_some((j, relu))
-}
-
-/// The one operation beside `i` that touches a temporary, if there is just one.
-fn only_other<'p>(
-    tensors: &Tensors,
-    ops: &'p [Op],
-    i: usize,
-    id: TensorId,
-) -> Option<(usize, &'p Op)> {
-    if tensors[id].kind != Kind::Temporary {
-        return None;
+    let mut all: Vec<Group<'p>> = Vec::with_capacity(groups.len());
+    let mut last = None;
+    for group in groups {
+        let number = scale(&group);
+        match (number, all.last_mut()) {
+            (Some(_), Some(Group::Scaled(steps))) if number == last => steps.push(group),
+            (Some(_), _) => all.push(Group::Scaled(vec![group])),
+            (None, _) => all.push(group),
+        }
+        last = number;
     }
-    let mut others = ops.iter().enumerate().filter(|(j, op)| *j != i && op.touches().contains(&id));
-    let other = others.next()?;
-    others.next().is_none().then_some(other)
-}
-
-/// Whether any of the operations changes any of these.
-fn changes(ops: &[Op], ids: &[TensorId]) -> bool {
-    ops.iter().any(|op| op.writes().iter().chain(&op.updates()).any(|id| ids.contains(id)))
+    all
 }
 
 /// Whether an operation touches nothing that earlier ones change, and changes nothing that they touch.

@@ -125,6 +125,7 @@ pub(super) fn local_gradient(op: &LocalGradient, to: &mut Lowering<'_>) {
         optional(op.leaders),
         reference,
         dz,
+        to.loss_scale(op.dz),
         Argument::of(&gradient, Vec::new()),
     ];
     let threads = batch * op.heads.predictors() * lanes(op.heads.width);

@@ -6,6 +6,7 @@ use thiserror::Error;
 use super::fuse::{Group, fuse};
 use super::launch::arguments;
 use super::roles::{activation, elements};
+use super::scale::{LOSS_SCALE_BYTES, Scales};
 use super::schedule::{Node, Schedule};
 use super::{
     Argument, Element, Launch, Place, Plan, Precision, Product, ProgramPlan, Step, Work, columns,
@@ -91,12 +92,19 @@ impl Plan {
                 })
             })
             .collect();
-        let programs = module
-            .programs()
-            .iter()
-            .map(|program| lower(program, tensors, &elements, (precision, all_narrow), lanes))
-            .collect();
-        Ok(Self { precision, elements, persistent, persistent_bytes, programs })
+        let loss_scales = persistent_bytes;
+        let mut programs = Vec::with_capacity(module.programs().len());
+        for program in module.programs() {
+            let first = (persistent_bytes - loss_scales) / LOSS_SCALE_BYTES;
+            let scales = match precision {
+                Precision::F16 => Scales::new(tensors, program.ops(), first),
+                _ => Scales::default(),
+            };
+            persistent_bytes += scales.len() * LOSS_SCALE_BYTES;
+            let kinds = (precision, all_narrow);
+            programs.push(lower(program, tensors, &elements, kinds, lanes, &scales));
+        }
+        Ok(Self { precision, elements, persistent, persistent_bytes, loss_scales, programs })
     }
 }
 
@@ -106,13 +114,15 @@ fn lower(
     elements: &[Element],
     (precision, all_narrow): (Precision, bool),
     lanes: usize,
+    scales: &Scales,
 ) -> ProgramPlan {
-    let groups = fuse(tensors, program.ops());
+    let ops = scales.gather(program.ops());
+    let groups = fuse(tensors, &ops, scales);
     let nodes: Vec<Node> = groups.iter().map(|group| group.node(tensors)).collect();
     let schedule = Schedule::new(&nodes, tensors, lanes);
     let lifetimes =
         schedule.place(&nodes, tensors, |id| tensors[id].len() * elements[id.index()].bytes());
-    let mut to = Lowering::new(tensors, elements, precision);
+    let mut to = Lowering::new(tensors, elements, precision, scales);
     let mut first = Vec::with_capacity(groups.len());
     for group in &groups {
         first.push(to.steps.len());
@@ -125,6 +135,7 @@ fn lower(
             Group::NormGrad(norm, relu) => norm::grad(norm, Some((relu.y, relu.dy)), &mut to),
             Group::Sgd(ops) => optimize::sgd(ops, &mut to),
             Group::Adam(ops) => optimize::adam(ops, &mut to),
+            Group::Scaled(groups) => optimize::scaled(groups, &mut to),
         }
         to.end();
     }
@@ -199,6 +210,7 @@ pub(super) struct Lowering<'a> {
     tensors: &'a Tensors,
     elements: &'a [Element],
     precision: Precision,
+    scales: &'a Scales,
     steps: Vec<Step>,
     /// The operation that is being lowered.
     name: &'static str,
@@ -212,11 +224,17 @@ pub(super) struct Lowering<'a> {
 }
 
 impl<'a> Lowering<'a> {
-    fn new(tensors: &'a Tensors, elements: &'a [Element], precision: Precision) -> Self {
+    fn new(
+        tensors: &'a Tensors,
+        elements: &'a [Element],
+        precision: Precision,
+        scales: &'a Scales,
+    ) -> Self {
         Self {
             tensors,
             elements,
             precision,
+            scales,
             steps: Vec::new(),
             name: "",
             real: Element::F32,
@@ -267,6 +285,12 @@ impl<'a> Lowering<'a> {
     /// A tensor that kernels take as it is stored: singles, whole numbers, bytes.
     pub(super) fn place(&self, id: TensorId) -> Place {
         Place::Tensor(id, 0)
+    }
+
+    /// The scale of the loss of which a gradient begins in this tensor, of whose gradients this is the factor, or
+    /// which moves this parameter.
+    pub(super) fn loss_scale(&self, id: TensorId) -> Option<Place> {
+        self.scales.of(id).map(|number| Place::Beside(number * LOSS_SCALE_BYTES))
     }
 
     /// Scratch memory of this operation.

@@ -21,6 +21,7 @@ mod perturb;
 mod pool;
 mod product;
 mod roles;
+mod scale;
 pub mod schedule;
 mod shape;
 mod workers;
@@ -29,6 +30,8 @@ mod workers;
 pub use product::force_tile;
 
 pub use lower::{LANES, PlanError};
+#[cfg(feature = "emulator")]
+pub(crate) use scale::LOSS_SCALE_BYTES;
 
 use lfnn_core::program::TensorId;
 
@@ -43,7 +46,7 @@ pub enum Precision {
     /// Activations and factors of products in bfloat16; parameters, optimiser state, statistics, losses
     /// and sums in single precision.
     Bf16,
-    /// As [`Precision::Bf16`], with IEEE half precision and a scaled loss.
+    /// As [`Precision::Bf16`], with IEEE half precision and scaled losses.
     F16,
 }
 
@@ -99,8 +102,10 @@ pub struct Plan {
     /// For each tensor of the module, its offset in the block of persistent tensors; none for
     /// temporaries.
     pub persistent: Vec<Option<usize>>,
-    /// Bytes of the block of persistent tensors.
+    /// Bytes of the block of persistent tensors, and of the loss scales behind them.
     pub persistent_bytes: usize,
+    /// Where the loss scales begin in that block.
+    pub loss_scales: usize,
     /// The programs, indexed by `ProgramId`.
     pub programs: Vec<ProgramPlan>,
 }
@@ -177,6 +182,19 @@ pub enum Place {
     /// An offset in bytes in the scratch memory of the step's lane. It holds nothing from one step to
     /// the next but within the steps of one operation.
     Scratch(usize),
+    /// An offset in bytes in the block of persistent tensors, behind these: there lie the loss scales, zeros at first.
+    Beside(usize),
+}
+
+impl Place {
+    /// The place this many bytes further on.
+    fn beyond(self, bytes: usize) -> Self {
+        match self {
+            Place::Tensor(id, offset) => Place::Tensor(id, offset + bytes),
+            Place::Scratch(offset) => Place::Scratch(offset + bytes),
+            Place::Beside(offset) => Place::Beside(offset + bytes),
+        }
+    }
 }
 
 /// An argument of a kernel.

@@ -3,10 +3,10 @@
 use bytemuck::{Pod, Zeroable};
 use lfnn_core::program::{AdamStep, ClipFactor, SgdStep, TensorId};
 
-use super::fuse::MOST_TENSORS;
+use super::Argument;
+use super::fuse::{Group, MOST_TENSORS};
 use super::launch::{THREADS, arguments};
 use super::lower::{Lowering, optional};
-use super::{Argument, Place};
 use crate::kernels::OPTIMIZE;
 
 /// Elements of a tensor that a block has.
@@ -57,6 +57,7 @@ pub(super) fn sgd(ops: &[&SgdStep], to: &mut Lowering<'_>) {
         to.place(first.rates),
         to.place(first.clock),
         optional(first.factor),
+        to.loss_scale(first.parameter),
         to.len(first.rates),
         first.momentum as f32,
         first.nesterov,
@@ -96,9 +97,41 @@ pub(super) fn adam(ops: &[&AdamStep], to: &mut Lowering<'_>) {
         to.place(first.rates),
         to.place(first.clock),
         optional(first.factor),
+        to.loss_scale(first.parameter),
         Argument::of(&adam, Vec::new()),
     ];
     launch("adam", blocks, arguments, to);
+}
+
+/// Steps on gradients of one scaled loss: not done if any of these is not finite, after which the scale moves.
+pub(super) fn scaled(groups: &[Group<'_>], to: &mut Lowering<'_>) {
+    let mut rows: Vec<Row> = Vec::new();
+    for group in groups {
+        match group {
+            Group::Sgd(ops) => {
+                rows.extend(ops.iter().map(|op| [None, Some(op.gradient), None, None]));
+            }
+            Group::Adam(ops) => {
+                rows.extend(ops.iter().map(|op| [None, Some(op.gradient), None, None]));
+            }
+            _ => {}
+        }
+    }
+    let Some((parameter, clock, rates)) = groups.first().and_then(Group::schedule) else { return };
+    let scale = to.loss_scale(parameter);
+    for rows in rows.chunks(MOST_TENSORS) {
+        let (table, blocks) = table(rows, to);
+        launch("watch_overflow", blocks, arguments![table, scale], to);
+    }
+    for group in groups {
+        match group {
+            Group::Sgd(ops) => sgd(ops, to),
+            Group::Adam(ops) => adam(ops, to),
+            _ => {}
+        }
+    }
+    let arguments = arguments![scale, to.place(clock), to.len(rates)];
+    to.launch(OPTIMIZE.launch("move_loss_scale", to.real(), [1; 3], [1; 3], arguments));
 }
 
 /// Launches as many blocks as a table has.
@@ -117,18 +150,11 @@ pub(super) fn clip(op: &ClipFactor, to: &mut Lowering<'_>) {
     for gradients in op.gradients.chunks(MOST_TENSORS) {
         let rows: Vec<Row> = gradients.iter().map(|&id| [None, Some(id), None, None]).collect();
         let (table, blocks) = table(&rows, to);
-        launch("squares", blocks, arguments![table, behind(parts, done)], to);
+        launch("squares", blocks, arguments![table, parts.beyond(done * size_of::<f64>())], to);
         done += blocks;
     }
-    let arguments = arguments![parts, to.place(op.factor), blocks, op.max_norm as f32];
+    let scale = to.loss_scale(op.factor);
+    let arguments = arguments![parts, to.place(op.factor), scale, blocks, op.max_norm as f32];
     let block = [THREADS, 1, 1];
     to.launch(OPTIMIZE.launch("clip_factor", to.real(), [1; 3], block, arguments));
-}
-
-/// The place this many doubles behind a place in scratch memory.
-fn behind(place: Place, count: usize) -> Place {
-    match place {
-        Place::Scratch(offset) => Place::Scratch(offset + count * size_of::<f64>()),
-        Place::Tensor(id, offset) => Place::Tensor(id, offset + count * size_of::<f64>()),
-    }
 }

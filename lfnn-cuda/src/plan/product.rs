@@ -400,7 +400,9 @@ mod tests {
         for small in [of(128, 10, 1920), of(1152, 120, 1080)] {
             for engine in [Scalar, Tensor] {
                 let cut = Cut::choose(FORWARD, engine, Loads::Both, small, Element::F32);
-                assert!(cut.parts > 1 && cut.blocks(1) >= 30, "{cut:?}");
+                // The readout has two rows of tiles. In more than fifteen parts, writing their sums and
+                // reading them again would take longer than the shorter parts save.
+                assert!(cut.parts > 1 && cut.blocks(1) >= 2 * 15, "{cut:?}");
             }
         }
     }

@@ -1,0 +1,185 @@
+"""Compares lfnn with PyTorch on a GPU and prints a Markdown table.
+
+    python3 bench/pytorch/gpu.py LFNN_CLI [--seconds S] [--check]
+
+Each network, method, batch size and precision is measured by turns, some rounds of lfnn and of PyTorch's three ways:
+eager, `torch.compile`, a CUDA graph. Ratios are of medians; the spread is the quartiles' over the median. With --check,
+the steps are done once on the CPU with a small batch, which shows that networks and configurations are understood.
+"""
+
+import argparse
+import datetime
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from network import Trainer
+
+HERE = Path(__file__).resolve().parent
+NETWORKS = {
+    "mnist-s": ["--recipe", "mnist-s"],
+    "cifar10-m": ["--recipe", "cifar10-m"],
+    "tiny-imagenet": ["--recipe", "tiny-imagenet"],
+    "large": ["--config", str(HERE.parent / "large.yaml")],
+}
+METHODS = ["lfnn-l", "lfnn", "bp"]
+ROUNDS = 3
+# PyTorch's random images are normalised as they are made, and its rate does not change: neither takes time on a GPU.
+PLAIN = ["--set", "dataset.augmentation={}"]
+
+
+def bench(cli, options, backend, seconds):
+    """What `lfnn-cli bench` measures."""
+    command = [cli, "bench", *options, "--backend", backend, "--seconds", str(seconds), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr.strip() or done.stdout.strip())
+    return json.loads(done.stdout)
+
+
+def time_steps(step, batch, seconds):
+    """Images a second by CUDA events, one number for each block of steps."""
+    for _ in range(5):
+        step()
+    torch.cuda.synchronize()
+
+    def block(steps):
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        for _ in range(steps):
+            step()
+        end.record()
+        end.synchronize()
+        return start.elapsed_time(end) / 1e3
+
+    steps = max(1, int(0.2 / max(block(8) / 8, 1e-6)))
+    speeds, spent = [], 0.0
+    while spent < seconds or len(speeds) < 3:
+        took = block(steps)
+        spent += took
+        speeds.append(steps * batch / took)
+    return speeds
+
+
+def spread(values):
+    """Median, and how far the quartiles lie apart as a share of it."""
+    if len(values) < 2:
+        return statistics.median(values), 0.0
+    low, median, high = statistics.quantiles(values, n=4)
+    return median, (high - low) / median
+
+
+def ways(described, dtype):
+    """PyTorch's ways to do a step, each made when it is asked for."""
+    return {
+        "eager": lambda: Trainer(described, "cuda", dtype).step,
+        "compile": lambda: Trainer(described, "cuda", dtype).compiled(),
+        "graph": lambda: Trainer(described, "cuda", dtype).captured(),
+    }
+
+
+def compare(cli, name, method, batch, precision, seconds):
+    """A row of the table."""
+    options = [*NETWORKS[name], "--method", method, "--batch", str(batch), *PLAIN]
+    options += ["--set", f"precision={precision}"]
+    dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[precision]
+    ours, theirs, peaks, failed = [], {}, {}, {}
+    for _ in range(ROUNDS):
+        described = bench(cli, options, "cuda", seconds / ROUNDS)
+        of = described["training_images_per_second"]
+        ours += [of["lower_quartile"], of["median"], of["upper_quartile"]]
+        for way, make in ways(described, dtype).items():
+            if way in failed:
+                continue
+            torch.cuda.reset_peak_memory_stats()
+            try:
+                speeds = time_steps(make(), batch, seconds / ROUNDS)
+                theirs.setdefault(way, []).extend(speeds)
+                peaks[way] = torch.cuda.max_memory_allocated()
+            except Exception as error:  # a way that PyTorch cannot go is said, and the others are measured
+                failed[way] = str(error).splitlines()[0]
+            torch._dynamo.reset()
+            torch.cuda.empty_cache()
+    median, share = spread(ours)
+    flops, moved = described["step_flops"], described["step_moved_bytes"]
+    cells = [name, method, str(batch), precision, f"{median:,.0f} ± {100 * share:.0f} %"]
+    for way in ("eager", "compile", "graph"):
+        if way in theirs:
+            other, share = spread(theirs[way])
+            cells.append(f"{median / other:.2f} (± {100 * share:.0f} %)")
+        else:
+            cells.append("–")
+    steps = median / batch
+    cells.append(f"{steps * flops / 1e12:.1f}")
+    cells.append(f"{steps * moved / 1e9:.0f}")
+    cells.append(f"{(described['persistent_bytes'] + described['step_bytes']) / 2**20:,.0f}")
+    cells.append(f"{min(peaks.values()) / 2**20:,.0f}" if peaks else "–")
+    return cells, failed, described
+
+
+def check(cli):
+    """Every network and method: one measurement of lfnn on the CPU, two steps of PyTorch."""
+    for name, network in NETWORKS.items():
+        for method in METHODS:
+            if name in ("tiny-imagenet", "large"):
+                options = [*network, "--method", method, "--batch", "2", *PLAIN]
+            else:
+                options = [*network, "--method", method, "--batch", "8", *PLAIN]
+            described = bench(cli, options, "cpu", 0.001)
+            trainer = Trainer(described, "cpu", torch.float32)
+            before = [p.detach().clone() for p in trainer.net.parameters()]
+            trainer.step()
+            trainer.step()
+            after = list(trainer.net.parameters())
+            moved = sum(not torch.equal(a, b) for a, b in zip(after, before, strict=True))
+            count = sum(p.numel() for p in after)
+            finite = all(bool(p.isfinite().all()) for p in after)
+            print(f"{name} · {method}: {count:,} parameters; {moved} of {len(after)} tensors learn")
+            if not finite or moved == 0:
+                sys.exit(f"error: {name} · {method}: the step does not train")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("cli", help="lfnn-cli")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
+    parser.add_argument("--check", action="store_true", help="run each step once on the CPU instead")
+    given = parser.parse_args()
+    if given.check:
+        check(given.cli)
+        return
+    if not torch.cuda.is_available():
+        sys.exit("error: PyTorch finds no GPU")
+    head = "network,method,batch,precision,lfnn images/s,× eager,× compile,× graph,TFLOP/s,GB/s,MiB,PyTorch MiB"
+    print(f"{datetime.date.today()}, {torch.cuda.get_device_name()}, PyTorch {torch.__version__}, ", end="")
+    print(f"CUDA {torch.version.cuda}\n")
+    print("| " + " | ".join(head.split(",")) + " |\n|" + "---|" * len(head.split(",")))
+    notes, ceilings = [], None
+    for name in NETWORKS:
+        for method in METHODS:
+            for batch in (128, 1024):
+                for precision in ("f32", "bf16"):
+                    label = f"{name} · {method} · {batch} · {precision}"
+                    try:
+                        cells, failed, described = compare(
+                            given.cli, name, method, batch, precision, given.seconds
+                        )
+                    except RuntimeError as error:
+                        notes.append(f"{label}: lfnn: {error}")
+                        continue
+                    print("| " + " | ".join(cells) + " |", flush=True)
+                    notes += [f"{label}: {way}: {why}" for way, why in failed.items()]
+                    ceilings = described["ceilings"] or ceilings
+    if ceilings:
+        flops, moved = ceilings["flops_per_second"] / 1e12, ceilings["bytes_per_second"] / 1e9
+        print(f"\nThis GPU at best: {flops:.1f} TFLOP/s in f32 without tensor cores, {moved:.0f} GB/s.")
+    for note in notes:
+        print(f"\n* {note}")
+    sys.exit(bool(notes))
+
+
+main()

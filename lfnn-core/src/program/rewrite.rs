@@ -1,0 +1,46 @@
+//! Questions that a backend asks before it does several operations at once.
+
+use super::{Activate, Activation, Kind, Op, Operation, Step, TensorId, Tensors};
+
+/// The ReLU that alone reads `y`, where it can be done at once with operation `i`.
+pub fn relu_behind<'p>(
+    tensors: &Tensors,
+    ops: &'p [Op],
+    i: usize,
+    y: TensorId,
+) -> Option<(usize, &'p Activate)> {
+    let (j, reader) = only_other(tensors, ops, i, y)?;
+    let Op::Activate(relu) = reader else { return None };
+    let free = j > i && !ops[i..j].iter().any(|op| touches_any(op, &[relu.y]));
+    (relu.function == Activation::Relu && free).then_some((j, relu))
+}
+
+/// The one operation beside `i` that touches a temporary, if there is just one.
+pub fn only_other<'p>(
+    tensors: &Tensors,
+    ops: &'p [Op],
+    i: usize,
+    id: TensorId,
+) -> Option<(usize, &'p Op)> {
+    if tensors[id].kind != Kind::Temporary {
+        return None;
+    }
+    let mut others = ops.iter().enumerate().filter(|(j, op)| *j != i && touches_any(op, &[id]));
+    let other = others.next()?;
+    others.next().is_none().then_some(other)
+}
+
+/// Whether an operation reads a tensor in one place only.
+pub fn reads_once(op: &impl Operation, id: TensorId) -> bool {
+    op.reads().into_iter().filter(|read| *read == id).count() == 1
+}
+
+/// Whether an operation touches any of these.
+pub fn touches_any(op: &Op, ids: &[TensorId]) -> bool {
+    op.touches().iter().any(|id| ids.contains(id))
+}
+
+/// Whether any of the operations changes any of these.
+pub fn changes(ops: &[Op], ids: &[TensorId]) -> bool {
+    ops.iter().any(|op| op.writes().iter().chain(&op.updates()).any(|id| ids.contains(id)))
+}

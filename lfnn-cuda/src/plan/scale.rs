@@ -1,0 +1,202 @@
+//! Loss scaling: gradients of losses that half precision would round to zero are kept by a factor.
+//!
+//! In IEEE half precision the smallest number is 6 · 10⁻⁸. A gradient is linear in the loss with which it begins, so the
+//! loss is multiplied by a power of two, and the optimiser divides by it. Where that was too much, a gradient is not
+//! finite: the optimiser leaves out the step, and the scale is halved. After many steps without that it is doubled.
+//! All of this happens on the device.
+//!
+//! Losses whose gradients meet share a scale, and all steps on their gradients are done together, behind the last
+//! gradient, or not at all. In a local method units have scales of their own, so no unit waits for another and none
+//! leaves out a step on account of another; in any other method there is one scale.
+//!
+//! The scale is no part of a saved state, which is the same on every backend. It is found again in every epoch: an
+//! epoch's first step has the first scale. So a training that is resumed between two epochs goes on with the same
+//! bytes; within an epoch, if the scale has not moved in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lfnn_core::program::rewrite::touches_any;
+use lfnn_core::program::{Kind, Op, Operation, TensorId, Tensors};
+
+/// Bytes of a scale and of what moves it.
+pub(crate) const LOSS_SCALE_BYTES: usize = 16;
+
+/// The scales of a program.
+#[derive(Debug, Default)]
+pub(super) struct Scales {
+    /// The scale of where gradients begin, of factors of clipping and of parameters.
+    of: BTreeMap<TensorId, usize>,
+    count: usize,
+}
+
+/// Losses whose gradients have met, as a forest: each names another, or itself.
+struct Meetings(Vec<usize>);
+
+impl Meetings {
+    fn root(&self, mut loss: usize) -> usize {
+        while self.0[loss] != loss {
+            loss = self.0[loss];
+        }
+        loss
+    }
+
+    /// Joins some losses; none of none.
+    fn join(&mut self, losses: impl IntoIterator<Item = usize>) -> Option<usize> {
+        losses.into_iter().reduce(|a, b| {
+            let (a, b) = (self.root(a), self.root(b));
+            self.0[a.max(b)] = a.min(b);
+            a.min(b)
+        })
+    }
+}
+
+impl Scales {
+    /// Finds the losses of a program and the steps of optimisers that they lead to; the first scale has the number
+    /// `first`.
+    pub(super) fn new(tensors: &Tensors, ops: &[Op], first: usize) -> Self {
+        let mut meetings = Meetings(Vec::new());
+        // The loss with whose gradient a tensor is linear.
+        let mut loss_of: Vec<Option<usize>> = vec![None; tensors.len()];
+        // Where gradients begin, factors and parameters, each with its loss.
+        let mut uses: Vec<(TensorId, usize)> = Vec::new();
+        // Losses that must stay as they are, and those that lead to an optimiser.
+        let (mut kept, mut moving) = (BTreeSet::new(), BTreeSet::new());
+        for (index, op) in ops.iter().enumerate() {
+            let given = |ids: &[TensorId]| -> Vec<usize> {
+                ids.iter().filter_map(|id| loss_of[id.index()]).collect()
+            };
+            let read = given(&[op.reads(), op.updates()].concat());
+            match op {
+                Op::LocalGradient(seed) => {
+                    kept.extend(read);
+                    meetings.0.push(meetings.0.len());
+                    uses.push((seed.dz, meetings.0.len() - 1));
+                    loss_of[seed.dz.index()] = Some(meetings.0.len() - 1);
+                    continue;
+                }
+                Op::ClipFactor(clip) => {
+                    let all = read.len() == clip.gradients.len();
+                    if let Some(loss) = meetings.join(read) {
+                        uses.push((clip.factor, loss));
+                        if !all {
+                            kept.insert(loss);
+                        }
+                    }
+                    continue;
+                }
+                Op::SgdStep(_) | Op::AdamStep(_) => {
+                    let (Some(&loss), Some(&parameter)) = (read.first(), op.updates().first())
+                    else {
+                        continue;
+                    };
+                    uses.push((parameter, loss));
+                    moving.insert(loss);
+                    // It will wait for the last gradient.
+                    if !can_wait(op, &ops[index + 1..]) {
+                        kept.insert(loss);
+                    }
+                    continue;
+                }
+                _ => {}
+            }
+            let changed = [op.writes(), op.updates()].concat();
+            let met = meetings.join(read.iter().copied());
+            if let Some(loss) = met {
+                let seen = changed.iter().any(|id| tensors[*id].kind == Kind::Persistent);
+                if seen || !is_linear(op, &read) {
+                    kept.insert(loss);
+                }
+            }
+            for id in changed {
+                loss_of[id.index()] = met;
+            }
+        }
+        let roots = |losses: BTreeSet<usize>| -> BTreeSet<usize> {
+            losses.into_iter().map(|loss| meetings.root(loss)).collect()
+        };
+        let (kept, moving) = (roots(kept), roots(moving));
+        let scaled: Vec<usize> = moving.difference(&kept).copied().collect();
+        let number = |loss| scaled.iter().position(|&other| other == meetings.root(loss));
+        let of = uses.into_iter().filter_map(|(id, loss)| Some((id, first + number(loss)?)));
+        Self { of: of.collect(), count: scaled.len() }
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// The number of a tensor's scale.
+    pub(super) fn of(&self, id: TensorId) -> Option<usize> {
+        self.of.get(&id).copied()
+    }
+
+    /// The scale that an optimiser's step divides by.
+    fn of_step(&self, op: &Op) -> Option<usize> {
+        match op {
+            Op::SgdStep(step) => self.of(step.parameter),
+            Op::AdamStep(step) => self.of(step.parameter),
+            _ => None,
+        }
+    }
+
+    /// The operations of the program, with all optimisers' steps of a scale where the last of them stands.
+    pub(super) fn gather(&self, ops: &[Op]) -> Vec<Op> {
+        let mut all = Vec::with_capacity(ops.len());
+        for (index, op) in ops.iter().enumerate() {
+            let Some(scale) = self.of_step(op) else {
+                all.push(op.clone());
+                continue;
+            };
+            let same = |op: &&Op| self.of_step(op) == Some(scale);
+            if !ops[index + 1..].iter().any(|op| same(&op)) {
+                all.extend(ops.iter().filter(same).cloned());
+            }
+        }
+        all
+    }
+}
+
+/// Whether an optimiser's step can be done after these operations as well: they are optimisers' steps too, or
+/// have nothing to do with what it touches, but for rates and clock.
+fn can_wait(step: &Op, later: &[Op]) -> bool {
+    let changed = step.updates();
+    let needed = step.reads();
+    let mut between = later
+        .iter()
+        .take_while(|op| !matches!(op, Op::AdvanceClock(_)))
+        .filter(|op| !matches!(op, Op::SgdStep(_) | Op::AdamStep(_)));
+    !between.any(|op| {
+        touches_any(op, &changed)
+            || [op.writes(), op.updates()].concat().iter().any(|id| needed.contains(id))
+    })
+}
+
+/// Whether what an operation writes is linear in its operands that belong to a loss, of which there are as many as in
+/// `read`.
+fn is_linear(op: &Op, read: &[usize]) -> bool {
+    match op {
+        Op::Add(add) => read.len() == add.inputs.len(),
+        Op::Concat(concat) => read.len() == concat.inputs.len(),
+        Op::LinearInputGrad(_)
+        | Op::LinearWeightGrad(_)
+        | Op::Conv2dInputGrad(_)
+        | Op::Conv2dWeightGrad(_)
+        | Op::BiasGrad(_)
+        | Op::ActivateGrad(_)
+        | Op::Dropout(_)
+        | Op::SoftmaxGrad(_)
+        | Op::MaxPoolGrad(_)
+        | Op::AvgPoolGrad(_)
+        | Op::AdaptiveAvgPoolGrad(_)
+        | Op::BatchNormGrad(_)
+        | Op::Flatten(_)
+        | Op::Unflatten(_)
+        | Op::Split(_)
+        | Op::FilterLogitsGrad(_)
+        | Op::MaskFollowers(_)
+        | Op::Gaussian(_)
+        | Op::InnerProduct(_) => read.len() == 1,
+        _ => false,
+    }
+}

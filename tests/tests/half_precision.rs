@@ -1,0 +1,348 @@
+//! Lower precisions in whole training steps, on the emulator: scaled losses, and networks beside the reference in
+//! double precision.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use lfnn_core::backend::{Backend, Executable, TensorDataMut};
+use lfnn_core::config::{LeadershipConfig, NetworkConfig, TrainingConfig};
+use lfnn_core::method::{METHODS, Method, by_name};
+use lfnn_core::program::{
+    Activate, ActivateGrad, Activation, AdvanceClock, Align, DType, Heads, Linear, LinearInputGrad,
+    LinearWeightGrad, LocalGradient, Loss, ProgramId, Reduction, SgdStep, TensorId, WorkerErrors,
+};
+use lfnn_core::train::{
+    Augmentation, Images, Labels, Limits, Normalization, Setup, State, StateData, StepProgram,
+    Trainer,
+};
+use lfnn_cuda::Precision;
+use lfnn_cuda::emulator::{Emulator, is_available};
+use lfnn_cuda::plan::Plan;
+use lfnn_tests::harness::Case;
+use lfnn_tests::reference::Reference;
+use lfnn_tests::source::Source;
+use serde_json::{Value, json};
+
+/// Says so where there is no compiler for the emulator.
+fn has_emulator() -> bool {
+    let available = is_available();
+    if !available {
+        eprintln!("skipped: there is no g++ to compile CUDA kernels for the CPU");
+    }
+    available
+}
+
+fn emulator(precision: Precision) -> Emulator {
+    Emulator { precision, ..Emulator::new(5) }
+}
+
+/// A hidden layer and an output layer: of the output layer's weights the gradient of the hidden one is made.
+struct Small {
+    case: Case,
+    program: ProgramId,
+    hidden: TensorId,
+    gradient: TensorId,
+    output: TensorId,
+}
+
+/// Two layers under backpropagation; weights of the output layer up to `size`, and the loss
+/// times `share`. The gradient of the hidden layer stays
+/// for the host to see if it is `kept`.
+fn small(size: f64, share: f64, rate: f64, steps: usize, kept: bool) -> Small {
+    let [batch, inputs, features, classes] = [4, 3, 8, 5];
+    let mut case = Case::new(3);
+    let clock = case.clock(0, 0, u32::MAX);
+    let x = case.input_between("x", &[batch, inputs], 0.5, 1.0);
+    let hidden = case.input_between("hidden", &[features, inputs], 0.1, 1.0);
+    let output = case.input_between("output", &[classes, features], -size, size);
+    let rates = case.real("rates", &[steps], vec![rate as f32; steps]);
+    let target = case.whole_below("target", &[batch], classes as u32);
+    let real = |case: &mut Case, shape: &[usize]| case.temporary("t", DType::Real, shape);
+    let [a, h, da, dh] = [(); 4].map(|()| real(&mut case, &[batch, features]));
+    let [z, probabilities, dz] = [(); 3].map(|()| real(&mut case, &[batch, classes]));
+    let errors = real(&mut case, &[batch, 1]);
+    let gradient = match kept {
+        true => case.output("gradient", &[features, inputs]),
+        false => real(&mut case, &[features, inputs]),
+    };
+    let heads = Heads { nets: 1, workers: 1, width: classes };
+    let loss = Loss::CrossEntropy { smoothing: 0.0 };
+    case.push(Linear { x, weight: hidden, bias: None, y: a, groups: 1 });
+    case.push(Activate { x: a, y: h, function: Activation::Relu });
+    case.push(Linear { x: h, weight: output, bias: None, y: z, groups: 1 });
+    case.push(WorkerErrors { z, target, output: probabilities, errors, heads, loss });
+    case.push(LocalGradient {
+        z,
+        output: probabilities,
+        target,
+        leaders: None,
+        reference: None,
+        dz,
+        heads,
+        loss,
+        leader_weight: share,
+        follower_weight: 0.0,
+        reduction: Reduction::Sum,
+        align: Align::Output,
+    });
+    case.push(LinearInputGrad { dy: dz, weight: output, dx: dh, groups: 1 });
+    case.push(ActivateGrad { y: h, dy: dh, dx: da, function: Activation::Relu });
+    case.push(LinearWeightGrad { x, dy: da, dweight: gradient, dbias: None, groups: 1 });
+    case.push(SgdStep {
+        gradient,
+        rates,
+        clock,
+        factor: None,
+        parameter: hidden,
+        velocity: None,
+        momentum: 0.0,
+        nesterov: false,
+        weight_decay: 0.0,
+    });
+    case.push(AdvanceClock { clock });
+    let program = case.finish().unwrap();
+    Small { case, program, hidden, gradient, output }
+}
+
+impl Small {
+    fn values(&self, executable: &impl Executable, id: TensorId) -> Vec<f32> {
+        let mut values = vec![0.0; self.case.shape(id).iter().product()];
+        executable.download(id, TensorDataMut::Real(&mut values)).unwrap();
+        values
+    }
+
+    /// How far the hidden layer's weights moved in this many runs.
+    fn moved<B: Backend>(&self, backend: &B, runs: usize) -> (Vec<f64>, B::Executable) {
+        let mut executable = self.case.compile(backend).unwrap();
+        let before = self.values(&executable, self.hidden);
+        for _ in 0..runs {
+            executable.run(self.program).unwrap();
+        }
+        let after = self.values(&executable, self.hidden);
+        let moved = after.iter().zip(before).map(|(a, b)| f64::from(*a) - f64::from(b)).collect();
+        (moved, executable)
+    }
+}
+
+fn norm(values: impl IntoIterator<Item = f64>) -> f64 {
+    values.into_iter().map(|value| value * value).sum::<f64>().sqrt()
+}
+
+/// How far `actual` lies from `expected`, as a share of it.
+fn distance(actual: &[f64], expected: &[f64]) -> f64 {
+    let difference = norm(actual.iter().zip(expected).map(|(a, e)| a - e));
+    difference / norm(expected.iter().copied())
+}
+
+#[test]
+fn gradients_too_small_for_half_precision_train_by_a_scaled_loss_alone() {
+    if !has_emulator() {
+        return;
+    }
+    // Gradients of the logits are about 10⁻⁹: zero in half precision.
+    let network = small(1.0, 1e-8, 1e7, 100, false);
+    let (expected, _) = network.moved(&Reference, 3);
+    let (moved, executable) = network.moved(&emulator(Precision::F16), 3);
+    assert_eq!(executable.loss_scales(), [65536.0]);
+    let off = distance(&moved, &expected);
+    assert!(off < 0.01, "off by {off} of {expected:?}: {moved:?}");
+    // A step whose gradients the host sees is not scaled. It has none, and moves nothing.
+    let kept = small(1.0, 1e-8, 1e7, 100, true);
+    let (moved, executable) = kept.moved(&emulator(Precision::F16), 3);
+    assert!(executable.loss_scales().is_empty());
+    assert!(kept.values(&executable, kept.gradient).iter().all(|&value| value == 0.0));
+    assert!(moved.iter().all(|&value| value == 0.0), "{moved:?}");
+}
+
+#[test]
+fn an_overflow_leaves_out_the_step_and_halves_the_scale() {
+    if !has_emulator() {
+        return;
+    }
+    // Errors of the hidden layer of some tens: 65504 is the largest number in half precision.
+    let network = small(100.0, 1.0, 1e-6, 100, false);
+    let precise = emulator(Precision::F16);
+    let mut skipped = 0;
+    let mut executable = network.case.compile(&precise).unwrap();
+    let before = network.values(&executable, network.hidden);
+    let fixed = network.values(&executable, network.output);
+    loop {
+        executable.run(network.program).unwrap();
+        if network.values(&executable, network.hidden) != before {
+            break;
+        }
+        skipped += 1;
+        assert_eq!(executable.loss_scales(), [65536.0 / f32::powi(2.0, skipped)]);
+        assert!(skipped < 16, "no step is done");
+    }
+    assert!(skipped > 0, "nothing was too large");
+    // The step that was done is the one that the reference does, and left the scale as it was.
+    assert_eq!(executable.loss_scales(), [65536.0 / f32::powi(2.0, skipped)]);
+    let (moved, _) = network.moved(&precise, skipped as usize + 1);
+    let (expected, _) = network.moved(&Reference, 1);
+    let off = distance(&moved, &expected);
+    assert!(off < 0.05, "off by {off} of {expected:?}: {moved:?}");
+    assert_eq!(network.values(&executable, network.output), fixed);
+}
+
+#[test]
+fn a_scale_doubles_after_many_good_steps_and_begins_again_with_every_epoch() {
+    if !has_emulator() {
+        return;
+    }
+    let precise = emulator(Precision::F16);
+    let long = small(0.1, 1.0, 1e-3, 1000, false);
+    let (_, mut executable) = long.moved(&precise, 199);
+    assert_eq!(executable.loss_scales(), [65536.0]);
+    executable.run(long.program).unwrap();
+    assert_eq!(executable.loss_scales(), [131_072.0]);
+    // An epoch of two steps that overflow.
+    let short = small(1e4, 1.0, 1e-3, 2, false);
+    let (_, mut executable) = short.moved(&precise, 1);
+    assert_eq!(executable.loss_scales(), [32768.0]);
+    executable.run(short.program).unwrap();
+    assert_eq!(executable.loss_scales(), [65536.0]);
+}
+
+#[test]
+fn no_other_precision_scales() {
+    if !has_emulator() {
+        return;
+    }
+    for precision in [Precision::F32, Precision::Tf32, Precision::Bf16] {
+        let (_, executable) = small(0.1, 1.0, 1e-3, 10, false).moved(&emulator(precision), 1);
+        assert!(executable.loss_scales().is_empty(), "{}", precision.name());
+    }
+}
+
+const COUNT: usize = 48;
+const SHAPE: [usize; 3] = [8, 8, 2];
+
+/// Images of three classes that differ in brightness, under noise.
+fn data() -> (Vec<u8>, Vec<u32>) {
+    let mut source = Source::new(1);
+    let labels: Vec<u32> = (0..COUNT as u32).map(|i| i % 3).collect();
+    let size: usize = SHAPE.iter().product();
+    let mut pixels = Vec::new();
+    for &label in &labels {
+        pixels.extend((0..size).map(|_| (label * 60 + source.below(100)) as u8));
+    }
+    (pixels, labels)
+}
+
+fn network() -> NetworkConfig {
+    let conv = |filters: usize| json!({"conv": {"filters": filters, "kernel": 3, "padding": 1}});
+    let readout = json!({"readout": {"count": 4, "grid": 2}});
+    serde_json::from_value(json!({
+        "units": [
+            {"layers": [conv(8), {"batch_norm": {}}, "relu"], "workers": readout,
+             "then": [{"max_pool": {"kernel": 2}}]},
+            {"layers": [conv(12), {"batch_norm": {}}, "relu"], "workers": readout}
+        ]
+    }))
+    .unwrap()
+}
+
+fn training(optimizer: Value) -> TrainingConfig {
+    serde_json::from_value(json!({
+        "batch_size": 16, "epochs": 3, "optimizer": optimizer, "clip_norm": 5.0,
+        "schedule": {"cosine": {"warmup_epochs": 0.0}}
+    }))
+    .unwrap()
+}
+
+fn with_setup<T>(method: &str, use_it: impl FnOnce(&Setup<'_>) -> T) -> T {
+    let training = training(json!({"sgd": {"lr": 0.05, "momentum": 0.9}}));
+    let network = network();
+    use_it(&Setup {
+        network: &network,
+        leadership: LeadershipConfig { delta: 0.5, ..LeadershipConfig::default() },
+        training: &training,
+        method: by_name(method).unwrap(),
+        augmentation: Augmentation::default(),
+        normalization: Normalization { mean: vec![0.4; 2], std: vec![0.3; 2] },
+        seed: 11,
+        limits: Limits::default(),
+    })
+}
+
+/// The states before the first and behind the third step.
+fn train<B: Backend>(method: &str, backend: &B) -> [State; 2] {
+    let (pixels, labels) = data();
+    let labels = Labels::Classes(&labels);
+    let images = Images { pixels: &pixels, labels, shape: SHAPE, classes: 3 };
+    let examples: Vec<u32> = (0..COUNT as u32).collect();
+    with_setup(method, |setup| {
+        let mut trainer = Trainer::new(backend, setup, images, &examples).unwrap();
+        let before = trainer.state().unwrap();
+        for _ in 0..3 {
+            trainer.train_step().unwrap();
+        }
+        [before, trainer.state().unwrap()]
+    })
+}
+
+/// How far each parameter moved, by name.
+fn moved([before, after]: &[State; 2]) -> Vec<(&str, Vec<f64>)> {
+    let mut all = Vec::new();
+    for (before, after) in before.tensors.iter().zip(&after.tensors) {
+        let passed_over = ["optimizer/", "training/", "feedback/"];
+        if passed_over.iter().any(|prefix| before.name.starts_with(prefix))
+            || before.name.contains(".running_")
+        {
+            continue;
+        }
+        if let (StateData::Real(a), StateData::Real(b)) = (&after.data, &before.data) {
+            let moved = a.iter().zip(b).map(|(a, b)| f64::from(*a) - f64::from(*b)).collect();
+            all.push((before.name.as_str(), moved));
+        }
+    }
+    all
+}
+
+/// Three steps of a method: the way of all parameters lies within `tolerance` of the reference's, as a share of it.
+fn steps_agree(method: &str, precision: Precision, tolerance: f64) {
+    let reference = train(method, &Reference);
+    let actual = train(method, &emulator(precision));
+    let (expected, actual) = (moved(&reference), moved(&actual));
+    let all = |of: &[(&str, Vec<f64>)]| of.iter().flat_map(|(_, way)| way.clone()).collect();
+    let [expected, actual]: [Vec<f64>; 2] = [all(&expected), all(&actual)];
+    let off = distance(&actual, &expected);
+    println!("{method}, {}: {off}", precision.name());
+    assert!(off <= tolerance, "{method}, {}: off by {off}", precision.name());
+}
+
+#[test]
+fn training_steps_of_every_method_agree_in_half_precision() {
+    if !has_emulator() {
+        return;
+    }
+    for method in METHODS.map(Method::name) {
+        // Random directions times the derivative along them overflow under the first scales, so that the first steps are
+        // left out, as they should be. There is room for them in the other half precision.
+        if method.ends_with("fg-a") {
+            steps_agree(method, Precision::Bf16, 0.08);
+        } else {
+            steps_agree(method, Precision::F16, 0.01);
+        }
+    }
+    for method in ["lfnn-l", "bp", "lfnn"] {
+        steps_agree(method, Precision::Bf16, 0.08);
+        steps_agree(method, Precision::Tf32, 0.01);
+    }
+}
+
+#[test]
+fn every_unit_of_a_local_method_has_a_scale_of_its_own_and_any_other_method_one() {
+    for method in METHODS {
+        let step = with_setup(method.name(), |setup| StepProgram::new(setup, SHAPE, 3)).unwrap();
+        let plan = Plan::new(&step.module, Precision::F16).unwrap();
+        let bytes = plan.persistent_bytes - plan.loss_scales;
+        let single = Plan::new(&step.module, Precision::F32).unwrap();
+        assert_eq!(single.persistent_bytes, single.loss_scales);
+        let scales = if method.is_local() { 3 } else { 1 };
+        assert_eq!(bytes, scales * 16, "{}", method.name());
+        let steps = &plan.programs[step.program.0].steps;
+        let free = steps.iter().filter(|step| ["SgdStep", "AdamStep"].contains(&step.name));
+        assert_eq!(free.count(), 0, "{}: a step on no scaled loss", method.name());
+    }
+}
