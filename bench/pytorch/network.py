@@ -83,12 +83,13 @@ class Unit(nn.Module):
     def __init__(self, given, shape, classes):
         super().__init__()
         kind, workers = kind_of(given["workers"])
-        if kind not in ("readout", "block") or workers.get("dropout"):
+        if kind not in ("readout", "block"):
             raise ValueError(f"workers `{kind}` with {workers} are not among those that are compared")
         self.count, self.grid = workers.get("count", 1), workers.get("grid")
         if kind == "block" and self.count != 1:
             raise ValueError("several blocks are not compared")
         self.classes = classes
+        self.dropout = nn.Dropout(workers.get("dropout", 0.0))
         self.layers = layers(given["layers"], shape)
         shape = after(self.layers, shape)
         features = shape[0] * (self.grid**2 if self.grid else shape[1] * shape[2])
@@ -103,7 +104,7 @@ class Unit(nn.Module):
         """A worker reads a run of channels of its own."""
         grid = F.adaptive_avg_pool2d(a, self.grid) if self.grid else a
         x = grid.flatten(1).unflatten(1, (self.count, -1))
-        return torch.einsum("bwi,wki->bwk", x, self.weight) + self.bias
+        return torch.einsum("bwi,wki->bwk", self.dropout(x), self.weight) + self.bias
 
 
 class Network(nn.Module):
