@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::{fs, io};
 
 use super::EmulatorError;
@@ -43,7 +44,7 @@ pub(super) fn family(
     family: Family,
     real: Element,
     sanitize: bool,
-) -> Result<Library, EmulatorError> {
+) -> Result<Arc<Library>, EmulatorError> {
     let source = kernels::source(family).ok_or(EmulatorError::NoFamily { family: family.0 })?;
     let text = format!(
         "#define REAL_{real:?} 1\n#line 1 \"prelude.cuh\"\n{PRELUDE}\n#line 1 \"{}.cu\"\n{source}",
@@ -57,7 +58,7 @@ pub(super) fn source_text(
     name: &str,
     source: &str,
     sanitize: bool,
-) -> Result<Library, EmulatorError> {
+) -> Result<Arc<Library>, EmulatorError> {
     let text = translation_unit(source, &preprocessed(source)?);
     let mut key = DefaultHasher::new();
     (HEADER, &text, FLAGS, sanitize).hash(&mut key);

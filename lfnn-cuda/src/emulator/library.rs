@@ -1,9 +1,9 @@
 //! A compiled family, loaded: its kernels, and how one is launched.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
-use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::EmulatorError;
 
@@ -62,8 +62,20 @@ unsafe impl Sync for Library {}
 pub(super) type Value = (Kind, Vec<u8>);
 
 impl Library {
-    /// Loads a library that `compile` has made.
-    pub(super) fn open(path: &Path) -> Result<Self, EmulatorError> {
+    /// The library that `compile` has made at this path. A process has each once: the linker gives all who load it
+    /// the same static variables, so they need the same lock.
+    pub(super) fn open(path: &Path) -> Result<Arc<Self>, EmulatorError> {
+        static LOADED: Mutex<BTreeMap<PathBuf, Arc<Library>>> = Mutex::new(BTreeMap::new());
+        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(library) = loaded.get(path) {
+            return Ok(library.clone());
+        }
+        let library = Arc::new(Self::load(path)?);
+        loaded.insert(path.to_owned(), library.clone());
+        Ok(library)
+    }
+
+    fn load(path: &Path) -> Result<Self, EmulatorError> {
         let failed = |error| EmulatorError::Load { path: path.to_owned(), error };
         // SAFETY: a library of our own, whose initialisers fill static variables of its own.
         let library = unsafe { libloading::Library::new(path) }.map_err(failed)?;

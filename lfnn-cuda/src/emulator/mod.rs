@@ -81,7 +81,7 @@ fn library(family: Family, real: Element, sanitized: bool) -> Result<Arc<Library
     if let Some(found) = libraries.get(&key) {
         return found.clone().map_err(|log| EmulatorError::Compile { log });
     }
-    let made = compile::family(family, real, sanitized).map(Arc::new);
+    let made = compile::family(family, real, sanitized);
     match &made {
         Ok(library) => libraries.insert(key, Ok(library.clone())),
         Err(EmulatorError::Compile { log }) => libraries.insert(key, Err(log.clone())),
