@@ -16,7 +16,6 @@ import sys
 from pathlib import Path
 
 import torch
-
 from network import Trainer
 
 HERE = Path(__file__).resolve().parent
@@ -35,7 +34,7 @@ PLAIN = ["--set", "dataset.augmentation={}"]
 def bench(cli, options, backend, seconds):
     """What `lfnn-cli bench` measures."""
     command = [cli, "bench", *options, "--backend", backend, "--seconds", str(seconds), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode != 0:
         raise RuntimeError(done.stderr.strip() or done.stdout.strip())
     return json.loads(done.stdout)
@@ -100,8 +99,8 @@ def compare(cli, name, method, batch, precision, seconds):
                 speeds = time_steps(make(), batch, seconds / ROUNDS)
                 theirs.setdefault(way, []).extend(speeds)
                 peaks[way] = torch.cuda.max_memory_allocated()
-            except Exception as error:  # a way that PyTorch cannot go is said, and the others are measured
-                failed[way] = str(error).splitlines()[0]
+            except Exception as error:  # noqa: BLE001 a way that PyTorch cannot go is said, and the others are measured
+                failed[way] = (str(error) or type(error).__name__).splitlines()[0]
             torch._dynamo.reset()
             torch.cuda.empty_cache()
     median, share = spread(ours)
@@ -125,10 +124,8 @@ def check(cli):
     """Every network and method: one measurement of lfnn on the CPU, two steps of PyTorch."""
     for name, network in NETWORKS.items():
         for method in METHODS:
-            if name in ("tiny-imagenet", "large"):
-                options = [*network, "--method", method, "--batch", "2", *PLAIN]
-            else:
-                options = [*network, "--method", method, "--batch", "8", *PLAIN]
+            batch = "2" if name in ("tiny-imagenet", "large") else "8"
+            options = [*network, "--method", method, "--batch", batch, *PLAIN]
             described = bench(cli, options, "cpu", 0.001)
             trainer = Trainer(described, "cpu", torch.float32)
             before = [p.detach().clone() for p in trainer.net.parameters()]

@@ -51,13 +51,21 @@ pub fn on_emulator(share: u32, test: impl FnOnce()) {
 
 /// As [`on_emulator`], with another arithmetic.
 pub fn on_emulator_in(precision: Precision, share: u32, test: impl FnOnce()) {
-    if !is_available() {
-        eprintln!("skipped: there is no g++ to compile CUDA kernels for the CPU");
+    if !has_emulator() {
         return;
     }
     UNDER_TEST.set(UnderTest::Emulator { precision, share });
     test();
     UNDER_TEST.set(usual());
+}
+
+/// Whether there is an emulator here; where not, says that the test is skipped.
+pub fn has_emulator() -> bool {
+    let available = is_available();
+    if !available {
+        eprintln!("skipped: there is no g++ to compile CUDA kernels for the CPU");
+    }
+    available
 }
 
 /// Runs a test on the GPU. Without one the test is skipped, and says so.

@@ -15,21 +15,13 @@ use lfnn_core::train::{
     Trainer,
 };
 use lfnn_cuda::Precision;
-use lfnn_cuda::emulator::{Emulator, is_available};
+use lfnn_cuda::emulator::Emulator;
 use lfnn_cuda::plan::Plan;
 use lfnn_tests::harness::Case;
 use lfnn_tests::reference::Reference;
 use lfnn_tests::source::Source;
+use lfnn_tests::under_test::has_emulator;
 use serde_json::{Value, json};
-
-/// Says so where there is no compiler for the emulator.
-fn has_emulator() -> bool {
-    let available = is_available();
-    if !available {
-        eprintln!("skipped: there is no g++ to compile CUDA kernels for the CPU");
-    }
-    available
-}
 
 fn emulator(precision: Precision) -> Emulator {
     Emulator { precision, ..Emulator::new(5) }

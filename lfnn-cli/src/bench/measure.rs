@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use lfnn_core::backend::Backend;
 use lfnn_core::random::{Purpose, Stream, below};
 use lfnn_core::train::{
-    Evaluator, Images, Labels, Normalization, ProfiledStep, Setup, TrainError, Trainer,
+    Evaluator, Images, Labels, Normalization, ProfiledStep, TrainError, Trainer,
 };
 use lfnn_cpu::CountingAllocator;
 
@@ -14,6 +14,7 @@ use crate::config::RunConfig;
 use crate::data::Shape;
 use crate::failure::Failure;
 use crate::memory;
+use crate::train::setup;
 
 /// Batches of images, over which an epoch goes again and again.
 const BATCHES: usize = 8;
@@ -35,12 +36,13 @@ struct Noise {
 impl Noise {
     fn new(count: usize, shape: &Shape) -> Self {
         let stream = Stream::new(Purpose::Augment, 0);
-        let bytes = (count * shape.image.iter().product::<usize>()).div_ceil(16) as u32;
-        let mut pixels: Vec<u8> = (0..bytes)
+        let bytes = count * shape.image.iter().product::<usize>();
+        let blocks = bytes.div_ceil(16) as u32;
+        let mut pixels: Vec<u8> = (0..blocks)
             .flat_map(|block| stream.block(0, 0, 0, block))
             .flat_map(u32::to_le_bytes)
             .collect();
-        pixels.truncate(count * shape.image.iter().product::<usize>());
+        pixels.truncate(bytes);
         let classes = shape.classes as u32;
         let labels = (0..count as u32).map(|i| below(stream.at(0, 0, 1, i), classes)).collect();
         Self { pixels, labels }
@@ -68,16 +70,8 @@ pub(super) fn measure<B: Backend>(
         classes: shape.classes,
     };
     let channels = shape.image[2];
-    let setup = Setup {
-        network: &config.network,
-        leadership: config.leadership,
-        training: &config.training,
-        method: config.method(),
-        augmentation: config.dataset.augmentation,
-        normalization: Normalization { mean: vec![0.5; channels], std: vec![0.3; channels] },
-        seed: config.seed,
-        limits: config.limits(),
-    };
+    let normalization = Normalization { mean: vec![0.5; channels], std: vec![0.3; channels] };
+    let setup = setup(config, &normalization);
     let indices =
         |steps: usize| -> Vec<u32> { (0..steps * batch).map(|i| (i % count) as u32).collect() };
     let examples = indices(BATCHES);

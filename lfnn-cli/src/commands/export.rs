@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use lfnn_core::network::Network;
 use lfnn_core::train::{Predictor, StateData, StateTensor};
 use lfnn_data::pixel_permutation;
 use serde_json::{Map, Value, json};
@@ -60,8 +59,7 @@ fn encode(checkpoint: &Checkpoint, format: ExportFormat) -> anyhow::Result<(Vec<
         .filter(|tensor| !tensor.name.starts_with("input."))
         .map(|&tensor| tensor.clone())
         .collect();
-    let network = Network::new(&config.network, &metadata.image, classes)?;
-    let (count, _) = network.parameter_counts();
+    let (count, _) = predictor.network.parameter_counts();
 
     let mut about = Map::new();
     about.insert("classes".into(), json!(metadata.classes));

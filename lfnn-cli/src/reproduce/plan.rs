@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::backend::{Choice, Job as Work};
 use crate::cli::Scale;
 use crate::config::{self, Request, RunConfig};
+use crate::data::Prepared;
 use crate::failure::Failure;
 use crate::output::{Level, Output};
 
@@ -106,6 +107,14 @@ pub(super) struct Place<'a> {
 }
 
 impl Place<'_> {
+    /// Loads the data of a run, and says nothing.
+    ///
+    /// # Errors
+    /// Data that is missing or does not fit the run's settings.
+    pub(super) fn load(self, config: &RunConfig) -> Result<Prepared, Failure> {
+        Prepared::load(config, self.root, &Output::new(Level::Silent))
+    }
+
     /// Does work on the backend chosen, and says nothing.
     ///
     /// # Errors

@@ -10,7 +10,6 @@ use crate::config::RunConfig;
 use crate::data::Prepared;
 use crate::failure::Failure;
 use crate::interrupt;
-use crate::output::{Level, Output};
 use crate::train::setup;
 
 /// What a training shows every few steps.
@@ -40,7 +39,7 @@ pub(super) fn losses(
     place: Place<'_>,
     every: usize,
 ) -> Result<Vec<LossRow>, Failure> {
-    let data = Prepared::load(config, place.root, &Output::new(Level::Silent))?;
+    let data = place.load(config)?;
     place.run(config.precision, Losses { config, data, every })
 }
 
@@ -64,7 +63,8 @@ impl Job for Losses<'_> {
 
     fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Self::Output, Failure> {
         let Self { config, data, every } = self;
-        let mut trainer = Trainer::new(backend, &setup(config, &data), data.images(), &data.train)?;
+        let mut trainer =
+            Trainer::new(backend, &setup(config, &data.normalization), data.images(), &data.train)?;
         let (mut rows, mut before) = (Vec::new(), ([0.0; 4], 0));
         while !trainer.epoch_is_done() {
             if interrupt::requested() {
@@ -134,7 +134,7 @@ pub(super) fn activity(
     place: Place<'_>,
     drawn: &[usize],
 ) -> Result<Vec<Activity>, Failure> {
-    let data = Prepared::load(config, place.root, &Output::new(Level::Silent))?;
+    let data = place.load(config)?;
     place.run(config.precision, Watch { config, data, drawn })
 }
 
@@ -149,7 +149,8 @@ impl Job for Watch<'_> {
 
     fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Self::Output, Failure> {
         let Self { config, data, drawn } = self;
-        let mut trainer = Trainer::new(backend, &setup(config, &data), data.images(), &data.train)?;
+        let mut trainer =
+            Trainer::new(backend, &setup(config, &data.normalization), data.images(), &data.train)?;
         let probe = &data.test[..data.test.len().min(PROBE)];
         let classes = labels(&data, probe);
         let heads = trainer.network().units().first().map(|unit| unit.heads());

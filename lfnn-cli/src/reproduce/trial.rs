@@ -11,7 +11,6 @@ use crate::backend::Job as BackendJob;
 use crate::config::RunConfig;
 use crate::data::Prepared;
 use crate::failure::Failure;
-use crate::output::{Level, Output};
 use crate::train::setup;
 
 /// Steps are timed for this long.
@@ -49,7 +48,7 @@ pub(super) fn of_jobs(jobs: &[Job], place: Place<'_>) -> Result<Vec<Duration>, F
 /// Data or settings with which it could not run.
 pub(super) fn of_training(config: &RunConfig, place: Place<'_>) -> Result<Duration, Failure> {
     let begin = Instant::now();
-    let data = Prepared::load(config, place.root, &Output::new(Level::Silent))?;
+    let data = place.load(config)?;
     let loading = begin.elapsed();
     let (each_epoch, compiling) = place.run(config.precision, Epoch { config, data })?;
     Ok(loading + compiling + each_epoch.mul_f64(config.training.epochs as f64))
@@ -67,7 +66,7 @@ impl BackendJob for Epoch<'_> {
     fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Self::Output, Failure> {
         let Self { config, data } = self;
         let begin = Instant::now();
-        let setup = setup(config, &data);
+        let setup = setup(config, &data.normalization);
         let mut trainer = Trainer::new(backend, &setup, data.images(), &data.train)?;
         trainer.train_step()?;
         trainer.check_finite()?;

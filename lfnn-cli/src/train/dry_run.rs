@@ -201,16 +201,8 @@ fn pixels(config: &RunConfig, shape: Shape, training: usize) -> usize {
 /// The step that would be trained, with a normalisation that any image fits.
 fn setup<'a>(config: &'a RunConfig, shape: Shape, method: &'static dyn Method) -> Setup<'a> {
     let channels = shape.image[2];
-    Setup {
-        network: &config.network,
-        leadership: config.leadership,
-        training: &config.training,
-        method,
-        augmentation: config.dataset.augmentation,
-        normalization: Normalization { mean: vec![0.0; channels], std: vec![1.0; channels] },
-        seed: config.seed,
-        limits: config.limits(),
-    }
+    let normalization = Normalization { mean: vec![0.0; channels], std: vec![1.0; channels] };
+    Setup { method, ..super::setup(config, &normalization) }
 }
 
 /// The memory of a step with this method and with backpropagation.

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use anyhow::anyhow;
 use lfnn_core::backend::Backend;
-use lfnn_core::train::{Setup, Trainer};
+use lfnn_core::train::{Normalization, Setup, Trainer};
 
 use crate::backend::{Choice, Job};
 use crate::checkpoint::{self, Checkpoint, Metadata};
@@ -30,12 +30,11 @@ use crate::{format, interrupt};
 /// Anything wrong in the command line, the configuration or the data, and what fails in training.
 pub(crate) fn command(args: &TrainArgs, choice: Choice, output: &Output) -> Result<(), Failure> {
     let request = request(args);
+    let root = data::root(args.data.data_dir.as_deref())?;
     if args.dry_run {
         let config = config::resolve(&request)?;
-        let root = data::root(args.data.data_dir.as_deref())?;
         return dry_run::show(&config, &root, choice, output);
     }
-    let root = data::root(args.data.data_dir.as_deref())?;
     let (config, folder) = if args.resume {
         let (config, path) = find_run(args, &request)?;
         (config, RunFolder::open(&path)?)
@@ -167,7 +166,7 @@ impl Job for Training<'_> {
 
     fn run<B: Backend>(self, backend: &B, device: &str) -> Result<Self::Output, Failure> {
         let Self { config, mut data, checkpoint, folder, output } = self;
-        let setup = setup(config, &data);
+        let setup = setup(config, &data.normalization);
         let mut trainer = Trainer::new(backend, &setup, data.images(), &data.train)?;
         let image = data.images().shape;
         let metadata = match checkpoint {
@@ -185,14 +184,14 @@ impl Job for Training<'_> {
 }
 
 /// What the core needs to know of a run.
-pub(crate) fn setup<'a>(config: &'a RunConfig, data: &Prepared) -> Setup<'a> {
+pub(crate) fn setup<'a>(config: &'a RunConfig, normalization: &Normalization) -> Setup<'a> {
     Setup {
         network: &config.network,
         leadership: config.leadership,
         training: &config.training,
         method: config.method(),
         augmentation: config.dataset.augmentation,
-        normalization: data.normalization.clone(),
+        normalization: normalization.clone(),
         seed: config.seed,
         limits: config.limits(),
     }

@@ -12,6 +12,8 @@ use super::state::{State, StateTensor, is_state, saved};
 /// into another format. Readouts, labels and losses are not part of it.
 #[derive(Debug)]
 pub struct Predictor {
+    /// The network.
+    pub network: Network,
     /// The tensors and the one program.
     pub module: Module,
     program: ProgramId,
@@ -47,7 +49,7 @@ impl Predictor {
         let (logits, outputs) = network.output().predict(&mut step, &tensors.output, x, loss);
         let (program, _) =
             step.finish().map_err(|error| ConfigError::new("network", error.to_string()))?;
-        Ok(Self { module, program, logits, outputs })
+        Ok(Self { network, module, program, logits, outputs })
     }
 
     /// The program.

@@ -14,8 +14,9 @@
 //! bytes; within an epoch, if the scale has not moved in it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::slice;
 
-use lfnn_core::program::rewrite::touches_any;
+use lfnn_core::program::rewrite::{changes, touches_any};
 use lfnn_core::program::{Kind, Op, Operation, TensorId, Tensors};
 
 /// Bytes of a scale and of what moves it.
@@ -160,16 +161,12 @@ impl Scales {
 /// Whether an optimiser's step can be done after these operations as well: they are optimisers' steps too, or
 /// have nothing to do with what it touches, but for rates and clock.
 fn can_wait(step: &Op, later: &[Op]) -> bool {
-    let changed = step.updates();
-    let needed = step.reads();
+    let (changed, needed) = (step.updates(), step.reads());
     let mut between = later
         .iter()
         .take_while(|op| !matches!(op, Op::AdvanceClock(_)))
         .filter(|op| !matches!(op, Op::SgdStep(_) | Op::AdamStep(_)));
-    !between.any(|op| {
-        touches_any(op, &changed)
-            || [op.writes(), op.updates()].concat().iter().any(|id| needed.contains(id))
-    })
+    !between.any(|op| touches_any(op, &changed) || changes(slice::from_ref(op), &needed))
 }
 
 /// Whether what an operation writes is linear in its operands that belong to a loss, of which there are as many as in

@@ -28,7 +28,6 @@ use crate::config::RunConfig;
 use crate::data::Prepared;
 use crate::failure::Failure;
 use crate::interrupt;
-use crate::output::{Level, Output};
 use crate::train::setup;
 
 #[derive(Debug)]
@@ -75,7 +74,7 @@ fn computation(ask: &Ask<'_>, method: &str) -> Result<Computation, Failure> {
 }
 
 fn measure(config: &RunConfig, place: Place<'_>) -> Result<Dependence, Failure> {
-    let data = Prepared::load(config, place.root, &Output::new(Level::Silent))?;
+    let data = place.load(config)?;
     place.run(config.precision, Measure { config, data })
 }
 
@@ -89,7 +88,8 @@ impl BackendJob for Measure<'_> {
 
     fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Dependence, Failure> {
         let Self { config, data } = self;
-        let trainer = Trainer::new(backend, &setup(config, &data), data.images(), &data.train)?;
+        let trainer =
+            Trainer::new(backend, &setup(config, &data.normalization), data.images(), &data.train)?;
         let weights = parameters(trainer.network(), trainer.state()?);
         let groups = groups(trainer.network());
         let path = paths(config, &data)?;
@@ -147,7 +147,7 @@ fn parameters(network: &Network, mut state: State) -> State {
 /// For each gradient, from which group's parameters the program has a path to it.
 fn paths(config: &RunConfig, data: &Prepared) -> Result<Vec<Vec<bool>>, Failure> {
     let shape = data.images().shape;
-    let step = StepProgram::new(&setup(config, data), shape, data.classes.len())
+    let step = StepProgram::new(&setup(config, &data.normalization), shape, data.classes.len())
         .map_err(|error| Failure::Usage(error.into()))?;
     let program = &step.module.programs()[step.program.0];
     let groups: Vec<_> = step.parameters.units.iter().chain([&step.parameters.output]).collect();

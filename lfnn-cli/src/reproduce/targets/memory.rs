@@ -19,7 +19,6 @@ use crate::config::RunConfig;
 use crate::data::Prepared;
 use crate::failure::Failure;
 use crate::interrupt;
-use crate::output::{Level, Output};
 use crate::train::setup;
 
 #[derive(Debug)]
@@ -77,7 +76,7 @@ fn computation(ask: &Ask<'_>, method: &str, depth: usize) -> Result<Computation,
 }
 
 fn measure(config: &RunConfig, place: Place<'_>, long: Duration) -> Result<Taken, Failure> {
-    let data = Prepared::load(config, place.root, &Output::new(Level::Silent))?;
+    let data = place.load(config)?;
     place.run(config.precision, Measure { config, data, long })
 }
 
@@ -92,7 +91,8 @@ impl BackendJob for Measure<'_> {
 
     fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Taken, Failure> {
         let Self { config, data, long } = self;
-        let mut trainer = Trainer::new(backend, &setup(config, &data), data.images(), &data.train)?;
+        let mut trainer =
+            Trainer::new(backend, &setup(config, &data.normalization), data.images(), &data.train)?;
         let mut times = Vec::new();
         let begin = Instant::now();
         while times.len() < TIMES + 1 || begin.elapsed() < long {
