@@ -3,10 +3,11 @@
 use lfnn_core::program::Op;
 
 use crate::fuse::{Fused, NormGrad};
+use crate::kernels::conv::Geometry;
 use crate::kernels::norm_grad::{Mask, Upstream};
 use crate::kernels::{
     columns, conv, conv_grad, data, elementwise, leaders, linear, losses, metrics, norm, norm_grad,
-    optimize, perturb, pool, shape, workers,
+    optimize, perturb, pool, shape, winograd, workers,
 };
 use crate::memory::Binder;
 use crate::work::Kernel;
@@ -46,9 +47,30 @@ fn single(op: &Op, bind: &mut Binder<'_>) -> Box<dyn Kernel> {
         Op::Linear(op) => Box::new(linear::Forward::new(op, bind)),
         Op::LinearInputGrad(op) => Box::new(linear::InputGrad::new(op, bind)),
         Op::LinearWeightGrad(op) => Box::new(linear::WeightGrad::new(op, bind)),
-        Op::Conv2d(op) => Box::new(conv::Forward::new(op, bind)),
-        Op::Conv2dInputGrad(op) => Box::new(conv_grad::InputGrad::new(op, bind)),
-        Op::Conv2dWeightGrad(op) => Box::new(conv_grad::WeightGrad::new(op, bind)),
+        Op::Conv2d(op) => {
+            let g = Geometry::new(bind.tensors(), op.x, op.y, op.window, op.groups);
+            if winograd::pays(&g) {
+                Box::new(winograd::Convolution::forward(op, &g, bind))
+            } else {
+                Box::new(conv::Forward::new(op, bind))
+            }
+        }
+        Op::Conv2dInputGrad(op) => {
+            let g = Geometry::new(bind.tensors(), op.dx, op.dy, op.window, op.groups);
+            if winograd::pays(&g) {
+                Box::new(winograd::Convolution::input_grad(op, &g, bind))
+            } else {
+                Box::new(conv_grad::InputGrad::new(op, bind))
+            }
+        }
+        Op::Conv2dWeightGrad(op) => {
+            let g = Geometry::new(bind.tensors(), op.x, op.dy, op.window, op.groups);
+            if winograd::pays(&g) {
+                Box::new(winograd::WeightGrad::new(op, &g, bind))
+            } else {
+                Box::new(conv_grad::WeightGrad::new(op, bind))
+            }
+        }
         Op::AddBias(op) => Box::new(columns::Bias::new(op, bind)),
         Op::BiasGrad(op) => Box::new(columns::SumRows::new(op, bind)),
         Op::Activate(op) => Box::new(elementwise::Pointwise::new(op, bind)),

@@ -2,7 +2,8 @@
 //!
 //! [`vectorized!`] compiles a plain function on slices three times and picks one when it is called.
 //! None of the three reorders a sum, so all give the same bytes. [`Vector`] is what the products
-//! (`product`) are written with. Other modules with `unsafe`: that one, `memory`, `ceilings` and `counting`.
+//! (`product`) and the transforms of convolutions (`kernels/winograd`) are written with. Other modules with
+//! `unsafe`: those two, `memory`, `ceilings` and `counting`.
 
 #[cfg(test)]
 use std::cell::Cell;
@@ -92,6 +93,47 @@ macro_rules! vectorized {
 }
 pub(crate) use vectorized;
 
+/// Compiles functions that are generic in a [`Vector`] for every [`Level`]; each call runs the one for this
+/// machine. Arguments are plain names.
+///
+/// # Safety
+/// The body uses the vector's instructions, which are there, and answers for its pointers.
+macro_rules! with_vectors {
+    ($(
+        $(#[$meta:meta])*
+        $visibility:vis fn $name:ident <$vector:ident> ($($argument:ident : $type:ty),* $(,)?) $body:block
+    )*) => {$(
+        $(#[$meta])*
+        $visibility fn $name($($argument: $type),*) {
+            #[inline(always)]
+            unsafe fn body<$vector: $crate::simd::Vector>($($argument: $type),*) $body
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+            fn avx512($($argument: $type),*) {
+                // SAFETY: this function has the instructions.
+                unsafe { body::<std::arch::x86_64::__m512>($($argument),*) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            fn avx2($($argument: $type),*) {
+                // SAFETY: this function has the instructions.
+                unsafe { body::<std::arch::x86_64::__m256>($($argument),*) }
+            }
+            match $crate::simd::level() {
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: `level` has found the features.
+                $crate::simd::Level::Avx512 => unsafe { avx512($($argument),*) },
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: `level` has found the features.
+                $crate::simd::Level::Avx2 => unsafe { avx2($($argument),*) },
+                // SAFETY: `Four` needs no instructions.
+                _ => unsafe { body::<$crate::simd::Four>($($argument),*) },
+            }
+        }
+    )*};
+}
+pub(crate) use with_vectors;
+
 /// A vector of one level. `first` functions touch the first `n` numbers only.
 ///
 /// # Safety
@@ -112,6 +154,8 @@ pub(crate) unsafe trait Vector: Copy {
     unsafe fn store(self, to: *mut f32);
     unsafe fn multiply_add(self, a: Self, b: Self) -> Self;
     unsafe fn add(self, a: Self) -> Self;
+    unsafe fn subtract(self, a: Self) -> Self;
+    unsafe fn multiply(self, a: Self) -> Self;
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -169,6 +213,16 @@ mod x86 {
             // SAFETY: as above.
             unsafe { _mm512_add_ps(self, a) }
         }
+        #[inline(always)]
+        unsafe fn subtract(self, a: Self) -> Self {
+            // SAFETY: as above.
+            unsafe { _mm512_sub_ps(self, a) }
+        }
+        #[inline(always)]
+        unsafe fn multiply(self, a: Self) -> Self {
+            // SAFETY: as above.
+            unsafe { _mm512_mul_ps(self, a) }
+        }
     }
 
     // SAFETY: each function is the intrinsic of its name.
@@ -223,6 +277,16 @@ mod x86 {
         unsafe fn add(self, a: Self) -> Self {
             // SAFETY: as above.
             unsafe { _mm256_add_ps(self, a) }
+        }
+        #[inline(always)]
+        unsafe fn subtract(self, a: Self) -> Self {
+            // SAFETY: as above.
+            unsafe { _mm256_sub_ps(self, a) }
+        }
+        #[inline(always)]
+        unsafe fn multiply(self, a: Self) -> Self {
+            // SAFETY: as above.
+            unsafe { _mm256_mul_ps(self, a) }
         }
     }
 }
@@ -282,6 +346,14 @@ unsafe impl Vector for Four {
     #[inline(always)]
     unsafe fn add(self, a: Self) -> Self {
         Self(std::array::from_fn(|i| self.0[i] + a.0[i]))
+    }
+    #[inline(always)]
+    unsafe fn subtract(self, a: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] - a.0[i]))
+    }
+    #[inline(always)]
+    unsafe fn multiply(self, a: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] * a.0[i]))
     }
 }
 

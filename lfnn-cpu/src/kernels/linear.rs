@@ -32,12 +32,13 @@ impl Geometry {
 }
 
 /// Rows of a matrix that lies in wider rows.
-struct Slab<'a> {
-    data: &'a [f32],
-    stride: usize,
-    depth: usize,
-    distance: usize,
-    first: usize,
+pub(crate) struct Slab<'a> {
+    pub(crate) data: &'a [f32],
+    pub(crate) stride: usize,
+    pub(crate) depth: usize,
+    /// Of rows of the result, and where the first begins.
+    pub(crate) distance: usize,
+    pub(crate) first: usize,
 }
 
 impl Rows for Slab<'_> {

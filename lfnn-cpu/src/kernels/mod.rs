@@ -15,4 +15,5 @@ pub(crate) mod optimize;
 pub(crate) mod perturb;
 pub(crate) mod pool;
 pub(crate) mod shape;
+pub(crate) mod winograd;
 pub(crate) mod workers;

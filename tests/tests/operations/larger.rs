@@ -32,6 +32,11 @@ fn convolutions() -> Vec<conv::Shape> {
         shape(8, square(12, 3, 1, 1), 4, 12, 10, true),
         shape(3, square(64, 3, 1, 1), 1, 3, 16, false),
         shape(3, square(6, 3, 1, 1), 1, 130, 250, true),
+        shape(7, square(9, 3, 1, 0), 1, 17, 65, true),
+        shape(5, square(5, 3, 1, 2), 1, 33, 16, true),
+        shape(2, square(30, 3, 1, 1), 1, 16, 16, false),
+        shape(37, square(8, 3, 1, 1), 1, 64, 128, false),
+        shape(50, square(4, 3, 1, 1), 1, 96, 24, true),
         shape(2, square(20, 7, 3, 3), 2, 9, 65, false),
     ]
 }
