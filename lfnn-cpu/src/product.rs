@@ -14,7 +14,7 @@
 
 use rayon::prelude::*;
 
-use crate::simd::{Four, Level, Vector, lanes_and_panel, level};
+use crate::simd::{Four, Level, Vector, lanes_and_panel, level, vectorized};
 
 /// Vectors in each panel, of `most` at most; the last panel may have fewer.
 fn panel_width(columns: usize, lanes: usize, most: usize) -> usize {
@@ -27,6 +27,12 @@ fn panel_width(columns: usize, lanes: usize, most: usize) -> usize {
 fn panels<V: Vector>(columns: usize) -> impl Iterator<Item = (usize, usize)> {
     let (vectors, width) = (columns.div_ceil(V::LANES), panel_width(columns, V::LANES, V::PANEL));
     (0..vectors).step_by(width).map(move |first| (first, width.min(vectors - first)))
+}
+
+/// Columns in a panel of a matrix of so many.
+pub(crate) fn panel_columns(columns: usize) -> usize {
+    let (lanes, most) = lanes_and_panel();
+    panel_width(columns, lanes, most) * lanes
 }
 
 /// Length of the packed form of a matrix of `depth` rows and `columns` columns.
@@ -45,8 +51,7 @@ pub(crate) fn pack(
     columns: usize,
     packed: &mut [f32],
 ) {
-    let (lanes, most) = lanes_and_panel();
-    let width = panel_width(columns, lanes, most) * lanes;
+    let width = panel_columns(columns);
     let panels = packed[..packed_len(depth, columns)].par_chunks_mut((depth * width).max(1));
     panels.enumerate().for_each(|(panel, to)| {
         let start = panel * width;
@@ -257,11 +262,30 @@ unsafe fn store_row<V: Vector, const WIDTH: usize>(row: &[V; WIDTH], to: *mut f3
 /// Where a row of A and the row of B that it meets begin: offsets in their slices.
 pub(crate) type Pair = [u32; 2];
 
+/// Pairs of rows, and the last rows that they name.
+#[derive(Clone, Copy)]
+pub(crate) struct Pairs<'a> {
+    list: &'a [Pair],
+    last: Pair,
+}
+
+impl<'a> Pairs<'a> {
+    pub(crate) fn new(list: &'a [Pair]) -> Self {
+        Self { list, last: last(list) }
+    }
+}
+
+vectorized! {
+    fn last(pairs: &[Pair]) -> Pair {
+        pairs.iter().fold([0; 2], |last, pair| [last[0].max(pair[0]), last[1].max(pair[1])])
+    }
+}
+
 /// `c[i][j] += Σ_pairs A[pair][i] · B[pair][j]` for `columns` = [columns of A, columns of B]: a product
 /// with the first factor transposed, whose rows lie anywhere. The rows of the result are `stride` apart.
 /// Where `overwrite` is set, `=` in place of `+=`.
 pub(crate) fn transposed_product(
-    pairs: &[Pair],
+    pairs: Pairs<'_>,
     a: &[f32],
     b: &[f32],
     columns: [usize; 2],
@@ -270,9 +294,7 @@ pub(crate) fn transposed_product(
     stride: usize,
 ) {
     // The loops trust these.
-    let [last_a, last_b] = pairs
-        .iter()
-        .fold([0; 2], |max, pair| [max[0].max(pair[0] as usize), max[1].max(pair[1] as usize)]);
+    let ([last_a, last_b], pairs) = (pairs.last.map(|last| last as usize), pairs.list);
     let fits = last_a + columns[0] <= a.len() && last_b + columns[1] <= b.len();
     assert!(pairs.is_empty() || fits, "rows that end outside their matrices");
     if columns[0] == 0 || columns[1] == 0 {
@@ -517,9 +539,9 @@ mod tests {
                     let pairs: Vec<Pair> =
                         (0..depth).map(|k| [(k * rows) as u32, (k * columns) as u32]).collect();
                     let size = [rows, columns];
-                    transposed_product(&pairs, &a_t, &b, size, true, &mut y, columns);
+                    transposed_product(Pairs::new(&pairs), &a_t, &b, size, true, &mut y, columns);
                     assert_eq!(y, expected, "{rows} {depth} {columns}");
-                    transposed_product(&pairs, &a_t, &b, size, false, &mut y, columns);
+                    transposed_product(Pairs::new(&pairs), &a_t, &b, size, false, &mut y, columns);
                     assert!(y.iter().zip(&expected).all(|(y, e)| *y == 2.0 * e));
                 }
             }

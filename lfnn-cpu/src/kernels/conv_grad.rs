@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::columns::sum_rows;
 use super::conv::{Geometry, Table, Target, Windows};
 use crate::memory::{Binder, In, Out};
-use crate::product::{self, Gather, Pair};
+use crate::product::{self, Gather, Pair, Pairs};
 use crate::simd::vectorized;
 use crate::work::{GRAIN, Kernel, Needs, Workspace};
 
@@ -364,10 +364,10 @@ impl PixelPairs {
     }
 
     /// The pairs of a piece and a tap, of the first `images` images.
-    fn of(&self, piece: usize, tap: usize, taps: usize, images: usize) -> &[Pair] {
+    fn of(&self, piece: usize, tap: usize, taps: usize, images: usize) -> Pairs<'_> {
         let [start, end] = self.ranges[piece * taps + tap];
         let pairs = &self.pairs[start as usize..end as usize];
-        &pairs[..pairs.len() / self.images * images]
+        Pairs::new(&pairs[..pairs.len() / self.images * images])
     }
 }
 
@@ -420,7 +420,7 @@ fn by_columns(
             let rows = dy.len() / outputs;
             let columns = &mut slot[..rows * depth];
             table.columns(g, x, group, index * tile, columns);
-            let (pairs, size) = (&pairs[..rows], [to - from, depth]);
+            let (pairs, size) = (Pairs::new(&pairs[..rows]), [to - from, depth]);
             product::transposed_product(pairs, &dy[from..], columns, size, false, weights, depth);
         }
     }

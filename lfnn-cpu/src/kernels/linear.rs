@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::columns::{column_sums, reduction_len, reduction_rows};
 use crate::memory::{Binder, In, Out};
-use crate::product::{self, Gather, Pair, Rows};
+use crate::product::{self, Gather, Pair, Pairs, Rows};
 use crate::work::{Kernel, Needs, Workspace};
 
 #[derive(Clone, Copy)]
@@ -222,7 +222,7 @@ impl Kernel for WeightGrad {
 
     fn run(&mut self, work: &mut Workspace<'_>) {
         let Self { x, dy, dweight, dbias, geometry: g, pairs } = self;
-        let pairs = pairs.as_slice();
+        let pairs = Pairs::new(pairs);
         let (x, dy) = (x.get(), dy.get());
         // Filters in a piece, within a group.
         let work_each = (g.batch * g.input).max(1);

@@ -1,21 +1,24 @@
 //! The weight gradient.
 //!
-//! Tiles of x and of dy are transformed, a stretch of the batch at a time; each of the 16 matrices of the gradient
-//! sums products over all tiles in their order, so no partial sums have to be added up.
+//! Tiles of x and of dy are transformed, a stretch of the batch at a time, into panels of a few channels, so that what
+//! a block of the product reads lies together. Each of the 16 matrices of the gradient sums products over all
+//! tiles in their order, so no partial sums have to be added up.
 
 use lfnn_core::program::Conv2dWeightGrad;
 use rayon::prelude::*;
 
-use super::transform::{self, FREQUENCIES, Lattice};
+use super::transform::{self, FREQUENCIES, Lattice, Part};
 use super::{distance, grid};
 use crate::kernels::columns::{column_sums, reduction_len, reduction_rows};
 use crate::kernels::conv::Geometry;
 use crate::memory::{Binder, In, Out};
-use crate::product::{self, Pair};
+use crate::product::{self, Pair, Pairs};
 use crate::work::{Kernel, Needs, Workspace};
 
-/// Tiles that one thread transforms at a time.
-const PIECE: usize = 16;
+/// Tiles in a stretch: a panel of each side stays in the first level of the cache.
+const STRETCH: usize = 256;
+/// Channels of dy in a panel: some blocks of the product.
+const FILTERS: usize = 24;
 
 pub(crate) struct WeightGrad {
     x: In<f32>,
@@ -25,24 +28,19 @@ pub(crate) struct WeightGrad {
     geometry: Geometry,
     /// Of x, and of dy.
     lattices: [Lattice; 2],
-    /// Rows of the transformed dy beside those of the transformed x.
+    /// Channels of x in a panel.
+    inputs: usize,
+    /// Rows of a panel of dy beside those of a panel of x.
     pairs: Vec<Pair>,
 }
 
 impl WeightGrad {
     pub(crate) fn new(op: &Conv2dWeightGrad, g: &Geometry, bind: &mut Binder<'_>) -> Self {
-        const NUMBERS: usize = 1 << 20;
         let grid = grid(g.result);
         let source = Lattice::new(grid, 4, g.window.padding, g.image, g.input);
         let gradient = Lattice::new(grid, 2, [0, 0], g.result, g.output);
-        let tiles = g.batch * source.tiles;
-        let stretch = (NUMBERS / (FREQUENCIES * (g.input + g.output)))
-            .next_multiple_of(PIECE)
-            .min(tiles.next_multiple_of(PIECE));
-        let place = |tile: usize, channels: usize| {
-            let piece = tile / PIECE * FREQUENCIES * distance(PIECE, channels);
-            (piece + tile % PIECE * channels) as u32
-        };
+        let stretch = STRETCH.min(g.batch * source.tiles);
+        let inputs = product::panel_columns(g.input);
         Self {
             x: bind.read(op.x),
             dy: bind.read(op.dy),
@@ -50,22 +48,32 @@ impl WeightGrad {
             dbias: op.dbias.map(|dbias| bind.write(dbias)),
             geometry: *g,
             lattices: [source, gradient],
-            pairs: (0..stretch).map(|tile| [place(tile, g.output), place(tile, g.input)]).collect(),
+            inputs,
+            pairs: (0..stretch).map(|t| [(t * FILTERS) as u32, (t * inputs) as u32]).collect(),
         }
+    }
+
+    /// Numbers of a panel's matrices, of x and of dy.
+    fn panels(&self) -> [usize; 2] {
+        [self.inputs, FILTERS].map(|width| FREQUENCIES * distance(self.pairs.len(), width))
     }
 
     /// Numbers of the sums, of the transformed x and dy, of zeros, and for the bias.
     fn parts(&self) -> [usize; 5] {
         let g = &self.geometry;
-        let pieces = self.pairs.len() / PIECE;
-        let transformed = |channels| pieces * FREQUENCIES * distance(PIECE, channels);
+        let [x, dy] = self.panels();
         let rows = g.batch * g.windows();
         let bias = match self.dbias {
             Some(_) => reduction_len(rows, reduction_rows(g.output), g.output),
             None => 0,
         };
-        let sums = FREQUENCIES * g.output * g.input;
-        [sums, transformed(g.input), transformed(g.output), g.input.max(g.output), bias]
+        [
+            FREQUENCIES * g.output * g.input,
+            g.input.div_ceil(self.inputs) * x,
+            g.output.div_ceil(FILTERS) * dy,
+            g.input.max(g.output),
+            bias,
+        ]
     }
 }
 
@@ -80,43 +88,52 @@ impl Kernel for WeightGrad {
     }
 
     fn run(&mut self, work: &mut Workspace<'_>) {
-        // Filters in a piece of a product.
-        const FILTERS: usize = 48;
-        let parts = self.parts();
-        let Self { x, dy, dweight, dbias, geometry: g, lattices: [source, gradient], pairs } = self;
-        let (x, dy) = (x.get(), dy.get());
+        let (parts, panels) = (self.parts(), self.panels());
+        let Self { x, dy, dweight, dbias, geometry: g, lattices, inputs: width, pairs } = self;
+        let (x, dy, [source, gradient], width) = (x.get(), dy.get(), &*lattices, *width);
         let (sums, rest) = work.shared.split_at_mut(parts[0]);
         let (inputs, rest) = rest.split_at_mut(parts[1]);
         let (gradients, rest) = rest.split_at_mut(parts[2]);
         let (zeros, rest) = rest.split_at_mut(parts[3]);
         zeros.fill(0.0);
         let zeros = &*zeros;
-        let between = [distance(PIECE, g.input), distance(PIECE, g.output)];
+        let between = panels.map(|panel| panel / FREQUENCIES);
         let tiles = g.batch * source.tiles;
         for first in (0..tiles).step_by(pairs.len()) {
             let count = pairs.len().min(tiles - first);
-            let pieces = inputs
-                .par_chunks_mut(FREQUENCIES * between[0])
-                .zip(gradients.par_chunks_mut(FREQUENCIES * between[1]))
-                .take(count.div_ceil(PIECE))
-                .enumerate();
-            pieces.for_each(|(piece, (inputs, gradients))| {
-                let first = first + piece * PIECE;
-                let count = PIECE.min(tiles - first);
-                transform::inputs(source, x, first, count, zeros, inputs, between[0]);
-                transform::gradients(gradient, dy, first, count, zeros, gradients, between[1]);
-            });
-            let (inputs, gradients) = (&*inputs, &*gradients);
+            let part = |panel: usize, width: usize, channels: usize| {
+                let from = panel * width;
+                let channels = [from, width.min(channels - from)];
+                Part { tiles: [first, count], channels, stride: width }
+            };
+            let of_x = || {
+                inputs.par_chunks_exact_mut(panels[0]).enumerate().for_each(|(panel, to)| {
+                    let part = part(panel, width, g.input);
+                    transform::inputs(source, x, part, zeros, to, between[0]);
+                });
+            };
+            let of_dy = || {
+                gradients.par_chunks_exact_mut(panels[1]).enumerate().for_each(|(panel, to)| {
+                    let part = part(panel, FILTERS, g.output);
+                    transform::gradients(gradient, dy, part, zeros, to, between[1]);
+                });
+            };
+            rayon::join(of_x, of_dy);
+            let (inputs, gradients, pairs) = (&*inputs, &*gradients, Pairs::new(&pairs[..count]));
             let matrices = sums.par_chunks_exact_mut(g.output * g.input).enumerate();
             matrices.for_each(|(f, sums)| {
-                let (x, dy) = (&inputs[f * between[0]..], &gradients[f * between[1]..]);
-                let pieces = sums.par_chunks_mut(FILTERS * g.input).enumerate();
-                pieces.for_each(|(piece, sums)| {
-                    let columns = [sums.len() / g.input, g.input];
-                    let dy = &dy[piece * FILTERS..];
-                    let (pairs, new) = (&pairs[..count], first == 0);
-                    product::transposed_product(pairs, dy, x, columns, new, sums, g.input);
-                });
+                for (panel, x) in inputs.chunks_exact(panels[0]).enumerate() {
+                    let x = &x[f * between[0]..][..between[0]];
+                    let column = panel * width;
+                    let columns = width.min(g.input - column);
+                    for (panel, dy) in gradients.chunks_exact(panels[1]).enumerate() {
+                        let dy = &dy[f * between[1]..][..between[1]];
+                        let row = panel * FILTERS;
+                        let size = [FILTERS.min(g.output - row), columns];
+                        let to = &mut sums[row * g.input + column..];
+                        product::transposed_product(pairs, dy, x, size, first == 0, to, g.input);
+                    }
+                }
             });
         }
         let sums = &*sums;

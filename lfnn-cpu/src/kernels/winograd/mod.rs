@@ -14,7 +14,7 @@ pub(crate) use gradient::WeightGrad;
 use lfnn_core::program::{Conv2d, Conv2dInputGrad};
 use rayon::prelude::*;
 
-use self::transform::{FREQUENCIES, Lattice};
+use self::transform::{FREQUENCIES, Lattice, Part};
 use super::conv::Geometry;
 use super::linear::Slab;
 use crate::memory::{Binder, In, Out};
@@ -136,7 +136,8 @@ impl Kernel for Convolution {
                 let between = [distance(tiles, input), distance(tiles, output)];
                 let (from, to) = slot.split_at_mut(FREQUENCIES * between[0]);
                 zeros.fill(0.0);
-                transform::inputs(source, x, 0, tiles, zeros, from, between[0]);
+                let part = Part { tiles: [0, tiles], channels: [0, input], stride: input };
+                transform::inputs(source, x, part, zeros, from, between[0]);
                 for (f, packed) in packed.chunks_exact(packed_len).enumerate() {
                     let rows = Slab {
                         data: &from[f * between[0]..],

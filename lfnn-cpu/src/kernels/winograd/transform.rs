@@ -17,8 +17,6 @@ pub(crate) struct Lattice {
     offsets: Vec<u32>,
     /// Tiles of an image.
     pub(crate) tiles: usize,
-    /// Pixels of a tile.
-    pixels: usize,
     /// Numbers of an image.
     image_len: usize,
     pub(crate) channels: usize,
@@ -47,31 +45,44 @@ impl Lattice {
             }
         }
         let image_len = image[0] * image[1] * channels;
-        Self { offsets, tiles: grid[0] * grid[1], pixels: side * side, image_len, channels }
+        Self { offsets, tiles: grid[0] * grid[1], image_len, channels }
     }
 
     pub(crate) fn bytes(&self) -> usize {
         size_of_val(&*self.offsets)
     }
 
-    /// The images in which a tile lies, from its own on, and its pixels' places in it.
-    fn tile<'a>(&'a self, images: &'a [f32], tile: usize) -> (&'a [f32], &'a [u32]) {
-        let (image, tile) = (tile / self.tiles, tile % self.tiles);
-        (&images[image * self.image_len..], &self.offsets[tile * self.pixels..][..self.pixels])
-    }
-
-    /// Where the `N` pixels of a tile begin; `zeros` stands for those outside.
-    fn pixels<const N: usize>(
+    /// The channels of a tile's `N` pixels; `zeros` stands for those outside.
+    #[inline(always)]
+    fn pixels<'a, const N: usize>(
         &self,
-        images: &[f32],
+        images: &'a [f32],
         tile: usize,
-        zeros: &[f32],
-    ) -> [*const f32; N] {
-        let (image, offsets) = self.tile(images, tile);
-        std::array::from_fn(|i| match offsets[i] {
-            OUTSIDE => zeros[..self.channels].as_ptr(),
-            at => image[at as usize..][..self.channels].as_ptr(),
-        })
+        zeros: &'a [f32],
+    ) -> [&'a [f32]; N] {
+        let (image, tile) = (tile / self.tiles, tile % self.tiles);
+        let image = &images[image * self.image_len..][..self.image_len];
+        let offsets = &self.offsets[tile * N..][..N];
+        let mut pixels = [zeros; N];
+        for (pixel, &at) in pixels.iter_mut().zip(offsets) {
+            if at != OUTSIDE {
+                *pixel = &image[at as usize..][..self.channels];
+            }
+        }
+        pixels
+    }
+}
+
+impl Part {
+    /// Its number of channels.
+    ///
+    /// # Panics
+    /// Channels that are not there, or matrices that it does not fit in: the loops trust both.
+    fn fit(&self, lattice: &Lattice, len: usize, distance: usize) -> usize {
+        let [first, count] = self.channels;
+        assert!(first + count <= lattice.channels && count <= self.stride);
+        assert!((FREQUENCIES - 1) * distance + self.tiles[1] * self.stride <= len);
+        count
     }
 }
 
@@ -214,22 +225,32 @@ unsafe fn store<V: Vector, const WHOLE: bool>(x: V, to: *mut f32, mask: V::Mask)
     unsafe { if WHOLE { x.store(to) } else { x.store_first(to, mask) } }
 }
 
+/// Some channels of some tiles.
+#[derive(Clone, Copy)]
+pub(crate) struct Part {
+    /// The first tile, of all images', and how many.
+    pub(crate) tiles: [usize; 2],
+    /// The first channel, and how many.
+    pub(crate) channels: [usize; 2],
+    /// Numbers from one tile's row to the next in the matrices.
+    pub(crate) stride: usize,
+}
+
 with_vectors! {
-    /// Transforms the input's tiles `first..first + count`: the matrices have a row for each.
+    /// Transforms the input's tiles: the matrices have a row for each.
     pub(crate) fn inputs<V>(
         lattice: &Lattice,
         images: &[f32],
-        first: usize,
-        count: usize,
+        part: Part,
         zeros: &[f32],
         to: &mut [f32],
         distance: usize,
     ) {
-        let channels = lattice.channels;
-        assert!((FREQUENCIES - 1) * distance + count * channels <= to.len());
-        for t in 0..count {
-            let from = lattice.pixels::<16>(images, first + t, zeros);
-            let to = to[t * channels..].as_mut_ptr();
+        let (zeros, channels) = (&zeros[..lattice.channels], part.fit(lattice, to.len(), distance));
+        for t in 0..part.tiles[1] {
+            let from = lattice.pixels::<16>(images, part.tiles[0] + t, zeros);
+            let from = from.map(|from| from[part.channels[0]..].as_ptr());
+            let to = to[t * part.stride..].as_mut_ptr();
             // SAFETY: the pointers are good for the channels, as are those of each matrix, which was asserted.
             unsafe {
                 each_vector!(V, channels, c, mask, {
@@ -250,17 +271,16 @@ with_vectors! {
     pub(crate) fn gradients<V>(
         lattice: &Lattice,
         images: &[f32],
-        first: usize,
-        count: usize,
+        part: Part,
         zeros: &[f32],
         to: &mut [f32],
         distance: usize,
     ) {
-        let channels = lattice.channels;
-        assert!((FREQUENCIES - 1) * distance + count * channels <= to.len());
-        for t in 0..count {
-            let from = lattice.pixels::<4>(images, first + t, zeros);
-            let to = to[t * channels..].as_mut_ptr();
+        let (zeros, channels) = (&zeros[..lattice.channels], part.fit(lattice, to.len(), distance));
+        for t in 0..part.tiles[1] {
+            let from = lattice.pixels::<4>(images, part.tiles[0] + t, zeros);
+            let from = from.map(|from| from[part.channels[0]..].as_ptr());
+            let to = to[t * part.stride..].as_mut_ptr();
             // SAFETY: as for the inputs.
             unsafe {
                 each_vector!(V, channels, c, mask, {
