@@ -14,7 +14,7 @@
 
 use rayon::prelude::*;
 
-use crate::simd::{Four, Level, Vector, lanes_and_panel, level, vectorized};
+use crate::simd::{Four, Level, Vector, lanes_and_panel, level, vectorized, with_vectors};
 
 /// Vectors in each panel, of `most` at most; the last panel may have fewer.
 fn panel_width(columns: usize, lanes: usize, most: usize) -> usize {
@@ -41,8 +41,8 @@ pub(crate) fn packed_len(depth: usize, columns: usize) -> usize {
 }
 
 /// Packs a matrix B of `depth` rows for [`gather_product`]: panel after panel, each row by row, filled
-/// up with zeros. Element (k, j) is `b[row(k) + j * stride]`; where the stride is not 1, `row(k)` is `k`
-/// for speed.
+/// up with zeros. Element (k, j) is `b[row(k) + j * stride]`; where the stride is not 1, `row(k)` is
+/// `row(0) + k`.
 pub(crate) fn pack(
     b: &[f32],
     row: impl Fn(usize) -> usize + Sync,
@@ -64,21 +64,38 @@ pub(crate) fn pack(
             }
             return;
         }
-        // A transposition: in blocks of rows, so that what is read comes in whole cache lines.
-        const BLOCK: usize = 16;
-        for (block, to) in to.chunks_mut(BLOCK * width).enumerate() {
-            let from = row(block * BLOCK);
-            for j in 0..count {
-                let from = &b[from + (start + j) * stride..][..to.len() / width];
-                for (to, &from) in to[j..].iter_mut().step_by(width).zip(from) {
-                    *to = from;
-                }
-            }
-            for to in to.chunks_exact_mut(width) {
-                to[count..].fill(0.0);
+        let from = &b[row(0) + start * stride..];
+        pack_transposed(from, stride, depth, count, width, to);
+    });
+}
+
+with_vectors! {
+    /// A panel of `width` columns whose first `count` are rows of `b`, `stride` apart.
+    fn pack_transposed<V>(
+        b: &[f32],
+        stride: usize,
+        depth: usize,
+        count: usize,
+        width: usize,
+        to: &mut [f32],
+    ) {
+        let whole = [depth / 8 * 8, count / 8 * 8];
+        assert!(count <= width && to.len() >= depth * width);
+        assert!(count == 0 || b.len() >= (count - 1) * stride + depth);
+        for k in (0..whole[0]).step_by(8) {
+            for j in (0..whole[1]).step_by(8) {
+                let (from, to) = (b[j * stride + k..].as_ptr(), to[k * width + j..].as_mut_ptr());
+                // SAFETY: eight rows of eight numbers in both, as was asserted.
+                unsafe { V::transpose((from, stride), (to, width)) };
             }
         }
-    });
+        for (k, to) in to[..depth * width].chunks_exact_mut(width).enumerate() {
+            for j in if k < whole[0] { whole[1] } else { 0 }..count {
+                to[j] = b[j * stride + k];
+            }
+            to[count..].fill(0.0);
+        }
+    }
 }
 
 /// How the rows of a product are found.
@@ -261,6 +278,17 @@ unsafe fn store_row<V: Vector, const WIDTH: usize>(row: &[V; WIDTH], to: *mut f3
 
 /// Where a row of A and the row of B that it meets begin: offsets in their slices.
 pub(crate) type Pair = [u32; 2];
+
+/// Columns of A in a panel of a [`transposed_product`]: some blocks.
+pub(crate) const PANEL_ROWS: usize = 24;
+
+/// Copies `width` columns of a matrix from column `first` on, of which as many as there are.
+pub(crate) fn copy_panel(x: &[f32], columns: usize, first: usize, width: usize, to: &mut [f32]) {
+    let count = width.min(columns - first);
+    for (to, x) in to.chunks_exact_mut(width).zip(x.chunks_exact(columns)) {
+        to[..count].copy_from_slice(&x[first..first + count]);
+    }
+}
 
 /// Pairs of rows, and the last rows that they name.
 #[derive(Clone, Copy)]

@@ -156,6 +156,16 @@ pub(crate) unsafe trait Vector: Copy {
     unsafe fn add(self, a: Self) -> Self;
     unsafe fn subtract(self, a: Self) -> Self;
     unsafe fn multiply(self, a: Self) -> Self;
+    /// Writes 8 × 8 numbers, whose rows are `from.1` apart, as columns of rows `to.1` apart.
+    #[inline(always)]
+    unsafe fn transpose(from: (*const f32, usize), to: (*mut f32, usize)) {
+        for i in 0..8 {
+            for j in 0..8 {
+                // SAFETY: the caller's.
+                unsafe { *to.0.add(i * to.1 + j) = *from.0.add(j * from.1 + i) };
+            }
+        }
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -163,6 +173,34 @@ mod x86 {
     use std::arch::x86_64::*;
 
     use super::Vector;
+
+    /// # Safety
+    /// AVX2, and as for [`Vector::transpose`].
+    #[inline(always)]
+    unsafe fn transpose(from: (*const f32, usize), to: (*mut f32, usize)) {
+        // SAFETY: the caller's.
+        unsafe {
+            let mut rows = [_mm256_setzero_ps(); 8];
+            for i in 0..4 {
+                // Halves of rows i and i + 4 side by side, so that what follows stays within halves.
+                let (a, b) = (from.0.add(i * from.1), from.0.add((i + 4) * from.1));
+                let low = _mm256_castps128_ps256(_mm_loadu_ps(a));
+                let high = _mm256_castps128_ps256(_mm_loadu_ps(a.add(4)));
+                rows[i] = _mm256_insertf128_ps::<1>(low, _mm_loadu_ps(b));
+                rows[i + 4] = _mm256_insertf128_ps::<1>(high, _mm_loadu_ps(b.add(4)));
+            }
+            for half in [0, 4] {
+                let (a, b, c, d) = (rows[half], rows[half + 1], rows[half + 2], rows[half + 3]);
+                let (ab, cd) = (_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d));
+                let (to, width) = ([to.0.add(half * to.1), to.0.add((half + 2) * to.1)], to.1);
+                _mm256_storeu_ps(to[0], _mm256_shuffle_ps::<0x44>(ab, cd));
+                _mm256_storeu_ps(to[0].add(width), _mm256_shuffle_ps::<0xEE>(ab, cd));
+                let (ab, cd) = (_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d));
+                _mm256_storeu_ps(to[1], _mm256_shuffle_ps::<0x44>(ab, cd));
+                _mm256_storeu_ps(to[1].add(width), _mm256_shuffle_ps::<0xEE>(ab, cd));
+            }
+        }
+    }
 
     // SAFETY: each function is the intrinsic of its name.
     unsafe impl Vector for __m512 {
@@ -217,6 +255,11 @@ mod x86 {
         unsafe fn subtract(self, a: Self) -> Self {
             // SAFETY: as above.
             unsafe { _mm512_sub_ps(self, a) }
+        }
+        #[inline(always)]
+        unsafe fn transpose(from: (*const f32, usize), to: (*mut f32, usize)) {
+            // SAFETY: as above.
+            unsafe { transpose(from, to) }
         }
         #[inline(always)]
         unsafe fn multiply(self, a: Self) -> Self {
@@ -282,6 +325,11 @@ mod x86 {
         unsafe fn subtract(self, a: Self) -> Self {
             // SAFETY: as above.
             unsafe { _mm256_sub_ps(self, a) }
+        }
+        #[inline(always)]
+        unsafe fn transpose(from: (*const f32, usize), to: (*mut f32, usize)) {
+            // SAFETY: as above.
+            unsafe { transpose(from, to) }
         }
         #[inline(always)]
         unsafe fn multiply(self, a: Self) -> Self {

@@ -5,6 +5,7 @@ use lfnn_core::random::below;
 use rayon::prelude::*;
 
 use crate::memory::{Binder, In, Out};
+use crate::simd::vectorized;
 use crate::work::{GRAIN, Kernel, Workspace};
 
 /// Which example row `row` of the batch is.
@@ -47,7 +48,32 @@ impl Change {
     }
 }
 
-/// One image: `pixel / 255 · scale + shift`, changed.
+vectorized! {
+    /// `pixel / 255 · scale + shift`, for channels after one another.
+    fn normalize(pixels: &[u8], scale: &[f32], shift: &[f32], to: &mut [f32]) {
+        if let ([scale], [shift]) = (scale, shift) {
+            for (to, &pixel) in to.iter_mut().zip(pixels) {
+                *to = f32::from(pixel) / 255.0 * scale + shift;
+            }
+            return;
+        }
+        let channels = scale.len();
+        for (to, pixel) in to.chunks_exact_mut(channels).zip(pixels.chunks_exact(channels)) {
+            for c in 0..channels {
+                to[c] = f32::from(pixel[c]) / 255.0 * scale[c] + shift[c];
+            }
+        }
+    }
+}
+
+/// Black pixels.
+fn blacken(shift: &[f32], to: &mut [f32]) {
+    for to in to.chunks_exact_mut(shift.len()) {
+        to.copy_from_slice(shift);
+    }
+}
+
+/// One image: normalised, and changed.
 fn load(
     pixels: &[u8],
     [height, width]: [usize; 2],
@@ -57,28 +83,41 @@ fn load(
     to: &mut [f32],
 ) {
     let channels = scale.len();
+    let [down, right] = change.offset;
+    // Columns of the result, before it is mirrored, that see a pixel.
+    let first = right.min(0).unsigned_abs().min(width);
+    let end = width.saturating_sub(right.max(0).unsigned_abs()).max(first);
     for (y, row) in to.chunks_exact_mut(width * channels).enumerate() {
-        let from_y = y.checked_add_signed(change.offset[0]).filter(|&y| y < height);
-        for (x, to) in row.chunks_exact_mut(channels).enumerate() {
-            if let Some([rows, columns]) = &change.cut
-                && rows.contains(&y)
-                && columns.contains(&x)
-            {
-                to.fill(0.0);
-                continue;
-            }
-            let x = if change.flip { width - 1 - x } else { x };
-            let from_x = x.checked_add_signed(change.offset[1]).filter(|&x| x < width);
-            match from_y.zip(from_x) {
-                Some((y, x)) => {
-                    let from = &pixels[(y * width + x) * channels..][..channels];
-                    for c in 0..channels {
-                        to[c] = f32::from(from[c]) / 255.0 * scale[c] + shift[c];
-                    }
+        match y.checked_add_signed(down).filter(|&y| y < height) {
+            // A move by the whole width leaves nothing.
+            Some(y) if first < end => {
+                let (left, rest) = row.split_at_mut(first * channels);
+                let (seen, rest) = rest.split_at_mut((end - first) * channels);
+                blacken(shift, left);
+                blacken(shift, rest);
+                let from = y * width + first.saturating_add_signed(right);
+                normalize(&pixels[from * channels..][..seen.len()], scale, shift, seen);
+                if change.flip {
+                    mirror(row, channels);
                 }
-                None => to.copy_from_slice(shift),
             }
+            _ => blacken(shift, row),
         }
+        if let Some([rows, columns]) = &change.cut
+            && rows.contains(&y)
+        {
+            row[columns.start * channels..columns.end * channels].fill(0.0);
+        }
+    }
+}
+
+/// Turns the order of a row's pixels around.
+fn mirror(row: &mut [f32], channels: usize) {
+    let width = row.len() / channels;
+    let (left, right) = row.split_at_mut(width.div_ceil(2) * channels);
+    let pairs = left.chunks_exact_mut(channels).zip(right.chunks_exact_mut(channels).rev());
+    for (left, right) in pairs {
+        left.swap_with_slice(right);
     }
 }
 

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::columns::{column_sums, reduction_len, reduction_rows};
 use crate::memory::{Binder, In, Out};
-use crate::product::{self, Gather, Pair, Pairs, Rows};
+use crate::product::{self, Gather, PANEL_ROWS, Pair, Pairs, Rows};
 use crate::work::{Kernel, Needs, Workspace};
 
 #[derive(Clone, Copy)]
@@ -190,55 +190,128 @@ pub(crate) struct WeightGrad {
     dweight: Out<f32>,
     dbias: Option<Out<f32>>,
     geometry: Geometry,
-    /// Where the rows of dy and of x begin.
-    pairs: Vec<Pair>,
+    sums: Sums,
+}
+
+/// How the rows of dy and of x are read.
+enum Sums {
+    /// Where they lie: pairs of where they begin.
+    Direct(Vec<Pair>),
+    /// From copies in panels of so many columns of x, so that what a block of the product reads lies together;
+    /// pairs of where a panel's rows begin.
+    Panels(usize, Vec<Pair>),
 }
 
 impl WeightGrad {
     pub(crate) fn new(op: &LinearWeightGrad, bind: &mut Binder<'_>) -> Self {
-        let geometry = Geometry::new(bind.tensors(), op.x, op.dweight, op.groups);
-        let (inputs, outputs) = (op.groups * geometry.input, op.groups * geometry.output);
-        let pair = |example| [(example * outputs) as u32, (example * inputs) as u32];
+        let g = Geometry::new(bind.tensors(), op.x, op.dweight, op.groups);
+        let sums = if g.groups == 1 && g.input.min(g.output) >= 32 && g.batch >= 64 {
+            let width = product::panel_columns(g.input);
+            let pair = |row| [(row * PANEL_ROWS) as u32, (row * width) as u32];
+            Sums::Panels(width, (0..g.batch.min(STRETCH)).map(pair).collect())
+        } else {
+            let (inputs, outputs) = (op.groups * g.input, op.groups * g.output);
+            let pair = |row| [(row * outputs) as u32, (row * inputs) as u32];
+            Sums::Direct((0..g.batch).map(pair).collect())
+        };
         Self {
             x: bind.read(op.x),
             dy: bind.read(op.dy),
             dweight: bind.write(op.dweight),
             dbias: op.dbias.map(|dbias| bind.write(dbias)),
-            geometry,
-            pairs: (0..geometry.batch).map(pair).collect(),
+            geometry: g,
+            sums,
         }
     }
 }
 
+/// Rows of a batch whose panels stay in the first level of the cache.
+const STRETCH: usize = 256;
+
 impl Kernel for WeightGrad {
     fn needs(&self) -> Needs {
-        let outputs = self.geometry.groups * self.geometry.output;
-        let bias = self
-            .dbias
-            .as_ref()
-            .map_or(0, |_| reduction_len(self.geometry.batch, reduction_rows(outputs), outputs));
-        Needs { shared: bias, tables: size_of_val(&*self.pairs), ..Needs::default() }
+        let g = &self.geometry;
+        let outputs = g.groups * g.output;
+        let bias = match self.dbias {
+            Some(_) => reduction_len(g.batch, reduction_rows(outputs), outputs),
+            None => 0,
+        };
+        let (panels, pairs) = match &self.sums {
+            Sums::Direct(pairs) => (0, pairs),
+            Sums::Panels(width, pairs) => {
+                let columns =
+                    g.input.next_multiple_of(*width) + g.output.next_multiple_of(PANEL_ROWS);
+                (pairs.len() * columns, pairs)
+            }
+        };
+        Needs { shared: bias.max(panels), tables: size_of_val(&**pairs), ..Needs::default() }
     }
 
     fn run(&mut self, work: &mut Workspace<'_>) {
-        let Self { x, dy, dweight, dbias, geometry: g, pairs } = self;
-        let pairs = Pairs::new(pairs);
-        let (x, dy) = (x.get(), dy.get());
-        // Filters in a piece, within a group.
-        let work_each = (g.batch * g.input).max(1);
-        let filters = (1usize << 19).div_ceil(work_each).next_multiple_of(8).min(g.output.max(1));
-        let dweight = dweight.get().par_chunks_mut((g.output * g.input).max(1)).enumerate();
-        dweight.for_each(|(group, dweight)| {
-            let pieces = dweight.par_chunks_mut(filters * g.input).enumerate();
-            pieces.for_each(|(piece, dweight)| {
-                let first = group * g.output + piece * filters;
-                let columns = [dweight.len() / g.input, g.input];
-                let (x, dy) = (&x[group * g.input..], &dy[first..]);
-                product::transposed_product(pairs, dy, x, columns, true, dweight, g.input);
-            });
-        });
+        let Self { x, dy, dweight, dbias, geometry: g, sums } = self;
+        let (x, dy, dweight) = (x.get(), dy.get(), dweight.get());
+        match sums {
+            Sums::Direct(pairs) => direct(g, Pairs::new(pairs), x, dy, dweight),
+            Sums::Panels(width, pairs) => by_panels(g, *width, pairs, x, dy, work.shared, dweight),
+        }
         if let Some(dbias) = dbias {
             column_sums(dy, dbias.get(), work.shared);
         }
+    }
+}
+
+/// The weight gradient from rows where they lie.
+fn direct(g: &Geometry, pairs: Pairs<'_>, x: &[f32], dy: &[f32], dweight: &mut [f32]) {
+    // Filters in a piece, within a group.
+    let work_each = (g.batch * g.input).max(1);
+    let filters = (1usize << 19).div_ceil(work_each).next_multiple_of(8).min(g.output.max(1));
+    let dweight = dweight.par_chunks_mut((g.output * g.input).max(1)).enumerate();
+    dweight.for_each(|(group, dweight)| {
+        let pieces = dweight.par_chunks_mut(filters * g.input).enumerate();
+        pieces.for_each(|(piece, dweight)| {
+            let first = group * g.output + piece * filters;
+            let columns = [dweight.len() / g.input, g.input];
+            let (x, dy) = (&x[group * g.input..], &dy[first..]);
+            product::transposed_product(pairs, dy, x, columns, true, dweight, g.input);
+        });
+    });
+}
+
+/// The weight gradient from panels, a stretch of the batch at a time.
+fn by_panels(
+    g: &Geometry,
+    width: usize,
+    pairs: &[Pair],
+    x: &[f32],
+    dy: &[f32],
+    scratch: &mut [f32],
+    dweight: &mut [f32],
+) {
+    let rows = pairs.len();
+    let inputs = rows * g.input.next_multiple_of(width);
+    let gradients = rows * g.output.next_multiple_of(PANEL_ROWS);
+    let (inputs, rest) = scratch.split_at_mut(inputs);
+    let gradients = &mut rest[..gradients];
+    let stretches = x.chunks(rows * g.input).zip(dy.chunks(rows * g.output)).enumerate();
+    for (stretch, (x, dy)) in stretches {
+        let copy = |x: &[f32], columns: usize, width: usize, to: &mut [f32]| {
+            to.par_chunks_exact_mut(rows * width).enumerate().for_each(|(panel, to)| {
+                product::copy_panel(x, columns, panel * width, width, to);
+            });
+        };
+        rayon::join(
+            || copy(x, g.input, width, inputs),
+            || copy(dy, g.output, PANEL_ROWS, gradients),
+        );
+        let (inputs, pairs) = (&*inputs, Pairs::new(&pairs[..x.len() / g.input]));
+        let panels = dweight.par_chunks_mut(PANEL_ROWS * g.input);
+        panels.zip(gradients.par_chunks_exact(rows * PANEL_ROWS)).for_each(|(dweight, dy)| {
+            let filters = dweight.len() / g.input;
+            for (panel, x) in inputs.chunks_exact(rows * width).enumerate() {
+                let columns = width.min(g.input - panel * width);
+                let (size, to) = ([filters, columns], &mut dweight[panel * width..]);
+                product::transposed_product(pairs, dy, x, size, stretch == 0, to, g.input);
+            }
+        });
     }
 }

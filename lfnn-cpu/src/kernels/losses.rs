@@ -58,7 +58,9 @@ fn binary_target(one_vs_all: bool, smoothing: f64, net: usize, label: u32) -> f3
     ((1.0 - smoothing) * positive + smoothing / 2.0) as f32
 }
 
-/// One prediction: fills in the output and gives the error.
+/// One prediction: fills in the output and gives the error. Of cross-entropy, the output is there already, and the
+/// error holds `log Σ exp z`.
+#[allow(clippy::too_many_arguments, reason = "a piece of `run`")]
 fn error(
     heads: &Heads,
     loss: Loss,
@@ -67,16 +69,18 @@ fn error(
     net: usize,
     z: &[f32],
     output: &mut [f32],
-) -> f32 {
-    match loss {
+    error: &mut f32,
+) {
+    *error = match loss {
         Loss::CrossEntropy { smoothing } => {
-            let log_sum = softmax(z, output);
+            let log_sum = *error;
             let of_label = log_sum - z[targets.labels[example] as usize];
             if smoothing == 0.0 {
-                return of_label;
+                of_label
+            } else {
+                let of_all = z.iter().map(|z| log_sum - z).sum::<f32>() / heads.width as f32;
+                (1.0 - smoothing) as f32 * of_label + smoothing as f32 * of_all
             }
-            let of_all = z.iter().map(|z| log_sum - z).sum::<f32>() / heads.width as f32;
-            (1.0 - smoothing) as f32 * of_label + smoothing as f32 * of_all
         }
         Loss::Binary { one_vs_all, smoothing } => {
             let t = binary_target(one_vs_all, smoothing, net, targets.labels[example]);
@@ -124,11 +128,14 @@ impl Kernel for Errors {
         let output = self.output.get().par_chunks_mut(examples * features);
         let errors = self.errors.get().par_chunks_mut(examples * heads.predictors());
         output.zip(errors).zip(z).enumerate().for_each(|(piece, ((output, errors), z))| {
+            if let Loss::CrossEntropy { .. } = loss {
+                softmax(z, heads.width, output, |run, log_sum| errors[run] = log_sum);
+            }
             let runs = z.chunks_exact(heads.width).zip(output.chunks_exact_mut(heads.width));
             for (i, (to, (z, output))) in errors.iter_mut().zip(runs).enumerate() {
                 let example = piece * examples + i / heads.predictors();
                 let net = i % heads.predictors() / heads.workers;
-                *to = error(&heads, loss, targets, example, net, z, output);
+                error(&heads, loss, targets, example, net, z, output, to);
             }
         });
     }

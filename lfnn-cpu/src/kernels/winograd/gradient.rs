@@ -12,14 +12,11 @@ use super::{distance, grid};
 use crate::kernels::columns::{column_sums, reduction_len, reduction_rows};
 use crate::kernels::conv::Geometry;
 use crate::memory::{Binder, In, Out};
-use crate::product::{self, Pair, Pairs};
+use crate::product::{self, PANEL_ROWS, Pair, Pairs};
 use crate::work::{Kernel, Needs, Workspace};
 
 /// Tiles in a stretch: a panel of each side stays in the first level of the cache.
 const STRETCH: usize = 256;
-/// Channels of dy in a panel: some blocks of the product.
-const FILTERS: usize = 24;
-
 pub(crate) struct WeightGrad {
     x: In<f32>,
     dy: In<f32>,
@@ -49,13 +46,13 @@ impl WeightGrad {
             geometry: *g,
             lattices: [source, gradient],
             inputs,
-            pairs: (0..stretch).map(|t| [(t * FILTERS) as u32, (t * inputs) as u32]).collect(),
+            pairs: (0..stretch).map(|t| [(t * PANEL_ROWS) as u32, (t * inputs) as u32]).collect(),
         }
     }
 
     /// Numbers of a panel's matrices, of x and of dy.
     fn panels(&self) -> [usize; 2] {
-        [self.inputs, FILTERS].map(|width| FREQUENCIES * distance(self.pairs.len(), width))
+        [self.inputs, PANEL_ROWS].map(|width| FREQUENCIES * distance(self.pairs.len(), width))
     }
 
     /// Numbers of the sums, of the transformed x and dy, of zeros, and for the bias.
@@ -70,7 +67,7 @@ impl WeightGrad {
         [
             FREQUENCIES * g.output * g.input,
             g.input.div_ceil(self.inputs) * x,
-            g.output.div_ceil(FILTERS) * dy,
+            g.output.div_ceil(PANEL_ROWS) * dy,
             g.input.max(g.output),
             bias,
         ]
@@ -114,7 +111,7 @@ impl Kernel for WeightGrad {
             };
             let of_dy = || {
                 gradients.par_chunks_exact_mut(panels[1]).enumerate().for_each(|(panel, to)| {
-                    let part = part(panel, FILTERS, g.output);
+                    let part = part(panel, PANEL_ROWS, g.output);
                     transform::gradients(gradient, dy, part, zeros, to, between[1]);
                 });
             };
@@ -128,8 +125,8 @@ impl Kernel for WeightGrad {
                     let columns = width.min(g.input - column);
                     for (panel, dy) in gradients.chunks_exact(panels[1]).enumerate() {
                         let dy = &dy[f * between[1]..][..between[1]];
-                        let row = panel * FILTERS;
-                        let size = [FILTERS.min(g.output - row), columns];
+                        let row = panel * PANEL_ROWS;
+                        let size = [PANEL_ROWS.min(g.output - row), columns];
                         let to = &mut sums[row * g.input + column..];
                         product::transposed_product(pairs, dy, x, size, first == 0, to, g.input);
                     }
