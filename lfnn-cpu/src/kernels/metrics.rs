@@ -63,8 +63,8 @@ impl Count {
 /// Whether another number is the largest, or the first of equal ones. No number depends on the one before, so the
 /// loop need not wait.
 fn beaten(values: &[f32], label: usize) -> bool {
+    let Some(&own) = values.get(label) else { return true };
     let (before, rest) = values.split_at(label);
-    let own = rest[0];
     let earlier = before.iter().filter(|&&value| value >= own).count();
     earlier + rest.iter().filter(|&&value| value > own).count() > 0
 }
