@@ -27,7 +27,8 @@ def speed_of_ours(cell, what):
     """Images a second and how far a round was from it at most, in percent."""
     rounds = [answer[what]["median"] for answer in cell.ours]
     median = statistics.median(rounds)
-    return f"{median:,.0f} ± {100 * max(abs(x - median) for x in rounds) / median:.0f} %"
+    spread = f" ± {100 * max(abs(x - median) for x in rounds) / median:.0f} %" if len(rounds) > 1 else ""
+    return f"{median:,.0f}{spread}"
 
 
 def ratios(cell, name, what):

@@ -53,13 +53,13 @@ class Rival:
             )
         except subprocess.TimeoutExpired as error:
             raise RuntimeError(f"no answer within {TIME_LIMIT} s") from error
-        lines = (done.stderr if done.returncode else done.stdout).strip().splitlines()
+        if done.returncode != 0:
+            lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+            raise RuntimeError(lines[-1].removeprefix("error: "))
         try:
-            if done.returncode == 0:
-                return json.loads(lines[-1])
-        except (IndexError, json.JSONDecodeError):
-            pass
-        raise RuntimeError(lines[-1].removeprefix("error: ") if lines else f"exit code {done.returncode}")
+            return json.loads(done.stdout)
+        except json.JSONDecodeError as error:
+            raise RuntimeError(f"its answer is not one JSON object: {error}") from error
 
 
 def pytorch(python):

@@ -3,7 +3,7 @@
     python3 bench/pytorch/cpu.py DESCRIPTION.json --threads N --seconds S [--variant eager|compile]
                                  [--channels last|first] [--optimizer fused|foreach]
 
-DESCRIPTION.json is what `lfnn-cli bench --describe` prints. Prints a JSON object; README of the fields: bench/compare.
+DESCRIPTION.json is what `lfnn-cli bench --describe` prints. Prints a JSON object; bench/rivals.py explains its fields.
 Where --channels or --optimizer is not given, a short trial takes the faster; `arguments` in the answer says which, so
 that later runs need no trial.
 """
