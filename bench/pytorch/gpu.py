@@ -9,35 +9,19 @@ the steps are done once on the CPU with a small batch, which shows that networks
 
 import argparse
 import datetime
-import json
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 
 import torch
 from network import Trainer
 
-HERE = Path(__file__).resolve().parent
-NETWORKS = {
-    "mnist-s": ["--recipe", "mnist-s"],
-    "cifar10-m": ["--recipe", "cifar10-m"],
-    "tiny-imagenet": ["--recipe", "tiny-imagenet"],
-    "large": ["--config", str(HERE.parent / "large.yaml")],
-}
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from lfnn import bench
+
+NETWORKS = ["mnist-s", "cifar10-m", "tiny-imagenet", "large"]
 METHODS = ["lfnn-l", "lfnn", "bp"]
 ROUNDS = 3
-# PyTorch's random images are normalised as they are made, and its rate does not change: neither takes time on a GPU.
-PLAIN = ["--set", "dataset.augmentation={}"]
-
-
-def bench(cli, options, backend, seconds):
-    """What `lfnn-cli bench` measures."""
-    command = [cli, "bench", *options, "--backend", backend, "--seconds", str(seconds), "--json"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise RuntimeError(done.stderr.strip() or done.stdout.strip())
-    return json.loads(done.stdout)
 
 
 def time_steps(step, batch, seconds):
@@ -83,12 +67,11 @@ def ways(described, dtype):
 
 def compare(cli, name, method, batch, precision, seconds):
     """A row of the table."""
-    options = [*NETWORKS[name], "--method", method, "--batch", str(batch), *PLAIN]
-    options += ["--set", f"precision={precision}"]
+    options = ["--set", f"precision={precision}", "--backend", "cuda", "--seconds", str(seconds / ROUNDS)]
     dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[precision]
     ours, theirs, peaks, failed = [], {}, {}, {}
     for _ in range(ROUNDS):
-        described = bench(cli, options, "cuda", seconds / ROUNDS)
+        described = bench(cli, name, method, batch, *options)
         of = described["training_images_per_second"]
         ours += [of["lower_quartile"], of["median"], of["upper_quartile"]]
         for way, make in ways(described, dtype).items():
@@ -122,11 +105,10 @@ def compare(cli, name, method, batch, precision, seconds):
 
 def check(cli):
     """Every network and method: one measurement of lfnn on the CPU, two steps of PyTorch."""
-    for name, network in NETWORKS.items():
+    for name in NETWORKS:
         for method in METHODS:
-            batch = "2" if name in ("tiny-imagenet", "large") else "8"
-            options = [*network, "--method", method, "--batch", batch, *PLAIN]
-            described = bench(cli, options, "cpu", 0.001)
+            batch = 2 if name in ("tiny-imagenet", "large") else 8
+            described = bench(cli, name, method, batch, "--describe")
             trainer = Trainer(described, "cpu", torch.float32)
             before = [p.detach().clone() for p in trainer.net.parameters()]
             trainer.step()
@@ -162,9 +144,7 @@ def main():
                 for precision in ("f32", "bf16"):
                     label = f"{name} · {method} · {batch} · {precision}"
                     try:
-                        cells, failed, described = compare(
-                            given.cli, name, method, batch, precision, given.seconds
-                        )
+                        cells, failed, described = compare(given.cli, name, method, batch, precision, given.seconds)
                     except RuntimeError as error:
                         notes.append(f"{label}: lfnn: {error}")
                         continue

@@ -1,10 +1,12 @@
 """Networks and training steps in PyTorch, from the configuration that `lfnn-cli bench --json` prints.
 
 A step does the same mathematics as lfnn's: layers, workers, losses, leaders, optimiser, statistics of batch
-normalisation. Leaders are chosen on the device and nothing returns to the host, so a step can be compiled and
-captured. What these networks leave out (dropout, leaders of epochs or samples, tasks other than classification) is
-refused.
+normalisation; `check.py` compares them number by number. Leaders are chosen on the device and nothing returns to the
+host, so a step can be compiled and captured. What the compared networks do without (leaders of epochs or samples, tasks
+other than classification) is refused.
 """
+
+from contextlib import nullcontext
 
 import torch
 from torch import nn
@@ -26,8 +28,8 @@ class Residual(nn.Module):
         return self.body(x) + self.shortcut(x)
 
 
-def layer(given, shape):
-    """The module of a layer whose input has this shape, without the batch."""
+def layer(given, shape, first):
+    """The module of a layer whose input has this shape, without the batch; `first` in its chain or not."""
     name, of = kind_of(given)
     match name:
         case "conv":
@@ -46,7 +48,10 @@ def layer(given, shape):
             norm = nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d
             return norm(shape[0], eps=of.get("epsilon", 1e-5), momentum=of.get("momentum", 0.1))
         case "relu":
-            return nn.ReLU()
+            # In place of what the layer before made; the input of a chain belongs to another.
+            return nn.ReLU(inplace=not first)
+        case "dropout":
+            return nn.Dropout(of["rate"])
         case "max_pool":
             return nn.MaxPool2d(of["kernel"], of.get("stride") or of["kernel"], of.get("padding", 0))
         case "avg_pool":
@@ -72,39 +77,57 @@ def layers(given, shape):
     """Layers one after the other."""
     modules = []
     for one in given:
-        modules.append(layer(one, shape))
+        modules.append(layer(one, shape, first=not modules))
         shape = after(modules[-1], shape)
     return nn.Sequential(*modules)
 
 
 class Unit(nn.Module):
-    """A hidden unit: what it hands on, and its workers' logits `[batch, workers, classes]`."""
+    """A hidden unit: its layers, what it hands on, and its workers' logits `[workers, batch, classes]`."""
 
     def __init__(self, given, shape, classes):
         super().__init__()
-        kind, workers = kind_of(given["workers"])
-        if kind not in ("readout", "block"):
-            raise ValueError(f"workers `{kind}` with {workers} are not among those that are compared")
+        self.kind, workers = kind_of(given["workers"])
         self.count, self.grid = workers.get("count", 1), workers.get("grid")
-        if kind == "block" and self.count != 1:
-            raise ValueError("several blocks are not compared")
-        self.classes = classes
-        self.dropout = nn.Dropout(workers.get("dropout", 0.0))
         self.layers = layers(given["layers"], shape)
         shape = after(self.layers, shape)
-        features = shape[0] * (self.grid**2 if self.grid else shape[1] * shape[2])
-        own = features // self.count
-        self.weight = nn.Parameter(torch.empty(self.count, classes, own))
-        self.bias = nn.Parameter(torch.zeros(self.count, classes))
-        nn.init.uniform_(self.weight, -(own**-0.5), own**-0.5)
+        match self.kind:
+            case "neurons":
+                if workers.get("activation", "output") != "output":
+                    raise ValueError("neurons that hand on other than their outputs are not compared")
+                self.neurons = nn.Linear(shape[0], self.count * classes)
+                shape = (self.count * classes,)
+            case "readout" | "block":
+                if self.kind == "block" and self.count != 1:
+                    raise ValueError("several blocks are not compared")
+                features = shape[0] * (self.grid**2 if self.grid else torch.Size(shape[1:]).numel())
+                own = features // self.count
+                self.dropout = nn.Dropout(workers.get("dropout", 0.0))
+                self.weight = nn.Parameter(torch.empty(self.count, classes, own))
+                self.bias = nn.Parameter(torch.zeros(self.count, classes))
+                nn.init.uniform_(self.weight, -(own**-0.5), own**-0.5)
+            case _:
+                raise ValueError(f"workers `{self.kind}` are not among those that are compared")
         self.then = layers(given.get("then") or [], shape)
         self.shape = after(self.then, shape)
 
-    def predict(self, a):
+    def forward(self, x, predict=True):
+        """What is handed on, before `then`, and the logits if asked for."""
+        a = self.layers(x)
+        if self.kind == "neurons":
+            z = self.neurons(a).unflatten(1, (self.count, -1))
+            return z.softmax(-1).flatten(1), z.transpose(0, 1)
+        return a, self.read(a) if predict else None
+
+    def read(self, a):
         """A worker reads a run of channels of its own."""
         grid = F.adaptive_avg_pool2d(a, self.grid) if self.grid else a
-        x = grid.flatten(1).unflatten(1, (self.count, -1))
-        return torch.einsum("bwi,wki->bwk", self.dropout(x), self.weight) + self.bias
+        x = self.dropout(grid.flatten(1)).unflatten(1, (self.count, -1))
+        return torch.baddbmm(self.bias.unsqueeze(1), x.transpose(0, 1), self.weight.transpose(1, 2))
+
+    def readouts(self):
+        """Parameters that prediction with the trained network does not need."""
+        return [] if self.kind == "neurons" else [self.weight, self.bias]
 
 
 class Network(nn.Module):
@@ -127,37 +150,54 @@ class Network(nn.Module):
         self.output = nn.Linear(features, classes)
 
     def logits(self, x):
+        """The output layer's logits from what the last unit hands on."""
         return self.output(self.before(x).flatten(1))
 
+    def forward(self, x):
+        """Logits from images; hidden units' workers predict nothing."""
+        for unit in self.units:
+            x = unit.then(unit(x, predict=False)[0])
+        return self.logits(x)
 
-def choose(z, target, delta):
-    """Each worker's mean error, who leads as ones and zeros, and the best worker, all on the device."""
-    workers = z.shape[1]
-    labels = target.unsqueeze(1).expand(-1, workers)
-    errors = F.cross_entropy(z.transpose(1, 2), labels, reduction="none").mean(0)
+
+def local_loss(z, target, delta, leading, following):
+    """The two local losses of a unit, each times its weight, and who leads as ones and zeros."""
+    workers, batch, _ = z.shape
+    logs = z.log_softmax(-1)
+    errors = -logs.gather(2, target.view(1, batch, 1).expand(workers, -1, -1)).mean((1, 2))
     count = min(max(int(delta * workers + 0.5), 1), workers)
+    if count == workers:
+        return leading * errors.sum(), torch.ones_like(errors)
     order = errors.detach().argsort(stable=True)
-    return errors, torch.zeros_like(errors).index_fill(0, order[:count], 1.0), order[:1]
+    leads = torch.zeros_like(errors).index_fill(0, order[:count], 1.0)
+    p = logs.exp()
+    distance = (p.detach().index_select(0, order[:1]) - p).square().mean((1, 2))
+    return leading * leads.dot(errors) + following * (1 - leads).dot(distance), leads
 
 
-def local_loss(z, errors, leads, best, leading, following):
-    """The two local losses of a unit, each times its weight."""
-    p = z.softmax(-1)
-    distance = (p.detach().index_select(1, best) - p).square().mean(-1).mean(0)
-    return leading * (leads * errors).sum() + following * ((1 - leads) * distance).sum()
-
-
-def from_leaders(a, leads):
+class FromLeaders(torch.autograd.Function):
     """The same values, whose gradient reaches the leaders' channels alone."""
-    mask = leads.repeat_interleave(a.shape[1] // len(leads)).reshape(-1, *[1] * (a.dim() - 2))
-    mask = mask.to(a.dtype)
-    return a * mask + (a * (1 - mask)).detach()
+
+    @staticmethod
+    def forward(ctx, a, leads):
+        ctx.save_for_backward(leads)
+        return a.view_as(a)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (leads,) = ctx.saved_tensors
+        mask = leads.repeat_interleave(gradient.shape[1] // len(leads))
+        return gradient * mask.to(gradient.dtype).view(-1, *[1] * (gradient.dim() - 2)), None
 
 
 class Trainer:
-    """Training steps of `bp`, `lfnn` or `lfnn-l` on a fixed batch of the device."""
+    """Training steps of `bp`, `lfnn` or `lfnn-l` on a fixed batch of the device.
 
-    def __init__(self, described, device, dtype):
+    Images lie with channels last or first; the optimiser updates each tensor in one pass (`fused`) or all of them
+    operation by operation (`foreach`).
+    """
+
+    def __init__(self, described, device, dtype, channels_last=True, fused=True):
         configuration = described["configuration"]
         self.method, self.leadership = configuration["method"], dict(configuration["leadership"])
         if self.leadership.get("followers_relay"):
@@ -171,18 +211,20 @@ class Trainer:
         torch.manual_seed(configuration.get("seed", 1))
         self.device, self.dtype = torch.device(device), dtype
         net = Network(configuration, image, classes).to(self.device).train()
-        self.net = net.to(memory_format=torch.channels_last) if self.device.type == "cuda" else net
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        self.net = net.to(memory_format=layout)
         height, width, channels = image
         x = torch.randn(batch, channels, height, width, device=self.device)
-        self.x = x.to(memory_format=torch.channels_last) if self.device.type == "cuda" else x
+        self.x = x.to(memory_format=layout)
         self.target = torch.randint(classes, (batch,), device=self.device)
         self.batch = batch
         name, of = kind_of(configuration["training"]["optimizer"])
-        on_gpu = self.device.type == "cuda"
         parameters = list(self.net.parameters())
         if self.method == "bp":
-            readouts = {id(p) for unit in self.net.units for p in (unit.weight, unit.bias)}
+            readouts = {id(p) for unit in self.net.units for p in unit.readouts()}
             parameters = [p for p in parameters if id(p) not in readouts]
+        self.parameters = parameters
+        ways = {"fused": True} if fused else {"foreach": True}
         match name:
             case "sgd":
                 self.optimizer = torch.optim.SGD(
@@ -191,7 +233,7 @@ class Trainer:
                     momentum=of.get("momentum", 0.0),
                     nesterov=of.get("nesterov", False),
                     weight_decay=of.get("weight_decay", 0.0),
-                    fused=on_gpu,
+                    **ways,
                 )
             case "adam" | "adamw":
                 kind = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
@@ -201,8 +243,8 @@ class Trainer:
                     betas=tuple(of.get("betas", (0.9, 0.999))),
                     eps=of.get("epsilon", 1e-8),
                     weight_decay=of.get("weight_decay", 0.0),
-                    fused=on_gpu,
-                    capturable=on_gpu,
+                    capturable=self.device.type == "cuda",
+                    **ways,
                 )
         if configuration["training"].get("clip_norm"):
             raise ValueError("clipped gradients are not compared")
@@ -214,23 +256,24 @@ class Trainer:
             weights = settings.get("lambda1", 1.0), settings.get("lambda2", 1.0)
         else:
             weights = 1.0, settings.get("lambda", 1.0)
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+        half = self.dtype != torch.float32
+        with torch.autocast(self.device.type, self.dtype) if half else nullcontext():
             for unit in self.net.units:
-                a = unit.layers(x)
+                a, z = unit(x, predict=self.method != "bp")
                 if self.method != "bp":
-                    z = unit.predict(a).float()
-                    errors, leads, best = choose(z, target, settings["delta"])
-                    local.append(local_loss(z, errors, leads, best, *weights))
+                    own, leads = local_loss(z.float(), target, settings["delta"], *weights)
+                    local.append(own)
                 if self.method == "lfnn":
-                    a = from_leaders(a, leads)
+                    a = FromLeaders.apply(a, leads)
                 x = unit.then(a)
                 if self.method == "lfnn-l":
                     x = x.detach()
             return F.cross_entropy(self.net.logits(x).float(), target), local
 
-    def step(self):
-        """A whole training step."""
-        self.optimizer.zero_grad(set_to_none=False)
+    def gradients(self):
+        """The gradients of a step, and its global loss."""
+        # A captured step needs its gradients where they were; elsewhere filling them with zeros is a pass for nothing.
+        self.optimizer.zero_grad(set_to_none=self.device.type == "cpu")
         loss, local = self.losses_of(self.x, self.target)
         if self.method == "lfnn":
             # A local loss changes its own unit and goes no further back.
@@ -240,6 +283,11 @@ class Trainer:
         else:
             # Units of `lfnn-l` are cut from one another, so the sum has their own gradients.
             sum(local, loss).backward()
+        return loss
+
+    def step(self):
+        """A whole training step."""
+        self.gradients()
         self.optimizer.step()
 
     losses_of = losses

@@ -399,6 +399,10 @@ pub(crate) struct BenchArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+
+    /// Measure nothing: print what another program needs to do the same, as JSON
+    #[arg(long, conflicts_with = "seconds")]
+    pub(crate) describe: bool,
 }
 
 /// What to do with data sets.

@@ -20,6 +20,8 @@ use crate::train::setup;
 const BATCHES: usize = 8;
 /// Batches in an epoch of the benchmark at most: a block, after which the device is waited for.
 const MOST_STEPS: usize = 1024;
+/// Steps over which allocations are counted.
+const COUNTED: usize = 8;
 /// What a block should take at least, so that the wait, the metrics and the next epoch's order are little beside it.
 const BLOCK: Duration = Duration::from_millis(200);
 /// Blocks at least.
@@ -74,29 +76,28 @@ pub(super) fn measure<B: Backend>(
     let setup = setup(config, &normalization);
     let indices =
         |steps: usize| -> Vec<u32> { (0..steps * batch).map(|i| (i % count) as u32).collect() };
-    let examples = indices(BATCHES);
     let budget = Duration::from_secs_f64(seconds);
 
-    // A device that does a few steps in less than its wait takes is given more of them.
-    let mut steps_of_block = BATCHES;
-    let mut trainer = Trainer::new(backend, &setup, images, &examples)?;
+    // A first look, at two steps in turn, tells how many make a block.
+    let mut trainer = Trainer::new(backend, &setup, images, &indices(1))?;
     block(&mut trainer)?;
-    let start = Instant::now();
-    block(&mut trainer)?;
-    let step = start.elapsed() / BATCHES as u32;
-    let wanted = BLOCK.as_nanos() / step.as_nanos().max(1);
-    if wanted > BATCHES as u128 {
-        steps_of_block = usize::try_from(wanted).map_or(MOST_STEPS, |steps| steps.min(MOST_STEPS));
+    let mut steps_of_block = batches_of_block(|| block(&mut trainer))?;
+    if steps_of_block > 1 {
         drop(trainer);
         trainer = Trainer::new(backend, &setup, images, &indices(steps_of_block))?;
         block(&mut trainer)?;
+        steps_of_block = setup.steps_per_epoch(steps_of_block * batch);
     }
-    let steps_of_block = setup.steps_per_epoch(steps_of_block * batch);
-    let before = CountingAllocator::count();
-    steps(&mut trainer)?;
+    let (mut counted, mut allocated) = (0, 0);
+    while counted < COUNTED {
+        let before = CountingAllocator::count();
+        steps(&mut trainer)?;
+        allocated += CountingAllocator::count() - before;
+        counted += steps_of_block;
+        trainer.end_epoch()?;
+    }
     // The pool's queue takes a block of memory every 63 jobs: fewer than one in a step.
-    let allocations = (CountingAllocator::count() - before) as f64 / steps_of_block as f64;
-    trainer.end_epoch()?;
+    let allocations = allocated as f64 / counted as f64;
     let training = repeat(budget, steps_of_block * batch, || block(&mut trainer))?;
     let profile = profile(&mut trainer)?;
 
@@ -104,8 +105,11 @@ pub(super) fn measure<B: Backend>(
     let (memory, cost) = (trainer.memory(), trainer.step_cost());
     drop(trainer);
     let mut evaluator = Evaluator::new(backend, &config.network, images, &state, batch, false)?;
-    evaluator.evaluate(&examples)?;
-    let inference = repeat(budget, count, || evaluator.evaluate(&examples).map(|_| ()))?;
+    let mut infer = |examples: &[u32]| evaluator.evaluate(examples).map(|_| ());
+    let one = indices(1);
+    infer(&one)?;
+    let examples = indices(batches_of_block(|| infer(&one))?.min(BATCHES));
+    let inference = repeat(budget, examples.len(), || infer(&examples))?;
     drop(evaluator);
 
     Ok(Measured {
@@ -122,6 +126,14 @@ pub(super) fn measure<B: Backend>(
         steps: profile,
         ceilings: backend.ceilings().map_err(anyhow::Error::from)?,
     })
+}
+
+/// How many batches make a block, from the time that one takes.
+fn batches_of_block<E>(mut one: impl FnMut() -> Result<(), E>) -> Result<usize, E> {
+    let start = Instant::now();
+    one()?;
+    let wanted = BLOCK.as_nanos() / start.elapsed().as_nanos().max(1);
+    Ok(usize::try_from(wanted).map_or(MOST_STEPS, |steps| steps.clamp(1, MOST_STEPS)))
 }
 
 /// Images a second of work on `count` images, done over and over.

@@ -33,13 +33,19 @@ pub(crate) fn command(args: &BenchArgs, choice: Choice, output: &Output) -> Resu
     let recipe = args.recipe.as_deref().or(file.is_none().then_some(DEFAULT_RECIPE));
     let config = config::resolve(&Request { recipe, file, options, sets: &args.set })?;
     let shape = data::known_shape(&config, &data::root(None)?, output)?;
+    let description = report::description(&config, shape)?;
+    if args.describe {
+        return output.result(&report::json(description)?);
+    }
     let result = choice.run(
         config.precision,
         output,
         Bench { config: &config, shape, seconds: args.seconds },
     )?;
-    let text =
-        if args.json { report::json(&result, &config, shape)? } else { report::text(&result) };
+    let text = match args.json {
+        true => report::json(report::measured(description, &result))?,
+        false => report::text(&result),
+    };
     output.result(&text)
 }
 

@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use lfnn_core::network::Network;
 use lfnn_core::program::{Cost, Part};
 use lfnn_core::train::ProfiledStep;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Measured, Spread};
 use crate::config::RunConfig;
 use crate::data::Shape;
-use crate::failure::Failure;
+use crate::failure::{Failure, Usage};
 use crate::format::{self, Align, table};
 
 /// A row of a profile: what it is about, how many operations, their cost and their time.
@@ -161,17 +162,33 @@ fn profile(head: &str, rows: &[Row], small: f64) -> String {
     format!("\n{}", table(&[Align::Left, right, right, right, right, right], &lines))
 }
 
-/// JSON, with the configuration and the images' shape, so that another program can do the same.
+/// What another program needs to do the same: the configuration, the images' shape, how many parameters are trained.
 ///
 /// # Errors
-/// None, in truth: numbers and names can be written.
-pub(super) fn json(
+/// A network that cannot be.
+pub(super) fn description(config: &RunConfig, shape: Shape) -> Result<Map<String, Value>, Failure> {
+    let network = Network::new(&config.network, &shape.image, shape.classes).usage()?;
+    let (parameters, readouts) = network.parameter_counts();
+    let trained = parameters + if config.method().workers_learn() { readouts } else { 0 };
+    Ok(fields([
+        ("recipe", json!(config.label())),
+        ("configuration", serde_json::to_value(config)?),
+        ("image", json!(shape.image)),
+        ("classes", json!(shape.classes)),
+        ("method", json!(config.method)),
+        ("batch", json!(config.training.batch_size)),
+        ("parameters", json!(trained)),
+        ("version", json!(env!("CARGO_PKG_VERSION"))),
+    ]))
+}
+
+/// The description and what was measured.
+pub(super) fn measured(
+    mut description: Map<String, Value>,
     measured: &Measured,
-    config: &RunConfig,
-    shape: Shape,
-) -> Result<String, Failure> {
+) -> Map<String, Value> {
     let speed = |Spread { low, median, high }: Spread| json!({"lower_quartile": low, "median": median, "upper_quartile": high});
-    let rows = |rows: Vec<Row>| -> Vec<Value> {
+    let rows = |rows: Vec<Row>| -> Value {
         let row = |row: Row| {
             json!({
                 "name": row.name,
@@ -183,29 +200,35 @@ pub(super) fn json(
         };
         rows.into_iter().map(row).collect()
     };
-    let value = json!({
-        "recipe": measured.recipe,
-        "configuration": config,
-        "image": shape.image,
-        "classes": shape.classes,
-        "method": measured.method,
-        "batch": measured.batch,
-        "backend": measured.device,
-        "version": env!("CARGO_PKG_VERSION"),
-        "training_images_per_second": speed(measured.training),
-        "inference_images_per_second": speed(measured.inference),
-        "step_seconds": measured.step_seconds(),
-        "step_flops": measured.cost.flops,
-        "step_moved_bytes": measured.cost.bytes,
-        "allocations_per_step": measured.allocations,
-        "persistent_bytes": measured.memory.persistent,
-        "step_bytes": measured.memory.temporary,
-        "peak_memory_bytes": measured.peak,
-        "parts": rows(by_part(measured)),
-        "operations": rows(by_operation(measured)),
-        "ceilings": measured.ceilings.map(|ceilings| {
-            json!({"flops_per_second": ceilings.flops, "bytes_per_second": ceilings.bytes})
-        }),
-    });
-    Ok(serde_json::to_string_pretty(&value)?)
+    let ceilings = measured.ceilings.map(
+        |ceilings| json!({"flops_per_second": ceilings.flops, "bytes_per_second": ceilings.bytes}),
+    );
+    description.extend(fields([
+        ("backend", json!(measured.device)),
+        ("training_images_per_second", speed(measured.training)),
+        ("inference_images_per_second", speed(measured.inference)),
+        ("step_seconds", json!(measured.step_seconds())),
+        ("step_flops", json!(measured.cost.flops)),
+        ("step_moved_bytes", json!(measured.cost.bytes)),
+        ("allocations_per_step", json!(measured.allocations)),
+        ("persistent_bytes", json!(measured.memory.persistent)),
+        ("step_bytes", json!(measured.memory.temporary)),
+        ("peak_memory_bytes", json!(measured.peak)),
+        ("parts", rows(by_part(measured))),
+        ("operations", rows(by_operation(measured))),
+        ("ceilings", json!(ceilings)),
+    ]));
+    description
+}
+
+/// An object as text.
+///
+/// # Errors
+/// None, in truth: numbers and names can be written.
+pub(super) fn json(fields: Map<String, Value>) -> Result<String, Failure> {
+    Ok(serde_json::to_string_pretty(&Value::Object(fields))?)
+}
+
+fn fields<const N: usize>(fields: [(&str, Value); N]) -> Map<String, Value> {
+    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }

@@ -66,6 +66,24 @@ fn the_tables_name_the_recipe_the_method_and_the_machine() {
 }
 
 #[test]
+fn a_description_counts_what_the_method_trains_and_measures_nothing() {
+    let place = Place::new();
+    // Convolutions and their normalisation, the output layer of 192 features, and readouts.
+    let predictor = (144 + 32) + (4608 + 64) + (13824 + 96) + (1920 + 10);
+    let readouts = 4 * ((64 + 1) + (128 + 1) + (48 + 1)) * 10;
+    for (method, trained) in [("lfnn-l", predictor + readouts), ("bp", predictor)] {
+        let args = ["bench", "--recipe", "digits", "--method", method, "--describe"];
+        let out: Value = serde_json::from_str(&place.ok(&args)).unwrap();
+        assert_eq!(out["parameters"], trained, "{method}");
+        assert_eq!(out["method"], method);
+        assert_eq!(out["image"], serde_json::json!([8, 8, 1]));
+        assert_eq!(out["classes"], 10);
+        assert_eq!(out["configuration"]["training"]["batch_size"], out["batch"]);
+        assert!(out.get("step_seconds").is_none(), "{out}");
+    }
+}
+
+#[test]
 fn a_benchmark_of_nothing_is_refused() {
     let place = Place::new();
     place.fails(
