@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use lfnn_core::backend::{Backend, Executable, TensorData};
+use lfnn_core::backend::{Backend, Executable, StepTime, TensorData};
 use lfnn_core::program::{Cost, DType, Module, Op, TensorId, clock, cost};
 use lfnn_core::random::{Purpose, Stream, below, unit};
 use lfnn_cpu::Cpu;
@@ -100,27 +100,22 @@ fn words(shape: &[usize]) -> impl Iterator<Item = u32> {
 }
 
 impl Suite {
-    /// Measures a case with every number of threads: products by their multiplications and additions, which criterion
-    /// calls elements, the rest by the bytes that cannot be avoided.
-    pub(crate) fn measure(
-        &mut self,
-        operation: &str,
-        shape: &str,
-        case: Case,
-    ) -> Result<(), Box<dyn Error>> {
+    /// Measures a case with every number of threads, under the name of the one kernel that it becomes: products by
+    /// their multiplications and additions, which criterion calls elements, the rest by the bytes of every tensor that
+    /// the single operations would read or write.
+    ///
+    /// # Errors
+    /// A case that becomes several kernels: what is to be measured as one is no longer done as one.
+    pub(crate) fn measure(&mut self, shape: &str, case: Case) -> Result<(), Box<dyn Error>> {
         let Case { mut module, ops, contents } = case;
         let Cost { flops, bytes } = ops.iter().map(|op| cost(op, module.tensors())).sum();
-        let mut builder = module.build(operation);
+        let mut builder = module.build("operation");
         for op in ops {
             builder.push(op);
         }
         let program = builder.finish()?;
-        let mut group = self.criterion.benchmark_group(operation);
-        group.throughput(if flops > 0 {
-            Throughput::Elements(flops)
-        } else {
-            Throughput::Bytes(bytes)
-        });
+        let throughput =
+            if flops > 0 { Throughput::Elements(flops) } else { Throughput::Bytes(bytes) };
         for (threads, cpu) in &self.devices {
             let mut executable = cpu.compile(&module)?;
             for (id, contents) in &contents {
@@ -132,12 +127,18 @@ impl Suite {
                 executable.upload(*id, data)?;
             }
             // Whatever can fail does so here.
-            executable.run(program)?;
+            let steps = executable.profile(program)?;
+            let [StepTime { name, .. }] = &steps[..] else {
+                let names: Vec<_> = steps.iter().map(|step| step.name).collect();
+                return Err(format!("{shape}: expected one kernel, found {names:?}").into());
+            };
+            let mut group = self.criterion.benchmark_group(*name);
+            group.throughput(throughput.clone());
             group.bench_function(BenchmarkId::from_parameter(format!("{shape}, {threads}")), |b| {
                 b.iter(|| executable.run(program));
             });
+            group.finish();
         }
-        group.finish();
         Ok(())
     }
 }

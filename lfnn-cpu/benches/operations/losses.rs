@@ -24,26 +24,26 @@ pub(crate) fn all(suite: &mut Suite) -> Result<(), Box<dyn Error>> {
         let (z, target) = (case.input(&features), case.whole_below(&[BATCH], CLASSES as u32));
         let (output, errors) = (case.output(&features), case.output(&[BATCH, workers]));
         case.push(WorkerErrors { z, target, output, errors, heads, loss });
-        suite.measure("WorkerErrors", &shape, case)?;
+        suite.measure(&shape, case)?;
 
         let mut case = Case::default();
         let (errors, mean) = (case.input(&[BATCH, workers]), case.output(&[workers]));
         let fault = case.output_of(DType::U32, &[1]);
         case.push(MeanErrors { errors, mean, fault });
-        suite.measure("MeanErrors", &shape, case)?;
+        suite.measure(&shape, case)?;
 
         let mut case = Case::default();
         let (errors, leaders) = (case.input(&[workers]), case.output(&[1, workers]));
         let best = case.output_of(DType::U32, &[1, 1]);
         case.push(SelectLeaders { errors, leaders, best, heads, count });
-        suite.measure("SelectLeaders", &shape, case)?;
+        suite.measure(&shape, case)?;
 
         let mut case = Case::default();
         let (value, leaders) = (case.input(&features), case.between(&[1, workers], 1.0, 1.0));
         let (best, clock) = (case.whole_below(&[1, 1], workers as u32), case.clock());
         let (reference, rule) = (case.output(&[BATCH, CLASSES]), Reference::Best);
         case.push(AlignmentTarget { value, leaders, best, clock, reference, heads, rule });
-        suite.measure("AlignmentTarget", &shape, case)?;
+        suite.measure(&shape, case)?;
 
         let mut case = Case::default();
         let (z, output) = (case.input(&features), case.between(&features, 0.0, 0.2));
@@ -66,7 +66,7 @@ pub(crate) fn all(suite: &mut Suite) -> Result<(), Box<dyn Error>> {
             reduction: Reduction::Sum,
             align: Align::Output,
         });
-        suite.measure("LocalGradient", &shape, case)?;
+        suite.measure(&shape, case)?;
     }
     Ok(())
 }

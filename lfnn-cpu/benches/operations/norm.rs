@@ -26,14 +26,14 @@ pub(crate) fn all(suite: &mut Suite) -> Result<(), Box<dyn Error>> {
     for [side, channels] in IMAGES {
         let image = [BATCH, side, side, channels];
         let shape = format!("{BATCH}×{side}×{side}×{channels}");
-        suite.measure("BatchNorm", &shape, forward(&image, With::Nothing))?;
-        suite.measure("BatchNorm + Relu", &shape, forward(&image, With::Relu))?;
-        suite.measure("BatchNorm + Relu + pooling", &shape, forward(&image, With::Pooling))?;
-        suite.measure("BatchNormGrad", &shape, backward(&image, With::Nothing))?;
-        suite.measure("ReluGrad + BatchNormGrad", &shape, backward(&image, With::Relu))?;
+        suite.measure(&shape, forward(&image, With::Nothing))?;
+        suite.measure(&shape, forward(&image, With::Relu))?;
+        suite.measure(&shape, forward(&image, With::Pooling))?;
+        suite.measure(&shape, backward(&image, With::Nothing))?;
+        suite.measure(&shape, backward(&image, With::Relu))?;
         let pooled = backward(&image, With::Pooling);
-        suite.measure("pooling grad + ReluGrad + BatchNormGrad", &shape, pooled)?;
-        suite.measure("Relu", &shape, relu(&image))?;
+        suite.measure(&shape, pooled)?;
+        suite.measure(&shape, relu(&image))?;
     }
     Ok(())
 }

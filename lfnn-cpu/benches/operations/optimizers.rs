@@ -31,7 +31,7 @@ pub(crate) fn all(suite: &mut Suite) -> Result<(), Box<dyn Error>> {
             weight_decay: 0.05,
             decoupled: true,
         });
-        suite.measure("AdamStep", &count, case)?;
+        suite.measure(&count, case)?;
 
         let mut case = Case::default();
         let gradient = case.input(&shape);
@@ -48,7 +48,7 @@ pub(crate) fn all(suite: &mut Suite) -> Result<(), Box<dyn Error>> {
             nesterov: false,
             weight_decay: 5e-4,
         });
-        suite.measure("SgdStep", &count, case)?;
+        suite.measure(&count, case)?;
     }
     Ok(())
 }

@@ -21,19 +21,19 @@ pub(crate) fn all(suite: &mut Suite) -> Result<(), Box<dyn Error>> {
         let mut case = Case::default();
         let (x, y) = (case.input(&image), case.output(&pooled));
         case.push(MaxPool { x, y, position: None, window });
-        suite.measure("MaxPool", &shape, case)?;
+        suite.measure(&shape, case)?;
 
         let mut case = Case::default();
         let (x, y) = (case.input(&image), case.output(&pooled));
         let position = Some(case.output_of(DType::U8, &pooled));
         case.push(MaxPool { x, y, position, window });
-        suite.measure("MaxPool with positions", &shape, case)?;
+        suite.measure(&format!("{shape} with positions"), case)?;
 
         let mut case = Case::default();
         let (dy, position) = (case.input(&pooled), case.bytes_below(&pooled, 4));
         let dx = case.output(&image);
         case.push(MaxPoolGrad { dy, position, dx, window });
-        suite.measure("MaxPoolGrad", &shape, case)?;
+        suite.measure(&shape, case)?;
 
         let bins = [BATCH, grid, grid, channels];
         let shape = format!("{BATCH}×{side}×{side}×{channels} to {grid}×{grid}");
@@ -41,12 +41,12 @@ pub(crate) fn all(suite: &mut Suite) -> Result<(), Box<dyn Error>> {
         let mut case = Case::default();
         let (x, y) = (case.input(&image), case.output(&bins));
         case.push(AdaptiveAvgPool { x, y });
-        suite.measure("AdaptiveAvgPool", &shape, case)?;
+        suite.measure(&shape, case)?;
 
         let mut case = Case::default();
         let (dy, dx) = (case.input(&bins), case.output(&image));
         case.push(AdaptiveAvgPoolGrad { dy, dx });
-        suite.measure("AdaptiveAvgPoolGrad", &shape, case)?;
+        suite.measure(&shape, case)?;
     }
     Ok(())
 }

@@ -34,17 +34,17 @@ pub(crate) fn convolutions(suite: &mut Suite) -> Result<(), Box<dyn Error>> {
         let mut case = Case::default();
         let (x, weight, y) = (case.input(&small), case.input(&weights), case.output(&large));
         case.push(Conv2d { x, weight, bias: None, y, window, groups });
-        suite.measure("Conv2d", &shape, case)?;
+        suite.measure(&shape, case)?;
 
         let mut case = Case::default();
         let (x, dy, dweight) = (case.input(&small), case.input(&large), case.output(&weights));
         case.push(Conv2dWeightGrad { x, dy, dweight, dbias: None, window, groups });
-        suite.measure("Conv2dWeightGrad", &shape, case)?;
+        suite.measure(&shape, case)?;
 
         let mut case = Case::default();
         let (dy, weight, dx) = (case.input(&large), case.input(&weights), case.output(&small));
         case.push(Conv2dInputGrad { dy, weight, dx, window, groups });
-        suite.measure("Conv2dInputGrad", &shape, case)?;
+        suite.measure(&shape, case)?;
     }
     Ok(())
 }
@@ -59,18 +59,18 @@ pub(crate) fn linear_maps(suite: &mut Suite) -> Result<(), Box<dyn Error>> {
         let (x, weight, bias) = (case.input(&small), case.input(&weights), case.input(&[outputs]));
         let y = case.output(&large);
         case.push(Linear { x, weight, bias: Some(bias), y, groups });
-        suite.measure("Linear", &shape, case)?;
+        suite.measure(&shape, case)?;
 
         let mut case = Case::default();
         let (x, dy) = (case.input(&small), case.input(&large));
         let (dweight, dbias) = (case.output(&weights), case.output(&[outputs]));
         case.push(LinearWeightGrad { x, dy, dweight, dbias: Some(dbias), groups });
-        suite.measure("LinearWeightGrad", &shape, case)?;
+        suite.measure(&shape, case)?;
 
         let mut case = Case::default();
         let (dy, weight, dx) = (case.input(&large), case.input(&weights), case.output(&small));
         case.push(LinearInputGrad { dy, weight, dx, groups });
-        suite.measure("LinearInputGrad", &shape, case)?;
+        suite.measure(&shape, case)?;
     }
     Ok(())
 }
