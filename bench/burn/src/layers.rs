@@ -1,0 +1,202 @@
+//! Layers, all of them burn's own. Its running variance is of the batch itself and not the unbiased estimate, which
+//! changes predictions a little and no speed.
+
+use anyhow::{Result, bail};
+use bench_common::config::{BatchNormConfig, LayerConfig, PoolConfig};
+use burn::module::Module;
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::pool::{
+    AdaptiveAvgPool2d, AdaptiveAvgPool2dConfig, AvgPool2d, AvgPool2dConfig, MaxPool2d,
+    MaxPool2dConfig,
+};
+use burn::nn::{
+    BatchNorm, BatchNormConfig as Norm, Dropout, DropoutConfig, Identity, Linear, LinearConfig,
+    PaddingConfig2d, Relu,
+};
+use burn::tensor::{Device, Tensor};
+
+/// What goes from layer to layer: burn's tensors carry their rank in their type.
+#[derive(Clone, Debug)]
+pub(crate) enum Value {
+    /// `[batch, channels, height, width]`
+    Image(Tensor<4>),
+    /// `[batch, features]`
+    Vector(Tensor<2>),
+}
+
+/// Layers one after the other.
+#[derive(Module, Debug)]
+pub(crate) struct Layers {
+    layers: Vec<Layer>,
+}
+
+#[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant, reason = "a network has few layers")]
+enum Layer {
+    Conv(Conv2d),
+    Linear(Linear),
+    BatchNorm(BatchNorm),
+    Relu(Relu),
+    MaxPool(MaxPool2d),
+    AvgPool(AvgPool2d),
+    AdaptiveAvgPool(AdaptiveAvgPool2d),
+    Dropout(Dropout),
+    Flatten(Identity),
+    Residual(Residual),
+}
+
+#[derive(Module, Debug)]
+struct Residual {
+    body: Layers,
+    shortcut: Layers,
+}
+
+impl Value {
+    /// The tensor as vectors.
+    pub(crate) fn flat(self) -> Tensor<2> {
+        match self {
+            Self::Image(x) => x.flatten(1, 3),
+            Self::Vector(x) => x,
+        }
+    }
+
+    /// The same values without their history.
+    pub(crate) fn detach(self) -> Self {
+        match self {
+            Self::Image(x) => Self::Image(x.detach()),
+            Self::Vector(x) => Self::Vector(x.detach()),
+        }
+    }
+}
+
+impl Layers {
+    /// Makes layers for inputs of a shape, and tells the shape of their result, both without the batch.
+    pub(crate) fn new(
+        given: &[LayerConfig],
+        mut shape: Vec<usize>,
+        device: &Device,
+    ) -> Result<(Self, Vec<usize>)> {
+        let mut layers = Vec::with_capacity(given.len());
+        for config in given {
+            let layer;
+            (layer, shape) = Layer::new(config, shape, device)?;
+            layers.push(layer);
+        }
+        Ok((Self { layers }, shape))
+    }
+
+    pub(crate) fn forward(&self, x: Value) -> Result<Value> {
+        self.layers.iter().try_fold(x, |x, layer| layer.forward(x))
+    }
+}
+
+impl Layer {
+    /// A layer, and the shape of its result.
+    fn new(config: &LayerConfig, shape: Vec<usize>, device: &Device) -> Result<(Self, Vec<usize>)> {
+        Ok(match (config, &shape[..]) {
+            (
+                &LayerConfig::Conv { filters, kernel, stride, padding, groups, bias },
+                &[channels, height, width],
+            ) => {
+                let conv = Conv2dConfig::new([channels, filters], [kernel; 2])
+                    .with_stride([stride; 2])
+                    .with_padding(around(padding))
+                    .with_groups(groups)
+                    .with_bias(bias)
+                    .init(device);
+                let after = |extent| windows(extent, kernel, stride, padding);
+                (Self::Conv(conv), vec![filters, after(height), after(width)])
+            }
+            (&LayerConfig::Linear { features, bias }, &[own]) => {
+                let linear = LinearConfig::new(own, features).with_bias(bias).init(device);
+                (Self::Linear(linear), vec![features])
+            }
+            (&LayerConfig::BatchNorm(BatchNormConfig { momentum, epsilon }), &[channels, ..]) => {
+                let norm = Norm::new(channels).with_momentum(momentum).with_epsilon(epsilon);
+                (Self::BatchNorm(norm.init(device)), shape)
+            }
+            (LayerConfig::Relu, _) => (Self::Relu(Relu::new()), shape),
+            (&LayerConfig::MaxPool(pool), &[channels, height, width]) => {
+                let PoolConfig { kernel, stride, padding } = pool;
+                let stride = stride.unwrap_or(kernel);
+                let layer = MaxPool2dConfig::new([kernel; 2])
+                    .with_strides([stride; 2])
+                    .with_padding(around(padding))
+                    .init();
+                let after = |extent| windows(extent, kernel, stride, padding);
+                (Self::MaxPool(layer), vec![channels, after(height), after(width)])
+            }
+            (&LayerConfig::AvgPool(pool), &[channels, height, width]) => {
+                let PoolConfig { kernel, stride, padding } = pool;
+                let stride = stride.unwrap_or(kernel);
+                let layer = AvgPool2dConfig::new([kernel; 2])
+                    .with_strides([stride; 2])
+                    .with_padding(around(padding))
+                    .init();
+                let after = |extent| windows(extent, kernel, stride, padding);
+                (Self::AvgPool(layer), vec![channels, after(height), after(width)])
+            }
+            (&LayerConfig::AdaptiveAvgPool { grid }, &[channels, _, _]) => {
+                (Self::AdaptiveAvgPool(on_grid(grid)), vec![channels, grid, grid])
+            }
+            (LayerConfig::GlobalAvgPool, &[channels, _, _]) => {
+                (Self::AdaptiveAvgPool(on_grid(1)), vec![channels, 1, 1])
+            }
+            (&LayerConfig::Dropout { rate }, _) => {
+                (Self::Dropout(DropoutConfig::new(rate).init()), shape)
+            }
+            (LayerConfig::Flatten, _) => {
+                (Self::Flatten(Identity::new()), vec![shape.iter().product()])
+            }
+            (LayerConfig::Residual { body, shortcut }, _) => {
+                let (shortcut, _) = Layers::new(shortcut, shape.clone(), device)?;
+                let (body, shape) = Layers::new(body, shape, device)?;
+                (Self::Residual(Residual { body, shortcut }), shape)
+            }
+            (config, shape) => bail!("layer {config:?} on {shape:?} is not among those compared"),
+        })
+    }
+
+    fn forward(&self, x: Value) -> Result<Value> {
+        use Value::{Image, Vector};
+        Ok(match (self, x) {
+            (Self::Conv(conv), Image(x)) => Image(conv.forward(x)),
+            (Self::Linear(linear), Vector(x)) => Vector(linear.forward(x)),
+            (Self::BatchNorm(norm), Image(x)) => Image(norm.forward(x)),
+            (Self::BatchNorm(norm), Vector(x)) => Vector(norm.forward(x)),
+            (Self::Relu(relu), Image(x)) => Image(relu.forward(x)),
+            (Self::Relu(relu), Vector(x)) => Vector(relu.forward(x)),
+            (Self::MaxPool(pool), Image(x)) => Image(pool.forward(x)),
+            (Self::AvgPool(pool), Image(x)) => Image(pool.forward(x)),
+            (Self::AdaptiveAvgPool(pool), Image(x)) => Image(pool.forward(x)),
+            (Self::Dropout(dropout), Image(x)) => Image(dropout.forward(x)),
+            (Self::Dropout(dropout), Vector(x)) => Vector(dropout.forward(x)),
+            (Self::Flatten(_), x) => Vector(x.flat()),
+            (Self::Residual(Residual { body, shortcut }), x) => {
+                match (body.forward(x.clone())?, shortcut.forward(x)?) {
+                    (Image(long), Image(short)) => Image(long + short),
+                    (Vector(long), Vector(short)) => Vector(long + short),
+                    _ => bail!("the paths of a residual layer end in an image and a vector"),
+                }
+            }
+            (layer, _) => {
+                bail!("a layer of images was given vectors, or the other way round: {layer:?}")
+            }
+        })
+    }
+}
+
+/// Padding on every side.
+fn around(padding: usize) -> PaddingConfig2d {
+    PaddingConfig2d::Explicit(padding, padding, padding, padding)
+}
+
+/// How many windows fit.
+fn windows(extent: usize, kernel: usize, stride: usize, padding: usize) -> usize {
+    (extent + 2 * padding - kernel) / stride + 1
+}
+
+/// Means over the bins of a grid.
+pub(crate) fn on_grid(grid: usize) -> AdaptiveAvgPool2d {
+    AdaptiveAvgPool2dConfig::new([grid; 2]).init()
+}
