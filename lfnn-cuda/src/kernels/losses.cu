@@ -129,7 +129,7 @@ struct Gradient {
 extern "C" __global__ void __launch_bounds__(256)
     local_gradient(const real* __restrict__ z, const real* __restrict__ output, const u32* __restrict__ labels,
                    const float* __restrict__ values, const float* __restrict__ leaders, const real* __restrict__ reference,
-                   real* __restrict__ dz, const LossScale* __restrict__ state, Gradient g) {
+                   real* __restrict__ dz, Scaling scaling, Gradient g) {
     const Heads& h = g.heads;
     u32 lane = threadIdx.x % h.lanes, groups = blockDim.x / h.lanes, predictions = h.batch * h.predictors();
     for (u32 first = blockIdx.x * groups; first < predictions; first += gridDim.x * groups) {
@@ -146,7 +146,7 @@ extern "C" __global__ void __launch_bounds__(256)
             count = leaders ? join_lanes(count, h.lanes, Plus()) : h.workers;
             weight /= (float)(leads ? count : h.workers - count);
         }
-        if (state) weight *= scale_of(state);
+        weight *= scaling.value();
         u32 of_net = (example * h.nets + net) * h.width;
         if (leads) {
             for (u32 k = lane; inside && k < h.width; k += h.lanes) {

@@ -198,7 +198,7 @@ __device__ __forceinline__ u32 valid_rows(const u32* clock, u32 batch) {
 
 // The scale of a loss in half precision. All zeros are the state in which it begins.
 struct LossScale {
-    // A power of two; 0 stands for the first one.
+    // A power of two; 0 stands for the first one, see `Scaling`.
     float scale;
     // Steps since it last changed.
     u32 good;
@@ -207,11 +207,17 @@ struct LossScale {
     u32 unused;
 };
 
-#define FIRST_LOSS_SCALE 65536.0f
+// A loss with its scale, or none: `Scaling` of plan/scale.rs.
+struct Scaling {
+    LossScale* state;
+    // The scale with which an epoch begins.
+    float first;
+    u32 unused;
 
-__device__ __forceinline__ float scale_of(const LossScale* state) {
-    return state->scale == 0.0f ? FIRST_LOSS_SCALE : state->scale;
-}
+    __device__ __forceinline__ float value() const {
+        return !state ? 1.0f : state->scale == 0.0f ? first : state->scale;
+    }
+};
 
 // ---- Random words: Philox 4x32-10, see lfnn_core::random ----
 

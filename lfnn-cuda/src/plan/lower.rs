@@ -6,7 +6,7 @@ use thiserror::Error;
 use super::fuse::{Group, fuse};
 use super::launch::arguments;
 use super::roles::{activation, elements};
-use super::scale::{LOSS_SCALE_BYTES, Scales};
+use super::scale::{LOSS_SCALE_BYTES, Scales, Scaling};
 use super::schedule::{Node, Schedule};
 use super::{
     Argument, Element, Launch, Place, Plan, Precision, Product, ProgramPlan, Step, Work, columns,
@@ -288,9 +288,13 @@ impl<'a> Lowering<'a> {
     }
 
     /// The scale of the loss of which a gradient begins in this tensor, of whose gradients this is the factor, or
-    /// which moves this parameter.
-    pub(super) fn loss_scale(&self, id: TensorId) -> Option<Place> {
-        self.scales.of(id).map(|number| Place::Beside(number * LOSS_SCALE_BYTES))
+    /// which moves this parameter; there may be none.
+    pub(super) fn loss_scale(&self, id: TensorId) -> Argument {
+        let Some(number) = self.scales.of(id) else {
+            return Argument::of(&Scaling::new(1.0), Vec::new());
+        };
+        let place = Place::Beside(number * LOSS_SCALE_BYTES);
+        Argument::of(&Scaling::new(self.scales.first(number)), vec![(0, place)])
     }
 
     /// Scratch memory of this operation.
