@@ -11,12 +11,16 @@ struct Statistics {
     float* running_var;
     float momentum, epsilon;
     u32 rows, chunks;
+    // Rows of a chunk; of the last one perhaps fewer.
+    u32 chunk;
+    u32 unused;
 };
 
-// The statistics of a channel, from the sums of x - shift and of its square, the shift being the channel's first
-// value: so nothing cancels where the mean is far from 0.
-__device__ __forceinline__ void set_statistics(const Statistics& s, u32 channel, double sum, double squares) {
-    double rows = s.rows, shift = to_float(s.x[channel]);
+// The statistics of a channel, from the sums of x - shift and of its square. The shift is one of the channel's values or
+// the mean of some: so nothing cancels where the mean is far from 0.
+__device__ __forceinline__ void set_statistics(const Statistics& s, u32 channel, double shift, double sum,
+                                               double squares) {
+    double rows = s.rows;
     double mean = sum / rows, variance = squares / rows - mean * mean;
     // NaN stays NaN.
     if (variance < 0.0) variance = 0.0;
@@ -55,7 +59,7 @@ template <u32 V> __device__ __forceinline__ void chunk_statistics(const Statisti
         float total = sum_over_y(sum[k], space), total_squares = sum_over_y(squares[k], space);
         if (!inside || threadIdx.y != 0) continue;
         if (s.chunks == 1) {
-            set_statistics(s, channel + k, total, total_squares);
+            set_statistics(s, channel + k, shift[k], total, total_squares);
         } else {
             u32 to = blockIdx.y * columns.channels + channel + k;
             s.sums[to] = total;
@@ -96,7 +100,29 @@ extern "C" __global__ void __launch_bounds__(COLUMN_THREADS) norm_join_statistic
     double sum, squares;
     sum_pairs(s.sums, columns, sum, squares);
     u32 channel = columns.channel();
-    if (channel < columns.channels && threadIdx.y == 0) set_statistics(s, channel, sum, squares);
+    if (channel < columns.channels && threadIdx.y == 0) {
+        set_statistics(s, channel, to_float(s.x[channel]), sum, squares);
+    }
+}
+
+// The statistics, from each chunk's mean and sum of squares of the differences from it, which a convolution left. The
+// chunks are the rows of `columns`.
+extern "C" __global__ void __launch_bounds__(COLUMN_THREADS) norm_join_moments(Statistics s, Columns columns) {
+    __shared__ double space[COLUMN_THREADS];
+    u32 channel = columns.channel();
+    bool inside = channel < columns.channels;
+    double shift = inside ? (double)s.sums[channel] : 0.0, sum = 0.0, squares = 0.0;
+    if (inside) {
+        for (u32 chunk = columns.first(); chunk < columns.end(); chunk += blockDim.y) {
+            u32 at = chunk * columns.channels + channel;
+            double rows = min(s.chunk, s.rows - chunk * s.chunk), mean = (double)s.sums[at] - shift;
+            sum += rows * mean;
+            squares += (double)s.sums[columns.rows * columns.channels + at] + rows * mean * mean;
+        }
+    }
+    sum = sum_over_y(sum, space);
+    squares = sum_over_y(squares, space);
+    if (inside && threadIdx.y == 0) set_statistics(s, channel, shift, sum, squares);
 }
 
 // `Apply` of plan/norm.rs.

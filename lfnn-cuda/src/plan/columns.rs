@@ -67,8 +67,12 @@ impl Columns {
 
     /// The columns of the sums that the chunks leave: a row for each chunk.
     pub(super) fn of_chunks(&self) -> Self {
-        let mut columns =
-            Self::whole(self.chunks(), self.parameters.channels as usize, Element::F32);
+        Self::of_sums(self.chunks(), self.parameters.channels as usize)
+    }
+
+    /// The columns of some rows of sums.
+    pub(super) fn of_sums(rows: usize, channels: usize) -> Self {
+        let mut columns = Self::whole(rows, channels, Element::F32);
         // One channel a thread: the sums are few.
         let lanes = columns.parameters.channels.max(1);
         let tiles = lanes.div_ceil(THREADS as u32 / 8);
@@ -82,6 +86,11 @@ impl Columns {
     /// How many chunks there are.
     pub(super) fn chunks(&self) -> usize {
         self.grid[1] as usize
+    }
+
+    /// Rows of a chunk; of the last one perhaps fewer.
+    pub(super) fn chunk(&self) -> usize {
+        self.parameters.chunk as usize
     }
 
     /// The structure that kernels take.

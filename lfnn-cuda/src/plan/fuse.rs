@@ -3,10 +3,10 @@
 //! A tensor that only passes a result from one operation to the next is not stored then, and has no
 //! place in memory.
 
-use lfnn_core::program::rewrite::{changes, only_other, reads_once, relu_behind};
+use lfnn_core::program::rewrite::{changes, only_other, reads_once, relu_behind, touches_any};
 use lfnn_core::program::{
-    Activate, ActivateGrad, Activation, AdamStep, BatchNorm, BatchNormGrad, BatchNormInference, Op,
-    Operation, SgdStep, Step, TensorId, Tensors,
+    Activate, ActivateGrad, Activation, AdamStep, BatchNorm, BatchNormGrad, BatchNormInference,
+    Conv2d, Op, Operation, SgdStep, Step, TensorId, Tensors,
 };
 
 use super::Element;
@@ -18,8 +18,8 @@ use super::schedule::Node;
 pub(super) enum Group<'p> {
     /// An operation alone.
     Single(&'p Op),
-    /// Batch normalisation and the ReLU behind it, which alone reads the result.
-    Norm(&'p BatchNorm, &'p Activate),
+    /// Batch normalisation with its neighbours.
+    Norm(Norm<'p>),
     /// The same in prediction.
     Inference(&'p BatchNormInference, &'p Activate),
     /// The backward rules of the two, the ReLU's first.
@@ -32,12 +32,64 @@ pub(super) enum Group<'p> {
     Scaled(Vec<Group<'p>>),
 }
 
+/// Batch normalisation with the operations around it that are done with it.
+pub(super) struct Norm<'p> {
+    /// The convolution that makes its input. The blocks that have a tile of that take the moments of its channels.
+    pub(super) conv: Option<&'p Conv2d>,
+    pub(super) norm: &'p BatchNorm,
+    /// The ReLU behind it, which alone reads the result.
+    pub(super) relu: Option<&'p Activate>,
+}
+
+impl<'p> Norm<'p> {
+    /// The normalisation at `i`, if something can be done with it, and where that stands.
+    fn around(
+        tensors: &Tensors,
+        ops: &'p [Op],
+        i: usize,
+        norm: &'p BatchNorm,
+    ) -> Option<(Self, Vec<usize>)> {
+        let conv = conv_before(ops, i, norm.x);
+        let relu = relu_behind(tensors, ops, i, norm.y);
+        let taken: Vec<usize> =
+            [conv.map(|(k, _)| k), relu.map(|(j, _)| j)].into_iter().flatten().collect();
+        let group = Self { conv: conv.map(|(_, op)| op), norm, relu: relu.map(|(_, op)| op) };
+        (!taken.is_empty()).then_some((group, taken))
+    }
+
+    /// Its operations in order.
+    fn operations(&self) -> Vec<&'p dyn Operation> {
+        let mut all: Vec<&dyn Operation> = Vec::new();
+        all.extend(self.conv.map(|op| op as &dyn Operation));
+        all.push(self.norm);
+        all.extend(self.relu.map(|op| op as &dyn Operation));
+        all
+    }
+
+    fn ops(&self) -> Vec<Op> {
+        let mut all: Vec<Op> = vec![self.norm.clone().into()];
+        all.extend(self.conv.map(|op| op.clone().into()));
+        all.extend(self.relu.map(|op| op.clone().into()));
+        all
+    }
+}
+
+/// The convolution that makes `x` for operation `i`, where it can wait for that.
+fn conv_before(ops: &[Op], i: usize, x: TensorId) -> Option<(usize, &Conv2d)> {
+    let k = ops[..i].iter().rposition(|op| touches_any(op, &[x]))?;
+    let Op::Conv2d(conv) = &ops[k] else { return None };
+    let given: Vec<TensorId> = [conv.x, conv.weight].into_iter().chain(conv.bias).collect();
+    (conv.y == x && conv.x != x && !changes(&ops[k + 1..i], &given)).then_some((k, conv))
+}
+
 impl<'p> Group<'p> {
     /// The name of its steps in messages and profiles.
     pub(super) fn name(&self) -> &'static str {
         match self {
             Group::Single(op) => op.name(),
-            Group::Norm(..) => "BatchNorm + Relu",
+            Group::Norm(Norm { conv: None, .. }) => "BatchNorm + Relu",
+            Group::Norm(Norm { relu: None, .. }) => "Conv2d + BatchNorm",
+            Group::Norm(_) => "Conv2d + BatchNorm + Relu",
             Group::Inference(..) => "BatchNormInference + Relu",
             Group::NormGrad(..) => "ReluGrad + BatchNormGrad",
             Group::Sgd(_) => "SgdStep",
@@ -48,15 +100,19 @@ impl<'p> Group<'p> {
 
     /// What stands for `real` in its kernels: half precision if any of its operations works in it.
     pub(super) fn real(&self, elements: &[Element]) -> Element {
-        let both = |a: Op, b: Op| match real_of(&a, elements) {
-            Element::F32 => real_of(&b, elements),
-            half => half,
+        let any = |ops: Vec<Op>| {
+            let mut reals = ops.iter().map(|op| real_of(op, elements));
+            reals.find(|&real| real != Element::F32).unwrap_or(Element::F32)
         };
         match self {
             Group::Single(op) => real_of(op, elements),
-            Group::Norm(norm, relu) => both((*norm).clone().into(), (*relu).clone().into()),
-            Group::Inference(norm, relu) => both((*norm).clone().into(), (*relu).clone().into()),
-            Group::NormGrad(norm, relu) => both((*norm).clone().into(), (*relu).clone().into()),
+            Group::Norm(of) => any(of.ops()),
+            Group::Inference(norm, relu) => {
+                any(vec![(*norm).clone().into(), (*relu).clone().into()])
+            }
+            Group::NormGrad(norm, relu) => {
+                any(vec![(*norm).clone().into(), (*relu).clone().into()])
+            }
             Group::Sgd(_) | Group::Adam(_) | Group::Scaled(_) => Element::F32,
         }
     }
@@ -64,7 +120,7 @@ impl<'p> Group<'p> {
     /// What it reads and writes, for its schedule.
     pub(super) fn node(&self, tensors: &Tensors) -> Node {
         let passed = match self {
-            Group::Norm(norm, _) => Some(norm.y),
+            Group::Norm(of) => of.relu.map(|_| of.norm.y),
             Group::Inference(norm, _) => Some(norm.y),
             Group::NormGrad(norm, _) => Some(norm.dy),
             _ => None,
@@ -79,7 +135,7 @@ impl<'p> Group<'p> {
     fn operations(&self) -> Vec<&'p dyn Operation> {
         match self {
             Group::Single(op) => vec![*op],
-            Group::Norm(norm, relu) => vec![*norm, *relu],
+            Group::Norm(of) => of.operations(),
             Group::Inference(norm, relu) => vec![*norm, *relu],
             Group::NormGrad(norm, relu) => vec![*norm, *relu],
             Group::Sgd(ops) => ops.iter().map(|&op| op as _).collect(),
@@ -136,10 +192,11 @@ pub(super) fn fuse<'p>(tensors: &Tensors, ops: &'p [Op], scales: &Scales) -> Vec
     let mut steps: Vec<Option<Group<'p>>> = ops.iter().map(|op| Some(Group::from_op(op))).collect();
     for (i, op) in ops.iter().enumerate() {
         match op {
-            // What follows comes forward to the normalisation.
+            // What follows comes forward to the normalisation, and what makes its input waits for it.
             Op::BatchNorm(norm) => {
-                if let Some((j, relu)) = relu_behind(tensors, ops, i, norm.y) {
-                    (steps[i], steps[j]) = (Some(Group::Norm(norm, relu)), None);
+                if let Some((group, taken)) = Norm::around(tensors, ops, i, norm) {
+                    taken.into_iter().for_each(|j| steps[j] = None);
+                    steps[i] = Some(Group::Norm(group));
                 }
             }
             Op::BatchNormInference(norm) => {

@@ -130,7 +130,7 @@ fn lower(
         to.begin(group.name(), real);
         match group {
             Group::Single(op) => single(op, &mut to),
-            Group::Norm(norm, relu) => norm::train(norm, Some(relu.y), &mut to),
+            Group::Norm(of) => norm::train(of.norm, of.conv, of.relu.map(|relu| relu.y), &mut to),
             Group::Inference(norm, relu) => norm::inference(norm, Some(relu.y), &mut to),
             Group::NormGrad(norm, relu) => norm::grad(norm, Some((relu.y, relu.dy)), &mut to),
             Group::Sgd(ops) => optimize::sgd(ops, &mut to),
@@ -177,7 +177,7 @@ fn single(op: &Op, to: &mut Lowering<'_>) {
         Op::AvgPoolGrad(op) => pool::average_grad(op, to),
         Op::AdaptiveAvgPool(op) => pool::adaptive(op, to),
         Op::AdaptiveAvgPoolGrad(op) => pool::adaptive_grad(op, to),
-        Op::BatchNorm(op) => norm::train(op, None, to),
+        Op::BatchNorm(op) => norm::train(op, None, None, to),
         Op::BatchNormInference(op) => norm::inference(op, None, to),
         Op::BatchNormGrad(op) => norm::grad(op, None, to),
         Op::BatchNormTangent(op) => norm::tangent(op, to),

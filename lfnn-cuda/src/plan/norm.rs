@@ -2,10 +2,11 @@
 
 use bytemuck::{Pod, Zeroable};
 use lfnn_core::program::{
-    BatchNorm, BatchNormGrad, BatchNormInference, BatchNormTangent, TensorId,
+    BatchNorm, BatchNormGrad, BatchNormInference, BatchNormTangent, Conv2d, TensorId,
 };
 
 use super::columns::Columns;
+use super::conv::{self, Moments};
 use super::launch::arguments;
 use super::lower::Lowering;
 use super::{Argument, Place};
@@ -26,6 +27,8 @@ struct Statistics {
     epsilon: f32,
     rows: u32,
     chunks: u32,
+    chunk: u32,
+    unused: u32,
 }
 
 /// The structure of the kernels.
@@ -53,18 +56,56 @@ fn columns(to: &Lowering<'_>, x: TensorId) -> Columns {
     Columns::chunked(to.tensors().rows(x), to.tensors().channels(x), to.real())
 }
 
-/// Training; `relu` is the output of a ReLU, which takes the place of the normalisation's.
-pub(super) fn train(op: &BatchNorm, relu: Option<TensorId>, to: &mut Lowering<'_>) {
-    let (rows, channels) = (to.tensors().rows(op.x), to.tensors().channels(op.x));
+/// Training. `conv` makes the input, and then its moments too; `relu` is the output of a ReLU, which takes the place of
+/// the normalisation's.
+pub(super) fn train(
+    op: &BatchNorm,
+    conv: Option<&Conv2d>,
+    relu: Option<TensorId>,
+    to: &mut Lowering<'_>,
+) {
     let columns = columns(to, op.x);
-    let (x, y) = (to.read(op.x), to.write(relu.unwrap_or(op.y)));
-    let sums = to.scratch(2 * columns.chunks() * channels * size_of::<f32>());
+    let (x, moments) = match conv {
+        Some(conv) => {
+            let x = to.write(op.x);
+            (x, conv::forward_with_moments(conv, x, to))
+        }
+        None => (to.read(op.x), None),
+    };
+    let y = to.write(relu.unwrap_or(op.y));
+    statistics(op, x, columns, moments, to);
+    let apply = Apply {
+        pointers: [0; 6],
+        epsilon: 0.0,
+        is_variance: 0,
+        relu: relu.is_some().into(),
+        unused: 0,
+    };
+    let vectors = [op.gamma, op.beta, op.mean, op.inv_std];
+    normalize(to, columns, (x, y), vectors, apply);
+}
+
+/// The statistics of x: from moments that are there, or by a pass over it.
+fn statistics(
+    op: &BatchNorm,
+    x: Place,
+    columns: Columns,
+    moments: Option<Moments>,
+    to: &mut Lowering<'_>,
+) {
+    let (rows, channels) = (to.tensors().rows(op.x), to.tensors().channels(op.x));
+    let sums = match moments {
+        Some(moments) => moments.place,
+        None => to.scratch(2 * columns.chunks() * channels * size_of::<f32>()),
+    };
     let statistics = Statistics {
         pointers: [0; 6],
         momentum: op.momentum as f32,
         epsilon: op.epsilon as f32,
         rows: rows as u32,
         chunks: columns.chunks() as u32,
+        chunk: moments.map_or(0, |moments| moments.chunk as u32),
+        unused: 0,
     };
     let places = [
         x,
@@ -75,6 +116,11 @@ pub(super) fn train(op: &BatchNorm, relu: Option<TensorId>, to: &mut Lowering<'_
         to.place(op.running_var),
     ];
     let statistics = Argument::of(&statistics, pointers(&places.map(Some)));
+    if let Some(moments) = moments {
+        let columns = Columns::of_sums(moments.chunks, channels);
+        let arguments = arguments![statistics, columns.argument()];
+        return to.launch(columns.launch(NORM, "norm_join_moments", to.real(), arguments));
+    }
     let arguments = arguments![statistics.clone(), columns.argument()];
     to.launch(columns.launch(NORM, "norm_statistics", to.real(), arguments));
     if columns.chunks() > 1 {
@@ -82,15 +128,6 @@ pub(super) fn train(op: &BatchNorm, relu: Option<TensorId>, to: &mut Lowering<'_
         let arguments = arguments![statistics, last.argument()];
         to.launch(last.launch(NORM, "norm_join_statistics", to.real(), arguments));
     }
-    let apply = Apply {
-        pointers: [0; 6],
-        epsilon: 0.0,
-        is_variance: 0,
-        relu: relu.is_some().into(),
-        unused: 0,
-    };
-    let vectors = [op.gamma, op.beta, op.mean, op.inv_std];
-    normalize(to, columns, (x, y), vectors, apply);
 }
 
 /// Prediction; `relu` as in [`train`].

@@ -60,6 +60,7 @@ mod products {
             linear::linear_input_grad_agrees();
             linear::linear_weight_grad_agrees();
             conv::convolution_agrees();
+            conv::convolution_with_normalisation_agrees();
             conv::convolution_input_grad_agrees();
             conv::convolution_weight_grad_agrees();
         });
@@ -99,11 +100,12 @@ mod products {
             shape(square(12, 3, 1, 1), 1, 3, 40),
             shape(square(8, 2, 3, 1), 1, 19, 21),
         ];
-        for precision in [Precision::F32, Precision::Tf32, Precision::Bf16] {
+        for precision in Precision::ALL {
             on_emulator_in(precision, 1, || {
                 for (tile, shape) in (0..4).flat_map(|tile| shapes.iter().map(move |s| (tile, s))) {
                     force_tile(Some(tile));
                     let agrees = conv::forward(shape.clone())
+                        .and_then(|()| conv::normalized(shape.clone()))
                         .and_then(|()| conv::input_grad(shape.clone()))
                         .and_then(|()| conv::weight_grad(shape.clone()));
                     force_tile(None);
@@ -133,7 +135,7 @@ emulated! {
     data: images_are_gathered_and_changed_as_drawn, labels_are_gathered, values_are_gathered, the_clock_advances;
     elementwise: adding_a_bias_agrees, bias_grad_agrees, activations_agree, activation_grads_agree, dropout_drops_the_same_elements, sums_agree;
     linear: linear_agrees, linear_input_grad_agrees, linear_weight_grad_agrees;
-    conv: convolution_agrees, convolution_input_grad_agrees, convolution_weight_grad_agrees;
+    conv: convolution_agrees, convolution_with_normalisation_agrees, convolution_input_grad_agrees, convolution_weight_grad_agrees;
     workers: softmax_agrees, softmax_grad_agrees, filter_logits_agree, filter_logits_grad_agrees;
     perturb: gaussian_draws_agree, inner_products_agree;
     pool: max_pool_agrees_also_on_ties, max_pool_grad_agrees, max_pool_tangent_agrees, average_pool_agrees, average_pool_grad_agrees, adaptive_pool_agrees, adaptive_pool_grad_agrees;

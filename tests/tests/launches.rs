@@ -1,0 +1,81 @@
+//! How many launches a training step is: what a rewrite saves is counted here.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use lfnn_core::config::{LeadershipConfig, NetworkConfig, TrainingConfig};
+use lfnn_core::method::by_name;
+use lfnn_core::train::{Augmentation, Limits, Normalization, Setup, StepProgram};
+use lfnn_cuda::Precision;
+use lfnn_cuda::plan::{Plan, ProgramPlan, Work};
+use serde_json::json;
+
+/// The training step of `mnist-s`: four layers of readout workers, batches of 128.
+fn mnist_s(method: &str, precision: Precision) -> ProgramPlan {
+    let unit = |filters: usize, grid: usize, pools: bool| {
+        let conv = json!({"filters": filters, "kernel": 3, "padding": 1, "bias": false});
+        let then = if pools { json!([{"max_pool": {"kernel": 2}}]) } else { json!([]) };
+        json!({
+            "layers": [{"conv": conv}, {"batch_norm": {}}, "relu"],
+            "workers": {"readout": {"count": 4, "grid": grid}},
+            "then": then
+        })
+    };
+    let units =
+        json!([unit(40, 4, true), unit(80, 4, true), unit(120, 4, true), unit(120, 2, false)]);
+    let network: NetworkConfig =
+        serde_json::from_value(json!({"units": units, "output": {"layers": ["flatten"]}})).unwrap();
+    let training: TrainingConfig = serde_json::from_value(json!({
+        "batch_size": 128, "epochs": 12,
+        "optimizer": {"adamw": {"lr": 3e-3, "weight_decay": 0.05}},
+        "schedule": {"one_cycle": {}}
+    }))
+    .unwrap();
+    let setup = Setup {
+        network: &network,
+        leadership: LeadershipConfig { delta: 0.7, ..LeadershipConfig::default() },
+        training: &training,
+        method: by_name(method).unwrap(),
+        augmentation: Augmentation::default(),
+        normalization: Normalization { mean: vec![0.5], std: vec![0.3] },
+        seed: 1,
+        limits: Limits::default(),
+    };
+    let step = StepProgram::new(&setup, [28, 28, 1], 10).unwrap();
+    let plan = Plan::new(&step.module, precision).unwrap();
+    plan.programs[step.program.0].clone()
+}
+
+/// How many launches of a plan have names of which this is true.
+fn count(plan: &ProgramPlan, of: impl Fn(&str) -> bool) -> usize {
+    let launches = plan.steps.iter().filter_map(|step| match &step.work {
+        Work::Launch(launch) => Some(launch.kernel),
+        Work::Product(_) => None,
+    });
+    launches.filter(|kernel| of(kernel)).count()
+}
+
+#[test]
+fn convolutions_leave_what_normalisation_needs_of_their_results() {
+    for precision in Precision::ALL {
+        for method in ["lfnn-l", "lfnn", "bp"] {
+            let plan = mnist_s(method, precision);
+            assert_eq!(count(&plan, |name| name.starts_with("norm_statistics")), 0);
+            assert_eq!(count(&plan, |name| name == "norm_join_moments"), 4);
+            assert_eq!(count(&plan, |name| name == "norm_apply"), 4);
+        }
+    }
+}
+
+#[test]
+fn launches_of_a_step_are_counted() {
+    for (method, precision, launches) in [
+        ("lfnn-l", Precision::F32, 128),
+        ("lfnn-l", Precision::Bf16, 140),
+        ("lfnn", Precision::F32, 155),
+        ("bp", Precision::F32, 63),
+    ] {
+        let counted = mnist_s(method, precision).steps.len();
+        println!("{method}, {}: {counted}", precision.name());
+        assert_eq!(counted, launches, "{method}, {}", precision.name());
+    }
+}
