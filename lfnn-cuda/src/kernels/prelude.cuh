@@ -112,6 +112,13 @@ template <u32 V> __device__ __forceinline__ void store(real* place, const float 
     *reinterpret_cast<Vector<V>*>(place) = out;
 }
 
+// Division by a number that the host has prepared: for n < 2^31.
+struct Divide {
+    u32 divisor, multiplier, shift;
+
+    __device__ __forceinline__ u32 operator()(u32 n) const { return multiplier ? __umulhi(n, multiplier) >> shift : n; }
+};
+
 // ---- Sums ----
 
 struct Plus {

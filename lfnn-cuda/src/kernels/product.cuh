@@ -17,13 +17,6 @@ template <bool INNER, u32 EXTENT> struct Tile {
     static constexpr u32 ELEMENTS = (INNER ? EXTENT : STEP) * ROW;
 };
 
-// Division by a number that the host has prepared: for n < 2^31.
-struct Divide {
-    u32 divisor, multiplier, shift;
-
-    __device__ __forceinline__ u32 operator()(u32 n) const { return multiplier ? __umulhi(n, multiplier) >> shift : n; }
-};
-
 #if defined(REAL_F32)
 // Threads with T_ROWS x T_COLUMNS sums each, in full single precision.
 template <u32 BLOCK_ROWS, u32 BLOCK_COLUMNS, u32 T_ROWS, u32 T_COLUMNS> struct Scalar {

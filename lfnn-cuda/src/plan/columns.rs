@@ -36,10 +36,20 @@ pub(super) struct Columns {
 impl Columns {
     /// Cuts the rows into chunks, a block each, so that the whole GPU has work.
     pub(super) fn chunked(rows: usize, channels: usize, element: Element) -> Self {
+        Self::chunks_of(ROWS, rows, channels, element)
+    }
+
+    /// The same with this many rows of a thread before there are more blocks.
+    pub(super) fn chunks_of(
+        rows_of_thread: usize,
+        rows: usize,
+        channels: usize,
+        element: Element,
+    ) -> Self {
         let mut columns = Self::whole(rows, channels, element);
         let at_once = columns.block[1] as usize;
         let blocks = (BLOCKS / columns.grid[0] as usize).max(1);
-        let chunk = rows.div_ceil(blocks).max(at_once * ROWS);
+        let chunk = rows.div_ceil(blocks).max(at_once * rows_of_thread);
         columns.parameters.chunk = chunk as u32;
         columns.grid[1] = rows.div_ceil(chunk).max(1) as u32;
         columns

@@ -3,13 +3,10 @@
 //! A tensor that only passes a result from one operation to the next is not stored then, and has no
 //! place in memory.
 
-use lfnn_core::program::rewrite::{changes, only_other, reads_once, relu_behind, touches_any};
-use lfnn_core::program::{
-    Activate, ActivateGrad, Activation, AdamStep, BatchNorm, BatchNormGrad, BatchNormInference,
-    Conv2d, Op, Operation, SgdStep, Step, TensorId, Tensors,
-};
+use lfnn_core::program::{Activation, AdamStep, Op, Operation, SgdStep, Step, TensorId, Tensors};
 
 use super::Element;
+use super::fuse_norm::{Inference, Norm, NormGrad};
 use super::roles::real_of;
 use super::scale::Scales;
 use super::schedule::Node;
@@ -21,9 +18,9 @@ pub(super) enum Group<'p> {
     /// Batch normalisation with its neighbours.
     Norm(Norm<'p>),
     /// The same in prediction.
-    Inference(&'p BatchNormInference, &'p Activate),
-    /// The backward rules of the two, the ReLU's first.
-    NormGrad(&'p BatchNormGrad, &'p ActivateGrad),
+    Inference(Inference<'p>),
+    /// The same backwards.
+    NormGrad(NormGrad<'p>),
     /// Steps of stochastic gradient descent with one clock, rate and factor, whatever their parameters.
     Sgd(Vec<&'p SgdStep>),
     /// The same of Adam.
@@ -32,66 +29,14 @@ pub(super) enum Group<'p> {
     Scaled(Vec<Group<'p>>),
 }
 
-/// Batch normalisation with the operations around it that are done with it.
-pub(super) struct Norm<'p> {
-    /// The convolution that makes its input. The blocks that have a tile of that take the moments of its channels.
-    pub(super) conv: Option<&'p Conv2d>,
-    pub(super) norm: &'p BatchNorm,
-    /// The ReLU behind it, which alone reads the result.
-    pub(super) relu: Option<&'p Activate>,
-}
-
-impl<'p> Norm<'p> {
-    /// The normalisation at `i`, if something can be done with it, and where that stands.
-    fn around(
-        tensors: &Tensors,
-        ops: &'p [Op],
-        i: usize,
-        norm: &'p BatchNorm,
-    ) -> Option<(Self, Vec<usize>)> {
-        let conv = conv_before(ops, i, norm.x);
-        let relu = relu_behind(tensors, ops, i, norm.y);
-        let taken: Vec<usize> =
-            [conv.map(|(k, _)| k), relu.map(|(j, _)| j)].into_iter().flatten().collect();
-        let group = Self { conv: conv.map(|(_, op)| op), norm, relu: relu.map(|(_, op)| op) };
-        (!taken.is_empty()).then_some((group, taken))
-    }
-
-    /// Its operations in order.
-    fn operations(&self) -> Vec<&'p dyn Operation> {
-        let mut all: Vec<&dyn Operation> = Vec::new();
-        all.extend(self.conv.map(|op| op as &dyn Operation));
-        all.push(self.norm);
-        all.extend(self.relu.map(|op| op as &dyn Operation));
-        all
-    }
-
-    fn ops(&self) -> Vec<Op> {
-        let mut all: Vec<Op> = vec![self.norm.clone().into()];
-        all.extend(self.conv.map(|op| op.clone().into()));
-        all.extend(self.relu.map(|op| op.clone().into()));
-        all
-    }
-}
-
-/// The convolution that makes `x` for operation `i`, where it can wait for that.
-fn conv_before(ops: &[Op], i: usize, x: TensorId) -> Option<(usize, &Conv2d)> {
-    let k = ops[..i].iter().rposition(|op| touches_any(op, &[x]))?;
-    let Op::Conv2d(conv) = &ops[k] else { return None };
-    let given: Vec<TensorId> = [conv.x, conv.weight].into_iter().chain(conv.bias).collect();
-    (conv.y == x && conv.x != x && !changes(&ops[k + 1..i], &given)).then_some((k, conv))
-}
-
 impl<'p> Group<'p> {
     /// The name of its steps in messages and profiles.
     pub(super) fn name(&self) -> &'static str {
         match self {
             Group::Single(op) => op.name(),
-            Group::Norm(Norm { conv: None, .. }) => "BatchNorm + Relu",
-            Group::Norm(Norm { relu: None, .. }) => "Conv2d + BatchNorm",
-            Group::Norm(_) => "Conv2d + BatchNorm + Relu",
-            Group::Inference(..) => "BatchNormInference + Relu",
-            Group::NormGrad(..) => "ReluGrad + BatchNormGrad",
+            Group::Norm(of) => of.name(),
+            Group::Inference(of) => of.name(),
+            Group::NormGrad(of) => of.name(),
             Group::Sgd(_) => "SgdStep",
             Group::Adam(_) => "AdamStep",
             Group::Scaled(_) => "scaled steps",
@@ -106,13 +51,9 @@ impl<'p> Group<'p> {
         };
         match self {
             Group::Single(op) => real_of(op, elements),
-            Group::Norm(of) => any(of.ops()),
-            Group::Inference(norm, relu) => {
-                any(vec![(*norm).clone().into(), (*relu).clone().into()])
-            }
-            Group::NormGrad(norm, relu) => {
-                any(vec![(*norm).clone().into(), (*relu).clone().into()])
-            }
+            Group::Norm(of) => any(of.operations()),
+            Group::Inference(of) => any(of.operations()),
+            Group::NormGrad(of) => any(of.operations()),
             Group::Sgd(_) | Group::Adam(_) | Group::Scaled(_) => Element::F32,
         }
     }
@@ -120,26 +61,31 @@ impl<'p> Group<'p> {
     /// What it reads and writes, for its schedule.
     pub(super) fn node(&self, tensors: &Tensors) -> Node {
         let passed = match self {
-            Group::Norm(of) => of.relu.map(|_| of.norm.y),
-            Group::Inference(norm, _) => Some(norm.y),
-            Group::NormGrad(norm, _) => Some(norm.dy),
-            _ => None,
+            Group::Norm(of) => of.passed(),
+            Group::Inference(of) => of.passed(),
+            Group::NormGrad(of) => of.passed(),
+            _ => Vec::new(),
         };
-        let mut node = Node::of(&self.operations(), tensors);
+        let operations = self.operations();
+        let operations: Vec<&dyn Operation> = operations.iter().map(|op| op as _).collect();
+        let mut node = Node::of(&operations, tensors);
         for ids in [&mut node.reads, &mut node.writes] {
-            ids.retain(|id| Some(*id) != passed);
+            ids.retain(|id| !passed.contains(id));
+        }
+        if let Group::NormGrad(NormGrad { beta: Some(beta), .. }) = self {
+            node.reads.push(*beta);
         }
         node
     }
 
-    fn operations(&self) -> Vec<&'p dyn Operation> {
+    fn operations(&self) -> Vec<Op> {
         match self {
-            Group::Single(op) => vec![*op],
+            Group::Single(op) => vec![(*op).clone()],
             Group::Norm(of) => of.operations(),
-            Group::Inference(norm, relu) => vec![*norm, *relu],
-            Group::NormGrad(norm, relu) => vec![*norm, *relu],
-            Group::Sgd(ops) => ops.iter().map(|&op| op as _).collect(),
-            Group::Adam(ops) => ops.iter().map(|&op| op as _).collect(),
+            Group::Inference(of) => of.operations(),
+            Group::NormGrad(of) => of.operations(),
+            Group::Sgd(ops) => ops.iter().map(|&op| op.clone().into()).collect(),
+            Group::Adam(ops) => ops.iter().map(|&op| op.clone().into()).collect(),
             Group::Scaled(groups) => groups.iter().flat_map(Group::operations).collect(),
         }
     }
@@ -194,29 +140,40 @@ pub(super) fn fuse<'p>(tensors: &Tensors, ops: &'p [Op], scales: &Scales) -> Vec
         match op {
             // What follows comes forward to the normalisation, and what makes its input waits for it.
             Op::BatchNorm(norm) => {
-                if let Some((group, taken)) = Norm::around(tensors, ops, i, norm) {
+                if let Some((group, taken)) = Norm::at(tensors, ops, i, norm) {
                     taken.into_iter().for_each(|j| steps[j] = None);
                     steps[i] = Some(Group::Norm(group));
                 }
             }
             Op::BatchNormInference(norm) => {
-                if let Some((j, relu)) = relu_behind(tensors, ops, i, norm.y) {
-                    (steps[i], steps[j]) = (Some(Group::Inference(norm, relu)), None);
+                if let Some((group, taken)) = Inference::at(tensors, ops, i, norm) {
+                    taken.into_iter().for_each(|j| steps[j] = None);
+                    steps[i] = Some(Group::Inference(group));
                 }
             }
             // What comes before waits for the normalisation's backward rule.
             Op::ActivateGrad(relu) if relu.function == Activation::Relu => {
-                if let Some((j, Op::BatchNormGrad(norm))) = only_other(tensors, ops, i, relu.dx)
-                    && j > i
-                    && norm.dy == relu.dx
-                    && reads_once(norm, relu.dx)
-                    && !changes(&ops[i + 1..=j], &[relu.y, relu.dy])
-                {
-                    (steps[i], steps[j]) = (None, Some(Group::NormGrad(norm, relu)));
+                if let Some((j, group, taken)) = NormGrad::behind(tensors, ops, i, relu) {
+                    taken.into_iter().for_each(|k| steps[k] = None);
+                    steps[j] = Some(Group::NormGrad(group));
                 }
             }
             _ => {}
         }
+    }
+    let touched: Vec<Option<Node>> =
+        steps.iter().map(|step| step.as_ref().map(|group| group.node(tensors))).collect();
+    for i in 0..steps.len() {
+        let behind = match &mut steps[i] {
+            Some(Group::Norm(Norm { behind: Some(behind), .. })) => behind,
+            Some(Group::Inference(Inference { behind, .. })) => behind,
+            _ => continue,
+        };
+        let others = touched.iter().enumerate().filter(|(j, _)| *j != i);
+        let mut others = others.filter_map(|(_, node)| node.as_ref());
+        behind.store_if(tensors, |y| {
+            others.any(|node| node.reads.contains(&y) || node.writes.contains(&y))
+        });
     }
     let scale = |group: &Group<'p>| group.schedule().and_then(|(id, ..)| scales.of(id));
     let mut groups: Vec<Group<'p>> = Vec::with_capacity(steps.len());

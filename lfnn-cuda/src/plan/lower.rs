@@ -130,9 +130,9 @@ fn lower(
         to.begin(group.name(), real);
         match group {
             Group::Single(op) => single(op, &mut to),
-            Group::Norm(of) => norm::train(of.norm, of.conv, of.relu.map(|relu| relu.y), &mut to),
-            Group::Inference(norm, relu) => norm::inference(norm, Some(relu.y), &mut to),
-            Group::NormGrad(norm, relu) => norm::grad(norm, Some((relu.y, relu.dy)), &mut to),
+            Group::Norm(of) => norm::train(of.norm, of.conv, of.behind.as_ref(), &mut to),
+            Group::Inference(of) => norm::inference(of.norm, Some(&of.behind), &mut to),
+            Group::NormGrad(of) => norm::grad(of.norm, Some(of), &mut to),
             Group::Sgd(ops) => optimize::sgd(ops, &mut to),
             Group::Adam(ops) => optimize::adam(ops, &mut to),
             Group::Scaled(groups) => optimize::scaled(groups, &mut to),

@@ -9,6 +9,7 @@ mod conv;
 mod data;
 mod elementwise;
 mod fuse;
+mod fuse_norm;
 mod launch;
 mod leaders;
 mod linear;
