@@ -78,11 +78,19 @@ fn pooling_is_done_with_the_normalisation_before_it() {
     assert_eq!(count(&bp, |name| name == "max_pool_grad"), 0);
 }
 
+#[test]
+fn the_losses_of_a_small_unit_are_one_launch() {
+    let plan = mnist_s("lfnn-l", Precision::F32);
+    // Four units and the output layer.
+    assert_eq!(count(&plan, |name| name == "unit_losses"), 5);
+    assert_eq!(count(&plan, |name| name == "mean_errors"), 0);
+}
+
 /// The counts that docs/cuda.md gives.
 #[test]
 fn launches_of_a_step_are_counted() {
     let counted = ["lfnn-l", "lfnn", "bp"].map(|method| {
         [Precision::F32, Precision::Bf16].map(|precision| mnist_s(method, precision).steps.len())
     });
-    assert_eq!(counted, [[125, 137], [152, 167], [57, 65]]);
+    assert_eq!(counted, [[81, 93], [112, 127], [53, 61]]);
 }

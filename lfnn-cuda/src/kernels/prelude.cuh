@@ -151,20 +151,40 @@ template <class T> __device__ __forceinline__ T block_sum(T value, T* space) {
     return value;
 }
 
-// Sums over threadIdx.y; the threads with threadIdx.y = 0 get them. `space` has room for one value of each
-// thread of the block.
-template <class T> __device__ __forceinline__ T sum_over_y(T value, T* space) {
-    u32 at = threadIdx.y * blockDim.x + threadIdx.x;
+// The threads of a block in rows, and which of them this is.
+struct Threads {
+    u32 x, y, across, down;
+
+    // As they were launched.
+    static __device__ __forceinline__ Threads launched() {
+        return Threads{threadIdx.x, threadIdx.y, blockDim.x, blockDim.y};
+    }
+
+    // Those of a block that is one row, in rows of one for each column, 32 at most. The last of them may be in no whole
+    // row: their y is `down`, and they take part in barriers alone.
+    static __device__ __forceinline__ Threads for_columns(u32 columns) {
+        u32 across = min(max(columns, 1u), 32u);
+        return Threads{threadIdx.x % across, threadIdx.x / across, across, blockDim.x / across};
+    }
+};
+
+// Sums over y; the threads with y = 0 get them. `space` has room for one value of each thread of the block.
+template <class T> __device__ __forceinline__ T sum_over_y(T value, T* space, const Threads& threads) {
+    u32 at = threads.y * threads.across + threads.x;
     __syncthreads();
     space[at] = value;
     __syncthreads();
-    for (u32 rows = blockDim.y; rows > 1;) {
+    for (u32 rows = threads.down; rows > 1;) {
         u32 half = (rows + 1) / 2;
-        if (threadIdx.y < rows - half) space[at] += space[at + half * blockDim.x];
+        if (threads.y < rows - half) space[at] += space[at + half * threads.across];
         __syncthreads();
         rows = half;
     }
-    return space[threadIdx.x];
+    return space[threads.x];
+}
+
+template <class T> __device__ __forceinline__ T sum_over_y(T value, T* space) {
+    return sum_over_y(value, space, Threads::launched());
 }
 
 // A matrix [rows, channels] gone through by columns. A thread has `vector` consecutive channels and every

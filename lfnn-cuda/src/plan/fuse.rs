@@ -10,6 +10,7 @@ use super::fuse_norm::{Inference, Norm, NormGrad};
 use super::roles::real_of;
 use super::scale::Scales;
 use super::schedule::Node;
+use super::unit;
 
 /// One or more operations that are lowered together.
 pub(super) enum Group<'p> {
@@ -25,6 +26,8 @@ pub(super) enum Group<'p> {
     Sgd(Vec<&'p SgdStep>),
     /// The same of Adam.
     Adam(Vec<&'p AdamStep>),
+    /// Small operations between a unit's logits and their gradient, in order.
+    Unit(Vec<&'p Op>),
     /// All steps of optimisers on gradients of one scaled loss.
     Scaled(Vec<Group<'p>>),
 }
@@ -39,6 +42,7 @@ impl<'p> Group<'p> {
             Group::NormGrad(of) => of.name(),
             Group::Sgd(_) => "SgdStep",
             Group::Adam(_) => "AdamStep",
+            Group::Unit(_) => "unit's losses",
             Group::Scaled(_) => "scaled steps",
         }
     }
@@ -54,6 +58,7 @@ impl<'p> Group<'p> {
             Group::Norm(of) => any(of.operations()),
             Group::Inference(of) => any(of.operations()),
             Group::NormGrad(of) => any(of.operations()),
+            Group::Unit(ops) => any(ops.iter().map(|&op| op.clone()).collect()),
             Group::Sgd(_) | Group::Adam(_) | Group::Scaled(_) => Element::F32,
         }
     }
@@ -84,6 +89,7 @@ impl<'p> Group<'p> {
             Group::Norm(of) => of.operations(),
             Group::Inference(of) => of.operations(),
             Group::NormGrad(of) => of.operations(),
+            Group::Unit(ops) => ops.iter().map(|&op| op.clone()).collect(),
             Group::Sgd(ops) => ops.iter().map(|&op| op.clone().into()).collect(),
             Group::Adam(ops) => ops.iter().map(|&op| op.clone().into()).collect(),
             Group::Scaled(groups) => groups.iter().flat_map(Group::operations).collect(),
@@ -107,8 +113,22 @@ impl<'p> Group<'p> {
         }
     }
 
-    /// Takes another group's steps of an optimiser into this one, or gives the group back.
-    fn join(&mut self, other: Group<'p>) -> Option<Group<'p>> {
+    /// Takes another group's small operations or steps of an optimiser into this one, or gives the group back.
+    fn join(&mut self, other: Group<'p>, tensors: &Tensors) -> Option<Group<'p>> {
+        if let Group::Single(op) = other {
+            let small = |op| unit::is_small(op, tensors);
+            match self {
+                Group::Single(first) if small(first) && small(op) => {
+                    *self = Group::Unit(vec![*first, op]);
+                    return None;
+                }
+                Group::Unit(ops) if ops.len() < unit::MOST_TASKS && small(op) => {
+                    ops.push(op);
+                    return None;
+                }
+                _ => return Some(other),
+            }
+        }
         match (self, &other) {
             (Group::Sgd(ops), Group::Sgd(more)) => {
                 let same = |op| same_sgd(op, ops[0]) && independent(op, ops);
@@ -179,7 +199,7 @@ pub(super) fn fuse<'p>(tensors: &Tensors, ops: &'p [Op], scales: &Scales) -> Vec
     let mut groups: Vec<Group<'p>> = Vec::with_capacity(steps.len());
     for group in steps.into_iter().flatten() {
         let rest = match groups.last_mut() {
-            Some(last) if scale(last) == scale(&group) => last.join(group),
+            Some(last) if scale(last) == scale(&group) => last.join(group, tensors),
             _ => Some(group),
         };
         groups.extend(rest);

@@ -11,7 +11,7 @@ use super::schedule::{Node, Schedule};
 use super::{
     Argument, Element, Launch, Place, Plan, Precision, Product, ProgramPlan, Step, Work, columns,
     conv, data, elementwise, leaders, linear, losses, metrics, norm, optimize, perturb, pool,
-    shape, workers,
+    shape, unit, workers,
 };
 use crate::kernels::ELEMENTWISE;
 
@@ -136,6 +136,18 @@ fn lower(
             Group::Sgd(ops) => optimize::sgd(ops, &mut to),
             Group::Adam(ops) => optimize::adam(ops, &mut to),
             Group::Scaled(groups) => optimize::scaled(groups, &mut to),
+            Group::Unit(ops) => {
+                let begin = to.steps.len();
+                to.one_block = true;
+                for op in ops {
+                    // Each ends before the next begins, which may read what it wrote.
+                    to.begin(group.name(), real);
+                    single(op, &mut to);
+                    to.end();
+                }
+                to.one_block = false;
+                unit::join(&mut to.steps, begin, real);
+            }
         }
         to.end();
     }
@@ -216,6 +228,8 @@ pub(super) struct Lowering<'a> {
     name: &'static str,
     /// What stands for `real` in its kernels.
     real: Element,
+    /// Whether it is to be done by one block, if that does not matter otherwise.
+    one_block: bool,
     /// Scratch memory that it has taken.
     scratch: usize,
     scratch_bytes: usize,
@@ -238,6 +252,7 @@ impl<'a> Lowering<'a> {
             steps: Vec::new(),
             name: "",
             real: Element::F32,
+            one_block: false,
             scratch: 0,
             scratch_bytes: 0,
             results: Vec::new(),
@@ -269,6 +284,11 @@ impl<'a> Lowering<'a> {
     /// What stands for `real` in this operation's kernels.
     pub(super) fn real(&self) -> Element {
         self.real
+    }
+
+    /// Whether one block is to do the operation.
+    pub(super) fn one_block(&self) -> bool {
+        self.one_block
     }
 
     /// Elements of a tensor.

@@ -25,6 +25,7 @@ mod roles;
 mod scale;
 pub mod schedule;
 mod shape;
+mod unit;
 mod workers;
 
 #[cfg(feature = "emulator")]

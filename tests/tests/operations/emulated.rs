@@ -147,6 +147,7 @@ emulated! {
         workers_agree_on_larger_shapes, losses_and_leaders_agree_on_larger_shapes,
         data_metrics_and_optimisers_agree_on_larger_shapes;
     leaders: the_same_workers_lead, leaders_of_an_epoch_agree, followers_follow_the_same_leader, followers_are_masked;
+    unit: losses_of_a_unit_agree;
     metrics: rows_with_examples_are_summed, wrong_predictions_are_counted;
     optimize: clip_factors_agree, sgd_steps_agree, adam_steps_agree;
 }
