@@ -11,6 +11,11 @@ use serde_json::json;
 
 /// The training step of `mnist-s`: four layers of readout workers, batches of 128.
 fn mnist_s(method: &str, precision: Precision) -> ProgramPlan {
+    planned(method, precision).1
+}
+
+/// How many operations that step has, and its plan.
+fn planned(method: &str, precision: Precision) -> (usize, ProgramPlan) {
     let unit = |filters: usize, grid: usize, pools: bool| {
         let conv = json!({"filters": filters, "kernel": 3, "padding": 1, "bias": false});
         let then = if pools { json!([{"max_pool": {"kernel": 2}}]) } else { json!([]) };
@@ -42,7 +47,8 @@ fn mnist_s(method: &str, precision: Precision) -> ProgramPlan {
     };
     let step = StepProgram::new(&setup, [28, 28, 1], 10).unwrap();
     let plan = Plan::new(&step.module, precision).unwrap();
-    plan.programs[step.program.0].clone()
+    let operations = step.module.programs()[step.program.0].ops().len();
+    (operations, plan.programs[step.program.0].clone())
 }
 
 /// How many launches of a plan have names of which this is true.
@@ -76,6 +82,22 @@ fn pooling_is_done_with_the_normalisation_before_it() {
     // Gradients of workers and of the next unit are added before they reach the ReLU in `lfnn`.
     let bp = mnist_s("bp", Precision::F32);
     assert_eq!(count(&bp, |name| name == "max_pool_grad"), 0);
+}
+
+/// So that a profile tells what the time went into.
+#[test]
+fn every_operation_is_in_the_steps_of_one_launch_group() {
+    for method in ["lfnn-l", "lfnn", "bp"] {
+        for precision in [Precision::F32, Precision::F16] {
+            let (operations, plan) = planned(method, precision);
+            let mut groups: Vec<&[usize]> = plan.steps.iter().map(|step| &step.ops[..]).collect();
+            groups.dedup();
+            let mut all = groups.concat();
+            all.sort_unstable();
+            let expected: Vec<usize> = (0..operations).collect();
+            assert_eq!(all, expected, "{method}, {}", precision.name());
+        }
+    }
 }
 
 #[test]

@@ -83,7 +83,8 @@ impl<'p> Group<'p> {
         node
     }
 
-    fn operations(&self) -> Vec<Op> {
+    /// Its operations in order.
+    pub(super) fn operations(&self) -> Vec<Op> {
         match self {
             Group::Single(op) => vec![(*op).clone()],
             Group::Norm(of) => of.operations(),

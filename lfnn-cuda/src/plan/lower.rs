@@ -124,8 +124,10 @@ fn lower(
         schedule.place(&nodes, tensors, |id| tensors[id].len() * elements[id.index()].bytes());
     let mut to = Lowering::new(tensors, elements, precision, scales);
     let mut first = Vec::with_capacity(groups.len());
+    let mut unseen: Vec<Option<&Op>> = program.ops().iter().map(Some).collect();
     for group in &groups {
         first.push(to.steps.len());
+        to.ops = positions(group, &mut unseen);
         let real = if all_narrow { activation(precision) } else { group.real(elements) };
         to.begin(group.name(), real);
         match group {
@@ -160,6 +162,19 @@ fn lower(
         scratch_bytes: to.scratch_bytes,
         lanes: schedule.lanes,
     }
+}
+
+/// Where the operations of a group stand in the program. Equal ones are taken in order.
+fn positions(group: &Group<'_>, unseen: &mut [Option<&Op>]) -> Vec<usize> {
+    let mut found = Vec::new();
+    for op in group.operations() {
+        let position = unseen.iter().position(|other| *other == Some(&op));
+        found.extend(position);
+        if let Some(position) = position {
+            unseen[position] = None;
+        }
+    }
+    found
 }
 
 fn single(op: &Op, to: &mut Lowering<'_>) {
@@ -226,6 +241,8 @@ pub(super) struct Lowering<'a> {
     steps: Vec<Step>,
     /// The operation that is being lowered.
     name: &'static str,
+    /// Positions of what is being lowered in the program.
+    ops: Vec<usize>,
     /// What stands for `real` in its kernels.
     real: Element,
     /// Whether it is to be done by one block, if that does not matter otherwise.
@@ -251,6 +268,7 @@ impl<'a> Lowering<'a> {
             scales,
             steps: Vec::new(),
             name: "",
+            ops: Vec::new(),
             real: Element::F32,
             one_block: false,
             scratch: 0,
@@ -359,7 +377,8 @@ impl<'a> Lowering<'a> {
     }
 
     fn push(&mut self, work: Work) {
-        self.steps.push(Step { name: self.name, work, lane: 0, after: Vec::new() });
+        let (name, ops) = (self.name, self.ops.clone());
+        self.steps.push(Step { name, ops, work, lane: 0, after: Vec::new() });
     }
 }
 
