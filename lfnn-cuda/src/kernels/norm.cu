@@ -248,7 +248,7 @@ __device__ __forceinline__ void apply_pool(const Apply& a, real* pooled, u8* pos
 }
 
 // As `norm_apply`, and the maximum of each window of the results with its position. The rows of `columns` are cells.
-extern "C" __global__ void __launch_bounds__(COLUMN_THREADS)
+extern "C" __global__ void __launch_bounds__(COLUMN_THREADS, 2)
     norm_apply_pool(Apply a, real* __restrict__ pooled, u8* __restrict__ position, Windows w, Columns columns) {
     if (columns.vector == 1) {
         apply_pool<1>(a, pooled, position, w, columns);

@@ -78,6 +78,8 @@ __device__ __forceinline__ void run(const Task& t) {
     }
 }
 
+// As in losses.cu: registers saved around the division of double numbers.
+// spills: unit_losses
 // One block.
 extern "C" __global__ void __launch_bounds__(256) unit_losses(Tasks tasks) {
     __shared__ Task task;

@@ -184,8 +184,8 @@ pub(super) fn fuse<'p>(tensors: &Tensors, ops: &'p [Op], scales: &Scales) -> Vec
     }
     let touched: Vec<Option<Node>> =
         steps.iter().map(|step| step.as_ref().map(|group| group.node(tensors))).collect();
-    for i in 0..steps.len() {
-        let behind = match &mut steps[i] {
+    for (i, step) in steps.iter_mut().enumerate() {
+        let behind = match step {
             Some(Group::Norm(Norm { behind: Some(behind), .. })) => behind,
             Some(Group::Inference(Inference { behind, .. })) => behind,
             _ => continue,
