@@ -1,6 +1,8 @@
 //! Questions that a backend asks before it does several operations at once.
 
-use super::{Activate, Activation, Kind, Op, Operation, Step, TensorId, Tensors};
+use super::{
+    Activate, ActivateGrad, Activation, BatchNormGrad, Kind, Op, Operation, Step, TensorId, Tensors,
+};
 
 /// The ReLU that alone reads `y`, where it can be done at once with operation `i`.
 pub fn relu_behind<'p>(
@@ -43,4 +45,27 @@ pub fn touches_any(op: &Op, ids: &[TensorId]) -> bool {
 /// Whether any of the operations changes any of these.
 pub fn changes(ops: &[Op], ids: &[TensorId]) -> bool {
     ops.iter().any(|op| op.writes().iter().chain(&op.updates()).any(|id| ids.contains(id)))
+}
+
+/// β of the normalisation whose backward rule is the last of `ops`, if normalising again still gives
+/// what the ReLU received: nothing that it takes has changed since.
+pub fn beta_of(ops: &[Op], norm: &BatchNormGrad, relu: &ActivateGrad) -> Option<TensorId> {
+    let (i, forward) = ops.iter().enumerate().rev().find_map(|(i, op)| match op {
+        Op::BatchNorm(op) if op.mean == norm.mean => Some((i, op)),
+        _ => None,
+    })?;
+    let (j, y) = ops.iter().enumerate().rev().find_map(|(j, op)| match op {
+        Op::Activate(op) if op.y == relu.y && op.function == Activation::Relu => Some((j, op.x)),
+        _ => None,
+    })?;
+    let same = forward.x == norm.x
+        && forward.gamma == norm.gamma
+        && forward.inv_std == norm.inv_std
+        && forward.y == y;
+    let taken = [norm.x, norm.gamma, norm.mean, norm.inv_std, forward.beta];
+    let kept = i < j
+        && !changes(&ops[i + 1..j], &[y])
+        && !changes(&ops[j + 1..], &[relu.y])
+        && !changes(&ops[i + 1..], &taken);
+    (same && kept).then_some(forward.beta)
 }

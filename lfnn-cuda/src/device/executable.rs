@@ -3,11 +3,13 @@
 //! The first run of a program launches its steps one by one, so that libraries load what they load at first use
 //! and a failing launch is named. The second captures the same launches as a CUDA graph. From then on
 //! a run is one call. Nothing in a run allocates or waits for the device.
+//! A profile launches step by step again, with an event behind each.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
 
-use lfnn_core::backend::{Executable, Memory, TensorData, TensorDataMut};
+use lfnn_core::backend::{Executable, Memory, StepTime, TensorData, TensorDataMut};
 use lfnn_core::program::{DType, Kind, ProgramId, TensorId, Tensors};
 
 use super::CudaError;
@@ -50,6 +52,9 @@ struct Bound {
 
 #[derive(Debug)]
 struct BoundStep {
+    name: &'static str,
+    /// Positions of its operations in the program.
+    ops: Vec<usize>,
     work: BoundWork,
     lane: usize,
     /// Steps of other lanes that must be done before.
@@ -208,7 +213,14 @@ impl Bound {
                 }
             };
             let done = awaited.then(|| Event::new(context)).transpose()?;
-            steps.push(BoundStep { work, lane: step.lane, after: step.after.clone(), done });
+            steps.push(BoundStep {
+                name: step.name,
+                ops: step.ops.clone(),
+                work,
+                lane: step.lane,
+                after: step.after.clone(),
+                done,
+            });
         }
         let joins = (1..lanes).map(|_| Event::new(context)).collect::<Result<_, _>>()?;
         Ok(Self { steps, fork: Event::new(context)?, joins, graph: None, has_run: false })
@@ -231,13 +243,7 @@ impl Bound {
             for event in step.after.iter().filter_map(|&other| before[other].done.as_ref()) {
                 stream.wait(event)?;
             }
-            match &mut step.work {
-                BoundWork::Launch(call) => call.launch(stream)?,
-                BoundWork::Product(product) => {
-                    let own = workspace.address() + (step.lane * stride) as u64;
-                    product.launch(stream, own)?;
-                }
-            }
+            step.launch(stream, workspace.address(), stride)?;
             if let Some(event) = &step.done {
                 stream.record(event)?;
             }
@@ -247,6 +253,18 @@ impl Bound {
             first[0].wait(event)?;
         }
         Ok(())
+    }
+}
+
+impl BoundStep {
+    /// Launches it on a stream; each lane has `stride` bytes of the workspace.
+    fn launch(&mut self, stream: &Stream, workspace: u64, stride: usize) -> Result<(), CudaError> {
+        match &mut self.work {
+            BoundWork::Launch(call) => call.launch(stream),
+            BoundWork::Product(product) => {
+                product.launch(stream, workspace + (self.lane * stride) as u64)
+            }
+        }
     }
 }
 
@@ -340,6 +358,40 @@ impl Executable for CudaExecutable {
             Some(graph) => lanes[0].launch(graph),
             None => Ok(()),
         }
+    }
+
+    /// The steps run one after the other on one stream, in the order of the plan. A step that is shorter than its launch
+    /// shows the launch's time.
+    fn profile(&mut self, program: ProgramId) -> Result<Vec<StepTime>, CudaError> {
+        self.context.make_current()?;
+        let programs = self.programs.len();
+        let Some(bound) = self.programs.get_mut(program.0) else {
+            return Err(CudaError::NoProgram { index: program.0, programs });
+        };
+        bound.has_run = true;
+        let stream = &self.lanes[0];
+        let stride = self.workspace.bytes() / self.lanes.len();
+        let mut before = Event::timed(&self.context)?;
+        stream.record(&before)?;
+        let mut events = Vec::with_capacity(bound.steps.len());
+        for step in &mut bound.steps {
+            let event = Event::timed(&self.context)?;
+            step.launch(stream, self.workspace.address(), stride)?;
+            stream.record(&event)?;
+            events.push(event);
+        }
+        stream.synchronize()?;
+        let mut times: Vec<StepTime> = Vec::new();
+        for (step, event) in bound.steps.iter().zip(events) {
+            let time = Duration::from_secs_f64(before.seconds_to(&event)?.max(0.0));
+            before = event;
+            match times.last_mut() {
+                // The launches of one operation, or of several that were made one.
+                Some(last) if last.ops == step.ops => last.time += time,
+                _ => times.push(StepTime { name: step.name, ops: step.ops.clone(), time }),
+            }
+        }
+        Ok(times)
     }
 
     fn memory(&self) -> Memory {

@@ -11,9 +11,44 @@ struct Filters {
     }
 };
 
+// The mean of each column of a tile, and the sum of squares of the differences from it: what batch normalisation
+// makes its statistics of. `rows` and `columns` of the tile are there. In shared memory the factors have had their time.
+template <class Engine>
+__device__ __forceinline__ void moments_of(const Engine& engine, float* space, u32 rows, u32 columns, float* means,
+                                           float* squares) {
+    constexpr u32 COLUMNS = Engine::COLUMNS;
+    static_assert(COLUMNS <= Engine::THREADS, "a thread joins a column");
+    float *mean = space + Engine::LINES * COLUMNS, *own = space + Engine::line() * COLUMNS;
+    u32 thread = threadIdx.x;
+    auto keep = [&](u32 column, float total) { own[column] = total; };
+    auto joined = [&] {
+        float sum = 0.0f;
+#pragma unroll 4
+        for (u32 line = 0; line < Engine::LINES; ++line) sum += space[line * COLUMNS + thread];
+        return sum;
+    };
+    __syncthreads();
+    engine.template by_columns<true, true>([&](u32 row, u32, float sum) { return row < rows ? sum : 0.0f; }, keep);
+    __syncthreads();
+    if (thread < COLUMNS) mean[thread] = joined() / (float)rows;
+    __syncthreads();
+    engine.template by_columns<true, true>(
+        [&](u32 row, u32 column, float sum) {
+            float difference = sum - mean[column];
+            return row < rows ? difference * difference : 0.0f;
+        },
+        keep);
+    __syncthreads();
+    if (thread < min(columns, COLUMNS)) {
+        means[thread] = mean[thread];
+        squares[thread] = joined();
+    }
+}
+
+// `moments` [2, row tiles, filters] are wanted where a batch normalisation follows and the inner axis is whole.
 template <u32 V, class Engine>
 __device__ __forceinline__ void forward(const real* x, const real* weight, const float* bias, real* y, float* parts,
-                                        const Geometry& g) {
+                                        float* moments, const Geometry& g) {
     using Layout = Stages<Engine, true, true>;
     DYNAMIC_SHARED(real, shared);
     Position* table = reinterpret_cast<Position*>(shared + Layout::COUNT * Layout::ELEMENTS);
@@ -40,8 +75,23 @@ __device__ __forceinline__ void forward(const real* x, const real* weight, const
     engine.clear();
     multiply_steps<true, true, V, V>(engine, shared, first_step(g, block), end_step(g, block, g.inner), rows, columns,
                                      [](const real*) {});
+    if (bias) bias += first_filter;
+    if (moments) {
+        static_assert((Engine::LINES + 1) * Engine::COLUMNS * sizeof(float) <=
+                          Layout::COUNT * Layout::ELEMENTS * sizeof(real),
+                      "sums of columns fit where the factors were");
+        // The moments are those of what is stored.
+        u32 left = g.columns - block.column;
+        engine.template change<true>([&](u32 column, float sum) {
+            return to_float(to_real(bias && column < left ? sum + bias[block.column + column] : sum));
+        });
+        bias = nullptr;
+        float* means = moments + (block.row / Engine::ROWS * g.filters + first_filter + block.column);
+        moments_of(engine, reinterpret_cast<float*>(shared), min(Engine::ROWS, g.rows - block.row), left, means,
+                   means + g.row_tiles * g.filters);
+    }
     bool pairs = g.filters % 2 == 0 && g.columns % 2 == 0;
-    Results results = {table, bias ? bias + first_filter : nullptr,
+    Results results = {table, bias,
                        y, parts ? parts + (size_t)block.split * g.part : nullptr,
                        g.columns, block.column, pairs};
     engine.template results<true, true>(results);
@@ -58,9 +108,79 @@ extern "C" __global__ void __launch_bounds__(256)
     }
 }
 
+template <u32 V> struct __align__(V * sizeof(float) < 16 ? V * sizeof(float) : 16) Singles {
+    float values[V];
+};
+
+// Elements of y, as they are stored, from the sums of the parts.
+template <u32 V>
+__device__ __forceinline__ void join_parts(const float* parts, const float (&bias)[V], u32 at, u32 n, u32 splits,
+                                           float (&out)[V]) {
+#pragma unroll
+    for (u32 k = 0; k < V; ++k) out[k] = 0.0f;
+#pragma unroll 2
+    for (u32 split = 0; split < splits; ++split) {
+        Singles<V> in = *reinterpret_cast<const Singles<V>*>(parts + (size_t)split * n + at);
+#pragma unroll
+        for (u32 k = 0; k < V; ++k) out[k] += in.values[k];
+    }
+#pragma unroll
+    for (u32 k = 0; k < V; ++k) out[k] = to_float(to_real(out[k] + bias[k]));
+}
+
+template <u32 V>
+__device__ __forceinline__ void sum_moments(const float* parts, const float* bias, real* y, float* moments, u32 splits,
+                                            const Columns& columns) {
+    __shared__ float space[COLUMN_THREADS];
+    u32 channel = columns.channel(), n = columns.rows * columns.channels, begin = blockIdx.y * columns.chunk;
+    bool inside = channel < columns.channels;
+    float sum[V], squares[V], shift[V], added[V];
+#pragma unroll
+    for (u32 k = 0; k < V; ++k) sum[k] = squares[k] = shift[k] = added[k] = 0.0f;
+    if (inside) {
+#pragma unroll
+        for (u32 k = 0; k < V; ++k) added[k] = bias ? bias[channel + k] : 0.0f;
+        // Differences from the chunk's first row: so nothing cancels where the mean is far from 0.
+        join_parts<V>(parts, added, begin * columns.channels + channel, n, splits, shift);
+        for (u32 row = columns.first(); row < columns.end(); row += blockDim.y) {
+            u32 at = row * columns.channels + channel;
+            float values[V];
+            join_parts<V>(parts, added, at, n, splits, values);
+            store<V>(y + at, values);
+#pragma unroll
+            for (u32 k = 0; k < V; ++k) {
+                float value = values[k] - shift[k];
+                sum[k] += value;
+                squares[k] += value * value;
+            }
+        }
+    }
+#pragma unroll
+    for (u32 k = 0; k < V; ++k) {
+        float total = sum_over_y(sum[k], space), total_squares = sum_over_y(squares[k], space);
+        if (!inside || threadIdx.y != 0) continue;
+        float mean = total / (float)(columns.end() - begin), rest = total_squares - total * mean;
+        u32 to = blockIdx.y * columns.channels + channel + k;
+        moments[to] = shift[k] + mean;
+        // NaN stays NaN.
+        moments[gridDim.y * columns.channels + to] = rest < 0.0f ? 0.0f : rest;
+    }
+}
+
+// y as by `conv_sum`, and the moments of each channel in each chunk of rows.
+extern "C" __global__ void __launch_bounds__(COLUMN_THREADS)
+    conv_sum_moments(const float* __restrict__ parts, const float* __restrict__ bias, real* __restrict__ y,
+                     float* __restrict__ moments, u32 splits, Columns columns) {
+    if (columns.vector == 1) {
+        sum_moments<1>(parts, bias, y, moments, splits, columns);
+    } else {
+        sum_moments<PACK>(parts, bias, y, moments, splits, columns);
+    }
+}
+
 // Bounds leave as many registers as no kernel has to spill.
-#define ARGUMENTS const real *x, const real *weight, const float *bias, real *y, float *parts, Geometry g
-#define VALUES x, weight, bias, y, parts, g
+#define ARGUMENTS const real *x, const real *weight, const float *bias, real *y, float *parts, float *moments, Geometry g
+#define VALUES x, weight, bias, y, parts, moments, g
 
 // Twenty bytes on the newest generation alone; whether they cost anything, no GPU has been asked.
 // spills: conv_128x64

@@ -1,238 +1,33 @@
-// Errors of workers, the local losses and their gradient.
+// Errors of workers, the local losses and their gradient: the kernels. What they do is in losses.cuh.
 
-// The losses, in the order of plan/losses.rs.
-#define CROSS_ENTROPY 0
-#define BINARY 1
-
-// `Heads` of plan/losses.rs: how predictions are divided, and the loss.
-struct Heads {
-    u32 batch, nets, workers, width;
-    u32 loss;
-    // Whether the positive label of a net is its own number (binary).
-    u32 one_vs_all;
-    float smoothing;
-    // Lanes that share a prediction, a power of two.
-    u32 lanes;
-
-    __device__ __forceinline__ u32 predictors() const { return nets * workers; }
-};
-
-// t of binary cross-entropy.
-__device__ __forceinline__ float binary_target(const Heads& h, u32 net, u32 label) {
-    bool positive = label == (h.one_vs_all ? net : 1);
-    return (positive ? 1.0f - h.smoothing : 0.0f) + 0.5f * h.smoothing;
-}
-
-// Outputs and errors of all predictions: z, output [batch, predictors, width], errors [batch, predictors].
 extern "C" __global__ void __launch_bounds__(256)
     worker_errors(const real* __restrict__ z, const u32* __restrict__ labels, const float* __restrict__ values,
                   real* __restrict__ output, float* __restrict__ errors, Heads h) {
-    u32 lane = threadIdx.x % h.lanes, groups = blockDim.x / h.lanes, predictions = h.batch * h.predictors();
-    // Whole warps go on together, because their lanes exchange values.
-    for (u32 first = blockIdx.x * groups; first < predictions; first += gridDim.x * groups) {
-        u32 i = first + threadIdx.x / h.lanes;
-        bool inside = i < predictions;
-        u32 at = i * h.width, example = i / h.predictors(), net = i % h.predictors() / h.workers;
-        float error = 0.0f;
-        if (h.loss == CROSS_ENTROPY) {
-            float largest = -POSITIVE_INFINITY, sum = 0.0f, logits = 0.0f;
-            for (u32 k = lane; inside && k < h.width; k += h.lanes) largest = fmaxf(largest, to_float(z[at + k]));
-            largest = join_lanes(largest, h.lanes, Largest());
-            for (u32 k = lane; inside && k < h.width; k += h.lanes) {
-                sum += expf(to_float(z[at + k]) - largest);
-                logits += to_float(z[at + k]) - largest;
-            }
-            sum = join_lanes(sum, h.lanes, Plus());
-            logits = join_lanes(logits, h.lanes, Plus());
-            float share = 1.0f / sum;
-            for (u32 k = lane; inside && k < h.width; k += h.lanes) {
-                output[at + k] = to_real(expf(to_float(z[at + k]) - largest) * share);
-            }
-            if (inside && lane == 0) {
-                float log_sum = logf(sum);
-                error = log_sum - (to_float(z[at + labels[example]]) - largest);
-                if (h.smoothing != 0.0f) {
-                    float of_all = log_sum - logits / (float)h.width;
-                    error = (1.0f - h.smoothing) * error + h.smoothing * of_all;
-                }
-            }
-        } else if (h.loss == BINARY) {
-            if (inside && lane == 0) {
-                float logit = to_float(z[at]);
-                output[at] = to_real(1.0f / (1.0f + expf(-logit)));
-                error = fmaxf(logit, 0.0f) - binary_target(h, net, labels[example]) * logit + log1pf(expf(-fabsf(logit)));
-            }
-        } else {
-            for (u32 k = lane; inside && k < h.width; k += h.lanes) {
-                float prediction = to_float(z[at + k]);
-                output[at + k] = to_real(prediction);
-                float difference = prediction - values[(example * h.nets + net) * h.width + k];
-                error += difference * difference;
-            }
-            error = join_lanes(error, h.lanes, Plus()) / (float)h.width;
-        }
-        if (inside && lane == 0) errors[i] = error;
-    }
+    worker_errors_of(z, labels, values, output, errors, h);
 }
 
-// Sets the fault to 1 + the first of the means that is not finite, unless it is set. One block does this.
-__device__ __forceinline__ void watch(const float* mean, u32* fault, u32 predictors) {
-    __shared__ u32 first;
-    u32 thread = threadIdx.y * blockDim.x + threadIdx.x;
-    if (thread == 0) first = predictors;
-    __syncthreads();
-    for (u32 n = thread; n < predictors; n += blockDim.x * blockDim.y) {
-        if (!isfinite(mean[n])) atomicMin(&first, n);
-    }
-    __syncthreads();
-    if (thread == 0 && *fault == 0 && first < predictors) *fault = first + 1;
-}
-
-// mean[n] = the mean of errors[b, n] over the batch; a lone block watches, too.
 extern "C" __global__ void __launch_bounds__(256)
     mean_errors(const float* __restrict__ errors, float* mean, u32* fault, u32 batch, u32 predictors) {
-    __shared__ double space[256];
-    u32 n = blockIdx.x * blockDim.x + threadIdx.x;
-    double sum = 0.0;
-    if (n < predictors) {
-#pragma unroll 4
-        for (u32 b = threadIdx.y; b < batch; b += blockDim.y) sum += (double)errors[b * predictors + n];
-    }
-    sum = sum_over_y(sum, space);
-    if (n < predictors && threadIdx.y == 0) mean[n] = (float)(sum / (double)batch);
-    if (gridDim.x == 1) {
-        __syncthreads();
-        watch(mean, fault, predictors);
-    }
+    mean_errors_of(errors, mean, fault, batch, predictors, Threads::launched());
 }
 
-extern "C" __global__ void __launch_bounds__(256) watch_errors(const float* mean, u32* fault, u32 predictors) {
-    watch(mean, fault, predictors);
-}
-
-// `Gradient` of plan/losses.rs.
-struct Gradient {
-    Heads heads;
-    // Rows of the mask of leaders: 1, or the batch.
-    u32 leader_rows;
-    // Whether losses are means over the workers of a role.
-    u32 mean;
-    // Whether followers align their logits, not their outputs.
-    u32 align_logits;
-    // The weights of the two losses, over the batch.
-    float leader_weight, follower_weight;
-    u32 unused;
-};
-
-// The gradient of the local losses: z, output, dz [batch, predictors, width], leaders [1 or batch, predictors] (none:
-// all lead), reference [batch, nets, width]; in half precision times the scale of the loss.
 extern "C" __global__ void __launch_bounds__(256)
     local_gradient(const real* __restrict__ z, const real* __restrict__ output, const u32* __restrict__ labels,
-                   const float* __restrict__ values, const float* __restrict__ leaders, const real* __restrict__ reference,
-                   real* __restrict__ dz, const LossScale* __restrict__ state, Gradient g) {
-    const Heads& h = g.heads;
-    u32 lane = threadIdx.x % h.lanes, groups = blockDim.x / h.lanes, predictions = h.batch * h.predictors();
-    for (u32 first = blockIdx.x * groups; first < predictions; first += gridDim.x * groups) {
-        u32 i = first + threadIdx.x / h.lanes;
-        bool inside = i < predictions;
-        u32 at = i * h.width, example = i / h.predictors(), predictor = i % h.predictors(), net = predictor / h.workers;
-        // Who leads in this row and net.
-        const float* roles = leaders + (g.leader_rows == 1 ? 0 : example * h.predictors()) + net * h.workers;
-        bool leads = !leaders || (inside && roles[predictor % h.workers] != 0.0f);
-        float weight = leads ? g.leader_weight : g.follower_weight;
-        if (g.mean) {
-            u32 count = 0;
-            for (u32 n = lane; leaders && inside && n < h.workers; n += h.lanes) count += roles[n] != 0.0f;
-            count = leaders ? join_lanes(count, h.lanes, Plus()) : h.workers;
-            weight /= (float)(leads ? count : h.workers - count);
-        }
-        if (state) weight *= scale_of(state);
-        u32 of_net = (example * h.nets + net) * h.width;
-        if (leads) {
-            for (u32 k = lane; inside && k < h.width; k += h.lanes) {
-                float slope;
-                if (h.loss == CROSS_ENTROPY) {
-                    float t = (k == labels[example] ? 1.0f - h.smoothing : 0.0f) + h.smoothing / (float)h.width;
-                    slope = to_float(output[at + k]) - t;
-                } else if (h.loss == BINARY) {
-                    slope = to_float(output[at + k]) - binary_target(h, net, labels[example]);
-                } else {
-                    slope = 2.0f * (to_float(z[at + k]) - values[of_net + k]) / (float)h.width;
-                }
-                dz[at + k] = to_real(weight * slope);
-            }
-        }
-        // Followers align; the lanes of a warp may have both roles, and exchange their sums together.
-        bool follows = inside && !leads, through_output = !g.align_logits && h.loss != 2;
-        const real* value = through_output ? output : z;
-        float factor = 2.0f * weight / (float)h.width, sum = 0.0f;
-        for (u32 k = lane; follows && h.loss == CROSS_ENTROPY && k < h.width; k += h.lanes) {
-            sum += to_float(value[at + k]) * factor * (to_float(value[at + k]) - to_float(reference[of_net + k]));
-        }
-        sum = join_lanes(sum, h.lanes, Plus());
-        for (u32 k = lane; follows && k < h.width; k += h.lanes) {
-            float own = to_float(value[at + k]);
-            float slope = factor * (own - to_float(reference[of_net + k]));
-            if (through_output) slope = h.loss == CROSS_ENTROPY ? own * (slope - sum) : slope * own * (1.0f - own);
-            dz[at + k] = to_real(slope);
-        }
-    }
-}
-
-// `Losses` of plan/losses.rs.
-struct Losses {
-    u32 batch, nets, workers, width;
-    u32 leader_rows, mean;
-};
-
-// Joins the two sums of the threads of a block; thread 0 gets them.
-__device__ __forceinline__ void join_losses(double& leader, double& follower) {
-    __shared__ double space[32];
-    leader = block_sum(leader, space);
-    follower = block_sum(follower, space);
+                   const float* __restrict__ values, const float* __restrict__ leaders,
+                   const real* __restrict__ reference, real* __restrict__ dz, Scaling scaling, Gradient g) {
+    local_gradient_of(z, output, labels, values, leaders, reference, dz, scaling, g);
 }
 
 // Registers are saved around the subroutine that divides double numbers, once in a row: not in a loop over data.
 // spills: local_losses
-// The two local losses, or the part of them that falls to each block: parts [blocks, 2]. A warp has a row and net.
 extern "C" __global__ void __launch_bounds__(256)
     local_losses(const float* __restrict__ errors, const real* __restrict__ value, const float* __restrict__ leaders,
                  const real* __restrict__ reference, double* __restrict__ parts, float* __restrict__ losses, Losses l) {
-    u32 lane = threadIdx.x % 32, warps = blockDim.x / 32;
-    double leader = 0.0, follower = 0.0;
-    for (u32 row = blockIdx.x * warps + threadIdx.x / 32; row < l.batch * l.nets; row += gridDim.x * warps) {
-        u32 example = row / l.nets, net = row % l.nets;
-        const float* roles = leaders + ((l.leader_rows == 1 ? 0 : example) * l.nets + net) * l.workers;
-        float own_leader = 0.0f, own_follower = 0.0f;
-        u32 count = 0;
-        for (u32 n = lane; n < l.workers; n += 32) {
-            u32 i = row * l.workers + n;
-            if (roles[n] != 0.0f) {
-                own_leader += errors[i];
-                ++count;
-            } else {
-                float sum = 0.0f;
-                for (u32 k = 0; k < l.width; ++k) {
-                    float difference = to_float(value[i * l.width + k]) - to_float(reference[row * l.width + k]);
-                    sum += difference * difference;
-                }
-                own_follower += sum / (float)l.width;
-            }
-        }
-        count = join_lanes(count, 32, Plus());
-        u32 others = l.workers - count;
-        leader += (double)own_leader / (double)(l.mean && count ? count : 1);
-        follower += (double)own_follower / (double)(l.mean && others ? others : 1);
-    }
-    join_losses(leader, follower);
-    if (threadIdx.x != 0) return;
-    if (gridDim.x == 1) {
-        losses[0] = (float)(leader / (double)l.batch);
-        losses[1] = (float)(follower / (double)l.batch);
-    } else {
-        parts[blockIdx.x * 2] = leader;
-        parts[blockIdx.x * 2 + 1] = follower;
-    }
+    local_losses_of(errors, value, leaders, reference, parts, losses, l);
+}
+
+extern "C" __global__ void __launch_bounds__(256) watch_errors(const float* mean, u32* fault, u32 predictors) {
+    watch(mean, fault, predictors);
 }
 
 // The losses from the parts. One block.

@@ -42,11 +42,11 @@ families! {
     /// Elements alone.
     ELEMENTWISE = "elementwise",
     /// Who leads.
-    LEADERS = "leaders",
+    LEADERS = "leaders" after "leaders.cuh",
     /// Errors, losses and their gradient.
-    LOSSES = "losses",
+    LOSSES = "losses" after "losses.cuh",
     /// Sums for the record, and the clock.
-    METRICS = "metrics",
+    METRICS = "metrics" after "metrics.cuh",
     /// Batch normalisation.
     NORM = "norm",
     /// Optimisers.
@@ -57,6 +57,8 @@ families! {
     POOL = "pool",
     /// Moving elements.
     SHAPE = "shape",
+    /// The operations between a unit's logits and their gradient, in one launch.
+    UNIT = "unit" after "losses.cuh" "leaders.cuh" "metrics.cuh",
     /// Softmax and the logits of filter workers.
     WORKERS = "workers",
 }

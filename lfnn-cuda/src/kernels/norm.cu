@@ -11,12 +11,16 @@ struct Statistics {
     float* running_var;
     float momentum, epsilon;
     u32 rows, chunks;
+    // Rows of a chunk; of the last one perhaps fewer.
+    u32 chunk;
+    u32 unused;
 };
 
-// The statistics of a channel, from the sums of x - shift and of its square, the shift being the channel's first
-// value: so nothing cancels where the mean is far from 0.
-__device__ __forceinline__ void set_statistics(const Statistics& s, u32 channel, double sum, double squares) {
-    double rows = s.rows, shift = to_float(s.x[channel]);
+// The statistics of a channel, from the sums of x - shift and of its square. The shift is one of the channel's values or
+// the mean of some: so nothing cancels where the mean is far from 0.
+__device__ __forceinline__ void set_statistics(const Statistics& s, u32 channel, double shift, double sum,
+                                               double squares) {
+    double rows = s.rows;
     double mean = sum / rows, variance = squares / rows - mean * mean;
     // NaN stays NaN.
     if (variance < 0.0) variance = 0.0;
@@ -55,7 +59,7 @@ template <u32 V> __device__ __forceinline__ void chunk_statistics(const Statisti
         float total = sum_over_y(sum[k], space), total_squares = sum_over_y(squares[k], space);
         if (!inside || threadIdx.y != 0) continue;
         if (s.chunks == 1) {
-            set_statistics(s, channel + k, total, total_squares);
+            set_statistics(s, channel + k, shift[k], total, total_squares);
         } else {
             u32 to = blockIdx.y * columns.channels + channel + k;
             s.sums[to] = total;
@@ -96,12 +100,35 @@ extern "C" __global__ void __launch_bounds__(COLUMN_THREADS) norm_join_statistic
     double sum, squares;
     sum_pairs(s.sums, columns, sum, squares);
     u32 channel = columns.channel();
-    if (channel < columns.channels && threadIdx.y == 0) set_statistics(s, channel, sum, squares);
+    if (channel < columns.channels && threadIdx.y == 0) {
+        set_statistics(s, channel, to_float(s.x[channel]), sum, squares);
+    }
+}
+
+// The statistics, from each chunk's mean and sum of squares of the differences from it, which a convolution left. The
+// chunks are the rows of `columns`.
+extern "C" __global__ void __launch_bounds__(COLUMN_THREADS) norm_join_moments(Statistics s, Columns columns) {
+    __shared__ double space[COLUMN_THREADS];
+    u32 channel = columns.channel();
+    bool inside = channel < columns.channels;
+    double shift = inside ? (double)s.sums[channel] : 0.0, sum = 0.0, squares = 0.0;
+    if (inside) {
+        for (u32 chunk = columns.first(); chunk < columns.end(); chunk += blockDim.y) {
+            u32 at = chunk * columns.channels + channel;
+            double rows = min(s.chunk, s.rows - chunk * s.chunk), mean = (double)s.sums[at] - shift;
+            sum += rows * mean;
+            squares += (double)s.sums[columns.rows * columns.channels + at] + rows * mean * mean;
+        }
+    }
+    sum = sum_over_y(sum, space);
+    squares = sum_over_y(squares, space);
+    if (inside && threadIdx.y == 0) set_statistics(s, channel, shift, sum, squares);
 }
 
 // `Apply` of plan/norm.rs.
 struct Apply {
     const real* x;
+    // None where a pooling alone looks at it.
     real* y;
     const float* gamma;
     const float* beta;
@@ -115,29 +142,46 @@ struct Apply {
     u32 unused;
 };
 
-template <u32 V> __device__ __forceinline__ void apply(const Apply& a, const Columns& columns) {
-    u32 channel = columns.channel();
-    if (channel >= columns.channels) return;
+// What is normalised: the same in the forward pass and where a ReLU's sign is found again.
+__device__ __forceinline__ float normal(float x, float mean, float factor, float beta) {
+    return (x - mean) * factor + beta;
+}
+
+// The vectors of V channels.
+template <u32 V> struct Normal {
     float factor[V], mean[V], beta[V];
+
+    __device__ __forceinline__ Normal(const Apply& a, u32 channel) {
 #pragma unroll
-    for (u32 k = 0; k < V; ++k) {
-        float scale = a.scale[channel + k];
-        if (a.is_variance) scale = 1.0f / sqrtf(scale + a.epsilon);
-        factor[k] = a.gamma[channel + k] * scale;
-        mean[k] = a.mean[channel + k];
-        beta[k] = a.beta[channel + k];
+        for (u32 k = 0; k < V; ++k) {
+            float scale = a.scale[channel + k];
+            if (a.is_variance) scale = 1.0f / sqrtf(scale + a.epsilon);
+            factor[k] = a.gamma[channel + k] * scale;
+            mean[k] = a.mean[channel + k];
+            beta[k] = a.beta[channel + k];
+        }
     }
-#pragma unroll 4
-    for (u32 row = columns.first(); row < columns.end(); row += blockDim.y) {
-        u32 at = row * columns.channels + channel;
-        float values[V];
+
+    // The results for one row.
+    __device__ __forceinline__ void apply(const Apply& a, u32 at, float (&values)[V]) const {
         load<V>(a.x + at, values);
 #pragma unroll
         for (u32 k = 0; k < V; ++k) {
-            float y = (values[k] - mean[k]) * factor[k] + beta[k];
+            float y = normal(values[k], mean[k], factor[k], beta[k]);
             values[k] = a.relu && y < 0.0f ? 0.0f : y;
         }
-        store<V>(a.y + at, values);
+        if (a.y) store<V>(a.y + at, values);
+    }
+};
+
+template <u32 V> __device__ __forceinline__ void apply(const Apply& a, const Columns& columns) {
+    u32 channel = columns.channel();
+    if (channel >= columns.channels) return;
+    Normal<V> channels(a, channel);
+#pragma unroll 4
+    for (u32 row = columns.first(); row < columns.end(); row += blockDim.y) {
+        float values[V];
+        channels.apply(a, row * columns.channels + channel, values);
     }
 }
 
@@ -147,6 +191,69 @@ extern "C" __global__ void __launch_bounds__(COLUMN_THREADS) norm_apply(Apply a,
         apply<1>(a, columns);
     } else {
         apply<PACK>(a, columns);
+    }
+}
+
+// `Windows` of plan/norm.rs: pooling windows side by side. Cells are windows, and what is left of an image beside them.
+struct Windows {
+    u32 out_height, out_width;
+    // By the extents of the image, of a window, and of the image in cells.
+    Divide by_height, by_width, by_window_height, by_window_width, by_cell_rows, by_cell_columns;
+    u32 unused;
+
+    // The first element of a window's result.
+    __device__ __forceinline__ u32 result(u32 image, u32 row, u32 column, u32 channels) const {
+        return ((image * out_height + row) * out_width + column) * channels;
+    }
+};
+
+template <u32 V> struct __align__(V) Bytes {
+    u8 values[V];
+};
+
+template <u32 V>
+__device__ __forceinline__ void apply_pool(const Apply& a, real* pooled, u8* position, const Windows& w,
+                                           const Columns& columns) {
+    u32 channel = columns.channel();
+    if (channel >= columns.channels) return;
+    Normal<V> channels(a, channel);
+    u32 height = w.by_height.divisor, width = w.by_width.divisor;
+    u32 rows = w.by_window_height.divisor, across = w.by_window_width.divisor;
+    for (u32 cell = columns.first(); cell < columns.end(); cell += blockDim.y) {
+        u32 line = w.by_cell_columns(cell), column = cell - line * w.by_cell_columns.divisor;
+        u32 image = w.by_cell_rows(line), row = line - image * w.by_cell_rows.divisor;
+        float largest[V];
+        Bytes<V> of_largest;
+        for (u32 i = 0; i < rows && row * rows + i < height; ++i) {
+            for (u32 j = 0; j < across && column * across + j < width; ++j) {
+                u32 pixel = (image * height + row * rows + i) * width + column * across + j;
+                float values[V];
+                channels.apply(a, pixel * columns.channels + channel, values);
+#pragma unroll
+                for (u32 k = 0; k < V; ++k) {
+                    // As it is stored; the first of equal ones stays.
+                    float value = to_float(to_real(values[k]));
+                    if (i + j == 0 || value > largest[k]) {
+                        largest[k] = value;
+                        of_largest.values[k] = (u8)(i * across + j);
+                    }
+                }
+            }
+        }
+        if (row >= w.out_height || column >= w.out_width) continue;
+        u32 to = w.result(image, row, column, columns.channels) + channel;
+        store<V>(pooled + to, largest);
+        if (position) *reinterpret_cast<Bytes<V>*>(position + to) = of_largest;
+    }
+}
+
+// As `norm_apply`, and the maximum of each window of the results with its position. The rows of `columns` are cells.
+extern "C" __global__ void __launch_bounds__(COLUMN_THREADS, 2)
+    norm_apply_pool(Apply a, real* __restrict__ pooled, u8* __restrict__ position, Windows w, Columns columns) {
+    if (columns.vector == 1) {
+        apply_pool<1>(a, pooled, position, w, columns);
+    } else {
+        apply_pool<PACK>(a, pooled, position, w, columns);
     }
 }
 
@@ -172,14 +279,59 @@ struct Backward {
     // Tangents of gamma and beta; none is 0.
     const float* gamma_tangent;
     const float* beta_tangent;
+    // Positions of maxima, where `dy` is the gradient of their pooling; or none.
+    const u8* position;
+    // Beta, where the sign of the ReLU's output is found by normalising again; or none.
+    const float* beta;
     u32 chunks;
-    u32 unused;
+    Windows windows;
 };
 
-// `dy` of some elements, behind the ReLU's rule.
-template <u32 V> __device__ __forceinline__ void upstream(const Backward& b, u32 at, float (&dy)[V]) {
-    load<V>(b.dy + at, dy);
-    if (b.activated) {
+// The vectors of V channels by which a ReLU's sign is found.
+template <u32 V> struct Sign {
+    float factor[V], beta[V];
+
+    __device__ __forceinline__ Sign(const Backward& b, u32 channel, bool inside) {
+#pragma unroll
+        for (u32 k = 0; k < V; ++k) {
+            bool wanted = inside && b.beta;
+            factor[k] = wanted ? b.gamma[channel + k] * b.inv_std[channel + k] : 0.0f;
+            beta[k] = wanted ? b.beta[channel + k] : 0.0f;
+        }
+    }
+};
+
+// `dy` of a row, behind the rules of pooling and ReLU.
+template <u32 V>
+__device__ __forceinline__ void upstream(const Backward& b, const Columns& columns, u32 row, u32 channel,
+                                         const float (&x)[V], const float (&mean)[V], const Sign<V>& sign,
+                                         float (&dy)[V]) {
+    u32 at = row * columns.channels + channel;
+    if (!b.position) {
+        load<V>(b.dy + at, dy);
+    } else {
+        const Windows& w = b.windows;
+        u32 line = w.by_width(row), across = row - line * w.by_width.divisor;
+        u32 image = w.by_height(line), down = line - image * w.by_height.divisor;
+        u32 p = w.by_window_height(down), q = w.by_window_width(across);
+        u32 own = (down - p * w.by_window_height.divisor) * w.by_window_width.divisor +
+                  (across - q * w.by_window_width.divisor);
+        bool pooled = p < w.out_height && q < w.out_width;
+        u32 from = pooled ? w.result(image, p, q, columns.channels) + channel : channel;
+        load<V>(b.dy + from, dy);
+        Bytes<V> position = *reinterpret_cast<const Bytes<V>*>(b.position + from);
+#pragma unroll
+        for (u32 k = 0; k < V; ++k) {
+            if (!pooled || position.values[k] != own) dy[k] = 0.0f;
+        }
+    }
+    if (b.beta) {
+#pragma unroll
+        for (u32 k = 0; k < V; ++k) {
+            float y = to_float(to_real(normal(x[k], mean[k], sign.factor[k], sign.beta[k])));
+            if (!(y > 0.0f)) dy[k] = 0.0f;
+        }
+    } else if (b.activated) {
         float activated[V];
         load<V>(b.activated + at, activated);
 #pragma unroll
@@ -207,13 +359,13 @@ template <u32 V> __device__ __forceinline__ void backward_sums(const Backward& b
         mean[k] = inside ? b.mean[channel + k] : 0.0f;
         inv_std[k] = inside ? b.inv_std[channel + k] : 0.0f;
     }
+    Sign<V> sign(b, channel, inside);
     if (inside) {
 #pragma unroll 2
         for (u32 row = columns.first(); row < columns.end(); row += blockDim.y) {
-            u32 at = row * columns.channels + channel;
             float x[V], dy[V];
-            load<V>(b.x + at, x);
-            upstream<V>(b, at, dy);
+            load<V>(b.x + row * columns.channels + channel, x);
+            upstream<V>(b, columns, row, channel, x, mean, sign, dy);
 #pragma unroll
             for (u32 k = 0; k < V; ++k) {
                 sum[k] += dy[k];
@@ -269,13 +421,14 @@ template <u32 V> __device__ __forceinline__ void backward(const Backward& b, con
         gamma[k] = b.gamma_tangent ? b.gamma_tangent[c] : 0.0f;
         beta[k] = b.beta_tangent ? b.beta_tangent[c] : 0.0f;
     }
+    Sign<V> sign(b, channel, true);
 #pragma unroll 2
     for (u32 row = columns.first(); row < columns.end(); row += blockDim.y) {
         u32 at = row * columns.channels + channel;
         float x[V], dy[V];
         load<V>(b.x + at, x);
         if (b.dy) {
-            upstream<V>(b, at, dy);
+            upstream<V>(b, columns, row, channel, x, mean, sign, dy);
         } else {
 #pragma unroll
             for (u32 k = 0; k < V; ++k) dy[k] = 0.0f;

@@ -32,15 +32,15 @@ __device__ __forceinline__ float rate_of(const float* rates, u32 count, const u3
 // g = factor * g + decay * w; m = momentum * m + g; w -= rate * (m, or g + momentum * m).
 extern "C" __global__ void __launch_bounds__(256)
     sgd(Table table, const float* __restrict__ rates, const u32* __restrict__ clock, const float* __restrict__ factor,
-        const LossScale* __restrict__ state, u32 rate_count, float momentum, u32 nesterov, float decay) {
-    if (state && state->overflow) return;
+        Scaling scaling, u32 rate_count, float momentum, u32 nesterov, float decay) {
+    if (scaling.state && scaling.state->overflow) return;
     u32 tensor = tensor_of(table);
     u32 start = (blockIdx.x - table.block[tensor]) * CHUNK, end = min(start + CHUNK, table.length[tensor]);
     float* parameter = table.parameter[tensor];
     const float* gradient = table.gradient[tensor];
     float* velocity = table.first[tensor];
     float rate = rate_of(rates, rate_count, clock), scale = factor ? *factor : 1.0f;
-    if (state) scale /= scale_of(state);
+    scale /= scaling.value();
 #pragma unroll 4
     for (u32 i = start + threadIdx.x; i < end; i += blockDim.x) {
         float w = parameter[i], g = scale * gradient[i] + decay * w;
@@ -65,9 +65,9 @@ struct Adam {
 // m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; w -= rate * corrected m / (sqrt(corrected v) + epsilon).
 extern "C" __global__ void __launch_bounds__(256)
     adam(Table table, const float* __restrict__ rates, const u32* __restrict__ clock, const float* __restrict__ factor,
-         const LossScale* __restrict__ state, Adam a) {
+         Scaling scaling, Adam a) {
     __shared__ float keep, step, correction;
-    if (state && state->overflow) return;
+    if (scaling.state && scaling.state->overflow) return;
     u32 tensor = tensor_of(table);
     u32 start = (blockIdx.x - table.block[tensor]) * CHUNK, end = min(start + CHUNK, table.length[tensor]);
     if (threadIdx.x == 0) {
@@ -81,7 +81,7 @@ extern "C" __global__ void __launch_bounds__(256)
     const float* gradient = table.gradient[tensor];
     float *first = table.first[tensor], *second = table.second[tensor];
     float scale = factor ? *factor : 1.0f;
-    if (state) scale /= scale_of(state);
+    scale /= scaling.value();
     float decay = a.decoupled ? 0.0f : (float)a.decay;
     float b1 = (float)a.first_beta, c1 = (float)(1.0 - a.first_beta);
     float b2 = (float)a.second_beta, c2 = (float)(1.0 - a.second_beta);
@@ -110,15 +110,13 @@ extern "C" __global__ void __launch_bounds__(256) squares(Table table, double* _
 
 // factor = min(1, max_norm / (norm + 1e-6)), the norm from the sums of squares. One block.
 extern "C" __global__ void __launch_bounds__(256)
-    clip_factor(const double* __restrict__ parts, float* __restrict__ factor, const LossScale* __restrict__ state,
-                u32 count, float max_norm) {
+    clip_factor(const double* __restrict__ parts, float* __restrict__ factor, Scaling scaling, u32 count, float max_norm) {
     __shared__ double space[32];
     double sum = 0.0;
     for (u32 i = threadIdx.x; i < count; i += blockDim.x) sum += parts[i];
     sum = block_sum(sum, space);
     if (threadIdx.x == 0) {
-        double norm = sqrt(sum);
-        if (state) norm /= (double)scale_of(state);
+        double norm = sqrt(sum) / (double)scaling.value();
         double share = (double)max_norm / (norm + 1e-6);
         // NaN stays NaN.
         *factor = share > 1.0 ? 1.0f : (float)share;
@@ -126,14 +124,14 @@ extern "C" __global__ void __launch_bounds__(256)
 }
 
 // Remembers whether any of the gradients is not finite.
-extern "C" __global__ void __launch_bounds__(256) watch_overflow(Table table, LossScale* state) {
+extern "C" __global__ void __launch_bounds__(256) watch_overflow(Table table, Scaling scaling) {
     u32 tensor = tensor_of(table);
     u32 start = (blockIdx.x - table.block[tensor]) * CHUNK, end = min(start + CHUNK, table.length[tensor]);
     const float* gradient = table.gradient[tensor];
     bool finite = true;
 #pragma unroll 4
     for (u32 i = start + threadIdx.x; i < end; i += blockDim.x) finite = finite && isfinite(gradient[i]);
-    if (!finite) atomicOr(&state->overflow, 1u);
+    if (!finite) atomicOr(&scaling.state->overflow, 1u);
 }
 
 #define GOOD_STEPS 200
@@ -141,8 +139,9 @@ extern "C" __global__ void __launch_bounds__(256) watch_overflow(Table table, Lo
 
 // The scale of the next step: half of it after an overflow, twice after many steps without, and in each epoch
 // from the first one on. One thread.
-extern "C" __global__ void __launch_bounds__(32) move_loss_scale(LossScale* state, const u32* clock, u32 rate_count) {
-    float scale = scale_of(state);
+extern "C" __global__ void __launch_bounds__(32) move_loss_scale(Scaling scaling, const u32* clock, u32 rate_count) {
+    LossScale* state = scaling.state;
+    float scale = scaling.value();
     u32 good = state->good + 1;
     if (state->overflow) {
         scale *= 0.5f;
@@ -152,7 +151,7 @@ extern "C" __global__ void __launch_bounds__(32) move_loss_scale(LossScale* stat
         good = 0;
     }
     bool last = clock[CLOCK_STEP] + 1 >= rate_count;
-    state->scale = last ? FIRST_LOSS_SCALE : scale;
+    state->scale = last ? scaling.first : scale;
     state->good = last ? 0 : good;
     state->overflow = 0;
 }

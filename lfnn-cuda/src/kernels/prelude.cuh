@@ -112,6 +112,13 @@ template <u32 V> __device__ __forceinline__ void store(real* place, const float 
     *reinterpret_cast<Vector<V>*>(place) = out;
 }
 
+// Division by a number that the host has prepared: for n < 2^31.
+struct Divide {
+    u32 divisor, multiplier, shift;
+
+    __device__ __forceinline__ u32 operator()(u32 n) const { return multiplier ? __umulhi(n, multiplier) >> shift : n; }
+};
+
 // ---- Sums ----
 
 struct Plus {
@@ -144,20 +151,40 @@ template <class T> __device__ __forceinline__ T block_sum(T value, T* space) {
     return value;
 }
 
-// Sums over threadIdx.y; the threads with threadIdx.y = 0 get them. `space` has room for one value of each
-// thread of the block.
-template <class T> __device__ __forceinline__ T sum_over_y(T value, T* space) {
-    u32 at = threadIdx.y * blockDim.x + threadIdx.x;
+// The threads of a block in rows, and which of them this is.
+struct Threads {
+    u32 x, y, across, down;
+
+    // As they were launched.
+    static __device__ __forceinline__ Threads launched() {
+        return Threads{threadIdx.x, threadIdx.y, blockDim.x, blockDim.y};
+    }
+
+    // Those of a block that is one row, in rows of one for each column, 32 at most. The last of them may be in no whole
+    // row: their y is `down`, and they take part in barriers alone.
+    static __device__ __forceinline__ Threads for_columns(u32 columns) {
+        u32 across = min(max(columns, 1u), 32u);
+        return Threads{threadIdx.x % across, threadIdx.x / across, across, blockDim.x / across};
+    }
+};
+
+// Sums over y; the threads with y = 0 get them. `space` has room for one value of each thread of the block.
+template <class T> __device__ __forceinline__ T sum_over_y(T value, T* space, const Threads& threads) {
+    u32 at = threads.y * threads.across + threads.x;
     __syncthreads();
     space[at] = value;
     __syncthreads();
-    for (u32 rows = blockDim.y; rows > 1;) {
+    for (u32 rows = threads.down; rows > 1;) {
         u32 half = (rows + 1) / 2;
-        if (threadIdx.y < rows - half) space[at] += space[at + half * blockDim.x];
+        if (threads.y < rows - half) space[at] += space[at + half * threads.across];
         __syncthreads();
         rows = half;
     }
-    return space[threadIdx.x];
+    return space[threads.x];
+}
+
+template <class T> __device__ __forceinline__ T sum_over_y(T value, T* space) {
+    return sum_over_y(value, space, Threads::launched());
 }
 
 // A matrix [rows, channels] gone through by columns. A thread has `vector` consecutive channels and every
@@ -198,7 +225,7 @@ __device__ __forceinline__ u32 valid_rows(const u32* clock, u32 batch) {
 
 // The scale of a loss in half precision. All zeros are the state in which it begins.
 struct LossScale {
-    // A power of two; 0 stands for the first one.
+    // A power of two; 0 stands for the first one, see `Scaling`.
     float scale;
     // Steps since it last changed.
     u32 good;
@@ -207,11 +234,17 @@ struct LossScale {
     u32 unused;
 };
 
-#define FIRST_LOSS_SCALE 65536.0f
+// A loss with its scale, or none: `Scaling` of plan/scale.rs.
+struct Scaling {
+    LossScale* state;
+    // The scale with which an epoch begins.
+    float first;
+    u32 unused;
 
-__device__ __forceinline__ float scale_of(const LossScale* state) {
-    return state->scale == 0.0f ? FIRST_LOSS_SCALE : state->scale;
-}
+    __device__ __forceinline__ float value() const {
+        return !state ? 1.0f : state->scale == 0.0f ? first : state->scale;
+    }
+};
 
 // ---- Random words: Philox 4x32-10, see lfnn_core::random ----
 

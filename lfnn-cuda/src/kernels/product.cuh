@@ -17,13 +17,6 @@ template <bool INNER, u32 EXTENT> struct Tile {
     static constexpr u32 ELEMENTS = (INNER ? EXTENT : STEP) * ROW;
 };
 
-// Division by a number that the host has prepared: for n < 2^31.
-struct Divide {
-    u32 divisor, multiplier, shift;
-
-    __device__ __forceinline__ u32 operator()(u32 n) const { return multiplier ? __umulhi(n, multiplier) >> shift : n; }
-};
-
 #if defined(REAL_F32)
 // Threads with T_ROWS x T_COLUMNS sums each, in full single precision.
 template <u32 BLOCK_ROWS, u32 BLOCK_COLUMNS, u32 T_ROWS, u32 T_COLUMNS> struct Scalar {
@@ -111,6 +104,35 @@ template <u32 BLOCK_ROWS, u32 BLOCK_COLUMNS, u32 T_ROWS, u32 T_COLUMNS> struct S
                     }
                 }
             }
+        }
+    }
+
+    // Threads that have sums of one column, and which of them this one is.
+    static constexpr u32 LINES = DOWN;
+    static __device__ __forceinline__ u32 line() { return threadIdx.x / ACROSS; }
+
+    // sum = f(column, sum).
+    template <bool B_INNER, class F> __device__ __forceinline__ void change(const F& f) {
+        u32 across = threadIdx.x % ACROSS;
+#pragma unroll
+        for (u32 j = 0; j < T_COLUMNS; ++j) {
+            u32 column = outer<B_INNER, T_COLUMNS, ACROSS>(across, j);
+#pragma unroll
+            for (u32 i = 0; i < T_ROWS; ++i) sums[i][j] = f(column, sums[i][j]);
+        }
+    }
+
+    // Gives to `out` each column of this thread and the total of f(row, column, sum) over the thread's rows.
+    template <bool A_INNER, bool B_INNER, class F, class Out>
+    __device__ __forceinline__ void by_columns(const F& f, const Out& out) const {
+        u32 down = threadIdx.x / ACROSS, across = threadIdx.x % ACROSS;
+#pragma unroll
+        for (u32 j = 0; j < T_COLUMNS; ++j) {
+            u32 column = outer<B_INNER, T_COLUMNS, ACROSS>(across, j);
+            float total = 0.0f;
+#pragma unroll
+            for (u32 i = 0; i < T_ROWS; ++i) total += f(outer<A_INNER, T_ROWS, DOWN>(down, i), column, sums[i][j]);
+            out(column, total);
         }
     }
 
@@ -213,6 +235,41 @@ template <u32 BLOCK_ROWS, u32 BLOCK_COLUMNS, u32 W_ROWS, u32 W_COLUMNS> struct T
                     u32 two[2] = {right[j / 2][j % 2 * 2], right[j / 2][j % 2 * 2 + 1]};
                     multiply_add(sums[i][j], left[i], two);
                 }
+            }
+        }
+    }
+
+    // As of `Scalar`.
+    static constexpr u32 LINES = 8 * W_ROWS;
+    static __device__ __forceinline__ u32 line() { return threadIdx.x / 32 / W_COLUMNS * 8 + threadIdx.x % 32 / 4; }
+
+    template <bool B_INNER, class F> __device__ __forceinline__ void change(const F& f) {
+        u32 column = first_column() + threadIdx.x % 4 * 2;
+#pragma unroll
+        for (u32 i = 0; i < M; ++i) {
+#pragma unroll
+            for (u32 j = 0; j < N; ++j) {
+#pragma unroll
+                for (u32 e = 0; e < 4; ++e) sums[i][j][e] = f(column + j * 8 + e % 2, sums[i][j][e]);
+            }
+        }
+    }
+
+    template <bool A_INNER, bool B_INNER, class F, class Out>
+    __device__ __forceinline__ void by_columns(const F& f, const Out& out) const {
+        u32 lane = threadIdx.x % 32, row = first_row() + lane / 4, column = first_column() + lane % 4 * 2;
+#pragma unroll
+        for (u32 j = 0; j < N; ++j) {
+#pragma unroll
+            for (u32 e = 0; e < 2; ++e) {
+                u32 c = column + j * 8 + e;
+                float total = 0.0f;
+#pragma unroll
+                for (u32 i = 0; i < M; ++i) {
+                    total += f(row + i * 16, c, sums[i][j][e]);
+                    total += f(row + i * 16 + 8, c, sums[i][j][e + 2]);
+                }
+                out(c, total);
             }
         }
     }

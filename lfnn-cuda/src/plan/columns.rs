@@ -36,10 +36,20 @@ pub(super) struct Columns {
 impl Columns {
     /// Cuts the rows into chunks, a block each, so that the whole GPU has work.
     pub(super) fn chunked(rows: usize, channels: usize, element: Element) -> Self {
+        Self::chunks_of(ROWS, rows, channels, element)
+    }
+
+    /// The same with this many rows of a thread before there are more blocks.
+    pub(super) fn chunks_of(
+        rows_of_thread: usize,
+        rows: usize,
+        channels: usize,
+        element: Element,
+    ) -> Self {
         let mut columns = Self::whole(rows, channels, element);
         let at_once = columns.block[1] as usize;
         let blocks = (BLOCKS / columns.grid[0] as usize).max(1);
-        let chunk = rows.div_ceil(blocks).max(at_once * ROWS);
+        let chunk = rows.div_ceil(blocks).max(at_once * rows_of_thread);
         columns.parameters.chunk = chunk as u32;
         columns.grid[1] = rows.div_ceil(chunk).max(1) as u32;
         columns
@@ -67,8 +77,12 @@ impl Columns {
 
     /// The columns of the sums that the chunks leave: a row for each chunk.
     pub(super) fn of_chunks(&self) -> Self {
-        let mut columns =
-            Self::whole(self.chunks(), self.parameters.channels as usize, Element::F32);
+        Self::of_sums(self.chunks(), self.parameters.channels as usize)
+    }
+
+    /// The columns of some rows of sums.
+    pub(super) fn of_sums(rows: usize, channels: usize) -> Self {
+        let mut columns = Self::whole(rows, channels, Element::F32);
         // One channel a thread: the sums are few.
         let lanes = columns.parameters.channels.max(1);
         let tiles = lanes.div_ceil(THREADS as u32 / 8);
@@ -82,6 +96,11 @@ impl Columns {
     /// How many chunks there are.
     pub(super) fn chunks(&self) -> usize {
         self.grid[1] as usize
+    }
+
+    /// Rows of a chunk; of the last one perhaps fewer.
+    pub(super) fn chunk(&self) -> usize {
+        self.parameters.chunk as usize
     }
 
     /// The structure that kernels take.

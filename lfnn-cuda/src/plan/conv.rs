@@ -6,6 +6,7 @@
 use bytemuck::{Pod, Zeroable};
 use lfnn_core::program::{Conv2d, Conv2dInputGrad, Conv2dWeightGrad, TensorId, Window};
 
+use super::columns::Columns;
 use super::launch::arguments;
 use super::lower::{Lowering, optional};
 use super::product::{Cut, Divide, Engine, Extents, FORWARD, INPUT_GRAD, Loads, WEIGHT_GRAD};
@@ -112,11 +113,24 @@ impl Convolution {
     /// `y = conv(x, W) + b`.
     pub(super) fn forward(
         &self,
-        [x, weight]: [TensorId; 2],
+        factors: [TensorId; 2],
         bias: Option<TensorId>,
         y: TensorId,
         to: &mut Lowering<'_>,
     ) {
+        let y = (y, to.write(y));
+        self.forward_to(factors, bias, y, false, to);
+    }
+
+    /// `y = conv(x, W) + b`, y being at this place; with the moments of its channels if they are wanted and y has any elements.
+    fn forward_to(
+        &self,
+        [x, weight]: [TensorId; 2],
+        bias: Option<TensorId>,
+        (y, whole): (TensorId, Place),
+        with_moments: bool,
+        to: &mut Lowering<'_>,
+    ) -> Option<Moments> {
         let of = Extents {
             rows: self.out_pixels(),
             columns: self.filters(),
@@ -125,19 +139,39 @@ impl Convolution {
             results: to.len(y),
         };
         if of.results == 0 {
-            return;
+            return None;
         }
         let loads = if self.in_packs(self.depth(), to) { Loads::Both } else { Loads::Neither };
         let cut = Cut::choose(FORWARD, engine(to), loads, of, to.real());
         let geometry = Argument::of(&self.geometry(of, &cut, of.results), Vec::new());
-        let (x, weight, whole) = (to.read(x), to.read(weight), to.write(y));
+        let (x, weight) = (to.read(x), to.read(weight));
         let parts = parts(&cut, of.results, to);
-        let arguments = arguments![x, weight, optional(bias), whole, parts, geometry];
+        let channels = self.result[3];
+        let rows = Columns::chunked(of.rows, channels, to.real());
+        let moments = with_moments.then(|| {
+            let (chunks, chunk) = match parts {
+                None => (cut.row_tiles, cut.tile.rows),
+                Some(_) => (rows.chunks(), rows.chunk()),
+            };
+            let place = to.scratch(2 * chunks * channels * size_of::<f32>());
+            Moments { place, chunks, chunk }
+        });
+        let of_tiles = moments.filter(|_| parts.is_none()).map(|moments| moments.place);
+        let arguments = arguments![x, weight, optional(bias), whole, parts, of_tiles, geometry];
         let shared = cut.tile.shared_with_rows([true, true], to.real());
         to.launch(launch(CONV, &cut, of.copies, shared, arguments, to));
-        if let Some(parts) = parts {
-            join(parts, bias, whole, of.results, self.result[3], cut.parts, to);
+        match (parts, moments) {
+            (Some(parts), Some(Moments { place, .. })) => {
+                let bias = optional(bias);
+                let arguments = arguments![parts, bias, whole, place, cut.parts, rows.argument()];
+                to.launch(rows.launch(CONV, "conv_sum_moments", to.real(), arguments));
+            }
+            (Some(parts), None) => {
+                join(parts, bias, whole, of.results, channels, cut.parts, to);
+            }
+            (None, _) => {}
         }
+        moments
     }
 
     /// `dx`, the gradient of the input.
@@ -278,6 +312,26 @@ fn join(
 
 pub(super) fn forward(op: &Conv2d, to: &mut Lowering<'_>) {
     of(op.x, op.y, op.window, op.groups, to).forward([op.x, op.weight], op.bias, op.y, to);
+}
+
+/// What a convolution tells of the channels of its result: the mean of each chunk of rows, `[chunks, channels]`, and
+/// behind these the sums of squares of the differences from it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moments {
+    pub(super) place: Place,
+    pub(super) chunks: usize,
+    /// Rows of a chunk; of the last one perhaps fewer.
+    pub(super) chunk: usize,
+}
+
+/// As [`forward`], to a place, and with moments for a batch normalisation.
+pub(super) fn forward_with_moments(
+    op: &Conv2d,
+    place: Place,
+    to: &mut Lowering<'_>,
+) -> Option<Moments> {
+    let convolution = of(op.x, op.y, op.window, op.groups, to);
+    convolution.forward_to([op.x, op.weight], op.bias, (op.y, place), true, to)
 }
 
 pub(super) fn input_grad(op: &Conv2dInputGrad, to: &mut Lowering<'_>) {

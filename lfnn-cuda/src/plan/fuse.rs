@@ -3,31 +3,31 @@
 //! A tensor that only passes a result from one operation to the next is not stored then, and has no
 //! place in memory.
 
-use lfnn_core::program::rewrite::{changes, only_other, reads_once, relu_behind};
-use lfnn_core::program::{
-    Activate, ActivateGrad, Activation, AdamStep, BatchNorm, BatchNormGrad, BatchNormInference, Op,
-    Operation, SgdStep, Step, TensorId, Tensors,
-};
+use lfnn_core::program::{Activation, AdamStep, Op, Operation, SgdStep, Step, TensorId, Tensors};
 
 use super::Element;
+use super::fuse_norm::{Inference, Norm, NormGrad};
 use super::roles::real_of;
 use super::scale::Scales;
 use super::schedule::Node;
+use super::unit;
 
 /// One or more operations that are lowered together.
 pub(super) enum Group<'p> {
     /// An operation alone.
     Single(&'p Op),
-    /// Batch normalisation and the ReLU behind it, which alone reads the result.
-    Norm(&'p BatchNorm, &'p Activate),
+    /// Batch normalisation with its neighbours.
+    Norm(Norm<'p>),
     /// The same in prediction.
-    Inference(&'p BatchNormInference, &'p Activate),
-    /// The backward rules of the two, the ReLU's first.
-    NormGrad(&'p BatchNormGrad, &'p ActivateGrad),
+    Inference(Inference<'p>),
+    /// The same backwards.
+    NormGrad(NormGrad<'p>),
     /// Steps of stochastic gradient descent with one clock, rate and factor, whatever their parameters.
     Sgd(Vec<&'p SgdStep>),
     /// The same of Adam.
     Adam(Vec<&'p AdamStep>),
+    /// Small operations between a unit's logits and their gradient, in order.
+    Unit(Vec<&'p Op>),
     /// All steps of optimisers on gradients of one scaled loss.
     Scaled(Vec<Group<'p>>),
 }
@@ -37,26 +37,28 @@ impl<'p> Group<'p> {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Group::Single(op) => op.name(),
-            Group::Norm(..) => "BatchNorm + Relu",
-            Group::Inference(..) => "BatchNormInference + Relu",
-            Group::NormGrad(..) => "ReluGrad + BatchNormGrad",
+            Group::Norm(of) => of.name(),
+            Group::Inference(of) => of.name(),
+            Group::NormGrad(of) => of.name(),
             Group::Sgd(_) => "SgdStep",
             Group::Adam(_) => "AdamStep",
+            Group::Unit(_) => "unit's losses",
             Group::Scaled(_) => "scaled steps",
         }
     }
 
     /// What stands for `real` in its kernels: half precision if any of its operations works in it.
     pub(super) fn real(&self, elements: &[Element]) -> Element {
-        let both = |a: Op, b: Op| match real_of(&a, elements) {
-            Element::F32 => real_of(&b, elements),
-            half => half,
+        let any = |ops: Vec<Op>| {
+            let mut reals = ops.iter().map(|op| real_of(op, elements));
+            reals.find(|&real| real != Element::F32).unwrap_or(Element::F32)
         };
         match self {
             Group::Single(op) => real_of(op, elements),
-            Group::Norm(norm, relu) => both((*norm).clone().into(), (*relu).clone().into()),
-            Group::Inference(norm, relu) => both((*norm).clone().into(), (*relu).clone().into()),
-            Group::NormGrad(norm, relu) => both((*norm).clone().into(), (*relu).clone().into()),
+            Group::Norm(of) => any(of.operations()),
+            Group::Inference(of) => any(of.operations()),
+            Group::NormGrad(of) => any(of.operations()),
+            Group::Unit(ops) => any(ops.iter().map(|&op| op.clone()).collect()),
             Group::Sgd(_) | Group::Adam(_) | Group::Scaled(_) => Element::F32,
         }
     }
@@ -64,26 +66,33 @@ impl<'p> Group<'p> {
     /// What it reads and writes, for its schedule.
     pub(super) fn node(&self, tensors: &Tensors) -> Node {
         let passed = match self {
-            Group::Norm(norm, _) => Some(norm.y),
-            Group::Inference(norm, _) => Some(norm.y),
-            Group::NormGrad(norm, _) => Some(norm.dy),
-            _ => None,
+            Group::Norm(of) => of.passed(),
+            Group::Inference(of) => of.passed(),
+            Group::NormGrad(of) => of.passed(),
+            _ => Vec::new(),
         };
-        let mut node = Node::of(&self.operations(), tensors);
+        let operations = self.operations();
+        let operations: Vec<&dyn Operation> = operations.iter().map(|op| op as _).collect();
+        let mut node = Node::of(&operations, tensors);
         for ids in [&mut node.reads, &mut node.writes] {
-            ids.retain(|id| Some(*id) != passed);
+            ids.retain(|id| !passed.contains(id));
+        }
+        if let Group::NormGrad(NormGrad { beta: Some(beta), .. }) = self {
+            node.reads.push(*beta);
         }
         node
     }
 
-    fn operations(&self) -> Vec<&'p dyn Operation> {
+    /// Its operations in order.
+    pub(super) fn operations(&self) -> Vec<Op> {
         match self {
-            Group::Single(op) => vec![*op],
-            Group::Norm(norm, relu) => vec![*norm, *relu],
-            Group::Inference(norm, relu) => vec![*norm, *relu],
-            Group::NormGrad(norm, relu) => vec![*norm, *relu],
-            Group::Sgd(ops) => ops.iter().map(|&op| op as _).collect(),
-            Group::Adam(ops) => ops.iter().map(|&op| op as _).collect(),
+            Group::Single(op) => vec![(*op).clone()],
+            Group::Norm(of) => of.operations(),
+            Group::Inference(of) => of.operations(),
+            Group::NormGrad(of) => of.operations(),
+            Group::Unit(ops) => ops.iter().map(|&op| op.clone()).collect(),
+            Group::Sgd(ops) => ops.iter().map(|&op| op.clone().into()).collect(),
+            Group::Adam(ops) => ops.iter().map(|&op| op.clone().into()).collect(),
             Group::Scaled(groups) => groups.iter().flat_map(Group::operations).collect(),
         }
     }
@@ -105,8 +114,22 @@ impl<'p> Group<'p> {
         }
     }
 
-    /// Takes another group's steps of an optimiser into this one, or gives the group back.
-    fn join(&mut self, other: Group<'p>) -> Option<Group<'p>> {
+    /// Takes another group's small operations or steps of an optimiser into this one, or gives the group back.
+    fn join(&mut self, other: Group<'p>, tensors: &Tensors) -> Option<Group<'p>> {
+        if let Group::Single(op) = other {
+            let small = |op| unit::is_small(op, tensors);
+            match self {
+                Group::Single(first) if small(first) && small(op) => {
+                    *self = Group::Unit(vec![*first, op]);
+                    return None;
+                }
+                Group::Unit(ops) if ops.len() < unit::MOST_TASKS && small(op) => {
+                    ops.push(op);
+                    return None;
+                }
+                _ => return Some(other),
+            }
+        }
         match (self, &other) {
             (Group::Sgd(ops), Group::Sgd(more)) => {
                 let same = |op| same_sgd(op, ops[0]) && independent(op, ops);
@@ -136,36 +159,48 @@ pub(super) fn fuse<'p>(tensors: &Tensors, ops: &'p [Op], scales: &Scales) -> Vec
     let mut steps: Vec<Option<Group<'p>>> = ops.iter().map(|op| Some(Group::from_op(op))).collect();
     for (i, op) in ops.iter().enumerate() {
         match op {
-            // What follows comes forward to the normalisation.
+            // What follows comes forward to the normalisation, and what makes its input waits for it.
             Op::BatchNorm(norm) => {
-                if let Some((j, relu)) = relu_behind(tensors, ops, i, norm.y) {
-                    (steps[i], steps[j]) = (Some(Group::Norm(norm, relu)), None);
+                if let Some((group, taken)) = Norm::at(tensors, ops, i, norm) {
+                    taken.into_iter().for_each(|j| steps[j] = None);
+                    steps[i] = Some(Group::Norm(group));
                 }
             }
             Op::BatchNormInference(norm) => {
-                if let Some((j, relu)) = relu_behind(tensors, ops, i, norm.y) {
-                    (steps[i], steps[j]) = (Some(Group::Inference(norm, relu)), None);
+                if let Some((group, taken)) = Inference::at(tensors, ops, i, norm) {
+                    taken.into_iter().for_each(|j| steps[j] = None);
+                    steps[i] = Some(Group::Inference(group));
                 }
             }
             // What comes before waits for the normalisation's backward rule.
             Op::ActivateGrad(relu) if relu.function == Activation::Relu => {
-                if let Some((j, Op::BatchNormGrad(norm))) = only_other(tensors, ops, i, relu.dx)
-                    && j > i
-                    && norm.dy == relu.dx
-                    && reads_once(norm, relu.dx)
-                    && !changes(&ops[i + 1..=j], &[relu.y, relu.dy])
-                {
-                    (steps[i], steps[j]) = (None, Some(Group::NormGrad(norm, relu)));
+                if let Some((j, group, taken)) = NormGrad::behind(tensors, ops, i, relu) {
+                    taken.into_iter().for_each(|k| steps[k] = None);
+                    steps[j] = Some(Group::NormGrad(group));
                 }
             }
             _ => {}
         }
     }
+    let touched: Vec<Option<Node>> =
+        steps.iter().map(|step| step.as_ref().map(|group| group.node(tensors))).collect();
+    for (i, step) in steps.iter_mut().enumerate() {
+        let behind = match step {
+            Some(Group::Norm(Norm { behind: Some(behind), .. })) => behind,
+            Some(Group::Inference(Inference { behind, .. })) => behind,
+            _ => continue,
+        };
+        let others = touched.iter().enumerate().filter(|(j, _)| *j != i);
+        let mut others = others.filter_map(|(_, node)| node.as_ref());
+        behind.store_if(tensors, |y| {
+            others.any(|node| node.reads.contains(&y) || node.writes.contains(&y))
+        });
+    }
     let scale = |group: &Group<'p>| group.schedule().and_then(|(id, ..)| scales.of(id));
     let mut groups: Vec<Group<'p>> = Vec::with_capacity(steps.len());
     for group in steps.into_iter().flatten() {
         let rest = match groups.last_mut() {
-            Some(last) if scale(last) == scale(&group) => last.join(group),
+            Some(last) if scale(last) == scale(&group) => last.join(group, tensors),
             _ => Some(group),
         };
         groups.extend(rest);

@@ -158,7 +158,8 @@ pub(super) fn local_losses(op: &LocalLosses, to: &mut Lowering<'_>) {
         mean: u32::from(op.reduction == Reduction::Mean),
     };
     let rows_of_block = 8 * THREADS as usize / 32;
-    let blocks = (batch * op.heads.nets).div_ceil(rows_of_block).clamp(1, BLOCKS);
+    let most = if to.one_block() { 1 } else { BLOCKS };
+    let blocks = (batch * op.heads.nets).div_ceil(rows_of_block).clamp(1, most);
     let parts = to.scratch(blocks * 2 * size_of::<f64>());
     let (value, reference) = (to.read(op.value), to.read(op.reference));
     let result = to.place(op.losses);

@@ -6,12 +6,12 @@ use thiserror::Error;
 use super::fuse::{Group, fuse};
 use super::launch::arguments;
 use super::roles::{activation, elements};
-use super::scale::{LOSS_SCALE_BYTES, Scales};
+use super::scale::{LOSS_SCALE_BYTES, Scales, Scaling};
 use super::schedule::{Node, Schedule};
 use super::{
     Argument, Element, Launch, Place, Plan, Precision, Product, ProgramPlan, Step, Work, columns,
     conv, data, elementwise, leaders, linear, losses, metrics, norm, optimize, perturb, pool,
-    shape, workers,
+    shape, unit, workers,
 };
 use crate::kernels::ELEMENTWISE;
 
@@ -124,18 +124,32 @@ fn lower(
         schedule.place(&nodes, tensors, |id| tensors[id].len() * elements[id.index()].bytes());
     let mut to = Lowering::new(tensors, elements, precision, scales);
     let mut first = Vec::with_capacity(groups.len());
+    let mut unseen: Vec<Option<&Op>> = program.ops().iter().map(Some).collect();
     for group in &groups {
         first.push(to.steps.len());
+        to.ops = positions(group, &mut unseen);
         let real = if all_narrow { activation(precision) } else { group.real(elements) };
         to.begin(group.name(), real);
         match group {
             Group::Single(op) => single(op, &mut to),
-            Group::Norm(norm, relu) => norm::train(norm, Some(relu.y), &mut to),
-            Group::Inference(norm, relu) => norm::inference(norm, Some(relu.y), &mut to),
-            Group::NormGrad(norm, relu) => norm::grad(norm, Some((relu.y, relu.dy)), &mut to),
+            Group::Norm(of) => norm::train(of.norm, of.conv, of.behind.as_ref(), &mut to),
+            Group::Inference(of) => norm::inference(of.norm, Some(&of.behind), &mut to),
+            Group::NormGrad(of) => norm::grad(of.norm, Some(of), &mut to),
             Group::Sgd(ops) => optimize::sgd(ops, &mut to),
             Group::Adam(ops) => optimize::adam(ops, &mut to),
             Group::Scaled(groups) => optimize::scaled(groups, &mut to),
+            Group::Unit(ops) => {
+                let begin = to.steps.len();
+                to.one_block = true;
+                for op in ops {
+                    // Each ends before the next begins, which may read what it wrote.
+                    to.begin(group.name(), real);
+                    single(op, &mut to);
+                    to.end();
+                }
+                to.one_block = false;
+                unit::join(&mut to.steps, begin, real);
+            }
         }
         to.end();
     }
@@ -148,6 +162,19 @@ fn lower(
         scratch_bytes: to.scratch_bytes,
         lanes: schedule.lanes,
     }
+}
+
+/// Where the operations of a group stand in the program. Equal ones are taken in order.
+fn positions(group: &Group<'_>, unseen: &mut [Option<&Op>]) -> Vec<usize> {
+    let mut found = Vec::new();
+    for op in group.operations() {
+        let position = unseen.iter().position(|other| *other == Some(&op));
+        found.extend(position);
+        if let Some(position) = position {
+            unseen[position] = None;
+        }
+    }
+    found
 }
 
 fn single(op: &Op, to: &mut Lowering<'_>) {
@@ -177,7 +204,7 @@ fn single(op: &Op, to: &mut Lowering<'_>) {
         Op::AvgPoolGrad(op) => pool::average_grad(op, to),
         Op::AdaptiveAvgPool(op) => pool::adaptive(op, to),
         Op::AdaptiveAvgPoolGrad(op) => pool::adaptive_grad(op, to),
-        Op::BatchNorm(op) => norm::train(op, None, to),
+        Op::BatchNorm(op) => norm::train(op, None, None, to),
         Op::BatchNormInference(op) => norm::inference(op, None, to),
         Op::BatchNormGrad(op) => norm::grad(op, None, to),
         Op::BatchNormTangent(op) => norm::tangent(op, to),
@@ -214,8 +241,12 @@ pub(super) struct Lowering<'a> {
     steps: Vec<Step>,
     /// The operation that is being lowered.
     name: &'static str,
+    /// Positions of what is being lowered in the program.
+    ops: Vec<usize>,
     /// What stands for `real` in its kernels.
     real: Element,
+    /// Whether it is to be done by one block, if that does not matter otherwise.
+    one_block: bool,
     /// Scratch memory that it has taken.
     scratch: usize,
     scratch_bytes: usize,
@@ -237,7 +268,9 @@ impl<'a> Lowering<'a> {
             scales,
             steps: Vec::new(),
             name: "",
+            ops: Vec::new(),
             real: Element::F32,
+            one_block: false,
             scratch: 0,
             scratch_bytes: 0,
             results: Vec::new(),
@@ -271,6 +304,11 @@ impl<'a> Lowering<'a> {
         self.real
     }
 
+    /// Whether one block is to do the operation.
+    pub(super) fn one_block(&self) -> bool {
+        self.one_block
+    }
+
     /// Elements of a tensor.
     pub(super) fn len(&self, id: TensorId) -> usize {
         self.tensors[id].len()
@@ -288,9 +326,13 @@ impl<'a> Lowering<'a> {
     }
 
     /// The scale of the loss of which a gradient begins in this tensor, of whose gradients this is the factor, or
-    /// which moves this parameter.
-    pub(super) fn loss_scale(&self, id: TensorId) -> Option<Place> {
-        self.scales.of(id).map(|number| Place::Beside(number * LOSS_SCALE_BYTES))
+    /// which moves this parameter; there may be none.
+    pub(super) fn loss_scale(&self, id: TensorId) -> Argument {
+        let Some(number) = self.scales.of(id) else {
+            return Argument::of(&Scaling::new(1.0), Vec::new());
+        };
+        let place = Place::Beside(number * LOSS_SCALE_BYTES);
+        Argument::of(&Scaling::new(self.scales.first(number)), vec![(0, place)])
     }
 
     /// Scratch memory of this operation.
@@ -335,7 +377,8 @@ impl<'a> Lowering<'a> {
     }
 
     fn push(&mut self, work: Work) {
-        self.steps.push(Step { name: self.name, work, lane: 0, after: Vec::new() });
+        let (name, ops) = (self.name, self.ops.clone());
+        self.steps.push(Step { name, ops, work, lane: 0, after: Vec::new() });
     }
 }
 

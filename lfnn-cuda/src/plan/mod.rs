@@ -9,6 +9,7 @@ mod conv;
 mod data;
 mod elementwise;
 mod fuse;
+mod fuse_norm;
 mod launch;
 mod leaders;
 mod linear;
@@ -24,6 +25,7 @@ mod roles;
 mod scale;
 pub mod schedule;
 mod shape;
+mod unit;
 mod workers;
 
 #[cfg(feature = "emulator")]
@@ -131,8 +133,10 @@ pub struct ProgramPlan {
 /// One launch or product.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// The operation that it belongs to, for profiles and messages.
+    /// The operation that it belongs to, or the operations that were made one: for profiles and messages.
     pub name: &'static str,
+    /// Positions of those operations in the program.
+    pub ops: Vec<usize>,
     /// What is done.
     pub work: Work,
     /// Which stream it belongs to: steps of one lane run in order.

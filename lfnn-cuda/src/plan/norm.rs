@@ -2,12 +2,15 @@
 
 use bytemuck::{Pod, Zeroable};
 use lfnn_core::program::{
-    BatchNorm, BatchNormGrad, BatchNormInference, BatchNormTangent, TensorId,
+    BatchNorm, BatchNormGrad, BatchNormInference, BatchNormTangent, Conv2d, TensorId, Window,
 };
 
 use super::columns::Columns;
+use super::conv::{self, Moments};
+use super::fuse_norm::{Behind, NormGrad};
 use super::launch::arguments;
-use super::lower::Lowering;
+use super::lower::{Lowering, optional};
+use super::product::Divide;
 use super::{Argument, Place};
 use crate::kernels::NORM;
 
@@ -26,6 +29,8 @@ struct Statistics {
     epsilon: f32,
     rows: u32,
     chunks: u32,
+    chunk: u32,
+    unused: u32,
 }
 
 /// The structure of the kernels.
@@ -43,9 +48,47 @@ struct Apply {
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Backward {
-    pointers: [u64; 13],
+    pointers: [u64; 15],
     chunks: u32,
+    windows: Windows,
+}
+
+/// `Windows` of the kernels: pooling windows that lie side by side.
+#[derive(Clone, Copy, Default, Pod, Zeroable)]
+#[repr(C)]
+struct Windows {
+    out_height: u32,
+    out_width: u32,
+    by_height: Divide,
+    by_width: Divide,
+    by_window_height: Divide,
+    by_window_width: Divide,
+    by_cell_rows: Divide,
+    by_cell_columns: Divide,
     unused: u32,
+}
+
+impl Windows {
+    /// The windows of an image and its pooled result, and how many cells there are: windows, and what is left of the
+    /// image beside them.
+    fn of(to: &Lowering<'_>, image: TensorId, pooled: TensorId, window: Window) -> (Self, usize) {
+        let ([batch, height, width, _], [_, out_height, out_width, _]) =
+            (to.image(image), to.image(pooled));
+        let [rows, columns] = window.kernel;
+        let cells = [height.div_ceil(rows), width.div_ceil(columns)];
+        let windows = Self {
+            out_height: out_height as u32,
+            out_width: out_width as u32,
+            by_height: Divide::by(height),
+            by_width: Divide::by(width),
+            by_window_height: Divide::by(rows),
+            by_window_width: Divide::by(columns),
+            by_cell_rows: Divide::by(cells[0]),
+            by_cell_columns: Divide::by(cells[1]),
+            unused: 0,
+        };
+        (windows, batch * cells[0] * cells[1])
+    }
 }
 
 /// How the rows of a tensor are cut.
@@ -53,18 +96,47 @@ fn columns(to: &Lowering<'_>, x: TensorId) -> Columns {
     Columns::chunked(to.tensors().rows(x), to.tensors().channels(x), to.real())
 }
 
-/// Training; `relu` is the output of a ReLU, which takes the place of the normalisation's.
-pub(super) fn train(op: &BatchNorm, relu: Option<TensorId>, to: &mut Lowering<'_>) {
-    let (rows, channels) = (to.tensors().rows(op.x), to.tensors().channels(op.x));
+/// Training. `conv` makes the input, and then its moments too; `behind` takes its output.
+pub(super) fn train(
+    op: &BatchNorm,
+    conv: Option<&Conv2d>,
+    behind: Option<&Behind<'_>>,
+    to: &mut Lowering<'_>,
+) {
     let columns = columns(to, op.x);
-    let (x, y) = (to.read(op.x), to.write(relu.unwrap_or(op.y)));
-    let sums = to.scratch(2 * columns.chunks() * channels * size_of::<f32>());
+    let (x, moments) = match conv {
+        Some(conv) => {
+            let x = to.write(op.x);
+            (x, conv::forward_with_moments(conv, x, to))
+        }
+        None => (to.read(op.x), None),
+    };
+    statistics(op, x, columns, moments, to);
+    let vectors = [op.gamma, op.beta, op.mean, op.inv_std];
+    normalize(to, columns, (x, op.y), vectors, None, behind);
+}
+
+/// The statistics of x: from moments that are there, or by a pass over it.
+fn statistics(
+    op: &BatchNorm,
+    x: Place,
+    columns: Columns,
+    moments: Option<Moments>,
+    to: &mut Lowering<'_>,
+) {
+    let (rows, channels) = (to.tensors().rows(op.x), to.tensors().channels(op.x));
+    let sums = match moments {
+        Some(moments) => moments.place,
+        None => to.scratch(2 * columns.chunks() * channels * size_of::<f32>()),
+    };
     let statistics = Statistics {
         pointers: [0; 6],
         momentum: op.momentum as f32,
         epsilon: op.epsilon as f32,
         rows: rows as u32,
         chunks: columns.chunks() as u32,
+        chunk: moments.map_or(0, |moments| moments.chunk as u32),
+        unused: 0,
     };
     let places = [
         x,
@@ -75,6 +147,11 @@ pub(super) fn train(op: &BatchNorm, relu: Option<TensorId>, to: &mut Lowering<'_
         to.place(op.running_var),
     ];
     let statistics = Argument::of(&statistics, pointers(&places.map(Some)));
+    if let Some(moments) = moments {
+        let columns = Columns::of_sums(moments.chunks, channels);
+        let arguments = arguments![statistics, columns.argument()];
+        return to.launch(columns.launch(NORM, "norm_join_moments", to.real(), arguments));
+    }
     let arguments = arguments![statistics.clone(), columns.argument()];
     to.launch(columns.launch(NORM, "norm_statistics", to.real(), arguments));
     if columns.chunks() > 1 {
@@ -82,46 +159,56 @@ pub(super) fn train(op: &BatchNorm, relu: Option<TensorId>, to: &mut Lowering<'_
         let arguments = arguments![statistics, last.argument()];
         to.launch(last.launch(NORM, "norm_join_statistics", to.real(), arguments));
     }
-    let apply = Apply {
-        pointers: [0; 6],
-        epsilon: 0.0,
-        is_variance: 0,
-        relu: relu.is_some().into(),
-        unused: 0,
-    };
-    let vectors = [op.gamma, op.beta, op.mean, op.inv_std];
-    normalize(to, columns, (x, y), vectors, apply);
 }
 
-/// Prediction; `relu` as in [`train`].
-pub(super) fn inference(op: &BatchNormInference, relu: Option<TensorId>, to: &mut Lowering<'_>) {
-    let columns = columns(to, op.x);
-    let (x, y) = (to.read(op.x), to.write(relu.unwrap_or(op.y)));
-    let apply = Apply {
-        pointers: [0; 6],
-        epsilon: op.epsilon as f32,
-        is_variance: 1,
-        relu: relu.is_some().into(),
-        unused: 0,
-    };
+/// Prediction; `behind` as in [`train`].
+pub(super) fn inference(
+    op: &BatchNormInference,
+    behind: Option<&Behind<'_>>,
+    to: &mut Lowering<'_>,
+) {
+    let (columns, x) = (columns(to, op.x), to.read(op.x));
     let vectors = [op.gamma, op.beta, op.running_mean, op.running_var];
-    normalize(to, columns, (x, y), vectors, apply);
+    normalize(to, columns, (x, op.y), vectors, Some(op.epsilon as f32), behind);
 }
 
-/// The pass over all rows, given γ, β, the means and the scales.
+/// The pass over all rows from x to y, given γ, β, the means and the scales: standard deviations, inverse, or with an ε
+/// variances.
 fn normalize(
     to: &mut Lowering<'_>,
     columns: Columns,
-    (x, y): (Place, Place),
-    [gamma, beta, mean, scale]: [TensorId; 4],
-    apply: Apply,
+    (x, y): (Place, TensorId),
+    vectors: [TensorId; 4],
+    epsilon: Option<f32>,
+    behind: Option<&Behind<'_>>,
 ) {
-    let vectors = [gamma, beta, mean, scale].map(|id| to.place(id));
-    let places = [[x, y].as_slice(), &vectors].concat();
-    let places: Vec<_> = places.into_iter().map(Some).collect();
-    let arguments = arguments![Argument::of(&apply, pointers(&places)), columns.argument()];
-    to.launch(columns.launch(NORM, "norm_apply", to.real(), arguments));
+    let stored = behind.is_none_or(|behind| behind.stored);
+    let y = behind.map_or(y, |behind| behind.relu.y);
+    let whole = stored.then(|| to.write(y));
+    let vectors = vectors.map(|id| Some(to.place(id)));
+    let places = [[Some(x), whole].as_slice(), &vectors].concat();
+    let apply = Apply {
+        pointers: [0; 6],
+        epsilon: epsilon.unwrap_or(0.0),
+        is_variance: epsilon.is_some().into(),
+        relu: behind.is_some().into(),
+        unused: 0,
+    };
+    let apply = Argument::of(&apply, pointers(&places));
+    let Some(pool) = behind.and_then(|behind| behind.pool) else {
+        let arguments = arguments![apply, columns.argument()];
+        return to.launch(columns.launch(NORM, "norm_apply", to.real(), arguments));
+    };
+    let (windows, cells) = Windows::of(to, y, pool.y, pool.window);
+    let columns = Columns::chunks_of(CELLS, cells, to.tensors().channels(y), to.real());
+    let windows = Argument::of(&windows, Vec::new());
+    let pooled = to.write(pool.y);
+    let arguments = arguments![apply, pooled, optional(pool.position), windows, columns.argument()];
+    to.launch(columns.launch(NORM, "norm_apply_pool", to.real(), arguments));
 }
+
+/// Cells that a thread goes through before there are more blocks: each has the pixels of a window.
+const CELLS: usize = 4;
 
 /// What the backward and the forward-mode rule have in common.
 struct Rule {
@@ -131,8 +218,11 @@ struct Rule {
     gamma: TensorId,
     /// The gradient of the output, or the tangent of the input.
     given: Option<TensorId>,
-    /// The output of a ReLU whose rule comes first.
+    /// The positions of maxima in windows, where the gradient is that of their pooling, whose rule comes first.
+    pool: Option<(TensorId, Window)>,
+    /// The output of a ReLU whose rule comes next, or the normalisation's β, with which its sign is found.
     activated: Option<TensorId>,
+    beta: Option<TensorId>,
     /// The gradient of the input, or the tangent of the output.
     result: Option<TensorId>,
     dgamma: Option<TensorId>,
@@ -166,8 +256,14 @@ impl Rule {
             result,
             vector(self.gamma_tangent),
             vector(self.beta_tangent),
+            self.pool.map(|(position, _)| to.place(position)),
+            vector(self.beta),
         ];
-        let backward = Backward { pointers: [0; 13], chunks: columns.chunks() as u32, unused: 0 };
+        let windows = match (self.pool, self.given) {
+            (Some((_, window)), Some(pooled)) => Windows::of(to, self.x, pooled, window).0,
+            _ => Windows::default(),
+        };
+        let backward = Backward { pointers: [0; 15], chunks: columns.chunks() as u32, windows };
         let backward = Argument::of(&backward, pointers(&places));
         if given.is_some() {
             let arguments = arguments![backward.clone(), columns.argument()];
@@ -185,15 +281,20 @@ impl Rule {
     }
 }
 
-/// The backward rule; `relu` is the output of a ReLU behind the normalisation and the gradient of that.
-pub(super) fn grad(op: &BatchNormGrad, relu: Option<(TensorId, TensorId)>, to: &mut Lowering<'_>) {
+/// The backward rule, with those that come first.
+pub(super) fn grad(op: &BatchNormGrad, with: Option<&NormGrad<'_>>, to: &mut Lowering<'_>) {
+    let pool = with.and_then(|with| with.pool);
+    let given = pool.map(|pool| pool.dy).or(with.map(|with| with.relu.dy)).unwrap_or(op.dy);
+    let beta = with.and_then(|with| with.beta);
     let rule = Rule {
         x: op.x,
         mean: op.mean,
         inv_std: op.inv_std,
         gamma: op.gamma,
-        given: Some(relu.map_or(op.dy, |(_, dy)| dy)),
-        activated: relu.map(|(y, _)| y),
+        given: Some(given),
+        pool: pool.map(|pool| (pool.position, pool.window)),
+        activated: with.filter(|_| beta.is_none()).map(|with| with.relu.y),
+        beta,
         result: op.dx,
         dgamma: op.dgamma,
         dbeta: op.dbeta,
@@ -211,7 +312,9 @@ pub(super) fn tangent(op: &BatchNormTangent, to: &mut Lowering<'_>) {
         inv_std: op.inv_std,
         gamma: op.gamma,
         given: op.dx,
+        pool: None,
         activated: None,
+        beta: None,
         result: Some(op.dy),
         dgamma: None,
         dbeta: None,

@@ -121,7 +121,7 @@ pub(super) fn scaled(groups: &[Group<'_>], to: &mut Lowering<'_>) {
     let scale = to.loss_scale(parameter);
     for rows in rows.chunks(MOST_TENSORS) {
         let (table, blocks) = table(rows, to);
-        launch("watch_overflow", blocks, arguments![table, scale], to);
+        launch("watch_overflow", blocks, arguments![table, scale.clone()], to);
     }
     for group in groups {
         match group {

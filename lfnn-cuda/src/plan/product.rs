@@ -43,7 +43,7 @@ use Engine::{Scalar, Tensor};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tile {
     pub(super) kernel: &'static str,
-    rows: usize,
+    pub(super) rows: usize,
     columns: usize,
     /// Rows and columns of one thread, or on tensor cores of one warp.
     part: [usize; 2],

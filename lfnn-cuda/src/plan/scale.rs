@@ -9,6 +9,8 @@
 //! gradient, or not at all. In a local method units have scales of their own, so no unit waits for another and none
 //! leaves out a step on account of another; in any other method there is one scale.
 //!
+//! Forward gradients begin with a scale of 1: their derivatives along random directions are large as they are.
+//!
 //! The scale is no part of a saved state, which is the same on every backend. It is found again in every epoch: an
 //! epoch's first step has the first scale. So a training that is resumed between two epochs goes on with the same
 //! bytes; within an epoch, if the scale has not moved in it.
@@ -16,18 +18,43 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::slice;
 
+use bytemuck::{Pod, Zeroable};
 use lfnn_core::program::rewrite::{changes, touches_any};
 use lfnn_core::program::{Kind, Op, Operation, TensorId, Tensors};
 
 /// Bytes of a scale and of what moves it.
 pub(crate) const LOSS_SCALE_BYTES: usize = 16;
 
+/// The first scale of a loss from whose gradient the way back begins.
+const FIRST: f32 = 65_536.0;
+/// That of a loss whose derivative along a random direction takes the gradient's place, as forward gradients do: it is
+/// larger by the direction's length, which is that of all layers together, and would overflow.
+const FIRST_ALONG_DIRECTIONS: f32 = 1.0;
+
+/// The structure of the kernels; without a place there is no scale.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct Scaling {
+    state: u64,
+    first: f32,
+    unused: u32,
+}
+
+impl Scaling {
+    pub(super) fn new(first: f32) -> Self {
+        Self { state: 0, first, unused: 0 }
+    }
+}
+
 /// The scales of a program.
 #[derive(Debug, Default)]
 pub(super) struct Scales {
     /// The scale of where gradients begin, of factors of clipping and of parameters.
     of: BTreeMap<TensorId, usize>,
-    count: usize,
+    /// The number of the program's first scale.
+    begin: usize,
+    /// For each scale, the one with which an epoch begins.
+    first: Vec<f32>,
 }
 
 /// Losses whose gradients have met, as a forest: each names another, or itself.
@@ -53,8 +80,8 @@ impl Meetings {
 
 impl Scales {
     /// Finds the losses of a program and the steps of optimisers that they lead to; the first scale has the number
-    /// `first`.
-    pub(super) fn new(tensors: &Tensors, ops: &[Op], first: usize) -> Self {
+    /// `begin`.
+    pub(super) fn new(tensors: &Tensors, ops: &[Op], begin: usize) -> Self {
         let mut meetings = Meetings(Vec::new());
         // The loss with whose gradient a tensor is linear.
         let mut loss_of: Vec<Option<usize>> = vec![None; tensors.len()];
@@ -62,6 +89,8 @@ impl Scales {
         let mut uses: Vec<(TensorId, usize)> = Vec::new();
         // Losses that must stay as they are, and those that lead to an optimiser.
         let (mut kept, mut moving) = (BTreeSet::new(), BTreeSet::new());
+        // Losses whose gradient is replaced by their derivative along a direction.
+        let mut directed = BTreeSet::new();
         for (index, op) in ops.iter().enumerate() {
             let given = |ids: &[TensorId]| -> Vec<usize> {
                 ids.iter().filter_map(|id| loss_of[id.index()]).collect()
@@ -98,6 +127,7 @@ impl Scales {
                     }
                     continue;
                 }
+                Op::InnerProduct(_) => directed.extend(read.iter().copied()),
                 _ => {}
             }
             let changed = [op.writes(), op.updates()].concat();
@@ -115,21 +145,29 @@ impl Scales {
         let roots = |losses: BTreeSet<usize>| -> BTreeSet<usize> {
             losses.into_iter().map(|loss| meetings.root(loss)).collect()
         };
-        let (kept, moving) = (roots(kept), roots(moving));
+        let (kept, moving, directed) = (roots(kept), roots(moving), roots(directed));
         let scaled: Vec<usize> = moving.difference(&kept).copied().collect();
         let number = |loss| scaled.iter().position(|&other| other == meetings.root(loss));
-        let of = uses.into_iter().filter_map(|(id, loss)| Some((id, first + number(loss)?)));
-        Self { of: of.collect(), count: scaled.len() }
+        let of = uses.into_iter().filter_map(|(id, loss)| Some((id, begin + number(loss)?)));
+        let first = scaled
+            .iter()
+            .map(|loss| if directed.contains(loss) { FIRST_ALONG_DIRECTIONS } else { FIRST });
+        Self { of: of.collect(), begin, first: first.collect() }
     }
 
     /// How many there are.
     pub(super) fn len(&self) -> usize {
-        self.count
+        self.first.len()
     }
 
     /// The number of a tensor's scale.
     pub(super) fn of(&self, id: TensorId) -> Option<usize> {
         self.of.get(&id).copied()
+    }
+
+    /// The scale of this number with which an epoch begins.
+    pub(super) fn first(&self, number: usize) -> f32 {
+        self.first[number - self.begin]
     }
 
     /// The scale that an optimiser's step divides by.

@@ -60,6 +60,7 @@ mod products {
             linear::linear_input_grad_agrees();
             linear::linear_weight_grad_agrees();
             conv::convolution_agrees();
+            conv::convolution_with_normalisation_agrees();
             conv::convolution_input_grad_agrees();
             conv::convolution_weight_grad_agrees();
         });
@@ -99,11 +100,12 @@ mod products {
             shape(square(12, 3, 1, 1), 1, 3, 40),
             shape(square(8, 2, 3, 1), 1, 19, 21),
         ];
-        for precision in [Precision::F32, Precision::Tf32, Precision::Bf16] {
+        for precision in Precision::ALL {
             on_emulator_in(precision, 1, || {
                 for (tile, shape) in (0..4).flat_map(|tile| shapes.iter().map(move |s| (tile, s))) {
                     force_tile(Some(tile));
                     let agrees = conv::forward(shape.clone())
+                        .and_then(|()| conv::normalized(shape.clone()))
                         .and_then(|()| conv::input_grad(shape.clone()))
                         .and_then(|()| conv::weight_grad(shape.clone()));
                     force_tile(None);
@@ -133,11 +135,11 @@ emulated! {
     data: images_are_gathered_and_changed_as_drawn, labels_are_gathered, values_are_gathered, the_clock_advances;
     elementwise: adding_a_bias_agrees, bias_grad_agrees, activations_agree, activation_grads_agree, dropout_drops_the_same_elements, sums_agree;
     linear: linear_agrees, linear_input_grad_agrees, linear_weight_grad_agrees;
-    conv: convolution_agrees, convolution_input_grad_agrees, convolution_weight_grad_agrees;
+    conv: convolution_agrees, convolution_with_normalisation_agrees, convolution_input_grad_agrees, convolution_weight_grad_agrees;
     workers: softmax_agrees, softmax_grad_agrees, filter_logits_agree, filter_logits_grad_agrees;
     perturb: gaussian_draws_agree, inner_products_agree;
     pool: max_pool_agrees_also_on_ties, max_pool_grad_agrees, max_pool_tangent_agrees, average_pool_agrees, average_pool_grad_agrees, adaptive_pool_agrees, adaptive_pool_grad_agrees;
-    normalization: batch_norm_agrees, batch_norm_inference_agrees, batch_norm_grad_agrees, batch_norm_tangent_agrees, a_nan_passes_through_normalisation_and_relu;
+    normalization: batch_norm_agrees, batch_norm_inference_agrees, batch_norm_grad_agrees, batch_norm_tangent_agrees, normalisation_with_pooling_agrees, inference_with_pooling_agrees, a_nan_passes_through_normalisation_and_relu;
     shape: flatten_agrees, unflatten_agrees, concat_agrees, split_agrees;
     losses: worker_errors_agree, mean_errors_agree_and_keep_the_first_fault, local_gradients_agree, local_losses_agree;
     larger: convolutions_agree_on_larger_shapes, linear_maps_agree_on_larger_shapes, pools_agree_on_larger_shapes, elementwise_operations_agree_on_larger_shapes,
@@ -145,6 +147,7 @@ emulated! {
         workers_agree_on_larger_shapes, losses_and_leaders_agree_on_larger_shapes,
         data_metrics_and_optimisers_agree_on_larger_shapes;
     leaders: the_same_workers_lead, leaders_of_an_epoch_agree, followers_follow_the_same_leader, followers_are_masked;
+    unit: losses_of_a_unit_agree;
     metrics: rows_with_examples_are_summed, wrong_predictions_are_counted;
     optimize: clip_factors_agree, sgd_steps_agree, adam_steps_agree;
 }
@@ -172,7 +175,8 @@ narrow! {
     leaders: followers_follow_the_same_leader, followers_are_masked;
     losses: worker_errors_agree, local_gradients_agree, local_losses_agree;
     normalization: batch_norm_agrees, batch_norm_inference_agrees, batch_norm_grad_agrees,
-        batch_norm_tangent_agrees;
+        batch_norm_tangent_agrees, normalisation_with_pooling_agrees,
+        inference_with_pooling_agrees;
     perturb: gaussian_draws_agree, inner_products_agree;
     pool: max_pool_agrees_also_on_ties, max_pool_grad_agrees, max_pool_tangent_agrees,
         average_pool_agrees, average_pool_grad_agrees, adaptive_pool_agrees,

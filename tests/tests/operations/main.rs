@@ -22,6 +22,7 @@ mod optimize;
 mod perturb;
 mod pool;
 mod shape;
+mod unit;
 mod window;
 mod workers;
 

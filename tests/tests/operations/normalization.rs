@@ -1,8 +1,8 @@
 //! Batch normalisation.
 
 use lfnn_core::program::{
-    Activate, Activation, BatchNorm, BatchNormGrad, BatchNormInference, BatchNormTangent, DType,
-    TensorId,
+    Activate, ActivateGrad, Activation, Add, BatchNorm, BatchNormGrad, BatchNormInference,
+    BatchNormTangent, DType, MaxPool, MaxPoolGrad, TensorId, Window,
 };
 use lfnn_tests::compare::Tolerance;
 use lfnn_tests::harness::Case;
@@ -120,6 +120,97 @@ pub(crate) fn tangent((shape, epsilon, seed): Shape) -> Result<(), String> {
     };
     case.push(op);
     case.agrees(NORMALIZED)
+}
+
+/// Images whose windows lie side by side or not, with what is left of the image beside them.
+fn pooled() -> impl Strategy<Value = (Vec<usize>, Window, u64)> {
+    let windows = (1usize..4, 1usize..4, any::<bool>());
+    let images = (2usize..5, 3usize..7, 3usize..7, 1usize..20);
+    (images, windows, any::<u64>()).prop_map(|((batch, height, width, channels), window, seed)| {
+        let (rows, columns, overlap) = window;
+        let kernel = [rows, columns];
+        let stride = if overlap { [1, 1] } else { kernel };
+        let window = Window { kernel, stride, padding: [0, 0] };
+        (vec![batch, height, width, channels], window, seed)
+    })
+}
+
+/// Normalisation, ReLU and maximum pooling, and all their rules backwards: what a backend may do in one pass each way.
+pub(crate) fn with_pooling((shape, window, seed): (Vec<usize>, Window, u64)) -> Result<(), String> {
+    let mut case = Case::new(seed);
+    let [rows, columns] = window.output([shape[1], shape[2]]).unwrap();
+    let small = [shape[0], rows, columns, shape[3]];
+    let channels = &shape[3..];
+    let mut norm = train(&mut case, &shape, 0.1);
+    // Of the values of a channel no two are close: the same are the largest in every precision.
+    let count = shape.iter().product::<usize>();
+    let of_channel = count / shape[3];
+    let mut values = vec![0.0; count];
+    for channel in 0..shape[3] {
+        let mut left: Vec<usize> = (0..of_channel).collect();
+        for row in 0..of_channel {
+            let drawn = left.swap_remove(case.source.index(left.len()));
+            values[row * shape[3] + channel] = (drawn as f32 - of_channel as f32 / 2.0) / 8.0;
+        }
+    }
+    norm.x = case.real("distinct x", &shape, values);
+    let [normal, y, da, dn] = [(); 4].map(|()| case.temporary("t", DType::Real, &shape));
+    norm.y = normal;
+    let position = case.output_of("position", DType::U8, &small);
+    let pooled = case.output("pooled", &small);
+    let function = Activation::Relu;
+    case.push(norm.clone());
+    case.push(Activate { x: normal, y, function });
+    case.push(MaxPool { x: y, y: pooled, position: Some(position), window });
+    if case.source.coin() {
+        // Somebody else looks at it.
+        let seen = case.output("seen", &shape);
+        case.push(Add { inputs: vec![y, norm.x], y: seen });
+    }
+    let dy = case.input("dy", &small);
+    case.push(MaxPoolGrad { dy, position, dx: da, window });
+    case.push(ActivateGrad { y, dy: da, dx: dn, function });
+    let dx = Some(case.output("dx", &shape));
+    let [dgamma, dbeta] = ["dgamma", "dbeta"].map(|name| Some(case.output(name, channels)));
+    case.push(BatchNormGrad {
+        x: norm.x,
+        mean: norm.mean,
+        inv_std: norm.inv_std,
+        gamma: norm.gamma,
+        dy: dn,
+        dx,
+        dgamma,
+        dbeta,
+    });
+    case.agrees(NORMALIZED)
+}
+
+/// The same in prediction.
+pub(crate) fn pooled_inference(
+    (shape, window, seed): (Vec<usize>, Window, u64),
+) -> Result<(), String> {
+    let mut case = Case::new(seed);
+    let Inputs { x, gamma, beta } = inputs(&mut case, &shape);
+    let running_mean = case.input("running_mean", &shape[3..]);
+    let running_var = case.input_between("running_var", &shape[3..], 0.5, 2.0);
+    let [normal, activated] = [(); 2].map(|()| case.temporary("t", DType::Real, &shape));
+    let [rows, columns] = window.output([shape[1], shape[2]]).unwrap();
+    let y = case.output("pooled", &[shape[0], rows, columns, shape[3]]);
+    let epsilon = 0.1;
+    case.push(BatchNormInference { x, gamma, beta, running_mean, running_var, y: normal, epsilon });
+    case.push(Activate { x: normal, y: activated, function: Activation::Relu });
+    case.push(MaxPool { x: activated, y, position: None, window });
+    case.agrees(NORMALIZED)
+}
+
+#[test]
+pub(crate) fn normalisation_with_pooling_agrees() {
+    property(256, pooled(), with_pooling);
+}
+
+#[test]
+pub(crate) fn inference_with_pooling_agrees() {
+    property(128, pooled(), pooled_inference);
 }
 
 /// Also where a backend does the two at once.

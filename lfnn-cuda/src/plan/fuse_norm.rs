@@ -1,0 +1,229 @@
+//! Batch normalisation with the operations around it that are done with it, forwards and backwards.
+
+use lfnn_core::program::rewrite::{
+    beta_of, changes, only_other, reads_once, relu_behind, touches_any,
+};
+use lfnn_core::program::{
+    Activate, ActivateGrad, BatchNorm, BatchNormGrad, BatchNormInference, Conv2d, Kind, MaxPool,
+    MaxPoolGrad, Op, TensorId, Tensors, Window,
+};
+
+/// Batch normalisation in training.
+pub(super) struct Norm<'p> {
+    pub(super) norm: &'p BatchNorm,
+    /// The convolution that makes its input. The blocks that have a tile of that take the moments of its channels.
+    pub(super) conv: Option<&'p Conv2d>,
+    pub(super) behind: Option<Behind<'p>>,
+}
+
+/// Batch normalisation in prediction.
+pub(super) struct Inference<'p> {
+    pub(super) norm: &'p BatchNormInference,
+    pub(super) behind: Behind<'p>,
+}
+
+/// The ReLU behind a normalisation, which alone reads the result, and a maximum pooling of its output.
+pub(super) struct Behind<'p> {
+    pub(super) relu: &'p Activate,
+    /// Windows lie side by side.
+    pub(super) pool: Option<&'p MaxPool>,
+    /// Whether the ReLU's output is stored: not where the pooling alone looks at it.
+    pub(super) stored: bool,
+}
+
+/// The backward rules of the three, the normalisation's last.
+pub(super) struct NormGrad<'p> {
+    pub(super) norm: &'p BatchNormGrad,
+    pub(super) relu: &'p ActivateGrad,
+    pub(super) pool: Option<&'p MaxPoolGrad>,
+    /// The normalisation's β, where the sign of the ReLU's output is found by normalising again: the
+    /// output need not be read, and often need not be kept.
+    pub(super) beta: Option<TensorId>,
+}
+
+/// A match: what it is, and the positions of the operations beside the normalisation that it takes.
+type Found<T> = Option<(T, Vec<usize>)>;
+
+impl<'p> Norm<'p> {
+    /// The normalisation at `i` with what comes before and behind it, if there is any such thing.
+    pub(super) fn at(
+        tensors: &Tensors,
+        ops: &'p [Op],
+        i: usize,
+        norm: &'p BatchNorm,
+    ) -> Found<Self> {
+        let (conv, behind) = (conv_before(ops, i, norm.x), behind(tensors, ops, i, norm.y));
+        let mut taken: Vec<usize> = conv.iter().map(|(k, _)| *k).collect();
+        taken.extend(behind.iter().flat_map(|(_, taken)| taken));
+        let found =
+            Self { norm, conv: conv.map(|(_, op)| op), behind: behind.map(|(behind, _)| behind) };
+        (!taken.is_empty()).then_some((found, taken))
+    }
+
+    /// Tensors that only pass from one of its operations to the next.
+    pub(super) fn passed(&self) -> Vec<TensorId> {
+        self.behind.as_ref().map_or_else(Vec::new, |behind| behind.passed(self.norm.y))
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        let pools = self.behind.as_ref().is_some_and(|behind| behind.pool.is_some());
+        match (self.conv.is_some(), self.behind.is_some(), pools) {
+            (true, _, true) => "Conv2d + BatchNorm + Relu + MaxPool",
+            (true, true, false) => "Conv2d + BatchNorm + Relu",
+            (true, false, false) => "Conv2d + BatchNorm",
+            (false, _, true) => "BatchNorm + Relu + MaxPool",
+            (false, _, false) => "BatchNorm + Relu",
+        }
+    }
+
+    pub(super) fn operations(&self) -> Vec<Op> {
+        let conv = self.conv.map(|op| op.clone().into());
+        let behind = self.behind.iter().flat_map(Behind::operations);
+        conv.into_iter().chain([self.norm.clone().into()]).chain(behind).collect()
+    }
+}
+
+impl<'p> Inference<'p> {
+    /// As [`Norm::at`].
+    pub(super) fn at(
+        tensors: &Tensors,
+        ops: &'p [Op],
+        i: usize,
+        norm: &'p BatchNormInference,
+    ) -> Found<Self> {
+        let (behind, taken) = behind(tensors, ops, i, norm.y)?;
+        Some((Self { norm, behind }, taken))
+    }
+
+    pub(super) fn passed(&self) -> Vec<TensorId> {
+        self.behind.passed(self.norm.y)
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        match self.behind.pool {
+            None => "BatchNormInference + Relu",
+            Some(_) => "BatchNormInference + Relu + MaxPool",
+        }
+    }
+
+    pub(super) fn operations(&self) -> Vec<Op> {
+        [self.norm.clone().into()].into_iter().chain(self.behind.operations()).collect()
+    }
+}
+
+impl Behind<'_> {
+    fn passed(&self, normal: TensorId) -> Vec<TensorId> {
+        [normal].into_iter().chain((!self.stored).then_some(self.relu.y)).collect()
+    }
+
+    /// Does without the ReLU's output in memory if the pooling alone looks at it; `seen` says whether any other step does.
+    pub(super) fn store_if(&mut self, tensors: &Tensors, seen: impl FnOnce(TensorId) -> bool) {
+        let y = self.relu.y;
+        self.stored = self.pool.is_none() || tensors[y].kind != Kind::Temporary || seen(y);
+    }
+
+    fn operations(&self) -> Vec<Op> {
+        let pool = self.pool.map(|op| op.clone().into());
+        [self.relu.clone().into()].into_iter().chain(pool).collect()
+    }
+}
+
+impl<'p> NormGrad<'p> {
+    /// What the normalisation's backward rule does with that of the ReLU at `i`, and where it stands.
+    pub(super) fn behind(
+        tensors: &Tensors,
+        ops: &'p [Op],
+        i: usize,
+        relu: &'p ActivateGrad,
+    ) -> Option<(usize, Self, Vec<usize>)> {
+        let (j, Op::BatchNormGrad(norm)) = only_other(tensors, ops, i, relu.dx)? else {
+            return None;
+        };
+        let waits = j > i && !changes(&ops[i + 1..=j], &[relu.y, relu.dy]);
+        if !waits || norm.dy != relu.dx || !reads_once(norm, relu.dx) {
+            return None;
+        }
+        let pool = pool_before(tensors, ops, i, j, relu);
+        let beta = beta_of(&ops[..=j], norm, relu);
+        let taken = [i].into_iter().chain(pool.map(|(k, _)| k)).collect();
+        Some((j, Self { norm, relu, pool: pool.map(|(_, op)| op), beta }, taken))
+    }
+
+    /// Tensors that it does not touch, though its operations do.
+    pub(super) fn passed(&self) -> Vec<TensorId> {
+        let spread = self.pool.map(|_| self.relu.dy);
+        let sign = self.beta.map(|_| self.relu.y);
+        [self.norm.dy].into_iter().chain(spread).chain(sign).collect()
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        match self.pool {
+            None => "ReluGrad + BatchNormGrad",
+            Some(_) => "MaxPoolGrad + ReluGrad + BatchNormGrad",
+        }
+    }
+
+    pub(super) fn operations(&self) -> Vec<Op> {
+        let pool = self.pool.map(|op| op.clone().into());
+        let rules = [self.relu.clone().into(), self.norm.clone().into()];
+        pool.into_iter().chain(rules).collect()
+    }
+}
+
+/// The convolution that makes `x` for operation `i`, where it can wait for that.
+fn conv_before(ops: &[Op], i: usize, x: TensorId) -> Option<(usize, &Conv2d)> {
+    let k = ops[..i].iter().rposition(|op| touches_any(op, &[x]))?;
+    let Op::Conv2d(conv) = &ops[k] else { return None };
+    let given: Vec<TensorId> = [conv.x, conv.weight].into_iter().chain(conv.bias).collect();
+    (conv.y == x && conv.x != x && !changes(&ops[k + 1..i], &given)).then_some((k, conv))
+}
+
+/// What can be done at once with the normalisation at `i` to `y`, and where it stood.
+fn behind<'p>(
+    tensors: &Tensors,
+    ops: &'p [Op],
+    i: usize,
+    y: TensorId,
+) -> Option<(Behind<'p>, Vec<usize>)> {
+    let (j, relu) = relu_behind(tensors, ops, i, y)?;
+    let pool = pool_behind(ops, i, j, relu.y);
+    let taken = [j].into_iter().chain(pool.map(|(k, _)| k)).collect();
+    Some((Behind { relu, pool: pool.map(|(_, op)| op), stored: true }, taken))
+}
+
+/// The first pooling of what the ReLU at `j` writes, if its results are free from operation `i` on.
+fn pool_behind(ops: &[Op], i: usize, j: usize, y: TensorId) -> Option<(usize, &MaxPool)> {
+    for (k, op) in ops.iter().enumerate().skip(j + 1) {
+        if let Op::MaxPool(pool) = op
+            && pool.x == y
+            && side_by_side(pool.window)
+        {
+            let results: Vec<TensorId> = [pool.y].into_iter().chain(pool.position).collect();
+            let free = !ops[i..k].iter().any(|op| touches_any(op, &results));
+            return (free && pool.y != y).then_some((k, pool));
+        }
+        if changes(&ops[k..=k], &[y]) {
+            return None;
+        }
+    }
+    None
+}
+
+/// The pooling's rule that spreads the gradient of the ReLU at `i` over an image, where it can wait for operation `j`.
+fn pool_before<'p>(
+    tensors: &Tensors,
+    ops: &'p [Op],
+    i: usize,
+    j: usize,
+    relu: &ActivateGrad,
+) -> Option<(usize, &'p MaxPoolGrad)> {
+    let (k, Op::MaxPoolGrad(pool)) = only_other(tensors, ops, i, relu.dy)? else { return None };
+    let passed_on = k < i && pool.dx == relu.dy && reads_once(relu, relu.dy);
+    let waits = passed_on && !changes(&ops[k + 1..=j], &[pool.dy, pool.position]);
+    (waits && side_by_side(pool.window)).then_some((k, pool))
+}
+
+/// Whether no two windows overlap and none is padded: each pixel has one window at most.
+fn side_by_side(window: Window) -> bool {
+    window.kernel == window.stride && window.padding == [0, 0]
+}

@@ -1,0 +1,118 @@
+//! How many launches a training step is: what a rewrite saves is counted here.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use lfnn_core::config::{LeadershipConfig, NetworkConfig, TrainingConfig};
+use lfnn_core::method::by_name;
+use lfnn_core::train::{Augmentation, Limits, Normalization, Setup, StepProgram};
+use lfnn_cuda::Precision;
+use lfnn_cuda::plan::{Plan, ProgramPlan, Work};
+use serde_json::json;
+
+/// The training step of `mnist-s`: four layers of readout workers, batches of 128.
+fn mnist_s(method: &str, precision: Precision) -> ProgramPlan {
+    planned(method, precision).1
+}
+
+/// How many operations that step has, and its plan.
+fn planned(method: &str, precision: Precision) -> (usize, ProgramPlan) {
+    let unit = |filters: usize, grid: usize, pools: bool| {
+        let conv = json!({"filters": filters, "kernel": 3, "padding": 1, "bias": false});
+        let then = if pools { json!([{"max_pool": {"kernel": 2}}]) } else { json!([]) };
+        json!({
+            "layers": [{"conv": conv}, {"batch_norm": {}}, "relu"],
+            "workers": {"readout": {"count": 4, "grid": grid}},
+            "then": then
+        })
+    };
+    let units =
+        json!([unit(40, 4, true), unit(80, 4, true), unit(120, 4, true), unit(120, 2, false)]);
+    let network: NetworkConfig =
+        serde_json::from_value(json!({"units": units, "output": {"layers": ["flatten"]}})).unwrap();
+    let training: TrainingConfig = serde_json::from_value(json!({
+        "batch_size": 128, "epochs": 12,
+        "optimizer": {"adamw": {"lr": 3e-3, "weight_decay": 0.05}},
+        "schedule": {"one_cycle": {}}
+    }))
+    .unwrap();
+    let setup = Setup {
+        network: &network,
+        leadership: LeadershipConfig { delta: 0.7, ..LeadershipConfig::default() },
+        training: &training,
+        method: by_name(method).unwrap(),
+        augmentation: Augmentation::default(),
+        normalization: Normalization { mean: vec![0.5], std: vec![0.3] },
+        seed: 1,
+        limits: Limits::default(),
+    };
+    let step = StepProgram::new(&setup, [28, 28, 1], 10).unwrap();
+    let plan = Plan::new(&step.module, precision).unwrap();
+    let operations = step.module.programs()[step.program.0].ops().len();
+    (operations, plan.programs[step.program.0].clone())
+}
+
+/// How many launches of a plan have names of which this is true.
+fn count(plan: &ProgramPlan, of: impl Fn(&str) -> bool) -> usize {
+    let launches = plan.steps.iter().filter_map(|step| match &step.work {
+        Work::Launch(launch) => Some(launch.kernel),
+        Work::Product(_) => None,
+    });
+    launches.filter(|kernel| of(kernel)).count()
+}
+
+#[test]
+fn convolutions_leave_what_normalisation_needs_of_their_results() {
+    for precision in Precision::ALL {
+        for method in ["lfnn-l", "lfnn", "bp"] {
+            let plan = mnist_s(method, precision);
+            assert_eq!(count(&plan, |name| name.starts_with("norm_statistics")), 0);
+            assert_eq!(count(&plan, |name| name == "norm_join_moments"), 4);
+        }
+    }
+}
+
+#[test]
+fn pooling_is_done_with_the_normalisation_before_it() {
+    for method in ["lfnn-l", "lfnn", "bp"] {
+        let plan = mnist_s(method, Precision::F32);
+        assert_eq!(count(&plan, |name| name == "norm_apply_pool"), 3);
+        assert_eq!(count(&plan, |name| name == "norm_apply"), 1);
+        assert_eq!(count(&plan, |name| name == "max_pool"), 0);
+    }
+    // Gradients of workers and of the next unit are added before they reach the ReLU in `lfnn`.
+    let bp = mnist_s("bp", Precision::F32);
+    assert_eq!(count(&bp, |name| name == "max_pool_grad"), 0);
+}
+
+/// So that a profile tells what the time went into.
+#[test]
+fn every_operation_is_in_the_steps_of_one_launch_group() {
+    for method in ["lfnn-l", "lfnn", "bp"] {
+        for precision in [Precision::F32, Precision::F16] {
+            let (operations, plan) = planned(method, precision);
+            let mut groups: Vec<&[usize]> = plan.steps.iter().map(|step| &step.ops[..]).collect();
+            groups.dedup();
+            let mut all = groups.concat();
+            all.sort_unstable();
+            let expected: Vec<usize> = (0..operations).collect();
+            assert_eq!(all, expected, "{method}, {}", precision.name());
+        }
+    }
+}
+
+#[test]
+fn the_losses_of_a_small_unit_are_one_launch() {
+    let plan = mnist_s("lfnn-l", Precision::F32);
+    // Four units and the output layer.
+    assert_eq!(count(&plan, |name| name == "unit_losses"), 5);
+    assert_eq!(count(&plan, |name| name == "mean_errors"), 0);
+}
+
+/// The counts that docs/cuda.md gives.
+#[test]
+fn launches_of_a_step_are_counted() {
+    let counted = ["lfnn-l", "lfnn", "bp"].map(|method| {
+        [Precision::F32, Precision::Bf16].map(|precision| mnist_s(method, precision).steps.len())
+    });
+    assert_eq!(counted, [[81, 93], [112, 127], [53, 61]]);
+}
