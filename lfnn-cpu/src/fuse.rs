@@ -3,7 +3,9 @@
 //! A tensor that only passes a result from one operation to the next is not stored then, and has no
 //! place in memory. A rewrite is one function here and a kernel; nothing outside the backend sees it.
 
-use lfnn_core::program::rewrite::{changes, only_other, reads_once, relu_behind, touches_any};
+use lfnn_core::program::rewrite::{
+    beta_of, changes, only_other, reads_once, relu_behind, touches_any,
+};
 use lfnn_core::program::{
     ActivateGrad, Activation, AdaptiveAvgPool, BatchNorm, BatchNormGrad, BatchNormInference, Kind,
     MaxPool, Op, Operation, Step, TensorId, Tensors,
@@ -147,7 +149,7 @@ pub(crate) fn fuse<'p>(tensors: &Tensors, ops: &'p [Op]) -> Vec<Rewritten<'p>> {
                         norm,
                         relu,
                         spread: spread.map(|(_, op)| op),
-                        beta: beta(&ops[..=j], norm, relu),
+                        beta: beta_of(&ops[..=j], norm, relu),
                     }));
                 }
             }
@@ -238,29 +240,6 @@ fn spread<'p>(
     let passed_on = dx == relu.dy && reads_once(relu, dx);
     let waits = k < i && passed_on && !changes(&ops[k + 1..=j], &from);
     (waits && image <= IMAGE_BYTES).then_some((k, op))
-}
-
-/// β of the normalisation whose backward rule is the last of `ops`, if normalising again still gives
-/// what the ReLU received: nothing that it takes has changed since.
-fn beta(ops: &[Op], norm: &BatchNormGrad, relu: &ActivateGrad) -> Option<TensorId> {
-    let (i, forward) = ops.iter().enumerate().rev().find_map(|(i, op)| match op {
-        Op::BatchNorm(op) if op.mean == norm.mean => Some((i, op)),
-        _ => None,
-    })?;
-    let (j, y) = ops.iter().enumerate().rev().find_map(|(j, op)| match op {
-        Op::Activate(op) if op.y == relu.y && op.function == Activation::Relu => Some((j, op.x)),
-        _ => None,
-    })?;
-    let same = forward.x == norm.x
-        && forward.gamma == norm.gamma
-        && forward.inv_std == norm.inv_std
-        && forward.y == y;
-    let taken = [norm.x, norm.gamma, norm.mean, norm.inv_std, forward.beta];
-    let kept = i < j
-        && !changes(&ops[i + 1..j], &[y])
-        && !changes(&ops[j + 1..], &[relu.y])
-        && !changes(&ops[i + 1..], &taken);
-    (same && kept).then_some(forward.beta)
 }
 
 #[cfg(test)]

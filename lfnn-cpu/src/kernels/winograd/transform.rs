@@ -236,8 +236,42 @@ pub(crate) struct Part {
     pub(crate) stride: usize,
 }
 
+/// Transforms tiles of `SIDE` × `SIDE` pixels by a matrix: the results have a row for each.
+///
+/// # Safety
+/// The vector's instructions.
+#[inline(always)]
+unsafe fn tiles<V: Vector, M: Matrix<4, SIDE>, const SIDE: usize, const PIXELS: usize>(
+    lattice: &Lattice,
+    images: &[f32],
+    part: Part,
+    zeros: &[f32],
+    to: &mut [f32],
+    distance: usize,
+) {
+    let (zeros, channels) = (&zeros[..lattice.channels], part.fit(lattice, to.len(), distance));
+    for t in 0..part.tiles[1] {
+        let from = lattice.pixels::<PIXELS>(images, part.tiles[0] + t, zeros);
+        let from = from.map(|from| from[part.channels[0]..].as_ptr());
+        let to = to[t * part.stride..].as_mut_ptr();
+        // SAFETY: the pointers are good for the channels, as are those of each matrix, which was asserted.
+        unsafe {
+            each_vector!(V, channels, c, mask, {
+                let mut x = [[V::zero(); SIDE]; SIDE];
+                for i in 0..PIXELS {
+                    x[i / SIDE][i % SIDE] = load::<V, WHOLE>(from[i].add(c), mask);
+                }
+                let x = both_sides::<V, M, 4, SIDE>(x);
+                for f in 0..FREQUENCIES {
+                    store::<V, WHOLE>(x[f / 4][f % 4], to.add(f * distance + c), mask);
+                }
+            });
+        }
+    }
+}
+
 with_vectors! {
-    /// Transforms the input's tiles: the matrices have a row for each.
+    /// Transforms the input's tiles.
     pub(crate) fn inputs<V>(
         lattice: &Lattice,
         images: &[f32],
@@ -246,28 +280,11 @@ with_vectors! {
         to: &mut [f32],
         distance: usize,
     ) {
-        let (zeros, channels) = (&zeros[..lattice.channels], part.fit(lattice, to.len(), distance));
-        for t in 0..part.tiles[1] {
-            let from = lattice.pixels::<16>(images, part.tiles[0] + t, zeros);
-            let from = from.map(|from| from[part.channels[0]..].as_ptr());
-            let to = to[t * part.stride..].as_mut_ptr();
-            // SAFETY: the pointers are good for the channels, as are those of each matrix, which was asserted.
-            unsafe {
-                each_vector!(V, channels, c, mask, {
-                    let mut x = [[V::zero(); 4]; 4];
-                    for i in 0..16 {
-                        x[i / 4][i % 4] = load::<V, WHOLE>(from[i].add(c), mask);
-                    }
-                    let x = both_sides::<V, Input, 4, 4>(x);
-                    for f in 0..FREQUENCIES {
-                        store::<V, WHOLE>(x[f / 4][f % 4], to.add(f * distance + c), mask);
-                    }
-                });
-            }
-        }
+        // SAFETY: the instructions are there.
+        unsafe { tiles::<V, Input, 4, 16>(lattice, images, part, zeros, to, distance) }
     }
 
-    /// Transforms the gradient's tiles, as [`inputs`] does the input's.
+    /// Transforms the gradient's tiles.
     pub(crate) fn gradients<V>(
         lattice: &Lattice,
         images: &[f32],
@@ -276,25 +293,8 @@ with_vectors! {
         to: &mut [f32],
         distance: usize,
     ) {
-        let (zeros, channels) = (&zeros[..lattice.channels], part.fit(lattice, to.len(), distance));
-        for t in 0..part.tiles[1] {
-            let from = lattice.pixels::<4>(images, part.tiles[0] + t, zeros);
-            let from = from.map(|from| from[part.channels[0]..].as_ptr());
-            let to = to[t * part.stride..].as_mut_ptr();
-            // SAFETY: as for the inputs.
-            unsafe {
-                each_vector!(V, channels, c, mask, {
-                    let mut x = [[V::zero(); 2]; 2];
-                    for i in 0..4 {
-                        x[i / 2][i % 2] = load::<V, WHOLE>(from[i].add(c), mask);
-                    }
-                    let x = both_sides::<V, Gradient, 4, 2>(x);
-                    for f in 0..FREQUENCIES {
-                        store::<V, WHOLE>(x[f / 4][f % 4], to.add(f * distance + c), mask);
-                    }
-                });
-            }
-        }
+        // SAFETY: the instructions are there.
+        unsafe { tiles::<V, Gradient, 2, 4>(lattice, images, part, zeros, to, distance) }
     }
 
     /// Transforms products back into the pixels of tiles, of which those outside are left out.
