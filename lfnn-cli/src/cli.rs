@@ -291,6 +291,10 @@ pub(crate) struct ReproduceArgs {
     #[arg(long, value_enum, default_value_t)]
     pub(crate) scale: Scale,
 
+    /// Of a table, only the parts of these recipes [default: all whose data is there]
+    #[arg(long = "recipe", value_name = "RECIPE")]
+    pub(crate) recipes: Vec<String>,
+
     /// Train with the seeds 1 to N [default: 3]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) seeds: Option<usize>,
@@ -311,7 +315,7 @@ pub(crate) struct ReproduceArgs {
     pub(crate) dry_run: bool,
 
     /// Passes over the training images, in place of the recipe's
-    #[arg(long, value_name = "N", hide = true, value_parser = at_least_one)]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) epochs: Option<usize>,
 
     /// Train on at most N batches of each epoch

@@ -13,6 +13,7 @@ pub(super) const ROW: f64 = 19.0;
 #[derive(Clone, Debug, PartialEq)]
 enum Sample {
     Line { style: usize, marker: bool },
+    Marker(usize),
     Bar(usize),
     Dot(f64),
     Arrow(usize),
@@ -85,6 +86,7 @@ fn of_mark(mark: &Mark) -> Vec<(Sample, String)> {
         Mark::Level { name, style, .. } => {
             vec![(Sample::Line { style: *style, marker: false }, name.clone())]
         }
+        Mark::Points { name, style, .. } => vec![(Sample::Marker(*style), name.clone())],
         Mark::Bars { name, style, .. } => vec![(Sample::Bar(*style), name.clone())],
         Mark::Arrows { name, style, .. } => vec![(Sample::Arrow(*style), name.clone())],
         Mark::Dots { name, .. } => [0.0, 0.25, 0.5, 1.0]
@@ -102,6 +104,7 @@ fn sample(svg: &mut Svg, what: &Sample, left: f64, y: f64) {
                 marker(svg, *style, left + SAMPLE / 2.0, y);
             }
         }
+        Sample::Marker(style) => marker(svg, *style, left + SAMPLE / 2.0, y),
         Sample::Bar(style) => svg.raw(&format!(
             "<rect x=\"{}\" y=\"{}\" width=\"22\" height=\"11\" {}/>",
             number(left + 8.0),

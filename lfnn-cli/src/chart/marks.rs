@@ -14,6 +14,7 @@ pub(super) fn all(svg: &mut Svg, panel: &Panel, x: &Scale, y: &Scale) {
             Mark::Line { style, points, markers, .. } => {
                 line(svg, (x, y), *style, points, *markers);
             }
+            Mark::Points { style, points, .. } => self::points(svg, (x, y), *style, points, true),
             Mark::Level { style, y: level, .. } => {
                 let at = y.at(*level);
                 let (left, right) = (x.from(), x.to());
@@ -57,7 +58,12 @@ fn line(svg: &mut Svg, (x, y): (&Scale, &Scale), style: usize, points: &[Point],
             places.join(" ")
         ));
     }
-    for point in seen {
+    self::points(svg, (x, y), style, points, markers);
+}
+
+/// Error bars and markers of points.
+fn points(svg: &mut Svg, (x, y): (&Scale, &Scale), style: usize, points: &[Point], markers: bool) {
+    for point in points.iter().filter(|point| point.y.is_finite()) {
         let at = x.at(point.x);
         if point.spread > 0.0 {
             error_bar(svg, at, y.at(point.y - point.spread), y.at(point.y + point.spread), style);

@@ -115,6 +115,15 @@ pub(crate) enum Mark {
         /// Whether each point has a marker.
         markers: bool,
     },
+    /// Points by themselves, with error bars where there is spread.
+    Points {
+        /// For the legend.
+        name: String,
+        /// Its look.
+        style: usize,
+        /// In any order.
+        points: Vec<Point>,
+    },
     /// A horizontal line across the panel.
     Level {
         /// For the legend.

@@ -92,7 +92,7 @@ fn ends(axis: &Axis, panel: &Panel, which: Which, log: bool) -> (f64, f64) {
 fn values(mark: &Mark, which: Which, see: &mut dyn FnMut(f64)) {
     let x = which == Which::X;
     match mark {
-        Mark::Line { points, .. } => {
+        Mark::Line { points, .. } | Mark::Points { points, .. } => {
             for point in points {
                 if x {
                     see(point.x);

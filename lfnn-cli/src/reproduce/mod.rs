@@ -49,10 +49,17 @@ pub(crate) fn command(
     let root = data::root(args.data.data_dir.as_deref())?;
     let ask = Ask {
         scale: args.scale,
+        recipes: args.recipes.clone(),
         seeds: (1..=args.seeds.unwrap_or(SEEDS) as u64).collect(),
         root: &root,
         limits: limits(args),
     };
+    if !target.has_parts() && !ask.recipes.is_empty() {
+        let name = target.name();
+        return Err(Failure::Usage(anyhow!(
+            "--recipe chooses parts of a table, and {name} has none to choose from"
+        )));
+    }
     let scale = if ask.is_paper() { "paper" } else { "quick" };
     let out = match &args.out {
         Some(out) => out.clone(),
@@ -182,6 +189,9 @@ fn provenance(
     results: &Results,
 ) -> Provenance {
     let mut command = format!("lfnn-cli reproduce {} --scale {scale}", args.target);
+    for recipe in &args.recipes {
+        command += &format!(" --recipe {recipe}");
+    }
     if let Some(seeds) = args.seeds {
         command += &format!(" --seeds {seeds}");
     }

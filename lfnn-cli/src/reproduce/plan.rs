@@ -19,6 +19,8 @@ use crate::output::{Level, Output};
 pub(super) struct Ask<'a> {
     /// How much is computed.
     pub(super) scale: Scale,
+    /// Of a table, the recipes whose parts are wanted; all if none is named.
+    pub(super) recipes: Vec<String>,
     /// The seeds, from 1.
     pub(super) seeds: Vec<u64>,
     /// The folder of the data sets.

@@ -29,6 +29,11 @@ pub(super) trait Target: Debug + Sync {
     /// One line for people.
     fn about(&self) -> &'static str;
 
+    /// Whether it consists of parts, each of one recipe, among which one can choose.
+    fn has_parts(&self) -> bool {
+        false
+    }
+
     /// What must be trained and computed.
     ///
     /// # Errors
@@ -76,6 +81,25 @@ fn missing(ask: &Ask<'_>, name: DatasetName) -> Failure {
         "{name} is not in {root}, and this target at paper scale needs it; `lfnn-cli data fetch {name}` \
          brings it, --data-dir names another folder"
     ))
+}
+
+/// Those parts whose recipes are asked for.
+///
+/// # Errors
+/// A recipe that no part has.
+fn chosen<T>(ask: &Ask<'_>, parts: Vec<T>, recipe: fn(&T) -> &str) -> Result<Vec<T>, Failure> {
+    for asked in &ask.recipes {
+        if !parts.iter().any(|part| recipe(part) == asked) {
+            let list: Vec<&str> = parts.iter().map(recipe).collect();
+            let list = list.join(", ");
+            return Err(Failure::Usage(anyhow!(
+                "--recipe {asked}: there is no such part, or its data is missing (expected one of {list})"
+            )));
+        }
+    }
+    let wanted =
+        |part: &T| ask.recipes.is_empty() || ask.recipes.iter().any(|asked| asked == recipe(part));
+    Ok(parts.into_iter().filter(wanted).collect())
 }
 
 /// Errors of some trainings in percent: on the test images and while training.

@@ -6,7 +6,7 @@ use super::super::paper::{self, Quoted, Sweep as Values};
 use super::super::plan::{Ask, Job, Training, distinct, workers};
 use super::super::report::{Cell, Report, Table};
 use super::super::runner::Results;
-use super::{Errors, Target, is_there, missing, quick_note};
+use super::{Errors, Target, chosen, is_there, missing, quick_note};
 use crate::chart::{Axis, Figure, Mark, Panel, Point};
 use crate::failure::Failure;
 
@@ -45,11 +45,14 @@ impl Sweep {
     /// Name and recipe of each part whose data is there.
     fn parts(&self, ask: &Ask<'_>) -> Result<Vec<(&'static str, &'static str)>, Failure> {
         if !ask.is_paper() {
-            return Ok(vec![("digits", "digits")]);
+            return chosen(ask, vec![("digits", "digits")], |part| part.1);
         }
         let there = self.parts.iter().filter(|(_, _, data)| is_there(ask, *data));
         let parts: Vec<_> = there.map(|&(name, recipe, _)| (name, recipe)).collect();
-        if parts.is_empty() { Err(missing(ask, self.parts[0].2)) } else { Ok(parts) }
+        if parts.is_empty() {
+            return Err(missing(ask, self.parts[0].2));
+        }
+        chosen(ask, parts, |part| part.1)
     }
 }
 
@@ -76,6 +79,10 @@ impl Target for Sweep {
 
     fn about(&self) -> &'static str {
         self.about
+    }
+
+    fn has_parts(&self) -> bool {
+        true
     }
 
     fn plan(&self, ask: &Ask<'_>) -> Result<Vec<Job>, Failure> {
