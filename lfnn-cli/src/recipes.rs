@@ -1,7 +1,7 @@
 //! The recipes inside the program.
 
 /// Name and text of each recipe, in the order in which they are listed.
-const RECIPES: [(&str, &str); 12] = [
+const RECIPES: [(&str, &str); 13] = [
     ("digits", include_str!("../../recipes/digits.yaml")),
     ("mnist-s", include_str!("../../recipes/mnist-s.yaml")),
     ("mnist-m", include_str!("../../recipes/mnist-m.yaml")),
@@ -14,6 +14,7 @@ const RECIPES: [(&str, &str); 12] = [
     ("cifar10-m-filters", include_str!("../../recipes/cifar10-m-filters.yaml")),
     ("cifar10-block", include_str!("../../recipes/cifar10-block.yaml")),
     ("tiny-imagenet", include_str!("../../recipes/tiny-imagenet.yaml")),
+    ("tiny-imagenet-workers", include_str!("../../recipes/tiny-imagenet-workers.yaml")),
 ];
 
 /// All names.

@@ -42,6 +42,11 @@ pub(super) fn figure() -> Figure {
                 values: vec![Some((1.0, 0.2)), None, Some((3.0, 0.0))],
             },
             Mark::Bars { name: "paper".into(), style: 3, values: vec![Some((1.5, 0.0)); 3] },
+            Mark::Points {
+                name: "alone".into(),
+                style: 4,
+                points: points(&[(0.0, 2.0, 0.3), (1.0, f64::NAN, 0.0), (2.0, 2.5, 0.0)]),
+            },
         ],
         size: (240.0, 200.0),
     };

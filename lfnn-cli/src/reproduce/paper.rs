@@ -62,6 +62,6 @@ mod tests {
             }
         }
         assert_eq!(paper.table1.columns.values().map(BTreeMap::len).sum::<usize>(), 36);
-        assert_eq!(paper.table3.columns["tiny-imagenet"]["lfnn-l"].test.len(), 10);
+        assert_eq!(paper.table3.columns["tiny-imagenet-workers"]["lfnn-l"].test.len(), 10);
     }
 }

@@ -134,6 +134,18 @@ fn targets_that_are_not_there_and_data_that_is_missing() {
          brings it, --data-dir names another folder",
     );
     assert!(!place.has("reproduction"));
+    place.fails(
+        2,
+        &["reproduce", "table1", "--recipe", "mnist-s"],
+        "--recipe mnist-s: there is no such part, or its data is missing (expected one of digits)",
+    );
+    place.fails(
+        2,
+        &["reproduce", "fig6", "--recipe", "mnist-fc"],
+        "--recipe chooses parts of a table, and fig6 has none to choose from",
+    );
+    let out = place.ok(&["reproduce", "table2", "--recipe", "digits", "--dry-run"]);
+    assert!(out.contains("plan: 24 of 24 trainings and computations to do; "), "{out}");
     let out = place.ok(&["reproduce", "fig6", "--dry-run"]);
     assert!(out.contains("plan: 3 of 3 trainings and computations to do; "), "{out}");
     assert!(!place.has("reproduction"), "a dry run leaves nothing");
