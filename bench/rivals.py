@@ -25,6 +25,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 # The first run of compiled variants compiles; on two busy cores that has taken minutes.
 TIME_LIMIT = 900
+# glibc hands large blocks back to the system and faults them in again in every step; this makes it keep them, for
+# all alike. The programs in Rust start themselves anew unless they find exactly this.
+ALLOCATOR = "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=17179869184"
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,8 @@ class Rival:
         """
         command = [*self.command, str(description), "--threads", str(threads), "--seconds", str(seconds)]
         command += ["--variant", self.variant] if self.variant else []
-        environment = os.environ | {"RAYON_NUM_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
+        pools = ("RAYON_NUM_THREADS", "CANDLE_NUM_THREADS", "OMP_NUM_THREADS")
+        environment = os.environ | {pool: str(threads) for pool in pools} | {"GLIBC_TUNABLES": ALLOCATOR}
         try:
             done = subprocess.run(
                 [*command, *arguments], check=False, capture_output=True, text=True, env=environment, timeout=TIME_LIMIT

@@ -2,6 +2,7 @@
 //! away.
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::time::{Duration, Instant};
 
 use indicatif::MultiProgress;
 
@@ -25,18 +26,26 @@ pub(crate) enum Level {
 pub(crate) struct Output {
     level: Level,
     bars: Option<MultiProgress>,
+    /// It is made as soon as the program runs.
+    began: Instant,
 }
 
 impl Output {
     /// Finds out whether there is a terminal.
     pub(crate) fn new(level: Level) -> Self {
         let terminal = io::stdout().is_terminal() && io::stderr().is_terminal();
-        Self { level, bars: (terminal && level > Level::Quiet).then(MultiProgress::new) }
+        let bars = (terminal && level > Level::Quiet).then(MultiProgress::new);
+        Self { level, bars, began: Instant::now() }
     }
 
     /// How much is told.
     pub(crate) fn level(&self) -> Level {
         self.level
+    }
+
+    /// How long the program has been running.
+    pub(crate) fn running(&self) -> Duration {
+        self.began.elapsed()
     }
 
     /// Where progress bars are shown, on a terminal.

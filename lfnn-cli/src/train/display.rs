@@ -23,13 +23,23 @@ pub(super) struct Display<'a> {
     /// When this process began, and how many epochs it has trained.
     start: Instant,
     done: usize,
+    /// Whether it has trained a step.
+    stepped: bool,
 }
 
 impl<'a> Display<'a> {
     /// Nothing is shown yet.
     pub(super) fn new(output: &'a Output, config: &RunConfig, validation: bool) -> Self {
         let epochs = config.training.epochs;
-        Self { output, bar: None, epochs, validation, start: Instant::now(), done: 0 }
+        Self {
+            output,
+            bar: None,
+            epochs,
+            validation,
+            start: Instant::now(),
+            done: 0,
+            stepped: false,
+        }
     }
 
     /// Writes the head of the table.
@@ -55,6 +65,17 @@ impl<'a> Display<'a> {
         bar.set_length(steps as u64);
         bar.set_position(step as u64);
         bar.set_prefix(format!("{:>9}", format!("{}/{}", epoch + 1, self.epochs)));
+    }
+
+    /// Whether the step just done is the first of this process.
+    pub(super) fn is_first_step(&mut self) -> bool {
+        !std::mem::replace(&mut self.stepped, true)
+    }
+
+    /// Tells how long it took from the program's beginning to the end of the first step.
+    pub(super) fn first_step(&self) -> Result<(), Failure> {
+        let time = self.output.running().as_millis();
+        self.output.detail(&format!("first step done {time} ms after the program began"))
     }
 
     /// Shows how far the epoch has come. `images` were trained on in `time`.

@@ -90,6 +90,11 @@ fn train_epoch<B: Backend>(
         }
         learning_rate = trainer.learning_rate();
         trainer.train_step()?;
+        if display.is_first_step() {
+            // This waits for the device, once.
+            trainer.check_finite()?;
+            display.first_step()?;
+        }
         if looked.elapsed() >= LOOK {
             trainer.check_finite()?;
             let time = start.elapsed() - aside;

@@ -99,11 +99,13 @@ fn threads_are_limited_and_never_none() {
 }
 
 #[test]
-fn verbose_tells_who_led_in_every_epoch() {
+fn verbose_tells_who_led_in_every_epoch_and_when_the_first_step_was_done() {
     let place = Place::new();
-    let count = |out: &str| out.matches("who led in epoch").count();
-    assert_eq!(count(&place.train(&[])), 1);
-    assert_eq!(count(&place.train(&["-v"])), 3);
+    let led = |out: &str| out.matches("who led in epoch").count();
+    let first = |out: &str| out.matches("ms after the program began").count();
+    let (normal, verbose) = (place.train(&[]), place.train(&["-v"]));
+    assert_eq!((led(&normal), led(&verbose)), (1, 3));
+    assert_eq!((first(&normal), first(&verbose)), (0, 1));
 }
 
 #[test]
