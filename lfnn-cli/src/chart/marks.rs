@@ -46,9 +46,9 @@ pub(super) fn stroke(style: usize) -> String {
 }
 
 fn line(svg: &mut Svg, (x, y): (&Scale, &Scale), style: usize, points: &[Point], markers: bool) {
-    let seen: Vec<&Point> = points.iter().filter(|point| point.y.is_finite()).collect();
-    let places: Vec<String> = seen
+    let places: Vec<String> = points
         .iter()
+        .filter(|point| point.y.is_finite())
         .map(|point| format!("{},{}", number(x.at(point.x)), number(y.at(point.y))))
         .collect();
     if places.len() > 1 {

@@ -24,8 +24,6 @@ pub(super) struct Table1;
 struct Column {
     name: &'static str,
     recipe: &'static str,
-    /// Whether its optimiser is the one that the methods' own rates are of.
-    adamw: bool,
     /// For an image folder that is no data set of a name.
     sets: Vec<String>,
     label: &'static str,
@@ -34,10 +32,7 @@ struct Column {
 }
 
 fn columns(ask: &Ask<'_>) -> Result<Vec<Column>, Failure> {
-    let column = |name, recipe, paper| {
-        let adamw = ask.is_paper() && recipe != TINY;
-        Column { name, recipe, adamw, sets: Vec::new(), label: "", paper }
-    };
+    let column = |name, recipe, paper| Column { name, recipe, sets: Vec::new(), label: "", paper };
     if !ask.is_paper() {
         return chosen(ask, vec![column("digits", "digits", "")], |column| column.recipe);
     }
@@ -63,7 +58,6 @@ fn columns(ask: &Ask<'_>) -> Result<Vec<Column>, Failure> {
         columns.push(Column {
             name: "ImageNet folder, 64×64",
             recipe: TINY,
-            adamw: false,
             sets: sets.to_vec(),
             label: "imagenet",
             paper: "imagenet",
@@ -76,13 +70,16 @@ fn columns(ask: &Ask<'_>) -> Result<Vec<Column>, Failure> {
 }
 
 /// The learning rate of AdamW with which a forward gradient is trained, where it is not the recipe's.
-fn rate(method: &str) -> Option<&'static str> {
+fn rate(ask: &Ask<'_>, column: &Column, method: &str) -> Option<&'static str> {
+    if !ask.is_paper() || column.recipe == TINY {
+        return None;
+    }
     RATES.iter().find(|(name, _)| *name == method).map(|(_, rate)| *rate)
 }
 
 fn training(ask: &Ask<'_>, column: &Column, method: &str, seed: u64) -> Training {
     let mut training = ask.training(column.recipe, method, seed).leaders(70);
-    if let Some(rate) = rate(method).filter(|_| column.adamw) {
+    if let Some(rate) = rate(ask, column, method) {
         training =
             training.set(&format!("lr{rate}"), &[format!("training.optimizer.adamw.lr={rate}")]);
     }
