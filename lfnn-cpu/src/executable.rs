@@ -8,7 +8,8 @@ use lfnn_core::backend::{
     Backend, Ceilings, Executable, Memory, StepTime, TensorData, TensorDataMut,
 };
 use lfnn_core::program::{
-    ALIGNMENT, Kind, Lifetimes, Module, ProgramId, TensorId, Tensors, plan_memory,
+    ALIGNMENT, Kind, Lifetimes, Module, Node, Part, Phase, Phases, Program, ProgramId, TensorId,
+    Tensors, plan_memory_in,
 };
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -17,7 +18,7 @@ use crate::ceilings;
 use crate::compile::kernel;
 use crate::fuse::{Rewritten, fuse};
 use crate::memory::{Binder, Block, Element};
-use crate::work::{Kernel, Needs, Slots, Workspace};
+use crate::work::{Kernel, Slots, Workspace};
 
 /// The CPU: a pool of threads.
 #[derive(Clone, Debug)]
@@ -74,14 +75,21 @@ struct CpuStep {
     kernel: Box<dyn Kernel>,
 }
 
+/// A program: steps in the order of its phases, and which of them run beside which.
+struct CpuProgram {
+    steps: Vec<CpuStep>,
+    phases: Vec<Phase>,
+}
+
 /// A module with its memory, compiled for the CPU.
 pub struct CpuExecutable {
     pool: Arc<ThreadPool>,
     tensors: Tensors,
     /// Where each persistent tensor lies.
     offsets: Vec<usize>,
-    programs: Vec<Vec<CpuStep>>,
-    shared: Block,
+    programs: Vec<CpuProgram>,
+    /// Scratch memory of the steps in each half of a phase.
+    shared: [Block; 2],
     slots: Slots,
     temporary: Block,
     persistent: Block,
@@ -94,39 +102,46 @@ impl CpuExecutable {
         let (offsets, bytes) = place_persistent(&tensors);
         let mut persistent = Block::new(bytes, "parameters and data")?;
 
-        let schedules: Vec<_> =
-            module.programs().iter().map(|program| fuse(&tensors, program.ops())).collect();
+        let schedules: Vec<(Vec<Rewritten<'_>>, Phases)> =
+            (module.programs().iter().map(|program| schedule(&tensors, program, &pool))).collect();
+        let bytes = |id: TensorId| tensors[id].bytes();
         let plans: Vec<Lifetimes> = schedules
             .iter()
-            .map(|steps| plan_memory(&tensors, steps, |id| tensors[id].bytes()))
+            .map(|(steps, phases)| plan_memory_in(&tensors, steps, phases, bytes))
             .collect();
         let bytes = plans.iter().map(|plan| plan.bytes).max().unwrap_or(0);
         let mut temporary = Block::new(bytes, "the tensors of a step")?;
 
-        let mut needs = Needs::default();
+        let (mut shared, mut each, mut tables) = ([0, 0], 0, 0);
         let mut programs = Vec::with_capacity(schedules.len());
-        for (schedule, plan) in schedules.iter().zip(&plans) {
+        for ((schedule, phases), plan) in schedules.into_iter().zip(&plans) {
             let mut bind =
                 Binder::new(&tensors, (&mut persistent, &offsets), (&mut temporary, plan));
             let mut steps = Vec::with_capacity(schedule.len());
-            for Rewritten { step, ops } in schedule {
-                let name = step.name();
-                let kernel = kernel(step, &mut bind);
-                bind.check(name)?;
-                let wanted = kernel.needs();
-                needs.shared = needs.shared.max(wanted.shared);
-                needs.each = needs.each.max(wanted.each);
-                needs.tables += wanted.tables;
-                steps.push(CpuStep { name, ops: ops.clone(), kernel });
+            for phase in &phases.phases {
+                bind.begin_phase();
+                let phase_steps = &schedule[phase.begin..phase.end];
+                for (at, Rewritten { step, ops }) in (phase.begin..).zip(phase_steps) {
+                    let (name, second_half) = (step.name(), at >= phase.middle);
+                    let kernel = kernel(step, &mut bind);
+                    bind.check(name, second_half)?;
+                    let needs = kernel.needs();
+                    let shared = &mut shared[usize::from(second_half)];
+                    *shared = needs.shared.max(*shared);
+                    each = needs.each.max(each);
+                    tables += needs.tables;
+                    steps.push(CpuStep { name, ops: ops.clone(), kernel });
+                }
             }
-            programs.push(steps);
+            programs.push(CpuProgram { steps, phases: phases.phases });
         }
-        let shared = Block::new(needs.shared * size_of::<f32>(), "scratch memory")?;
-        let slots = Slots::new(pool.current_num_threads(), needs.each)?;
-        let memory = Memory {
-            persistent: persistent.bytes(),
-            temporary: temporary.bytes() + shared.bytes() + slots.bytes() + needs.tables,
-        };
+        let [first, second] =
+            shared.map(|len| Block::new(len * size_of::<f32>(), "scratch memory"));
+        let shared = [first?, second?];
+        let slots = Slots::new(pool.current_num_threads(), each)?;
+        let scratch = shared[0].bytes() + shared[1].bytes() + slots.bytes() + tables;
+        let memory =
+            Memory { persistent: persistent.bytes(), temporary: temporary.bytes() + scratch };
         Ok(Self { pool, tensors, offsets, programs, shared, slots, temporary, persistent, memory })
     }
 
@@ -135,23 +150,17 @@ impl CpuExecutable {
         self.temporary.bytes()
     }
 
-    fn each_step(
-        &mut self,
-        program: ProgramId,
-        mut f: impl FnMut(&mut CpuStep, &mut Workspace<'_>) + Send,
-    ) -> Result<(), CpuError> {
+    fn program(&mut self, program: ProgramId) -> Result<Running<'_>, CpuError> {
         let programs = self.programs.len();
-        let Some(steps) = self.programs.get_mut(program.0) else {
+        let Some(program) = self.programs.get_mut(program.0) else {
             return Err(CpuError::NoProgram { index: program.0, programs });
         };
-        let (shared, slots) = (&mut self.shared, &self.slots);
-        self.pool.install(|| {
-            let len = shared.bytes() / size_of::<f32>();
-            for step in steps {
-                f(step, &mut Workspace { shared: shared.slice_mut(0, len), slots });
-            }
+        let slots = &self.slots;
+        let halves = self.shared.each_mut().map(|block| {
+            let len = block.bytes() / size_of::<f32>();
+            Workspace { shared: block.slice_mut(0, len), slots }
         });
-        Ok(())
+        Ok(Running { program, halves, pool: &self.pool })
     }
 
     /// The offset of a persistent tensor, whose type and length are these.
@@ -181,6 +190,75 @@ impl CpuExecutable {
         data.copy_from_slice(self.persistent.slice(offset, data.len()));
         Ok(())
     }
+}
+
+/// A program and all that it needs to run.
+struct Running<'a> {
+    program: &'a mut CpuProgram,
+    /// Scratch memory of each half of a phase.
+    halves: [Workspace<'a>; 2],
+    pool: &'a ThreadPool,
+}
+
+impl Running<'_> {
+    /// Runs phase by phase.
+    fn run(self) {
+        let Self { program: CpuProgram { steps, phases }, halves: [mut one, mut two], pool } = self;
+        let go = |steps: &mut [CpuStep], work: &mut Workspace<'_>| {
+            steps.iter_mut().for_each(|step| step.kernel.run(work));
+        };
+        pool.install(|| {
+            for phase in &*phases {
+                let steps = &mut steps[phase.begin..phase.end];
+                let (first, second) = steps.split_at_mut(phase.middle - phase.begin);
+                // A half that is empty is not worth waking a thread.
+                match (first.is_empty(), second.is_empty()) {
+                    (false, false) => {
+                        rayon::join(|| go(first, &mut one), || go(second, &mut two));
+                    }
+                    (_, true) => go(first, &mut one),
+                    (true, false) => go(second, &mut two),
+                }
+            }
+        });
+    }
+
+    /// Runs one step after the other, and measures each.
+    fn profile(self) -> Vec<StepTime> {
+        let Self { program: CpuProgram { steps, phases }, halves: [mut one, mut two], pool } = self;
+        pool.install(|| {
+            let mut times = Vec::with_capacity(steps.len());
+            for phase in &*phases {
+                for (at, step) in (phase.begin..).zip(&mut steps[phase.begin..phase.end]) {
+                    let start = Instant::now();
+                    step.kernel.run(if at < phase.middle { &mut one } else { &mut two });
+                    let time = start.elapsed();
+                    times.push(StepTime { name: step.name, ops: step.ops.clone(), time });
+                }
+            }
+            times
+        })
+    }
+}
+
+/// A program's steps, and their phases on so many threads.
+fn schedule<'p>(
+    tensors: &Tensors,
+    program: &'p Program,
+    pool: &ThreadPool,
+) -> (Vec<Rewritten<'p>>, Phases) {
+    let steps = fuse(tensors, program.ops());
+    // One thread does one thing at a time, and has the smaller plan.
+    if pool.current_num_threads() == 1 {
+        let phases = Phases::in_order(steps.len());
+        return (steps, phases);
+    }
+    let parts: Vec<Part> = steps.iter().map(|step| program.parts()[step.ops[0]]).collect();
+    let nodes: Vec<Node> = steps.iter().map(|step| step.node(program.ops())).collect();
+    let phases = Phases::new(&nodes, &parts, tensors);
+    let mut steps: Vec<Option<Rewritten<'_>>> = steps.into_iter().map(Some).collect();
+    let steps = phases.order.iter().filter_map(|&step| steps[step].take()).collect();
+    (steps, phases)
 }
 
 /// The persistent tensors one after the other: their offsets, and the bytes of all.
@@ -221,18 +299,12 @@ impl Executable for CpuExecutable {
     }
 
     fn run(&mut self, program: ProgramId) -> Result<(), CpuError> {
-        self.each_step(program, |step, work| step.kernel.run(work))
+        self.program(program)?.run();
+        Ok(())
     }
 
     fn profile(&mut self, program: ProgramId) -> Result<Vec<StepTime>, CpuError> {
-        let mut times = Vec::new();
-        self.each_step(program, |step, work| {
-            let start = Instant::now();
-            step.kernel.run(work);
-            let time = start.elapsed();
-            times.push(StepTime { name: step.name, ops: step.ops.clone(), time });
-        })?;
-        Ok(times)
+        Ok(self.program(program)?.profile())
     }
 
     fn memory(&self) -> Memory {
@@ -242,14 +314,17 @@ impl Executable for CpuExecutable {
 
 impl std::fmt::Debug for CpuExecutable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let steps: Vec<Vec<&str>> = self
-            .programs
-            .iter()
-            .map(|steps| steps.iter().map(|step| step.name).collect())
-            .collect();
+        let names = |steps: &[CpuStep]| steps.iter().map(|step| step.name).collect();
+        let halves = |program: &CpuProgram| -> Vec<[Vec<&str>; 2]> {
+            let of = |&Phase { begin, middle, end }: &Phase| {
+                [names(&program.steps[begin..middle]), names(&program.steps[middle..end])]
+            };
+            program.phases.iter().map(of).collect()
+        };
+        let programs: Vec<_> = self.programs.iter().map(halves).collect();
         f.debug_struct("CpuExecutable")
             .field("memory", &self.memory)
-            .field("programs", &steps)
+            .field("programs", &programs)
             .finish_non_exhaustive()
     }
 }

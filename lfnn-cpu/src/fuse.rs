@@ -8,7 +8,7 @@ use lfnn_core::program::rewrite::{
 };
 use lfnn_core::program::{
     ActivateGrad, Activation, AdaptiveAvgPool, BatchNorm, BatchNormGrad, BatchNormInference, Kind,
-    MaxPool, Op, Operation, Step, TensorId, Tensors,
+    MaxPool, Node, Op, Operation, Step, TensorId, Tensors,
 };
 
 /// One or more operations that become one kernel.
@@ -100,6 +100,24 @@ impl Step for Fused<'_> {
 pub(crate) struct Rewritten<'p> {
     pub(crate) step: Fused<'p>,
     pub(crate) ops: Vec<usize>,
+}
+
+impl Rewritten<'_> {
+    /// What it reads and writes; `ops` are the program's.
+    pub(crate) fn node(&self, ops: &[Op]) -> Node {
+        let touched = self.touches();
+        let mut node = Node::of(self.ops.iter().map(|&op| &ops[op] as &dyn Operation));
+        // Without what only passes from one operation to the next, and with what a fused rule reads in its place.
+        for ids in [&mut node.reads, &mut node.writes] {
+            ids.retain(|id| touched.contains(id));
+        }
+        for id in touched {
+            if !node.reads.contains(&id) && !node.writes.contains(&id) {
+                node.reads.push(id);
+            }
+        }
+        node
+    }
 }
 
 impl Step for Rewritten<'_> {

@@ -3,7 +3,7 @@
 //! * [`Cpu`] is the backend, [`CpuExecutable`] what a module becomes on it.
 //! * Compiling rewrites a program into fewer passes over memory (`fuse`), plans its memory, and turns
 //!   every step into a kernel with resolved places (`compile`, `memory`). A run does no more than call
-//!   the kernels in turn: no allocation, no search, no arithmetic on shapes.
+//!   the kernels phase by phase, the two halves of a phase side by side: no allocation, no search, no arithmetic on shapes.
 //! * Kernels (`kernels`, one file per family) are functions on slices. Work is cut into pieces that
 //!   depend on shapes alone, and sums over pieces are added in order, so the bytes of a result do not
 //!   depend on the number of threads.

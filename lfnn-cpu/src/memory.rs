@@ -4,9 +4,10 @@
 //! compiled. One of the few modules with `unsafe` (see `simd`). Why it is
 //! sound:
 //! * a [`Binder`] hands out places of one step at a time, and [`Binder::check`] refuses a step in
-//!   which a place that is written overlaps any other;
+//!   which a place that is written overlaps any other, or a place of a step in the other half of its phase;
 //! * an [`Out`] gives its slice only to who holds it mutably, and steps run one after the other
-//!   (`Executable::run` takes `&mut self`), so that no two steps hold slices at the same time;
+//!   (`Executable::run` takes `&mut self`), but for those in the two halves of a phase: so only steps that were checked
+//!   against one another hold slices at the same time;
 //! * the blocks outlive the steps, since one struct owns both and they are never reallocated.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
@@ -150,6 +151,13 @@ pub(crate) struct Binder<'a> {
     persistent: (&'a mut Block, &'a [usize]),
     temporary: (&'a mut Block, &'a Lifetimes),
     taken: Vec<(Range<usize>, bool)>,
+    /// Places of the steps in the first half of the phase.
+    beside: Vec<(Range<usize>, bool)>,
+}
+
+/// Whether two places overlap and one of them is written.
+fn collide((a, a_written): &(Range<usize>, bool), (b, b_written): &(Range<usize>, bool)) -> bool {
+    (*a_written || *b_written) && a.start < b.end && b.start < a.end
 }
 
 impl<'a> Binder<'a> {
@@ -159,7 +167,7 @@ impl<'a> Binder<'a> {
         persistent: (&'a mut Block, &'a [usize]),
         temporary: (&'a mut Block, &'a Lifetimes),
     ) -> Self {
-        Self { tensors, persistent, temporary, taken: Vec::new() }
+        Self { tensors, persistent, temporary, taken: Vec::new(), beside: Vec::new() }
     }
 
     /// A tensor's declaration.
@@ -184,17 +192,25 @@ impl<'a> Binder<'a> {
         Out { start, len, own: PhantomData }
     }
 
-    /// Ends a step: checks that nothing it writes overlaps anything else that it uses.
-    pub(crate) fn check(&mut self, step: &'static str) -> Result<(), CpuError> {
-        let overlap = |a: &Range<usize>, b: &Range<usize>| a.start < b.end && b.start < a.end;
-        for (i, (a, a_written)) in self.taken.iter().enumerate() {
-            for (b, b_written) in &self.taken[..i] {
-                if (*a_written || *b_written) && overlap(a, b) {
-                    return Err(CpuError::Aliased { step });
-                }
+    /// Begins a phase.
+    pub(crate) fn begin_phase(&mut self) {
+        self.beside.clear();
+    }
+
+    /// Ends a step in the first or second half of its phase: checks that nothing it writes overlaps anything
+    /// else that it uses, and nothing of the other half's.
+    pub(crate) fn check(&mut self, step: &'static str, second_half: bool) -> Result<(), CpuError> {
+        let others = if second_half { &self.beside[..] } else { &[] };
+        for (i, place) in self.taken.iter().enumerate() {
+            if self.taken[..i].iter().chain(others).any(|other| collide(place, other)) {
+                return Err(CpuError::Aliased { step });
             }
         }
-        self.taken.clear();
+        if second_half {
+            self.taken.clear();
+        } else {
+            self.beside.append(&mut self.taken);
+        }
         Ok(())
     }
 

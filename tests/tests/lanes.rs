@@ -5,9 +5,11 @@
 
 use lfnn_core::config::{LeadershipConfig, NetworkConfig, TrainingConfig};
 use lfnn_core::method::by_name;
-use lfnn_core::program::{DType, Kind, Module, Operation, TensorId, Tensors, plan_memory};
+use lfnn_core::program::{
+    DType, Kind, Module, Node, Operation, Order, TensorId, Tensors, plan_memory, plan_memory_in,
+};
 use lfnn_core::train::{Augmentation, Limits, Normalization, Setup, StepProgram};
-use lfnn_cuda::plan::schedule::{Node, Schedule};
+use lfnn_cuda::plan::schedule::Schedule;
 use lfnn_tests::property::property;
 use lfnn_tests::source::Source;
 use proptest::prelude::*;
@@ -63,7 +65,7 @@ fn check(nodes: &[Node], tensors: &Tensors, lanes: usize) -> Result<(), String> 
         }
     }
 
-    let plan = schedule.place(nodes, tensors, |id| tensors[id].bytes());
+    let plan = plan_memory_in(tensors, nodes, &schedule, |id| tensors[id].bytes());
     let uses = |id: TensorId| -> Vec<usize> {
         (0..nodes.len()).filter(|&node| touches(&nodes[node], id)).collect()
     };
@@ -117,11 +119,7 @@ fn dependences_are_kept_and_memory_is_apart_in_any_program() {
             let nodes: Vec<Node> = (0..nodes)
                 .map(|_| {
                     let (reads, writes) = (source.index(4), source.index(3));
-                    Node {
-                        reads: source.picks(reads, &ids),
-                        writes: source.picks(writes, &ids),
-                        cost: u64::from(source.below(10_000)),
-                    }
+                    Node { reads: source.picks(reads, &ids), writes: source.picks(writes, &ids) }
                 })
                 .collect();
             check(&nodes, module.tensors(), lanes)
@@ -155,9 +153,8 @@ fn step(method: &str, depth: usize) -> StepProgram {
 }
 
 fn nodes(step: &StepProgram) -> Vec<Node> {
-    let tensors = step.module.tensors();
     let ops = step.module.programs()[step.program.0].ops();
-    ops.iter().map(|op| Node::of(&[op], tensors)).collect()
+    ops.iter().map(|op| Node::of([op as &dyn Operation])).collect()
 }
 
 #[test]
@@ -179,7 +176,8 @@ fn one_lane_is_the_plan_of_the_core() {
     assert!(schedule.after.iter().all(Vec::is_empty));
     let bytes = |id| tensors[id].bytes();
     let ops = step.module.programs()[step.program.0].ops();
-    assert_eq!(schedule.place(&nodes, tensors, bytes), plan_memory(tensors, ops, bytes));
+    let plan = plan_memory_in(tensors, &nodes, &schedule, bytes);
+    assert_eq!(plan, plan_memory(tensors, ops, bytes));
 }
 
 /// Bytes of the temporaries of a step.
@@ -187,7 +185,8 @@ fn temporaries(method: &str, depth: usize, lanes: usize) -> usize {
     let step = step(method, depth);
     let tensors = step.module.tensors();
     let nodes = nodes(&step);
-    Schedule::new(&nodes, tensors, lanes).place(&nodes, tensors, |id| tensors[id].bytes()).bytes
+    let schedule = Schedule::new(&nodes, tensors, lanes);
+    plan_memory_in(tensors, &nodes, &schedule, |id| tensors[id].bytes()).bytes
 }
 
 #[test]

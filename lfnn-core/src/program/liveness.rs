@@ -1,7 +1,8 @@
 //! How long each temporary lives, and where it lies in one block of memory.
 //!
 //! A temporary lives from the step that writes it to the last step that reads it. Two that do not
-//! live at the same time may lie at the same place. The total is the memory of the step: for
+//! live at the same time may lie at the same place; where steps run side by side, all uses of one have to be
+//! done before all uses of the other. The total is the memory of the step: for
 //! `lfnn-l` it does not grow with depth, because a unit's activations are dead when its update is
 //! done; for `bp` they live until the gradient comes back.
 
@@ -36,18 +37,52 @@ pub struct Lifetimes {
     pub bytes: usize,
 }
 
+/// Which steps of a schedule are certainly done before which.
+pub trait Order {
+    /// Whether step `first` is always done before step `then` starts.
+    fn ordered(&self, first: usize, then: usize) -> bool;
+}
+
+/// One step after the other.
+#[derive(Clone, Copy, Debug)]
+pub struct InOrder;
+
+impl Order for InOrder {
+    fn ordered(&self, first: usize, then: usize) -> bool {
+        first < then
+    }
+}
+
+/// The steps that use a temporary, ascending.
 struct Life {
     id: TensorId,
-    first: usize,
-    last: usize,
+    uses: Vec<usize>,
     bytes: usize,
 }
 
-/// Plans the temporaries of a schedule: the largest first, each at the lowest place that is free for
-/// the whole of its life. `bytes` gives a tensor's size on the backend.
+impl Life {
+    /// Whether all uses of this one are done before any use of the other starts.
+    fn is_before(&self, other: &Life, order: &impl Order) -> bool {
+        let ordered = |&first| other.uses.iter().all(|&then| order.ordered(first, then));
+        self.uses.iter().all(ordered)
+    }
+}
+
+/// Plans the temporaries of steps that run one after the other. `bytes` gives a tensor's size on the backend.
 pub fn plan_memory<S: Step>(
     tensors: &Tensors,
     steps: &[S],
+    bytes: impl Fn(TensorId) -> usize,
+) -> Lifetimes {
+    plan_memory_in(tensors, steps, &InOrder, bytes)
+}
+
+/// Plans the temporaries of a schedule: the largest first, each as low as it can lie apart from all whose
+/// uses are not all before, or all after, its own.
+pub fn plan_memory_in<S: Step>(
+    tensors: &Tensors,
+    steps: &[S],
+    order: &impl Order,
     bytes: impl Fn(TensorId) -> usize,
 ) -> Lifetimes {
     let mut lives: Vec<Option<Life>> = (0..tensors.len()).map(|_| None).collect();
@@ -56,22 +91,28 @@ pub fn plan_memory<S: Step>(
             if tensors[id].kind != Kind::Temporary {
                 continue;
             }
-            lives[id.index()]
-                .get_or_insert_with(|| Life { id, first: step, last: step, bytes: bytes(id) })
-                .last = step;
+            let life = lives[id.index()].get_or_insert_with(|| Life {
+                id,
+                uses: Vec::new(),
+                bytes: bytes(id),
+            });
+            if life.uses.last() != Some(&step) {
+                life.uses.push(step);
+            }
         }
     }
-    let mut order: Vec<Life> = lives.into_iter().flatten().collect();
-    order.sort_by_key(|life| (std::cmp::Reverse(life.bytes), life.first, life.id));
+    let mut ranked: Vec<Life> = lives.into_iter().flatten().collect();
+    ranked.sort_by_key(|life| (std::cmp::Reverse(life.bytes), life.uses.first().copied(), life.id));
 
     let mut plan = Lifetimes { offsets: vec![None; tensors.len()], bytes: 0 };
-    let mut placed: Vec<(usize, Life)> = Vec::with_capacity(order.len());
-    for life in order {
+    let mut placed: Vec<(usize, Life)> = Vec::with_capacity(ranked.len());
+    for life in ranked {
         let size = life.bytes.next_multiple_of(ALIGNMENT);
+        let apart = |other: &Life| other.is_before(&life, order) || life.is_before(other, order);
         // Places taken during this life, in order of address.
         let mut taken: Vec<(usize, usize)> = placed
             .iter()
-            .filter(|(_, other)| other.first <= life.last && life.first <= other.last)
+            .filter(|(_, other)| !apart(other))
             .map(|(offset, other)| (*offset, offset + other.bytes.next_multiple_of(ALIGNMENT)))
             .collect();
         taken.sort_unstable();

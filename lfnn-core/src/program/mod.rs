@@ -30,7 +30,9 @@ mod losses;
 mod metrics;
 mod normalization;
 mod optimize;
+mod order;
 mod perturb;
+mod phases;
 mod pool;
 pub mod rewrite;
 mod shape;
@@ -45,7 +47,7 @@ pub use dependence::influences;
 pub use elementwise::{Activate, ActivateGrad, Activation, Add, AddBias, BiasGrad, Dropout};
 pub use leaders::{AlignmentTarget, EpochLeaders, MaskFollowers, Reference, SelectLeaders};
 pub use linear::{Linear, LinearInputGrad, LinearWeightGrad};
-pub use liveness::{ALIGNMENT, Lifetimes, Step, plan_memory};
+pub use liveness::{ALIGNMENT, InOrder, Lifetimes, Order, Step, plan_memory, plan_memory_in};
 pub use losses::{
     Align, Heads, LocalGradient, LocalLosses, Loss, MeanErrors, Reduction, WorkerErrors,
 };
@@ -53,7 +55,9 @@ pub use metrics::{AccumulateRows, CountErrors, Decision};
 pub use normalization::{BatchNorm, BatchNormGrad, BatchNormInference, BatchNormTangent};
 pub use operation::{Op, Operation};
 pub use optimize::{AdamStep, ClipFactor, SgdStep};
+pub use order::{Node, dependences, sources};
 pub use perturb::{Gaussian, InnerProduct};
+pub use phases::{Phase, Phases};
 pub use pool::{
     AdaptiveAvgPool, AdaptiveAvgPoolGrad, AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad,
     MaxPoolTangent, adaptive_bin,

@@ -129,7 +129,7 @@ impl Kernel for Errors {
         let errors = self.errors.get().par_chunks_mut(examples * heads.predictors());
         output.zip(errors).zip(z).enumerate().for_each(|(piece, ((output, errors), z))| {
             if let Loss::CrossEntropy { .. } = loss {
-                softmax(z, heads.width, output, |run, log_sum| errors[run] = log_sum);
+                softmax(z, heads.width, output, Some(errors));
             }
             let runs = z.chunks_exact(heads.width).zip(output.chunks_exact_mut(heads.width));
             for (i, (to, (z, output))) in errors.iter_mut().zip(runs).enumerate() {

@@ -8,42 +8,85 @@ use crate::memory::{Binder, In, Out};
 use crate::simd::vectorized;
 use crate::work::{GRAIN, Kernel, Needs, Workspace};
 
-/// Softmax of runs of `width` numbers; `log_sum` receives `log Σ exp x` of each, where it is wanted.
-pub(crate) fn softmax(x: &[f32], width: usize, y: &mut [f32], mut log_sum: impl FnMut(usize, f32)) {
-    below_largest(x, width, y);
-    exponentials(y);
-    for (run, (y, x)) in y.chunks_exact_mut(width).zip(x.chunks_exact(width)).enumerate() {
-        let sum: f32 = y.iter().sum();
-        let share = 1.0 / sum;
-        for y in y.iter_mut() {
-            *y *= share;
+/// Softmax of runs of `width` numbers; `log_sums` receives `log Σ exp x` of each, where it is wanted.
+pub(crate) fn softmax(x: &[f32], width: usize, y: &mut [f32], mut log_sums: Option<&mut [f32]>) {
+    let blocks = x.chunks(BLOCK * width).zip(y.chunks_mut(BLOCK * width));
+    for (block, (x, y)) in blocks.enumerate() {
+        let runs = x.len() / width;
+        let of_block = softmax_block(x, width, y);
+        if let Some(log_sums) = &mut log_sums {
+            log_sums[block * BLOCK..][..runs].copy_from_slice(&of_block[..runs]);
         }
-        log_sum(run, largest(x) + sum.ln());
     }
 }
 
-/// The largest of a run.
+/// Runs whose numbers stay in the first level of the cache.
+const BLOCK: usize = 64;
+
+/// The largest of a run; not `max`, which takes several instructions.
 #[inline(always)]
 fn largest(x: &[f32]) -> f32 {
-    x.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+    x.iter().fold(f32::NEG_INFINITY, |largest, &x| if x > largest { x } else { largest })
 }
 
 vectorized! {
-    /// Each number less the largest of its run.
-    fn below_largest(x: &[f32], width: usize, y: &mut [f32]) {
-        for (y, x) in y.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
-            let largest = largest(x);
+    /// Softmax of up to [`BLOCK`] runs; gives `log Σ exp x` of each.
+    fn softmax_block(x: &[f32], width: usize, y: &mut [f32]) -> [f32; BLOCK] {
+        // Of runs that are not there, the sum is 1, whose logarithm is as good as any.
+        let (mut most, mut sums) = ([0.0; BLOCK], [1.0; BLOCK]);
+        let runs = y.chunks_exact_mut(width).zip(x.chunks_exact(width));
+        for (most, (y, x)) in most.iter_mut().zip(runs) {
+            *most = largest(x);
             for (y, x) in y.iter_mut().zip(x) {
-                *y = x - largest;
+                *y = x - *most;
             }
         }
-    }
-
-    fn exponentials(x: &mut [f32]) {
-        for x in x {
-            *x = exponential(*x);
+        for y in y.iter_mut() {
+            *y = exponential(*y);
         }
+        for (sum, y) in sums.iter_mut().zip(y.chunks_exact_mut(width)) {
+            *sum = y.iter().sum();
+            let share = 1.0 / *sum;
+            for y in y {
+                *y *= share;
+            }
+        }
+        for (most, sum) in most.iter_mut().zip(sums) {
+            *most += logarithm(sum);
+        }
+        most
     }
+}
+
+/// `ln x` for normal x > 0 within two units in the last place of 1 or of the result, whichever is more; infinity
+/// and NaN stay. As [`exponential`], without branches or calls.
+#[inline(always)]
+fn logarithm(x: f32) -> f32 {
+    const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
+    // The mantissa from √½ to √2, and the exponent that belongs to it.
+    let bits = x.to_bits();
+    let below = (bits & 0x007f_ffff) < 0x0035_04f3;
+    let exponent = (bits >> 23) as i32 - if below { 127 } else { 126 };
+    let mantissa =
+        f32::from_bits(bits & 0x007f_ffff | if below { 0x3f80_0000 } else { 0x3f00_0000 });
+    let (x_1, exponent) = (mantissa - 1.0, exponent as f32);
+    // Cephes' polynomial.
+    let mut p = 7.037_683_6e-2;
+    for c in [
+        -0.115_146_1,
+        0.116_769_99,
+        -0.124_201_41,
+        0.142_493_23,
+        -0.166_680_58,
+        0.200_007_15,
+        -0.249_999_94,
+        0.333_333_3,
+    ] {
+        p = p * x_1 + c;
+    }
+    let square = x_1 * x_1;
+    let y = p * x_1 * square + exponent * LN_2[1] - 0.5 * square + x_1 + exponent * LN_2[0];
+    if x < f32::INFINITY { y } else { x }
 }
 
 /// `exp x` for x ≤ 0 within two units in the last place; 0 where it is not a normal number. Without
@@ -100,7 +143,7 @@ impl Kernel for Normalized {
         let (width, piece) = (self.width, piece(self.width));
         let x = self.x.get().par_chunks(piece);
         self.y.get().par_chunks_mut(piece).zip(x).for_each(|(y, x)| {
-            softmax(x, width, y, |_, _| ());
+            softmax(x, width, y, None);
         });
     }
 }
@@ -257,8 +300,9 @@ mod tests {
     #[test]
     fn softmax_sums_to_one_at_any_size_of_logits() {
         let mut y = [0.0; 3];
-        let mut log_sum = 0.0;
-        softmax(&[1000.0, 1000.0, 0.0], 3, &mut y, |_, of_run| log_sum = of_run);
+        let mut log_sums = [0.0];
+        softmax(&[1000.0, 1000.0, 0.0], 3, &mut y, Some(&mut log_sums));
+        let [log_sum] = log_sums;
         assert_eq!(y, [0.5, 0.5, 0.0]);
         assert!((log_sum - 1_000.693_1).abs() < 1e-3);
         let mut dx = [9.0; 3];
@@ -284,5 +328,34 @@ mod tests {
         }
         assert_eq!(exponential(0.0), 1.0);
         assert!(exponential(f32::NEG_INFINITY) == 0.0 && exponential(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn logarithms_are_right_to_two_units_in_the_last_place() {
+        for i in 0..=1_000_000 {
+            // From a half, across every power of two, to some thousands.
+            let x = 0.5 * (i as f32 * 1e-5).exp();
+            let exact = f64::from(x).ln();
+            let error = (f64::from(logarithm(x)) - exact).abs();
+            assert!(error <= f64::from(f32::EPSILON) * exact.abs().max(1.0), "{x}: {error}");
+        }
+        assert_eq!(logarithm(1.0), 0.0);
+        assert!(logarithm(f32::INFINITY) == f32::INFINITY && logarithm(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn softmax_goes_through_any_number_of_runs() {
+        for runs in [1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK] {
+            let x: Vec<f32> = (0..3 * runs).map(|i| (i * 37 % 19) as f32 * 0.3 - 2.0).collect();
+            let (mut y, mut log_sums) = (vec![0.0; x.len()], vec![0.0; runs]);
+            softmax(&x, 3, &mut y, Some(&mut log_sums));
+            for ((x, y), log_sum) in x.chunks(3).zip(y.chunks(3)).zip(log_sums) {
+                let sum: f64 = x.iter().map(|&x| f64::from(x).exp()).sum();
+                assert!((f64::from(log_sum) - sum.ln()).abs() < 1e-6);
+                for (x, y) in x.iter().zip(y) {
+                    assert!((f64::from(*y) - f64::from(*x).exp() / sum).abs() < 1e-6);
+                }
+            }
+        }
     }
 }

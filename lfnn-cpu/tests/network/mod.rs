@@ -35,6 +35,8 @@ impl Data {
 pub struct Step {
     module: Module,
     ops: Vec<Op>,
+    /// At which operation each unit begins.
+    begins: Vec<usize>,
     uploads: Vec<(TensorId, Data)>,
     clock: TensorId,
     rates: TensorId,
@@ -76,7 +78,7 @@ impl Step {
             LoadImages { pixels, order, clock, scale, shift, x, augment: None }.into(),
             LoadLabels { labels, order, clock, target }.into(),
         ];
-        Self { module, ops, uploads, clock, rates, target, x, batch, units: 0 }
+        Self { module, ops, begins: Vec::new(), uploads, clock, rates, target, x, batch, units: 0 }
     }
 
     fn real(&mut self, shape: &[usize]) -> TensorId {
@@ -130,6 +132,7 @@ impl Step {
 
     /// Convolution, batch normalisation, ReLU, perhaps pooling, readouts, and the unit's update.
     pub fn unit(&mut self, filters: usize, pool: bool) {
+        self.begins.push(self.ops.len());
         let [batch, height, width, channels] = *self.module.tensors()[self.x].shape.as_slice()
         else {
             panic!("an image")
@@ -210,6 +213,7 @@ impl Step {
 
     /// A fully connected layer with ReLU, and its update.
     pub fn dense(&mut self, units: usize) {
+        self.begins.push(self.ops.len());
         let x = self.x;
         let features = self.module.tensors()[x].shape[1];
         let (weight, bias) = (self.weight(&[units, features]), self.vector(units, 0.0));
@@ -306,9 +310,14 @@ impl Step {
     #[allow(clippy::type_complexity, reason = "used in three places")]
     pub fn finish(mut self) -> Result<(Module, ProgramId, Vec<(TensorId, Data)>), ProgramError> {
         let mut b = self.module.build("train");
-        for op in self.ops {
+        let mut begins = self.begins.iter().zip(1..).peekable();
+        for (i, op) in self.ops.into_iter().enumerate() {
+            if let Some((_, unit)) = begins.next_if(|(begin, _)| **begin == i) {
+                b.part(Part::Unit(unit));
+            }
             b.push(op);
         }
+        b.part(Part::Batch);
         b.push(AdvanceClock { clock: self.clock });
         let program = b.finish()?;
         Ok((self.module, program, self.uploads))

@@ -3,13 +3,14 @@
 //! A tensor that only passes a result from one operation to the next is not stored then, and has no
 //! place in memory.
 
-use lfnn_core::program::{Activation, AdamStep, Op, Operation, SgdStep, Step, TensorId, Tensors};
+use lfnn_core::program::{
+    Activation, AdamStep, Node, Op, Operation, SgdStep, Step, TensorId, Tensors,
+};
 
 use super::Element;
 use super::fuse_norm::{Inference, Norm, NormGrad};
 use super::roles::real_of;
 use super::scale::Scales;
-use super::schedule::Node;
 use super::unit;
 
 /// One or more operations that are lowered together.
@@ -64,7 +65,7 @@ impl<'p> Group<'p> {
     }
 
     /// What it reads and writes, for its schedule.
-    pub(super) fn node(&self, tensors: &Tensors) -> Node {
+    pub(super) fn node(&self) -> Node {
         let passed = match self {
             Group::Norm(of) => of.passed(),
             Group::Inference(of) => of.passed(),
@@ -72,8 +73,7 @@ impl<'p> Group<'p> {
             _ => Vec::new(),
         };
         let operations = self.operations();
-        let operations: Vec<&dyn Operation> = operations.iter().map(|op| op as _).collect();
-        let mut node = Node::of(&operations, tensors);
+        let mut node = Node::of(operations.iter().map(|op| op as &dyn Operation));
         for ids in [&mut node.reads, &mut node.writes] {
             ids.retain(|id| !passed.contains(id));
         }
@@ -183,7 +183,7 @@ pub(super) fn fuse<'p>(tensors: &Tensors, ops: &'p [Op], scales: &Scales) -> Vec
         }
     }
     let touched: Vec<Option<Node>> =
-        steps.iter().map(|step| step.as_ref().map(|group| group.node(tensors))).collect();
+        steps.iter().map(|step| step.as_ref().map(|group| group.node())).collect();
     for (i, step) in steps.iter_mut().enumerate() {
         let behind = match step {
             Some(Group::Norm(Norm { behind: Some(behind), .. })) => behind,

@@ -1,13 +1,15 @@
 //! From a module to a plan.
 
-use lfnn_core::program::{ALIGNMENT, DType, Kind, Module, Op, Program, TensorId, Tensors};
+use lfnn_core::program::{
+    ALIGNMENT, DType, Kind, Module, Node, Op, Program, TensorId, Tensors, plan_memory_in,
+};
 use thiserror::Error;
 
 use super::fuse::{Group, fuse};
 use super::launch::arguments;
 use super::roles::{activation, elements};
 use super::scale::{LOSS_SCALE_BYTES, Scales, Scaling};
-use super::schedule::{Node, Schedule};
+use super::schedule::Schedule;
 use super::{
     Argument, Element, Launch, Place, Plan, Precision, Product, ProgramPlan, Step, Work, columns,
     conv, data, elementwise, leaders, linear, losses, metrics, norm, optimize, perturb, pool,
@@ -118,10 +120,10 @@ fn lower(
 ) -> ProgramPlan {
     let ops = scales.gather(program.ops());
     let groups = fuse(tensors, &ops, scales);
-    let nodes: Vec<Node> = groups.iter().map(|group| group.node(tensors)).collect();
+    let nodes: Vec<Node> = groups.iter().map(Group::node).collect();
     let schedule = Schedule::new(&nodes, tensors, lanes);
-    let lifetimes =
-        schedule.place(&nodes, tensors, |id| tensors[id].len() * elements[id.index()].bytes());
+    let bytes = |id: TensorId| tensors[id].len() * elements[id.index()].bytes();
+    let lifetimes = plan_memory_in(tensors, &nodes, &schedule, bytes);
     let mut to = Lowering::new(tensors, elements, precision, scales);
     let mut first = Vec::with_capacity(groups.len());
     let mut unseen: Vec<Option<&Op>> = program.ops().iter().map(Some).collect();

@@ -1,91 +1,30 @@
 //! Which steps may run beside which, and where temporaries lie when they do.
 //!
-//! A program lists its operations in an order. What an operation really waits for is less: those
-//! that wrote what it reads, and those that read or wrote what it overwrites. In `lfnn-l` a unit's
-//! backward pass and update wait for the unit alone, and the next unit's forward pass does not wait for
-//! them. A [`Schedule`] keeps the order and gives every operation a *lane*: lanes run side by side, the
+//! A [`Schedule`] keeps a program's order and gives every operation a *lane*: lanes run side by side, the
 //! operations of a lane one after the other, and an operation waits for those of other lanes on which
 //! it depends. On a device a lane is a stream, and a wait an event.
 //!
 //! Two temporaries may share memory only where all uses of one come before all uses of the other
-//! whatever the lanes' speed: [`Schedule::place`] asks for that, and so a second lane costs memory.
+//! whatever the lanes' speed (`plan_memory_in`), and so a second lane costs memory.
 
 use std::cmp::Reverse;
 
-use lfnn_core::program::{ALIGNMENT, Kind, Lifetimes, Operation, TensorId, Tensors};
+use lfnn_core::program::{Node, Order, Tensors, dependences};
 
 use super::Step;
-
-/// What a schedule must know of an operation, or of several that were made one.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Node {
-    /// Tensors whose contents it needs.
-    pub reads: Vec<TensorId>,
-    /// Tensors that it changes, wholly or in part.
-    pub writes: Vec<TensorId>,
-    /// A guess of the time that it takes, in nanoseconds. It decides on lanes, and changes no result.
-    pub cost: u64,
-}
 
 /// Nanoseconds of the shortest kernel in a graph.
 const LAUNCH: u64 = 2_000;
 /// Bytes that a device moves in a nanosecond; a round figure, since it only balances lanes.
 const BYTES_PER_NANOSECOND: u64 = 1_000;
 
-impl Node {
-    /// A node that does all of these operations, taking the time that it takes to move their tensors.
-    pub fn of(operations: &[&dyn Operation], tensors: &Tensors) -> Self {
-        let (mut reads, mut writes) = (Vec::new(), Vec::new());
-        for operation in operations {
-            reads.extend(operation.reads());
-            reads.extend(operation.updates());
-            writes.extend(operation.writes());
-            writes.extend(operation.updates());
-        }
-        for ids in [&mut reads, &mut writes] {
-            ids.sort_unstable();
-            ids.dedup();
-        }
-        let moved: usize = reads.iter().chain(&writes).map(|id| tensors[*id].bytes()).sum();
-        Self { reads, writes, cost: LAUNCH + moved as u64 / BYTES_PER_NANOSECOND }
-    }
-
-    fn touches(&self) -> impl Iterator<Item = TensorId> {
-        self.reads.iter().chain(&self.writes).copied()
-    }
-}
-
-/// For each node, the earlier nodes for which it must wait: the writers of what it reads and changes, and
-/// the readers of what it changes. Ascending; what follows from other dependences may be left out.
-pub fn dependences(nodes: &[Node], tensors: &Tensors) -> Vec<Vec<usize>> {
-    let mut writer: Vec<Option<usize>> = vec![None; tensors.len()];
-    // Those that have read a tensor since it was last written.
-    let mut readers: Vec<Vec<usize>> = vec![Vec::new(); tensors.len()];
-    let mut all = Vec::with_capacity(nodes.len());
-    for (index, node) in nodes.iter().enumerate() {
-        let mut before: Vec<usize> = Vec::new();
-        before.extend(node.touches().filter_map(|id| writer[id.index()]));
-        before.extend(node.writes.iter().flat_map(|id| &readers[id.index()]));
-        before.sort_unstable();
-        before.dedup();
-        for id in &node.reads {
-            readers[id.index()].push(index);
-        }
-        for id in &node.writes {
-            writer[id.index()] = Some(index);
-            readers[id.index()].clear();
-        }
-        all.push(before);
-    }
-    all
-}
-
-/// Which nodes are on the chain of dependences that takes longest.
-fn longest_chain(nodes: &[Node], dependences: &[Vec<usize>]) -> Vec<bool> {
+/// Which nodes are on the chain of dependences that takes longest, if each takes as long as to move its tensors.
+fn longest_chain(nodes: &[Node], tensors: &Tensors, dependences: &[Vec<usize>]) -> Vec<bool> {
+    let cost = |node: &Node| LAUNCH + node.bytes(tensors) as u64 / BYTES_PER_NANOSECOND;
     // For each node, the time from its start to the end of all that waits for it, and who of these is slowest.
     let mut rest: Vec<(u64, Option<usize>)> = vec![(0, None); nodes.len()];
     for node in (0..nodes.len()).rev() {
-        rest[node].0 += nodes[node].cost;
+        rest[node].0 += cost(&nodes[node]);
         for &before in &dependences[node] {
             // At equal times, the first of those that wait.
             if rest[node].0 >= rest[before].0 {
@@ -135,7 +74,7 @@ impl Schedule {
             place: Vec::with_capacity(nodes.len()),
         };
         let dependences = dependences(nodes, tensors);
-        let chain = longest_chain(nodes, &dependences);
+        let chain = longest_chain(nodes, tensors, &dependences);
         let mut last: Vec<Option<usize>> = vec![None; lanes];
         // The last node of each piece of work beside the chain.
         let mut pieces: Vec<usize> = Vec::new();
@@ -216,85 +155,10 @@ impl Schedule {
             }
         }
     }
-
-    /// Whether a node is always done before another starts.
-    pub fn ordered(&self, first: usize, then: usize) -> bool {
-        first != then && self.done[then][self.lane[first]] >= self.place[first]
-    }
-
-    /// Places the temporaries that the nodes touch: the largest first, each as low as it can lie apart from
-    /// all whose uses are not all before, or all after, its own. `bytes` gives a tensor's size.
-    pub fn place(
-        &self,
-        nodes: &[Node],
-        tensors: &Tensors,
-        bytes: impl Fn(TensorId) -> usize,
-    ) -> Lifetimes {
-        let mut plan = Lifetimes { offsets: vec![None; tensors.len()], bytes: 0 };
-        let mut placed: Vec<(usize, Life)> = Vec::new();
-        for life in self.lives(nodes, tensors, bytes) {
-            let mut taken: Vec<(usize, usize)> = placed
-                .iter()
-                .filter(|(_, other)| !self.apart(other, &life) && !self.apart(&life, other))
-                .map(|(offset, other)| (*offset, offset + other.bytes.next_multiple_of(ALIGNMENT)))
-                .collect();
-            taken.sort_unstable();
-            let size = life.bytes.next_multiple_of(ALIGNMENT);
-            let mut offset = 0;
-            for (start, end) in taken {
-                if offset + size <= start {
-                    break;
-                }
-                offset = offset.max(end);
-            }
-            plan.offsets[life.id.index()] = Some(offset);
-            plan.bytes = plan.bytes.max(offset + size);
-            placed.push((offset, life));
-        }
-        plan
-    }
-
-    /// When each temporary is used, in the order in which they are placed.
-    fn lives(
-        &self,
-        nodes: &[Node],
-        tensors: &Tensors,
-        bytes: impl Fn(TensorId) -> usize,
-    ) -> Vec<Life> {
-        let mut lives: Vec<Option<Life>> = (0..tensors.len()).map(|_| None).collect();
-        for (index, node) in nodes.iter().enumerate() {
-            let lane = self.lane[index];
-            for id in node.touches().filter(|id| tensors[*id].kind == Kind::Temporary) {
-                let life = lives[id.index()].get_or_insert_with(|| Life {
-                    id,
-                    bytes: bytes(id),
-                    begin: index,
-                    first: vec![None; self.lanes],
-                    last: vec![None; self.lanes],
-                });
-                life.first[lane].get_or_insert(index);
-                life.last[lane] = Some(index);
-            }
-        }
-        let mut order: Vec<Life> = lives.into_iter().flatten().collect();
-        order.sort_by_key(|life| (Reverse(life.bytes), life.begin, life.id));
-        order
-    }
-
-    /// Whether all uses of one temporary are done before any use of another starts.
-    fn apart(&self, one: &Life, other: &Life) -> bool {
-        one.last
-            .iter()
-            .flatten()
-            .all(|&last| other.first.iter().flatten().all(|&first| self.ordered(last, first)))
-    }
 }
 
-/// When a temporary is used: in each lane, its first and last use. Those between follow.
-struct Life {
-    id: TensorId,
-    bytes: usize,
-    begin: usize,
-    first: Vec<Option<usize>>,
-    last: Vec<Option<usize>>,
+impl Order for Schedule {
+    fn ordered(&self, first: usize, then: usize) -> bool {
+        first != then && self.done[then][self.lane[first]] >= self.place[first]
+    }
 }

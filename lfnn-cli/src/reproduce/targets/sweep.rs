@@ -93,11 +93,14 @@ impl Target for Sweep {
     fn plan(&self, ask: &Ask<'_>) -> Result<Vec<Job>, Failure> {
         let mut jobs = Vec::new();
         for (_, recipe) in self.parts(ask)? {
-            for method in METHODS {
-                for (_, percent) in shared(ask, recipe)? {
-                    jobs.extend(
-                        trainings(ask, recipe, method, percent).into_iter().map(Job::Train),
-                    );
+            let percentages = shared(ask, recipe)?;
+            // Seed by seed: what is stopped can be reported with fewer of them.
+            for &seed in &ask.seeds {
+                for method in METHODS {
+                    let of = |&(_, percent): &(usize, usize)| {
+                        Job::Train(ask.training(recipe, method, seed).leaders(percent))
+                    };
+                    jobs.extend(percentages.iter().map(of));
                 }
             }
         }
