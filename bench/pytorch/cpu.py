@@ -95,17 +95,32 @@ def predictor(net, given):
     return torch.compile(net), torch.no_grad
 
 
+# A loss may rise in the first steps, and of a slow step only a few are measured: so many times five more before
+# it is said not to learn. bench/common has the same.
+PATIENCE = 8
+
+
+def loss(trainer):
+    """The global loss of the batch."""
+    with torch.no_grad():
+        return trainer.losses(trainer.x, trainer.target)[0].item()
+
+
 def measure(described, given):
     loaded = memory("VmRSS")
     channels, optimizer = choose(described, given)
     trainer, step = prepare(described, given, channels, optimizer)
-    with torch.no_grad():
-        first = trainer.losses(trainer.x, trainer.target)[0].item()
+    first = loss(trainer)
     for _ in range(3):
         step()
     training = rates(step, trainer.batch, given.seconds)
-    with torch.no_grad():
-        last = trainer.losses(trainer.x, trainer.target)[0].item()
+    last = loss(trainer)
+    for _ in range(PATIENCE):
+        if last < first:
+            break
+        for _ in range(5):
+            step()
+        last = loss(trainer)
     trainer.optimizer.zero_grad(set_to_none=True)
     net, mode = predictor(trainer.net, given)
     with mode():

@@ -74,6 +74,23 @@ impl Stream {
         philox([block, step, epoch, self.word()], [seed as u32, (seed >> 32) as u32])
     }
 
+    /// The first, second, third and fourth words of `N` blocks from `first` on.
+    #[inline(always)]
+    pub fn blocks<const N: usize>(
+        self,
+        seed: u64,
+        epoch: u32,
+        step: u32,
+        first: u32,
+    ) -> [[u32; N]; 4] {
+        let mut blocks = [first; N];
+        for (i, block) in blocks.iter_mut().enumerate() {
+            *block = block.wrapping_add(i as u32);
+        }
+        let counters = [blocks, [step; N], [epoch; N], [self.word(); N]];
+        philox_each(counters, [seed as u32, (seed >> 32) as u32])
+    }
+
     /// Word `index` of the stream at (`seed`, `epoch`, `step`): word `index % 4` of block `index / 4`.
     #[inline]
     pub fn at(self, seed: u64, epoch: u32, step: u32, index: u32) -> u32 {
@@ -83,22 +100,44 @@ impl Stream {
 
 /// Ten rounds of Philox 4×32 on a counter and a key.
 #[inline]
-pub fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
+pub fn philox(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
+    philox_each(counter.map(|word| [word]), key).map(|[word]| word)
+}
+
+/// [`philox`] of `N` counters with one key, word by word: a loop that a compiler makes vectors of. It has no closures,
+/// which would not be inlined into functions with instructions of their own.
+#[inline(always)]
+fn philox_each<const N: usize>(counters: [[u32; N]; 4], mut key: [u32; 2]) -> [[u32; N]; 4] {
+    // In words of 64 bits, so that a product fills its lane.
+    let mut wide = [[0u64; N]; 4];
+    for (wide, words) in wide.iter_mut().zip(&counters) {
+        for (wide, word) in wide.iter_mut().zip(words) {
+            *wide = u64::from(*word);
+        }
+    }
+    const LOW: u64 = 0xFFFF_FFFF;
     for round in 0..10 {
         if round > 0 {
             key[0] = key[0].wrapping_add(0x9E37_79B9);
             key[1] = key[1].wrapping_add(0xBB67_AE85);
         }
-        let a = u64::from(counter[0]) * 0xD251_1F53;
-        let b = u64::from(counter[2]) * 0xCD9E_8D57;
-        counter = [
-            (b >> 32) as u32 ^ counter[1] ^ key[0],
-            b as u32,
-            (a >> 32) as u32 ^ counter[3] ^ key[1],
-            a as u32,
-        ];
+        let [c0, c1, c2, c3] = &mut wide;
+        for i in 0..N {
+            let a = (c0[i] & LOW) * 0xD251_1F53;
+            let b = (c2[i] & LOW) * 0xCD9E_8D57;
+            c0[i] = (b >> 32) ^ c1[i] ^ u64::from(key[0]);
+            c1[i] = b & LOW;
+            c2[i] = (a >> 32) ^ c3[i] ^ u64::from(key[1]);
+            c3[i] = a & LOW;
+        }
     }
-    counter
+    let mut result = [[0; N]; 4];
+    for (words, wide) in result.iter_mut().zip(&wide) {
+        for (word, wide) in words.iter_mut().zip(wide) {
+            *word = *wide as u32;
+        }
+    }
+    result
 }
 
 /// A number in [0, 1) from the upper 24 bits of a word; exact in `f32`.
@@ -150,6 +189,16 @@ mod tests {
             ),
             [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1]
         );
+    }
+
+    #[test]
+    fn blocks_are_those_of_one_after_the_other() {
+        let stream = Stream::new(Purpose::Dropout, 3);
+        let words = stream.blocks::<5>(1 << 40, 2, 3, u32::MAX - 1);
+        for i in 0..5 {
+            let block = stream.block(1 << 40, 2, 3, (u32::MAX - 1).wrapping_add(i));
+            assert_eq!(words.map(|word| word[i as usize]), block);
+        }
     }
 
     #[test]

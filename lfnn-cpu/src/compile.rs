@@ -1,6 +1,6 @@
 //! From operations to kernels with their places in memory.
 
-use lfnn_core::program::Op;
+use lfnn_core::program::{Activate, Conv2d, Op};
 
 use crate::fuse::{Fused, NormGrad};
 use crate::kernels::conv::Geometry;
@@ -16,6 +16,8 @@ use crate::work::Kernel;
 pub(crate) fn kernel(step: &Fused<'_>, bind: &mut Binder<'_>) -> Box<dyn Kernel> {
     match step {
         Fused::Single(op) => single(op, bind),
+        Fused::Conv2d(op, relu) => conv2d(op, Some(relu), bind),
+        Fused::Linear(op, relu) => Box::new(linear::Forward::new(op, Some(relu), bind)),
         Fused::Norm(op, behind) => Box::new(norm::Forward::new(op, Some(behind), bind)),
         Fused::Inference(op, behind) => Box::new(norm::Inference::new(op, Some(behind), bind)),
         Fused::NormGrad(NormGrad { norm, relu, spread, beta }) => {
@@ -38,23 +40,26 @@ pub(crate) fn kernel(step: &Fused<'_>, bind: &mut Binder<'_>) -> Box<dyn Kernel>
     }
 }
 
+/// A convolution in the form that is faster here.
+fn conv2d(op: &Conv2d, relu: Option<&Activate>, bind: &mut Binder<'_>) -> Box<dyn Kernel> {
+    let g = Geometry::new(bind.tensors(), op.x, op.y, op.window, op.groups);
+    if winograd::pays(&g) {
+        Box::new(winograd::Convolution::forward(op, relu, &g, bind))
+    } else {
+        Box::new(conv::Forward::new(op, relu, bind))
+    }
+}
+
 fn single(op: &Op, bind: &mut Binder<'_>) -> Box<dyn Kernel> {
     match op {
         Op::LoadImages(op) => Box::new(data::Images::new(op, bind)),
         Op::LoadLabels(op) => Box::new(data::Labels::new(op, bind)),
         Op::LoadValues(op) => Box::new(data::Values::new(op, bind)),
         Op::AdvanceClock(op) => Box::new(metrics::Advance::new(op, bind)),
-        Op::Linear(op) => Box::new(linear::Forward::new(op, bind)),
+        Op::Linear(op) => Box::new(linear::Forward::new(op, None, bind)),
         Op::LinearInputGrad(op) => Box::new(linear::InputGrad::new(op, bind)),
         Op::LinearWeightGrad(op) => Box::new(linear::WeightGrad::new(op, bind)),
-        Op::Conv2d(op) => {
-            let g = Geometry::new(bind.tensors(), op.x, op.y, op.window, op.groups);
-            if winograd::pays(&g) {
-                Box::new(winograd::Convolution::forward(op, &g, bind))
-            } else {
-                Box::new(conv::Forward::new(op, bind))
-            }
-        }
+        Op::Conv2d(op) => conv2d(op, None, bind),
         Op::Conv2dInputGrad(op) => {
             let g = Geometry::new(bind.tensors(), op.dx, op.dy, op.window, op.groups);
             if winograd::pays(&g) {

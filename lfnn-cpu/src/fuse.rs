@@ -7,14 +7,19 @@ use lfnn_core::program::rewrite::{
     beta_of, changes, only_other, reads_once, relu_behind, touches_any,
 };
 use lfnn_core::program::{
-    ActivateGrad, Activation, AdaptiveAvgPool, BatchNorm, BatchNormGrad, BatchNormInference, Kind,
-    MaxPool, Node, Op, Operation, Step, TensorId, Tensors,
+    Activate, ActivateGrad, Activation, AdaptiveAvgPool, BatchNorm, BatchNormGrad,
+    BatchNormInference, Conv2d, Kind, Linear, MaxPool, Node, Op, Operation, Step, TensorId,
+    Tensors,
 };
 
 /// One or more operations that become one kernel.
 pub(crate) enum Fused<'p> {
     /// An operation alone.
     Single(&'p Op),
+    /// A convolution and the ReLU of its result.
+    Conv2d(&'p Conv2d, &'p Activate),
+    /// A linear map and the ReLU of its result.
+    Linear(&'p Linear, &'p Activate),
     /// Batch normalisation with what follows it.
     Norm(&'p BatchNorm, Behind<'p>),
     /// The same in prediction.
@@ -63,6 +68,8 @@ impl Fused<'_> {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Fused::Single(op) => op.name(),
+            Fused::Conv2d(..) => "Conv2d + Relu",
+            Fused::Linear(..) => "Linear + Relu",
             Fused::Norm(_, Behind { max: None, adaptive: None, .. }) => "BatchNorm + Relu",
             Fused::Norm(..) => "BatchNorm + Relu + pooling",
             Fused::Inference(_, Behind { max: None, adaptive: None, .. }) => {
@@ -85,6 +92,8 @@ impl Step for Fused<'_> {
         };
         match self {
             Fused::Single(op) => op.touches(),
+            Fused::Conv2d(op, relu) => replace(op.touches(), relu.x, vec![relu.y]),
+            Fused::Linear(op, relu) => replace(op.touches(), relu.x, vec![relu.y]),
             Fused::Norm(op, behind) => replace(op.touches(), op.y, behind.writes()),
             Fused::Inference(op, behind) => replace(op.touches(), op.y, behind.writes()),
             Fused::NormGrad(NormGrad { norm, relu, spread, beta }) => {
@@ -133,6 +142,18 @@ pub(crate) fn fuse<'p>(tensors: &Tensors, ops: &'p [Op]) -> Vec<Rewritten<'p>> {
     let mut doer: Vec<usize> = (0..ops.len()).collect();
     for (i, op) in ops.iter().enumerate() {
         match op {
+            Op::Conv2d(conv) => {
+                if let Some((j, relu)) = relu_behind(tensors, ops, i, conv.y) {
+                    (steps[j], doer[j]) = (None, i);
+                    steps[i] = Some(Fused::Conv2d(conv, relu));
+                }
+            }
+            Op::Linear(linear) => {
+                if let Some((j, relu)) = relu_behind(tensors, ops, i, linear.y) {
+                    (steps[j], doer[j]) = (None, i);
+                    steps[i] = Some(Fused::Linear(linear, relu));
+                }
+            }
             // What follows comes forward to the normalisation.
             Op::BatchNorm(norm) => {
                 if let Some((behind, taken)) = behind(tensors, ops, i, norm.x, norm.y) {
@@ -262,7 +283,7 @@ fn spread<'p>(
 
 #[cfg(test)]
 mod tests {
-    use lfnn_core::program::{Activate, AdaptiveAvgPoolGrad, DType, Module};
+    use lfnn_core::program::{AdaptiveAvgPoolGrad, DType, Module};
 
     use super::*;
 
@@ -303,6 +324,31 @@ mod tests {
         assert_eq!(names, ["BatchNorm + Relu", "Activate", "Activate"]);
         let m = module(true);
         assert_eq!(fuse(m.tensors(), m.programs()[0].ops()).len(), 4);
+    }
+
+    #[test]
+    fn the_relu_of_a_product_is_done_with_it_unless_somebody_else_looks() {
+        for read_twice in [false, true] {
+            let mut module = Module::new();
+            let x = module.persistent("x", DType::Real, &[8, 4]);
+            let weight = module.persistent("weight", DType::Real, &[4, 4]);
+            let out = module.persistent("out", DType::Real, &[8, 4]);
+            let mut p = module.build("test");
+            let [z, y] = ["z", "y"].map(|name| p.real(name, &[8, 4]));
+            p.push(Linear { x, weight, bias: None, y: z, groups: 1 });
+            p.push(Activate { x: z, y, function: Activation::Relu });
+            let other = if read_twice { z } else { y };
+            p.push(Activate { x: other, y: out, function: Activation::Tanh });
+            p.finish().unwrap();
+            let steps = fuse(module.tensors(), module.programs()[0].ops());
+            let names: Vec<_> = steps.iter().map(|step| step.step.name()).collect();
+            if read_twice {
+                assert_eq!(names, ["Linear", "Activate", "Activate"]);
+            } else {
+                assert_eq!(names, ["Linear + Relu", "Activate"]);
+                assert!(!steps[0].touches().contains(&z), "it is not stored");
+            }
+        }
     }
 
     /// A unit with pooled readouts, as a layer-wise network has it.

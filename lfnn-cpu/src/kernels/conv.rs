@@ -5,9 +5,10 @@
 //! for those outside. With few channels (the first layer) such runs are too short, and a tile of
 //! windows is copied into rows of scratch memory.
 
-use lfnn_core::program::{Conv2d, TensorId, Tensors, Window};
+use lfnn_core::program::{Activate, Conv2d, TensorId, Tensors, Window};
 use rayon::prelude::*;
 
+use super::elementwise::relu_in_place;
 use crate::memory::{Binder, In, Out};
 use crate::product::{self, Gather, Rows};
 use crate::work::{Kernel, Needs, Workspace};
@@ -272,19 +273,23 @@ pub(crate) struct Forward {
     weight: In<f32>,
     bias: Option<In<f32>>,
     y: Out<f32>,
+    /// Whether what is written is the ReLU of the result.
+    relu: bool,
     geometry: Geometry,
     table: Table,
     taps: Vec<usize>,
 }
 
 impl Forward {
-    pub(crate) fn new(op: &Conv2d, bind: &mut Binder<'_>) -> Self {
+    /// With the ReLU of its result, if there is one.
+    pub(crate) fn new(op: &Conv2d, relu: Option<&Activate>, bind: &mut Binder<'_>) -> Self {
         let geometry = Geometry::new(bind.tensors(), op.x, op.y, op.window, op.groups);
         Self {
             x: bind.read(op.x),
             weight: bind.read(op.weight),
             bias: op.bias.map(|bias| bind.read(bias)),
-            y: bind.write(op.y),
+            y: bind.write(relu.map_or(op.y, |relu| relu.y)),
+            relu: relu.is_some(),
             geometry,
             table: Table::new(&geometry),
             taps: (0..geometry.taps()).collect(),
@@ -303,7 +308,8 @@ impl Kernel for Forward {
     }
 
     fn run(&mut self, work: &mut Workspace<'_>) {
-        let Self { x, weight, bias, y, geometry: g, table, taps } = self;
+        let relu = self.relu;
+        let Self { x, weight, bias, y, geometry: g, table, taps, .. } = self;
         let (x, weight, bias) = (x.get(), weight.get(), bias.as_ref().map(In::get));
         let packed_len = product::packed_len(g.depth(), g.output);
         if x.is_empty() || packed_len == 0 || g.windows() == 0 {
@@ -328,6 +334,9 @@ impl Kernel for Forward {
                     piece(g, table, taps, group, x, packed, bias, slot, y);
                 }
             });
+            if relu {
+                relu_in_place(y);
+            }
         });
     }
 }

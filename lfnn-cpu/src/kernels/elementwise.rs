@@ -16,6 +16,13 @@ vectorized! {
         }
     }
 
+    /// The same in place.
+    pub(crate) fn relu_in_place(y: &mut [f32]) {
+        for y in y {
+            *y = if *y < 0.0 { 0.0 } else { *y };
+        }
+    }
+
     fn relu_grad(y: &[f32], dy: &[f32], dx: &mut [f32]) {
         for ((dx, &y), &dy) in dx.iter_mut().zip(y).zip(dy) {
             *dx = if y > 0.0 { dy } else { 0.0 };
@@ -58,14 +65,24 @@ vectorized! {
         threshold: u32,
         scale: f32,
     ) {
-        for (i, (y, x)) in y.chunks_mut(4).zip(x.chunks(4)).enumerate() {
-            let words = stream.block(seed, epoch, step, (first / 4 + i) as u32);
+        for (i, (y, x)) in y.chunks_mut(4 * BLOCKS).zip(x.chunks(4 * BLOCKS)).enumerate() {
+            let block = first / 4 + i * BLOCKS;
+            let of_blocks = stream.blocks::<BLOCKS>(seed, epoch, step, block as u32);
+            let mut words = [0; 4 * BLOCKS];
+            for (block, words) in words.chunks_exact_mut(4).enumerate() {
+                for (word, of_blocks) in words.iter_mut().zip(&of_blocks) {
+                    *word = of_blocks[block];
+                }
+            }
             for ((y, x), word) in y.iter_mut().zip(x).zip(words) {
                 *y = if word >= threshold { x * scale } else { 0.0 };
             }
         }
     }
 }
+
+/// Blocks of random words that are made at once: some vectors of them, so that none waits for another.
+const BLOCKS: usize = 32;
 
 /// The logistic function.
 pub(crate) fn sigmoid(x: f32) -> f32 {
@@ -222,8 +239,8 @@ mod tests {
     fn dropout_follows_the_stream_word_by_word() {
         use lfnn_core::random::Purpose;
         let stream = Stream::new(Purpose::Dropout, 3);
-        let x = [1.0; 10];
-        let mut y = [9.0; 10];
+        let x = [1.0; 150];
+        let mut y = [9.0; 150];
         dropout(&x, &mut y, 8, stream, 5, 1, 2, 1 << 31, 2.0);
         for (i, y) in y.iter().enumerate() {
             let kept = stream.at(5, 1, 2, 8 + i as u32) >= 1 << 31;

@@ -1,9 +1,10 @@
 //! Linear maps in groups: rows of the result in pieces, each piece on one thread.
 
-use lfnn_core::program::{Linear, LinearInputGrad, LinearWeightGrad, TensorId, Tensors};
+use lfnn_core::program::{Activate, Linear, LinearInputGrad, LinearWeightGrad, TensorId, Tensors};
 use rayon::prelude::*;
 
 use super::columns::{column_sums, reduction_len, reduction_rows};
+use super::elementwise::relu_in_place;
 use crate::memory::{Binder, In, Out};
 use crate::product::{self, Gather, PANEL_ROWS, Pair, Pairs, Rows};
 use crate::work::{Kernel, Needs, Workspace};
@@ -60,8 +61,15 @@ impl Rows for Slab<'_> {
     }
 }
 
-/// `y = x B + b` per group, with B packed: x has `input` features a group, y has `output`.
-fn product(g: &Geometry, x: &[f32], packed: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
+/// `y = x B + b` per group, or the ReLU of it, with B packed: x has `input` features a group, y has `output`.
+fn product(
+    g: &Geometry,
+    x: &[f32],
+    packed: &[f32],
+    bias: Option<&[f32]>,
+    relu: bool,
+    y: &mut [f32],
+) {
     let (input, output) = (g.groups * g.input, g.groups * g.output);
     let rows = g.piece_rows();
     let packed_len = product::packed_len(g.input, g.output);
@@ -85,6 +93,9 @@ fn product(g: &Geometry, x: &[f32], packed: &[f32], bias: Option<&[f32]>, y: &mu
             };
             product::gather_product(&slab, job, y);
         }
+        if relu {
+            relu_in_place(y);
+        }
     });
 }
 
@@ -93,16 +104,20 @@ pub(crate) struct Forward {
     weight: In<f32>,
     bias: Option<In<f32>>,
     y: Out<f32>,
+    /// Whether what is written is the ReLU of the result.
+    relu: bool,
     geometry: Geometry,
 }
 
 impl Forward {
-    pub(crate) fn new(op: &Linear, bind: &mut Binder<'_>) -> Self {
+    /// With the ReLU of its result, if there is one.
+    pub(crate) fn new(op: &Linear, relu: Option<&Activate>, bind: &mut Binder<'_>) -> Self {
         Self {
             x: bind.read(op.x),
             weight: bind.read(op.weight),
             bias: op.bias.map(|bias| bind.read(bias)),
-            y: bind.write(op.y),
+            y: bind.write(relu.map_or(op.y, |relu| relu.y)),
+            relu: relu.is_some(),
             geometry: Geometry::new(bind.tensors(), op.x, op.weight, op.groups),
         }
     }
@@ -115,7 +130,7 @@ impl Kernel for Forward {
     }
 
     fn run(&mut self, work: &mut Workspace<'_>) {
-        let Self { x, weight, bias, y, geometry: g } = self;
+        let Self { x, weight, bias, y, relu, geometry: g } = self;
         let (x, weight, y) = (x.get(), weight.get(), y.get());
         let bias = bias.as_ref().map(In::get);
         if y.is_empty() {
@@ -128,6 +143,9 @@ impl Kernel for Forward {
                     None => y.fill(0.0),
                 }
             }
+            if *relu {
+                relu_in_place(y);
+            }
             return;
         }
         let packed_len = product::packed_len(g.input, g.output);
@@ -137,7 +155,7 @@ impl Kernel for Forward {
         {
             product::pack(weight, |k| k, g.input, g.input, g.output, packed);
         }
-        product(g, x, packed, bias, y);
+        product(g, x, packed, bias, *relu, y);
     }
 }
 
@@ -180,7 +198,7 @@ impl Kernel for InputGrad {
         {
             product::pack(weight, |k| k * g.output, 1, g.input, g.output, packed);
         }
-        product(g, dy, packed, None, dx);
+        product(g, dy, packed, None, false, dx);
     }
 }
 

@@ -11,11 +11,12 @@ mod transform;
 
 pub(crate) use gradient::WeightGrad;
 
-use lfnn_core::program::{Conv2d, Conv2dInputGrad};
+use lfnn_core::program::{Activate, Conv2d, Conv2dInputGrad};
 use rayon::prelude::*;
 
 use self::transform::{FREQUENCIES, Lattice, Part};
 use super::conv::Geometry;
+use super::elementwise::relu_in_place;
 use super::linear::Slab;
 use crate::memory::{Binder, In, Out};
 use crate::product::{self, Gather};
@@ -58,6 +59,8 @@ pub(crate) struct Convolution {
     weight: In<f32>,
     bias: Option<In<f32>>,
     y: Out<f32>,
+    /// Whether what is written is the ReLU of the result.
+    relu: bool,
     /// Of the source, and of the result.
     lattices: [Lattice; 2],
     /// Whether filters are the source's channels, and turned by 180°: the input gradient.
@@ -67,7 +70,13 @@ pub(crate) struct Convolution {
 }
 
 impl Convolution {
-    pub(crate) fn forward(op: &Conv2d, g: &Geometry, bind: &mut Binder<'_>) -> Self {
+    /// With the ReLU of its result, if there is one.
+    pub(crate) fn forward(
+        op: &Conv2d,
+        relu: Option<&Activate>,
+        g: &Geometry,
+        bind: &mut Binder<'_>,
+    ) -> Self {
         let grid = grid(g.result);
         let source = Lattice::new(grid, 4, g.window.padding, g.image, g.input);
         let result = Lattice::new(grid, 2, [0, 0], g.result, g.output);
@@ -75,7 +84,8 @@ impl Convolution {
             x: bind.read(op.x),
             weight: bind.read(op.weight),
             bias: op.bias.map(|bias| bind.read(bias)),
-            y: bind.write(op.y),
+            y: bind.write(relu.map_or(op.y, |relu| relu.y)),
+            relu: relu.is_some(),
             images: images(result.tiles, g.input + g.output, g.batch),
             lattices: [source, result],
             turned: false,
@@ -93,6 +103,7 @@ impl Convolution {
             weight: bind.read(op.weight),
             bias: None,
             y: bind.write(op.dx),
+            relu: false,
             images: images(result.tiles, g.input + g.output, g.batch),
             lattices: [source, result],
             turned: true,
@@ -119,7 +130,9 @@ impl Kernel for Convolution {
 
     fn run(&mut self, work: &mut Workspace<'_>) {
         let [input, output] = self.channels();
-        let Self { x, weight, bias, y, lattices: [source, result], turned, batch, images } = self;
+        let relu = self.relu;
+        let Self { x, weight, bias, y, lattices: [source, result], turned, batch, images, .. } =
+            self;
         let (x, weight, bias) = (x.get(), weight.get(), bias.as_ref().map(In::get));
         let (plain, rest) = work.shared.split_at_mut(FREQUENCIES * input * output);
         let packed_len = product::packed_len(input, output);
@@ -158,6 +171,9 @@ impl Kernel for Convolution {
                     product::gather_product(&rows, job, &mut to[f * between[1]..]);
                 }
                 transform::results(result, to, between[1], bias, y);
+                if relu {
+                    relu_in_place(y);
+                }
             });
         });
     }
