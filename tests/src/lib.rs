@@ -5,7 +5,7 @@
 //! on a backend; [`compare`] says how close two results must be; [`source`] draws the inputs;
 //! [`under_test`] says on which; [`property`] runs a property over many random cases; [`predictions`] draws workers, losses and
 //! targets, [`chain`] whole chains of layers; [`parity`] compares whole programs; [`derivative`] takes
-//! finite differences. The tests themselves lie in the crate's `tests` folder.
+//! finite differences; [`schedules`] checks orders and plans of memory. The tests themselves lie in the crate's `tests` folder.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "this crate serves tests: a panic is how they fail")]
@@ -18,5 +18,6 @@ pub mod parity;
 pub mod predictions;
 pub mod property;
 pub mod reference;
+pub mod schedules;
 pub mod source;
 pub mod under_test;

@@ -3,24 +3,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-use lfnn_core::config::{LeadershipConfig, NetworkConfig, TrainingConfig};
-use lfnn_core::method::{METHODS, Method, by_name};
+use lfnn_core::method::{METHODS, Method};
 use lfnn_core::program::{
-    DType, Kind, Lifetimes, Module, Node, Operation, Order, Part, Phase, Phases, Step, TensorId,
-    Tensors, plan_memory, plan_memory_in,
+    Lifetimes, Node, Operation, Order, Part, Phase, Phases, Step, Tensors, plan_memory,
+    plan_memory_in,
 };
-use lfnn_core::train::{Augmentation, Limits, Normalization, Setup, StepProgram};
+use lfnn_core::train::StepProgram;
 use lfnn_tests::property::property;
+use lfnn_tests::schedules::{check_plan, conflict, random_nodes, training_step};
 use lfnn_tests::source::Source;
 use proptest::prelude::*;
-use serde_json::json;
-
-fn conflict(a: &Node, b: &Node) -> bool {
-    let changes = |a: &Node, b: &Node| {
-        a.writes.iter().any(|id| b.reads.contains(id) || b.writes.contains(id))
-    };
-    changes(a, b) || changes(b, a)
-}
 
 /// Each place's phase and half, worked out from the phases alone.
 fn halves(phases: &[Phase]) -> Result<Vec<(usize, usize)>, String> {
@@ -68,88 +60,24 @@ fn check(nodes: &[Node], parts: &[Part], tensors: &Tensors) -> Result<(), String
         }
     }
 
-    let plan = plan(nodes, &phases, tensors);
-    let uses = |id: TensorId| -> Vec<usize> {
-        (0..nodes.len()).filter(|&node| nodes[node].touches().contains(&id)).collect()
-    };
-    let mut placed: Vec<(TensorId, usize, Vec<usize>)> = Vec::new();
-    for (id, tensor) in tensors.iter() {
-        let used = uses(id);
-        let wanted = tensor.kind == Kind::Temporary && !used.is_empty();
-        match plan.offsets[id.index()] {
-            Some(offset) if wanted => placed.push((id, offset, used)),
-            None if !wanted => {}
-            place => return Err(format!("{tensor:?}, used at {used:?}, has the place {place:?}")),
-        }
-    }
-    for (i, (a, start, uses)) in placed.iter().enumerate() {
-        let end = start + tensors[*a].bytes();
-        for (b, other_start, other_uses) in &placed[..i] {
-            let other_end = other_start + tensors[*b].bytes();
-            let apart = |one: &[usize], other: &[usize]| {
-                one.iter().all(|&one| other.iter().all(|&other| before(one, other)))
-            };
-            let overlap = *start < other_end && *other_start < end;
-            if overlap && !apart(uses, other_uses) && !apart(other_uses, uses) {
-                return Err(format!("{a:?} and {b:?} share memory while they live"));
-            }
-        }
-    }
-    Ok(())
+    check_plan(nodes, tensors, &plan(nodes, &phases, tensors), before)
 }
 
 #[test]
 fn dependences_are_kept_and_memory_is_apart_in_any_program() {
     property(256, (1usize..25, 0usize..40, any::<u64>()), |(count, nodes, seed)| {
         let mut source = Source::new(seed);
-        let mut module = Module::new();
-        let ids: Vec<TensorId> = (0..count)
-            .map(|_| {
-                let shape = [source.index(300)];
-                if source.below(5) == 0 {
-                    module.persistent("", DType::Real, &shape)
-                } else {
-                    module.build("").temporary("", DType::Real, &shape)
-                }
-            })
-            .collect();
+        let (module, nodes) = random_nodes(&mut source, count, nodes);
         let mut part = Part::Batch;
-        let (mut all, mut parts) = (Vec::new(), Vec::new());
-        for _ in 0..nodes {
-            let (reads, writes) = (source.index(4), source.index(3));
-            all.push(Node { reads: source.picks(reads, &ids), writes: source.picks(writes, &ids) });
+        let mut next = || {
             if source.below(4) == 0 {
                 part = source.pick(&[Part::Batch, Part::Unit(1), Part::Unit(2), Part::Output]);
             }
-            parts.push(part);
-        }
-        check(&all, &parts, module.tensors())
+            part
+        };
+        let parts: Vec<Part> = nodes.iter().map(|_| next()).collect();
+        check(&nodes, &parts, module.tensors())
     });
-}
-
-/// The training step of `depth` equal layers with readout workers.
-fn step(method: &str, depth: usize) -> StepProgram {
-    let unit = json!({
-        "layers": [{"conv": {"filters": 16, "kernel": 3, "padding": 1}}, {"batch_norm": {}}, "relu"],
-        "workers": {"readout": {"count": 4, "grid": 2}}
-    });
-    let network: NetworkConfig =
-        serde_json::from_value(json!({"units": vec![unit; depth]})).unwrap();
-    let training: TrainingConfig = serde_json::from_value(json!({
-        "batch_size": 32, "epochs": 1, "optimizer": {"adamw": {"lr": 0.01}}
-    }))
-    .unwrap();
-    let setup = Setup {
-        network: &network,
-        leadership: LeadershipConfig::default(),
-        training: &training,
-        method: by_name(method).unwrap(),
-        augmentation: Augmentation::default(),
-        normalization: Normalization { mean: vec![0.0; 3], std: vec![1.0; 3] },
-        seed: 1,
-        limits: Limits::default(),
-    };
-    StepProgram::new(&setup, [16, 16, 3], 10).unwrap()
 }
 
 fn nodes(step: &StepProgram) -> (Vec<Node>, Vec<Part>) {
@@ -161,7 +89,7 @@ fn nodes(step: &StepProgram) -> (Vec<Node>, Vec<Part>) {
 #[test]
 fn dependences_are_kept_in_training_steps() {
     for method in METHODS.map(Method::name) {
-        let step = step(method, 3);
+        let step = training_step(method, 3);
         let (nodes, parts) = nodes(&step);
         check(&nodes, &parts, step.module.tensors())
             .unwrap_or_else(|fault| panic!("{method}: {fault}"));
@@ -170,7 +98,7 @@ fn dependences_are_kept_in_training_steps() {
 
 #[test]
 fn in_order_is_the_plan_of_one_thread() {
-    let step = step("lfnn", 3);
+    let step = training_step("lfnn", 3);
     let tensors = step.module.tensors();
     let (nodes, _) = nodes(&step);
     let ops = step.module.programs()[step.program.0].ops();
@@ -199,7 +127,7 @@ fn side_by_side(step: &StepProgram, [one, other]: [(&str, &str); 2]) -> bool {
 
 #[test]
 fn a_unit_is_updated_beside_the_next_units_forward_pass() {
-    let step = step("lfnn-l", 3);
+    let step = training_step("lfnn-l", 3);
     for (unit, next) in [("unit1.", "unit2."), ("unit2.", "unit3.")] {
         for update in ["Linear", "AdamStep"] {
             assert!(side_by_side(&step, [(update, unit), ("Conv2d", next)]), "{update} of {unit}");
@@ -212,7 +140,7 @@ fn a_unit_is_updated_beside_the_next_units_forward_pass() {
 fn memory_is_flat_in_depth_without_backpropagation() {
     let bytes = |method: &str| {
         [4, 16, 64].map(|depth| {
-            let step = step(method, depth);
+            let step = training_step(method, depth);
             let (nodes, parts) = nodes(&step);
             let tensors = step.module.tensors();
             plan(&nodes, &Phases::new(&nodes, &parts, tensors), tensors).bytes

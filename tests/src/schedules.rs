@@ -1,0 +1,108 @@
+//! What tests of schedules share: steps to order, which of them conflict, and whether a plan of memory keeps
+//! apart what may be alive at the same time.
+
+use lfnn_core::config::{LeadershipConfig, NetworkConfig, TrainingConfig};
+use lfnn_core::method::by_name;
+use lfnn_core::program::{DType, Kind, Lifetimes, Module, Node, Step, TensorId, Tensors};
+use lfnn_core::train::{Augmentation, Limits, Normalization, Setup, StepProgram};
+use serde_json::json;
+
+use crate::source::Source;
+
+/// Whether one of two steps changes what the other reads or changes.
+pub fn conflict(a: &Node, b: &Node) -> bool {
+    let changes = |a: &Node, b: &Node| {
+        a.writes.iter().any(|id| b.reads.contains(id) || b.writes.contains(id))
+    };
+    changes(a, b) || changes(b, a)
+}
+
+/// The training step of `depth` equal layers with readout workers.
+pub fn training_step(method: &str, depth: usize) -> StepProgram {
+    let unit = json!({
+        "layers": [{"conv": {"filters": 16, "kernel": 3, "padding": 1}}, {"batch_norm": {}}, "relu"],
+        "workers": {"readout": {"count": 4, "grid": 2}}
+    });
+    let network: NetworkConfig =
+        serde_json::from_value(json!({"units": vec![unit; depth]})).unwrap();
+    let training: TrainingConfig = serde_json::from_value(json!({
+        "batch_size": 32, "epochs": 1, "optimizer": {"adamw": {"lr": 0.01}}
+    }))
+    .unwrap();
+    let setup = Setup {
+        network: &network,
+        leadership: LeadershipConfig::default(),
+        training: &training,
+        method: by_name(method).unwrap(),
+        augmentation: Augmentation::default(),
+        normalization: Normalization { mean: vec![0.0; 3], std: vec![1.0; 3] },
+        seed: 1,
+        limits: Limits::default(),
+    };
+    StepProgram::new(&setup, [16, 16, 3], 10).unwrap()
+}
+
+/// A module of `tensors` tensors, most of them temporary, and `nodes` steps that touch any of them.
+pub fn random_nodes(source: &mut Source, tensors: usize, nodes: usize) -> (Module, Vec<Node>) {
+    let mut module = Module::new();
+    let ids: Vec<TensorId> = (0..tensors)
+        .map(|_| {
+            let shape = [source.index(300)];
+            if source.below(5) == 0 {
+                module.persistent("", DType::Real, &shape)
+            } else {
+                module.build("").temporary("", DType::Real, &shape)
+            }
+        })
+        .collect();
+    let nodes = (0..nodes)
+        .map(|_| {
+            let (reads, writes) = (source.index(4), source.index(3));
+            Node { reads: source.picks(reads, &ids), writes: source.picks(writes, &ids) }
+        })
+        .collect();
+    (module, nodes)
+}
+
+/// Checks that each temporary in use has a place inside the plan, and that two share memory only if all uses of one
+/// are done before all uses of the other. `before` says whether one node is done before another starts.
+///
+/// # Errors
+/// What is wrong.
+pub fn check_plan(
+    nodes: &[Node],
+    tensors: &Tensors,
+    plan: &Lifetimes,
+    before: impl Fn(usize, usize) -> bool,
+) -> Result<(), String> {
+    let uses = |id: TensorId| -> Vec<usize> {
+        (0..nodes.len()).filter(|&node| nodes[node].touches().contains(&id)).collect()
+    };
+    let mut placed: Vec<(TensorId, usize, Vec<usize>)> = Vec::new();
+    for (id, tensor) in tensors.iter() {
+        let used = uses(id);
+        let wanted = tensor.kind == Kind::Temporary && !used.is_empty();
+        match plan.offsets[id.index()] {
+            Some(offset) if wanted => placed.push((id, offset, used)),
+            None if !wanted => {}
+            place => return Err(format!("{tensor:?}, used at {used:?}, has the place {place:?}")),
+        }
+    }
+    for (i, (a, start, uses)) in placed.iter().enumerate() {
+        let end = start + tensors[*a].bytes();
+        if end > plan.bytes {
+            return Err(format!("{a:?} ends at {end} of {}", plan.bytes));
+        }
+        for (b, other_start, other_uses) in &placed[..i] {
+            let other_end = other_start + tensors[*b].bytes();
+            let apart = |one: &[usize], other: &[usize]| {
+                one.iter().all(|&one| other.iter().all(|&other| before(one, other)))
+            };
+            let overlap = *start < other_end && *other_start < end;
+            if overlap && !apart(uses, other_uses) && !apart(other_uses, uses) {
+                return Err(format!("{a:?} and {b:?} share memory while they live"));
+            }
+        }
+    }
+    Ok(())
+}
