@@ -71,7 +71,7 @@ pub(crate) fn pack(
 
 with_vectors! {
     /// A panel of `width` columns whose first `count` are rows of `b`, `stride` apart.
-    fn pack_transposed<V>(
+    pub(crate) fn pack_transposed<V>(
         b: &[f32],
         stride: usize,
         depth: usize,

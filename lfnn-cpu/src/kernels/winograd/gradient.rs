@@ -1,7 +1,7 @@
 //! The weight gradient.
 //!
 //! Tiles of x and of dy are transformed, a stretch of the batch at a time, into panels of a few channels, so that what
-//! a block of the product reads lies together. Each of the 16 matrices of the gradient sums products over all
+//! a block of the product reads lies together. Each of the 36 matrices of the gradient sums products over all
 //! tiles in their order, so no partial sums have to be added up.
 
 use lfnn_core::program::Conv2dWeightGrad;
@@ -34,8 +34,8 @@ pub(crate) struct WeightGrad {
 impl WeightGrad {
     pub(crate) fn new(op: &Conv2dWeightGrad, g: &Geometry, bind: &mut Binder<'_>) -> Self {
         let grid = grid(g.result);
-        let source = Lattice::new(grid, 4, g.window.padding, g.image, g.input);
-        let gradient = Lattice::new(grid, 2, [0, 0], g.result, g.output);
+        let source = Lattice::sources(grid, g.window.padding, g.image, g.input);
+        let gradient = Lattice::results(grid, g.result, g.output);
         let stretch = STRETCH.min(g.batch * source.tiles);
         let inputs = product::panel_columns(g.input);
         Self {
@@ -98,21 +98,21 @@ impl Kernel for WeightGrad {
         let tiles = g.batch * source.tiles;
         for first in (0..tiles).step_by(pairs.len()) {
             let count = pairs.len().min(tiles - first);
-            let part = |panel: usize, width: usize, channels: usize| {
+            let part = |panel: usize, width: usize, channels: usize, distance: usize| {
                 let from = panel * width;
                 let channels = [from, width.min(channels - from)];
-                Part { tiles: [first, count], channels, stride: width }
+                Part { tiles: [first, count], channels, stride: width, distance }
             };
             let of_x = || {
                 inputs.par_chunks_exact_mut(panels[0]).enumerate().for_each(|(panel, to)| {
-                    let part = part(panel, width, g.input);
-                    transform::inputs(source, x, part, zeros, to, between[0]);
+                    let part = part(panel, width, g.input, between[0]);
+                    transform::inputs(source, x, part, zeros, to);
                 });
             };
             let of_dy = || {
                 gradients.par_chunks_exact_mut(panels[1]).enumerate().for_each(|(panel, to)| {
-                    let part = part(panel, PANEL_ROWS, g.output);
-                    transform::gradients(gradient, dy, part, zeros, to, between[1]);
+                    let part = part(panel, PANEL_ROWS, g.output, between[1]);
+                    transform::gradients(gradient, dy, part, zeros, to);
                 });
             };
             rayon::join(of_x, of_dy);

@@ -1,15 +1,23 @@
-//! The transforms of F(2×2, 3×3) and F(3×3, 2×2), on vectors of channels.
+//! The transforms of F(4×4, 3×3) and F(3×3, 4×4), on vectors of channels.
 //!
-//! One dimension of F(2, 3): `y = Aᵀ [(G w) ⊙ (Bᵀ x)]` for 4 inputs, 3 weights and 2 results; F(3, 2), with 2
+//! One dimension of F(4, 3): `y = Aᵀ [(G w) ⊙ (Bᵀ x)]` for 6 inputs, 3 weights and 4 results; F(3, 4), with 4
 //! gradients in place of 3 weights, has the same Bᵀ. Two dimensions apply each matrix to rows and then to columns.
-//! The 16 numbers of a transformed tile go into 16 matrices, `distance` apart.
+//!
+//! The matrices are Toom and Cook's for the points 0, ±√½, ±√2 and infinity: with ±1 and ±2, which are usual, rounding
+//! errors are four times as large (Barabasz et al. 2020, arXiv 1803.10986, on the choice of points).
+
+use std::f32::consts::SQRT_2;
 
 use crate::simd::{Vector, with_vectors};
 
+/// Numbers of a transformed tile along each axis.
+const SIDE: usize = 6;
 /// Numbers of a transformed tile.
-pub(crate) const FREQUENCIES: usize = 16;
+pub(crate) const FREQUENCIES: usize = SIDE * SIDE;
+/// Pixels of a tile of results along each axis.
+pub(crate) const STEP: usize = 4;
 /// A pixel outside the image.
-pub(crate) const OUTSIDE: u32 = u32::MAX;
+const OUTSIDE: u32 = u32::MAX;
 
 /// Where the pixels of an image's tiles lie.
 pub(crate) struct Lattice {
@@ -23,21 +31,33 @@ pub(crate) struct Lattice {
 }
 
 impl Lattice {
-    /// Tiles of `side` × `side` pixels that begin at every second pixel of every second row, the first `padding`
-    /// before the image.
-    pub(crate) fn new(
+    /// Tiles of the pixels that results are made of: they overlap. The first begin `padding` before the image.
+    pub(crate) fn sources(
         grid: [usize; 2],
-        side: usize,
+        padding: [usize; 2],
+        image: [usize; 2],
+        channels: usize,
+    ) -> Self {
+        Self::new::<SIDE>(grid, padding, image, channels)
+    }
+
+    /// Tiles of results.
+    pub(crate) fn results(grid: [usize; 2], image: [usize; 2], channels: usize) -> Self {
+        Self::new::<STEP>(grid, [0, 0], image, channels)
+    }
+
+    fn new<const PIXELS: usize>(
+        grid: [usize; 2],
         padding: [usize; 2],
         image: [usize; 2],
         channels: usize,
     ) -> Self {
         let at = |axis: usize, tile: usize, i: usize| {
-            (2 * tile + i).checked_sub(padding[axis]).filter(|&at| at < image[axis])
+            (STEP * tile + i).checked_sub(padding[axis]).filter(|&at| at < image[axis])
         };
-        let mut offsets = Vec::with_capacity(grid[0] * grid[1] * side * side);
+        let mut offsets = Vec::with_capacity(grid[0] * grid[1] * PIXELS * PIXELS);
         for (ty, tx) in (0..grid[0]).flat_map(|ty| (0..grid[1]).map(move |tx| (ty, tx))) {
-            for (i, j) in (0..side).flat_map(|i| (0..side).map(move |j| (i, j))) {
+            for (i, j) in (0..PIXELS).flat_map(|i| (0..PIXELS).map(move |j| (i, j))) {
                 offsets.push(match (at(0, ty, i), at(1, tx, j)) {
                     (Some(y), Some(x)) => ((y * image[1] + x) * channels) as u32,
                     _ => OUTSIDE,
@@ -52,37 +72,11 @@ impl Lattice {
         size_of_val(&*self.offsets)
     }
 
-    /// The channels of a tile's `N` pixels; `zeros` stands for those outside.
+    /// The image of a tile, and where its pixels lie in it.
     #[inline(always)]
-    fn pixels<'a, const N: usize>(
-        &self,
-        images: &'a [f32],
-        tile: usize,
-        zeros: &'a [f32],
-    ) -> [&'a [f32]; N] {
+    fn tile<const PIXELS: usize>(&self, tile: usize) -> (usize, &[u32]) {
         let (image, tile) = (tile / self.tiles, tile % self.tiles);
-        let image = &images[image * self.image_len..][..self.image_len];
-        let offsets = &self.offsets[tile * N..][..N];
-        let mut pixels = [zeros; N];
-        for (pixel, &at) in pixels.iter_mut().zip(offsets) {
-            if at != OUTSIDE {
-                *pixel = &image[at as usize..][..self.channels];
-            }
-        }
-        pixels
-    }
-}
-
-impl Part {
-    /// Its number of channels.
-    ///
-    /// # Panics
-    /// Channels that are not there, or matrices that it does not fit in: the loops trust both.
-    fn fit(&self, lattice: &Lattice, len: usize, distance: usize) -> usize {
-        let [first, count] = self.channels;
-        assert!(first + count <= lattice.channels && count <= self.stride);
-        assert!((FREQUENCIES - 1) * distance + self.tiles[1] * self.stride <= len);
-        count
+        (image * self.image_len, &self.offsets[tile * PIXELS * PIXELS..][..PIXELS * PIXELS])
     }
 }
 
@@ -98,95 +92,101 @@ trait Matrix<const ROWS: usize, const COLUMNS: usize> {
 /// Bᵀ.
 struct Input;
 
-impl Matrix<4, 4> for Input {
+impl Matrix<6, 6> for Input {
     #[inline(always)]
-    unsafe fn times<V: Vector>([a, b, c, d]: [V; 4]) -> [V; 4] {
+    unsafe fn times<V: Vector>([a, b, c, d, e, f]: [V; 6]) -> [V; 6] {
         // SAFETY: the caller's; so in all that follow.
-        unsafe { [a.subtract(c), b.add(c), c.subtract(b), b.subtract(d)] }
+        unsafe {
+            let (two, half, middle) = (V::splat(-2.0), V::splat(-0.5), V::splat(-2.5));
+            let (near, far) = (V::splat(SQRT_2 / 2.0), V::splat(SQRT_2));
+            let (even, odd) = (e.multiply_add(two, c), d.multiply_add(two, b).multiply(near));
+            let (even2, odd2) = (e.multiply_add(half, c), d.multiply_add(half, b).multiply(far));
+            [
+                a.add(e).multiply_add(middle, c),
+                even.add(odd),
+                even.subtract(odd),
+                even2.add(odd2),
+                even2.subtract(odd2),
+                b.add(f).multiply_add(middle, d),
+            ]
+        }
     }
 }
 
-/// Aᵀ of F(2, 3).
+/// Aᵀ of F(4, 3).
 struct Result;
 
-impl Matrix<2, 4> for Result {
+impl Matrix<4, 6> for Result {
     #[inline(always)]
-    unsafe fn times<V: Vector>([a, b, c, d]: [V; 4]) -> [V; 2] {
-        // SAFETY: as above.
-        unsafe { [a.add(b).add(c), b.subtract(c).subtract(d)] }
-    }
-}
-
-/// G of F(2, 3).
-struct Weight;
-
-impl Matrix<4, 3> for Weight {
-    #[inline(always)]
-    unsafe fn times<V: Vector>([a, b, c]: [V; 3]) -> [V; 4] {
+    unsafe fn times<V: Vector>([a, b, c, d, e, f]: [V; 6]) -> [V; 4] {
         // SAFETY: as above.
         unsafe {
-            let half = V::splat(0.5);
-            let (sum, b) = (a.add(c).multiply(half), b.multiply(half));
-            [a, sum.add(b), sum.subtract(b), c]
+            let (even, odd, even2, odd2) = (b.add(c), b.subtract(c), d.add(e), d.subtract(e));
+            let (two, half) = (V::splat(2.0), V::splat(0.5));
+            [
+                a.add(even).add(even2),
+                odd2.multiply_add(half, odd).multiply(V::splat(SQRT_2)),
+                even.multiply(half).multiply_add(two, even2),
+                f.multiply_add(V::splat(SQRT_2 / 4.0), odd)
+                    .multiply_add(V::splat(2.0 * SQRT_2), odd2),
+            ]
         }
     }
 }
 
-/// G of F(3, 2).
-struct Gradient;
-
-impl Matrix<4, 2> for Gradient {
-    #[inline(always)]
-    unsafe fn times<V: Vector>([a, b]: [V; 2]) -> [V; 4] {
-        // SAFETY: as above.
-        unsafe {
-            let half = V::splat(0.5);
-            [a, a.add(b).multiply(half), a.subtract(b).multiply(half), b]
-        }
-    }
-}
-
-/// Aᵀ of F(3, 2).
+/// Aᵀ of F(3, 4).
 struct WeightGradient;
 
-impl Matrix<3, 4> for WeightGradient {
+impl Matrix<3, 6> for WeightGradient {
     #[inline(always)]
-    unsafe fn times<V: Vector>([a, b, c, d]: [V; 4]) -> [V; 3] {
+    unsafe fn times<V: Vector>([a, b, c, d, e, f]: [V; 6]) -> [V; 3] {
         // SAFETY: as above.
         unsafe {
-            let sum = b.add(c);
-            [a.add(sum), b.subtract(c), sum.subtract(d)]
+            let (even, odd, even2, odd2) = (b.add(c), b.subtract(c), d.add(e), d.subtract(e));
+            let (two, half) = (V::splat(2.0), V::splat(0.5));
+            [
+                a.add(even).add(even2),
+                odd2.multiply_add(half, odd).multiply(V::splat(SQRT_2)),
+                f.multiply_add(half, even).multiply_add(two, even2),
+            ]
         }
     }
 }
 
-/// `M x Mᵀ`.
-///
-/// # Safety
-/// The vector's instructions.
-#[inline(always)]
-unsafe fn both_sides<V: Vector, M: Matrix<R, C>, const R: usize, const C: usize>(
-    x: [[V; C]; C],
-) -> [[V; R]; R] {
-    // Loops and no closures: a closure that is not inlined would lose the instructions.
-    // SAFETY: the caller's.
-    unsafe {
-        let mut rows = [[V::zero(); R]; C];
-        for i in 0..C {
-            rows[i] = M::times(x[i]);
+/// G of F(4, 3).
+struct Weight;
+
+impl Matrix<6, 3> for Weight {
+    #[inline(always)]
+    unsafe fn times<V: Vector>([a, b, c]: [V; 3]) -> [V; 6] {
+        // SAFETY: as above.
+        unsafe {
+            let (third, sixth) = (V::splat(1.0 / 3.0), V::splat(1.0 / 6.0));
+            let even = a.multiply(V::splat(-2.0 / 3.0)).multiply_add(V::splat(-1.0 / 3.0), c);
+            let odd = b.multiply(V::splat(SQRT_2 / 3.0));
+            let even2 = a.multiply(sixth).multiply_add(third, c);
+            let odd2 = b.multiply(V::splat(SQRT_2 / 6.0));
+            [a, even.subtract(odd), even.add(odd), even2.add(odd2), even2.subtract(odd2), c]
         }
-        let mut y = [[V::zero(); R]; R];
-        for j in 0..R {
-            let mut column = [V::zero(); C];
-            for i in 0..C {
-                column[i] = rows[i][j];
-            }
-            let column = M::times(column);
-            for i in 0..R {
-                y[i][j] = column[i];
-            }
+    }
+}
+
+/// G of F(3, 4).
+struct Gradient;
+
+impl Matrix<6, 4> for Gradient {
+    #[inline(always)]
+    unsafe fn times<V: Vector>([a, b, c, d]: [V; 4]) -> [V; 6] {
+        // SAFETY: as above.
+        unsafe {
+            let (third, sixth) = (V::splat(1.0 / 3.0), V::splat(1.0 / 6.0));
+            let (half, two) = (V::splat(0.5), V::splat(2.0));
+            let even = a.multiply(V::splat(-2.0 / 3.0)).multiply_add(V::splat(-1.0 / 3.0), c);
+            let odd = b.multiply_add(half, d).multiply(V::splat(SQRT_2 / 3.0));
+            let even2 = a.multiply(sixth).multiply_add(third, c);
+            let odd2 = b.multiply_add(two, d).multiply(V::splat(SQRT_2 / 6.0));
+            [a, even.subtract(odd), even.add(odd), even2.add(odd2), even2.subtract(odd2), d]
         }
-        y
     }
 }
 
@@ -225,7 +225,49 @@ unsafe fn store<V: Vector, const WHOLE: bool>(x: V, to: *mut f32, mask: V::Mask)
     unsafe { if WHOLE { x.store(to) } else { x.store_first(to, mask) } }
 }
 
-/// Some channels of some tiles.
+/// `M x Mᵀ` for each channel, plus its shift if there are any.
+///
+/// # Safety
+/// The vector's instructions; pointers good for so many channels, those to write to for nobody else.
+#[inline(always)]
+unsafe fn transform<V: Vector, M: Matrix<R, C>, const R: usize, const C: usize>(
+    from: &[[*const f32; C]; C],
+    to: &[[*mut f32; R]; R],
+    shift: Option<*const f32>,
+    channels: usize,
+) {
+    // Loops and no closures: a closure that is not inlined would lose the instructions. A row is transformed as soon
+    // as it is there and a column written at once, as the registers do not hold a tile.
+    // SAFETY: the caller's.
+    unsafe {
+        each_vector!(V, channels, c, mask, {
+            let mut rows = [[V::zero(); R]; C];
+            for i in 0..C {
+                let mut row = [V::zero(); C];
+                for j in 0..C {
+                    row[j] = load::<V, WHOLE>(from[i][j].add(c), mask);
+                }
+                rows[i] = M::times(row);
+            }
+            for j in 0..R {
+                let mut column = [V::zero(); C];
+                for i in 0..C {
+                    column[i] = rows[i][j];
+                }
+                let column = M::times(column);
+                for i in 0..R {
+                    let mut y = column[i];
+                    if let Some(shift) = shift {
+                        y = y.add(load::<V, WHOLE>(shift.add(c), mask));
+                    }
+                    store::<V, WHOLE>(y, to[i][j].add(c), mask);
+                }
+            }
+        });
+    }
+}
+
+/// Some channels of some tiles, as rows of matrices.
 #[derive(Clone, Copy)]
 pub(crate) struct Part {
     /// The first tile, of all images', and how many.
@@ -234,38 +276,53 @@ pub(crate) struct Part {
     pub(crate) channels: [usize; 2],
     /// Numbers from one tile's row to the next in the matrices.
     pub(crate) stride: usize,
+    /// Numbers from one frequency's matrix to the next.
+    pub(crate) distance: usize,
 }
 
-/// Transforms tiles of `SIDE` × `SIDE` pixels by a matrix: the results have a row for each.
+impl Part {
+    /// # Panics
+    /// Channels that are not there, or matrices of `len` numbers that it does not fit in: the loops trust both.
+    fn check(&self, lattice: &Lattice, len: usize) {
+        let [first, count] = self.channels;
+        assert!(first + count <= lattice.channels && count <= self.stride);
+        assert!((FREQUENCIES - 1) * self.distance + self.tiles[1] * self.stride <= len);
+    }
+}
+
+/// Transforms tiles of `PIXELS` × `PIXELS` pixels by a matrix: the results have a row for each. `zeros` stands for
+/// pixels outside.
 ///
 /// # Safety
 /// The vector's instructions.
 #[inline(always)]
-unsafe fn tiles<V: Vector, M: Matrix<4, SIDE>, const SIDE: usize, const PIXELS: usize>(
+unsafe fn tiles<V: Vector, M: Matrix<SIDE, PIXELS>, const PIXELS: usize>(
     lattice: &Lattice,
     images: &[f32],
     part: Part,
     zeros: &[f32],
     to: &mut [f32],
-    distance: usize,
 ) {
-    let (zeros, channels) = (&zeros[..lattice.channels], part.fit(lattice, to.len(), distance));
+    part.check(lattice, to.len());
+    let [first, count] = part.channels;
+    let zeros = zeros[..count].as_ptr();
     for t in 0..part.tiles[1] {
-        let from = lattice.pixels::<PIXELS>(images, part.tiles[0] + t, zeros);
-        let from = from.map(|from| from[part.channels[0]..].as_ptr());
-        let to = to[t * part.stride..].as_mut_ptr();
-        // SAFETY: the pointers are good for the channels, as are those of each matrix, which was asserted.
+        let (image, offsets) = lattice.tile::<PIXELS>(part.tiles[0] + t);
+        let image = &images[image..][..lattice.image_len];
+        let mut from = [[zeros; PIXELS]; PIXELS];
+        for (from, &at) in from.as_flattened_mut().iter_mut().zip(offsets) {
+            if at != OUTSIDE {
+                *from = image[at as usize..][..lattice.channels][first..].as_ptr();
+            }
+        }
+        let row = to[t * part.stride..].as_mut_ptr();
+        let mut to = [[row; SIDE]; SIDE];
+        // SAFETY: every matrix has the row, which was asserted; every pixel and the zeros have the channels.
         unsafe {
-            each_vector!(V, channels, c, mask, {
-                let mut x = [[V::zero(); SIDE]; SIDE];
-                for i in 0..PIXELS {
-                    x[i / SIDE][i % SIDE] = load::<V, WHOLE>(from[i].add(c), mask);
-                }
-                let x = both_sides::<V, M, 4, SIDE>(x);
-                for f in 0..FREQUENCIES {
-                    store::<V, WHOLE>(x[f / 4][f % 4], to.add(f * distance + c), mask);
-                }
-            });
+            for (f, to) in to.as_flattened_mut().iter_mut().enumerate() {
+                *to = row.add(f * part.distance);
+            }
+            transform::<V, M, SIDE, PIXELS>(&from, &to, None, count);
         }
     }
 }
@@ -278,10 +335,9 @@ with_vectors! {
         part: Part,
         zeros: &[f32],
         to: &mut [f32],
-        distance: usize,
     ) {
         // SAFETY: the instructions are there.
-        unsafe { tiles::<V, Input, 4, 16>(lattice, images, part, zeros, to, distance) }
+        unsafe { tiles::<V, Input, SIDE>(lattice, images, part, zeros, to) }
     }
 
     /// Transforms the gradient's tiles.
@@ -291,73 +347,67 @@ with_vectors! {
         part: Part,
         zeros: &[f32],
         to: &mut [f32],
-        distance: usize,
     ) {
         // SAFETY: the instructions are there.
-        unsafe { tiles::<V, Gradient, 2, 4>(lattice, images, part, zeros, to, distance) }
+        unsafe { tiles::<V, Gradient, STEP>(lattice, images, part, zeros, to) }
     }
 
-    /// Transforms products back into the pixels of tiles, of which those outside are left out.
+    /// Transforms products back into the pixels of images' tiles; those outside go to `sink`.
     pub(crate) fn results<V>(
         lattice: &Lattice,
         from: &[f32],
-        distance: usize,
+        part: Part,
         bias: Option<&[f32]>,
+        sink: &mut [f32],
         images: &mut [f32],
     ) {
+        part.check(lattice, from.len());
         let channels = lattice.channels;
-        let count = images.len() / lattice.image_len * lattice.tiles;
-        assert!((FREQUENCIES - 1) * distance + count * channels <= from.len());
-        assert!(bias.is_none_or(|bias| bias.len() >= channels));
-        for t in 0..count {
-            let from = from[t * channels..].as_ptr();
-            let (image, tile) = (t / lattice.tiles, t % lattice.tiles);
-            let image = &mut images[image * lattice.image_len..][..lattice.image_len];
-            let offsets = &lattice.offsets[tile * 4..][..4];
-            let to: [*mut f32; 4] = std::array::from_fn(|i| match offsets[i] {
-                OUTSIDE => std::ptr::null_mut(),
-                at => image[at as usize..][..channels].as_mut_ptr(),
-            });
-            // SAFETY: every matrix has the row, which was asserted, and every pixel the channels.
+        assert!(part.channels == [0, channels]);
+        let (bias, sink) = (bias.map(|bias| bias[..channels].as_ptr()), &mut sink[..channels]);
+        for t in 0..part.tiles[1] {
+            let row = from[t * part.stride..].as_ptr();
+            let mut from = [[row; SIDE]; SIDE];
+            let (image, offsets) = lattice.tile::<STEP>(part.tiles[0] + t);
+            let image = &mut images[image..][..lattice.image_len];
+            let mut to = [[sink.as_mut_ptr(); STEP]; STEP];
+            for (to, &at) in to.as_flattened_mut().iter_mut().zip(offsets) {
+                if at != OUTSIDE {
+                    *to = image[at as usize..][..channels].as_mut_ptr();
+                }
+            }
+            // SAFETY: every matrix has the row, which was asserted; every pixel, the sink and the bias have the channels.
             unsafe {
-                each_vector!(V, channels, c, mask, {
-                    let mut x = [[V::zero(); 4]; 4];
-                    for f in 0..FREQUENCIES {
-                        x[f / 4][f % 4] = load::<V, WHOLE>(from.add(f * distance + c), mask);
-                    }
-                    let y = both_sides::<V, Result, 2, 4>(x);
-                    let mut shift = V::zero();
-                    if let Some(bias) = bias {
-                        shift = load::<V, WHOLE>(bias.as_ptr().add(c), mask);
-                    }
-                    for i in 0..4 {
-                        if !to[i].is_null() {
-                            store::<V, WHOLE>(y[i / 2][i % 2].add(shift), to[i].add(c), mask);
-                        }
-                    }
-                });
+                for (f, from) in from.as_flattened_mut().iter_mut().enumerate() {
+                    *from = row.add(f * part.distance);
+                }
+                transform::<V, Result, STEP, SIDE>(&from, &to, bias, channels);
             }
         }
     }
 
-    /// Transforms a filter's weights `[3, 3, channels]` into a row of each matrix; `flip` turns them by 180°.
-    pub(crate) fn weights<V>(from: &[f32], flip: bool, to: &mut [f32], distance: usize) {
-        let channels = from.len() / 9;
-        assert!((FREQUENCIES - 1) * distance + channels <= to.len());
-        let (from, to) = (from.as_ptr(), to.as_mut_ptr());
-        // SAFETY: nine rows of weights, and a row in every matrix, which was asserted.
+    /// Transforms nine taps, `distance[0]` apart and turned by 180° if `turned`, into the same row of every
+    /// matrix, `distance[1]` apart.
+    pub(crate) fn weights<V>(
+        from: &[f32],
+        turned: bool,
+        distance: [usize; 2],
+        channels: usize,
+        to: &mut [f32],
+    ) {
+        assert!(8 * distance[0] + channels <= from.len());
+        assert!((FREQUENCIES - 1) * distance[1] + channels <= to.len());
+        let (first, row) = (from.as_ptr(), to.as_mut_ptr());
+        let (mut from, mut to) = ([[first; 3]; 3], [[row; SIDE]; SIDE]);
+        // SAFETY: nine rows of weights, and a row in every matrix: asserted.
         unsafe {
-            each_vector!(V, channels, c, mask, {
-                let mut w = [[V::zero(); 3]; 3];
-                for i in 0..9 {
-                    let tap = if flip { 8 - i } else { i };
-                    w[i / 3][i % 3] = load::<V, WHOLE>(from.add(tap * channels + c), mask);
-                }
-                let w = both_sides::<V, Weight, 4, 3>(w);
-                for f in 0..FREQUENCIES {
-                    store::<V, WHOLE>(w[f / 4][f % 4], to.add(f * distance + c), mask);
-                }
-            });
+            for (i, from) in from.as_flattened_mut().iter_mut().enumerate() {
+                *from = first.add(if turned { 8 - i } else { i } * distance[0]);
+            }
+            for (f, to) in to.as_flattened_mut().iter_mut().enumerate() {
+                *to = row.add(f * distance[1]);
+            }
+            transform::<V, Weight, SIDE, 3>(&from, &to, None, channels);
         }
     }
 
@@ -365,19 +415,17 @@ with_vectors! {
     pub(crate) fn weight_gradients<V>(from: &[f32], distance: usize, to: &mut [f32]) {
         let channels = to.len() / 9;
         assert!((FREQUENCIES - 1) * distance + channels <= from.len());
-        let (from, to) = (from.as_ptr(), to.as_mut_ptr());
+        let (row, first) = (from.as_ptr(), to.as_mut_ptr());
+        let (mut from, mut to) = ([[row; SIDE]; SIDE], [[first; 3]; 3]);
         // SAFETY: a row in every matrix, which was asserted, and nine rows of weights.
         unsafe {
-            each_vector!(V, channels, c, mask, {
-                let mut w = [[V::zero(); 4]; 4];
-                for f in 0..FREQUENCIES {
-                    w[f / 4][f % 4] = load::<V, WHOLE>(from.add(f * distance + c), mask);
-                }
-                let w = both_sides::<V, WeightGradient, 3, 4>(w);
-                for tap in 0..9 {
-                    store::<V, WHOLE>(w[tap / 3][tap % 3], to.add(tap * channels + c), mask);
-                }
-            });
+            for (f, from) in from.as_flattened_mut().iter_mut().enumerate() {
+                *from = row.add(f * distance);
+            }
+            for (tap, to) in to.as_flattened_mut().iter_mut().enumerate() {
+                *to = first.add(tap * channels);
+            }
+            transform::<V, WeightGradient, 3, SIDE>(&from, &to, None, channels);
         }
     }
 }
