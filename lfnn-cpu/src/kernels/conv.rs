@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use super::elementwise::relu_in_place;
 use crate::memory::{Binder, In, Out};
 use crate::product::{self, Gather, Rows};
+use crate::simd::vectorized;
 use crate::work::{Kernel, Needs, Workspace};
 
 /// Extents of a convolution.
@@ -144,38 +145,85 @@ impl Table {
         self.0.len() * size_of::<u32>()
     }
 
-    /// Copies the windows `from..` of some images into rows, one group's channels of each tap.
+    /// Copies the windows `from..` of some images into so many rows, one group's channels of each tap. `to` holds
+    /// [`columns_len`] numbers.
     pub(crate) fn columns(
         &self,
         g: &Geometry,
         images: &[f32],
         group: usize,
         from: usize,
+        rows: usize,
         to: &mut [f32],
     ) {
-        let (windows, taps, input) = (g.windows(), g.taps(), g.input);
+        let images = &images[group * g.input..];
         let image_len = g.pixels() * g.channels();
+        // Taps that lie beside one another, where copying them together is faster.
+        let run = if g.groups == 1 && g.input > 1 { g.window.kernel[1] } else { 1 };
+        copy_windows(images, image_len, &self.0, [g.taps(), run, g.input], from, rows, to);
+    }
+}
+
+/// Numbers copied at a time, of which those beyond a run are overwritten by the next one.
+const CHUNK: usize = 16;
+
+/// Numbers that [`Table::columns`] wants for a tile of windows.
+pub(crate) fn columns_len(g: &Geometry) -> usize {
+    g.tile() * g.depth() + CHUNK
+}
+
+vectorized! {
+    /// Copies windows `from..` of `table` into rows, for [taps of a window, taps of a run, numbers of a tap].
+    fn copy_windows(
+        images: &[f32],
+        image_len: usize,
+        table: &[u32],
+        extents: [usize; 3],
+        from: usize,
+        rows: usize,
+        to: &mut [f32],
+    ) {
+        let [taps, run, input] = extents;
+        let (windows, len) = (table.len() / taps, run * input);
         let (mut image, mut window) = (from / windows, from % windows);
-        for row in to.chunks_exact_mut(taps * input) {
-            let x = &images[image * image_len + group * input..];
-            let entries = &self.0[window * taps..][..taps];
+        for row in 0..rows {
+            let x = &images[image * image_len..];
+            let entries = &table[window * taps..][..taps];
+            let to = &mut to[row * taps * input..];
             if input == 1 {
-                for (to, &at) in row.iter_mut().zip(entries) {
-                    *to = if at == OUTSIDE { 0.0 } else { x[at as usize] };
+                for (to, &tap) in to.iter_mut().zip(entries) {
+                    *to = if tap == OUTSIDE { 0.0 } else { x[tap as usize] };
                 }
             } else {
-                for (to, &at) in row.chunks_exact_mut(input).zip(entries) {
-                    if at == OUTSIDE {
-                        to.fill(0.0);
-                    } else {
-                        to.copy_from_slice(&x[at as usize..][..input]);
-                    }
+                for (at, run) in entries.chunks_exact(run).enumerate() {
+                    copy_run(x, run, input, &mut to[at * len..][..len.next_multiple_of(CHUNK)]);
                 }
             }
             window += 1;
             if window == windows {
                 (image, window) = (image + 1, 0);
             }
+        }
+    }
+}
+
+/// Copies taps that lie beside one another, and perhaps some numbers behind them.
+#[inline(always)]
+fn copy_run(x: &[f32], taps: &[u32], input: usize, to: &mut [f32]) {
+    let (first, last) = (taps[0] as usize, taps[taps.len() - 1]);
+    let inside = taps[0] != OUTSIDE && last != OUTSIDE && first + to.len() <= x.len();
+    if inside {
+        let (to, x) = (to.as_chunks_mut::<CHUNK>().0, x[first..].as_chunks::<CHUNK>().0);
+        for (to, x) in to.iter_mut().zip(x) {
+            *to = *x;
+        }
+        return;
+    }
+    for (to, &tap) in to.chunks_exact_mut(input).zip(taps) {
+        if tap == OUTSIDE {
+            to.fill(0.0);
+        } else {
+            to.copy_from_slice(&x[tap as usize..][..input]);
         }
     }
 }
@@ -302,7 +350,7 @@ impl Kernel for Forward {
         let g = &self.geometry;
         Needs {
             shared: g.groups * product::packed_len(g.depth(), g.output),
-            each: if g.direct() { g.input } else { g.tile() * g.depth() },
+            each: if g.direct() { g.input } else { columns_len(g) },
             tables: self.table.bytes() + self.taps.len() * size_of::<usize>(),
         }
     }
@@ -383,9 +431,8 @@ fn piece(
     let tile = g.tile();
     for (index, y) in y.chunks_mut(tile * outputs).enumerate() {
         let rows = y.len() / outputs;
-        let columns = &mut slot[..rows * depth];
-        table.columns(g, x, group, index * tile, columns);
-        let tile = Tile { rows: columns, depth, distance: outputs, first: group * g.output };
+        table.columns(g, x, group, index * tile, rows, slot);
+        let tile = Tile { rows: slot, depth, distance: outputs, first: group * g.output };
         let job = Gather { rows, segments: &[0], depth, ..job };
         product::gather_product(&tile, job, y);
     }

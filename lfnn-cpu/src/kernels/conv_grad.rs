@@ -10,7 +10,7 @@ use lfnn_core::program::{Conv2dInputGrad, Conv2dWeightGrad};
 use rayon::prelude::*;
 
 use super::columns::sum_rows;
-use super::conv::{Geometry, Table, Target, Windows};
+use super::conv::{Geometry, Table, Target, Windows, columns_len};
 use crate::memory::{Binder, In, Out};
 use crate::product::{self, Gather, Pair, Pairs};
 use crate::simd::vectorized;
@@ -236,7 +236,7 @@ impl Kernel for WeightGrad {
         let plan = self.plan();
         Needs {
             shared: plan.parts * plan.len,
-            each: if g.direct() { 0 } else { g.tile() * g.depth() },
+            each: if g.direct() { 0 } else { columns_len(g) },
             tables: match &self.windows {
                 Windowing::Direct(pairs) => pairs.bytes(),
                 Windowing::Columns(table, pairs) => table.bytes() + size_of_val(&**pairs),
@@ -418,10 +418,9 @@ fn by_columns(
         let weights = &mut weights[(from - first) * depth..(to - first) * depth];
         for (index, dy) in dy.chunks(tile * outputs).enumerate() {
             let rows = dy.len() / outputs;
-            let columns = &mut slot[..rows * depth];
-            table.columns(g, x, group, index * tile, columns);
+            table.columns(g, x, group, index * tile, rows, slot);
             let (pairs, size) = (Pairs::new(&pairs[..rows]), [to - from, depth]);
-            product::transposed_product(pairs, &dy[from..], columns, size, false, weights, depth);
+            product::transposed_product(pairs, &dy[from..], slot, size, false, weights, depth);
         }
     }
 }

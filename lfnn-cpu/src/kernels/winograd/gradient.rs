@@ -16,7 +16,7 @@ use crate::product::{self, PANEL_ROWS, Pair, Pairs};
 use crate::work::{Kernel, Needs, Workspace};
 
 /// Tiles in a stretch: a panel of each side stays in the first level of the cache.
-const STRETCH: usize = 256;
+const STRETCH: usize = 128;
 pub(crate) struct WeightGrad {
     x: In<f32>,
     dy: In<f32>,
