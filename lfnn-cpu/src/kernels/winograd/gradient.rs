@@ -15,8 +15,9 @@ use crate::memory::{Binder, In, Out};
 use crate::product::{self, PANEL_ROWS, Pair, Pairs};
 use crate::work::{Kernel, Needs, Workspace};
 
-/// Tiles in a stretch: a panel of each side stays in the first level of the cache.
+/// Tiles in a stretch: panels of each side stay near the processor.
 const STRETCH: usize = 128;
+
 pub(crate) struct WeightGrad {
     x: In<f32>,
     dy: In<f32>,
