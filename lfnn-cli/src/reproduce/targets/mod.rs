@@ -62,6 +62,10 @@ pub(super) const TARGETS: [&dyn Target; 11] = [
     &memory::Memory,
 ];
 
+/// MNIST's two columns of Tables 1 and 2: name and recipe.
+const MNIST: [(&str, &str); 2] =
+    [("MNIST, 257 thousand parameters", "mnist-s"), ("MNIST, 429 thousand parameters", "mnist-m")];
+
 /// The methods of Table 1 that this program has, in the table's order.
 fn methods() -> Vec<&'static str> {
     let table = ["bp", "lg-bp", "lfnn", "fa", "fg-w", "fg-a", "lg-fg-w", "lg-fg-a", "lfnn-l"];
@@ -149,4 +153,24 @@ fn quick_note(ask: &Ask<'_>, note: &str) -> Option<String> {
          paper's. {note}"
     );
     (!ask.is_paper()).then(|| text.trim_end().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use lfnn_core::network::Network;
+
+    use super::MNIST;
+    use crate::config::{Request, resolve};
+
+    #[test]
+    fn columns_are_called_by_their_networks_sizes() {
+        for (name, recipe) in MNIST {
+            let request =
+                Request { recipe: Some(recipe), file: None, options: Vec::new(), sets: &[] };
+            let config = resolve(&request).unwrap();
+            let network = Network::new(&config.network, &[28, 28, 1], 10).unwrap();
+            let thousands = (network.parameter_counts().0 + 500) / 1000;
+            assert!(name.contains(&format!(" {thousands} thousand ")), "{name}: {thousands}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use super::super::paper::{self, Quoted, Sweep as Values};
 use super::super::plan::{Ask, Job, Training, distinct, workers};
 use super::super::report::{Cell, Report, Table};
 use super::super::runner::Results;
-use super::{Errors, Target, chosen, is_there, missing, quick_note};
+use super::{Errors, MNIST, Target, chosen, is_there, missing, quick_note};
 use crate::chart::{Axis, Figure, Mark, Panel, Point};
 use crate::failure::Failure;
 
@@ -31,8 +31,8 @@ pub(super) const TABLE2: Sweep = Sweep {
     title: "Table 2: leadership size on MNIST and CIFAR-10",
     note: "",
     parts: &[
-        ("MNIST, 257 thousand parameters", "mnist-s", DatasetName::Mnist),
-        ("MNIST, 427 thousand parameters", "mnist-m", DatasetName::Mnist),
+        (MNIST[0].0, MNIST[0].1, DatasetName::Mnist),
+        (MNIST[1].0, MNIST[1].1, DatasetName::Mnist),
         ("CIFAR-10", "cifar10-m", DatasetName::Cifar10),
     ],
 };

@@ -6,7 +6,7 @@ use super::super::paper;
 use super::super::plan::{Ask, Job, Training};
 use super::super::report::{Cell, Report, Table};
 use super::super::runner::Results;
-use super::{Errors, Target, chosen, is_there, methods, missing, quick_note};
+use super::{Errors, MNIST, Target, chosen, is_there, methods, missing, quick_note};
 use crate::chart::{Axis, Figure, Mark, Panel, Point};
 use crate::failure::Failure;
 
@@ -39,8 +39,7 @@ fn columns(ask: &Ask<'_>) -> Result<Vec<Column>, Failure> {
     }
     let mut columns = Vec::new();
     if is_there(ask, DatasetName::Mnist) {
-        columns.push(column("MNIST, 257 thousand parameters", "mnist-s", "mnist-s"));
-        columns.push(column("MNIST, 427 thousand parameters", "mnist-m", "mnist-m"));
+        columns.extend(MNIST.map(|(name, recipe)| column(name, recipe, recipe)));
     }
     if is_there(ask, DatasetName::Cifar10) {
         columns.push(column("CIFAR-10", "cifar10-m", "cifar10-m"));
