@@ -111,7 +111,7 @@ impl Geometry {
 pub(crate) struct Table(Vec<u32>);
 
 /// A tap outside the image.
-const OUTSIDE: u32 = u32::MAX;
+pub(crate) const OUTSIDE: u32 = u32::MAX;
 
 impl Table {
     pub(crate) fn new(g: &Geometry) -> Self {

@@ -1,8 +1,8 @@
 //! The weight gradient.
 //!
 //! Tiles of x and of dy are transformed, a stretch of the batch at a time, into panels of a few channels, so that what
-//! a block of the product reads lies together. Each of the 36 matrices of the gradient sums products over all
-//! tiles in their order, so no partial sums have to be added up.
+//! a block of the product reads lies together. Each of the 36 matrices of the gradient is one piece of
+//! work, to which stretch after stretch is added, so its bytes do not depend on the threads.
 
 use lfnn_core::program::Conv2dWeightGrad;
 use rayon::prelude::*;

@@ -8,6 +8,7 @@
 
 use std::f32::consts::SQRT_2;
 
+use crate::kernels::conv::OUTSIDE;
 use crate::simd::{Vector, with_vectors};
 
 /// Numbers of a transformed tile along each axis.
@@ -16,8 +17,6 @@ const SIDE: usize = 6;
 pub(crate) const FREQUENCIES: usize = SIDE * SIDE;
 /// Pixels of a tile of results along each axis.
 pub(crate) const STEP: usize = 4;
-/// A pixel outside the image.
-const OUTSIDE: u32 = u32::MAX;
 
 /// Where the pixels of an image's tiles lie.
 pub(crate) struct Lattice {
@@ -113,6 +112,36 @@ impl Matrix<6, 6> for Input {
     }
 }
 
+/// What Aᵀ of F(4, 3) and of F(3, 4) share: their first two rows, and the sum and difference of each pair of points.
+///
+/// # Safety
+/// The vector's instructions.
+#[inline(always)]
+unsafe fn sums<V: Vector>(a: V, [b, c]: [V; 2], [d, e]: [V; 2]) -> [V; 6] {
+    // SAFETY: the caller's.
+    unsafe {
+        let (even, odd, even2, odd2) = (b.add(c), b.subtract(c), d.add(e), d.subtract(e));
+        let second = odd2.multiply_add(V::splat(0.5), odd).multiply(V::splat(SQRT_2));
+        [a.add(even).add(even2), second, even, odd, even2, odd2]
+    }
+}
+
+/// What G of F(4, 3) and of F(3, 4) share: the values at all points, by the coefficients of degree 0 and 2, the odd
+/// part at each pair of points, and the last coefficient.
+///
+/// # Safety
+/// The vector's instructions.
+#[inline(always)]
+unsafe fn values<V: Vector>(a: V, c: V, [odd, odd2]: [V; 2], last: V) -> [V; 6] {
+    // SAFETY: the caller's.
+    unsafe {
+        let (third, sixth) = (V::splat(1.0 / 3.0), V::splat(1.0 / 6.0));
+        let even = a.multiply(V::splat(-2.0 / 3.0)).multiply_add(V::splat(-1.0 / 3.0), c);
+        let even2 = a.multiply(sixth).multiply_add(third, c);
+        [a, even.subtract(odd), even.add(odd), even2.add(odd2), even2.subtract(odd2), last]
+    }
+}
+
 /// Aᵀ of F(4, 3).
 struct Result;
 
@@ -121,11 +150,11 @@ impl Matrix<4, 6> for Result {
     unsafe fn times<V: Vector>([a, b, c, d, e, f]: [V; 6]) -> [V; 4] {
         // SAFETY: as above.
         unsafe {
-            let (even, odd, even2, odd2) = (b.add(c), b.subtract(c), d.add(e), d.subtract(e));
+            let [first, second, even, odd, even2, odd2] = sums(a, [b, c], [d, e]);
             let (two, half) = (V::splat(2.0), V::splat(0.5));
             [
-                a.add(even).add(even2),
-                odd2.multiply_add(half, odd).multiply(V::splat(SQRT_2)),
+                first,
+                second,
                 even.multiply(half).multiply_add(two, even2),
                 f.multiply_add(V::splat(SQRT_2 / 4.0), odd)
                     .multiply_add(V::splat(2.0 * SQRT_2), odd2),
@@ -142,13 +171,9 @@ impl Matrix<3, 6> for WeightGradient {
     unsafe fn times<V: Vector>([a, b, c, d, e, f]: [V; 6]) -> [V; 3] {
         // SAFETY: as above.
         unsafe {
-            let (even, odd, even2, odd2) = (b.add(c), b.subtract(c), d.add(e), d.subtract(e));
+            let [first, second, even, _, even2, _] = sums(a, [b, c], [d, e]);
             let (two, half) = (V::splat(2.0), V::splat(0.5));
-            [
-                a.add(even).add(even2),
-                odd2.multiply_add(half, odd).multiply(V::splat(SQRT_2)),
-                f.multiply_add(half, even).multiply_add(two, even2),
-            ]
+            [first, second, f.multiply_add(half, even).multiply_add(two, even2)]
         }
     }
 }
@@ -161,12 +186,9 @@ impl Matrix<6, 3> for Weight {
     unsafe fn times<V: Vector>([a, b, c]: [V; 3]) -> [V; 6] {
         // SAFETY: as above.
         unsafe {
-            let (third, sixth) = (V::splat(1.0 / 3.0), V::splat(1.0 / 6.0));
-            let even = a.multiply(V::splat(-2.0 / 3.0)).multiply_add(V::splat(-1.0 / 3.0), c);
             let odd = b.multiply(V::splat(SQRT_2 / 3.0));
-            let even2 = a.multiply(sixth).multiply_add(third, c);
             let odd2 = b.multiply(V::splat(SQRT_2 / 6.0));
-            [a, even.subtract(odd), even.add(odd), even2.add(odd2), even2.subtract(odd2), c]
+            values(a, c, [odd, odd2], c)
         }
     }
 }
@@ -179,13 +201,10 @@ impl Matrix<6, 4> for Gradient {
     unsafe fn times<V: Vector>([a, b, c, d]: [V; 4]) -> [V; 6] {
         // SAFETY: as above.
         unsafe {
-            let (third, sixth) = (V::splat(1.0 / 3.0), V::splat(1.0 / 6.0));
             let (half, two) = (V::splat(0.5), V::splat(2.0));
-            let even = a.multiply(V::splat(-2.0 / 3.0)).multiply_add(V::splat(-1.0 / 3.0), c);
             let odd = b.multiply_add(half, d).multiply(V::splat(SQRT_2 / 3.0));
-            let even2 = a.multiply(sixth).multiply_add(third, c);
             let odd2 = b.multiply_add(two, d).multiply(V::splat(SQRT_2 / 6.0));
-            [a, even.subtract(odd), even.add(odd), even2.add(odd2), even2.subtract(odd2), d]
+            values(a, c, [odd, odd2], d)
         }
     }
 }
