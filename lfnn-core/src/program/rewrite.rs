@@ -48,7 +48,8 @@ pub fn changes(ops: &[Op], ids: &[TensorId]) -> bool {
 }
 
 /// β of the normalisation whose backward rule is the last of `ops`, if normalising again still gives
-/// what the ReLU received: nothing that it takes has changed since.
+/// what the ReLU received: nothing that it takes has changed since. None where the ReLU's output is the gradient too: it
+/// is read then all the same.
 pub fn beta_of(ops: &[Op], norm: &BatchNormGrad, relu: &ActivateGrad) -> Option<TensorId> {
     let (i, forward) = ops.iter().enumerate().rev().find_map(|(i, op)| match op {
         Op::BatchNorm(op) if op.mean == norm.mean => Some((i, op)),
@@ -67,5 +68,5 @@ pub fn beta_of(ops: &[Op], norm: &BatchNormGrad, relu: &ActivateGrad) -> Option<
         && !changes(&ops[i + 1..j], &[y])
         && !changes(&ops[j + 1..], &[relu.y])
         && !changes(&ops[i + 1..], &taken);
-    (same && kept).then_some(forward.beta)
+    (same && kept && relu.y != relu.dy).then_some(forward.beta)
 }
