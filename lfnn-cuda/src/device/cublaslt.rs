@@ -13,10 +13,10 @@ use std::rc::Rc;
 
 use libloading::Library;
 
-use super::CudaError;
 use super::driver::Stream;
 use super::error::{Found, Version};
 use super::library::{find, function};
+use super::{CudaError, capture};
 use crate::plan::{Element, Matrix, Product};
 
 /// Bytes of workspace that an algorithm may ask for: what the vendor recommends for Hopper.
@@ -200,6 +200,7 @@ pub(super) struct Handle {
 impl Handle {
     pub(super) fn new(library: Rc<CublasLt>) -> Result<Self, CudaError> {
         let mut raw = std::ptr::null_mut();
+        let _outside = capture::outside();
         // SAFETY: a context is current; the handle is destroyed once, on drop.
         let status = unsafe { (library.create)(&mut raw) };
         check(status, || "starting".into())?;
@@ -209,6 +210,7 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
+        let _outside = capture::outside();
         // SAFETY: created once by `new`.
         unsafe { (self.library.destroy)(self.raw) };
     }
@@ -320,6 +322,8 @@ impl BoundProduct {
             reserved: [0; 4],
         };
         let mut count = 0;
+        // An algorithm's kernels may be loaded here.
+        let outside = capture::outside();
         // SAFETY: all descriptions are alive, and there is room for the one result asked for.
         let status = unsafe {
             (library.heuristic)(
@@ -335,6 +339,7 @@ impl BoundProduct {
                 &mut count,
             )
         };
+        drop(outside);
         check(status, name)?;
         // 15: not supported.
         check(if count == 0 { 15 } else { choice.state }, name)?;

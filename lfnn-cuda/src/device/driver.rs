@@ -9,8 +9,8 @@ use std::rc::Rc;
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys;
 
-use super::CudaError;
 use super::error::Version;
+use super::{CudaError, capture};
 
 /// Names what was being done when a call failed.
 pub(super) trait Doing<T> {
@@ -87,8 +87,10 @@ impl Context {
     /// Opens a GPU.
     pub(super) fn new(ordinal: usize) -> Result<Rc<Self>, CudaError> {
         let device = result::device::get(ordinal as i32).doing("opening the GPU")?;
+        let outside = capture::outside();
         // SAFETY: the device is one that the driver has just given; the context is released once, on drop.
         let context = unsafe { result::primary_ctx::retain(device) }.doing("opening the GPU")?;
+        drop(outside);
         let context = Rc::new(Self { device, context });
         context.make_current()?;
         Ok(context)
@@ -108,6 +110,7 @@ impl Context {
 
 impl Drop for Context {
     fn drop(&mut self) {
+        let _outside = capture::outside();
         // SAFETY: retained once by `new`. A failure leaves nothing to do.
         let _ = unsafe { result::primary_ctx::release(self.device) };
     }
@@ -122,6 +125,7 @@ pub(super) struct Stream {
 
 impl Stream {
     pub(super) fn new(context: &Rc<Context>) -> Result<Self, CudaError> {
+        let _outside = capture::outside();
         let raw = result::stream::create(result::stream::StreamKind::NonBlocking)
             .doing("making a stream")?;
         Ok(Self { raw, _context: context.clone() })
@@ -133,6 +137,12 @@ impl Stream {
 
     /// Waits on the host until all work is done.
     pub(super) fn synchronize(&self) -> Result<(), CudaError> {
+        let _outside = capture::outside();
+        self.wait_for_all()
+    }
+
+    /// As [`synchronize`](Self::synchronize), for who is outside captures already.
+    fn wait_for_all(&self) -> Result<(), CudaError> {
         // SAFETY: the stream lives as long as `self`.
         unsafe { result::stream::synchronize(self.raw) }.doing("waiting for the GPU")
     }
@@ -155,6 +165,7 @@ impl Stream {
         &self,
         launch: impl FnOnce() -> Result<(), CudaError>,
     ) -> Result<Graph, CudaError> {
+        let alone = capture::alone();
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         // SAFETY: the stream lives; what is captured is owned by the graph.
         unsafe { result::stream::begin_capture(self.raw, mode) }.doing("starting a capture")?;
@@ -170,7 +181,9 @@ impl Stream {
             let _ = result::graph::destroy(graph);
             executable.doing("instantiating the graph of a step")?
         };
+        drop(alone);
         let graph = Graph { raw: executable, _context: self._context.clone() };
+        let _outside = capture::outside();
         // SAFETY: both live.
         unsafe { result::graph::upload(graph.raw, self.raw) }.doing("uploading the graph")?;
         Ok(graph)
@@ -185,6 +198,7 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
+        let _outside = capture::outside();
         // SAFETY: made by `new` and destroyed once.
         let _ = unsafe { result::stream::destroy(self.raw) };
     }
@@ -238,6 +252,7 @@ pub(super) struct Graph {
 
 impl Drop for Graph {
     fn drop(&mut self) {
+        let _outside = capture::outside();
         // SAFETY: instantiated once and destroyed once.
         let _ = unsafe { result::graph::exec_destroy(self.raw) };
     }
@@ -263,6 +278,7 @@ impl Block {
         if bytes == 0 {
             return Ok(block);
         }
+        let outside = capture::outside();
         // SAFETY: the memory is filled before anything reads it, and freed once, on drop.
         match unsafe { result::malloc_sync(bytes) } {
             Ok(address) => block.address = address,
@@ -272,6 +288,7 @@ impl Block {
             }
             Err(error) => return Err(error).doing(format!("allocating memory for {what}")),
         }
+        drop(outside);
         // SAFETY: the block has that many bytes.
         unsafe { result::memset_d8_async(block.address, 0, bytes, stream.raw) }
             .doing(format!("clearing the memory for {what}"))?;
@@ -297,10 +314,11 @@ impl Block {
         if data.is_empty() {
             return Ok(());
         }
+        let _outside = capture::outside();
         // SAFETY: inside the block; `data` is borrowed until the copy is done.
         unsafe { result::memcpy_htod_async(self.address + offset as u64, data, stream.raw) }
             .doing("copying to the GPU")?;
-        stream.synchronize()
+        stream.wait_for_all()
     }
 
     /// Copies from an offset to the host, after the stream's work so far, and waits.
@@ -314,16 +332,18 @@ impl Block {
         if data.is_empty() {
             return Ok(());
         }
+        let _outside = capture::outside();
         // SAFETY: inside the block; `data` is borrowed until the copy is done.
         unsafe { result::memcpy_dtoh_async(data, self.address + offset as u64, stream.raw) }
             .doing("copying from the GPU")?;
-        stream.synchronize()
+        stream.wait_for_all()
     }
 }
 
 impl Drop for Block {
     fn drop(&mut self) {
         if self.address != 0 {
+            let _outside = capture::outside();
             // SAFETY: allocated by `new` and freed once; freeing waits for work that uses it.
             let _ = unsafe { result::free_sync(self.address) };
         }
@@ -340,6 +360,7 @@ pub(super) struct Kernels {
 impl Kernels {
     /// Loads a CUBIN or PTX.
     pub(super) fn load(context: &Rc<Context>, image: &[u8], name: &str) -> Result<Self, CudaError> {
+        let _outside = capture::outside();
         // SAFETY: the image is one that NVRTC made, whole, and the driver copies it.
         let module = unsafe { result::module::load_data(image.as_ptr().cast()) }
             .doing(format!("loading the kernels of {name}"))?;
@@ -368,6 +389,7 @@ impl Kernels {
 
 impl Drop for Kernels {
     fn drop(&mut self) {
+        let _outside = capture::outside();
         // SAFETY: loaded by `load` and unloaded once.
         let _ = unsafe { result::module::unload(self.module) };
     }

@@ -12,10 +12,10 @@ use std::time::Duration;
 use lfnn_core::backend::{Executable, Memory, StepTime, TensorData, TensorDataMut};
 use lfnn_core::program::{DType, Kind, ProgramId, TensorId, Tensors};
 
-use super::CudaError;
 use super::compile::Unit;
 use super::cublaslt::{BoundProduct, Handle};
 use super::driver::{Block, Call, Context, Event, Graph, Kernels, Stream};
+use super::{CudaError, capture};
 use crate::plan::{Argument, Launch, Place, Plan, ProgramPlan, Work};
 
 /// Memory of lanes begins at multiples of this many bytes, as the driver's own allocations do.
@@ -348,6 +348,8 @@ impl Executable for CudaExecutable {
         let (lanes, workspace) = (&self.lanes, &self.workspace);
         if !bound.has_run {
             bound.has_run = true;
+            // What is launched for the first time is loaded.
+            let _outside = capture::outside();
             return bound.launch(lanes, workspace);
         }
         if bound.graph.is_none() {
@@ -374,12 +376,14 @@ impl Executable for CudaExecutable {
         let mut before = Event::timed(&self.context)?;
         stream.record(&before)?;
         let mut events = Vec::with_capacity(bound.steps.len());
+        let outside = capture::outside();
         for step in &mut bound.steps {
             let event = Event::timed(&self.context)?;
             step.launch(stream, self.workspace.address(), stride)?;
             stream.record(&event)?;
             events.push(event);
         }
+        drop(outside);
         stream.synchronize()?;
         let mut times: Vec<StepTime> = Vec::new();
         for (step, event) in bound.steps.iter().zip(events) {

@@ -6,6 +6,7 @@
 //! * `driver` and `cublaslt` hold all calls of foreign functions, each behind an owner of its handle.
 
 mod cache;
+mod capture;
 mod ceilings;
 mod compile;
 mod cublaslt;
