@@ -11,11 +11,11 @@ use serde_json::json;
 
 /// The training step of `mnist-s`: four layers of readout workers, batches of 128.
 fn mnist_s(method: &str, precision: Precision) -> ProgramPlan {
-    planned(method, precision).1
+    planned(method, precision, 128).1
 }
 
-/// How many operations that step has, and its plan.
-fn planned(method: &str, precision: Precision) -> (usize, ProgramPlan) {
+/// How many operations that step has with batches of this size, and its plan.
+fn planned(method: &str, precision: Precision, batch: usize) -> (usize, ProgramPlan) {
     let unit = |filters: usize, grid: usize, pools: bool| {
         let conv = json!({"filters": filters, "kernel": 3, "padding": 1, "bias": false});
         let then = if pools { json!([{"max_pool": {"kernel": 2}}]) } else { json!([]) };
@@ -30,7 +30,7 @@ fn planned(method: &str, precision: Precision) -> (usize, ProgramPlan) {
     let network: NetworkConfig =
         serde_json::from_value(json!({"units": units, "output": {"layers": ["flatten"]}})).unwrap();
     let training: TrainingConfig = serde_json::from_value(json!({
-        "batch_size": 128, "epochs": 12,
+        "batch_size": batch, "epochs": 12,
         "optimizer": {"adamw": {"lr": 3e-3, "weight_decay": 0.05}},
         "schedule": {"one_cycle": {}}
     }))
@@ -89,7 +89,7 @@ fn pooling_is_done_with_the_normalisation_before_it() {
 fn every_operation_is_in_the_steps_of_one_launch_group() {
     for method in ["lfnn-l", "lfnn", "bp"] {
         for precision in [Precision::F32, Precision::F16] {
-            let (operations, plan) = planned(method, precision);
+            let (operations, plan) = planned(method, precision, 128);
             let mut groups: Vec<&[usize]> = plan.steps.iter().map(|step| &step.ops[..]).collect();
             groups.dedup();
             let mut all = groups.concat();
@@ -102,10 +102,15 @@ fn every_operation_is_in_the_steps_of_one_launch_group() {
 
 #[test]
 fn the_losses_of_a_small_unit_are_one_launch() {
-    let plan = mnist_s("lfnn-l", Precision::F32);
     // Four units and the output layer.
-    assert_eq!(count(&plan, |name| name == "unit_losses"), 5);
-    assert_eq!(count(&plan, |name| name == "mean_errors"), 0);
+    let small = planned("lfnn-l", Precision::F32, 32).1;
+    assert_eq!(count(&small, |name| name == "unit_losses"), 5);
+    assert_eq!(count(&small, |name| name == "mean_errors"), 0);
+    // One block would be slow: what every worker's predictions go through has launches of its own.
+    let large = mnist_s("lfnn-l", Precision::F32);
+    for kernel in ["worker_errors", "alignment_target", "local_losses", "local_gradient"] {
+        assert_eq!(count(&large, |name| name == kernel), 4, "{kernel}");
+    }
 }
 
 /// The counts that docs/cuda.md gives.
@@ -114,5 +119,5 @@ fn launches_of_a_step_are_counted() {
     let counted = ["lfnn-l", "lfnn", "bp"].map(|method| {
         [Precision::F32, Precision::Bf16].map(|precision| mnist_s(method, precision).steps.len())
     });
-    assert_eq!(counted, [[81, 93], [112, 127], [53, 61]]);
+    assert_eq!(counted, [[113, 125], [140, 155], [53, 61]]);
 }

@@ -15,8 +15,9 @@ use crate::kernels::UNIT;
 /// Operations of one launch, at most.
 pub(super) const MOST_TASKS: usize = 12;
 
-/// Elements that an operation of one block goes through at most: more are worth the launches of more blocks.
-const MOST_ELEMENTS: usize = 1 << 14;
+/// Elements that an operation of one block goes through at most: more are worth the launches of more blocks. On an H200
+/// the units of `mnist-s` with batches of 128, 8192 elements each, took 90 µs in one block, a third of the step.
+const MOST_ELEMENTS: usize = 1 << 11;
 /// Columns that it sums at most.
 const MOST_COLUMNS: usize = 32;
 
