@@ -129,6 +129,13 @@ pub fn with_cpu<T>(threads: usize, f: impl FnOnce(&Cpu) -> T) -> T {
 ///
 /// # Errors
 /// As [`Cuda::new`], in words.
+///
+/// # Panics
+/// Where [`GPU`] asks for one and there is none.
 pub fn gpu() -> Result<Cuda, String> {
-    Cuda::new(0, Precision::F32).map_err(|error| format!("skipped: no GPU: {error}"))
+    let cuda = Cuda::new(0, Precision::F32);
+    if let (Err(error), UnderTest::Gpu) = (&cuda, usual()) {
+        panic!("{GPU} is set, and there is no GPU: {error}");
+    }
+    cuda.map_err(|error| format!("skipped: no GPU: {error}"))
 }
