@@ -23,7 +23,7 @@ struct Row {
 }
 
 impl Row {
-    fn of<'a>(name: String, steps: impl Iterator<Item = &'a ProfiledStep>) -> Self {
+    fn of<'a>(name: String, steps: impl IntoIterator<Item = &'a ProfiledStep>) -> Self {
         let (mut count, mut cost, mut time) = (0, Cost::default(), Duration::ZERO);
         for step in steps {
             (count, cost, time) = (count + 1, cost + step.cost, time + step.time);
@@ -72,6 +72,12 @@ fn by_operation(measured: &Measured) -> Vec<Row> {
     let mut rows: Vec<Row> = names.into_iter().map(row).collect();
     rows.sort_by_key(|row| std::cmp::Reverse(row.time));
     rows
+}
+
+/// Every step in the order of the program, named by its part and its operations.
+fn one_by_one(measured: &Measured) -> Vec<Row> {
+    let row = |step: &ProfiledStep| Row::of(format!("{}: {}", name(step.part), step.name), [step]);
+    measured.steps.iter().map(row).collect()
 }
 
 /// Operations that take less than this share of the step are told in one line.
@@ -216,6 +222,7 @@ pub(super) fn measured(
         ("peak_memory_bytes", json!(measured.peak)),
         ("parts", rows(by_part(measured))),
         ("operations", rows(by_operation(measured))),
+        ("steps", rows(one_by_one(measured))),
         ("ceilings", json!(ceilings)),
     ]));
     description

@@ -39,6 +39,7 @@ fn a_step_is_told_by_part_and_by_operation_and_allocates_nothing() {
     };
     for key in ["flops", "bytes", "operations"] {
         assert_eq!(sum("parts", key), sum("operations", key), "{key}");
+        assert_eq!(sum("parts", key), sum("steps", key), "{key}");
     }
     for name in ["Conv2d", "Conv2dWeightGrad", "SelectLeaders", "AdamStep"] {
         assert!(names("operations").iter().any(|found| found == name), "no {name}");
