@@ -92,6 +92,24 @@ impl Choice {
         }
     }
 
+    /// The same with `auto` settled: the GPU if it works, or the CPU; and what it is, for people.
+    pub(crate) fn settled(self) -> (Self, String) {
+        match self.backend {
+            BackendChoice::Cuda(ordinal) => (self, format!("cuda:{ordinal}")),
+            BackendChoice::Cpu => (self, self.cpu()),
+            BackendChoice::Auto => match Cuda::new(0, Precision::F32) {
+                Ok(cuda) => {
+                    let name = format!("{} (auto)", cuda.name());
+                    (Self { backend: BackendChoice::Cuda(0), ..self }, name)
+                }
+                Err(error) => {
+                    let name = format!("{} (auto: {})", self.cpu(), brief(&error));
+                    (Self { backend: BackendChoice::Cpu, ..self }, name)
+                }
+            },
+        }
+    }
+
     fn open(
         self,
         ordinal: usize,

@@ -13,7 +13,7 @@ mod trace;
 mod trial;
 mod vicsek;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -61,6 +61,7 @@ pub(crate) fn command(
         )));
     }
     let scale = if ask.is_paper() { "paper" } else { "quick" };
+    let (choice, device) = choice.settled();
     let out = match &args.out {
         Some(out) => out.clone(),
         None => PathBuf::from("reproduction").join(scale),
@@ -68,6 +69,7 @@ pub(crate) fn command(
     interrupt::listen()?;
     let runner = Runner { out: &out, root: &root, choice, output };
     output.info(&format!("{} · {scale} scale: {}", target.name(), target.about()))?;
+    output.info(&format!("backend: {device}"))?;
 
     let mut results = Results::default();
     let (all, mut open) = (target.plan(&ask)?, Vec::new());
@@ -83,7 +85,7 @@ pub(crate) fn command(
         }
     }
     let threads = choice.threads();
-    let most = if matches!(choice.backend, BackendChoice::Cuda(_)) { 1 } else { threads };
+    let most = if on_gpu(choice) { 1 } else { threads };
     let beside = open.iter().filter(|job| !job.alone()).count();
     let side = args.jobs.unwrap_or(most).min(beside.max(1));
     tell_plan(&open, (total, side, threads), &runner, output)?;
@@ -109,7 +111,7 @@ pub(crate) fn command(
     let folder = out.join(target.name());
     std::fs::create_dir_all(&folder)
         .with_context(|| format!("{}: cannot make the folder", folder.display()))?;
-    report.write(&folder, &provenance(args, scale, &ask, &ids, &results))?;
+    report.write(&folder, &provenance(args, choice.backend, &ask, &ids, &results))?;
     for table in &report.tables {
         let text = if table.is_long() {
             format!("{} rows in {}.csv\n", table.rows.len(), folder.join(&table.name).display())
@@ -144,8 +146,12 @@ fn limits(args: &ReproduceArgs) -> Vec<String> {
 
 /// The jobs of a plan by their names, each once, in the order of the plan.
 fn unique(jobs: Vec<Job>) -> Vec<(String, Job)> {
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     jobs.into_iter().map(|job| (job.id(), job)).filter(|(id, _)| seen.insert(id.clone())).collect()
+}
+
+fn on_gpu(choice: Choice) -> bool {
+    matches!(choice.backend, BackendChoice::Cuda(_))
 }
 
 /// Prints what will be done and how long it will take.
@@ -167,7 +173,9 @@ fn tell_plan(
         of.map(|(_, time)| *time).sum()
     };
     let longest = times.iter().max().copied().unwrap_or_default();
-    let time = sum(true) + sum(false).div_f64(side as f64).max(longest);
+    // Trainings side by side share one GPU.
+    let faster = if on_gpu(choice) { 1 } else { side };
+    let time = sum(true) + sum(false).div_f64(faster as f64).max(longest);
     for (job, time) in open.iter().zip(&times) {
         output.detail(&format!("  {:<44}  about {}", job.id(), format::duration(*time)))?;
     }
@@ -183,11 +191,12 @@ fn tell_plan(
 /// What was run, for the report.
 fn provenance(
     args: &ReproduceArgs,
-    scale: &str,
+    choice: BackendChoice,
     ask: &Ask<'_>,
     ids: &[String],
     results: &Results,
 ) -> Provenance {
+    let scale = if ask.is_paper() { "paper" } else { "quick" };
     let mut command = format!("lfnn-cli reproduce {} --scale {scale}", args.target);
     for recipe in &args.recipes {
         command += &format!(" --recipe {recipe}");
@@ -201,12 +210,13 @@ fn provenance(
         }
     }
     let (mut jobs, mut configurations) = (Vec::new(), BTreeMap::new());
-    let mut backend = None;
+    // What was trained on a GPU can go on on a CPU.
+    let mut backends = BTreeSet::new();
     for id in ids {
         let Some(outcome) = results.0.get(id) else { continue };
         let (text, value) = match outcome {
             Outcome::Trained(run) => {
-                backend.get_or_insert_with(|| run.summary.backend.clone());
+                backends.insert(run.summary.backend.clone());
                 let mut alike = run.config.clone();
                 alike.seed = 0;
                 if let Ok(key) = alike.to_yaml() {
@@ -228,7 +238,11 @@ fn provenance(
             Scale::Paper => "paper: the paper's data, the recipes' epochs".into(),
         },
         seeds: ask.seeds.clone(),
-        backend: backend.unwrap_or_else(|| "cpu".into()),
+        backend: match (backends.is_empty(), choice) {
+            (false, _) => backends.into_iter().collect::<Vec<_>>().join(" and "),
+            (true, BackendChoice::Cuda(ordinal)) => format!("cuda:{ordinal}"),
+            (true, BackendChoice::Cpu | BackendChoice::Auto) => "cpu".into(),
+        },
         jobs,
         configurations: configurations.into_values().collect(),
     }
