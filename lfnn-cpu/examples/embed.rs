@@ -1,8 +1,8 @@
 //! Trains a small leader–follower network inside another program: no files, no command line.
 
-use lfnn_core::config::{LeadershipConfig, NetworkConfig, TrainingConfig};
+use lfnn_core::config::{NetworkConfig, TrainingConfig};
 use lfnn_core::method::by_name;
-use lfnn_core::train::{Augmentation, Images, Labels, Limits, Normalization, Setup, Trainer};
+use lfnn_core::train::{Images, Labels, Normalization, Setup, Trainer};
 use lfnn_cpu::Cpu;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -20,16 +20,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let training: TrainingConfig = serde_json::from_str(
         r#"{"batch_size": 20, "epochs": 20, "optimizer": {"adam": {"lr": 0.01}}}"#,
     )?;
-    let setup = Setup {
-        network: &network,
-        leadership: LeadershipConfig::default(),
-        training: &training,
-        method: by_name("lfnn-l").ok_or("no such method")?,
-        augmentation: Augmentation::default(),
-        normalization: Normalization { mean: vec![0.4], std: vec![0.2] },
-        seed: 1,
-        limits: Limits::default(),
-    };
+    let setup = Setup::new(
+        &network,
+        &training,
+        by_name("lfnn-l").ok_or("no such method")?,
+        Normalization { mean: vec![0.4], std: vec![0.2] },
+    );
     let (train, test): (Vec<u32>, Vec<u32>) = (0..300).partition(|i| i % 10 < 8);
     let mut trainer = Trainer::new(&Cpu::new(None)?, &setup, images, &train)?;
     while !trainer.is_finished() {

@@ -1,10 +1,10 @@
 //! What tests of schedules share: steps to order, which of them conflict, and whether a plan of memory keeps
 //! apart what may be alive at the same time.
 
-use lfnn_core::config::{LeadershipConfig, NetworkConfig, TrainingConfig};
+use lfnn_core::config::{NetworkConfig, TrainingConfig};
 use lfnn_core::method::by_name;
 use lfnn_core::program::{DType, Kind, Lifetimes, Module, Node, Step, TensorId, Tensors};
-use lfnn_core::train::{Augmentation, Limits, Normalization, Setup, StepProgram};
+use lfnn_core::train::{Normalization, Setup, StepProgram};
 use serde_json::json;
 
 use crate::source::Source;
@@ -29,16 +29,12 @@ pub fn training_step(method: &str, depth: usize) -> StepProgram {
         "batch_size": 32, "epochs": 1, "optimizer": {"adamw": {"lr": 0.01}}
     }))
     .unwrap();
-    let setup = Setup {
-        network: &network,
-        leadership: LeadershipConfig::default(),
-        training: &training,
-        method: by_name(method).unwrap(),
-        augmentation: Augmentation::default(),
-        normalization: Normalization { mean: vec![0.0; 3], std: vec![1.0; 3] },
-        seed: 1,
-        limits: Limits::default(),
-    };
+    let setup = Setup::new(
+        &network,
+        &training,
+        by_name(method).unwrap(),
+        Normalization { mean: vec![0.0; 3], std: vec![1.0; 3] },
+    );
     StepProgram::new(&setup, [16, 16, 3], 10).unwrap()
 }
 

@@ -6,8 +6,8 @@ use lfnn_core::config::{LeadershipConfig, NetworkConfig, TrainingConfig};
 use lfnn_core::method::by_name;
 use lfnn_core::network::Network;
 use lfnn_core::train::{
-    Augmentation, Images, Inspection, InspectionInput, Labels, Limits, Normalization, Setup, State,
-    StateData, StateTensor, Target, Trainer, inspect,
+    Images, Inspection, InspectionInput, Labels, Normalization, Setup, State, StateData,
+    StateTensor, Target, Trainer, inspect,
 };
 use lfnn_cpu::Cpu;
 use lfnn_tests::source::Source;
@@ -145,16 +145,12 @@ fn training_leaves_them_alone_and_saves_them() {
         "batch_size": 4, "epochs": 2, "optimizer": {"adamw": {"lr": 0.01, "weight_decay": 0.1}}
     }))
     .unwrap();
-    let setup = Setup {
-        network: &network,
-        leadership: LeadershipConfig::default(),
-        training: &training,
-        method: by_name("fa").unwrap(),
-        augmentation: Augmentation::default(),
-        normalization: Normalization { mean: vec![0.5; 2], std: vec![0.3; 2] },
-        seed: 1,
-        limits: Limits::default(),
-    };
+    let setup = Setup::new(
+        &network,
+        &training,
+        by_name("fa").unwrap(),
+        Normalization { mean: vec![0.5; 2], std: vec![0.3; 2] },
+    );
     let mut source = Source::new(5);
     let pixels: Vec<u8> = (0..12 * size).map(|_| source.below(256) as u8).collect();
     let labels: Vec<u32> = (0..12).map(|i| i % 3).collect();

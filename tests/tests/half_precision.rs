@@ -11,8 +11,7 @@ use lfnn_core::program::{
     LinearWeightGrad, LocalGradient, Loss, ProgramId, Reduction, SgdStep, TensorId, WorkerErrors,
 };
 use lfnn_core::train::{
-    Augmentation, Images, Labels, Limits, Normalization, Setup, State, StateData, StepProgram,
-    Trainer,
+    Images, Labels, Normalization, Setup, State, StateData, StepProgram, Trainer,
 };
 use lfnn_cuda::Precision;
 use lfnn_cuda::emulator::Emulator;
@@ -246,14 +245,14 @@ fn with_setup<T>(method: &str, use_it: impl FnOnce(&Setup<'_>) -> T) -> T {
     let training = training(json!({"sgd": {"lr": 0.05, "momentum": 0.9}}));
     let network = network();
     use_it(&Setup {
-        network: &network,
         leadership: LeadershipConfig { delta: 0.5, ..LeadershipConfig::default() },
-        training: &training,
-        method: by_name(method).unwrap(),
-        augmentation: Augmentation::default(),
-        normalization: Normalization { mean: vec![0.4; 2], std: vec![0.3; 2] },
         seed: 11,
-        limits: Limits::default(),
+        ..Setup::new(
+            &network,
+            &training,
+            by_name(method).unwrap(),
+            Normalization { mean: vec![0.4; 2], std: vec![0.3; 2] },
+        )
     })
 }
 

@@ -4,7 +4,7 @@
 
 use lfnn_core::config::{LeadershipConfig, NetworkConfig, TrainingConfig};
 use lfnn_core::method::by_name;
-use lfnn_core::train::{Augmentation, Limits, Normalization, Setup, StepProgram};
+use lfnn_core::train::{Normalization, Setup, StepProgram};
 use lfnn_cuda::Precision;
 use lfnn_cuda::plan::{Plan, ProgramPlan, Work};
 use serde_json::json;
@@ -36,14 +36,13 @@ fn planned(method: &str, precision: Precision, batch: usize) -> (usize, ProgramP
     }))
     .unwrap();
     let setup = Setup {
-        network: &network,
         leadership: LeadershipConfig { delta: 0.7, ..LeadershipConfig::default() },
-        training: &training,
-        method: by_name(method).unwrap(),
-        augmentation: Augmentation::default(),
-        normalization: Normalization { mean: vec![0.5], std: vec![0.3] },
-        seed: 1,
-        limits: Limits::default(),
+        ..Setup::new(
+            &network,
+            &training,
+            by_name(method).unwrap(),
+            Normalization { mean: vec![0.5], std: vec![0.3] },
+        )
     };
     let step = StepProgram::new(&setup, [28, 28, 1], 10).unwrap();
     let plan = Plan::new(&step.module, precision).unwrap();

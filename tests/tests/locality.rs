@@ -12,8 +12,8 @@ use lfnn_core::config::{LeadershipConfig, NetworkConfig, ReductionConfig, Traini
 use lfnn_core::method::{METHODS, Method, by_name};
 use lfnn_core::program::influences;
 use lfnn_core::train::{
-    Augmentation, Inspection, InspectionInput, Limits, Normalization, Setup, State, StateData,
-    StateTensor, StepProgram, Target, inspect,
+    Inspection, InspectionInput, Normalization, Setup, State, StateData, StateTensor, StepProgram,
+    Target, inspect,
 };
 use lfnn_cpu::Cpu;
 use lfnn_tests::source::Source;
@@ -47,14 +47,13 @@ fn dependence(method: &str) -> Vec<BTreeSet<usize>> {
     }))
     .unwrap();
     let setup = Setup {
-        network: &network,
         leadership: LeadershipConfig { delta: 0.5, ..LeadershipConfig::default() },
-        training: &training,
-        method: by_name(method).unwrap(),
-        augmentation: Augmentation::default(),
-        normalization: Normalization { mean: vec![0.0; 2], std: vec![1.0; 2] },
-        seed: 1,
-        limits: Limits::default(),
+        ..Setup::new(
+            &network,
+            &training,
+            by_name(method).unwrap(),
+            Normalization { mean: vec![0.0; 2], std: vec![1.0; 2] },
+        )
     };
     let step = StepProgram::new(&setup, SHAPE, CLASSES).unwrap();
     let program = &step.module.programs()[step.program.0];

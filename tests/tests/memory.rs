@@ -3,9 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-use lfnn_core::config::{LeadershipConfig, NetworkConfig, TrainingConfig};
+use lfnn_core::config::{NetworkConfig, TrainingConfig};
 use lfnn_core::method::{METHODS, Method, by_name};
-use lfnn_core::train::{Augmentation, Limits, Normalization, Setup, estimate_memory};
+use lfnn_core::train::{Normalization, Setup, estimate_memory};
 use serde_json::{Value, json};
 
 /// Bytes of the temporaries of a training step.
@@ -15,16 +15,12 @@ fn step(method: &'static str, units: Value) -> usize {
         json!({"batch_size": 16, "epochs": 1, "optimizer": {"adam": {"lr": 0.01}}}),
     )
     .unwrap();
-    let setup = Setup {
-        network: &network,
-        leadership: LeadershipConfig::default(),
-        training: &training,
-        method: by_name(method).unwrap(),
-        augmentation: Augmentation::default(),
-        normalization: Normalization { mean: vec![0.0], std: vec![1.0] },
-        seed: 1,
-        limits: Limits::default(),
-    };
+    let setup = Setup::new(
+        &network,
+        &training,
+        by_name(method).unwrap(),
+        Normalization { mean: vec![0.0], std: vec![1.0] },
+    );
     estimate_memory(&setup, [10, 10, 1], 5).unwrap().step
 }
 

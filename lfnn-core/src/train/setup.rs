@@ -41,6 +41,28 @@ pub struct Limits {
     pub overfit_batches: Option<usize>,
 }
 
+impl<'a> Setup<'a> {
+    /// One with the default leadership (δ = 0.7, leaders chosen per batch), images as they are but for their
+    /// normalisation, seed 1 and no restrictions. For others: `Setup { seed: 2, ..Setup::new(…) }`.
+    pub fn new(
+        network: &'a NetworkConfig,
+        training: &'a TrainingConfig,
+        method: &'static dyn Method,
+        normalization: Normalization,
+    ) -> Self {
+        Self {
+            network,
+            leadership: LeadershipConfig::default(),
+            training,
+            method,
+            augmentation: Augmentation::default(),
+            normalization,
+            seed: 1,
+            limits: Limits::default(),
+        }
+    }
+}
+
 impl Setup<'_> {
     /// Checks every number that the network does not.
     pub(super) fn validate(&self, examples: usize) -> Result<(), ConfigError> {

@@ -2,9 +2,7 @@
 
 use lfnn_core::backend::Backend;
 use lfnn_core::random::{Purpose, Stream, permutation};
-use lfnn_core::train::{
-    Augmentation, Images, Labels, Limits, Normalization, Setup, State, StateData, Trainer,
-};
+use lfnn_core::train::{Images, Labels, Normalization, Setup, State, StateData, Trainer};
 use lfnn_cpu::Cpu;
 use lfnn_tests::reference::Reference;
 use lfnn_tests::under_test::{emulator, gpu, on_emulator};
@@ -106,14 +104,9 @@ fn check_curve<B: Backend>(backend: &B, case: &Case, tolerance: f64) {
     let normalization =
         Normalization { mean: vec![128.0 / 255.0; channels], std: vec![64.0 / 255.0; channels] };
     let setup = Setup {
-        network: &case.network,
         leadership: case.leadership,
-        training: &case.training,
-        method: case.method,
-        augmentation: Augmentation::default(),
-        normalization,
         seed: SEED,
-        limits: Limits::default(),
+        ..Setup::new(&case.network, &case.training, case.method, normalization)
     };
     let per_epoch = STEPS / EPOCHS;
     let examples: Vec<u32> = (0..(per_epoch * case.training.batch_size) as u32).collect();
