@@ -48,6 +48,13 @@ impl Cpu {
     pub fn threads(&self) -> usize {
         self.pool.current_num_threads()
     }
+
+    /// Bytes of the temporaries of a module's largest program, without scratch memory of kernels: what
+    /// [`compile`](Backend::compile) would allocate for them.
+    pub fn planned_bytes(&self, module: &Module) -> usize {
+        let plans = plans(module, self.threads());
+        plans.iter().map(|(_, _, plan)| plan.bytes).max().unwrap_or(0)
+    }
 }
 
 impl Backend for Cpu {
@@ -91,7 +98,8 @@ pub struct CpuExecutable {
     /// Scratch memory of the steps in each half of a phase.
     shared: [Block; 2],
     slots: Slots,
-    temporary: Block,
+    /// Kernels point into it.
+    _temporary: Block,
     persistent: Block,
     memory: Memory,
 }
@@ -102,21 +110,15 @@ impl CpuExecutable {
         let (offsets, bytes) = place_persistent(&tensors);
         let mut persistent = Block::new(bytes, "parameters and data")?;
 
-        let schedules: Vec<(Vec<Rewritten<'_>>, Phases)> =
-            (module.programs().iter().map(|program| schedule(&tensors, program, &pool))).collect();
-        let bytes = |id: TensorId| tensors[id].bytes();
-        let plans: Vec<Lifetimes> = schedules
-            .iter()
-            .map(|(steps, phases)| plan_memory_in(&tensors, steps, phases, bytes))
-            .collect();
-        let bytes = plans.iter().map(|plan| plan.bytes).max().unwrap_or(0);
+        let plans = plans(module, pool.current_num_threads());
+        let bytes = plans.iter().map(|(_, _, plan)| plan.bytes).max().unwrap_or(0);
         let mut temporary = Block::new(bytes, "the tensors of a step")?;
 
         let (mut shared, mut each, mut tables) = ([0, 0], 0, 0);
-        let mut programs = Vec::with_capacity(schedules.len());
-        for ((schedule, phases), plan) in schedules.into_iter().zip(&plans) {
+        let mut programs = Vec::with_capacity(plans.len());
+        for (schedule, phases, plan) in plans {
             let mut bind =
-                Binder::new(&tensors, (&mut persistent, &offsets), (&mut temporary, plan));
+                Binder::new(&tensors, (&mut persistent, &offsets), (&mut temporary, &plan));
             let mut steps = Vec::with_capacity(schedule.len());
             for phase in &phases.phases {
                 bind.begin_phase();
@@ -142,12 +144,17 @@ impl CpuExecutable {
         let scratch = shared[0].bytes() + shared[1].bytes() + slots.bytes() + tables;
         let memory =
             Memory { persistent: persistent.bytes(), temporary: temporary.bytes() + scratch };
-        Ok(Self { pool, tensors, offsets, programs, shared, slots, temporary, persistent, memory })
-    }
-
-    /// Bytes of the temporaries of the largest program, without scratch memory of kernels.
-    pub fn arena(&self) -> usize {
-        self.temporary.bytes()
+        Ok(Self {
+            pool,
+            tensors,
+            offsets,
+            programs,
+            shared,
+            slots,
+            _temporary: temporary,
+            persistent,
+            memory,
+        })
     }
 
     fn program(&mut self, program: ProgramId) -> Result<Running<'_>, CpuError> {
@@ -241,15 +248,26 @@ impl Running<'_> {
     }
 }
 
+/// The steps of each program, their phases on so many threads, and where their temporaries lie.
+fn plans(module: &Module, threads: usize) -> Vec<(Vec<Rewritten<'_>>, Phases, Lifetimes)> {
+    let tensors = module.tensors();
+    let plan = |program| {
+        let (steps, phases) = schedule(tensors, program, threads);
+        let plan = plan_memory_in(tensors, &steps, &phases, |id: TensorId| tensors[id].bytes());
+        (steps, phases, plan)
+    };
+    module.programs().iter().map(plan).collect()
+}
+
 /// A program's steps, and their phases on so many threads.
 fn schedule<'p>(
     tensors: &Tensors,
     program: &'p Program,
-    pool: &ThreadPool,
+    threads: usize,
 ) -> (Vec<Rewritten<'p>>, Phases) {
     let steps = fuse(tensors, program.ops());
     // One thread does one thing at a time, and has the smaller plan.
-    if pool.current_num_threads() == 1 {
+    if threads == 1 {
         let phases = Phases::in_order(steps.len());
         return (steps, phases);
     }

@@ -5,8 +5,9 @@ use std::path::Path;
 use lfnn_core::config::{ConfigError, Scope};
 use lfnn_core::method::{self, Method};
 use lfnn_core::network::Network;
-use lfnn_core::train::{MemoryEstimate, Normalization, Setup, estimate_memory};
+use lfnn_core::train::{MemoryEstimate, Normalization, Setup, StepProgram, estimate_memory};
 use lfnn_core::unit::{Unit, WorkerKind};
+use lfnn_cpu::Cpu;
 
 use crate::backend::{BackendChoice, Choice};
 use crate::config::RunConfig;
@@ -44,7 +45,7 @@ pub(super) fn show(
         format::count(config.dataset.validation),
         units(config, &network),
         paths(method, &network),
-        memory(config, shape, training)?,
+        memory(config, shape, choice, training)?,
     ))?;
     if let BackendChoice::Cuda(_) = choice.backend {
         let setup = setup(config, shape, method);
@@ -205,10 +206,26 @@ fn setup<'a>(config: &'a RunConfig, shape: Shape, method: &'static dyn Method) -
     Setup { method, ..super::setup(config, &normalization) }
 }
 
-/// The memory of a step with this method and with backpropagation.
-fn memory(config: &RunConfig, shape: Shape, training: usize) -> Result<String, Failure> {
+/// The memory of a step with this method and with backpropagation: on the CPU as its backend plans it, and where a GPU
+/// is asked for, whose own plan follows, of the operations one by one.
+fn memory(
+    config: &RunConfig,
+    shape: Shape,
+    choice: Choice,
+    training: usize,
+) -> Result<String, Failure> {
+    let cpu = match choice.backend {
+        BackendChoice::Cuda(_) => None,
+        BackendChoice::Cpu | BackendChoice::Auto => {
+            Some(Cpu::new(choice.threads).map_err(anyhow::Error::from)?)
+        }
+    };
     let estimate = |method: &'static dyn Method| -> Result<MemoryEstimate, ConfigError> {
-        estimate_memory(&setup(config, shape, method), shape.image, shape.classes)
+        let setup = setup(config, shape, method);
+        let estimate = estimate_memory(&setup, shape.image, shape.classes)?;
+        let Some(cpu) = &cpu else { return Ok(estimate) };
+        let step = StepProgram::new(&setup, shape.image, shape.classes)?;
+        Ok(MemoryEstimate { step: cpu.planned_bytes(&step.module), ..estimate })
     };
     let own = estimate(config.method()).usage()?;
     let mut columns = vec![(config.method.as_str(), own)];
@@ -218,7 +235,11 @@ fn memory(config: &RunConfig, shape: Shape, training: usize) -> Result<String, F
         columns.push(("bp", estimate(bp).usage()?));
     }
     let mut lines = Vec::new();
-    let mut head = vec![format!("memory, batches of {}", config.training.batch_size)];
+    let on = cpu.map_or_else(String::new, |cpu| match cpu.threads() {
+        1 => ", 1 thread".into(),
+        threads => format!(", {threads} threads"),
+    });
+    let mut head = vec![format!("memory, batches of {}{on}", config.training.batch_size)];
     head.extend(columns.iter().map(|(name, _)| (*name).to_owned()));
     lines.push(head);
     let mut line = |name: &str, of: fn(&MemoryEstimate) -> usize| {

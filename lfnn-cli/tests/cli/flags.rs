@@ -268,6 +268,17 @@ fn dry_run_shows_every_recipe_without_data_and_leaves_nothing() {
     let out = place.ok(&["train", "digits", "--dry-run"]);
     assert!(out.contains("     1         176     2,600  conv 3×3, 16"), "{out}");
     assert!(out.contains("layer-wise"), "{out}");
+    // With more threads more is under way, as the CPU backend plans it.
+    let activations = |threads: &str| -> f64 {
+        let out = place.ok(&["train", "digits", "--dry-run", "--threads", threads]);
+        let mut lines = out.lines().skip_while(|line| !line.starts_with("memory, batches of 32"));
+        assert!(lines.next().unwrap().contains(&format!("{threads} thread")), "{out}");
+        let line = lines.find(|line| line.starts_with("activations, gradients")).unwrap();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!(words[3], "KiB", "{out}");
+        words[2].parse().unwrap()
+    };
+    assert!(activations("1") < activations("2"));
     assert!(place.ok(&["train", "mnist-block", "--dry-run"]).contains("block-wise"));
     let bp = place.ok(&["train", "digits", "--dry-run", "--method", "bp"]);
     assert!(bp.contains("4 layers with weights; the global gradient crosses every unit"), "{bp}");
