@@ -78,7 +78,9 @@ fn ends(axis: &Axis, panel: &Panel, which: Which, log: bool) -> (f64, f64) {
     }
     if log {
         let room = (high / low).max(1.2).powf(0.05);
-        return (low / room, high * room);
+        let (low, high) = (low / room, high * room);
+        // With one or two ticks inside, its ends are needed to read it.
+        return if log_ticks(low, high).len() < 3 { widened(low, high) } else { (low, high) };
     }
     let extent = if high > low { high - low } else { high.abs().max(1.0) };
     let room = 0.05 * extent;
@@ -150,6 +152,15 @@ fn ticks(
     (first..=last).map(|n| n as f64 * step).map(|tick| (tick, label(tick, digits))).collect()
 }
 
+/// The next ticks outside of a logarithmic axis.
+fn widened(low: f64, high: f64) -> (f64, f64) {
+    let around: Vec<f64> =
+        log_ticks(low / 10.0, high * 10.0).into_iter().map(|(tick, _)| tick).collect();
+    let below = around.iter().rev().find(|&&tick| tick <= low);
+    let above = around.iter().find(|&&tick| tick >= high);
+    (below.copied().unwrap_or(low), above.copied().unwrap_or(high))
+}
+
 /// Powers of ten, with 2 and 5 times them where there are few.
 fn log_ticks(low: f64, high: f64) -> Vec<(f64, String)> {
     let decades = (high / low).log10();
@@ -207,6 +218,17 @@ mod tests {
             [(0.13, 0.2), (1.0, 1.0), (2.1, 2.5), (3.0, 5.0), (7.0, 10.0), (0.0009, 0.001)]
         {
             assert!((nice_step(rough) - nice).abs() < 1e-9 * nice, "{rough}: {}", nice_step(rough));
+        }
+    }
+
+    #[test]
+    fn a_logarithmic_axis_with_few_ticks_ends_at_ticks() {
+        for (low, high, ends) in
+            [(11.0, 83.0, (10.0, 100.0)), (0.021, 0.022, (0.02, 0.05)), (2.0, 5.0, (2.0, 5.0))]
+        {
+            assert_eq!(widened(low, high), ends);
+            let ticks = log_ticks(ends.0, ends.1);
+            assert_eq!((ticks[0].0, ticks[ticks.len() - 1].0), ends);
         }
     }
 
