@@ -6,14 +6,16 @@ Each network, method, batch size and precision is measured by turns, some rounds
 eager, `torch.compile`, a CUDA graph. Ratios are of medians; the spread is the quartiles' over the median. Both sides use
 TF32 in `tf32` alone; in `f32` PyTorch's convolutions, which would use it unasked, do not. With --check, the steps are
 done once on the CPU with a small batch, which shows that networks and configurations are understood; with --warm, what
-PyTorch compiles is compiled, into its cache, and nothing is measured.
+PyTorch compiles is compiled, into its cache, and nothing is measured. Where there are cores enough, that is done first.
 """
 
 import argparse
 import datetime
 import itertools
 import json
+import os
 import statistics
+import subprocess
 import sys
 from pathlib import Path
 
@@ -25,6 +27,8 @@ from lfnn import bench
 
 NETWORKS = ["mnist-s", "cifar10-m", "tiny-imagenet", "large"]
 METHODS = ["lfnn-l", "lfnn", "bp"]
+# With fewer, compiling side by side gains little.
+WARMING_CORES = 8
 PRECISIONS = {"f32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -115,6 +119,30 @@ def compare(given, name, method, batch, precision):
     return cells, failed, {"lfnn": described, "lfnn_images_per_second": ours, "pytorch_images_per_second": theirs}
 
 
+def lost():
+    """Whether PyTorch can do nothing more in this process: an assertion on the device ends its context."""
+    try:
+        torch.cuda.synchronize()
+    except RuntimeError:
+        return True
+    return False
+
+
+def warm_side_by_side(given):
+    """A process for each network and method compiles: one after the other would take longer than all measurements."""
+    fixed = ["--warm", "--batches", *map(str, given.batches), "--precisions", *given.precisions]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, __file__, given.cli, *fixed, "--networks", network, "--methods", method],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for network, method in itertools.product(given.networks, given.methods)
+    ]
+    for process in processes:
+        process.wait()
+
+
 def warm(given, rows):
     """Compiles what the rows need, and runs it twice."""
     for name, method, batch, precision in rows:
@@ -172,6 +200,8 @@ def main():
     if given.warm:
         warm(given, rows)
         return
+    if os.cpu_count() >= WARMING_CORES:
+        warm_side_by_side(given)
     head = "network,method,batch,precision,lfnn images/s,× eager,× compile,× graph,TFLOP/s,GB/s,MiB,PyTorch MiB"
     print(f"{datetime.date.today()}, {torch.cuda.get_device_name()}, PyTorch {torch.__version__}, ", end="")
     print(f"CUDA {torch.version.cuda}\n")
@@ -182,7 +212,10 @@ def main():
         try:
             cells, failed, measured[label] = compare(given, *row)
         except RuntimeError as error:
-            notes.append(f"{label}: lfnn: {error}")
+            notes.append(f"{label}: {str(error).splitlines()[0]}")
+            if lost():
+                notes.append("PyTorch lost its GPU with that: rows behind it are not measured")
+                break
             continue
         print("| " + " | ".join(cells) + " |", flush=True)
         notes += [f"{label}: {way}: {why}" for way, why in failed.items()]

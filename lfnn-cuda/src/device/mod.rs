@@ -107,6 +107,7 @@ impl Cuda {
     /// A failure of the driver.
     pub fn memory_in_use(&self) -> Result<usize, CudaError> {
         self.context.make_current()?;
+        let _outside = capture::outside();
         let (free, total) = self.context.memory()?;
         Ok(total - free)
     }
