@@ -1,7 +1,7 @@
 //! The recipes inside the program.
 
 /// Name and text of each recipe, in the order in which they are listed.
-const RECIPES: [(&str, &str); 13] = [
+const RECIPES: [(&str, &str); 14] = [
     ("digits", include_str!("../../recipes/digits.yaml")),
     ("mnist-s", include_str!("../../recipes/mnist-s.yaml")),
     ("mnist-m", include_str!("../../recipes/mnist-m.yaml")),
@@ -9,6 +9,7 @@ const RECIPES: [(&str, &str); 13] = [
     ("mnist-m-filters", include_str!("../../recipes/mnist-m-filters.yaml")),
     ("mnist-block", include_str!("../../recipes/mnist-block.yaml")),
     ("mnist-fc", include_str!("../../recipes/mnist-fc.yaml")),
+    ("mnist-mlp", include_str!("../../recipes/mnist-mlp.yaml")),
     ("mnist-permuted-ova", include_str!("../../recipes/mnist-permuted-ova.yaml")),
     ("cifar10-m", include_str!("../../recipes/cifar10-m.yaml")),
     ("cifar10-m-filters", include_str!("../../recipes/cifar10-m-filters.yaml")),
