@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use lfnn_core::config::{ConfigError, Scope};
+use lfnn_core::layer::Perturb;
 use lfnn_core::method::{self, Method};
 use lfnn_core::network::Network;
 use lfnn_core::train::{MemoryEstimate, Normalization, Setup, StepProgram, estimate_memory};
@@ -171,8 +172,20 @@ fn counts(network: &Network, unit: Option<usize>) -> (usize, usize) {
     counts
 }
 
-/// How many layers with weights a gradient, or the derivative of a forward gradient, crosses.
+/// How many layers with weights a gradient, or the derivative of a forward gradient, crosses, and with what noise.
 fn paths(method: &dyn Method, network: &Network) -> String {
+    let mut text = crossed(method, network);
+    let mixes = network.units().iter().any(Unit::mixes_samples) || network.output().mixes_samples();
+    if let Some(Perturb::Outputs { .. }) = method.perturb()
+        && mixes
+    {
+        text += "batch normalisation lets samples meet: what lies before one gets the derivative over the whole \
+                 batch, with the noise of all samples\n";
+    }
+    text
+}
+
+fn crossed(method: &dyn Method, network: &Network) -> String {
     let all: usize = network.units().iter().map(Unit::depth).sum();
     let output = network.output().depth();
     let (what, carried) = match method.goes_back() {

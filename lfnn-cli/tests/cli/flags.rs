@@ -285,6 +285,11 @@ fn dry_run_shows_every_recipe_without_data_and_leaves_nothing() {
     let forwards = place.ok(&["train", "digits", "--dry-run", "--method", "lg-fg-w"]);
     let path = "derivative path, forwards: at most 1 layer with weights, inside a unit";
     assert!(forwards.contains(path), "{forwards}");
+    // Perturbed outputs have less noise where each sample has a loss of its own.
+    let noise = "batch normalisation lets samples meet";
+    assert!(!forwards.contains(noise), "{forwards}");
+    assert!(place.ok(&["train", "digits", "--dry-run", "--method", "lg-fg-a"]).contains(noise));
+    assert!(!place.ok(&["train", "mnist-mlp", "--dry-run", "--method", "fg-a"]).contains(noise));
 }
 
 #[test]

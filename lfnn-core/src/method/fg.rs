@@ -47,8 +47,8 @@ impl Method for ForwardGradient {
         false
     }
 
-    fn goes_back(&self) -> bool {
-        false
+    fn perturb(&self) -> Option<Perturb> {
+        Some(self.perturb)
     }
 
     fn workers_learn(&self) -> bool {

@@ -43,8 +43,8 @@ impl Method for LocalForwardGradient {
         true
     }
 
-    fn goes_back(&self) -> bool {
-        false
+    fn perturb(&self) -> Option<Perturb> {
+        Some(self.perturb)
     }
 
     fn workers_learn(&self) -> bool {

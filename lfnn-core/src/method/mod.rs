@@ -32,9 +32,14 @@ pub trait Method: Debug + Send + Sync {
     /// Whether no derivative passes from one unit to another.
     fn is_local(&self) -> bool;
 
+    /// To what random directions are added, if the method carries their derivatives forwards.
+    fn perturb(&self) -> Option<Perturb> {
+        None
+    }
+
     /// Whether gradients travel backwards through layers, and not derivatives forwards.
     fn goes_back(&self) -> bool {
-        true
+        self.perturb().is_none()
     }
 
     /// Whether the workers of hidden units learn to predict.
