@@ -1,5 +1,6 @@
 //! The choice of a backend: made once, here. Everything else is generic.
 
+use std::fmt;
 use std::str::FromStr;
 use std::sync::Mutex;
 
@@ -24,6 +25,16 @@ pub(crate) enum BackendChoice {
     Cpu,
     /// The NVIDIA GPU of this ordinal.
     Cuda(usize),
+}
+
+impl fmt::Display for BackendChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(ordinal) => write!(f, "cuda:{ordinal}"),
+        }
+    }
 }
 
 impl FromStr for BackendChoice {
@@ -95,7 +106,7 @@ impl Choice {
     /// The same with `auto` settled: the GPU if it works, or the CPU; and what it is, for people.
     pub(crate) fn settled(self) -> (Self, String) {
         match self.backend {
-            BackendChoice::Cuda(ordinal) => (self, format!("cuda:{ordinal}")),
+            BackendChoice::Cuda(_) => (self, self.backend.to_string()),
             BackendChoice::Cpu => (self, self.cpu()),
             BackendChoice::Auto => match Cuda::new(0, Precision::F32) {
                 Ok(cuda) => {
@@ -159,8 +170,7 @@ impl Choice {
 
     /// The CPU, for people.
     fn cpu(self) -> String {
-        let threads = self.threads();
-        format!("cpu, {threads} thread{}", if threads == 1 { "" } else { "s" })
+        format!("cpu, {}", format::number_of(self.threads(), "thread"))
     }
 }
 

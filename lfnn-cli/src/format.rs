@@ -15,6 +15,11 @@ pub(crate) fn count(number: usize) -> String {
     text
 }
 
+/// How many of a thing: `1 thread`, `2 threads`.
+pub(crate) fn number_of(count: usize, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Bytes in a unit that leaves few digits.
 pub(crate) fn bytes(number: usize) -> String {
     let mut value = number as f64;

@@ -5,7 +5,7 @@
 
 use lfnn_core::config::{NetworkConfig, TrainingConfig};
 use lfnn_core::method::{METHODS, Method, by_name};
-use lfnn_core::train::{Normalization, Setup, estimate_memory};
+use lfnn_core::train::{Normalization, Setup, StepProgram};
 use serde_json::{Value, json};
 
 /// Bytes of the temporaries of a training step.
@@ -21,7 +21,7 @@ fn step(method: &'static str, units: Value) -> usize {
         by_name(method).unwrap(),
         Normalization { mean: vec![0.0], std: vec![1.0] },
     );
-    estimate_memory(&setup, [10, 10, 1], 5).unwrap().step
+    StepProgram::new(&setup, [10, 10, 1], 5).unwrap().memory().step
 }
 
 fn layers(count: usize) -> Vec<Value> {

@@ -60,15 +60,14 @@ pub(crate) fn command(
             "--recipe chooses parts of a table, and {name} has none to choose from"
         )));
     }
-    let scale = if ask.is_paper() { "paper" } else { "quick" };
     let (choice, device) = choice.settled();
     let out = match &args.out {
         Some(out) => out.clone(),
-        None => PathBuf::from("reproduction").join(scale),
+        None => PathBuf::from("reproduction").join(ask.scale_name()),
     };
     interrupt::listen()?;
     let runner = Runner { out: &out, root: &root, choice, output };
-    output.info(&format!("{} · {scale} scale: {}", target.name(), target.about()))?;
+    output.info(&format!("{} · {} scale: {}", target.name(), ask.scale_name(), target.about()))?;
     output.info(&format!("backend: {device}"))?;
 
     let mut results = Results::default();
@@ -180,10 +179,10 @@ fn tell_plan(
         output.detail(&format!("  {:<44}  about {}", job.id(), format::duration(*time)))?;
     }
     output.info(&format!(
-        "plan: {} of {total} trainings and computations to do; {side} at a time, {share} thread{} each; \
+        "plan: {} of {total} trainings and computations to do; {side} at a time, {} each; \
          about {} by a short trial\n",
         open.len(),
-        if share == 1 { "" } else { "s" },
+        format::number_of(share, "thread"),
         format::duration(time)
     ))
 }
@@ -196,8 +195,7 @@ fn provenance(
     ids: &[String],
     results: &Results,
 ) -> Provenance {
-    let scale = if ask.is_paper() { "paper" } else { "quick" };
-    let mut command = format!("lfnn-cli reproduce {} --scale {scale}", args.target);
+    let mut command = format!("lfnn-cli reproduce {} --scale {}", args.target, ask.scale_name());
     for recipe in &args.recipes {
         command += &format!(" --recipe {recipe}");
     }
@@ -231,6 +229,9 @@ fn provenance(
         };
         jobs.push((id.clone(), text, value));
     }
+    if backends.is_empty() {
+        backends.insert(choice.to_string());
+    }
     Provenance {
         command,
         scale: match ask.scale {
@@ -238,11 +239,7 @@ fn provenance(
             Scale::Paper => "paper: the paper's data, the recipes' epochs".into(),
         },
         seeds: ask.seeds.clone(),
-        backend: match (backends.is_empty(), choice) {
-            (false, _) => backends.into_iter().collect::<Vec<_>>().join(" and "),
-            (true, BackendChoice::Cuda(ordinal)) => format!("cuda:{ordinal}"),
-            (true, BackendChoice::Cpu | BackendChoice::Auto) => "cpu".into(),
-        },
+        backend: backends.into_iter().collect::<Vec<_>>().join(" and "),
         jobs,
         configurations: configurations.into_values().collect(),
     }

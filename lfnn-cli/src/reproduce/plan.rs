@@ -35,6 +35,11 @@ impl Ask<'_> {
         self.scale == Scale::Paper
     }
 
+    /// What the command line calls the scale.
+    pub(super) fn scale_name(&self) -> &'static str {
+        if self.is_paper() { "paper" } else { "quick" }
+    }
+
     /// Whether it is restricted, so that nothing but its course matters.
     pub(super) fn is_short(&self) -> bool {
         !self.limits.is_empty()

@@ -41,12 +41,7 @@ pub(super) fn predict(
     ];
     let sum = rows.iter().map(|(_, bytes)| bytes).sum::<usize>();
     let mut lines = vec![vec![
-        format!(
-            "GPU memory, {}, {} lane{}",
-            precision.name(),
-            lanes,
-            if lanes == 1 { "" } else { "s" }
-        ),
+        format!("GPU memory, {}, {}", precision.name(), format::number_of(lanes, "lane")),
         format!("{} launches", launches),
     ]];
     lines.extend(rows.iter().map(|(name, bytes)| vec![(*name).to_owned(), format::bytes(*bytes)]));

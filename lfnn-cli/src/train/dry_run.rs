@@ -6,7 +6,7 @@ use lfnn_core::config::{ConfigError, Scope};
 use lfnn_core::layer::Perturb;
 use lfnn_core::method::{self, Method};
 use lfnn_core::network::Network;
-use lfnn_core::train::{MemoryEstimate, Normalization, Setup, StepProgram, estimate_memory};
+use lfnn_core::train::{MemoryEstimate, Normalization, Setup, StepProgram};
 use lfnn_core::unit::{Unit, WorkerKind};
 use lfnn_cpu::Cpu;
 
@@ -201,9 +201,9 @@ fn crossed(method: &dyn Method, network: &Network) -> String {
     let longest = network.units().iter().map(Unit::depth).max().unwrap_or(0).max(output);
     let kind = if longest == 1 { "layer-wise" } else { "block-wise" };
     format!(
-        "{what}: at most {longest} layer{} with weights, inside a unit ({kind}); none \
+        "{what}: at most {} with weights, inside a unit ({kind}); none \
          crosses from unit to unit\n",
-        if longest == 1 { "" } else { "s" }
+        format::number_of(longest, "layer")
     )
 }
 
@@ -234,11 +234,10 @@ fn memory(
         }
     };
     let estimate = |method: &'static dyn Method| -> Result<MemoryEstimate, ConfigError> {
-        let setup = setup(config, shape, method);
-        let estimate = estimate_memory(&setup, shape.image, shape.classes)?;
-        let Some(cpu) = &cpu else { return Ok(estimate) };
-        let step = StepProgram::new(&setup, shape.image, shape.classes)?;
-        Ok(MemoryEstimate { step: cpu.planned_bytes(&step.module), ..estimate })
+        let step = StepProgram::new(&setup(config, shape, method), shape.image, shape.classes)?;
+        let estimate = step.memory();
+        let planned = cpu.as_ref().map(|cpu| cpu.planned_bytes(&step.module));
+        Ok(MemoryEstimate { step: planned.unwrap_or(estimate.step), ..estimate })
     };
     let own = estimate(config.method()).usage()?;
     let mut columns = vec![(config.method.as_str(), own)];
@@ -248,9 +247,8 @@ fn memory(
         columns.push(("bp", estimate(bp).usage()?));
     }
     let mut lines = Vec::new();
-    let on = cpu.map_or_else(String::new, |cpu| match cpu.threads() {
-        1 => ", 1 thread".into(),
-        threads => format!(", {threads} threads"),
+    let on = cpu.map_or_else(String::new, |cpu| {
+        format!(", {}", format::number_of(cpu.threads(), "thread"))
     });
     let mut head = vec![format!("memory, batches of {}{on}", config.training.batch_size)];
     head.extend(columns.iter().map(|(name, _)| (*name).to_owned()));

@@ -20,6 +20,6 @@ pub use evaluation::{Evaluation, Evaluator, UnitEvaluation};
 pub use inspect::{Inspection, InspectionInput, Target, UnitInspection, inspect};
 pub use metrics::{TrainingMetrics, UnitMetrics};
 pub use predictor::Predictor;
-pub use setup::{Limits, MemoryEstimate, Setup, StepProgram, estimate_memory};
+pub use setup::{Limits, MemoryEstimate, Setup, StepProgram};
 pub use state::{State, StateData, StateTensor};
 pub use trainer::{ProfiledStep, Trainer, trainer_module};

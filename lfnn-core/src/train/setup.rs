@@ -262,27 +262,19 @@ impl StepProgram {
             parameters: built.tensors,
         })
     }
-}
 
-/// Predicts the memory of a training run.
-///
-/// # Errors
-/// A configuration that cannot be, as a message.
-pub fn estimate_memory(
-    setup: &Setup<'_>,
-    shape: [usize; 3],
-    classes: usize,
-) -> Result<MemoryEstimate, ConfigError> {
-    let step = StepProgram::new(setup, shape, classes)?;
-    let tensors = step.module.tensors();
-    let with_prefix = |prefix: &str| -> usize {
-        tensors.iter().filter(|(_, t)| t.name.starts_with(prefix)).map(|(_, t)| t.bytes()).sum()
-    };
-    let parameters: usize = step.parameters.iter().map(|id| tensors[id].bytes()).sum();
-    let ops = step.module.programs()[step.program.0].ops();
-    Ok(MemoryEstimate {
-        parameters: parameters + with_prefix("feedback/"),
-        optimizer: with_prefix("optimizer/"),
-        step: plan_memory(tensors, ops, |id| tensors[id].bytes()).bytes,
-    })
+    /// Predicts the memory of a training run, its operations done one by one in their order.
+    pub fn memory(&self) -> MemoryEstimate {
+        let tensors = self.module.tensors();
+        let with_prefix = |prefix: &str| -> usize {
+            tensors.iter().filter(|(_, t)| t.name.starts_with(prefix)).map(|(_, t)| t.bytes()).sum()
+        };
+        let parameters: usize = self.parameters.iter().map(|id| tensors[id].bytes()).sum();
+        let ops = self.module.programs()[self.program.0].ops();
+        MemoryEstimate {
+            parameters: parameters + with_prefix("feedback/"),
+            optimizer: with_prefix("optimizer/"),
+            step: plan_memory(tensors, ops, |id| tensors[id].bytes()).bytes,
+        }
+    }
 }
