@@ -51,7 +51,7 @@ __device__ __forceinline__ void forward(const real* x, const real* weight, const
                                         float* moments, const Geometry& g) {
     using Layout = Stages<Engine, true, true>;
     DYNAMIC_SHARED(real, shared);
-    Position* table = reinterpret_cast<Position*>(shared + Layout::COUNT * Layout::ELEMENTS);
+    Position* table = reinterpret_cast<Position*>(shared + Layout::ELEMENTS);
     Block block = Block::of<Engine>(g);
     u32 depth = g.channels / g.groups, first_filter = block.group * g.columns;
     for (u32 r = threadIdx.x; r < Engine::ROWS; r += Engine::THREADS) {
@@ -78,7 +78,7 @@ __device__ __forceinline__ void forward(const real* x, const real* weight, const
     if (bias) bias += first_filter;
     if (moments) {
         static_assert((Engine::LINES + 1) * Engine::COLUMNS * sizeof(float) <=
-                          Layout::COUNT * Layout::ELEMENTS * sizeof(real),
+                          Layout::ELEMENTS * sizeof(real),
                       "sums of columns fit where the factors were");
         // The moments are those of what is stored.
         u32 left = g.columns - block.column;
@@ -178,23 +178,22 @@ extern "C" __global__ void __launch_bounds__(COLUMN_THREADS)
     }
 }
 
-// Bounds leave as many registers as no kernel has to spill.
+// Bounds leave as many registers as no kernel has to spill. Of the largest tile on tensor cores two blocks share a
+// multiprocessor: alone, one does not hide its latencies, and took 10 to 22 % longer on an H200.
 #define ARGUMENTS const real *x, const real *weight, const float *bias, real *y, float *parts, float *moments, Geometry g
 #define VALUES x, weight, bias, y, parts, moments, g
 
-// Twenty bytes on the newest generation alone; whether they cost anything, no GPU has been asked.
-// spills: conv_128x64
 #if defined(REAL_F32)
-extern "C" __global__ void __launch_bounds__(128, 2) conv_128x64(ARGUMENTS) { forward<PACK, Scalar<128, 64, 8, 8>>(VALUES); }
+extern "C" __global__ void __launch_bounds__(128, 3) conv_128x64(ARGUMENTS) { forward<PACK, Scalar<128, 64, 8, 8>>(VALUES); }
 extern "C" __global__ void __launch_bounds__(128, 3) conv_128x40(ARGUMENTS) { forward<PACK, Scalar<128, 40, 8, 5>>(VALUES); }
 extern "C" __global__ void __launch_bounds__(128, 5) conv_64x16(ARGUMENTS) { forward<PACK, Scalar<64, 16, 4, 2>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128, 3) conv_128x64_any(ARGUMENTS) { forward<1, Scalar<128, 64, 8, 8>>(VALUES); }
+extern "C" __global__ void __launch_bounds__(128, 2) conv_128x64_any(ARGUMENTS) { forward<1, Scalar<128, 64, 8, 8>>(VALUES); }
 extern "C" __global__ void __launch_bounds__(128, 3) conv_128x40_any(ARGUMENTS) { forward<1, Scalar<128, 40, 8, 5>>(VALUES); }
 extern "C" __global__ void __launch_bounds__(128, 5) conv_64x16_any(ARGUMENTS) { forward<1, Scalar<64, 16, 4, 2>>(VALUES); }
 #endif
 
 #if defined(TENSOR_CORES)
-extern "C" __global__ void __launch_bounds__(256, 1) conv_mma_128x128(ARGUMENTS) { forward<PACK, Tensor<128, 128, 2, 4>>(VALUES); }
+extern "C" __global__ void __launch_bounds__(256, 2) conv_mma_128x128(ARGUMENTS) { forward<PACK, Tensor<128, 128, 2, 4>>(VALUES); }
 extern "C" __global__ void __launch_bounds__(128, 3) conv_mma_128x64(ARGUMENTS) { forward<PACK, Tensor<128, 64, 2, 2>>(VALUES); }
 extern "C" __global__ void __launch_bounds__(128, 3) conv_mma_128x40(ARGUMENTS) { forward<PACK, Tensor<128, 40, 4, 1>>(VALUES); }
 extern "C" __global__ void __launch_bounds__(128, 5) conv_mma_64x16(ARGUMENTS) { forward<PACK, Tensor<64, 16, 4, 1>>(VALUES); }

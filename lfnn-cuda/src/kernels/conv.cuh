@@ -18,6 +18,8 @@ struct Geometry {
     u32 splits, steps;
     // Elements from the sums of one part to those of the next.
     u32 part;
+    // Channels of a group in the weight: fewer than in the image where that was padded.
+    u32 kept;
     // Prepared divisions: by channels and filters of one group, by the window's width (for an input gradient: the most
     // and the fewest taps of a phase), by the result's width and by its pixels.
     Divide by_channels, by_filters, by_taps, by_fewer_taps, by_out_width, by_out_pixels;

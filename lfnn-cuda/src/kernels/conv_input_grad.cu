@@ -44,7 +44,7 @@ __device__ __forceinline__ void input_grad(const real* dy, const real* weight, r
                                            const Geometry& g) {
     using Layout = Stages<Engine, true, false>;
     DYNAMIC_SHARED(real, shared);
-    Position* table = reinterpret_cast<Position*>(shared + Layout::COUNT * Layout::ELEMENTS);
+    Position* table = reinterpret_cast<Position*>(shared + Layout::ELEMENTS);
     Block block = Block::of<Engine>(g);
     u32 phase_row = block.phase / g.stride_width, phase_column = block.phase % g.stride_width;
     Phase vertical(phase_row, g.height, g.kernel_height, g.stride_height, g.padding_height);
@@ -87,7 +87,9 @@ __device__ __forceinline__ void input_grad(const real* dy, const real* weight, r
     engine.template results<true, false>(results);
 }
 
-// Bounds leave as many registers as no kernel has to spill.
+// Bounds leave as many registers as no kernel has to spill, but for the largest tile: see conv.cu.
+// Twenty bytes before Ampere.
+// spills: grad_mma_128x128
 #define ARGUMENTS const real *dy, const real *weight, real *dx, float *parts, Geometry g
 #define VALUES dy, weight, dx, parts, g
 
@@ -101,7 +103,7 @@ extern "C" __global__ void __launch_bounds__(128, 5) grad_64x16_any(ARGUMENTS) {
 #endif
 
 #if defined(TENSOR_CORES)
-extern "C" __global__ void __launch_bounds__(256, 1) grad_mma_128x128(ARGUMENTS) { input_grad<PACK, Tensor<128, 128, 2, 4>>(VALUES); }
+extern "C" __global__ void __launch_bounds__(256, 2) grad_mma_128x128(ARGUMENTS) { input_grad<PACK, Tensor<128, 128, 2, 4>>(VALUES); }
 extern "C" __global__ void __launch_bounds__(128, 3) grad_mma_128x64(ARGUMENTS) { input_grad<PACK, Tensor<128, 64, 2, 2>>(VALUES); }
 extern "C" __global__ void __launch_bounds__(128, 3) grad_mma_128x40(ARGUMENTS) { input_grad<PACK, Tensor<128, 40, 4, 1>>(VALUES); }
 extern "C" __global__ void __launch_bounds__(128, 5) grad_mma_64x16(ARGUMENTS) { input_grad<PACK, Tensor<64, 16, 4, 1>>(VALUES); }

@@ -34,14 +34,15 @@ struct Unrolled {
     }
 };
 
-// The gradient of the weight, or a part of it.
+// The gradient of the weight, or a part of it. The table says where a column's results go in a row.
 struct Gradient {
     float* place;
-    u32 rows, columns, first_row, first_column;
+    const Position* table;
+    u32 rows, stride, first_row;
 
     __device__ __forceinline__ void one(u32 row, u32 column, float value) const {
-        u32 r = first_row + row, c = first_column + column;
-        if (r < rows && c < columns) place[r * columns + c] = value;
+        u32 r = first_row + row, to = table[column].out;
+        if (r < rows && to != NOWHERE) place[r * stride + to] = value;
     }
     __device__ __forceinline__ void two(u32 row, u32 column, float left, float right) const {
         one(row, column, left);
@@ -55,17 +56,18 @@ __device__ __forceinline__ void weight_grad(const real* x, const real* dy, float
     using Layout = Stages<Engine, false, false>;
     static_assert(Engine::THREADS >= Engine::ROWS, "a thread for the bias of each filter");
     DYNAMIC_SHARED(real, shared);
-    Position* table = reinterpret_cast<Position*>(shared + Layout::COUNT * Layout::ELEMENTS);
+    Position* table = reinterpret_cast<Position*>(shared + Layout::ELEMENTS);
     Block block = Block::of<Engine>(g);
     u32 depth = g.channels / g.groups, first_filter = block.group * g.rows;
     for (u32 c = threadIdx.x; c < Engine::COLUMNS; c += Engine::THREADS) {
         u32 k = block.column + c;
-        Position position = {0, OUTSIDE, 0, 0};
+        Position position = {0, OUTSIDE, 0, NOWHERE};
         if (k < g.columns) {
-            u32 tap = g.by_channels(k), i = g.by_taps(tap);
-            position.base = block.group * depth + (k - tap * depth);
+            u32 tap = g.by_channels(k), channel = k - tap * depth, i = g.by_taps(tap);
+            position.base = block.group * depth + channel;
             position.row = i;
             position.column = tap - i * g.kernel_width;
+            if (channel < g.kept) position.out = tap * g.kept + channel;
         }
         table[c] = position;
     }
@@ -88,7 +90,8 @@ __device__ __forceinline__ void weight_grad(const real* x, const real* dy, float
         });
     size_t part = (size_t)block.split * g.part;
     if (sums_bias && block.row + threadIdx.x < g.rows) dbias[part + first_filter + block.row + threadIdx.x] = bias_sum;
-    Gradient results = {dweight + part + (size_t)first_filter * g.columns, g.rows, g.columns, block.row, block.column};
+    u32 stride = g.kernel_height * g.kernel_width * g.kept;
+    Gradient results = {dweight + part + (size_t)first_filter * stride, table, g.rows, stride, block.row};
     engine.template results<false, false>(results);
 }
 
@@ -106,7 +109,9 @@ extern "C" __global__ void __launch_bounds__(256)
     }
 }
 
-// Bounds leave as many registers as no kernel has to spill.
+// Bounds leave as many registers as no kernel has to spill, but for the largest tile: see conv.cu.
+// Sixty bytes on Ampere and before.
+// spills: weight_mma_128x128
 #define ARGUMENTS const real *x, const real *dy, float *dweight, float *dbias, Geometry g
 #define VALUES x, dy, dweight, dbias, g
 
@@ -121,7 +126,7 @@ extern "C" __global__ void __launch_bounds__(128, 5) weight_64x16_any(ARGUMENTS)
 #endif
 
 #if defined(TENSOR_CORES)
-extern "C" __global__ void __launch_bounds__(256, 1) weight_mma_128x128(ARGUMENTS) { weight_grad<PACK, PACK, Tensor<128, 128, 2, 4>>(VALUES); }
+extern "C" __global__ void __launch_bounds__(256, 2) weight_mma_128x128(ARGUMENTS) { weight_grad<PACK, PACK, Tensor<128, 128, 2, 4>>(VALUES); }
 extern "C" __global__ void __launch_bounds__(128, 2) weight_mma_128x64(ARGUMENTS) { weight_grad<PACK, PACK, Tensor<128, 64, 2, 2>>(VALUES); }
 extern "C" __global__ void __launch_bounds__(128, 4) weight_mma_64x64(ARGUMENTS) { weight_grad<PACK, PACK, Tensor<64, 64, 2, 2>>(VALUES); }
 extern "C" __global__ void __launch_bounds__(128, 5) weight_mma_64x16(ARGUMENTS) { weight_grad<PACK, PACK, Tensor<64, 16, 4, 1>>(VALUES); }

@@ -293,33 +293,42 @@ template <u32 BLOCK_ROWS, u32 BLOCK_COLUMNS, u32 W_ROWS, u32 W_COLUMNS> struct T
 template <bool INNER, u32 EXTENT, u32 V, u32 THREADS, class Source>
 __device__ __forceinline__ void copy_tile(real* tile, u32 k, const Source& source) {
     constexpr u32 ROW = Tile<INNER, EXTENT>::ROW;
+    // Wide copies are few: all of a thread's are written out, and their addresses found side by side.
+    constexpr u32 UNROLL = V == 1 ? 4 : 16;
     if constexpr (INNER) {
-        constexpr u32 ACROSS = STEP / V;
+        constexpr u32 ACROSS = STEP / V, DOWN = THREADS / ACROSS;
         static_assert(THREADS % ACROSS == 0, "a thread keeps its inner position");
-        u32 offset = threadIdx.x % ACROSS * V;
+        u32 offset = threadIdx.x % ACROSS * V, first = threadIdx.x / ACROSS;
         auto inner = source.inner(k + offset);
-        for (u32 row = threadIdx.x / ACROSS; row < EXTENT; row += THREADS / ACROSS) {
+#pragma unroll UNROLL
+        for (u32 next = 0; next < EXTENT; next += DOWN) {
+            u32 row = first + next;
+            if (EXTENT % DOWN != 0 && row >= EXTENT) break;
             copy<V>(tile + row * ROW + offset, source.at(inner, row), source.any);
         }
     } else {
-        constexpr u32 ACROSS = EXTENT / V;
-        for (u32 piece = threadIdx.x; piece < STEP * ACROSS; piece += THREADS) {
+        constexpr u32 ACROSS = EXTENT / V, PIECES = STEP * ACROSS;
+#pragma unroll UNROLL
+        for (u32 next = 0; next < PIECES; next += THREADS) {
+            u32 piece = threadIdx.x + next;
+            if (PIECES % THREADS != 0 && piece >= PIECES) break;
             u32 row = piece / ACROSS, outer = piece % ACROSS * V;
             copy<V>(tile + row * ROW + outer, source.at(source.inner(k + row), outer), source.any);
         }
     }
 }
 
-// Shared memory of a block without the table: at most 48 KiB are there on every chip.
-constexpr u32 MOST_SHARED = 46 * 1024;
+// Steps whose tiles are in shared memory: copies run two steps ahead of the arithmetic.
+constexpr u32 STAGES = 3;
 
-// The tiles of a product and how many steps of them fit in shared memory: plan/product.rs computes the same.
+// The tiles of a product in shared memory: plan/product.rs computes the same.
 template <class Engine, bool A_INNER, bool B_INNER> struct Stages {
     static constexpr u32 A = Tile<A_INNER, Engine::ROWS>::ELEMENTS;
-    static constexpr u32 ELEMENTS = A + Tile<B_INNER, Engine::COLUMNS>::ELEMENTS;
-    static constexpr u32 FIT = MOST_SHARED / (ELEMENTS * sizeof(real));
-    static constexpr u32 COUNT = FIT < 3 ? FIT : 3;
-    static_assert(COUNT >= 2, "copies run beside the arithmetic");
+    // Of one step, and of all.
+    static constexpr u32 STEP_ELEMENTS = A + Tile<B_INNER, Engine::COLUMNS>::ELEMENTS;
+    static constexpr u32 ELEMENTS = STAGES * STEP_ELEMENTS;
+    // Every chip gives a block 64 KiB; the table takes two.
+    static_assert(ELEMENTS * sizeof(real) <= 62 * 1024, "tiles and table fit every chip");
 };
 
 // Multiplies steps first .. end of the factors. `seen` looks at each tile of a when it has arrived.
@@ -327,9 +336,9 @@ template <bool A_INNER, bool B_INNER, u32 VA, u32 VB, class Engine, class A, cla
 __device__ __forceinline__ void multiply_steps(Engine& engine, real* shared, u32 first, u32 end, const A& a, const B& b,
                                                Seen seen) {
     using Layout = Stages<Engine, A_INNER, B_INNER>;
-    constexpr u32 COUNT = Layout::COUNT, THREADS = Engine::THREADS;
+    constexpr u32 THREADS = Engine::THREADS;
     auto fetch = [&](u32 step, u32 stage) {
-        real* tile = shared + stage * Layout::ELEMENTS;
+        real* tile = shared + stage * Layout::STEP_ELEMENTS;
         if (step < end) {
             copy_tile<A_INNER, Engine::ROWS, VA, THREADS>(tile, step * STEP, a);
             copy_tile<B_INNER, Engine::COLUMNS, VB, THREADS>(tile + Layout::A, step * STEP, b);
@@ -337,16 +346,16 @@ __device__ __forceinline__ void multiply_steps(Engine& engine, real* shared, u32
         commit_copies();
     };
 #pragma unroll
-    for (u32 stage = 0; stage + 1 < COUNT; ++stage) fetch(first + stage, stage);
+    for (u32 stage = 0; stage + 1 < STAGES; ++stage) fetch(first + stage, stage);
     u32 stage = 0;
     for (u32 step = first; step < end; ++step) {
         // This step has arrived for all threads, and all are done with the one before: its place is free.
-        wait_copies<COUNT - 2>();
+        wait_copies<STAGES - 2>();
         __syncthreads();
-        fetch(step + COUNT - 1, stage == 0 ? COUNT - 1 : stage - 1);
-        const real* tile = shared + stage * Layout::ELEMENTS;
+        fetch(step + STAGES - 1, stage == 0 ? STAGES - 1 : stage - 1);
+        const real* tile = shared + stage * Layout::STEP_ELEMENTS;
         seen(tile);
         engine.template multiply<A_INNER, B_INNER>(tile, tile + Layout::A);
-        stage = stage + 1 == COUNT ? 0 : stage + 1;
+        stage = stage + 1 == STAGES ? 0 : stage + 1;
     }
 }

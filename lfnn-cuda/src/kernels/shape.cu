@@ -34,3 +34,18 @@ extern "C" __global__ void __launch_bounds__(256)
         y[row * y_channels + y_first + column] = x[row * x_channels + x_first + column];
     }
 }
+
+// y[row] = x[row], followed by zeros up to whole packs.
+extern "C" __global__ void __launch_bounds__(256)
+    pad_channels(const real* __restrict__ x, real* __restrict__ y, u32 rows, u32 channels, u32 packs) {
+    GRID_STRIDE(i, rows * packs) {
+        u32 row = i / packs, first = i % packs * PACK;
+        Pack out;
+#pragma unroll
+        for (u32 k = 0; k < PACK; ++k) {
+            u32 channel = first + k;
+            out.values[k] = channel < channels ? x[row * channels + channel] : to_real(0.0f);
+        }
+        reinterpret_cast<Pack*>(y)[i] = out;
+    }
+}

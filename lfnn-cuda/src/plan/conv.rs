@@ -10,8 +10,8 @@ use super::columns::Columns;
 use super::launch::arguments;
 use super::lower::{Lowering, optional};
 use super::product::{Cut, Divide, Engine, Extents, FORWARD, INPUT_GRAD, Loads, WEIGHT_GRAD};
-use super::{Argument, Family, Launch, Place, Precision};
-use crate::kernels::{CONV, CONV_INPUT_GRAD, CONV_WEIGHT_GRAD};
+use super::{Argument, Element, Family, Launch, Place, Precision};
+use crate::kernels::{CONV, CONV_INPUT_GRAD, CONV_WEIGHT_GRAD, SHAPE};
 
 /// `Geometry` of the kernels.
 #[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
@@ -36,6 +36,7 @@ struct Geometry {
     splits: u32,
     steps: u32,
     part: u32,
+    kept: u32,
     by_channels: Divide,
     by_filters: Divide,
     by_taps: Divide,
@@ -71,6 +72,11 @@ impl Convolution {
         self.window.kernel[0] * self.window.kernel[1]
     }
 
+    /// Pixels of all images.
+    fn pixels(&self) -> usize {
+        self.image[0] * self.image[1] * self.image[2]
+    }
+
     /// Pixels of all results.
     fn out_pixels(&self) -> usize {
         self.result[0] * self.result[1] * self.result[2]
@@ -101,6 +107,7 @@ impl Convolution {
             splits: cut.parts as u32,
             steps: cut.steps as u32,
             part: part as u32,
+            kept: self.depth() as u32,
             by_channels: Divide::by(self.depth()),
             by_filters: Divide::by(self.filters()),
             by_taps: Divide::by(self.window.kernel[1]),
@@ -131,20 +138,26 @@ impl Convolution {
         with_moments: bool,
         to: &mut Lowering<'_>,
     ) -> Option<Moments> {
+        if to.len(y) == 0 {
+            return None;
+        }
+        let (mut x, mut weight) = (to.read(x), to.read(weight));
+        let padded = self.padded(to);
+        if let Some(padded) = padded {
+            x = pad(x, self.pixels(), self.depth(), padded.depth(), to);
+            weight = pad(weight, self.filters() * self.taps(), self.depth(), padded.depth(), to);
+        }
+        let seen = padded.unwrap_or(*self);
         let of = Extents {
             rows: self.out_pixels(),
             columns: self.filters(),
-            inner: self.taps() * self.depth(),
+            inner: self.taps() * seen.depth(),
             copies: self.groups,
             results: to.len(y),
         };
-        if of.results == 0 {
-            return None;
-        }
-        let loads = if self.in_packs(self.depth(), to) { Loads::Both } else { Loads::Neither };
+        let loads = if in_packs(seen.depth(), to) { Loads::Both } else { Loads::Neither };
         let cut = Cut::choose(FORWARD, engine(to), loads, of, to.real());
-        let geometry = Argument::of(&self.geometry(of, &cut, of.results), Vec::new());
-        let (x, weight) = (to.read(x), to.read(weight));
+        let geometry = Argument::of(&seen.geometry(of, &cut, of.results), Vec::new());
         let parts = parts(&cut, of.results, to);
         let channels = self.result[3];
         let rows = Columns::chunked(of.rows, channels, to.real());
@@ -197,7 +210,7 @@ impl Convolution {
         if of.results == 0 {
             return;
         }
-        let packs = self.in_packs(self.depth(), to) && self.in_packs(self.filters(), to);
+        let packs = in_packs(self.depth(), to) && in_packs(self.filters(), to);
         let loads = if packs { Loads::Both } else { Loads::Neither };
         let cut = Cut::choose(INPUT_GRAD, engine(to), loads, of, to.real());
         let geometry = Geometry {
@@ -228,22 +241,29 @@ impl Convolution {
         if weights == 0 {
             return;
         }
+        let (mut x, dy) = (to.read(x), to.read(dy));
+        let padded = self.padded(to).filter(|_| in_packs(self.filters(), to));
+        if let Some(padded) = padded {
+            x = pad(x, self.pixels(), self.depth(), padded.depth(), to);
+        }
+        let seen = padded.unwrap_or(*self);
         let of = Extents {
             rows: self.filters(),
-            columns: self.taps() * self.depth(),
+            columns: self.taps() * seen.depth(),
             inner: self.out_pixels(),
             copies: self.groups,
             results: weights + dbias.map_or(0, |bias| to.len(bias)),
         };
-        let packs = [self.in_packs(self.filters(), to), self.in_packs(self.depth(), to)];
+        let packs = [in_packs(self.filters(), to), in_packs(seen.depth(), to)];
         let loads = match packs {
             [true, true] => Loads::Both,
             [true, false] => Loads::First,
             [false, _] => Loads::Neither,
         };
         let cut = Cut::choose(WEIGHT_GRAD, engine(to), loads, of, to.real());
-        let geometry = Argument::of(&self.geometry(of, &cut, of.results), Vec::new());
-        let (x, dy) = (to.read(x), to.read(dy));
+        let kept = self.depth() as u32;
+        let geometry = Geometry { kept, ..seen.geometry(of, &cut, of.results) };
+        let geometry = Argument::of(&geometry, Vec::new());
         let parts = parts(&cut, of.results, to);
         // The bias' sums lie behind the weight's.
         let (weight_at, bias_at) = match parts {
@@ -261,10 +281,40 @@ impl Convolution {
         }
     }
 
-    /// Whether this many channels fill whole loads of 16 bytes.
-    fn in_packs(&self, channels: usize, to: &Lowering<'_>) -> bool {
-        channels.is_multiple_of(16 / to.real().bytes())
+    /// The same with zeros behind the channels, so that they fill whole loads. In half precision a copy with the zeros
+    /// costs less than loads of single elements, which are too narrow to run beside the arithmetic, where the window
+    /// sees each pixel several times and tensor cores multiply little for nothing. That is so for colours.
+    fn padded(&self, to: &Lowering<'_>) -> Option<Self> {
+        let depth = self.depth();
+        let channels = depth.next_multiple_of(pack(to));
+        let bytes = self.pixels() * channels * to.real().bytes();
+        let narrow = to.real() != Element::F32 && channels > depth && channels <= 3 * depth;
+        let worth = self.groups == 1 && self.taps() > 1 && bytes <= MOST_COPY_BYTES;
+        let [batch, height, width, _] = self.image;
+        (narrow && worth).then_some(Self { image: [batch, height, width, channels], ..*self })
     }
+}
+
+/// Bytes of a padded copy of an image, at most.
+const MOST_COPY_BYTES: usize = 64 << 20;
+
+/// As many elements as one load of 16 bytes moves.
+fn pack(to: &Lowering<'_>) -> usize {
+    16 / to.real().bytes()
+}
+
+/// Whether this many channels fill whole loads.
+fn in_packs(channels: usize, to: &Lowering<'_>) -> bool {
+    channels.is_multiple_of(pack(to))
+}
+
+/// A copy of these rows with zeros behind each.
+fn pad(x: Place, rows: usize, channels: usize, padded: usize, to: &mut Lowering<'_>) -> Place {
+    let packs = padded / pack(to);
+    let copy = to.scratch(rows * padded * to.real().bytes());
+    let arguments = arguments![x, copy, rows, channels, packs];
+    to.launch(SHAPE.over("pad_channels", to.real(), rows * packs, arguments));
+    copy
 }
 
 /// Tensor cores, if the plan's products may round their factors.
