@@ -66,6 +66,8 @@ fn convolutions_leave_what_normalisation_needs_of_their_results() {
             let plan = mnist_s(method, precision);
             assert_eq!(count(&plan, |name| name.starts_with("norm_statistics")), 0);
             assert_eq!(count(&plan, |name| name == "norm_join_moments"), 4);
+            // The first has so many rows that one block of each 32 channels would take long.
+            assert_eq!(count(&plan, |name| name == "norm_fold_moments"), 1);
         }
     }
 }
@@ -118,5 +120,5 @@ fn launches_of_a_step_are_counted() {
     let counted = ["lfnn-l", "lfnn", "bp"].map(|method| {
         [Precision::F32, Precision::Bf16].map(|precision| mnist_s(method, precision).steps.len())
     });
-    assert_eq!(counted, [[113, 125], [140, 155], [53, 61]]);
+    assert_eq!(counted, [[114, 126], [141, 156], [54, 62]]);
 }

@@ -105,24 +105,53 @@ extern "C" __global__ void __launch_bounds__(COLUMN_THREADS) norm_join_statistic
     }
 }
 
-// The statistics, from each chunk's mean and sum of squares of the differences from it, which a convolution left. The
-// chunks are the rows of `columns`.
-extern "C" __global__ void __launch_bounds__(COLUMN_THREADS) norm_join_moments(Statistics s, Columns columns) {
-    __shared__ double space[COLUMN_THREADS];
-    u32 channel = columns.channel();
-    bool inside = channel < columns.channels;
-    double shift = inside ? (double)s.sums[channel] : 0.0, sum = 0.0, squares = 0.0;
-    if (inside) {
-        for (u32 chunk = columns.first(); chunk < columns.end(); chunk += blockDim.y) {
-            u32 at = chunk * columns.channels + channel;
-            double rows = min(s.chunk, s.rows - chunk * s.chunk), mean = (double)s.sums[at] - shift;
-            sum += rows * mean;
-            squares += (double)s.sums[columns.rows * columns.channels + at] + rows * mean * mean;
+// Sums over a block's chunks of rows, from each chunk's mean and sum of squares of the differences from it: of
+// x - shift and its square, and how many rows they have. The shift is the first chunk's mean. The chunks are the rows of
+// `columns`; threads with threadIdx.y = 0 get the sums.
+struct Moments {
+    double shift, sum, squares, rows;
+
+    __device__ __forceinline__ Moments(const Statistics& s, const Columns& columns) {
+        __shared__ double space[COLUMN_THREADS];
+        u32 channel = columns.channel(), begin = blockIdx.y * columns.chunk;
+        bool inside = channel < columns.channels;
+        shift = inside ? (double)s.sums[begin * columns.channels + channel] : 0.0;
+        sum = squares = 0.0;
+        if (inside) {
+#pragma unroll 4
+            for (u32 chunk = columns.first(); chunk < columns.end(); chunk += blockDim.y) {
+                u32 at = chunk * columns.channels + channel;
+                double rows = min(s.chunk, s.rows - chunk * s.chunk), mean = (double)s.sums[at] - shift;
+                sum += rows * mean;
+                squares += (double)s.sums[columns.rows * columns.channels + at] + rows * mean * mean;
+            }
         }
+        sum = sum_over_y(sum, space);
+        squares = sum_over_y(squares, space);
+        rows = (double)(min(s.rows, columns.end() * s.chunk) - begin * s.chunk);
     }
-    sum = sum_over_y(sum, space);
-    squares = sum_over_y(squares, space);
-    if (inside && threadIdx.y == 0) set_statistics(s, channel, shift, sum, squares);
+};
+
+// Fewer and larger chunks with the same moments: [2, blocks, channels].
+extern "C" __global__ void __launch_bounds__(COLUMN_THREADS)
+    norm_fold_moments(Statistics s, float* __restrict__ folded, Columns columns) {
+    Moments moments(s, columns);
+    u32 channel = columns.channel();
+    if (channel >= columns.channels || threadIdx.y != 0) return;
+    double mean = moments.sum / moments.rows, squares = moments.squares - moments.sum * mean;
+    u32 to = blockIdx.y * columns.channels + channel;
+    folded[to] = (float)(moments.shift + mean);
+    // NaN stays NaN.
+    folded[gridDim.y * columns.channels + to] = squares < 0.0 ? 0.0f : (float)squares;
+}
+
+// The statistics, from the moments of the chunks, which a convolution left.
+extern "C" __global__ void __launch_bounds__(COLUMN_THREADS) norm_join_moments(Statistics s, Columns columns) {
+    Moments moments(s, columns);
+    u32 channel = columns.channel();
+    if (channel < columns.channels && threadIdx.y == 0) {
+        set_statistics(s, channel, moments.shift, moments.sum, moments.squares);
+    }
 }
 
 // `Apply` of plan/norm.rs.

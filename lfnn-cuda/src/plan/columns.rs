@@ -46,13 +46,17 @@ impl Columns {
         channels: usize,
         element: Element,
     ) -> Self {
-        let mut columns = Self::whole(rows, channels, element);
-        let at_once = columns.block[1] as usize;
-        let blocks = (BLOCKS / columns.grid[0] as usize).max(1);
+        Self::whole(rows, channels, element).cut(BLOCKS, rows_of_thread)
+    }
+
+    /// The same rows in chunks, for this many blocks at most, each thread having at least so many rows of one.
+    pub(super) fn cut(mut self, blocks: usize, rows_of_thread: usize) -> Self {
+        let (rows, at_once) = (self.parameters.rows as usize, self.block[1] as usize);
+        let blocks = (blocks / self.grid[0] as usize).max(1);
         let chunk = rows.div_ceil(blocks).max(at_once * rows_of_thread);
-        columns.parameters.chunk = chunk as u32;
-        columns.grid[1] = rows.div_ceil(chunk).max(1) as u32;
-        columns
+        self.parameters.chunk = chunk as u32;
+        self.grid[1] = rows.div_ceil(chunk).max(1) as u32;
+        self
     }
 
     /// Leaves all the rows of some channels to one block.

@@ -93,11 +93,13 @@ mod products {
             bias: true,
             seed: 17,
         };
-        // Loads of 16 bytes in both factors, in one, in neither; strides and groups; more than one tile.
+        // Loads of 16 bytes in both factors, after colours are padded, in one, in neither; strides and groups; more
+        // than one tile.
         let shapes = [
             shape(square(9, 3, 1, 1), 1, 8, 72),
             shape(square(9, 3, 2, 1), 2, 16, 24),
             shape(square(12, 3, 1, 1), 1, 3, 40),
+            shape(square(12, 3, 1, 1), 1, 1, 40),
             shape(square(8, 2, 3, 1), 1, 19, 21),
         ];
         for precision in Precision::ALL {
@@ -142,7 +144,7 @@ emulated! {
     normalization: batch_norm_agrees, batch_norm_inference_agrees, batch_norm_grad_agrees, batch_norm_tangent_agrees, normalisation_with_pooling_agrees, inference_with_pooling_agrees, a_nan_passes_through_normalisation_and_relu;
     shape: flatten_agrees, unflatten_agrees, concat_agrees, split_agrees;
     losses: worker_errors_agree, mean_errors_agree_and_keep_the_first_fault, local_gradients_agree, local_losses_agree;
-    larger: convolutions_agree_on_larger_shapes, linear_maps_agree_on_larger_shapes, pools_agree_on_larger_shapes, elementwise_operations_agree_on_larger_shapes,
+    larger: convolutions_agree_on_larger_shapes, convolution_with_normalisation_agrees_on_many_pixels, linear_maps_agree_on_larger_shapes, pools_agree_on_larger_shapes, elementwise_operations_agree_on_larger_shapes,
         normalisation_agrees_on_larger_shapes, layout_operations_agree_on_larger_shapes,
         workers_agree_on_larger_shapes, losses_and_leaders_agree_on_larger_shapes,
         data_metrics_and_optimisers_agree_on_larger_shapes;

@@ -50,6 +50,14 @@ pub(crate) fn convolutions_agree_on_larger_shapes() {
     }
 }
 
+/// So many pixels that a backend may join the statistics of their parts in several steps.
+#[test]
+pub(crate) fn convolution_with_normalisation_agrees_on_many_pixels() {
+    let (sliding, bias) = (square(63, 1, 1, 0), true);
+    let shape = conv::Shape { batch: 9, sliding, groups: 1, input: 4, out: 32, bias, seed: 6 };
+    conv::normalized(shape).unwrap();
+}
+
 #[test]
 pub(crate) fn linear_maps_agree_on_larger_shapes() {
     let sizes = [(256, 1, 784, 64), (128, 4, 300, 10), (64, 32, 49, 10), (1, 1, 3000, 100)];
