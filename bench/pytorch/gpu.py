@@ -78,7 +78,7 @@ def ways(described, precision):
 def compare(given, name, method, batch, precision):
     """A row of the table, why PyTorch failed at a way, and all that was measured."""
     part = given.seconds / given.rounds
-    options = ["--set", f"precision={precision}", "--backend", "cuda", "--seconds", str(part)]
+    options = ["--precision", precision, "--backend", "cuda", "--seconds", str(part)]
     ours, theirs, peaks, failed, steps = [], {}, {}, {}, {}
     for _ in range(given.rounds):
         described = bench(given.cli, name, method, batch, *options)

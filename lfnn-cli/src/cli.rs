@@ -392,6 +392,10 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "N")]
     pub(crate) batch: Option<usize>,
 
+    /// Arithmetic of the GPU: f32, tf32, bf16 or f16; the CPU has f32 [default: f32]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) precision: Option<String>,
+
     /// Set any key of the configuration; may be given many times
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,

@@ -29,6 +29,9 @@ pub(crate) fn command(args: &BenchArgs, choice: Choice, output: &Output) -> Resu
     if let Some(batch) = args.batch {
         options.push((format!("--batch {batch}"), "training.batch_size", batch.to_string()));
     }
+    if let Some(precision) = &args.precision {
+        options.push((format!("--precision {precision}"), "precision", precision.clone()));
+    }
     let file = args.config.as_deref();
     let recipe = args.recipe.as_deref().or(file.is_none().then_some(DEFAULT_RECIPE));
     let config = config::resolve(&Request { recipe, file, options, sets: &args.set })?;

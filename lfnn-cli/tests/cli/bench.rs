@@ -97,6 +97,11 @@ fn a_benchmark_of_nothing_is_refused() {
         &["bench", "--recipe", "digits", "--batch", "0"],
         "training.batch_size: 0, expected at least 1",
     );
+    place.fails(
+        2,
+        &["bench", "--recipe", "digits", "--backend", "cpu", "--precision", "bf16"],
+        "`precision` is bf16, but the CPU computes in f32 alone (`--precision f32`, or `--backend cuda`)",
+    );
     let ended = place.run(&["bench", "--seconds", "0"]);
     assert_eq!(ended.code, Some(2));
     assert!(ended.err.contains("expected a number of seconds above 0"), "{}", ended.err);
