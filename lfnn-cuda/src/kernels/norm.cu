@@ -228,7 +228,6 @@ struct Windows {
     u32 out_height, out_width;
     // By the extents of the image, of a window, and of the image in cells.
     Divide by_height, by_width, by_window_height, by_window_width, by_cell_rows, by_cell_columns;
-    u32 unused;
 
     // The first element of a window's result.
     __device__ __forceinline__ u32 result(u32 image, u32 row, u32 column, u32 channels) const {
@@ -313,6 +312,8 @@ struct Backward {
     // Beta, where the sign of the ReLU's output is found by normalising again; or none.
     const float* beta;
     u32 chunks;
+    // What each pixel counts, where `dy` is the gradient of the windows' means; or 0.
+    float share;
     Windows windows;
 };
 
@@ -336,7 +337,7 @@ __device__ __forceinline__ void upstream(const Backward& b, const Columns& colum
                                          const float (&x)[V], const float (&mean)[V], const Sign<V>& sign,
                                          float (&dy)[V]) {
     u32 at = row * columns.channels + channel;
-    if (!b.position) {
+    if (!b.position && b.share == 0.0f) {
         load<V>(b.dy + at, dy);
     } else {
         const Windows& w = b.windows;
@@ -348,10 +349,15 @@ __device__ __forceinline__ void upstream(const Backward& b, const Columns& colum
         bool pooled = p < w.out_height && q < w.out_width;
         u32 from = pooled ? w.result(image, p, q, columns.channels) + channel : channel;
         load<V>(b.dy + from, dy);
-        Bytes<V> position = *reinterpret_cast<const Bytes<V>*>(b.position + from);
+        if (!b.position) {
 #pragma unroll
-        for (u32 k = 0; k < V; ++k) {
-            if (!pooled || position.values[k] != own) dy[k] = 0.0f;
+            for (u32 k = 0; k < V; ++k) dy[k] *= b.share;
+        } else {
+            Bytes<V> position = *reinterpret_cast<const Bytes<V>*>(b.position + from);
+#pragma unroll
+            for (u32 k = 0; k < V; ++k) {
+                if (!pooled || position.values[k] != own) dy[k] = 0.0f;
+            }
         }
     }
     if (b.beta) {

@@ -4,8 +4,8 @@ use lfnn_core::program::rewrite::{
     beta_of, changes, only_other, reads_once, relu_behind, touches_any,
 };
 use lfnn_core::program::{
-    Activate, ActivateGrad, BatchNorm, BatchNormGrad, BatchNormInference, Conv2d, Kind, MaxPool,
-    MaxPoolGrad, Op, TensorId, Tensors, Window,
+    Activate, ActivateGrad, AdaptiveAvgPoolGrad, BatchNorm, BatchNormGrad, BatchNormInference,
+    Conv2d, Kind, MaxPool, MaxPoolGrad, Op, TensorId, Tensors, Window,
 };
 
 /// Batch normalisation in training.
@@ -35,10 +35,63 @@ pub(super) struct Behind<'p> {
 pub(super) struct NormGrad<'p> {
     pub(super) norm: &'p BatchNormGrad,
     pub(super) relu: &'p ActivateGrad,
-    pub(super) pool: Option<&'p MaxPoolGrad>,
+    pub(super) pool: Option<PoolGrad<'p>>,
     /// The normalisation's β, where the sign of the ReLU's output is found by normalising again: the
     /// output need not be read, and often need not be kept.
     pub(super) beta: Option<TensorId>,
+}
+
+/// The rule of a pooling whose windows lie side by side.
+#[derive(Clone, Copy)]
+pub(super) enum PoolGrad<'p> {
+    Max(&'p MaxPoolGrad),
+    /// Every pixel is in one bin, and all bins have as many.
+    Average(&'p AdaptiveAvgPoolGrad),
+}
+
+impl<'p> PoolGrad<'p> {
+    fn of(op: &'p Op, tensors: &Tensors) -> Option<Self> {
+        match op {
+            Op::MaxPoolGrad(op) => side_by_side(op.window).then_some(Self::Max(op)),
+            Op::AdaptiveAvgPoolGrad(op) => {
+                let [pixels, bins] = [op.dx, op.dy].map(|id| &tensors[id].shape);
+                let even = (1..=2).all(|axis| pixels[axis].is_multiple_of(bins[axis].max(1)));
+                even.then_some(Self::Average(op))
+            }
+            _ => None,
+        }
+    }
+
+    fn operation(self) -> Op {
+        match self {
+            Self::Max(op) => op.clone().into(),
+            Self::Average(op) => op.clone().into(),
+        }
+    }
+
+    /// The gradient of the pooled image.
+    pub(super) fn dy(self) -> TensorId {
+        match self {
+            Self::Max(op) => op.dy,
+            Self::Average(op) => op.dy,
+        }
+    }
+
+    /// The gradient of the image.
+    fn dx(self) -> TensorId {
+        match self {
+            Self::Max(op) => op.dx,
+            Self::Average(op) => op.dx,
+        }
+    }
+
+    /// The positions of maxima.
+    pub(super) fn position(self) -> Option<TensorId> {
+        match self {
+            Self::Max(op) => Some(op.position),
+            Self::Average(_) => None,
+        }
+    }
 }
 
 /// A match: what it is, and the positions of the operations beside the normalisation that it takes.
@@ -146,7 +199,7 @@ impl<'p> NormGrad<'p> {
         let pool = pool_before(tensors, ops, i, j, relu);
         let beta = beta_of(&ops[..=j], norm, relu);
         let taken = [i].into_iter().chain(pool.map(|(k, _)| k)).collect();
-        Some((j, Self { norm, relu, pool: pool.map(|(_, op)| op), beta }, taken))
+        Some((j, Self { norm, relu, pool: pool.map(|(_, pool)| pool), beta }, taken))
     }
 
     /// Tensors that it does not touch, though its operations do.
@@ -159,12 +212,13 @@ impl<'p> NormGrad<'p> {
     pub(super) fn name(&self) -> &'static str {
         match self.pool {
             None => "ReluGrad + BatchNormGrad",
-            Some(_) => "MaxPoolGrad + ReluGrad + BatchNormGrad",
+            Some(PoolGrad::Max(_)) => "MaxPoolGrad + ReluGrad + BatchNormGrad",
+            Some(PoolGrad::Average(_)) => "AdaptiveAvgPoolGrad + ReluGrad + BatchNormGrad",
         }
     }
 
     pub(super) fn operations(&self) -> Vec<Op> {
-        let pool = self.pool.map(|op| op.clone().into());
+        let pool = self.pool.map(PoolGrad::operation);
         let rules = [self.relu.clone().into(), self.norm.clone().into()];
         pool.into_iter().chain(rules).collect()
     }
@@ -216,11 +270,12 @@ fn pool_before<'p>(
     i: usize,
     j: usize,
     relu: &ActivateGrad,
-) -> Option<(usize, &'p MaxPoolGrad)> {
-    let (k, Op::MaxPoolGrad(pool)) = only_other(tensors, ops, i, relu.dy)? else { return None };
-    let passed_on = k < i && pool.dx == relu.dy && reads_once(relu, relu.dy);
-    let waits = passed_on && !changes(&ops[k + 1..=j], &[pool.dy, pool.position]);
-    (waits && side_by_side(pool.window)).then_some((k, pool))
+) -> Option<(usize, PoolGrad<'p>)> {
+    let (k, op) = only_other(tensors, ops, i, relu.dy)?;
+    let pool = PoolGrad::of(op, tensors)?;
+    let passed_on = k < i && pool.dx() == relu.dy && reads_once(relu, relu.dy);
+    let given: Vec<TensorId> = [pool.dy()].into_iter().chain(pool.position()).collect();
+    (passed_on && !changes(&ops[k + 1..=j], &given)).then_some((k, pool))
 }
 
 /// Whether no two windows overlap and none is padded: each pixel has one window at most.

@@ -7,11 +7,11 @@ use lfnn_core::program::{
 
 use super::columns::Columns;
 use super::conv::{self, Moments};
-use super::fuse_norm::{Behind, NormGrad};
+use super::fuse_norm::{Behind, NormGrad, PoolGrad};
 use super::launch::arguments;
 use super::lower::{Lowering, optional};
 use super::product::Divide;
-use super::{Argument, Place};
+use super::{Argument, Place, pool};
 use crate::kernels::NORM;
 
 /// The pointers of a structure by their position: those that are there.
@@ -50,6 +50,7 @@ struct Apply {
 struct Backward {
     pointers: [u64; 15],
     chunks: u32,
+    share: f32,
     windows: Windows,
 }
 
@@ -65,7 +66,6 @@ struct Windows {
     by_window_width: Divide,
     by_cell_rows: Divide,
     by_cell_columns: Divide,
-    unused: u32,
 }
 
 impl Windows {
@@ -85,7 +85,6 @@ impl Windows {
             by_window_width: Divide::by(columns),
             by_cell_rows: Divide::by(cells[0]),
             by_cell_columns: Divide::by(cells[1]),
-            unused: 0,
         };
         (windows, batch * cells[0] * cells[1])
     }
@@ -241,8 +240,9 @@ struct Rule {
     gamma: TensorId,
     /// The gradient of the output, or the tangent of the input.
     given: Option<TensorId>,
-    /// The positions of maxima in windows, where the gradient is that of their pooling, whose rule comes first.
-    pool: Option<(TensorId, Window)>,
+    /// The windows of a pooling whose rule comes first, where the gradient is that of its result; and the positions of
+    /// their maxima, or none for their means.
+    pool: Option<(Window, Option<TensorId>)>,
     /// The output of a ReLU whose rule comes next, or the normalisation's β, with which its sign is found.
     activated: Option<TensorId>,
     beta: Option<TensorId>,
@@ -279,14 +279,19 @@ impl Rule {
             result,
             vector(self.gamma_tangent),
             vector(self.beta_tangent),
-            self.pool.map(|(position, _)| to.place(position)),
+            vector(self.pool.and_then(|(_, position)| position)),
             vector(self.beta),
         ];
         let windows = match (self.pool, self.given) {
-            (Some((_, window)), Some(pooled)) => Windows::of(to, self.x, pooled, window).0,
+            (Some((window, _)), Some(pooled)) => Windows::of(to, self.x, pooled, window).0,
             _ => Windows::default(),
         };
-        let backward = Backward { pointers: [0; 15], chunks: columns.chunks() as u32, windows };
+        let share = match self.pool {
+            Some((window, None)) => pool::share(window),
+            _ => 0.0,
+        };
+        let chunks = columns.chunks() as u32;
+        let backward = Backward { pointers: [0; 15], chunks, share, windows };
         let backward = Argument::of(&backward, pointers(&places));
         if given.is_some() {
             let arguments = arguments![backward.clone(), columns.argument()];
@@ -307,7 +312,7 @@ impl Rule {
 /// The backward rule, with those that come first.
 pub(super) fn grad(op: &BatchNormGrad, with: Option<&NormGrad<'_>>, to: &mut Lowering<'_>) {
     let pool = with.and_then(|with| with.pool);
-    let given = pool.map(|pool| pool.dy).or(with.map(|with| with.relu.dy)).unwrap_or(op.dy);
+    let given = pool.map(PoolGrad::dy).or(with.map(|with| with.relu.dy)).unwrap_or(op.dy);
     let beta = with.and_then(|with| with.beta);
     let rule = Rule {
         x: op.x,
@@ -315,7 +320,7 @@ pub(super) fn grad(op: &BatchNormGrad, with: Option<&NormGrad<'_>>, to: &mut Low
         inv_std: op.inv_std,
         gamma: op.gamma,
         given: Some(given),
-        pool: pool.map(|pool| (pool.position, pool.window)),
+        pool: pool.map(|pool| (windows_of(pool, to), pool.position())),
         activated: with.filter(|_| beta.is_none()).map(|with| with.relu.y),
         beta,
         result: op.dx,
@@ -325,6 +330,19 @@ pub(super) fn grad(op: &BatchNormGrad, with: Option<&NormGrad<'_>>, to: &mut Low
         beta_tangent: None,
     };
     rule.lower(to);
+}
+
+/// The windows of a pooling.
+fn windows_of(pool: PoolGrad<'_>, to: &Lowering<'_>) -> Window {
+    match pool {
+        PoolGrad::Max(op) => op.window,
+        PoolGrad::Average(op) => {
+            let [[_, height, width, _], [_, rows, columns, _]] =
+                [op.dx, op.dy].map(|id| to.image(id));
+            let bin = [height / rows.max(1), width / columns.max(1)];
+            Window { kernel: bin, stride: bin, padding: [0; 2] }
+        }
+    }
 }
 
 /// The forward-mode rule.

@@ -42,7 +42,8 @@ impl Pool {
     }
 }
 
-fn share(window: Window) -> f32 {
+/// What each pixel of a window counts in its mean.
+pub(super) fn share(window: Window) -> f32 {
     (1.0 / (window.kernel[0] * window.kernel[1]) as f64) as f32
 }
 

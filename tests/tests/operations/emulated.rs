@@ -141,7 +141,7 @@ emulated! {
     workers: softmax_agrees, softmax_grad_agrees, filter_logits_agree, filter_logits_grad_agrees;
     perturb: gaussian_draws_agree, inner_products_agree;
     pool: max_pool_agrees_also_on_ties, max_pool_grad_agrees, max_pool_tangent_agrees, average_pool_agrees, average_pool_grad_agrees, adaptive_pool_agrees, adaptive_pool_grad_agrees;
-    normalization: batch_norm_agrees, batch_norm_inference_agrees, batch_norm_grad_agrees, batch_norm_tangent_agrees, normalisation_with_pooling_agrees, inference_with_pooling_agrees, a_nan_passes_through_normalisation_and_relu;
+    normalization: batch_norm_agrees, batch_norm_inference_agrees, batch_norm_grad_agrees, batch_norm_tangent_agrees, normalisation_with_pooling_agrees, normalisation_with_bins_agrees, inference_with_pooling_agrees, a_nan_passes_through_normalisation_and_relu;
     shape: flatten_agrees, unflatten_agrees, concat_agrees, split_agrees;
     losses: worker_errors_agree, mean_errors_agree_and_keep_the_first_fault, local_gradients_agree, local_losses_agree;
     larger: convolutions_agree_on_larger_shapes, convolution_with_normalisation_agrees_on_many_pixels, linear_maps_agree_on_larger_shapes, pools_agree_on_larger_shapes, elementwise_operations_agree_on_larger_shapes,
@@ -178,7 +178,7 @@ narrow! {
     losses: worker_errors_agree, local_gradients_agree, local_losses_agree;
     normalization: batch_norm_agrees, batch_norm_inference_agrees, batch_norm_grad_agrees,
         batch_norm_tangent_agrees, normalisation_with_pooling_agrees,
-        inference_with_pooling_agrees;
+        normalisation_with_bins_agrees, inference_with_pooling_agrees;
     perturb: gaussian_draws_agree, inner_products_agree;
     pool: max_pool_agrees_also_on_ties, max_pool_grad_agrees, max_pool_tangent_agrees,
         average_pool_agrees, average_pool_grad_agrees, adaptive_pool_agrees,

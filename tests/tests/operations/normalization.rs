@@ -1,8 +1,9 @@
 //! Batch normalisation.
 
 use lfnn_core::program::{
-    Activate, ActivateGrad, Activation, Add, BatchNorm, BatchNormGrad, BatchNormInference,
-    BatchNormTangent, DType, MaxPool, MaxPoolGrad, TensorId, Window,
+    Activate, ActivateGrad, Activation, AdaptiveAvgPool, AdaptiveAvgPoolGrad, Add, BatchNorm,
+    BatchNormGrad, BatchNormInference, BatchNormTangent, DType, MaxPool, MaxPoolGrad, TensorId,
+    Window,
 };
 use lfnn_tests::compare::Tolerance;
 use lfnn_tests::harness::Case;
@@ -135,6 +136,20 @@ fn pooled() -> impl Strategy<Value = (Vec<usize>, Window, u64)> {
     })
 }
 
+/// Values of an image: those of each channel are `value` of 0, 1, 2, …, in an order drawn.
+fn by_channel(case: &mut Case, shape: &[usize], value: impl Fn(usize) -> f32) -> Vec<f32> {
+    let (channels, of_channel) = (shape[3], shape[..3].iter().product::<usize>());
+    let mut values = vec![0.0; channels * of_channel];
+    for channel in 0..channels {
+        let mut left: Vec<usize> = (0..of_channel).collect();
+        for row in 0..of_channel {
+            let drawn = left.swap_remove(case.source.index(left.len()));
+            values[row * channels + channel] = value(drawn);
+        }
+    }
+    values
+}
+
 /// Normalisation, ReLU and maximum pooling, and all their rules backwards: what a backend may do in one pass each way.
 pub(crate) fn with_pooling((shape, window, seed): (Vec<usize>, Window, u64)) -> Result<(), String> {
     let mut case = Case::new(seed);
@@ -143,16 +158,9 @@ pub(crate) fn with_pooling((shape, window, seed): (Vec<usize>, Window, u64)) -> 
     let channels = &shape[3..];
     let mut norm = train(&mut case, &shape, 0.1);
     // Of the values of a channel no two are close: the same are the largest in every precision.
-    let count = shape.iter().product::<usize>();
-    let of_channel = count / shape[3];
-    let mut values = vec![0.0; count];
-    for channel in 0..shape[3] {
-        let mut left: Vec<usize> = (0..of_channel).collect();
-        for row in 0..of_channel {
-            let drawn = left.swap_remove(case.source.index(left.len()));
-            values[row * shape[3] + channel] = (drawn as f32 - of_channel as f32 / 2.0) / 8.0;
-        }
-    }
+    let of_channel = shape[..3].iter().product::<usize>();
+    let values =
+        by_channel(&mut case, &shape, |drawn| (drawn as f32 - of_channel as f32 / 2.0) / 8.0);
     norm.x = case.real("distinct x", &shape, values);
     let [normal, y, da, dn] = [(); 4].map(|()| case.temporary("t", DType::Real, &shape));
     norm.y = normal;
@@ -203,9 +211,65 @@ pub(crate) fn pooled_inference(
     case.agrees(NORMALIZED)
 }
 
+/// Images and grids of bins, some of which share pixels or differ in their extents.
+fn gridded() -> impl Strategy<Value = (Vec<usize>, [usize; 2], u64)> {
+    let images = (2usize..5, 3usize..9, 3usize..9, 1usize..20);
+    (images, 1usize..5, 1usize..5, any::<u64>()).prop_map(
+        |((batch, height, width, channels), rows, columns, seed)| {
+            (vec![batch, height, width, channels], [rows.min(height), columns.min(width)], seed)
+        },
+    )
+}
+
+/// Normalisation, ReLU and the means of bins, and all their rules backwards.
+pub(crate) fn with_bins(
+    (shape, [rows, columns], seed): (Vec<usize>, [usize; 2], u64),
+) -> Result<(), String> {
+    let mut case = Case::new(seed);
+    let small = [shape[0], rows, columns, shape[3]];
+    let channels = &shape[3..];
+    let mut norm = train(&mut case, &shape, 0.1);
+    let [normal, y, da, dn] = [(); 4].map(|()| case.temporary("t", DType::Real, &shape));
+    norm.y = normal;
+    // Half of the values of a channel are far below 0 and half far above, so that a ReLU's sign is the same in every
+    // precision.
+    let values = by_channel(&mut case, &shape, |drawn| {
+        let far = 1.0 + (drawn % 7) as f32 / 8.0;
+        if drawn % 2 == 0 { far } else { -far }
+    });
+    norm.x = case.real("x far from 0", &shape, values);
+    norm.beta = case.input_between("beta near 0", channels, -0.1, 0.1);
+    let means = case.output("means", &small);
+    let function = Activation::Relu;
+    case.push(norm.clone());
+    case.push(Activate { x: normal, y, function });
+    case.push(AdaptiveAvgPool { x: y, y: means });
+    let dy = case.input("dy", &small);
+    case.push(AdaptiveAvgPoolGrad { dy, dx: da });
+    case.push(ActivateGrad { y, dy: da, dx: dn, function });
+    let dx = Some(case.output("dx", &shape));
+    let [dgamma, dbeta] = ["dgamma", "dbeta"].map(|name| Some(case.output(name, channels)));
+    case.push(BatchNormGrad {
+        x: norm.x,
+        mean: norm.mean,
+        inv_std: norm.inv_std,
+        gamma: norm.gamma,
+        dy: dn,
+        dx,
+        dgamma,
+        dbeta,
+    });
+    case.agrees(NORMALIZED)
+}
+
 #[test]
 pub(crate) fn normalisation_with_pooling_agrees() {
     property(256, pooled(), with_pooling);
+}
+
+#[test]
+pub(crate) fn normalisation_with_bins_agrees() {
+    property(256, gridded(), with_bins);
 }
 
 #[test]
