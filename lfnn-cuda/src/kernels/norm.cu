@@ -191,9 +191,8 @@ template <u32 V> struct Normal {
         }
     }
 
-    // The results for one row.
+    // The results for one row, of its values.
     __device__ __forceinline__ void apply(const Apply& a, u32 at, float (&values)[V]) const {
-        load<V>(a.x + at, values);
 #pragma unroll
         for (u32 k = 0; k < V; ++k) {
             float y = normal(values[k], mean[k], factor[k], beta[k]);
@@ -210,7 +209,9 @@ template <u32 V> __device__ __forceinline__ void apply(const Apply& a, const Col
 #pragma unroll 4
     for (u32 row = columns.first(); row < columns.end(); row += blockDim.y) {
         float values[V];
-        channels.apply(a, row * columns.channels + channel, values);
+        u32 at = row * columns.channels + channel;
+        load<V>(a.x + at, values);
+        channels.apply(a, at, values);
     }
 }
 
@@ -239,6 +240,25 @@ template <u32 V> struct __align__(V) Bytes {
     u8 values[V];
 };
 
+// The largest values of a window of V channels, and where they are.
+template <u32 V> struct Maximum {
+    float values[V];
+    Bytes<V> position;
+
+    // Pixels are seen in order.
+    __device__ __forceinline__ void see(u32 pixel, const float (&seen)[V]) {
+#pragma unroll
+        for (u32 k = 0; k < V; ++k) {
+            // As it is stored; the first of equal ones stays.
+            float value = to_float(to_real(seen[k]));
+            if (pixel == 0 || value > values[k]) {
+                values[k] = value;
+                position.values[k] = (u8)pixel;
+            }
+        }
+    }
+};
+
 template <u32 V>
 __device__ __forceinline__ void apply_pool(const Apply& a, real* pooled, u8* position, const Windows& w,
                                            const Columns& columns) {
@@ -250,28 +270,34 @@ __device__ __forceinline__ void apply_pool(const Apply& a, real* pooled, u8* pos
     for (u32 cell = columns.first(); cell < columns.end(); cell += blockDim.y) {
         u32 line = w.by_cell_columns(cell), column = cell - line * w.by_cell_columns.divisor;
         u32 image = w.by_cell_rows(line), row = line - image * w.by_cell_rows.divisor;
-        float largest[V];
-        Bytes<V> of_largest;
-        for (u32 i = 0; i < rows && row * rows + i < height; ++i) {
-            for (u32 j = 0; j < across && column * across + j < width; ++j) {
-                u32 pixel = (image * height + row * rows + i) * width + column * across + j;
-                float values[V];
-                channels.apply(a, pixel * columns.channels + channel, values);
+        bool whole = row < w.out_height && column < w.out_width;
+        u32 first = ((image * height + row * rows) * width + column * across) * columns.channels + channel;
+        auto at = [&](u32 i, u32 j) { return first + (i * width + j) * columns.channels; };
+        Maximum<V> largest;
+        if (whole && rows == 2 && across == 2) {
+            // The most common window: all of it is loaded before any is used, so that the loads overlap.
+            float values[4][V];
 #pragma unroll
-                for (u32 k = 0; k < V; ++k) {
-                    // As it is stored; the first of equal ones stays.
-                    float value = to_float(to_real(values[k]));
-                    if (i + j == 0 || value > largest[k]) {
-                        largest[k] = value;
-                        of_largest.values[k] = (u8)(i * across + j);
-                    }
+            for (u32 p = 0; p < 4; ++p) load<V>(a.x + at(p / 2, p % 2), values[p]);
+#pragma unroll
+            for (u32 p = 0; p < 4; ++p) {
+                channels.apply(a, at(p / 2, p % 2), values[p]);
+                largest.see(p, values[p]);
+            }
+        } else {
+            for (u32 i = 0; i < rows && row * rows + i < height; ++i) {
+                for (u32 j = 0; j < across && column * across + j < width; ++j) {
+                    float values[V];
+                    load<V>(a.x + at(i, j), values);
+                    channels.apply(a, at(i, j), values);
+                    largest.see(i * across + j, values);
                 }
             }
         }
-        if (row >= w.out_height || column >= w.out_width) continue;
+        if (!whole) continue;
         u32 to = w.result(image, row, column, columns.channels) + channel;
-        store<V>(pooled + to, largest);
-        if (position) *reinterpret_cast<Bytes<V>*>(position + to) = of_largest;
+        store<V>(pooled + to, largest.values);
+        if (position) *reinterpret_cast<Bytes<V>*>(position + to) = largest.position;
     }
 }
 

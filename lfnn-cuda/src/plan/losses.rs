@@ -157,9 +157,10 @@ pub(super) fn local_losses(op: &LocalLosses, to: &mut Lowering<'_>) {
         leader_rows: to.tensors()[op.leaders].shape[0] as u32,
         mean: u32::from(op.reduction == Reduction::Mean),
     };
-    let rows_of_block = 8 * THREADS as usize / 32;
+    // A warp goes through its rows one after the other.
+    let warps = THREADS as usize / 32;
     let most = if to.one_block() { 1 } else { BLOCKS };
-    let blocks = (batch * op.heads.nets).div_ceil(rows_of_block).clamp(1, most);
+    let blocks = (batch * op.heads.nets).div_ceil(warps).clamp(1, most);
     let parts = to.scratch(blocks * 2 * size_of::<f64>());
     let (value, reference) = (to.read(op.value), to.read(op.reference));
     let result = to.place(op.losses);
