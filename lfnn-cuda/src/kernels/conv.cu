@@ -11,20 +11,25 @@ struct Filters {
     }
 };
 
+// Singles from one line of sums to the next: eight more than a multiple of 32, as far as can be, so that lines meet
+// different banks.
+template <class Engine>
+constexpr u32 LINE_OF_MOMENTS = Engine::COLUMNS % 32 == 8 ? Engine::COLUMNS : Engine::COLUMNS + 8;
+
 // The mean of each column of a tile, and the sum of squares of the differences from it: what batch normalisation
 // makes its statistics of. `rows` and `columns` of the tile are there. In shared memory the factors have had their time.
 template <class Engine>
 __device__ __forceinline__ void moments_of(const Engine& engine, float* space, u32 rows, u32 columns, float* means,
                                            float* squares) {
-    constexpr u32 COLUMNS = Engine::COLUMNS;
+    constexpr u32 COLUMNS = Engine::COLUMNS, LINE = LINE_OF_MOMENTS<Engine>;
     static_assert(COLUMNS <= Engine::THREADS, "a thread joins a column");
-    float *mean = space + Engine::LINES * COLUMNS, *own = space + Engine::line() * COLUMNS;
+    float *mean = space + Engine::LINES * LINE, *own = space + Engine::line() * LINE;
     u32 thread = threadIdx.x;
     auto keep = [&](u32 column, float total) { own[column] = total; };
     auto joined = [&] {
         float sum = 0.0f;
 #pragma unroll 4
-        for (u32 line = 0; line < Engine::LINES; ++line) sum += space[line * COLUMNS + thread];
+        for (u32 line = 0; line < Engine::LINES; ++line) sum += space[line * LINE + thread];
         return sum;
     };
     __syncthreads();
@@ -77,7 +82,7 @@ __device__ __forceinline__ void forward(const real* x, const real* weight, const
                                      [](const real*) {});
     if (bias) bias += first_filter;
     if (moments) {
-        static_assert((Engine::LINES + 1) * Engine::COLUMNS * sizeof(float) <=
+        static_assert((Engine::LINES + 1) * LINE_OF_MOMENTS<Engine> * sizeof(float) <=
                           Layout::ELEMENTS * sizeof(real),
                       "sums of columns fit where the factors were");
         // The moments are those of what is stored.
@@ -94,7 +99,7 @@ __device__ __forceinline__ void forward(const real* x, const real* weight, const
     Results results = {table, bias,
                        y, parts ? parts + (size_t)block.split * g.part : nullptr,
                        g.columns, block.column, pairs};
-    engine.template results<true, true>(results);
+    write<true, true>(engine, shared, results, g.filters);
 }
 
 // y = bias + the sum of the parts: for convolutions and input gradients.
@@ -179,7 +184,9 @@ extern "C" __global__ void __launch_bounds__(COLUMN_THREADS)
 }
 
 // Bounds leave as many registers as no kernel has to spill. Of the largest tile on tensor cores two blocks share a
-// multiprocessor: alone, one does not hide its latencies, and took 10 to 22 % longer on an H200.
+// multiprocessor: alone, one does not hide its latencies, and took 10 to 22 % longer on an H200. That costs eight bytes
+// before Ampere.
+// spills: conv_mma_128x128
 #define ARGUMENTS const real *x, const real *weight, const float *bias, real *y, float *parts, float *moments, Geometry g
 #define VALUES x, weight, bias, y, parts, moments, g
 

@@ -113,6 +113,53 @@ struct Results {
     }
 };
 
+// The same in half precision, by way of shared memory: threads have pairs of columns, which are an eighth of what one access
+// to memory moves.
+template <class Engine> struct Staged {
+    // Lanes of eight rows meet different banks.
+    static constexpr u32 ROW = Engine::COLUMNS + PACK, ELEMENTS = Engine::ROWS * ROW;
+    real* tile;
+    const float* bias;
+    u32 columns, first_column;
+
+    __device__ __forceinline__ void two(u32 row, u32 column, float left, float right) const {
+        u32 c = first_column + column;
+        // Columns are in whole packs, so that both are there or neither.
+        if (bias && c < columns) left += bias[c], right += bias[c + 1];
+        float both[2] = {left, right};
+        store<2>(tile + row * ROW + column, both);
+    }
+
+    // Whole packs of the tile go to their rows of `whole`.
+    __device__ __forceinline__ void flush(const Position* table, real* whole) const {
+        constexpr u32 ACROSS = Engine::COLUMNS / PACK;
+        for (u32 piece = threadIdx.x; piece < Engine::ROWS * ACROSS; piece += Engine::THREADS) {
+            u32 row = piece / ACROSS, column = piece % ACROSS * PACK;
+            u32 at = table[row].out, c = first_column + column;
+            if (at == NOWHERE || c >= columns) continue;
+            *reinterpret_cast<Pack*>(whole + at + c) = *reinterpret_cast<const Pack*>(tile + row * ROW + column);
+        }
+    }
+};
+
+// Writes the sums of a block whose factors in `shared` have had their time. `channels` are those of the whole result.
+template <bool A_INNER, bool B_INNER, class Engine>
+__device__ __forceinline__ void write(const Engine& engine, real* shared, const Results& results, u32 channels) {
+    if constexpr (sizeof(real) == 2) {
+        using Through = Staged<Engine>;
+        static_assert(Through::ELEMENTS <= Stages<Engine, A_INNER, B_INNER>::ELEMENTS,
+                      "results fit where the factors were");
+        if (!results.parts && channels % PACK == 0 && results.columns % PACK == 0) {
+            Through staged = {shared, results.bias, results.columns, results.first_column};
+            __syncthreads();
+            engine.template results<A_INNER, B_INNER>(staged);
+            __syncthreads();
+            return staged.flush(results.table, results.whole);
+        }
+    }
+    engine.template results<A_INNER, B_INNER>(results);
+}
+
 // The steps of a block's part of the inner axis.
 __device__ __forceinline__ u32 first_step(const Geometry& g, const Block& block) { return block.split * g.steps; }
 __device__ __forceinline__ u32 end_step(const Geometry& g, const Block& block, u32 inner) {

@@ -84,7 +84,7 @@ __device__ __forceinline__ void input_grad(const real* dy, const real* weight, r
     bool pairs = g.channels % 2 == 0 && g.columns % 2 == 0;
     Results results = {table, nullptr, dx, parts ? parts + (size_t)block.split * g.part : nullptr,
                        g.columns, block.column, pairs};
-    engine.template results<true, false>(results);
+    write<true, false>(engine, shared, results, g.channels);
 }
 
 // Bounds leave as many registers as no kernel has to spill, but for the largest tile: see conv.cu.
