@@ -236,6 +236,21 @@ struct Windows {
     }
 };
 
+// Where a cell lies, counted in cells.
+struct Cell {
+    u32 image, row, column;
+
+    __device__ __forceinline__ Cell(const Windows& w, u32 cell) {
+        u32 line = w.by_cell_columns(cell);
+        column = cell - line * w.by_cell_columns.divisor;
+        image = w.by_cell_rows(line);
+        row = line - image * w.by_cell_rows.divisor;
+    }
+
+    // Whether it is a window.
+    __device__ __forceinline__ bool whole(const Windows& w) const { return row < w.out_height && column < w.out_width; }
+};
+
 template <u32 V> struct __align__(V) Bytes {
     u8 values[V];
 };
@@ -268,10 +283,9 @@ __device__ __forceinline__ void apply_pool(const Apply& a, real* pooled, u8* pos
     u32 height = w.by_height.divisor, width = w.by_width.divisor;
     u32 rows = w.by_window_height.divisor, across = w.by_window_width.divisor;
     for (u32 cell = columns.first(); cell < columns.end(); cell += blockDim.y) {
-        u32 line = w.by_cell_columns(cell), column = cell - line * w.by_cell_columns.divisor;
-        u32 image = w.by_cell_rows(line), row = line - image * w.by_cell_rows.divisor;
-        bool whole = row < w.out_height && column < w.out_width;
-        u32 first = ((image * height + row * rows) * width + column * across) * columns.channels + channel;
+        Cell of(w, cell);
+        bool whole = of.whole(w);
+        u32 first = ((of.image * height + of.row * rows) * width + of.column * across) * columns.channels + channel;
         auto at = [&](u32 i, u32 j) { return first + (i * width + j) * columns.channels; };
         Maximum<V> largest;
         if (whole && rows == 2 && across == 2) {
@@ -285,8 +299,8 @@ __device__ __forceinline__ void apply_pool(const Apply& a, real* pooled, u8* pos
                 largest.see(p, values[p]);
             }
         } else {
-            for (u32 i = 0; i < rows && row * rows + i < height; ++i) {
-                for (u32 j = 0; j < across && column * across + j < width; ++j) {
+            for (u32 i = 0; i < rows && of.row * rows + i < height; ++i) {
+                for (u32 j = 0; j < across && of.column * across + j < width; ++j) {
                     float values[V];
                     load<V>(a.x + at(i, j), values);
                     channels.apply(a, at(i, j), values);
@@ -295,7 +309,7 @@ __device__ __forceinline__ void apply_pool(const Apply& a, real* pooled, u8* pos
             }
         }
         if (!whole) continue;
-        u32 to = w.result(image, row, column, columns.channels) + channel;
+        u32 to = w.result(of.image, of.row, of.column, columns.channels) + channel;
         store<V>(pooled + to, largest.values);
         if (position) *reinterpret_cast<Bytes<V>*>(position + to) = largest.position;
     }
@@ -340,52 +354,29 @@ struct Backward {
     u32 chunks;
     // What each pixel counts, where `dy` is the gradient of the windows' means; or 0.
     float share;
+    // Of x.
+    u32 rows;
+    u32 unused;
     Windows windows;
 };
 
-// The vectors of V channels by which a ReLU's sign is found.
+// The vectors of V channels with which x is normalised again, where a ReLU's sign is found so.
 template <u32 V> struct Sign {
     float factor[V], beta[V];
 
     __device__ __forceinline__ Sign(const Backward& b, u32 channel, bool inside) {
 #pragma unroll
         for (u32 k = 0; k < V; ++k) {
-            bool wanted = inside && b.beta;
-            factor[k] = wanted ? b.gamma[channel + k] * b.inv_std[channel + k] : 0.0f;
-            beta[k] = wanted ? b.beta[channel + k] : 0.0f;
+            factor[k] = inside ? b.gamma[channel + k] * b.inv_std[channel + k] : 0.0f;
+            beta[k] = inside && b.beta ? b.beta[channel + k] : 0.0f;
         }
     }
 };
 
-// `dy` of a row, behind the rules of pooling and ReLU.
+// Takes `dy` of the element at `at` and those behind it through the rule of the ReLU, if there is one.
 template <u32 V>
-__device__ __forceinline__ void upstream(const Backward& b, const Columns& columns, u32 row, u32 channel,
-                                         const float (&x)[V], const float (&mean)[V], const Sign<V>& sign,
-                                         float (&dy)[V]) {
-    u32 at = row * columns.channels + channel;
-    if (!b.position && b.share == 0.0f) {
-        load<V>(b.dy + at, dy);
-    } else {
-        const Windows& w = b.windows;
-        u32 line = w.by_width(row), across = row - line * w.by_width.divisor;
-        u32 image = w.by_height(line), down = line - image * w.by_height.divisor;
-        u32 p = w.by_window_height(down), q = w.by_window_width(across);
-        u32 own = (down - p * w.by_window_height.divisor) * w.by_window_width.divisor +
-                  (across - q * w.by_window_width.divisor);
-        bool pooled = p < w.out_height && q < w.out_width;
-        u32 from = pooled ? w.result(image, p, q, columns.channels) + channel : channel;
-        load<V>(b.dy + from, dy);
-        if (!b.position) {
-#pragma unroll
-            for (u32 k = 0; k < V; ++k) dy[k] *= b.share;
-        } else {
-            Bytes<V> position = *reinterpret_cast<const Bytes<V>*>(b.position + from);
-#pragma unroll
-            for (u32 k = 0; k < V; ++k) {
-                if (!pooled || position.values[k] != own) dy[k] = 0.0f;
-            }
-        }
-    }
+__device__ __forceinline__ void through_relu(const Backward& b, u32 at, const float (&x)[V], const float (&mean)[V],
+                                             const Sign<V>& sign, float (&dy)[V]) {
     if (b.beta) {
 #pragma unroll
         for (u32 k = 0; k < V; ++k) {
@@ -402,6 +393,66 @@ __device__ __forceinline__ void upstream(const Backward& b, const Columns& colum
     }
 }
 
+// `dy` of a row, behind the rule of the means of bins, if there are any.
+template <u32 V>
+__device__ __forceinline__ void upstream(const Backward& b, const Columns& columns, u32 row, u32 channel,
+                                         float (&dy)[V]) {
+    if (b.share == 0.0f) return load<V>(b.dy + row * columns.channels + channel, dy);
+    const Windows& w = b.windows;
+    u32 line = w.by_width(row), across = row - line * w.by_width.divisor;
+    u32 image = w.by_height(line), down = line - image * w.by_height.divisor;
+    u32 p = w.by_window_height(down), q = w.by_window_width(across);
+    load<V>(b.dy + w.result(image, p, q, columns.channels) + channel, dy);
+#pragma unroll
+    for (u32 k = 0; k < V; ++k) dy[k] *= b.share;
+}
+
+// Gives to `out` each pixel of the thread's cells: its first element, x there, and dy behind the rules of maximum
+// pooling and ReLU. The rows of `columns` are cells.
+template <u32 V, class Out>
+__device__ __forceinline__ void by_cells(const Backward& b, const Columns& columns, u32 channel,
+                                         const float (&mean)[V], const Sign<V>& sign, const Out& out) {
+    const Windows& w = b.windows;
+    u32 height = w.by_height.divisor, width = w.by_width.divisor;
+    u32 rows = w.by_window_height.divisor, across = w.by_window_width.divisor;
+    for (u32 cell = columns.first(); cell < columns.end(); cell += blockDim.y) {
+        Cell of(w, cell);
+        u32 first = ((of.image * height + of.row * rows) * width + of.column * across) * columns.channels + channel;
+        auto at = [&](u32 i, u32 j) { return first + (i * width + j) * columns.channels; };
+        float pooled[V];
+        Bytes<V> position;
+        bool whole = of.whole(w);
+        if (whole) {
+            u32 from = w.result(of.image, of.row, of.column, columns.channels) + channel;
+            load<V>(b.dy + from, pooled);
+            position = *reinterpret_cast<const Bytes<V>*>(b.position + from);
+        }
+        auto give = [&](u32 pixel, u32 place, const float(&x)[V]) {
+            float dy[V];
+#pragma unroll
+            for (u32 k = 0; k < V; ++k) dy[k] = whole && position.values[k] == pixel ? pooled[k] : 0.0f;
+            through_relu<V>(b, place, x, mean, sign, dy);
+            out(place, x, dy);
+        };
+        if (whole && rows == 2 && across == 2) {
+            // As in `apply_pool`.
+            float x[4][V];
+#pragma unroll
+            for (u32 p = 0; p < 4; ++p) load<V>(b.x + at(p / 2, p % 2), x[p]);
+#pragma unroll
+            for (u32 p = 0; p < 4; ++p) give(p, at(p / 2, p % 2), x[p]);
+        } else {
+            for (u32 i = 0; i < rows && of.row * rows + i < height; ++i) {
+                for (u32 j = 0; j < across && of.column * across + j < width; ++j) {
+                    float x[V];
+                    load<V>(b.x + at(i, j), x);
+                    give(i * across + j, at(i, j), x);
+                }
+            }
+        }
+    }
+}
+
 __device__ __forceinline__ void set_totals(const Backward& b, u32 channels, u32 channel, float sum, float product) {
     b.totals[channel] = sum;
     b.totals[channels + channel] = product;
@@ -409,7 +460,8 @@ __device__ __forceinline__ void set_totals(const Backward& b, u32 channels, u32 
     if (b.dgamma) b.dgamma[channel] = product;
 }
 
-template <u32 V> __device__ __forceinline__ void backward_sums(const Backward& b, const Columns& columns) {
+// `CELLS`: maximum pooling comes first, and the rows of `columns` are cells.
+template <u32 V, bool CELLS> __device__ __forceinline__ void backward_sums(const Backward& b, const Columns& columns) {
     __shared__ float space[COLUMN_THREADS];
     u32 channel = columns.channel();
     bool inside = channel < columns.channels;
@@ -421,17 +473,24 @@ template <u32 V> __device__ __forceinline__ void backward_sums(const Backward& b
         inv_std[k] = inside ? b.inv_std[channel + k] : 0.0f;
     }
     Sign<V> sign(b, channel, inside);
-    if (inside) {
+    auto add = [&](u32, const float(&x)[V], const float(&dy)[V]) {
+#pragma unroll
+        for (u32 k = 0; k < V; ++k) {
+            sum[k] += dy[k];
+            product[k] += dy[k] * ((x[k] - mean[k]) * inv_std[k]);
+        }
+    };
+    if constexpr (CELLS) {
+        if (inside) by_cells<V>(b, columns, channel, mean, sign, add);
+    } else if (inside) {
 #pragma unroll 2
         for (u32 row = columns.first(); row < columns.end(); row += blockDim.y) {
             float x[V], dy[V];
-            load<V>(b.x + row * columns.channels + channel, x);
-            upstream<V>(b, columns, row, channel, x, mean, sign, dy);
-#pragma unroll
-            for (u32 k = 0; k < V; ++k) {
-                sum[k] += dy[k];
-                product[k] += dy[k] * ((x[k] - mean[k]) * inv_std[k]);
-            }
+            u32 at = row * columns.channels + channel;
+            load<V>(b.x + at, x);
+            upstream<V>(b, columns, row, channel, dy);
+            through_relu<V>(b, at, x, mean, sign, dy);
+            add(at, x, dy);
         }
     }
 #pragma unroll
@@ -451,9 +510,17 @@ template <u32 V> __device__ __forceinline__ void backward_sums(const Backward& b
 // Sums of the rows of each block; the totals themselves where there is one chunk.
 extern "C" __global__ void __launch_bounds__(COLUMN_THREADS) norm_backward_sums(Backward b, Columns columns) {
     if (columns.vector == 1) {
-        backward_sums<1>(b, columns);
+        backward_sums<1, false>(b, columns);
     } else {
-        backward_sums<PACK>(b, columns);
+        backward_sums<PACK, false>(b, columns);
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(COLUMN_THREADS, 2) norm_backward_sums_pool(Backward b, Columns columns) {
+    if (columns.vector == 1) {
+        backward_sums<1, true>(b, columns);
+    } else {
+        backward_sums<PACK, true>(b, columns);
     }
 }
 
@@ -467,47 +534,65 @@ extern "C" __global__ void __launch_bounds__(COLUMN_THREADS) norm_join_sums(Back
     }
 }
 
-template <u32 V> __device__ __forceinline__ void backward(const Backward& b, const Columns& columns) {
+template <u32 V, bool CELLS> __device__ __forceinline__ void backward(const Backward& b, const Columns& columns) {
     u32 channel = columns.channel();
     if (channel >= columns.channels) return;
-    float mean[V], inv_std[V], factor[V], from_sum[V], from_product[V], gamma[V], beta[V];
+    float mean[V], inv_std[V], from_sum[V], from_product[V], gamma[V], beta[V];
+    Sign<V> sign(b, channel, true);
 #pragma unroll
     for (u32 k = 0; k < V; ++k) {
         u32 c = channel + k;
         mean[k] = b.mean[c];
         inv_std[k] = b.inv_std[c];
-        factor[k] = b.gamma[c] * inv_std[k];
-        from_sum[k] = b.dy ? b.totals[c] / (float)columns.rows : 0.0f;
-        from_product[k] = b.dy ? b.totals[columns.channels + c] / (float)columns.rows : 0.0f;
+        from_sum[k] = b.dy ? b.totals[c] / (float)b.rows : 0.0f;
+        from_product[k] = b.dy ? b.totals[columns.channels + c] / (float)b.rows : 0.0f;
         gamma[k] = b.gamma_tangent ? b.gamma_tangent[c] : 0.0f;
         beta[k] = b.beta_tangent ? b.beta_tangent[c] : 0.0f;
     }
-    Sign<V> sign(b, channel, true);
-#pragma unroll 2
-    for (u32 row = columns.first(); row < columns.end(); row += blockDim.y) {
-        u32 at = row * columns.channels + channel;
-        float x[V], dy[V];
-        load<V>(b.x + at, x);
-        if (b.dy) {
-            upstream<V>(b, columns, row, channel, x, mean, sign, dy);
-        } else {
-#pragma unroll
-            for (u32 k = 0; k < V; ++k) dy[k] = 0.0f;
-        }
+    auto set = [&](u32 at, const float(&x)[V], const float(&dy)[V]) {
+        float dx[V];
 #pragma unroll
         for (u32 k = 0; k < V; ++k) {
             float hat = (x[k] - mean[k]) * inv_std[k];
-            dy[k] = factor[k] * (dy[k] - from_sum[k] - hat * from_product[k]) + gamma[k] * hat + beta[k];
+            dx[k] = sign.factor[k] * (dy[k] - from_sum[k] - hat * from_product[k]);
+            // Tangents have no pooling before them.
+            if constexpr (!CELLS) dx[k] = dx[k] + gamma[k] * hat + beta[k];
         }
-        store<V>(b.dx + at, dy);
+        store<V>(b.dx + at, dx);
+    };
+    if constexpr (CELLS) {
+        by_cells<V>(b, columns, channel, mean, sign, set);
+    } else {
+#pragma unroll 2
+        for (u32 row = columns.first(); row < columns.end(); row += blockDim.y) {
+            u32 at = row * columns.channels + channel;
+            float x[V], dy[V];
+            load<V>(b.x + at, x);
+            if (b.dy) {
+                upstream<V>(b, columns, row, channel, dy);
+                through_relu<V>(b, at, x, mean, sign, dy);
+            } else {
+#pragma unroll
+                for (u32 k = 0; k < V; ++k) dy[k] = 0.0f;
+            }
+            set(at, x, dy);
+        }
     }
 }
 
 // dx = gamma / standard deviation (dy - sum / rows - hat x product / rows) + the tangents' part.
 extern "C" __global__ void __launch_bounds__(COLUMN_THREADS) norm_backward(Backward b, Columns columns) {
     if (columns.vector == 1) {
-        backward<1>(b, columns);
+        backward<1, false>(b, columns);
     } else {
-        backward<PACK>(b, columns);
+        backward<PACK, false>(b, columns);
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(COLUMN_THREADS, 2) norm_backward_pool(Backward b, Columns columns) {
+    if (columns.vector == 1) {
+        backward<1, true>(b, columns);
+    } else {
+        backward<PACK, true>(b, columns);
     }
 }

@@ -51,6 +51,8 @@ struct Backward {
     pointers: [u64; 15],
     chunks: u32,
     share: f32,
+    rows: u32,
+    unused: u32,
     windows: Windows,
 }
 
@@ -256,8 +258,20 @@ struct Rule {
 
 impl Rule {
     fn lower(&self, to: &mut Lowering<'_>) {
-        let channels = to.tensors().channels(self.x);
-        let columns = columns(to, self.x);
+        let (rows, channels) = (to.tensors().rows(self.x), to.tensors().channels(self.x));
+        let mut columns = columns(to, self.x);
+        let mut windows = Windows::default();
+        let (mut share, mut cells) = (0.0, false);
+        if let (Some((window, position)), Some(pooled)) = (self.pool, self.given) {
+            let of_cells;
+            (windows, of_cells) = Windows::of(to, self.x, pooled, window);
+            if position.is_some() {
+                columns = Columns::chunks_of(CELLS, of_cells, channels, to.real());
+                cells = true;
+            } else {
+                share = pool::share(window);
+            }
+        }
         let x = to.read(self.x);
         let given = self.given.map(|id| to.read(id));
         let activated = self.activated.map(|id| to.read(id));
@@ -282,20 +296,19 @@ impl Rule {
             vector(self.pool.and_then(|(_, position)| position)),
             vector(self.beta),
         ];
-        let windows = match (self.pool, self.given) {
-            (Some((window, _)), Some(pooled)) => Windows::of(to, self.x, pooled, window).0,
-            _ => Windows::default(),
+        let backward = Backward {
+            pointers: [0; 15],
+            chunks: columns.chunks() as u32,
+            share,
+            rows: rows as u32,
+            unused: 0,
+            windows,
         };
-        let share = match self.pool {
-            Some((window, None)) => pool::share(window),
-            _ => 0.0,
-        };
-        let chunks = columns.chunks() as u32;
-        let backward = Backward { pointers: [0; 15], chunks, share, windows };
         let backward = Argument::of(&backward, pointers(&places));
         if given.is_some() {
             let arguments = arguments![backward.clone(), columns.argument()];
-            to.launch(columns.launch(NORM, "norm_backward_sums", to.real(), arguments));
+            let kernel = if cells { "norm_backward_sums_pool" } else { "norm_backward_sums" };
+            to.launch(columns.launch(NORM, kernel, to.real(), arguments));
             if columns.chunks() > 1 {
                 let last = columns.of_chunks();
                 let arguments = arguments![backward.clone(), last.argument()];
@@ -304,7 +317,8 @@ impl Rule {
         }
         if result.is_some() {
             let arguments = arguments![backward, columns.argument()];
-            to.launch(columns.launch(NORM, "norm_backward", to.real(), arguments));
+            let kernel = if cells { "norm_backward_pool" } else { "norm_backward" };
+            to.launch(columns.launch(NORM, kernel, to.real(), arguments));
         }
     }
 }
