@@ -22,16 +22,12 @@ const DEFAULT_RECIPE: &str = "mnist-s";
 /// # Errors
 /// Anything wrong in the command line, or a failure of the backend.
 pub(crate) fn command(args: &BenchArgs, choice: Choice, output: &Output) -> Result<(), Failure> {
-    let mut options = Vec::new();
-    if let Some(method) = &args.method {
-        options.push((format!("--method {method}"), "method", method.clone()));
-    }
-    if let Some(batch) = args.batch {
-        options.push((format!("--batch {batch}"), "training.batch_size", batch.to_string()));
-    }
-    if let Some(precision) = &args.precision {
-        options.push((format!("--precision {precision}"), "precision", precision.clone()));
-    }
+    let options = [
+        config::option("method", "method", args.method.as_ref()),
+        config::option("batch", "training.batch_size", args.batch),
+        config::option("precision", "precision", args.precision.as_ref()),
+    ];
+    let options = options.into_iter().flatten().collect();
     let file = args.config.as_deref();
     let recipe = args.recipe.as_deref().or(file.is_none().then_some(DEFAULT_RECIPE));
     let config = config::resolve(&Request { recipe, file, options, sets: &args.set })?;

@@ -20,7 +20,7 @@ use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub(crate) use issue::nearest;
-pub(crate) use resolve::{Request, differences, resolve, resume};
+pub(crate) use resolve::{Request, differences, option, resolve, resume};
 
 /// Everything that decides what a run computes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

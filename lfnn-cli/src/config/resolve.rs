@@ -3,6 +3,7 @@
 //! Layers, each over the one before: the recipe, the file of `--config`, then `--method`, `--seed`,
 //! `--epochs`, … and every `--set` in the order given.
 
+use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -26,6 +27,15 @@ pub(crate) struct Request<'a> {
     pub(crate) options: Vec<(String, &'static str, String)>,
     /// `KEY=VALUE`.
     pub(crate) sets: &'a [String],
+}
+
+/// An option with a key of its own, for a [`Request`], if it was given.
+pub(crate) fn option(
+    name: &str,
+    key: &'static str,
+    value: Option<impl Display>,
+) -> Option<(String, &'static str, String)> {
+    value.map(|value| (format!("--{name} {value}"), key, value.to_string()))
 }
 
 /// The recipe that is trained if none is named.

@@ -81,19 +81,15 @@ pub(crate) fn fit(
 }
 
 fn request(args: &TrainArgs) -> Request<'_> {
-    let mut options = Vec::new();
-    let mut option = |name: &str, key: &'static str, value: Option<String>| {
-        if let Some(value) = value {
-            options.push((format!("--{name} {value}"), key, value));
-        }
-    };
-    let number = |value: Option<usize>| value.map(|number| number.to_string());
-    option("method", "method", args.method.clone());
-    option("precision", "precision", args.precision.clone());
-    option("seed", "seed", args.seed.map(|seed| seed.to_string()));
-    option("epochs", "training.epochs", number(args.epochs));
-    option("limit-batches", "limits.batches", number(args.limit_batches));
-    option("overfit-batches", "limits.overfit_batches", number(args.overfit_batches));
+    let options = [
+        config::option("method", "method", args.method.as_ref()),
+        config::option("precision", "precision", args.precision.as_ref()),
+        config::option("seed", "seed", args.seed),
+        config::option("epochs", "training.epochs", args.epochs),
+        config::option("limit-batches", "limits.batches", args.limit_batches),
+        config::option("overfit-batches", "limits.overfit_batches", args.overfit_batches),
+    ];
+    let options = options.into_iter().flatten().collect();
     Request {
         recipe: args.recipe.as_deref(),
         file: args.config.as_deref(),
