@@ -61,7 +61,7 @@ impl Columns {
 
     /// Leaves all the rows of some channels to one block.
     pub(super) fn whole(rows: usize, channels: usize, element: Element) -> Self {
-        let pack = 16 / element.bytes();
+        let pack = element.pack();
         let vector = if channels.is_multiple_of(pack) { pack } else { 1 };
         let lanes = (channels / vector).max(1);
         let tiles = lanes.div_ceil(THREADS);

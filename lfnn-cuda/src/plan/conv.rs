@@ -286,7 +286,7 @@ impl Convolution {
     /// sees each pixel several times and tensor cores multiply little for nothing. That is so for colours.
     fn padded(&self, to: &Lowering<'_>) -> Option<Self> {
         let depth = self.depth();
-        let channels = depth.next_multiple_of(pack(to));
+        let channels = depth.next_multiple_of(to.real().pack());
         let bytes = self.pixels() * channels * to.real().bytes();
         let narrow = to.real() != Element::F32 && channels > depth && channels <= 3 * depth;
         let worth = self.groups == 1 && self.taps() > 1 && bytes <= MOST_COPY_BYTES;
@@ -298,19 +298,14 @@ impl Convolution {
 /// Bytes of a padded copy of an image, at most.
 const MOST_COPY_BYTES: usize = 64 << 20;
 
-/// As many elements as one load of 16 bytes moves.
-fn pack(to: &Lowering<'_>) -> usize {
-    16 / to.real().bytes()
-}
-
 /// Whether this many channels fill whole loads.
 fn in_packs(channels: usize, to: &Lowering<'_>) -> bool {
-    channels.is_multiple_of(pack(to))
+    channels.is_multiple_of(to.real().pack())
 }
 
 /// A copy of these rows with zeros behind each.
 fn pad(x: Place, rows: usize, channels: usize, padded: usize, to: &mut Lowering<'_>) -> Place {
-    let packs = padded / pack(to);
+    let packs = padded / to.real().pack();
     let copy = to.scratch(rows * padded * to.real().bytes());
     let arguments = arguments![x, copy, rows, channels, packs];
     to.launch(SHAPE.over("pad_channels", to.real(), rows * packs, arguments));

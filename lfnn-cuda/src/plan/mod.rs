@@ -92,6 +92,11 @@ impl Element {
             Element::U8 => 1,
         }
     }
+
+    /// As many as one access of 16 bytes moves: `PACK` of the kernels.
+    pub(crate) const fn pack(self) -> usize {
+        16 / self.bytes()
+    }
 }
 
 /// A module, lowered.

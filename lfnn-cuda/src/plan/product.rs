@@ -283,7 +283,7 @@ impl Tile {
 
     /// Bytes of shared memory, with a table of `positions`.
     fn shared(&self, inner: [bool; 2], real: Element, positions: usize) -> u32 {
-        let pack = 16 / real.bytes();
+        let pack = real.pack();
         let step = STEP_BYTES / real.bytes();
         let elements = |inner: bool, extent: usize| {
             let packs = extent / pack;
