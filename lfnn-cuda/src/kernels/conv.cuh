@@ -113,8 +113,8 @@ struct Results {
     }
 };
 
-// The same in half precision, by way of shared memory: threads have pairs of columns, which are an eighth of what one access
-// to memory moves.
+// The same in half precision, by way of shared memory: threads have pairs of columns, a quarter of what one access to
+// memory moves.
 template <class Engine> struct Staged {
     // Lanes of eight rows meet different banks.
     static constexpr u32 ROW = Engine::COLUMNS + PACK, ELEMENTS = Engine::ROWS * ROW;

@@ -239,17 +239,50 @@ struct Windows {
 // Where a cell lies, counted in cells.
 struct Cell {
     u32 image, row, column;
+    // Whether it is a window.
+    bool whole;
 
-    __device__ __forceinline__ Cell(const Windows& w, u32 cell) {
-        u32 line = w.by_cell_columns(cell);
-        column = cell - line * w.by_cell_columns.divisor;
+    __device__ __forceinline__ Cell(const Windows& w, u32 number) {
+        u32 line = w.by_cell_columns(number);
+        column = number - line * w.by_cell_columns.divisor;
         image = w.by_cell_rows(line);
         row = line - image * w.by_cell_rows.divisor;
+        whole = row < w.out_height && column < w.out_width;
     }
 
-    // Whether it is a window.
-    __device__ __forceinline__ bool whole(const Windows& w) const { return row < w.out_height && column < w.out_width; }
+    // The first element of its result.
+    __device__ __forceinline__ u32 result(const Windows& w, u32 channels) const {
+        return w.result(image, row, column, channels);
+    }
 };
+
+// Gives to `take` each pixel of a cell, in order: its number in the window, where its V channels from `channel` are, and x
+// there.
+template <u32 V, class Take>
+__device__ __forceinline__ void pixels_of(const Windows& w, const Cell& cell, const real* x, u32 channels, u32 channel,
+                                          const Take& take) {
+    u32 height = w.by_height.divisor, width = w.by_width.divisor;
+    u32 rows = w.by_window_height.divisor, across = w.by_window_width.divisor;
+    u32 row = cell.row * rows, column = cell.column * across;
+    u32 first = ((cell.image * height + row) * width + column) * channels + channel;
+    auto at = [&](u32 i, u32 j) { return first + (i * width + j) * channels; };
+    if (cell.whole && rows == 2 && across == 2) {
+        // The most common window: all of it is loaded before any is used, so that the loads overlap.
+        float values[4][V];
+#pragma unroll
+        for (u32 p = 0; p < 4; ++p) load<V>(x + at(p / 2, p % 2), values[p]);
+#pragma unroll
+        for (u32 p = 0; p < 4; ++p) take(p, at(p / 2, p % 2), values[p]);
+    } else {
+        for (u32 i = 0; i < rows && row + i < height; ++i) {
+            for (u32 j = 0; j < across && column + j < width; ++j) {
+                float values[V];
+                load<V>(x + at(i, j), values);
+                take(i * across + j, at(i, j), values);
+            }
+        }
+    }
+}
 
 template <u32 V> struct __align__(V) Bytes {
     u8 values[V];
@@ -280,36 +313,15 @@ __device__ __forceinline__ void apply_pool(const Apply& a, real* pooled, u8* pos
     u32 channel = columns.channel();
     if (channel >= columns.channels) return;
     Normal<V> channels(a, channel);
-    u32 height = w.by_height.divisor, width = w.by_width.divisor;
-    u32 rows = w.by_window_height.divisor, across = w.by_window_width.divisor;
-    for (u32 cell = columns.first(); cell < columns.end(); cell += blockDim.y) {
-        Cell of(w, cell);
-        bool whole = of.whole(w);
-        u32 first = ((of.image * height + of.row * rows) * width + of.column * across) * columns.channels + channel;
-        auto at = [&](u32 i, u32 j) { return first + (i * width + j) * columns.channels; };
+    for (u32 number = columns.first(); number < columns.end(); number += blockDim.y) {
+        Cell cell(w, number);
         Maximum<V> largest;
-        if (whole && rows == 2 && across == 2) {
-            // The most common window: all of it is loaded before any is used, so that the loads overlap.
-            float values[4][V];
-#pragma unroll
-            for (u32 p = 0; p < 4; ++p) load<V>(a.x + at(p / 2, p % 2), values[p]);
-#pragma unroll
-            for (u32 p = 0; p < 4; ++p) {
-                channels.apply(a, at(p / 2, p % 2), values[p]);
-                largest.see(p, values[p]);
-            }
-        } else {
-            for (u32 i = 0; i < rows && of.row * rows + i < height; ++i) {
-                for (u32 j = 0; j < across && of.column * across + j < width; ++j) {
-                    float values[V];
-                    load<V>(a.x + at(i, j), values);
-                    channels.apply(a, at(i, j), values);
-                    largest.see(i * across + j, values);
-                }
-            }
-        }
-        if (!whole) continue;
-        u32 to = w.result(of.image, of.row, of.column, columns.channels) + channel;
+        pixels_of<V>(w, cell, a.x, columns.channels, channel, [&](u32 pixel, u32 at, float(&values)[V]) {
+            channels.apply(a, at, values);
+            largest.see(pixel, values);
+        });
+        if (!cell.whole) continue;
+        u32 to = cell.result(w, columns.channels) + channel;
         store<V>(pooled + to, largest.values);
         if (position) *reinterpret_cast<Bytes<V>*>(position + to) = largest.position;
     }
@@ -413,43 +425,22 @@ template <u32 V, class Out>
 __device__ __forceinline__ void by_cells(const Backward& b, const Columns& columns, u32 channel,
                                          const float (&mean)[V], const Sign<V>& sign, const Out& out) {
     const Windows& w = b.windows;
-    u32 height = w.by_height.divisor, width = w.by_width.divisor;
-    u32 rows = w.by_window_height.divisor, across = w.by_window_width.divisor;
-    for (u32 cell = columns.first(); cell < columns.end(); cell += blockDim.y) {
-        Cell of(w, cell);
-        u32 first = ((of.image * height + of.row * rows) * width + of.column * across) * columns.channels + channel;
-        auto at = [&](u32 i, u32 j) { return first + (i * width + j) * columns.channels; };
+    for (u32 number = columns.first(); number < columns.end(); number += blockDim.y) {
+        Cell cell(w, number);
         float pooled[V];
         Bytes<V> position;
-        bool whole = of.whole(w);
-        if (whole) {
-            u32 from = w.result(of.image, of.row, of.column, columns.channels) + channel;
+        if (cell.whole) {
+            u32 from = cell.result(w, columns.channels) + channel;
             load<V>(b.dy + from, pooled);
             position = *reinterpret_cast<const Bytes<V>*>(b.position + from);
         }
-        auto give = [&](u32 pixel, u32 place, const float(&x)[V]) {
+        pixels_of<V>(w, cell, b.x, columns.channels, channel, [&](u32 pixel, u32 at, const float(&x)[V]) {
             float dy[V];
 #pragma unroll
-            for (u32 k = 0; k < V; ++k) dy[k] = whole && position.values[k] == pixel ? pooled[k] : 0.0f;
-            through_relu<V>(b, place, x, mean, sign, dy);
-            out(place, x, dy);
-        };
-        if (whole && rows == 2 && across == 2) {
-            // As in `apply_pool`.
-            float x[4][V];
-#pragma unroll
-            for (u32 p = 0; p < 4; ++p) load<V>(b.x + at(p / 2, p % 2), x[p]);
-#pragma unroll
-            for (u32 p = 0; p < 4; ++p) give(p, at(p / 2, p % 2), x[p]);
-        } else {
-            for (u32 i = 0; i < rows && of.row * rows + i < height; ++i) {
-                for (u32 j = 0; j < across && of.column * across + j < width; ++j) {
-                    float x[V];
-                    load<V>(b.x + at(i, j), x);
-                    give(i * across + j, at(i, j), x);
-                }
-            }
-        }
+            for (u32 k = 0; k < V; ++k) dy[k] = cell.whole && position.values[k] == pixel ? pooled[k] : 0.0f;
+            through_relu<V>(b, at, x, mean, sign, dy);
+            out(at, x, dy);
+        });
     }
 }
 

@@ -2,7 +2,8 @@
 
 use bytemuck::{Pod, Zeroable};
 use lfnn_core::program::{
-    BatchNorm, BatchNormGrad, BatchNormInference, BatchNormTangent, Conv2d, TensorId, Window,
+    AdaptiveAvgPoolGrad, BatchNorm, BatchNormGrad, BatchNormInference, BatchNormTangent, Conv2d,
+    TensorId, Window,
 };
 
 use super::columns::Columns;
@@ -124,7 +125,9 @@ pub(super) fn train(
 fn statistics(op: &BatchNorm, x: Place, columns: Columns, to: &mut Lowering<'_>) {
     let channels = to.tensors().channels(op.x);
     let sums = to.scratch(2 * columns.chunks() * channels * size_of::<f32>());
-    let described = describe(op, x, sums, [columns.chunks(), 0], to);
+    // The kernel knows the rows of its chunks from `columns`.
+    let chunks = Moments { place: sums, chunks: columns.chunks(), chunk: 0 };
+    let described = describe(op, x, chunks, to);
     let arguments = arguments![described.clone(), columns.argument()];
     to.launch(columns.launch(NORM, "norm_statistics", to.real(), arguments));
     if columns.chunks() > 1 {
@@ -138,7 +141,7 @@ fn statistics(op: &BatchNorm, x: Place, columns: Columns, to: &mut Lowering<'_>)
 fn join(op: &BatchNorm, x: Place, moments: Moments, to: &mut Lowering<'_>) {
     let moments = fold(op, x, moments, to);
     let columns = Columns::of_sums(moments.chunks, to.tensors().channels(op.x));
-    let described = describe(op, x, moments.place, [moments.chunks, moments.chunk], to);
+    let described = describe(op, x, moments, to);
     let arguments = arguments![described, columns.argument()];
     to.launch(columns.launch(NORM, "norm_join_moments", to.real(), arguments));
 }
@@ -157,31 +160,25 @@ fn fold(op: &BatchNorm, x: Place, moments: Moments, to: &mut Lowering<'_>) -> Mo
         return moments;
     }
     let place = to.scratch(2 * columns.chunks() * channels * size_of::<f32>());
-    let described = describe(op, x, moments.place, [moments.chunks, moments.chunk], to);
+    let described = describe(op, x, moments, to);
     let arguments = arguments![described, place, columns.argument()];
     to.launch(columns.launch(NORM, "norm_fold_moments", to.real(), arguments));
     Moments { place, chunks: columns.chunks(), chunk: moments.chunk * columns.chunk() }
 }
 
-/// The structure of the kernels: sums of this many chunks, and the rows of a chunk.
-fn describe(
-    op: &BatchNorm,
-    x: Place,
-    sums: Place,
-    [chunks, chunk]: [usize; 2],
-    to: &Lowering<'_>,
-) -> Argument {
+/// The structure of the kernels, with what the chunks left.
+fn describe(op: &BatchNorm, x: Place, left: Moments, to: &Lowering<'_>) -> Argument {
     let statistics = Statistics {
         pointers: [0; 6],
         momentum: op.momentum as f32,
         epsilon: op.epsilon as f32,
         rows: to.tensors().rows(op.x) as u32,
-        chunks: chunks as u32,
-        chunk: chunk as u32,
+        chunks: left.chunks as u32,
+        chunk: left.chunk as u32,
         unused: 0,
     };
     let results = [op.mean, op.inv_std, op.running_mean, op.running_var].map(|id| to.place(id));
-    let places: Vec<_> = [x, sums].into_iter().chain(results).map(Some).collect();
+    let places: Vec<_> = [x, left.place].into_iter().chain(results).map(Some).collect();
     Argument::of(&statistics, pointers(&places))
 }
 
@@ -234,17 +231,20 @@ fn normalize(
 /// Cells that a thread goes through before there are more blocks: each has the pixels of a window.
 const CELLS: usize = 4;
 
+/// The kernels that sum over the rows, and that give the result: from row to row, or from cell to cell.
+const BY_ROWS: [&str; 2] = ["norm_backward_sums", "norm_backward"];
+const BY_CELLS: [&str; 2] = ["norm_backward_sums_pool", "norm_backward_pool"];
+
 /// What the backward and the forward-mode rule have in common.
-struct Rule {
+struct Rule<'p> {
     x: TensorId,
     mean: TensorId,
     inv_std: TensorId,
     gamma: TensorId,
     /// The gradient of the output, or the tangent of the input.
     given: Option<TensorId>,
-    /// The windows of a pooling whose rule comes first, where the gradient is that of its result; and the positions of
-    /// their maxima, or none for their means.
-    pool: Option<(Window, Option<TensorId>)>,
+    /// A pooling whose rule comes first, where the gradient is that of its result.
+    pool: Option<PoolGrad<'p>>,
     /// The output of a ReLU whose rule comes next, or the normalisation's β, with which its sign is found.
     activated: Option<TensorId>,
     beta: Option<TensorId>,
@@ -256,22 +256,22 @@ struct Rule {
     beta_tangent: Option<TensorId>,
 }
 
-impl Rule {
+impl Rule<'_> {
     fn lower(&self, to: &mut Lowering<'_>) {
         let (rows, channels) = (to.tensors().rows(self.x), to.tensors().channels(self.x));
-        let mut columns = columns(to, self.x);
-        let mut windows = Windows::default();
-        let (mut share, mut cells) = (0.0, false);
-        if let (Some((window, position)), Some(pooled)) = (self.pool, self.given) {
-            let of_cells;
-            (windows, of_cells) = Windows::of(to, self.x, pooled, window);
-            if position.is_some() {
-                columns = Columns::chunks_of(CELLS, of_cells, channels, to.real());
-                cells = true;
-            } else {
-                share = pool::share(window);
+        let windows = |pooled, window| Windows::of(to, self.x, pooled, window);
+        let (columns, windows, share, [sums_kernel, kernel]) = match self.pool {
+            None => (columns(to, self.x), Windows::default(), 0.0, BY_ROWS),
+            Some(PoolGrad::Average(op)) => {
+                let bins = bins(op, to);
+                (columns(to, self.x), windows(op.dy, bins).0, pool::share(bins), BY_ROWS)
             }
-        }
+            Some(PoolGrad::Max(op)) => {
+                let (windows, cells) = windows(op.dy, op.window);
+                let columns = Columns::chunks_of(CELLS, cells, channels, to.real());
+                (columns, windows, 0.0, BY_CELLS)
+            }
+        };
         let x = to.read(self.x);
         let given = self.given.map(|id| to.read(id));
         let activated = self.activated.map(|id| to.read(id));
@@ -293,7 +293,7 @@ impl Rule {
             result,
             vector(self.gamma_tangent),
             vector(self.beta_tangent),
-            vector(self.pool.and_then(|(_, position)| position)),
+            vector(self.pool.and_then(PoolGrad::position)),
             vector(self.beta),
         ];
         let backward = Backward {
@@ -307,8 +307,7 @@ impl Rule {
         let backward = Argument::of(&backward, pointers(&places));
         if given.is_some() {
             let arguments = arguments![backward.clone(), columns.argument()];
-            let kernel = if cells { "norm_backward_sums_pool" } else { "norm_backward_sums" };
-            to.launch(columns.launch(NORM, kernel, to.real(), arguments));
+            to.launch(columns.launch(NORM, sums_kernel, to.real(), arguments));
             if columns.chunks() > 1 {
                 let last = columns.of_chunks();
                 let arguments = arguments![backward.clone(), last.argument()];
@@ -317,7 +316,6 @@ impl Rule {
         }
         if result.is_some() {
             let arguments = arguments![backward, columns.argument()];
-            let kernel = if cells { "norm_backward_pool" } else { "norm_backward" };
             to.launch(columns.launch(NORM, kernel, to.real(), arguments));
         }
     }
@@ -334,7 +332,7 @@ pub(super) fn grad(op: &BatchNormGrad, with: Option<&NormGrad<'_>>, to: &mut Low
         inv_std: op.inv_std,
         gamma: op.gamma,
         given: Some(given),
-        pool: pool.map(|pool| (windows_of(pool, to), pool.position())),
+        pool,
         activated: with.filter(|_| beta.is_none()).map(|with| with.relu.y),
         beta,
         result: op.dx,
@@ -346,17 +344,11 @@ pub(super) fn grad(op: &BatchNormGrad, with: Option<&NormGrad<'_>>, to: &mut Low
     rule.lower(to);
 }
 
-/// The windows of a pooling.
-fn windows_of(pool: PoolGrad<'_>, to: &Lowering<'_>) -> Window {
-    match pool {
-        PoolGrad::Max(op) => op.window,
-        PoolGrad::Average(op) => {
-            let [[_, height, width, _], [_, rows, columns, _]] =
-                [op.dx, op.dy].map(|id| to.image(id));
-            let bin = [height / rows.max(1), width / columns.max(1)];
-            Window { kernel: bin, stride: bin, padding: [0; 2] }
-        }
-    }
+/// The bins of a pooling that cuts an image evenly, as windows.
+fn bins(op: &AdaptiveAvgPoolGrad, to: &Lowering<'_>) -> Window {
+    let [[_, height, width, _], [_, rows, columns, _]] = [op.dx, op.dy].map(|id| to.image(id));
+    let bin = [height / rows.max(1), width / columns.max(1)];
+    Window { kernel: bin, stride: bin, padding: [0; 2] }
 }
 
 /// The forward-mode rule.

@@ -150,19 +150,38 @@ fn by_channel(case: &mut Case, shape: &[usize], value: impl Fn(usize) -> f32) ->
     values
 }
 
+/// The rules of the ReLU that gave y and of the normalisation before it, from the gradient of y; and the comparison.
+fn backwards(mut case: Case, norm: &BatchNorm, y: TensorId, dy: TensorId) -> Result<(), String> {
+    let shape = case.shape(y);
+    let dn = case.temporary("t", DType::Real, &shape);
+    case.push(ActivateGrad { y, dy, dx: dn, function: Activation::Relu });
+    let dx = Some(case.output("dx", &shape));
+    let [dgamma, dbeta] = ["dgamma", "dbeta"].map(|name| Some(case.output(name, &shape[3..])));
+    case.push(BatchNormGrad {
+        x: norm.x,
+        mean: norm.mean,
+        inv_std: norm.inv_std,
+        gamma: norm.gamma,
+        dy: dn,
+        dx,
+        dgamma,
+        dbeta,
+    });
+    case.agrees(NORMALIZED)
+}
+
 /// Normalisation, ReLU and maximum pooling, and all their rules backwards: what a backend may do in one pass each way.
 pub(crate) fn with_pooling((shape, window, seed): (Vec<usize>, Window, u64)) -> Result<(), String> {
     let mut case = Case::new(seed);
     let [rows, columns] = window.output([shape[1], shape[2]]).unwrap();
     let small = [shape[0], rows, columns, shape[3]];
-    let channels = &shape[3..];
     let mut norm = train(&mut case, &shape, 0.1);
     // Of the values of a channel no two are close: the same are the largest in every precision.
     let of_channel = shape[..3].iter().product::<usize>();
     let values =
         by_channel(&mut case, &shape, |drawn| (drawn as f32 - of_channel as f32 / 2.0) / 8.0);
     norm.x = case.real("distinct x", &shape, values);
-    let [normal, y, da, dn] = [(); 4].map(|()| case.temporary("t", DType::Real, &shape));
+    let [normal, y, da] = [(); 3].map(|()| case.temporary("t", DType::Real, &shape));
     norm.y = normal;
     let position = case.output_of("position", DType::U8, &small);
     let pooled = case.output("pooled", &small);
@@ -177,20 +196,7 @@ pub(crate) fn with_pooling((shape, window, seed): (Vec<usize>, Window, u64)) -> 
     }
     let dy = case.input("dy", &small);
     case.push(MaxPoolGrad { dy, position, dx: da, window });
-    case.push(ActivateGrad { y, dy: da, dx: dn, function });
-    let dx = Some(case.output("dx", &shape));
-    let [dgamma, dbeta] = ["dgamma", "dbeta"].map(|name| Some(case.output(name, channels)));
-    case.push(BatchNormGrad {
-        x: norm.x,
-        mean: norm.mean,
-        inv_std: norm.inv_std,
-        gamma: norm.gamma,
-        dy: dn,
-        dx,
-        dgamma,
-        dbeta,
-    });
-    case.agrees(NORMALIZED)
+    backwards(case, &norm, y, da)
 }
 
 /// The same in prediction.
@@ -229,7 +235,7 @@ pub(crate) fn with_bins(
     let small = [shape[0], rows, columns, shape[3]];
     let channels = &shape[3..];
     let mut norm = train(&mut case, &shape, 0.1);
-    let [normal, y, da, dn] = [(); 4].map(|()| case.temporary("t", DType::Real, &shape));
+    let [normal, y, da] = [(); 3].map(|()| case.temporary("t", DType::Real, &shape));
     norm.y = normal;
     // Half of the values of a channel are far below 0 and half far above, so that a ReLU's sign is the same in every
     // precision.
@@ -246,20 +252,7 @@ pub(crate) fn with_bins(
     case.push(AdaptiveAvgPool { x: y, y: means });
     let dy = case.input("dy", &small);
     case.push(AdaptiveAvgPoolGrad { dy, dx: da });
-    case.push(ActivateGrad { y, dy: da, dx: dn, function });
-    let dx = Some(case.output("dx", &shape));
-    let [dgamma, dbeta] = ["dgamma", "dbeta"].map(|name| Some(case.output(name, channels)));
-    case.push(BatchNormGrad {
-        x: norm.x,
-        mean: norm.mean,
-        inv_std: norm.inv_std,
-        gamma: norm.gamma,
-        dy: dn,
-        dx,
-        dgamma,
-        dbeta,
-    });
-    case.agrees(NORMALIZED)
+    backwards(case, &norm, y, da)
 }
 
 #[test]
