@@ -1,76 +1,14 @@
-//! `lfnn-cli`: trains networks of leaders and followers, evaluates and uses them, from one command.
-//!
-//! The command line is parsed, then resolved once to a configuration, then run.
+//! Starts [`lfnn_cli::main`].
 #![forbid(unsafe_code)]
-
-mod backend;
-mod bench;
-mod chart;
-mod checkpoint;
-mod cli;
-mod commands;
-mod config;
-mod data;
-mod failure;
-mod format;
-mod interrupt;
-mod memory;
-mod onnx;
-mod output;
-mod recipes;
-mod reproduce;
-mod run;
-mod train;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use lfnn_cpu::CountingAllocator;
-
-use backend::Choice;
-use cli::{Cli, Command};
-use failure::Failure;
-use output::{Level, Output};
 
 /// Counts allocations, so that `bench` can show that a step makes none.
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match run(&cli) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
-    }
-}
-
-fn run(cli: &Cli) -> Result<(), Failure> {
-    let level = match (cli.quiet, cli.verbose) {
-        (true, _) => Level::Quiet,
-        (false, true) => Level::Verbose,
-        (false, false) => Level::Normal,
-    };
-    let output = Output::new(level);
-    if let Some(threads) = cli.threads {
-        // Decoding of images and permutation of pixels keep to it too.
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build_global()
-            .map_err(anyhow::Error::from)?;
-    }
-    let choice = Choice { backend: cli.backend, threads: cli.threads, lanes: cli.lanes };
-    match &cli.command {
-        Command::Train(args) => train::command(args, choice, &output),
-        Command::Eval(args) => commands::eval::command(args, choice, &output),
-        Command::Predict(args) => commands::predict::command(args, choice, &output),
-        Command::Export(args) => commands::export::command(args, &output),
-        Command::Plot(args) => commands::plot::command(args, &output),
-        Command::Reproduce(args) => reproduce::command(args, choice, &output),
-        Command::Step(args) => commands::step::command(args, choice, &output),
-        Command::Bench(args) => bench::command(args, choice, &output),
-        Command::Recipes { name } => commands::recipes::command(name.as_deref(), &output),
-        Command::Data { action } => commands::data::command(action, &output),
-        Command::Devices => commands::devices::command(choice, &output),
-        Command::Completions { shell } => commands::completions::command(*shell, &output),
-    }
+    lfnn_cli::main()
 }
