@@ -91,8 +91,8 @@ take positions from 0:
   lfnn-cli train --set training.optimizer.adamw.lr=1e-3 --set network.units.0.workers.readout.count=8
 
 A run folder holds config.yaml, metrics.jsonl, metrics.csv, summary.json and checkpoints/. Ctrl-C
-finishes the batch, saves and tells how to go on; --resume ends with the same bytes as a run that
-was never stopped.";
+finishes the batch, saves and prints the command that resumes the run. A resumed run ends with the same
+bytes as one that was never stopped. Data that has moved: --resume --set dataset.path=PATH.";
 
 /// Arguments of `train`.
 #[derive(Debug, Args)]
@@ -132,7 +132,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "N")]
     pub(crate) epochs: Option<usize>,
 
-    /// Go on with the run in --out, or with the newest of this recipe, method and seed
+    /// Resume the run in --out, or the newest of this recipe, method and seed
     #[arg(long)]
     pub(crate) resume: bool,
 
@@ -144,7 +144,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "N", conflicts_with = "limit_batches")]
     pub(crate) overfit_batches: Option<usize>,
 
-    /// Write the metrics for TensorBoard too; a run that has them keeps them when it goes on
+    /// Write the metrics for TensorBoard too; a run that has them keeps them when it is resumed
     #[arg(long, conflicts_with = "dry_run")]
     pub(crate) tensorboard: bool,
 
@@ -170,6 +170,10 @@ pub(crate) struct EvalArgs {
 
     #[command(flatten)]
     pub(crate) data: DataFolder,
+
+    /// Folder of the data set itself, in place of the run's; for data that has moved
+    #[arg(long = "data", value_name = "PATH", value_hint = ValueHint::DirPath)]
+    pub(crate) path: Option<PathBuf>,
 
     /// Which images
     #[arg(long, value_enum, default_value_t)]

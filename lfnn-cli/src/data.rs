@@ -80,6 +80,11 @@ impl Prepared {
         }
     }
 
+    /// The class of every image.
+    pub(crate) fn labels(&self) -> &[u32] {
+        &self.labels
+    }
+
     /// Frees the pixels, once the backend has them.
     pub(crate) fn free_pixels(&mut self) {
         self.pixels = Vec::new();

@@ -1,10 +1,13 @@
 //! How the program fails: what went wrong, and with which exit code it ends.
 
 use std::error::Error;
+use std::fmt;
 use std::process::ExitCode;
 
 use lfnn_core::train::TrainError;
 use lfnn_data::DataError;
+
+use crate::interrupt;
 
 /// Why a command did not do what was asked.
 #[derive(Debug)]
@@ -20,17 +23,26 @@ pub(crate) enum Failure {
 impl Failure {
     /// Prints the error, if there is one, and gives the exit code.
     pub(crate) fn report(&self) -> ExitCode {
-        let (error, code) = match self {
-            Failure::Usage(error) => (error, 2),
-            Failure::Runtime(error) => (error, 1),
-            Failure::Interrupted => return ExitCode::from(130),
+        let code = match self {
+            Failure::Usage(_) => 2,
+            Failure::Runtime(_) => 1,
+            Failure::Interrupted => return ExitCode::from(interrupt::EXIT_CODE),
         };
         // Nothing is left to be done if even the error cannot be written.
         let _ = std::io::Write::write_all(
             &mut std::io::stderr(),
-            format!("error: {}\n", chain(error.as_ref())).as_bytes(),
+            format!("error: {self}\n").as_bytes(),
         );
         ExitCode::from(code)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Usage(error) | Failure::Runtime(error) => f.write_str(&chain(error.as_ref())),
+            Failure::Interrupted => f.write_str("interrupted"),
+        }
     }
 }
 

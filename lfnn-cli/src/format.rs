@@ -91,6 +91,11 @@ pub(crate) fn bar(share: f64) -> char {
     STEPS[step.min(8)]
 }
 
+/// Bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,6 +2,8 @@
 //! away.
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::MultiProgress;
@@ -26,6 +28,8 @@ pub(crate) enum Level {
 pub(crate) struct Output {
     level: Level,
     bars: Option<MultiProgress>,
+    /// Whether the log of work under way could not be written.
+    lost: Arc<AtomicBool>,
     /// It is made as soon as the program runs.
     began: Instant,
 }
@@ -35,7 +39,7 @@ impl Output {
     pub(crate) fn new(level: Level) -> Self {
         let terminal = io::stdout().is_terminal() && io::stderr().is_terminal();
         let bars = (terminal && level > Level::Quiet).then(MultiProgress::new);
-        Self { level, bars, began: Instant::now() }
+        Self { level, bars, lost: Arc::default(), began: Instant::now() }
     }
 
     /// How much is told.
@@ -97,6 +101,19 @@ impl Output {
     /// See [`Output::result`].
     pub(crate) fn detail(&self, text: &str) -> Result<(), Failure> {
         if self.level >= Level::Verbose { self.result(text) } else { Ok(()) }
+    }
+
+    /// Writes a line about work that is under way, at this level or above. A standard output that cannot be
+    /// written does not end the work: a note says so once.
+    pub(crate) fn log(&self, level: Level, text: &str) {
+        if self.level < level || self.lost.load(Ordering::Relaxed) {
+            return;
+        }
+        if let Err(failure) = self.result(text)
+            && !self.lost.swap(true, Ordering::Relaxed)
+        {
+            self.note(&format!("note: {failure}; the work continues without it"));
+        }
     }
 
     /// Writes a note to the standard error, whatever becomes of it.

@@ -14,7 +14,7 @@ mod svg;
 
 use std::path::Path;
 
-use crate::checkpoint::write_whole;
+use crate::files::write_whole;
 
 pub(crate) use svg::escape;
 

@@ -1,11 +1,10 @@
-//! Checkpoints: everything that a run needs to go on, and a network to be used, in one safetensors
-//! file.
+//! Checkpoints: everything that is needed to resume a run or to use its network, in one safetensors file.
 //!
 //! The file's metadata has one key, `lfnn`, whose value is JSON with sorted keys: a map of several
 //! keys would be written in a random order, and equal states would not be equal bytes. It holds no
-//! times, names of machines or numbers of threads.
+//! times, names of machines or numbers of threads. It holds a checksum of everything else in the file, so that
+//! a checkpoint that a disk or a copy has changed is refused.
 
-mod file;
 mod tensors;
 
 use std::path::{Path, PathBuf};
@@ -13,16 +12,22 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use lfnn_core::train::State;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use crate::config::RunConfig;
+use crate::format::hex;
 
-pub(crate) use file::write_whole;
+use tensors::{Part, Raw};
+
 pub(crate) use tensors::{Tensors, to_bytes};
 
 /// The layout of the metadata; a file with another number is refused.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// The key of the metadata.
 const KEY: &str = "lfnn";
+/// The key, in the metadata's JSON, of the SHA-256 of all else.
+const CHECKSUM: &str = "checksum";
 
 /// What a checkpoint says beside its tensors.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,6 +41,8 @@ pub(crate) struct Metadata {
     pub(crate) classes: Vec<String>,
     /// Height, width and channels of an image.
     pub(crate) image: [usize; 3],
+    /// SHA-256 of the data that the run is trained on.
+    pub(crate) data: String,
     /// Epochs that are over.
     pub(crate) epoch: usize,
     /// Batches of the epoch under way.
@@ -69,12 +76,18 @@ pub(crate) struct Checkpoint {
 
 impl Metadata {
     /// The metadata of a run that begins.
-    pub(crate) fn new(config: RunConfig, classes: Vec<String>, image: [usize; 3]) -> Self {
+    pub(crate) fn new(
+        config: RunConfig,
+        classes: Vec<String>,
+        image: [usize; 3],
+        data: String,
+    ) -> Self {
         Self {
             format: FORMAT,
             config,
             classes,
             image,
+            data,
             epoch: 0,
             batch: 0,
             best: None,
@@ -88,17 +101,30 @@ impl Metadata {
 /// # Errors
 /// None is expected.
 pub(crate) fn encode(metadata: &Metadata, state: &State) -> anyhow::Result<Vec<u8>> {
+    let tensors = tensors::raw(&state.tensors);
     let mut json = serde_json::to_value(metadata)?;
+    json[CHECKSUM] = Value::Null;
     json.sort_all_objects();
-    to_bytes(&state.tensors, Some((KEY, json.to_string())))
+    let text = json.to_string();
+    json[CHECKSUM] = checksum(&text, tensors.iter().map(Raw::part)).into();
+    tensors::write(&tensors, Some((KEY, json.to_string())))
 }
 
-/// Writes a checkpoint: whole, or not at all.
-///
-/// # Errors
-/// A disk that is full, a folder that cannot be written.
-pub(crate) fn save(path: &Path, metadata: &Metadata, state: &State) -> anyhow::Result<()> {
-    write_whole(path, &encode(metadata, state)?)
+/// SHA-256 of the metadata's text, in which its own entry is null, and of the tensors in the order of their names.
+fn checksum<'a>(text: &str, tensors: impl Iterator<Item = Part<'a>>) -> String {
+    let mut sha256 = Sha256::new();
+    // Every part begins with its length, so that no two contents are the same bytes.
+    let mut add = |bytes: &[u8]| {
+        sha256.update((bytes.len() as u64).to_le_bytes());
+        sha256.update(bytes);
+    };
+    add(text.as_bytes());
+    for Part { name, dtype, shape, bytes } in tensors {
+        add(name.as_bytes());
+        add(format!("{dtype:?} {shape:?}").as_bytes());
+        add(bytes);
+    }
+    hex(&sha256.finalize())
 }
 
 /// Reads a checkpoint.
@@ -114,7 +140,7 @@ pub(crate) fn load(path: &Path) -> anyhow::Result<Checkpoint> {
 /// A checkpoint from the bytes of its file.
 ///
 /// # Errors
-/// Bytes that are not a checkpoint.
+/// Bytes that are not a checkpoint, or one that has been changed.
 pub(crate) fn decode(bytes: &[u8]) -> anyhow::Result<Checkpoint> {
     let tensors = Tensors::read(bytes)?;
     let Some(json) = tensors.metadata(KEY) else {
@@ -122,16 +148,33 @@ pub(crate) fn decode(bytes: &[u8]) -> anyhow::Result<Checkpoint> {
             "a safetensors file without the metadata `{KEY}`, so not a checkpoint of this program"
         );
     };
-    #[derive(Deserialize)]
-    struct Format {
-        format: u32,
+    let readable = || "the metadata is not readable";
+    let mut metadata: Value = serde_json::from_str(json).with_context(readable)?;
+    match metadata.get("format") {
+        Some(format) if *format == FORMAT => {}
+        Some(format) => {
+            bail!("a checkpoint of format {format}; this program reads format {FORMAT}")
+        }
+        None => bail!("the metadata has no format; this program reads format {FORMAT}"),
     }
-    let Format { format } = serde_json::from_str(json).context("the metadata is not readable")?;
-    if format != FORMAT {
-        bail!("a checkpoint of format {format}; this program reads format {FORMAT}");
+    let written = metadata.as_object_mut().and_then(|entries| entries.remove(CHECKSUM));
+    let entry = |value: &Value| format!("\"{CHECKSUM}\":{value}");
+    let matches = written.is_some_and(|written| {
+        let text = json.replacen(&entry(&written), &entry(&Value::Null), 1);
+        written == checksum(&text, tensors.parts())
+    });
+    if !matches {
+        bail!(
+            "the checksum does not match the content: the file was damaged after it was written; take another \
+             copy of it, or another checkpoint of the run"
+        );
     }
-    let metadata = serde_json::from_str(json).context("the metadata is not readable")?;
-    Ok(Checkpoint { metadata, state: State { tensors: tensors.all()? } })
+    let metadata = serde_json::from_value(metadata).with_context(readable)?;
+    let state = State { tensors: tensors.all()? };
+    if let Some(tensor) = state.not_finite() {
+        bail!("`{}` holds a number that is not finite", tensor.name);
+    }
+    Ok(Checkpoint { metadata, state })
 }
 
 /// The checkpoint that a user means: a file, or the last one of a run's folder.
@@ -159,6 +202,7 @@ pub(crate) fn locate(given: &Path) -> anyhow::Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lfnn_core::config::OptimizerConfig;
     use lfnn_core::train::{StateData, StateTensor};
     use proptest::prelude::*;
 
@@ -176,7 +220,8 @@ mod tests {
                 tensor("training/clock", &[3], StateData::U32(vec![1, 2, u32::MAX])),
             ],
         };
-        let mut metadata = Metadata::new(config, vec!["a".into(), "b".into()], [8, 8, 1]);
+        let mut metadata =
+            Metadata::new(config, vec!["a".into(), "b".into()], [8, 8, 1], "d1ce".into());
         metadata.best = Some(Best { epoch: 3, error: 1.5, loss: 0.1 });
         Checkpoint { metadata, state }
     }
@@ -204,10 +249,42 @@ mod tests {
         one.metadata.format = 9;
         let bytes = encode(&one.metadata, &one.state).unwrap();
         let message = decode(&bytes).unwrap_err().to_string();
-        assert_eq!(message, "a checkpoint of format 9; this program reads format 1");
+        assert_eq!(message, "a checkpoint of format 9; this program reads format 2");
+    }
+
+    #[test]
+    fn no_bit_of_a_checkpoint_can_change_unnoticed() {
+        let one = checkpoint();
+        let mut bytes = encode(&one.metadata, &one.state).unwrap();
+        for at in 0..8 * bytes.len() {
+            bytes[at / 8] ^= 1 << (at % 8);
+            assert!(decode(&bytes).is_err(), "bit {} of byte {}", at % 8, at / 8);
+            bytes[at / 8] ^= 1 << (at % 8);
+        }
+        assert_eq!(decode(&bytes).unwrap(), one);
+    }
+
+    #[test]
+    fn numbers_that_are_not_finite_are_refused() {
+        let mut one = checkpoint();
+        one.state.tensors[0].data = StateData::Real(vec![1.0, f32::INFINITY, 0.0, 4.0]);
+        let bytes = encode(&one.metadata, &one.state).unwrap();
+        let message = decode(&bytes).unwrap_err().to_string();
+        assert_eq!(message, "`output.weight` holds a number that is not finite");
     }
 
     proptest! {
+        #[test]
+        fn numbers_survive_the_file(loss in prop::num::f64::NORMAL, rate in 1e-9..1.0, seed in any::<u64>()) {
+            let mut one = checkpoint();
+            one.metadata.best = Some(Best { epoch: 3, error: 1.5, loss });
+            one.metadata.config.seed = seed;
+            one.metadata.config.training.optimizer =
+                OptimizerConfig::Sgd { lr: rate, momentum: 0.0, nesterov: false, weight_decay: 0.0 };
+            let read = decode(&encode(&one.metadata, &one.state).unwrap()).unwrap();
+            prop_assert_eq!(read, one);
+        }
+
         #[test]
         fn random_bytes_are_no_checkpoint_and_no_panic(
             bytes in prop::collection::vec(any::<u8>(), 0..400),

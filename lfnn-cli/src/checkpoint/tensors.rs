@@ -6,7 +6,71 @@ use anyhow::{Context, bail};
 use lfnn_core::train::{StateData, StateTensor};
 use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorView};
 
+/// A tensor as a file holds it.
+#[derive(Debug)]
+pub(super) struct Raw<'a> {
+    tensor: &'a StateTensor,
+    dtype: Dtype,
+    bytes: Vec<u8>,
+}
+
+/// What a file says of a tensor.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part<'a> {
+    pub(super) name: &'a str,
+    pub(super) dtype: Dtype,
+    pub(super) shape: &'a [usize],
+    pub(super) bytes: &'a [u8],
+}
+
+impl<'a> Raw<'a> {
+    fn new(tensor: &'a StateTensor) -> Self {
+        let (dtype, bytes) = match &tensor.data {
+            StateData::Real(data) => {
+                (Dtype::F32, data.iter().flat_map(|x| x.to_le_bytes()).collect())
+            }
+            StateData::U32(data) => {
+                (Dtype::U32, data.iter().flat_map(|x| x.to_le_bytes()).collect())
+            }
+        };
+        Self { tensor, dtype, bytes }
+    }
+
+    pub(super) fn part(&self) -> Part<'_> {
+        let StateTensor { name, shape, .. } = self.tensor;
+        Part { name, dtype: self.dtype, shape, bytes: &self.bytes }
+    }
+}
+
+/// Tensors as a file holds them, in the order of their names.
+pub(super) fn raw(tensors: &[StateTensor]) -> Vec<Raw<'_>> {
+    let mut all: Vec<Raw<'_>> = tensors.iter().map(Raw::new).collect();
+    all.sort_by(|a, b| a.tensor.name.cmp(&b.tensor.name));
+    all
+}
+
 /// Tensors and at most one key of metadata as the bytes of a file. The bytes depend on nothing else.
+///
+/// # Errors
+/// A shape that does not fit its data.
+pub(super) fn write(
+    tensors: &[Raw<'_>],
+    metadata: Option<(&str, String)>,
+) -> anyhow::Result<Vec<u8>> {
+    let views = tensors
+        .iter()
+        .map(|raw| {
+            let Part { name, dtype, shape, bytes } = raw.part();
+            let view = TensorView::new(dtype, shape.to_vec(), bytes)
+                .with_context(|| format!("tensor `{name}`"))?;
+            Ok((name, view))
+        })
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let metadata = metadata.map(|(key, value)| HashMap::from([(key.to_owned(), value)]));
+    Ok(safetensors::serialize(views, metadata)?)
+}
+
+/// As [`write`], from a state's tensors.
 ///
 /// # Errors
 /// A shape that does not fit its data.
@@ -14,28 +78,7 @@ pub(crate) fn to_bytes(
     tensors: &[StateTensor],
     metadata: Option<(&str, String)>,
 ) -> anyhow::Result<Vec<u8>> {
-    let raw: Vec<(Dtype, Vec<u8>)> = tensors
-        .iter()
-        .map(|tensor| match &tensor.data {
-            StateData::Real(data) => {
-                (Dtype::F32, data.iter().flat_map(|x| x.to_le_bytes()).collect())
-            }
-            StateData::U32(data) => {
-                (Dtype::U32, data.iter().flat_map(|x| x.to_le_bytes()).collect())
-            }
-        })
-        .collect();
-    let views = tensors
-        .iter()
-        .zip(&raw)
-        .map(|(tensor, (dtype, bytes))| {
-            let view = TensorView::new(*dtype, tensor.shape.clone(), bytes)
-                .with_context(|| format!("tensor `{}`", tensor.name))?;
-            Ok((tensor.name.as_str(), view))
-        })
-        .collect::<anyhow::Result<Vec<_>>>()?;
-    let metadata = metadata.map(|(key, value)| HashMap::from([(key.to_owned(), value)]));
-    Ok(safetensors::serialize(views, metadata)?)
+    write(&raw(tensors), metadata)
 }
 
 /// A safetensors file in memory.
@@ -61,6 +104,17 @@ impl<'a> Tensors<'a> {
     /// A value of the metadata.
     pub(crate) fn metadata(&self, key: &str) -> Option<&str> {
         self.metadata.metadata().as_ref()?.get(key).map(String::as_str)
+    }
+
+    /// What the file says of every tensor, in the order of their names.
+    pub(super) fn parts(&self) -> impl Iterator<Item = Part<'_>> {
+        let mut names = self.tensors.names();
+        names.sort_unstable();
+        names.into_iter().filter_map(|name| {
+            let info = self.metadata.info(name)?;
+            let bytes = self.tensors.tensor(name).ok()?.data();
+            Some(Part { name, dtype: info.dtype, shape: &info.shape, bytes })
+        })
     }
 
     /// Every tensor, in the order of their names.

@@ -14,6 +14,7 @@ use crate::backend::{Choice, Job};
 use crate::checkpoint::{self, Checkpoint};
 use crate::cli::{EvalArgs, SplitChoice};
 use crate::data::{Prepared, root};
+use crate::digest;
 use crate::failure::Failure;
 use crate::format::{self, Align, table};
 use crate::output::Output;
@@ -26,11 +27,20 @@ pub(crate) fn command(args: &EvalArgs, choice: Choice, output: &Output) -> Resul
     let path = checkpoint::locate(&args.run)?;
     let checkpoint = checkpoint::load(&path)?;
     let root = root(args.data.data_dir.as_deref())?;
-    let data = Prepared::load(&checkpoint.metadata.config, &root, output)?;
+    let mut config = checkpoint.metadata.config.clone();
+    if args.path.is_some() {
+        config.dataset.path.clone_from(&args.path);
+    }
+    let data = Prepared::load(&config, &root, output)?;
     let (image, classes) = (checkpoint.metadata.image, &checkpoint.metadata.classes);
     if data.images().shape != image || &data.classes != classes {
         let message = "the data set's images or classes are not those of the checkpoint";
         return Err(Failure::Runtime(anyhow!("{}: {message}", path.display())));
+    }
+    if digest::of(&data) != checkpoint.metadata.data {
+        output.note(
+            "note: this is not the data of the run: images, labels or their order have changed",
+        );
     }
     let (name, indices) = match args.split {
         SplitChoice::Test => ("test", &data.test),

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::checkpoint::{self, Checkpoint};
 use crate::cli::{ExportArgs, ExportFormat};
 use crate::failure::Failure;
+use crate::files::write_whole;
 use crate::format;
 use crate::onnx;
 use crate::output::Output;
@@ -31,7 +32,7 @@ pub(crate) fn command(args: &ExportArgs, output: &Output) -> Result<(), Failure>
     }
     let (bytes, count) =
         encode(&checkpoint, args.format).with_context(|| path.display().to_string())?;
-    checkpoint::write_whole(&out, &bytes)?;
+    write_whole(&out, &bytes)?;
     let metadata = &checkpoint.metadata;
     output.info(&format!(
         "{}: {}, {} parameters, images {} to {} classes",

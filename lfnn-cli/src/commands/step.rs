@@ -12,10 +12,11 @@ use lfnn_core::train::{
 use lfnn_cuda::Precision;
 
 use crate::backend::{Choice, Job};
-use crate::checkpoint::{Tensors, to_bytes, write_whole};
+use crate::checkpoint::{Tensors, to_bytes};
 use crate::cli::StepArgs;
 use crate::config::{self, StepConfig};
 use crate::failure::{Failure, Usage};
+use crate::files::write_whole;
 use crate::format;
 use crate::output::Output;
 

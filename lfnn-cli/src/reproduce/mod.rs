@@ -26,7 +26,7 @@ use crate::cli::{ReproduceArgs, Scale};
 use crate::config::nearest;
 use crate::failure::Failure;
 use crate::output::{Level, Output};
-use crate::{data, format, interrupt};
+use crate::{data, format, interrupt, processes};
 
 use plan::{Ask, Job, Place};
 use report::Provenance;
@@ -45,6 +45,7 @@ pub(crate) fn command(
     choice: Choice,
     output: &Output,
 ) -> Result<(), Failure> {
+    processes::check_single()?;
     let target = find(&args.target)?;
     let root = data::root(args.data.data_dir.as_deref())?;
     let ask = Ask {
@@ -95,7 +96,7 @@ pub(crate) fn command(
         Ok(()) => {}
         Err(Failure::Interrupted) => {
             if output.level() >= Level::Normal {
-                output.note("stopped and saved; the same command goes on");
+                output.note("stopped and saved; the same command resumes");
             }
             return Err(Failure::Interrupted);
         }

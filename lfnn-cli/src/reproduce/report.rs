@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::chart::{Figure, escape};
-use crate::checkpoint::write_whole;
+use crate::files::write_whole;
 use crate::format::{self, Align};
 
 /// A report.

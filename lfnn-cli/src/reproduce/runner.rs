@@ -14,9 +14,9 @@ use serde_json::Value;
 
 use super::plan::{Computation, Job, Place, Training};
 use crate::backend::Choice;
-use crate::checkpoint::write_whole;
 use crate::config::{self, Request, RunConfig, differences};
 use crate::failure::{Failure, chain};
+use crate::files::{remove_left_overs, write_whole};
 use crate::output::{Level, Output};
 use crate::run::{self, EpochRow, RunFolder, Summary};
 use crate::{format, interrupt, train};
@@ -157,13 +157,13 @@ impl Runner<'_> {
     fn train(&self, training: &Training, choice: Choice) -> Result<(), Failure> {
         let path = self.run_folder(training);
         let config = training.config()?;
-        let goes_on = path.join(run::CONFIG).exists();
-        let folder = if goes_on {
-            RunFolder::open(&path)?
-        } else {
-            RunFolder::create(Some(&path), &config)?
-        };
-        train::fit(&config, folder, goes_on, self.root, choice, &Output::new(Level::Silent))
+        let resume = path.join(run::CONFIG).exists();
+        let folder =
+            if resume { RunFolder::open(&path)? } else { RunFolder::create(Some(&path), &config)? };
+        // The command that is stopped is `reproduce`, which says itself how to resume.
+        let (root, tensorboard, resume_command) = (self.root, false, "");
+        let run = train::Run { config: &config, resume, tensorboard, root, resume_command };
+        train::fit(run, folder, choice, &Output::new(Level::Silent))
     }
 
     /// Runs jobs, `side` at a time on `threads` threads in all.
@@ -181,6 +181,7 @@ impl Runner<'_> {
             let folder = self.out.join(folder);
             fs::create_dir_all(&folder)
                 .with_context(|| format!("{}: cannot make the folder", folder.display()))?;
+            remove_left_overs(&folder);
         }
         interrupt::training_begins();
         let finished = AtomicUsize::new(0);

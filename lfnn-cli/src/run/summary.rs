@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::write_whole;
+use crate::files::write_whole;
 
 const SUMMARY: &str = "summary.json";
 
@@ -15,14 +15,14 @@ const SUMMARY: &str = "summary.json";
 pub(crate) struct Summary {
     /// Error on the test images.
     pub(crate) test_error: Option<f64>,
-    /// Loss on the test images.
-    pub(crate) test_loss: f64,
+    /// Loss on the test images; none if the metrics of the last epoch were lost.
+    pub(crate) test_loss: Option<f64>,
     /// Error on the images held out.
     pub(crate) validation_error: Option<f64>,
     /// Error in the last epoch, each example as it was seen.
     pub(crate) train_error: Option<f64>,
     /// Loss in the last epoch, likewise.
-    pub(crate) train_loss: f64,
+    pub(crate) train_loss: Option<f64>,
     /// The best epoch.
     pub(crate) best: Option<BestSummary>,
     /// Epochs trained.
@@ -41,6 +41,10 @@ pub(crate) struct Summary {
     pub(crate) peak_memory_bytes: u64,
     /// What the backend holds for tensors and kernels' scratch space. It is allocated once, so this is its peak.
     pub(crate) device_memory_bytes: u64,
+    /// SHA-256 of the data: images, labels, classes and how they are divided. Empty in summaries of older
+    /// versions.
+    #[serde(default)]
+    pub(crate) data: String,
     /// The seed.
     pub(crate) seed: u64,
     /// The method.

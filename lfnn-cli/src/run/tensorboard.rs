@@ -1,12 +1,10 @@
 //! `events.out.tfevents.…`: the metrics of a run as TensorBoard reads them.
 //!
-//! A run has this file if `train --tensorboard` began it; then every epoch is added to it, and a run that
-//! goes on writes it anew. A record is its length, a checksum of the length, the event as a protocol
+//! A run has this file if `train --tensorboard` began it; then every epoch is added to it. A record is its length, a checksum of the length, the event as a protocol
 //! buffer (`tensorflow/core/util/event.proto`, of which these are the fields that scalars need), and a
 //! checksum of that.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,6 +13,7 @@ use crc::{CRC_32_ISCSI, Crc};
 use prost::Message;
 
 use super::EpochRow;
+use crate::files::{append, write_whole};
 
 #[derive(Clone, PartialEq, Message)]
 struct Event {
@@ -47,16 +46,62 @@ pub(super) fn path(folder: &Path) -> PathBuf {
     folder.join("events.out.tfevents.0.lfnn")
 }
 
-/// Gives a run its file, with the epochs so far.
+/// Gives a run its file, if it has none.
 ///
 /// # Errors
 /// A file that cannot be written.
-pub(crate) fn begin(folder: &Path, rows: &[EpochRow]) -> anyhow::Result<()> {
-    let version =
-        Event { wall_time: now(), file_version: Some("brain.Event:2".into()), ..Event::default() };
-    let mut bytes = record(&version);
-    rows.iter().for_each(|row| bytes.extend(record(&event(row))));
-    crate::checkpoint::write_whole(&path(folder), &bytes)
+pub(crate) fn begin(folder: &Path) -> anyhow::Result<()> {
+    let path = path(folder);
+    if path.exists() { Ok(()) } else { write_whole(&path, &version()) }
+}
+
+/// Makes the file, if the run has one, hold just these rows. Events that are there keep their times.
+///
+/// # Errors
+/// A file that cannot be read or written.
+pub(super) fn resume(folder: &Path, rows: &[EpochRow]) -> anyhow::Result<()> {
+    let path = path(folder);
+    if !path.exists() {
+        return Ok(());
+    }
+    let found = fs::read(&path).with_context(|| format!("{}: cannot read", path.display()))?;
+    let mut records = records(&found);
+    let mut bytes = match records.next() {
+        Some((event, bytes)) if event.file_version.is_some() => bytes.to_vec(),
+        _ => version(),
+    };
+    let mut rows = rows.iter();
+    for (event_found, record_found) in records {
+        match rows.as_slice().first() {
+            Some(row) if row.epoch as i64 == event_found.step => bytes.extend(record_found),
+            _ => break,
+        }
+        rows.next();
+    }
+    rows.for_each(|row| bytes.extend(record(&event(row))));
+    if bytes == found { Ok(()) } else { write_whole(&path, &bytes) }
+}
+
+/// The events of a file with their records, up to one that is not whole.
+fn records(mut bytes: &[u8]) -> impl Iterator<Item = (Event, &[u8])> {
+    std::iter::from_fn(move || {
+        let (length, rest) = bytes.split_first_chunk::<8>()?;
+        let (sum, rest) = rest.split_first_chunk::<4>()?;
+        let data = rest.get(..usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
+        let end = rest[data.len()..].first_chunk::<4>()?;
+        if *sum != masked(length).to_le_bytes() || *end != masked(data).to_le_bytes() {
+            return None;
+        }
+        let (record, rest) = bytes.split_at(8 + 4 + data.len() + 4);
+        bytes = rest;
+        Some((Event::decode(data).ok()?, record))
+    })
+}
+
+/// The record with which a file begins.
+fn version() -> Vec<u8> {
+    let file_version = Some("brain.Event:2".into());
+    record(&Event { wall_time: now(), file_version, ..Event::default() })
 }
 
 /// Adds an epoch, if the run has such a file.
@@ -68,11 +113,7 @@ pub(super) fn push(folder: &Path, row: &EpochRow) -> anyhow::Result<()> {
     if !path.exists() {
         return Ok(());
     }
-    OpenOptions::new()
-        .append(true)
-        .open(&path)
-        .and_then(|mut file| file.write_all(&record(&event(row))))
-        .with_context(|| format!("{}: cannot write", path.display()))
+    append(&path, &record(&event(row)))
 }
 
 /// Removes the file of a run in which nothing has been trained.

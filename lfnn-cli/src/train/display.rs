@@ -6,9 +6,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use lfnn_core::train::TrainingMetrics;
 
 use crate::config::RunConfig;
-use crate::failure::Failure;
 use crate::format;
-use crate::output::Output;
+use crate::output::{Level, Output};
 use crate::run::EpochRow;
 
 use super::report;
@@ -43,12 +42,15 @@ impl<'a> Display<'a> {
     }
 
     /// Writes the head of the table.
-    pub(super) fn begin(&self) -> Result<(), Failure> {
+    pub(super) fn begin(&self) {
         let validation = if self.validation { "  validation" } else { "" };
-        self.output.info(&format!(
-            "{:>9}  {:>9}  {:>8}  {:>8}{validation}  {:>8}  {:>9}  {:>8}",
-            "epoch", "lr", "loss", "train", "test", "images/s", "time"
-        ))
+        self.output.log(
+            Level::Normal,
+            &format!(
+                "{:>9}  {:>9}  {:>8}  {:>8}{validation}  {:>8}  {:>9}  {:>8}",
+                "epoch", "lr", "loss", "train", "test", "images/s", "time"
+            ),
+        );
     }
 
     /// Shows an empty bar.
@@ -73,9 +75,10 @@ impl<'a> Display<'a> {
     }
 
     /// Tells how long it took from the program's beginning to the end of the first step.
-    pub(super) fn first_step(&self) -> Result<(), Failure> {
+    pub(super) fn first_step(&self) {
         let time = self.output.running().as_millis();
-        self.output.detail(&format!("first step done {time} ms after the program began"))
+        let text = format!("first step done {time} ms after the program began");
+        self.output.log(Level::Verbose, &text);
     }
 
     /// Shows how far the epoch has come. `images` were trained on in `time`.
@@ -110,27 +113,29 @@ impl<'a> Display<'a> {
     }
 
     /// Writes the line of an epoch.
-    pub(super) fn epoch(&mut self, row: &EpochRow) -> Result<(), Failure> {
+    pub(super) fn epoch(&mut self, row: &EpochRow) {
         self.done += 1;
         let percent = |error: Option<f64>| format::percent(error);
         let validation = match row.validation {
             Some(validation) => format!("  {:>10}", percent(validation.error)),
             None => String::new(),
         };
-        self.output.info(&format!(
-            "{:>9}  {:>9}  {:>8.4}  {:>8}{validation}  {:>8}  {:>9.0}  {:>8}",
-            format!("{}/{}", row.epoch, self.epochs),
-            rate(row.learning_rate),
-            row.train.loss,
-            percent(row.train.error),
-            percent(row.test.error),
-            row.images_per_second,
-            format::duration(Duration::from_secs_f64(row.seconds)),
-        ))?;
-        if row.units.is_empty() {
-            return Ok(());
+        self.output.log(
+            Level::Normal,
+            &format!(
+                "{:>9}  {:>9}  {:>8.4}  {:>8}{validation}  {:>8}  {:>9.0}  {:>8}",
+                format!("{}/{}", row.epoch, self.epochs),
+                rate(row.learning_rate),
+                row.train.loss,
+                percent(row.train.error),
+                percent(row.test.error),
+                row.images_per_second,
+                format::duration(Duration::from_secs_f64(row.seconds)),
+            ),
+        );
+        if !row.units.is_empty() {
+            self.output.log(Level::Verbose, &report::units(row));
         }
-        self.output.detail(&report::units(row))
     }
 
     /// Takes the bar away.

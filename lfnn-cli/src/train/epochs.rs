@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::anyhow;
 use lfnn_core::backend::Backend;
 use lfnn_core::config::Scope;
 use lfnn_core::train::{Evaluation, Trainer, TrainingMetrics};
@@ -10,7 +11,7 @@ use crate::checkpoint::{Best, Metadata};
 use crate::data::Prepared;
 use crate::failure::Failure;
 use crate::output::{Level, Output};
-use crate::run::{EpochRow, LossRow, Metrics, RunFolder, UnitRow};
+use crate::run::{EpochRow, LossRow, Metrics, RunFolder, Summary, UnitRow};
 use crate::{interrupt, memory};
 
 use super::display::Display;
@@ -20,44 +21,72 @@ use super::saver::Saver;
 /// Metrics are read from the device no more often than this.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// What a run needs beside its trainer.
+pub(super) struct Context<'a> {
+    /// The data, of which only the division is needed.
+    pub(super) data: &'a Prepared,
+    /// Where everything goes.
+    pub(super) folder: &'a RunFolder,
+    /// The run so far.
+    pub(super) metadata: Metadata,
+    /// The command with which the user resumes it.
+    pub(super) resume_command: &'a str,
+    /// What the user sees.
+    pub(super) output: &'a Output,
+}
+
 /// Trains until the run is finished, stops early or is interrupted.
 ///
 /// # Errors
-/// An error that is not finite, a backend or a disk that fails, or the user's wish to stop.
+/// A number that is not finite, a backend or a disk that fails, or the user's wish to stop.
 pub(super) fn run<B: Backend>(
     backend: String,
     mut trainer: Trainer<B>,
-    data: &Prepared,
-    folder: &RunFolder,
-    mut metadata: Metadata,
-    output: &Output,
+    context: Context<'_>,
 ) -> Result<(), Failure> {
+    let Context { data, folder, mut metadata, resume_command, output } = context;
     let settings = metadata.config.checkpoints;
-    let mut metrics = Metrics::open(folder.path(), trainer.epoch())?;
+    let (mut metrics, notes) = Metrics::open(folder.path(), trainer.epoch())?;
+    notes.iter().for_each(|text| output.note(&format!("note: {text}")));
     let mut saver = Saver::new(folder, settings);
+    // A killed process may have left some.
+    saver.forget(trainer.epoch());
     let mut display = Display::new(output, &metadata.config, !data.validation.is_empty());
-    if !trainer.is_finished() && !metadata.stopped_early {
-        display.begin()?;
+    let is_over =
+        |trainer: &Trainer<B>, metadata: &Metadata| trainer.is_finished() || metadata.stopped_early;
+    let was_over = is_over(&trainer, &metadata);
+    if !was_over {
+        display.begin();
     }
-    while !trainer.is_finished() && !metadata.stopped_early {
+    while !is_over(&trainer, &metadata) {
         let Some(trained) = train_epoch(&mut trainer, &mut saver, &mut metadata, &mut display)?
         else {
-            return stopped(folder, &metadata, output);
+            return stopped(&metadata, resume_command, output);
         };
         display.evaluating();
         let row = end_epoch(&mut trainer, data, trained, metadata.config.leadership.scope)?;
         choose_best(&mut metadata, &row);
-        display.epoch(&row)?;
+        let checkpoint = saver.encode(&trainer, &mut metadata)?;
+        display.epoch(&row);
+        // The metrics are on the disk before the checkpoint: they are never older than it.
         metrics.push(row)?;
-        saver.save_epoch(&trainer, &mut metadata)?;
-        if interrupt::requested() && !trainer.is_finished() && !metadata.stopped_early {
-            return stopped(folder, &metadata, output);
+        saver.write_epoch(&metadata, &checkpoint)?;
+        if interrupt::requested() && !is_over(&trainer, &metadata) {
+            display.finish();
+            return stopped(&metadata, resume_command, output);
         }
     }
     display.finish();
-    let memory = trainer.memory().total() as u64;
-    let summary = report::summarize(&metadata, &metrics, trainer.network(), backend, memory);
-    summary.write(folder.path())?;
+    let summary = match Summary::read(folder.path())? {
+        // What was recorded when the run ended stays.
+        Some(summary) if was_over => summary,
+        _ => {
+            metrics.sync()?;
+            let summary = report::summarize(&metadata, &metrics, &trainer, backend);
+            summary.write(folder.path())?;
+            summary
+        }
+    };
     report::print(&metadata, &summary, &metrics, folder, output)
 }
 
@@ -93,7 +122,7 @@ fn train_epoch<B: Backend>(
         if display.is_first_step() {
             // This waits for the device, once.
             trainer.check_finite()?;
-            display.first_step()?;
+            display.first_step();
         }
         if looked.elapsed() >= LOOK {
             trainer.check_finite()?;
@@ -127,9 +156,18 @@ fn end_epoch<B: Backend>(
     };
     let test = trainer.evaluate(&data.test)?;
     trainer.end_epoch()?;
+    let epoch = trainer.epoch();
+    for (images, evaluation) in [("validation", validation.as_ref()), ("test", Some(&test))] {
+        if evaluation.is_some_and(|evaluation| !evaluation.loss.is_finite()) {
+            return Err(Failure::Runtime(anyhow!(
+                "the loss on the {images} images is not finite after epoch {epoch}; a smaller learning rate or \
+                 gradient clipping may help"
+            )));
+        }
+    }
     let seconds = trained.time.as_secs_f64();
     Ok(EpochRow {
-        epoch: trainer.epoch(),
+        epoch,
         learning_rate: trained.learning_rate,
         train: LossRow::from(&trained.metrics),
         validation: validation.as_ref().map(LossRow::from),
@@ -153,13 +191,12 @@ fn choose_best(metadata: &mut Metadata, row: &EpochRow) {
     metadata.stopped_early = patience.is_some_and(|patience| since >= patience);
 }
 
-/// Tells how to go on.
-fn stopped(folder: &RunFolder, metadata: &Metadata, output: &Output) -> Result<(), Failure> {
+/// Says how to resume.
+fn stopped(metadata: &Metadata, resume_command: &str, output: &Output) -> Result<(), Failure> {
     if output.level() >= Level::Normal {
         output.note(&format!(
-            "stopped and saved {}; to go on:\n  lfnn-cli train --resume --out {}",
+            "stopped and saved {}; to resume:\n  {resume_command}",
             progress(metadata.epoch, metadata.batch),
-            folder.path().display()
         ));
     }
     Err(Failure::Interrupted)

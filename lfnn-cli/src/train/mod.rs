@@ -6,13 +6,14 @@ mod display;
 mod dry_run;
 mod epochs;
 mod report;
+mod resume_command;
 mod saver;
 
 use std::path::Path;
 
 use anyhow::anyhow;
 use lfnn_core::backend::Backend;
-use lfnn_core::train::{Normalization, Setup, Trainer};
+use lfnn_core::train::{Normalization, Setup, State, Trainer};
 
 use crate::backend::{Choice, Job};
 use crate::checkpoint::{self, Checkpoint, Metadata};
@@ -22,13 +23,14 @@ use crate::data::{self, Prepared};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::run::{self, RunFolder};
-use crate::{format, interrupt};
+use crate::{digest, format, interrupt, processes};
 
 /// Runs the command.
 ///
 /// # Errors
 /// Anything wrong in the command line, the configuration or the data, and what fails in training.
 pub(crate) fn command(args: &TrainArgs, choice: Choice, output: &Output) -> Result<(), Failure> {
+    processes::check_single()?;
     let request = request(args);
     let root = data::root(args.data.data_dir.as_deref())?;
     if args.dry_run {
@@ -36,43 +38,69 @@ pub(crate) fn command(args: &TrainArgs, choice: Choice, output: &Output) -> Resu
         return dry_run::show(&config, &root, choice, output);
     }
     let (config, folder) = if args.resume {
-        let (config, path) = find_run(args, &request)?;
-        (config, RunFolder::open(&path)?)
+        let path = match &args.out {
+            Some(out) => out.clone(),
+            None => run::newest(&config::resolve(&request)?)?,
+        };
+        let folder = RunFolder::open(&path)?;
+        (asked(&folder, &request)?, folder)
     } else {
         let config = config::resolve(&request)?;
         let folder = RunFolder::create(args.out.as_deref(), &config)?;
         (config, folder)
     };
     interrupt::listen()?;
-    if args.tensorboard {
-        run::tensorboard::begin(folder.path(), &run::read_rows(folder.path())?)?;
-    }
-    fit(&config, folder, args.resume, &root, choice, output)
+    let resume_command = resume_command::write(folder.path(), choice, &args.data);
+    let run = Run {
+        config: &config,
+        resume: args.resume,
+        tensorboard: args.tensorboard,
+        root: &root,
+        resume_command: &resume_command,
+    };
+    fit(run, folder, choice, output)
 }
 
-/// Trains the run of a folder to its end; `goes_on` says whether from its last checkpoint.
+/// A run to be trained to its end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run<'a> {
+    /// What decides its result.
+    pub(crate) config: &'a RunConfig,
+    /// Whether it begins at its last checkpoint.
+    pub(crate) resume: bool,
+    /// Whether its metrics are written for TensorBoard too.
+    pub(crate) tensorboard: bool,
+    /// The folder of the data sets.
+    pub(crate) root: &'a Path,
+    /// The command with which the user resumes it.
+    pub(crate) resume_command: &'a str,
+}
+
+/// Trains the run of a folder to its end.
 ///
 /// # Errors
 /// Data that is missing, settings that do not fit it, what fails in training, or the user's wish to
 /// stop.
 pub(crate) fn fit(
-    config: &RunConfig,
+    run: Run<'_>,
     folder: RunFolder,
-    goes_on: bool,
-    root: &Path,
     choice: Choice,
     output: &Output,
 ) -> Result<(), Failure> {
-    let result = prepare(config, &folder, goes_on, root, output).and_then(|(data, checkpoint)| {
-        let job = Training { config, data, checkpoint, folder: &folder, output };
-        choice.run(config.precision, output, job)
+    let result = prepare(run, &folder, output).and_then(|(data, metadata, state)| {
+        let precision = run.config.precision;
+        choice.run(
+            precision,
+            output,
+            Training { run, data, metadata, state, folder: &folder, output },
+        )
     });
     match result {
         Ok(Err(failure)) => Err(failure),
         Ok(Ok(())) => Ok(()),
         Err(failure) => {
             // Nothing was trained: a new folder would only be in the way.
-            if !goes_on {
+            if !run.resume {
                 folder.discard();
             }
             Err(failure)
@@ -98,44 +126,37 @@ fn request(args: &TrainArgs) -> Request<'_> {
     }
 }
 
-/// The run that `--resume` means, with its configuration.
-fn find_run(
-    args: &TrainArgs,
-    request: &Request<'_>,
-) -> Result<(RunConfig, std::path::PathBuf), Failure> {
-    let path = match &args.out {
-        Some(out) => out.clone(),
-        None => run::newest(&config::resolve(request)?)?,
-    };
-    let file = run::saved_config(&path)?;
-    let saved = config::resume(&file, &Request::default())?;
-    let asked = config::resume(&file, request)?;
+/// The one key that may differ when a run is resumed: where the data lies does not decide what is computed, and
+/// a digest says whether it is the same data.
+const MOVABLE: &str = "dataset.path";
+
+/// The configuration with which a run is resumed: its own, and where its data lies now.
+fn asked(folder: &RunFolder, request: &Request<'_>) -> Result<RunConfig, Failure> {
+    let saved = config::resume(&folder.config(), &Request::default())?;
+    let asked = config::resume(&folder.config(), request)?;
     let different = differences(&saved, &asked)?;
-    if let Some((key, saved, asked)) = different.first() {
+    if let Some((key, saved, asked)) = different.iter().find(|(key, ..)| key != MOVABLE) {
         return Err(Failure::Usage(anyhow!(
-            "{}: `{key}` is {saved} in this run, but {asked} is asked for; a run goes on with its \
-             own settings, because others would change its result (leave the option out, or start \
-             a new run)",
-            path.display()
+            "{}: `{key}` is {saved} in this run, but {asked} is asked for; a run is resumed with its own settings, \
+             because others would change its result (leave the option out, or start a new run)",
+            folder.path().display()
         )));
     }
-    Ok((saved, path))
+    Ok(asked)
 }
 
-/// Loads the data, and the checkpoint of a run that goes on.
+/// Loads the data, and the checkpoint of a run that is resumed.
 fn prepare(
-    config: &RunConfig,
+    run: Run<'_>,
     folder: &RunFolder,
-    goes_on: bool,
-    root: &Path,
     output: &Output,
-) -> Result<(Prepared, Option<Checkpoint>), Failure> {
+) -> Result<(Prepared, Metadata, Option<State>), Failure> {
+    let Run { config, root, .. } = run;
     let last = folder.last();
-    let checkpoint = if goes_on && last.exists() {
+    let checkpoint = if run.resume && last.exists() {
         let checkpoint = checkpoint::load(&last)?;
-        if let Some((key, found, expected)) =
-            differences(&checkpoint.metadata.config, config)?.first()
-        {
+        let different = differences(&checkpoint.metadata.config, config)?;
+        if let Some((key, found, expected)) = different.iter().find(|(key, ..)| key != MOVABLE) {
             return Err(Failure::Runtime(anyhow!(
                 "{}: made with `{key}` = {found}, but config.yaml says {expected}",
                 last.display()
@@ -145,14 +166,35 @@ fn prepare(
     } else {
         None
     };
-    Ok((Prepared::load(config, root, output)?, checkpoint))
+    let data = Prepared::load(config, root, output)?;
+    let digest = digest::of(&data);
+    let metadata = match &checkpoint {
+        Some(Checkpoint { metadata, .. }) if metadata.data != digest => {
+            return Err(Failure::Runtime(anyhow!(
+                "{}: the data is not that with which the run began: its digest is {digest}, expected {}; images, \
+                 labels or class names have changed",
+                folder.path().display(),
+                metadata.data
+            )));
+        }
+        Some(Checkpoint { metadata, .. }) => {
+            Metadata { config: config.clone(), ..metadata.clone() }
+        }
+        None => Metadata::new(config.clone(), data.classes.clone(), data.images().shape, digest),
+    };
+    if config::resume(&folder.config(), &Request::default())? != *config {
+        folder.save_config(config)?;
+    }
+    Ok((data, metadata, checkpoint.map(|checkpoint| checkpoint.state)))
 }
 
 /// Training on a backend. The outer result fails before anything is trained, the inner one after.
 struct Training<'a> {
-    config: &'a RunConfig,
+    run: Run<'a>,
     data: Prepared,
-    checkpoint: Option<Checkpoint>,
+    metadata: Metadata,
+    /// Of a run that is resumed.
+    state: Option<State>,
     folder: &'a RunFolder,
     output: &'a Output,
 }
@@ -161,21 +203,22 @@ impl Job for Training<'_> {
     type Output = Result<(), Failure>;
 
     fn run<B: Backend>(self, backend: &B, device: &str) -> Result<Self::Output, Failure> {
-        let Self { config, mut data, checkpoint, folder, output } = self;
-        let setup = setup(config, &data.normalization);
+        let Self { run, mut data, metadata, state, folder, output } = self;
+        let setup = setup(run.config, &data.normalization);
         let mut trainer = Trainer::new(backend, &setup, data.images(), &data.train)?;
-        let image = data.images().shape;
-        let metadata = match checkpoint {
-            Some(Checkpoint { metadata, state }) => {
-                trainer.restore(&state)?;
-                metadata
-            }
-            None => Metadata::new(config.clone(), data.classes.clone(), image),
-        };
+        if let Some(state) = state {
+            trainer.restore(&state)?;
+        }
         data.free_pixels();
+        if run.tensorboard {
+            run::tensorboard::begin(folder.path())?;
+        }
         interrupt::training_begins();
-        introduce(config, &data, &trainer, device, folder, output)?;
-        Ok(epochs::run(backend.name(), trainer, &data, folder, metadata, output))
+        introduce(run, &data, &trainer, device, folder, output)?;
+        let data = &data;
+        let resume_command = run.resume_command;
+        let context = epochs::Context { data, folder, metadata, resume_command, output };
+        Ok(epochs::run(backend.name(), trainer, context))
     }
 }
 
@@ -195,7 +238,7 @@ pub(crate) fn setup<'a>(config: &'a RunConfig, normalization: &Normalization) ->
 
 /// The lines before the first epoch.
 fn introduce<B: Backend>(
-    config: &RunConfig,
+    Run { config, resume, .. }: Run<'_>,
     data: &Prepared,
     trainer: &Trainer<B>,
     device: &str,
@@ -226,11 +269,19 @@ fn introduce<B: Backend>(
     ))?;
     output.info(&format!("backend: {device}"))?;
     output.info(&format!("folder: {}", folder.path().display()))?;
+    if !folder.is_locked() {
+        output.note(&format!(
+            "note: {}: this file system has no locks; start no second training in this folder",
+            folder.path().display()
+        ));
+    }
     let (epoch, step) = (trainer.epoch(), trainer.step_in_epoch());
     if trainer.is_finished() {
         output.info("this run is finished already")?;
     } else if epoch > 0 || step > 0 {
-        output.info(&format!("goes on {}", epochs::progress(epoch, step)))?;
+        output.info(&format!("resuming {}", epochs::progress(epoch, step)))?;
+    } else if resume {
+        output.info("no checkpoint yet: the run begins at its beginning")?;
     }
     output.info("")
 }

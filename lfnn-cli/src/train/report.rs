@@ -1,6 +1,7 @@
 //! The end of a run: its summary, and the report of who led.
 
-use lfnn_core::network::Network;
+use lfnn_core::backend::Backend;
+use lfnn_core::train::Trainer;
 
 use crate::checkpoint::Metadata;
 use crate::failure::Failure;
@@ -10,18 +11,18 @@ use crate::output::Output;
 use crate::run::{BestSummary, EpochRow, Metrics, RunFolder, Summary};
 
 /// What came out of a run.
-pub(super) fn summarize(
+pub(super) fn summarize<B: Backend>(
     metadata: &Metadata,
     metrics: &Metrics,
-    network: &Network,
+    trainer: &Trainer<B>,
     backend: String,
-    device_memory: u64,
 ) -> Summary {
     let rows = metrics.rows();
-    let last = rows.last();
-    let (parameters, readout_parameters) = network.parameter_counts();
+    let last = rows.last().filter(|row| row.epoch == metadata.epoch);
+    let (parameters, readout_parameters) = trainer.network().parameter_counts();
+    let device_memory = trainer.memory().total() as u64;
     let seconds: f64 = rows.iter().map(|row| row.seconds).sum();
-    // An epoch that was interrupted counts with the images and the seconds after it went on.
+    // An epoch that was interrupted counts with the images and the seconds after it was resumed.
     let timed: f64 = rows.iter().map(|row| row.images_per_second * row.seconds).sum();
     let best = metadata.best.map(|best| {
         let row = rows.iter().find(|row| row.epoch == best.epoch);
@@ -34,19 +35,20 @@ pub(super) fn summarize(
     let config = &metadata.config;
     Summary {
         test_error: last.and_then(|row| row.test.error),
-        test_loss: last.map_or(f64::NAN, |row| row.test.loss),
+        test_loss: last.map(|row| row.test.loss),
         validation_error: last.and_then(|row| row.validation?.error),
         train_error: last.and_then(|row| row.train.error),
-        train_loss: last.map_or(f64::NAN, |row| row.train.loss),
+        train_loss: last.map(|row| row.train.loss),
         best,
         epochs: metadata.epoch,
         stopped_early: metadata.stopped_early,
-        examples: rows.iter().map(|row| row.train.examples).sum(),
+        examples: metadata.epoch * trainer.steps_per_epoch() * trainer.batch_size(),
         parameters,
         readout_parameters,
         images_per_second: timed / seconds.max(1e-9),
         peak_memory_bytes: memory::peak().unwrap_or(device_memory),
         device_memory_bytes: device_memory,
+        data: metadata.data.clone(),
         seed: config.seed,
         method: config.method.clone(),
         recipe: config.recipe.clone(),

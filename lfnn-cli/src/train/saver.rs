@@ -1,14 +1,14 @@
 //! When to save, and what.
 
-use std::fs;
 use std::time::Instant;
 
 use lfnn_core::backend::Backend;
 use lfnn_core::train::Trainer;
 
-use crate::checkpoint::{self, Metadata, write_whole};
+use crate::checkpoint::{self, Metadata};
 use crate::config::CheckpointConfig;
 use crate::failure::Failure;
+use crate::files::write_whole;
 use crate::run::RunFolder;
 
 /// Saves a run's checkpoints.
@@ -34,55 +34,65 @@ impl<'a> Saver<'a> {
             || every_seconds.is_some_and(|every| self.last.elapsed().as_secs_f64() >= every)
     }
 
-    /// Saves the run as it stands, to go on from.
+    /// The bytes of a checkpoint of the run as it stands.
     ///
     /// # Errors
-    /// An error that is not finite, or a disk that refuses.
-    pub(super) fn save<B: Backend>(
-        &mut self,
+    /// A number that is not finite: such a run is not worth resuming, and its last checkpoint stays.
+    pub(super) fn encode<B: Backend>(
+        &self,
         trainer: &Trainer<B>,
         metadata: &mut Metadata,
     ) -> Result<Vec<u8>, Failure> {
         trainer.check_finite()?;
         metadata.epoch = trainer.epoch();
         metadata.batch = trainer.step_in_epoch();
-        let bytes = checkpoint::encode(metadata, &trainer.state()?)?;
-        write_whole(&self.folder.last(), &bytes)?;
-        self.batches = 0;
-        self.last = Instant::now();
-        Ok(bytes)
+        Ok(checkpoint::encode(metadata, &trainer.state()?)?)
     }
 
-    /// Saves the run after an epoch.
+    /// Saves the run within an epoch.
     ///
     /// # Errors
-    /// See [`Saver::save`].
-    pub(super) fn save_epoch<B: Backend>(
+    /// As [`Saver::encode`], or a disk that refuses.
+    pub(super) fn save<B: Backend>(
         &mut self,
         trainer: &Trainer<B>,
         metadata: &mut Metadata,
     ) -> Result<(), Failure> {
-        let epoch = trainer.epoch();
-        let is_best = metadata.best.is_some_and(|best| best.epoch == epoch);
+        let bytes = self.encode(trainer, metadata)?;
+        self.write_last(&bytes)
+    }
+
+    /// Saves the run after an epoch; the bytes are those that [`Saver::encode`] gave.
+    ///
+    /// # Errors
+    /// A disk that refuses.
+    pub(super) fn write_epoch(&mut self, metadata: &Metadata, bytes: &[u8]) -> Result<(), Failure> {
+        let Metadata { epoch, best, .. } = *metadata;
         let keep = self.settings.keep_epochs;
-        if is_best || keep > 0 {
-            // Before `last`: whoever goes on from there finds the others as they should be.
-            metadata.epoch = epoch;
-            metadata.batch = trainer.step_in_epoch();
-            trainer.check_finite()?;
-            let state = trainer.state()?;
-            if is_best {
-                checkpoint::save(&self.folder.best(), metadata, &state)?;
-            }
-            if keep > 0 {
-                checkpoint::save(&self.folder.of_epoch(epoch), metadata, &state)?;
-            }
+        // Before `last`: whoever resumes from there finds the others as they should be.
+        if best.is_some_and(|best| best.epoch == epoch) {
+            write_whole(&self.folder.best(), bytes)?;
         }
-        self.save(trainer, metadata)?;
+        if keep > 0 {
+            write_whole(&self.folder.of_epoch(epoch), bytes)?;
+        }
+        self.write_last(bytes)?;
+        self.forget(epoch);
+        Ok(())
+    }
+
+    /// Removes the checkpoints of epochs that are no longer kept after this one.
+    pub(super) fn forget(&self, epoch: usize) {
+        let keep = self.settings.keep_epochs;
         if keep > 0 && epoch > keep {
-            // The oldest may be gone already.
-            let _ = fs::remove_file(self.folder.of_epoch(epoch - keep));
+            self.folder.forget_epochs(epoch - keep);
         }
+    }
+
+    fn write_last(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        write_whole(&self.folder.last(), bytes)?;
+        self.batches = 0;
+        self.last = Instant::now();
         Ok(())
     }
 }

@@ -2,9 +2,9 @@
 //! that was not.
 
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::support::Place;
+use super::support::{Place, send, small_mnist, wait};
 
 const SETTINGS: [&str; 5] = ["train", "--epochs", "12", "--set", "checkpoints.every_batches=7"];
 
@@ -17,12 +17,8 @@ fn args<'a>(more: &[&'a str]) -> Vec<&'a str> {
 /// Starts a run and waits until it has trained this many epochs and a moment that nobody chose.
 fn start(place: &Place, args: &[&str], epochs: usize) -> Child {
     let child = place.command(args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let begin = Instant::now();
     let rows = || std::fs::read_to_string(place.path("run/metrics.jsonl")).unwrap_or_default();
-    while rows().lines().count() < epochs {
-        assert!(begin.elapsed() < Duration::from_secs(60), "no epoch in a minute");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    wait(|| rows().lines().count() >= epochs);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     std::thread::sleep(Duration::from_micros(u64::from(now.subsec_nanos()) % 50_000));
     child
@@ -60,13 +56,14 @@ fn ctrl_c_saves_tells_how_to_go_on_and_loses_nothing() {
     let mut command = args(&["--out", "run"]);
     for epochs in [1, 4] {
         let child = start(&place, &command, epochs);
-        let id = child.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+        send("INT", &child);
         let ended = child.wait_with_output().unwrap();
         let err = String::from_utf8(ended.stderr).unwrap();
         assert_eq!(ended.status.code(), Some(130), "{err}");
         assert!(err.starts_with("stopped and saved "), "{err}");
-        assert!(err.ends_with("to go on:\n  lfnn-cli train --resume --out run\n"), "{err}");
+        let program = env!("CARGO_BIN_EXE_lfnn-cli");
+        let resume = format!("to resume:\n  {program} train --resume --out run\n");
+        assert!(err.ends_with(&resume), "{err}");
         command = vec!["train", "--resume", "--out", "run"];
     }
     place.ok(&command);
@@ -85,21 +82,77 @@ fn a_run_that_was_killed_goes_on_from_its_last_checkpoint() {
         command = args(&["--resume", "--out", "run"]);
     }
     let out = place.ok(&command);
-    assert!(out.contains("goes on "), "{out}");
+    assert!(out.contains("resuming "), "{out}");
     same_end(&place, &whole);
 }
 
 #[test]
-fn resume_takes_the_newest_default_folder_and_a_finished_run_says_so() {
+fn resume_takes_the_newest_default_folder_whichever_were_deleted() {
     let place = Place::new();
+    let finished = |folder: &str| {
+        let out = place.ok(&["train", "--resume"]);
+        let expected = format!("folder: {folder}\nthis run is finished already\n");
+        assert!(out.contains(&expected), "{out}");
+    };
     place.train(&[]);
     place.train(&[]);
-    assert!(place.has("runs/digits-lfnn-l-1-2/summary.json"));
-    let out = place.ok(&["train", "--resume"]);
+    finished("runs/digits-lfnn-l-1-2");
+    std::fs::remove_dir_all(place.path("runs/digits-lfnn-l-1")).unwrap();
+    finished("runs/digits-lfnn-l-1-2");
+    place.train(&[]);
+    finished("runs/digits-lfnn-l-1-3");
+    // A folder without a run, and names that only look alike, are no runs.
+    for name in ["digits-lfnn-l-1-7", "digits-lfnn-l-1-x", "digits-lfnn-l-12"] {
+        std::fs::create_dir(place.path(&format!("runs/{name}"))).unwrap();
+    }
+    finished("runs/digits-lfnn-l-1-3");
+}
+
+#[cfg(unix)]
+#[test]
+fn the_command_that_resumes_a_run_can_be_typed_as_it_is_printed() {
+    let place = Place::new();
+    small_mnist(&place, "my data");
+    let command = [
+        "--backend",
+        "cpu",
+        "--threads",
+        "1",
+        "train",
+        "mnist-s",
+        "--data-dir",
+        "my data",
+        "--out",
+        "it's a run",
+        "--epochs",
+        "500",
+        "--set",
+        "dataset.validation=0",
+        "--set",
+        "training.batch_size=16",
+    ];
+    let child =
+        place.command(&command).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    wait(|| place.has("it's a run/metrics.jsonl"));
+    send("INT", &child);
+    let err = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
+    let printed = err.lines().last().unwrap().trim();
     assert!(
-        out.contains("folder: runs/digits-lfnn-l-1-2\nthis run is finished already\n"),
-        "{out}"
+        printed.ends_with(
+            "--backend cpu --threads 1 train --resume --out \"it's a run\" --data-dir 'my data'"
+        ),
+        "{printed}"
     );
+    // It is resumed, and stopped again.
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("exec {printed}")]).current_dir(place.path("."));
+    let child = shell.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    send("INT", &child);
+    let ended = child.wait_with_output().unwrap();
+    let out = String::from_utf8(ended.stdout).unwrap();
+    assert_eq!(ended.status.code(), Some(130), "{out}");
+    assert!(out.contains("resuming "), "{out}");
 }
 
 #[test]
@@ -108,7 +161,8 @@ fn resume_without_a_checkpoint_begins_at_the_beginning() {
     place.train(&["--out", "run"]);
     let whole = place.bytes("run/checkpoints/last.safetensors");
     std::fs::remove_file(place.path("run/checkpoints/last.safetensors")).unwrap();
-    place.ok(&["train", "--resume", "--out", "run"]);
+    let out = place.ok(&["train", "--resume", "--out", "run"]);
+    assert!(out.contains("no checkpoint yet: the run begins at its beginning"), "{out}");
     assert!(place.bytes("run/checkpoints/last.safetensors") == whole);
 }
 
@@ -119,19 +173,18 @@ fn resume_refuses_other_settings_and_folders_without_a_run() {
     place.fails(
         2,
         &["train", "--resume", "--out", "run", "--epochs", "20"],
-        "run: `training.epochs` is 2 in this run, but 20 is asked for; a run goes on with its own \
-         settings, because others would change its result (leave the option out, or start a new \
-         run)",
+        "run: `training.epochs` is 2 in this run, but 20 is asked for; a run is resumed with its own \
+         settings, because others would change its result (leave the option out, or start a new run)",
     );
     place.fails(
         2,
         &["train", "--resume", "--out", "nowhere"],
-        "nowhere: there is no run to go on with (no config.yaml)",
+        "nowhere: no run to resume (there is no config.yaml)",
     );
     place.fails(
         2,
         &["train", "--resume", "--seed", "5"],
-        "runs/digits-lfnn-l-5: there is no run to go on with; --out names one",
+        "runs/digits-lfnn-l-5: no run to resume; --out names another folder",
     );
     place.ok(&["train", "--resume", "--out", "run", "--epochs", "2"]);
 }

@@ -13,7 +13,7 @@ fn a_run_folder_holds_all_that_is_promised() {
     names.sort();
     assert_eq!(
         names,
-        ["checkpoints", "config.yaml", "metrics.csv", "metrics.jsonl", "summary.json"]
+        [".lock", "checkpoints", "config.yaml", "metrics.csv", "metrics.jsonl", "summary.json"]
     );
     assert!(place.has("run/checkpoints/best.safetensors"));
 
@@ -112,7 +112,7 @@ fn a_folder_with_a_run_in_it_is_not_overwritten() {
     place.fails(
         2,
         &["train", "--out", "run"],
-        "run has a run in it already; --resume goes on with it, another --out starts a new one",
+        "run: this folder has a run in it already; --resume continues it, another --out starts a new one",
     );
     place.train(&[]);
     place.train(&[]);

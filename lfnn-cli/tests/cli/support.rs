@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -98,6 +99,41 @@ impl Place {
     pub(crate) fn has(&self, name: &str) -> bool {
         self.path(name).exists()
     }
+}
+
+/// Sends a signal to a process.
+#[cfg(unix)]
+pub(crate) fn send(signal: &str, process: &std::process::Child) {
+    let id = process.id().to_string();
+    assert!(Command::new("kill").args([format!("-{signal}"), id]).status().unwrap().success());
+}
+
+/// Waits until something is so.
+pub(crate) fn wait(until: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !until() {
+        assert!(begin.elapsed() < Duration::from_secs(60), "nothing in a minute");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// What a run has recorded, but for times and memory: its metrics and its summary.
+pub(crate) fn record(place: &Place, run: &str) -> Vec<serde_json::Value> {
+    let text = place.text(&format!("{run}/metrics.jsonl"));
+    let mut all: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    all.push(place.json(&format!("{run}/summary.json")));
+    let timed = ["seconds", "images_per_second", "peak_memory_bytes"];
+    for value in &mut all {
+        value.as_object_mut().unwrap().retain(|key, _| !timed.contains(&key.as_str()));
+    }
+    // The same numbers to the last digit, without the columns of times and memory.
+    let csv = place.text(&format!("{run}/metrics.csv"));
+    for line in csv.lines() {
+        let columns: Vec<&str> = line.split(',').collect();
+        all.push(serde_json::json!([&columns[..8], &columns[11..]]));
+    }
+    all
 }
 
 /// MNIST's files with a few images below `root`.

@@ -45,6 +45,19 @@ pub enum TrainError<E: Error + 'static> {
         /// The batch at which it was noticed, from 1.
         batch: usize,
     },
+    /// A number that is not finite among those that a saved state holds.
+    #[error(
+        "`{tensor}` holds a number that is not finite (epoch {epoch}, batch {batch} or before); a smaller \
+         learning rate or gradient clipping may help"
+    )]
+    StateNotFinite {
+        /// The tensor.
+        tensor: String,
+        /// The epoch, from 1.
+        epoch: usize,
+        /// The batch at which it was noticed, from 1.
+        batch: usize,
+    },
     /// A saved state that belongs to another network or run.
     #[error("the saved state does not fit: {0}")]
     State(String),

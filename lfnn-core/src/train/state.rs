@@ -42,6 +42,16 @@ impl State {
     pub fn get(&self, name: &str) -> Option<&StateTensor> {
         self.tensors.iter().find(|tensor| tensor.name == name)
     }
+
+    /// The first tensor with a number that is infinite or not a number, if there is one.
+    pub fn not_finite(&self) -> Option<&StateTensor> {
+        let is_finite = |tensor: &StateTensor| match &tensor.data {
+            // Without branches, so that it is one pass of vector instructions.
+            StateData::Real(data) => data.iter().fold(true, |all, x| all & x.is_finite()),
+            StateData::U32(_) => true,
+        };
+        self.tensors.iter().find(|tensor| !is_finite(tensor))
+    }
 }
 
 /// Whether a persistent tensor belongs to a state: not the data set, evaluations or constants.

@@ -373,12 +373,22 @@ impl<B: Backend> Trainer<B> {
         evaluation.worker_outputs(&mut self.executable, indices).map_err(TrainError::Backend)
     }
 
-    /// Everything that is needed to go on later.
+    /// Everything that is needed to resume later.
     ///
     /// # Errors
-    /// A failure of the backend.
+    /// A number that is not finite, which training could not recover from, or a failure of the backend.
     pub fn state(&self) -> Result<State, TrainError<B::Error>> {
-        state::save(&self.built.module, &self.executable).map_err(TrainError::Backend)
+        let state =
+            state::save(&self.built.module, &self.executable).map_err(TrainError::Backend)?;
+        let Some(tensor) = state.not_finite().map(|tensor| tensor.name.clone()) else {
+            return Ok(state);
+        };
+        // Between two epochs the fault is one of the epoch that is over.
+        let (epoch, batch) = match self.step {
+            0 => (self.epoch, self.steps_per_epoch),
+            step => (self.epoch + 1, step),
+        };
+        Err(TrainError::StateNotFinite { tensor, epoch, batch })
     }
 
     /// Goes on from a saved state of the same network, data and settings; the steps that follow are

@@ -1,0 +1,37 @@
+//! The command with which a stopped run is resumed, as the user can type it.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use crate::backend::{BackendChoice, Choice};
+use crate::cli::DataFolder;
+
+/// The command for a run's folder: with what this process was told about the machine, which a run's own
+/// configuration does not hold.
+pub(super) fn write(folder: &Path, choice: Choice, data: &DataFolder) -> String {
+    let program = std::env::args_os().next().unwrap_or_else(|| "lfnn-cli".into());
+    let mut words: Vec<OsString> = vec![program];
+    let mut option = |name: &str, value: OsString| words.extend([name.into(), value]);
+    if choice.backend != BackendChoice::default() {
+        option("--backend", choice.backend.to_string().into());
+    }
+    if let Some(threads) = choice.threads {
+        option("--threads", threads.to_string().into());
+    }
+    if choice.lanes != lfnn_cuda::plan::LANES {
+        option("--lanes", choice.lanes.to_string().into());
+    }
+    words.extend(["train", "--resume"].map(OsString::from));
+    let mut option = |name: &str, value: OsString| words.extend([name.into(), value]);
+    option("--out", folder.into());
+    if let Some(folder) = &data.data_dir {
+        option("--data-dir", folder.into());
+    }
+    words.iter().map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    // A NUL cannot be in an argument, so this does not fail.
+    shlex::try_quote(word).map_or_else(|_| word.to_owned(), |word| word.into_owned())
+}
