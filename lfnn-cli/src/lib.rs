@@ -16,6 +16,8 @@ mod digest;
 mod failure;
 mod files;
 mod format;
+#[doc(hidden)]
+pub mod fuzzing;
 mod interrupt;
 mod memory;
 mod onnx;

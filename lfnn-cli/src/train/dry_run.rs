@@ -23,7 +23,7 @@ use super::device_memory;
 ///
 /// # Errors
 /// A network that cannot be.
-pub(super) fn show(
+pub(crate) fn show(
     config: &RunConfig,
     root: &Path,
     choice: Choice,

@@ -3,7 +3,7 @@
 
 mod device_memory;
 mod display;
-mod dry_run;
+pub(crate) mod dry_run;
 mod epochs;
 mod report;
 mod resume_command;

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub(crate) use catalogue::{Catalogue, KnownFile};
+pub use unpack::unpack;
 
 use crate::{DataError, DatasetName, Progress, Step, Unit, files, verify};
 
@@ -122,7 +123,7 @@ pub fn fetch_files(
         }
         download::download(remote, &target, patience, progress)?;
         if !remote.members.is_empty() {
-            unpack::unpack(&target, &remote.members, folder, progress)?;
+            unpack(&target, &remote.members, folder, progress)?;
             fs::remove_file(&target).map_err(DataError::io("delete", &target))?;
         }
     }

@@ -13,7 +13,11 @@ use super::Member;
 use super::download::part_of;
 use crate::{DataError, Progress, Step, Unit};
 
-pub(super) fn unpack(
+/// Takes members out of a `.tar.gz` and writes them into a folder, which must be there.
+///
+/// # Errors
+/// A file that is no such archive, a member that is missing or of another size, or a disk that refuses.
+pub fn unpack(
     archive: &Path,
     members: &[Member],
     folder: &Path,

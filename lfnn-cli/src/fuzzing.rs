@@ -1,0 +1,132 @@
+//! What fuzzers call: files from outside on their way through the commands that read them. No result is given:
+//! what must not happen is a panic, an abort, or memory that nobody has.
+//!
+//! Not for use by programs, and without any promise of stability.
+
+use std::path::Path;
+use std::sync::LazyLock;
+
+use lfnn_core::train::State;
+use lfnn_core::train::Trainer;
+use lfnn_cpu::Cpu;
+
+use crate::backend::{BackendChoice, Choice};
+use crate::checkpoint::{self, Metadata};
+use crate::cli::{ExportArgs, ExportFormat, PredictArgs, StepArgs};
+use crate::config::{self, Request, RunConfig};
+use crate::data::Prepared;
+use crate::output::{Level, Output};
+use crate::{commands, digest, train};
+
+/// A network that is built and run in no time.
+const SMALL: &str = "
+recipe: small
+dataset: {name: digits, validation: 10}
+network:
+  units:
+    - layers: [{conv: {filters: 4, kernel: 3}}, batch_norm: {}, relu]
+      workers: {readout: {count: 2, grid: 2}}
+      then: [{max_pool: {kernel: 2}}]
+    - layers: [flatten]
+      workers: {neurons: {count: 2}}
+training: {batch_size: 4, epochs: 1, optimizer: {sgd: {lr: 0.1}}}
+";
+
+/// A file of `train --config`: resolved, written and read again, its network built and its step planned.
+///
+/// # Panics
+/// If a configuration is another one after it was written and read.
+pub fn configuration(text: &[u8]) {
+    let folder = Folder::new();
+    let file = folder.write("fuzz.yaml", text);
+    let request = Request { file: Some(&file), ..Request::default() };
+    let Ok(config) = config::resolve(&request) else { return };
+    let yaml = config.to_yaml().expect("a configuration as YAML");
+    let again: RunConfig = config::read(&yaml, "again").expect("what was written can be read");
+    assert_eq!(again, config);
+    // The others need no files.
+    if config.dataset.name != lfnn_data::DatasetName::Folder {
+        let _ = train::dry_run::show(&config, folder.path(), cpu(), &silent());
+    }
+}
+
+/// A checkpoint: the metadata of one if it begins with `{`, otherwise the file. Its checksum is made right.
+pub fn checkpoint(bytes: &[u8]) {
+    let folder = Folder::new();
+    let file = match std::str::from_utf8(bytes) {
+        Ok(metadata) if metadata.starts_with('{') => checkpoint::signed(metadata, &small().1),
+        _ => checkpoint::signed_again(bytes).unwrap_or_else(|| bytes.to_vec()),
+    };
+    let run = folder.write("fuzz.safetensors", &file);
+    let image = folder.write("image.pgm", &[b"P5 8 8 255 ".as_slice(), &[99; 64]].concat());
+    let predict = PredictArgs { run: run.clone(), images: vec![image], json: true };
+    let _ = commands::predict::command(&predict, cpu(), &silent());
+    for format in [ExportFormat::Onnx, ExportFormat::Safetensors] {
+        let export = ExportArgs { run: run.clone(), format, out: None };
+        let _ = commands::export::command(&export, &silent());
+    }
+}
+
+/// The files of `step`: two lengths of 16 bits, then the configuration, the weights and the batch.
+pub fn step(bytes: &[u8]) {
+    let Some(([a, b, c, d], rest)) = bytes.split_first_chunk() else { return };
+    let [first, second] =
+        [[*a, *b], [*c, *d]].map(|length| usize::from(u16::from_le_bytes(length)));
+    let Some((config, rest)) = rest.split_at_checked(first) else { return };
+    let Some((weights, batch)) = rest.split_at_checked(second) else { return };
+    let folder = Folder::new();
+    let step = StepArgs {
+        config: folder.write("config.yaml", config),
+        weights: folder.write("weights.safetensors", weights),
+        batch: folder.write("batch.safetensors", batch),
+        out: folder.path().join("out.safetensors"),
+    };
+    let _ = commands::step::command(&step, cpu(), &silent());
+}
+
+/// The metadata of a small network's checkpoint, and its tensors: what seeds are made of.
+///
+/// # Panics
+/// Not expected.
+pub fn small() -> &'static (String, State) {
+    static SMALL_NETWORK: LazyLock<(String, State)> = LazyLock::new(|| {
+        let config: RunConfig = config::read(SMALL, "small").expect("a configuration");
+        let data = Prepared::load(&config, Path::new("."), &silent()).expect("the digits");
+        let setup = train::setup(&config, &data.normalization);
+        let cpu = Cpu::new(Some(1)).expect("a thread");
+        let trainer =
+            Trainer::new(&cpu, &setup, data.images(), &data.train).expect("a small network");
+        let (classes, shape) = (data.classes.clone(), data.images().shape);
+        let metadata = Metadata::new(config.clone(), classes, shape, digest::of(&data));
+        let metadata = serde_json::to_string(&metadata).expect("metadata as JSON");
+        (metadata, trainer.state().expect("its state"))
+    });
+    &SMALL_NETWORK
+}
+
+/// A folder for one input.
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a temporary folder"))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> std::path::PathBuf {
+        let path = self.path().join(name);
+        std::fs::write(&path, bytes).expect("a file in a temporary folder");
+        path
+    }
+}
+
+fn cpu() -> Choice {
+    Choice { backend: BackendChoice::Cpu, threads: Some(1), lanes: 1 }
+}
+
+fn silent() -> Output {
+    Output::new(Level::Silent)
+}
