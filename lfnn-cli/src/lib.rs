@@ -21,6 +21,7 @@ mod output;
 mod recipes;
 mod reproduce;
 mod run;
+mod text;
 mod train;
 
 use std::process::ExitCode;
