@@ -146,7 +146,7 @@ proptest! {
                 check(data);
             }
             if let Ok(image) = load_image(&file, shape) {
-                prop_assert_eq!(image.len(), 25);
+                prop_assert_eq!(image.pixels.len(), 25);
             }
         }
     }
