@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::decode::{Fit, check_size, size};
 use crate::layout::{Files, Layout};
-use crate::notes::{LeftOut, Tally};
+use crate::notes::{LeftOut, Note, Tally};
 use crate::{DataError, Dataset, DatasetName, ImageShape, Progress, files};
 
 const NAME: DatasetName = DatasetName::Folder;
@@ -47,8 +47,10 @@ fn suggest_size(error: DataError) -> DataError {
 }
 
 pub(crate) fn layout(folder: &Path, train: &Path) -> Result<Layout, DataError> {
-    let candidates = ["test", "val"].map(|name| folder.join(name));
-    let test = candidates.iter().find(|path| path.is_dir()).unwrap_or(&candidates[0]);
+    let [test, val] = ["test", "val"].map(|name| folder.join(name));
+    let unused =
+        (test.is_dir() && val.is_dir()).then_some(Note::Unused { folder: "val", test: "test" });
+    let test = if !test.is_dir() && val.is_dir() { &val } else { &test };
     let expected = "a folder for each class, as in train/ (it may also be called val)";
     NAME.need_folder(test, expected)?;
 
@@ -75,6 +77,6 @@ pub(crate) fn layout(folder: &Path, train: &Path) -> Result<Layout, DataError> {
     let [of_train, of_test] = left_out;
     let (train, train_note) = set(train, of_train)?;
     let (test, test_note) = set(test, of_test)?;
-    let notes = train_note.into_iter().chain(test_note).collect();
+    let notes = [train_note, test_note, unused].into_iter().flatten().collect();
     Ok(Layout { classes, train, test, notes })
 }

@@ -17,6 +17,13 @@ pub enum Note {
         /// One of them, below the data set's folder.
         first: PathBuf,
     },
+    /// A folder that could be the test set is not, because there is another.
+    Unused {
+        /// The folder: `val`.
+        folder: &'static str,
+        /// The test set: `test`.
+        test: &'static str,
+    },
     /// Images without colour are expanded to RGB.
     Grey {
         /// How many.
@@ -45,6 +52,9 @@ impl fmt::Display for Note {
                     .collect();
                 let (total, kinds) = (of(total, "file"), kinds.join(", "));
                 write!(f, "left out {total} of {set}/: {kinds} (first: {})", first.display())
+            }
+            Note::Unused { folder, test } => {
+                write!(f, "left out {folder}/, because {test}/ is the test set")
             }
             Note::Grey { images: 1, of } if *of > 1 => {
                 write!(f, "1 of {of} images is grey; it trains as RGB")

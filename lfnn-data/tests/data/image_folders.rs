@@ -244,6 +244,26 @@ fn folders_that_do_not_fit_are_told() {
 }
 
 #[test]
+fn a_file_in_the_place_of_a_folder_is_told() {
+    let folder = tempdir().unwrap();
+    let root = folder.path();
+    write(&root.join("a.png"), "");
+    let own = "an image folder is your own: train/CLASS/ and test/CLASS/ with image files";
+    let message = message(FOLDER, &root.join("a.png"));
+    assert_eq!(
+        without(root, message),
+        format!("a.png: it is a file; expected a folder of images; {own}")
+    );
+    write(&root.join("set/train"), "");
+    let message = crate::support::message(FOLDER, &root.join("set"));
+    assert_eq!(message, format!("train: it is a file; expected a folder for each class; {own}"));
+    write_folder(&root.join("other"), "val");
+    write(&root.join("other/test"), "");
+    // `val` serves.
+    assert_eq!(load(FOLDER, &root.join("other")).unwrap().test.len(), 3);
+}
+
+#[test]
 fn an_image_folder_needs_a_path_and_a_missing_one_is_named() {
     let source = Source::named(FOLDER);
     let error = Dataset::load(&source, Path::new("."), &lfnn_data::silent).unwrap_err();

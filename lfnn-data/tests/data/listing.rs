@@ -41,6 +41,19 @@ fn the_list_tells_what_is_there_and_what_is_not() {
     assert_eq!(listings.len(), 6);
 }
 
+#[test]
+fn a_folder_that_holds_nothing_but_parts_of_downloads_is_absent() {
+    let root = tempdir().unwrap();
+    fs::create_dir_all(root.path().join("mnist")).unwrap();
+    write(&root.path().join("cifar-100-binary/cifar-100-binary.tar.gz.part"), "begun");
+    for listing in list(root.path()) {
+        if listing.name != DatasetName::Digits {
+            let absent = Presence::Absent { hint: listing.name.hint() };
+            assert_eq!(listing.presence, absent, "{}", listing.name);
+        }
+    }
+}
+
 fn states(name: DatasetName, folder: &Path) -> Vec<(String, FileState)> {
     let found = verify(name, folder, &silent).unwrap();
     found.files.into_iter().map(|r| (r.path.display().to_string(), r.state)).collect()

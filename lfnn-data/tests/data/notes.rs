@@ -62,6 +62,9 @@ fn what_is_left_out_is_counted_and_the_first_is_named() {
     let in_test =
         "left out 2 files of test/: 1 extensionless file, 1 stray image (first: test/README)";
     assert_eq!(notes(folder.path()), [left_out, in_test]);
+    write_colour(&folder.path().join("val/cat/1.png"), 2, 3, [0; 3]);
+    let in_val = "left out val/, because test/ is the test set";
+    assert_eq!(notes(folder.path()), [left_out, in_test, in_val]);
 }
 
 #[cfg(unix)]
