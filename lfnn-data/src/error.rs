@@ -133,8 +133,8 @@ pub enum DataError {
         file: PathBuf,
         /// The kinds of image that can be read.
         expected: &'static str,
-        /// What the decoder says.
-        source: image::ImageError,
+        /// What the decoder says, on one line.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
 
     /// An image of another size than the data set's.
@@ -234,7 +234,7 @@ impl DataError {
             }
             cause = error.source();
         }
-        message.split_whitespace().collect::<Vec<_>>().join(" ")
+        message
     }
 
     /// For `map_err` on what the operating system answers.

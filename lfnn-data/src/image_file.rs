@@ -1,7 +1,7 @@
 //! One image file: opened by its content, turned upright, decoded whole.
 
 use std::fs::File;
-use std::io::{Cursor, Read};
+use std::io::{Cursor, ErrorKind, Read};
 use std::path::Path;
 
 use image::error::{DecodingError, ImageFormatHint};
@@ -70,8 +70,15 @@ impl<'p> ImageFile<'p> {
         Ok(Self { path, bytes })
     }
 
-    fn broken(&self, source: ImageError) -> DataError {
-        DataError::Decode { file: self.path.to_owned(), expected: EXPECTED, source }
+    fn broken(&self, error: ImageError) -> DataError {
+        let told = match error {
+            ImageError::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                "the file ends before the image does".to_owned()
+            }
+            // Decoders end some of their messages with a line break.
+            other => other.to_string().split_whitespace().collect::<Vec<_>>().join(" "),
+        };
+        DataError::Decode { file: self.path.to_owned(), expected: EXPECTED, source: told.into() }
     }
 
     /// The decoder for the file, by its content, with the `image` crate's limit on memory, so that a

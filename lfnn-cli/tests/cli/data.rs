@@ -77,29 +77,39 @@ fn a_folder_of_images_is_verified_by_its_path() {
     assert!(halves.windows(2).all(|pair| pair[0] != pair[1]), "{cause}");
 }
 
+/// Asserts that so many lines begin so, and that none says a thing twice.
+fn assert_one_line_each(text: &str, count: usize, start: &str) {
+    assert_eq!(text.lines().count(), count, "{text}");
+    for line in text.lines() {
+        assert!(line.starts_with(start), "{line}");
+        let parts: Vec<&str> = line.split(": ").collect();
+        let twice = parts.iter().enumerate().any(|(at, part)| parts[..at].contains(part));
+        assert!(!twice, "{line}");
+    }
+}
+
 #[test]
 fn every_broken_image_has_one_line_in_which_nothing_is_said_twice() {
     let place = Place::new();
     pets(&place);
     let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../lfnn-data/tests/data/images");
-    let mut broken = 0;
+    let mut broken = Vec::new();
     for sample in fs::read_dir(samples).unwrap() {
         let sample = sample.unwrap();
         let bytes = fs::read(sample.path()).unwrap();
         for (at, length) in [0, 1, 12, 20, 40, bytes.len() / 2].into_iter().enumerate() {
             let name = sample.file_name().into_string().unwrap();
-            place.write(&format!("pets/train/cat/{at}-{name}"), &bytes[..length]);
-            broken += 1;
+            broken.push(format!("pets/train/cat/{at}-{name}"));
+            place.write(&broken[broken.len() - 1], &bytes[..length]);
         }
     }
     let ended = place.run(&["data", "verify", "folder", "pets", "--quiet"]);
-    assert_eq!(ended.out.lines().count(), broken, "{}", ended.out);
-    for line in ended.out.lines() {
-        assert!(line.starts_with("WRONG folder train/cat/"), "{line}");
-        let parts: Vec<&str> = line.split(": ").collect();
-        let twice = parts.iter().enumerate().any(|(at, part)| parts[..at].contains(part));
-        assert!(!twice, "{line}");
-    }
+    assert_one_line_each(&ended.out, broken.len(), "WRONG folder train/cat/");
+
+    place.train(&["--out", "run"]);
+    let images = broken.iter().map(String::as_str);
+    let args: Vec<&str> = ["predict", "run"].into_iter().chain(images).collect();
+    assert_one_line_each(&place.run(&args).err, broken.len(), "error: pets/train/cat/");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Image files that lost data: refused by name, never filled in; and files that only look so.
 //!
-//! The files in `images/` were made for these tests, with Pillow, from gradients.
+//! The files in `images/` were made for these tests, with Pillow and jpegtran, from gradients.
 
 use std::error::Error;
 use std::fs::{self, OpenOptions};
