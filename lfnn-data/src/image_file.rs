@@ -51,6 +51,21 @@ pub(crate) struct Header {
     turn: Orientation,
 }
 
+/// The EXIF chunk of a PNG wherever it stands; the decoder knows it before the pixels alone.
+fn late_exif_of_png(file: &[u8]) -> Option<Vec<u8>> {
+    let mut rest = file.strip_prefix(b"\x89PNG\r\n\x1a\n")?;
+    while let Some((length, after)) = rest.split_first_chunk() {
+        let (name, after) = after.split_first_chunk::<4>()?;
+        let (data, after) = after.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+        if name == b"eXIf" {
+            return Some(data.to_vec());
+        }
+        // A checksum stands behind the data.
+        rest = after.get(4..)?;
+    }
+    None
+}
+
 /// The bytes of an image file.
 pub(crate) struct ImageFile<'p> {
     path: &'p Path,
@@ -94,7 +109,8 @@ impl<'p> ImageFile<'p> {
     }
 
     fn header_of(&self, decoder: &mut impl ImageDecoder) -> Result<Header, DataError> {
-        let exif = decoder.exif_metadata().map_err(|error| self.broken(error))?.unwrap_or_default();
+        let exif = decoder.exif_metadata().map_err(|error| self.broken(error))?;
+        let exif = exif.or_else(|| late_exif_of_png(&self.bytes)).unwrap_or_default();
         // The mark belongs to JPEG alone, but other files have it too.
         let exif = exif.strip_prefix(b"Exif\0\0").unwrap_or(&exif);
         let turn = Orientation::from_exif_chunk(exif).unwrap_or(Orientation::NoTransforms);

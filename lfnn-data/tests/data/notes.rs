@@ -189,13 +189,13 @@ fn webp_with(simple: &[u8], exif: &[u8]) -> Vec<u8> {
     chunk_of_webp(b"RIFF", &chunks.concat())
 }
 
-/// A PNG with this EXIF chunk behind its header.
-fn png_with(plain: &[u8], exif: &[u8]) -> Vec<u8> {
+/// A PNG with this EXIF chunk at this position.
+fn png_with(plain: &[u8], at: usize, exif: &[u8]) -> Vec<u8> {
     let data = [b"eXIf", exif].concat();
     let mut crc = flate2::Crc::new();
     crc.update(&data);
     let length = (exif.len() as u32).to_be_bytes();
-    [&plain[..33], &length, &data, &crc.sum().to_be_bytes(), &plain[33..]].concat()
+    [&plain[..at], &length, &data, &crc.sum().to_be_bytes(), &plain[at..]].concat()
 }
 
 #[test]
@@ -203,18 +203,25 @@ fn orientation_is_found_with_and_without_the_mark_of_jpegs_exif() {
     let folder = tempdir().unwrap();
     let marked = [&b"Exif\0\0"[..], &exif()].concat();
     let turned = ImageShape { height: 4, width: 2, channels: 3 };
-    for ending in ["webp", "png"] {
-        let plain = folder.path().join(format!("plain.{ending}"));
+    let plain = |name: &str| {
+        let path = folder.path().join(name);
         let image = ImageBuffer::from_fn(4, 2, |x, y| Rgb([x as u8 * 50, y as u8 * 100, 7]));
-        image.save(&plain).unwrap();
-        let bytes = fs::read(&plain).unwrap();
-        for exif in [&exif(), &marked] {
-            let path = folder.path().join(format!("turned.{ending}"));
-            let with = if ending == "webp" { webp_with } else { png_with };
-            write(&path, with(&bytes, exif));
+        image.save(&path).unwrap();
+        fs::read(path).unwrap()
+    };
+    let (webp, png) = (plain("plain.webp"), plain("plain.png"));
+    for exif in [&exif(), &marked] {
+        let files = [
+            ("webp", webp_with(&webp, exif)),
+            ("png behind the header", png_with(&png, 33, exif)),
+            ("png behind the pixels", png_with(&png, png.len() - 12, exif)),
+        ];
+        for (what, bytes) in files {
+            let path = folder.path().join("turned");
+            write(&path, bytes);
             let pixels = load_image(&path, turned).unwrap().pixels;
             let expected: Vec<u8> = (0..4u8).flat_map(|y| [y * 50, 100, 7, y * 50, 0, 7]).collect();
-            assert_eq!(pixels, expected, "{ending}");
+            assert_eq!(pixels, expected, "{what}");
         }
     }
 }
