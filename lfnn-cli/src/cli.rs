@@ -197,10 +197,10 @@ An image is turned as its EXIF orientation says, made grey or RGB as the data se
 the data set's height and width (bilinear; the aspect ratio is not kept). It should look like the
 data set: the digits of MNIST are light on a dark ground.
 
---json prints a list with an object for each IMAGE, in their order: `image` (the file), `index`, `class`
-and `probability` of the most probable class, and `probabilities`, a list in the order of the classes
-with `index`, `class` and `probability` of each. Of a file that cannot be read it has `image` and
-`error`; the others are answered all the same, and the exit code is 1.";
+--json prints a list with an object for each IMAGE, in their order. It holds `image` (the file),
+`index`, `class` and `probability` of the most probable class, and `probabilities`: a list in the
+order of the classes with `index`, `class` and `probability` of each. For a file that cannot be read
+it holds `image` and `error`. The other files are answered all the same, and the exit code is 1.";
 
 /// Arguments of `predict`.
 #[derive(Debug, Args)]
