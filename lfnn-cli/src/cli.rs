@@ -199,7 +199,12 @@ pub(crate) enum SplitChoice {
 const PREDICT_HELP: &str = "\
 An image is turned as its EXIF orientation says, made grey or RGB as the data set is, and resized to
 the data set's height and width (bilinear; the aspect ratio is not kept). It should look like the
-data set: the digits of MNIST are light on a dark ground.";
+data set: the digits of MNIST are light on a dark ground.
+
+--json prints a list with an object for each IMAGE, in their order. It holds `image` (the file),
+`index`, `class` and `probability` of the most probable class, and `probabilities`: a list in the
+order of the classes with `index`, `class` and `probability` of each. For a file that cannot be read
+it holds `image` and `error`. The other files are answered all the same, and the exit code is 1.";
 
 /// Arguments of `predict`.
 #[derive(Debug, Args)]
@@ -417,6 +422,14 @@ pub(crate) struct BenchArgs {
     pub(crate) describe: bool,
 }
 
+const VERIFY_HELP: &str = "\
+Files that were published with a checksum are compared with it. The images of `folder` and
+`tiny-imagenet` have none: each is decoded, as training would. `folder` needs PATH:
+
+  lfnn-cli data verify folder my/images   check my/images/train/CLASS/* and my/images/test/CLASS/*
+
+What is not wrong but may not be expected (files that are left out, grey images) is a note.";
+
 /// What to do with data sets.
 #[derive(Debug, Subcommand)]
 pub(crate) enum DataAction {
@@ -433,9 +446,13 @@ pub(crate) enum DataAction {
         data: DataFolder,
     },
     /// Check every file of a data set; of all that are there, if none is named
+    #[command(after_help = VERIFY_HELP)]
     Verify {
         /// The data set
         name: Option<String>,
+        /// The data set's own folder, if it is not the usual one in the data folder
+        #[arg(value_name = "PATH", value_hint = ValueHint::DirPath)]
+        path: Option<PathBuf>,
         #[command(flatten)]
         data: DataFolder,
     },

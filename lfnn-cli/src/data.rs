@@ -7,13 +7,13 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use lfnn_core::train::{Images, Labels, Normalization};
 use lfnn_data::{
-    Dataset, DatasetName, ImageShape, Source, Step, Unit, channel_statistics, hold_out,
+    Dataset, DatasetName, ImageShape, Note, Source, Step, Unit, channel_statistics, hold_out,
     permute_pixels,
 };
 
 use crate::config::{DatasetConfig, RunConfig};
 use crate::failure::{Failure, Usage};
-use crate::output::Output;
+use crate::output::{Level, Output};
 
 /// A data set made ready.
 #[derive(Debug)]
@@ -45,7 +45,8 @@ impl Prepared {
             progress.show(step);
         });
         progress.clear();
-        let Dataset { mut train, mut test, classes, .. } = loaded?;
+        let Dataset { mut train, mut test, classes, notes, .. } = loaded?;
+        tell(&notes, output);
         if config.dataset.permute_pixels {
             permute_pixels(&mut train, config.seed);
             permute_pixels(&mut test, config.seed);
@@ -88,6 +89,13 @@ impl Prepared {
     /// Frees the pixels, once the backend has them.
     pub(crate) fn free_pixels(&mut self) {
         self.pixels = Vec::new();
+    }
+}
+
+/// Tells what a user may not expect of a data set.
+pub(crate) fn tell(notes: &[Note], output: &Output) {
+    if output.level() >= Level::Normal {
+        notes.iter().for_each(|note| output.note(&format!("note: {note}")));
     }
 }
 

@@ -26,6 +26,7 @@ mod processes;
 mod recipes;
 mod reproduce;
 mod run;
+mod text;
 mod train;
 
 use std::process::ExitCode;

@@ -5,7 +5,7 @@
 //! loaded, because images are channels last everywhere here.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
@@ -74,35 +74,33 @@ impl Format {
     }
 
     fn load_set(&self, folder: &Path, files: &[&str]) -> Result<Images, DataError> {
-        let (mut pixels, mut labels) = (Vec::new(), Vec::new());
-        for file in files {
-            let path = folder.join(file);
-            self.records(&path)?;
-            let bytes = fs::read(&path).map_err(DataError::io("read", &path))?;
-            self.parse(&bytes, &path, &mut pixels, &mut labels)?;
+        let paths: Vec<PathBuf> = files.iter().map(|file| folder.join(file)).collect();
+        let counts = paths.iter().map(|path| self.records(path));
+        let counts = counts.collect::<Result<Vec<usize>, DataError>>()?;
+        let all = counts.iter().fold(0usize, |sum, &count| sum.saturating_add(count));
+        let mut pixels = SHAPE.allocate(all, &folder.display().to_string())?;
+        let (mut rest, mut labels) = (pixels.as_mut_slice(), Vec::new());
+        for (path, count) in paths.iter().zip(counts) {
+            let bytes = fs::read(path).map_err(DataError::io("read", path))?;
+            if bytes.len() != count * self.record() {
+                let (found, expected) = (bytes.len(), count * self.record());
+                return Err(DataError::truncated(path, found, format!("{expected} as before")));
+            }
+            let of_file = rest.split_off_mut(..count * SHAPE.bytes()).unwrap_or_default();
+            labels.extend(self.parse(&bytes, path, of_file)?);
         }
         Images::new(SHAPE, pixels, labels)
     }
 
-    /// Appends the records of a file.
-    fn parse(
-        &self,
-        bytes: &[u8],
-        path: &Path,
-        pixels: &mut Vec<u8>,
-        labels: &mut Vec<u32>,
-    ) -> Result<(), DataError> {
+    /// The labels of a file's records; their pixels go to `images`.
+    fn parse(&self, bytes: &[u8], path: &Path, images: &mut [u8]) -> Result<Vec<u32>, DataError> {
         let records = bytes.chunks_exact(self.record());
         let found: Vec<u8> = records.map(|record| record[self.labels - 1]).collect();
-        labels.extend(idx::labels(&found, self.classes.len(), path)?);
-
-        let start = pixels.len();
-        pixels.resize(start + found.len() * SHAPE.bytes(), 0);
-        pixels[start..]
+        images
             .par_chunks_exact_mut(SHAPE.bytes())
             .zip(bytes.par_chunks_exact(self.record()))
             .for_each(|(image, record)| interleave(&record[self.labels..], image));
-        Ok(())
+        idx::labels(&found, self.classes.len(), path)
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{DataError, DatasetName, Images, Progress, cifar, digits, folder, idx, tiny_imagenet};
+use crate::{
+    DataError, DatasetName, Images, Note, Progress, cifar, digits, folder, idx, tiny_imagenet,
+};
 
 /// Which data set, and what a user may say about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +53,8 @@ pub struct Dataset {
     pub train: Images,
     /// Images never looked at before the end.
     pub test: Images,
+    /// What a user may not expect: files that were left out, grey that became RGB, …
+    pub notes: Vec<Note>,
 }
 
 impl Dataset {
@@ -74,9 +78,7 @@ impl Dataset {
         let Some(folder) = source.folder(root)? else {
             return digits::load();
         };
-        if !folder.is_dir() {
-            return Err(name.missing(&folder, format!("the folder of {name}")));
-        }
+        name.need_folder(&folder, name.of_folder())?;
         match name {
             DatasetName::Digits => digits::load(),
             DatasetName::Mnist | DatasetName::FashionMnist => idx::load(name, &folder),
@@ -94,6 +96,11 @@ impl Dataset {
         test: Images,
     ) -> Self {
         let classes = classes.iter().map(S::to_string).collect();
-        Self { name: name.to_string(), classes, train, test }
+        Self { name: name.to_string(), classes, train, test, notes: Vec::new() }
+    }
+
+    pub(crate) fn with_notes(mut self, notes: impl IntoIterator<Item = Note>) -> Self {
+        self.notes.extend(notes);
+        self
     }
 }

@@ -4,35 +4,41 @@
 //! decode (the format by its content, not its name), turn as its EXIF orientation says, convert to
 //! grey or RGB, resize if a size is asked for. Transparency is dropped: the colour below it counts.
 
-use std::fs::File;
-use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use image::DynamicImage;
 use image::imageops::FilterType;
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 use rayon::prelude::*;
 
+use crate::image_file::{Header, ImageFile};
+use crate::notes::Tally;
 use crate::{DataError, ImageShape, Progress, Step, Unit};
 
 /// Bilinear; when shrinking it averages over the pixels that go into one, so that fine patterns do
 /// not alias. It never overshoots, as Lanczos does at sharp edges.
 const FILTER: FilterType = FilterType::Triangle;
 
-const FORMATS: &str = "a JPEG, PNG, BMP, GIF, WebP or PNM image";
+/// An image file in the shape a network asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadedImage {
+    /// The pixels as `[row][column][channel]`.
+    pub pixels: Vec<u8>,
+    /// Whether the file has 16 bits per channel, of which `pixels` keep 8.
+    pub sixteen_bits: bool,
+}
 
 /// Loads one image file in the shape a network asks for: grey if `shape` has one channel, RGB if
 /// three, resized to its height and width without keeping the aspect ratio (bilinear, averaging
-/// when it shrinks). Returns `[row][column][channel]`.
+/// when it shrinks).
 ///
 /// # Errors
 /// If the file cannot be read or decoded, or the shape has neither one nor three channels or no
 /// pixels.
-pub fn load_image(path: &Path, shape: ImageShape) -> Result<Vec<u8>, DataError> {
+pub fn load_image(path: &Path, shape: ImageShape) -> Result<LoadedImage, DataError> {
     check_size((shape.height, shape.width))?;
-    let resized = Fit::Resize(shape.height, shape.width);
-    let image = decode(path, resized)?;
-    convert(image, shape.channels)
+    let (image, header) = decode(path, Fit::Resize(shape.height, shape.width))?;
+    Ok(LoadedImage { pixels: convert(image, shape.channels)?, sixteen_bits: header.deep })
 }
 
 /// What to do about an image of another size than the set's.
@@ -54,16 +60,17 @@ pub(crate) fn decode_all(
     fit: Fit,
     what: &str,
     progress: &dyn Progress,
-) -> Result<Vec<u8>, DataError> {
+) -> Result<(Vec<u8>, Tally), DataError> {
     let mut pixels = shape.allocate(files.len(), what)?;
     let counter = Counter::new(files.len(), what, progress);
     let images = pixels.par_chunks_exact_mut(shape.bytes().max(1));
     let failed = images.zip(files).find_map_first(|(target, file)| {
-        let decoded = decode(file, fit).and_then(|image| convert(image, shape.channels));
-        counter.one_more();
-        decoded.map(|bytes| target.copy_from_slice(&bytes)).err()
+        let decoded = decode(file, fit);
+        counter.one_more(&decoded);
+        let converted = decoded.and_then(|(image, _)| convert(image, shape.channels));
+        converted.map(|bytes| target.copy_from_slice(&bytes)).err()
     });
-    failed.map_or(Ok(pixels), Err)
+    failed.map_or_else(|| Ok((pixels, counter.tally())), Err)
 }
 
 /// Decodes many files and keeps nothing but the errors, in the order of the files.
@@ -72,19 +79,22 @@ pub(crate) fn check_all(
     fit: Fit,
     what: &str,
     progress: &dyn Progress,
-) -> Vec<(PathBuf, DataError)> {
+) -> (Vec<(PathBuf, DataError)>, Tally) {
     let counter = Counter::new(files.len(), what, progress);
     let check = |file: &PathBuf| {
         let decoded = decode(file, fit);
-        counter.one_more();
+        counter.one_more(&decoded);
         decoded.err().map(|error| (file.clone(), error))
     };
-    files.par_iter().filter_map(check).collect()
+    let failed = files.par_iter().filter_map(check).collect();
+    (failed, counter.tally())
 }
 
 /// Counts what is done on all threads and reports it.
 struct Counter<'a> {
     done: AtomicU64,
+    grey: AtomicU64,
+    deep: AtomicU64,
     total: u64,
     what: &'a str,
     progress: &'a dyn Progress,
@@ -92,85 +102,52 @@ struct Counter<'a> {
 
 impl<'a> Counter<'a> {
     fn new(total: usize, what: &'a str, progress: &'a dyn Progress) -> Self {
-        Self { done: AtomicU64::new(0), total: total as u64, what, progress }
+        let [done, grey, deep] = [0; 3].map(AtomicU64::new);
+        Self { done, grey, deep, total: total as u64, what, progress }
     }
 
-    fn one_more(&self) {
+    fn one_more(&self, decoded: &Result<(DynamicImage, Header), DataError>) {
+        if let Ok((_, header)) = decoded {
+            self.grey.fetch_add(header.grey.into(), Ordering::Relaxed);
+            self.deep.fetch_add(header.deep.into(), Ordering::Relaxed);
+        }
         let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
         let (what, total) = (self.what, self.total);
         self.progress.report(&Step { what, unit: Unit::Images, done, total });
+    }
+
+    fn tally(self) -> Tally {
+        let [grey, deep] = [self.grey, self.deep].map(AtomicU64::into_inner);
+        Tally { images: self.total, grey, deep }
     }
 }
 
 /// Height and width of an image file as it will be decoded.
 pub(crate) fn size(path: &Path) -> Result<(usize, usize), DataError> {
-    let mut decoder = open(path)?;
-    Ok(upright_size(&mut decoder, path)?.0)
-}
-
-fn broken(file: &Path) -> impl FnOnce(image::ImageError) -> DataError {
-    move |source| match source {
-        image::ImageError::IoError(source)
-            if source.kind() != std::io::ErrorKind::UnexpectedEof
-                && source.raw_os_error().is_some() =>
-        {
-            DataError::io("read", file)(source)
-        }
-        source => DataError::Decode { file: file.to_owned(), expected: FORMATS, source },
-    }
-}
-
-/// The decoder for a file, by its content. The `image` crate's limit on memory (512 MiB) holds, so
-/// that a forged header cannot exhaust it.
-fn open(path: &Path) -> Result<impl ImageDecoder, DataError> {
-    let file = File::open(path).map_err(DataError::io("read", path))?;
-    let reader = ImageReader::new(BufReader::new(file));
-    let reader = reader.with_guessed_format().map_err(DataError::io("read", path))?;
-    reader.into_decoder().map_err(broken(path))
-}
-
-/// Height and width after turning the image upright, and how it is to be turned.
-fn upright_size(
-    decoder: &mut impl ImageDecoder,
-    path: &Path,
-) -> Result<((usize, usize), image::metadata::Orientation), DataError> {
-    use image::metadata::Orientation as Turn;
-    let turn = decoder.orientation().map_err(broken(path))?;
-    let (width, height) = decoder.dimensions();
-    let (height, width) = (height as usize, width as usize);
-    let sideways = matches!(
-        turn,
-        Turn::Rotate90 | Turn::Rotate270 | Turn::Rotate90FlipH | Turn::Rotate270FlipH
-    );
-    Ok((if sideways { (width, height) } else { (height, width) }, turn))
+    Ok(ImageFile::read(path)?.header()?.size)
 }
 
 /// An image upright and of the size asked for.
-fn decode(path: &Path, fit: Fit) -> Result<DynamicImage, DataError> {
-    let mut decoder = open(path)?;
-    let (found, turn) = upright_size(&mut decoder, path)?;
+fn decode(path: &Path, fit: Fit) -> Result<(DynamicImage, Header), DataError> {
     // Sizes are compared before anything is decoded.
-    if let Fit::Exact(height, width) = fit
-        && found != (height, width)
-    {
-        return Err(DataError::ImageSize {
+    let fits = |header: &Header| match fit {
+        Fit::Exact(height, width) if header.size != (height, width) => Err(DataError::ImageSize {
             file: path.to_owned(),
-            found,
+            found: header.size,
             expected: (height, width),
             hint: String::new(),
-        });
-    }
-    // The memory limit is the reader's own; going through its decoder leaves the check to us.
-    Limits::default().reserve(decoder.total_bytes()).map_err(broken(path))?;
-    let mut image = DynamicImage::from_decoder(decoder).map_err(broken(path))?;
-    image.apply_orientation(turn);
-    match fit {
+        }),
+        _ => Ok(()),
+    };
+    let (image, header) = ImageFile::read(path)?.decode(fits)?;
+    let image = match fit {
         // `check_size` has seen that both fit 32 bits.
-        Fit::Resize(height, width) if found != (height, width) => {
-            Ok(image.resize_exact(width as u32, height as u32, FILTER))
+        Fit::Resize(height, width) if header.size != (height, width) => {
+            image.resize_exact(width as u32, height as u32, FILTER)
         }
-        _ => Ok(image),
-    }
+        _ => image,
+    };
+    Ok((image, header))
 }
 
 /// The longest side an image may be resized to. Far above any network's input, far below what

@@ -38,11 +38,13 @@ pub enum DataError {
         expected: String,
     },
 
-    /// A folder or file that should be there is not.
-    #[error("{}: not found; expected {expected}{}", .path.display(), hint_suffix(.hint))]
+    /// A folder or file that should be there is not, or something else is in its place.
+    #[error("{}: {found}; expected {expected}{}", .path.display(), hint_suffix(.hint))]
     Missing {
         /// Where it was looked for.
         path: PathBuf,
+        /// What is there: `not found`, `it is a file`, …
+        found: &'static str,
         /// What should be there.
         expected: String,
         /// How to get it; may be empty.
@@ -131,8 +133,8 @@ pub enum DataError {
         file: PathBuf,
         /// The kinds of image that can be read.
         expected: &'static str,
-        /// What the decoder says.
-        source: image::ImageError,
+        /// What the decoder says, on one line.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
 
     /// An image of another size than the data set's.
@@ -220,12 +222,16 @@ fn attempts_list(attempts: &[Attempt]) -> impl fmt::Display {
 }
 
 impl DataError {
-    /// The message with its causes, on one line, for reports that hold no error values.
+    /// The message with its causes, on one line, for reports that hold no error values. A cause
+    /// that was told with the one before is left out.
     pub(crate) fn chain(&self) -> String {
         let mut message = self.to_string();
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {
-            message.push_str(&format!(": {error}"));
+            let told = error.to_string();
+            if !message.ends_with(&told) {
+                message.push_str(&format!(": {told}"));
+            }
             cause = error.source();
         }
         message

@@ -6,13 +6,19 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::DataError;
+use crate::image_file::is_named_image;
+use crate::notes::LeftOut;
+use crate::{DataError, fetch};
 
-/// The whole of a text file.
+/// The whole of a text file, without the byte order mark that some editors put at its beginning.
 pub(crate) fn read_text(path: &Path) -> Result<String, DataError> {
     let bytes = fs::read(path).map_err(DataError::io("read", path))?;
-    String::from_utf8(bytes)
-        .map_err(|_| DataError::format(path, "its text", "not UTF-8", "a text file in UTF-8"))
+    let mut text = String::from_utf8(bytes)
+        .map_err(|_| DataError::format(path, "its text", "not UTF-8", "a text file in UTF-8"))?;
+    if text.starts_with('\u{feff}') {
+        text.remove(0);
+    }
+    Ok(text)
 }
 
 /// Length of a file.
@@ -20,42 +26,85 @@ pub(crate) fn length(path: &Path) -> Result<u64, DataError> {
     Ok(fs::metadata(path).map_err(DataError::io("read", path))?.len())
 }
 
+/// What stands under a name in a folder, links followed.
+enum Kind {
+    Folder,
+    File,
+    /// A link to nothing.
+    DanglingLink,
+    /// A pipe, a socket, a device.
+    Special,
+}
+
 /// The entries of a folder in the order of their names, so that no file system's order shows.
 /// Hidden ones (`.DS_Store`, `._image.jpg`) are left out.
-fn entries(folder: &Path) -> Result<Vec<fs::DirEntry>, DataError> {
-    let mut entries = Vec::new();
+fn entries(folder: &Path) -> Result<Vec<(PathBuf, Kind)>, DataError> {
+    let mut paths = Vec::new();
     for entry in fs::read_dir(folder).map_err(DataError::io("list", folder))? {
         let entry = entry.map_err(DataError::io("list", folder))?;
         if !entry.file_name().as_encoded_bytes().starts_with(b".") {
-            entries.push(entry);
+            paths.push(entry.path());
         }
     }
-    entries.sort_by_key(fs::DirEntry::file_name);
-    Ok(entries)
+    paths.sort();
+    let with_kind = |path: PathBuf| {
+        let kind = match fs::metadata(&path) {
+            Ok(found) if found.is_dir() => Kind::Folder,
+            Ok(found) if found.is_file() => Kind::File,
+            Ok(_) => Kind::Special,
+            Err(_) if path.is_symlink() => Kind::DanglingLink,
+            Err(error) => return Err(DataError::io("read", &path)(error)),
+        };
+        Ok((path, kind))
+    };
+    paths.into_iter().map(with_kind).collect()
 }
 
-/// Names of the folders in a folder, sorted.
-pub(crate) fn subfolders(folder: &Path) -> Result<Vec<String>, DataError> {
+/// Names of the folders in a folder, sorted. What else is in it is left out.
+pub(crate) fn subfolders(folder: &Path, left_out: &mut LeftOut) -> Result<Vec<String>, DataError> {
     let mut names = Vec::new();
-    for entry in entries(folder)? {
-        if entry.path().is_dir() {
-            let name = entry.file_name().into_string().map_err(|name| {
-                DataError::format(folder, "a folder's name", format!("{name:?}"), "UTF-8")
-            })?;
-            names.push(name);
+    for (path, kind) in entries(folder)? {
+        match kind {
+            Kind::Folder => {
+                let name = path.file_name().unwrap_or_default();
+                names.push(name.to_str().map(str::to_owned).ok_or_else(|| {
+                    DataError::format(folder, "a folder's name", format!("{name:?}"), "UTF-8")
+                })?);
+            }
+            Kind::File if is_named_image(&path) => left_out.add(&path, "stray image"),
+            other => leave_out(&path, &other, left_out),
         }
     }
     Ok(names)
 }
 
-/// The image files in a folder by their extension, sorted by name.
-pub(crate) fn image_files(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let is_image = |path: &Path| {
-        let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
-        ["jpg", "jpeg", "png"].iter().any(|known| extension.eq_ignore_ascii_case(known))
-    };
-    let paths = entries(folder)?.into_iter().map(|entry| entry.path());
-    Ok(paths.filter(|path| is_image(path) && path.is_file()).collect())
+/// The image files in a folder by their ending, sorted by name. What else is in it is left out.
+pub(crate) fn image_files(
+    folder: &Path,
+    left_out: &mut LeftOut,
+) -> Result<Vec<PathBuf>, DataError> {
+    let mut images = Vec::new();
+    for (path, kind) in entries(folder)? {
+        match kind {
+            Kind::File if is_named_image(&path) => images.push(path),
+            other => leave_out(&path, &other, left_out),
+        }
+    }
+    Ok(images)
+}
+
+fn leave_out(path: &Path, kind: &Kind, left_out: &mut LeftOut) {
+    match kind {
+        Kind::File => left_out.add_file(path),
+        Kind::Folder => left_out.add(path, "sub-folder"),
+        Kind::DanglingLink => left_out.add(path, "dangling link"),
+        Kind::Special => left_out.add(path, "special file"),
+    }
+}
+
+/// Whether a folder holds nothing, or nothing but parts of downloads.
+pub(crate) fn holds_nothing(folder: &Path) -> bool {
+    entries(folder).is_ok_and(|all| all.iter().all(|(path, _)| fetch::is_part(path)))
 }
 
 /// The sha256 of a file in hexadecimal, reading it once; `read` hears how many bytes so far.

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use flate2::read::GzDecoder;
+use flate2::read::MultiGzDecoder;
 
 use crate::known::{DIGITS, FASHION};
 use crate::{DataError, Dataset, DatasetName, ImageShape, Images, files};
@@ -91,7 +91,9 @@ fn read<const D: usize>(path: &Path) -> Result<([u32; D], Vec<u8>), DataError> {
     let (mut reader, available) = open(path)?;
     let dims = header(&mut reader, available, path)?;
     let values = dims.iter().map(|&d| u64::from(d)).product::<u64>();
-    let mut bytes = Vec::new();
+    let side = |axis: usize| dims.get(axis).map_or(1, |&side| side as usize);
+    let image = ImageShape { height: side(1), width: side(2), channels: 1 };
+    let mut bytes = image.reserve(side(0), &path.display().to_string())?;
     // One byte more than there should be tells an oversized file from a right one.
     reader.take(values + 1).read_to_end(&mut bytes).map_err(unreadable(path))?;
     let (found, start) = (bytes.len() as u64, header_length(D));
@@ -120,7 +122,8 @@ fn open(path: &Path) -> Result<(Box<dyn Read>, u64), DataError> {
     let file = File::open(path).map_err(DataError::io("read", path))?;
     let length = files::length(path)?;
     if path.extension().is_some_and(|extension| extension == "gz") {
-        let reader = GzDecoder::new(BufReader::new(file));
+        // A gzip file may have several parts, and what follows one must be another.
+        let reader = MultiGzDecoder::new(BufReader::new(file));
         Ok((Box::new(reader), length.saturating_mul(MOST_PER_COMPRESSED_BYTE)))
     } else {
         Ok((Box::new(file), length))

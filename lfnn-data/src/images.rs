@@ -25,7 +25,7 @@ impl ImageShape {
     }
 
     /// Room for `images` images, or an error rather than an abort if there is none.
-    pub(crate) fn allocate(self, images: usize, what: &str) -> Result<Vec<u8>, DataError> {
+    pub(crate) fn reserve(self, images: usize, what: &str) -> Result<Vec<u8>, DataError> {
         let mut pixels = Vec::new();
         let length = self.bytes().saturating_mul(images);
         // Labels and indices are 32 bits wide everywhere, hence the limit on the number.
@@ -38,7 +38,13 @@ impl ImageShape {
                 channels: self.channels,
             });
         }
-        pixels.resize(length, 0);
+        Ok(pixels)
+    }
+
+    /// As many black images, or an error if there is no room for them.
+    pub(crate) fn allocate(self, images: usize, what: &str) -> Result<Vec<u8>, DataError> {
+        let mut pixels = self.reserve(images, what)?;
+        pixels.resize(self.bytes().saturating_mul(images), 0);
         Ok(pixels)
     }
 }
@@ -95,5 +101,18 @@ impl Images {
     pub fn image(&self, index: usize) -> &[u8] {
         let bytes = self.shape.bytes();
         &self.pixels[index * bytes..(index + 1) * bytes]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_that_no_memory_holds_are_an_error() {
+        let shape = ImageShape { height: 1 << 20, width: 1 << 20, channels: 3 };
+        let message = shape.allocate(1 << 30, "file").unwrap_err().to_string();
+        let images = "1073741824 images of 1048576 × 1048576 × 3 do not fit in memory";
+        assert_eq!(message, format!("file: {images}"));
     }
 }

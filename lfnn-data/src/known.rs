@@ -76,17 +76,44 @@ impl DatasetName {
                     .to_owned()
             }
             DatasetName::Digits => "it is compiled in".to_owned(),
-            DatasetName::Folder => "point `dataset.path` at a folder of images".to_owned(),
+            DatasetName::Folder => {
+                "an image folder is your own: train/CLASS/ and test/CLASS/ with image files"
+                    .to_owned()
+            }
         }
     }
 
-    /// That a folder or file of this data set is not there.
+    /// What its folder is, in words.
+    pub(crate) fn of_folder(self) -> String {
+        match self {
+            DatasetName::Folder => "a folder of images".to_owned(),
+            _ => format!("the folder of {self}"),
+        }
+    }
+
+    /// That a folder or file of this data set is not there, or something else in its place.
     pub(crate) fn missing(self, path: &Path, expected: impl fmt::Display) -> DataError {
+        let found = match (path.is_dir(), path.exists(), path.is_symlink()) {
+            (true, ..) => "it is a folder",
+            (_, true, _) => "it is a file",
+            (.., true) => "it is a link to nothing",
+            _ => "not found",
+        };
         DataError::Missing {
             path: path.to_owned(),
+            found,
             expected: expected.to_string(),
             hint: self.hint(),
         }
+    }
+
+    /// That there is a folder.
+    pub(crate) fn need_folder(
+        self,
+        path: &Path,
+        expected: impl fmt::Display,
+    ) -> Result<(), DataError> {
+        if path.is_dir() { Ok(()) } else { Err(self.missing(path, expected)) }
     }
 }
 

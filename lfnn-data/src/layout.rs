@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::decode::{Fit, decode_all};
+use crate::image_file;
+use crate::notes::{LeftOut, Note, Tally};
 use crate::{DataError, DatasetName, ImageShape, Images, Progress, files, folder, tiny_imagenet};
 
 /// What a folder of images holds.
@@ -10,15 +12,15 @@ pub(crate) struct Layout {
     pub(crate) classes: Vec<String>,
     pub(crate) train: Files,
     pub(crate) test: Files,
+    /// What in the folders of the two sets is not used.
+    pub(crate) notes: Vec<Note>,
 }
 
 impl Layout {
     /// The layout of Tiny ImageNet, or of any other folder of images.
     pub(crate) fn read(name: DatasetName, folder: &Path) -> Result<Self, DataError> {
         let train = folder.join("train");
-        if !train.is_dir() {
-            return Err(name.missing(&train, "a folder for each class"));
-        }
+        name.need_folder(&train, "a folder for each class")?;
         match name {
             DatasetName::TinyImagenet => tiny_imagenet::layout(folder, &train),
             _ => folder::layout(folder, &train),
@@ -35,8 +37,14 @@ pub(crate) struct Files {
 
 impl Files {
     /// Adds the images of one class.
-    pub(crate) fn add_class(&mut self, folder: &Path, label: u32) -> Result<(), DataError> {
-        let images = if folder.is_dir() { files::image_files(folder)? } else { Vec::new() };
+    pub(crate) fn add_class(
+        &mut self,
+        folder: &Path,
+        label: u32,
+        left_out: &mut LeftOut,
+    ) -> Result<(), DataError> {
+        let there = folder.is_dir();
+        let images = if there { files::image_files(folder, left_out)? } else { Vec::new() };
         if images.is_empty() {
             return Err(empty(folder));
         }
@@ -51,14 +59,14 @@ impl Files {
         fit: Fit,
         what: &str,
         progress: &dyn Progress,
-    ) -> Result<Images, DataError> {
-        let pixels = decode_all(&self.paths, shape, fit, what, progress)?;
-        Images::new(shape, pixels, self.labels.clone())
+    ) -> Result<(Images, Tally), DataError> {
+        let (pixels, tally) = decode_all(&self.paths, shape, fit, what, progress)?;
+        Ok((Images::new(shape, pixels, self.labels.clone())?, tally))
     }
 }
 
 /// That a class has no images.
 pub(crate) fn empty(folder: &Path) -> DataError {
-    let expected = "files ending in .jpg, .jpeg or .png".to_owned();
+    let expected = format!("files ending in {}", image_file::endings());
     DataError::EmptyClass { folder: folder.to_owned(), expected }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::layout::Layout;
-use crate::{DataError, DatasetName, cifar, digits, idx};
+use crate::{DataError, DatasetName, cifar, digits, files, idx};
 
 /// Whether a data set can be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub enum Presence {
         /// The first thing that is wrong.
         problem: String,
     },
-    /// Its folder is not there.
+    /// Its folder is not there, or holds nothing yet.
     Absent {
         /// How to get it.
         hint: String,
@@ -49,7 +49,9 @@ pub fn list(root: &Path) -> Vec<Listing> {
 fn listing(name: DatasetName, root: &Path) -> Listing {
     let folder = name.folder().map(|folder| root.join(folder));
     let (presence, counts) = match &folder {
-        Some(folder) if !folder.is_dir() => (Presence::Absent { hint: name.hint() }, None),
+        Some(folder) if !folder.exists() || files::holds_nothing(folder) => {
+            (Presence::Absent { hint: name.hint() }, None)
+        }
         _ => match counts(name, folder.as_deref().unwrap_or(root)) {
             Ok(counts) if folder.is_none() => (Presence::Embedded, Some(counts)),
             Ok(counts) => (Presence::Present, Some(counts)),

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use crate::decode::Fit;
 use crate::layout::{Files, Layout, empty};
+use crate::notes::{LeftOut, Note, Tally};
 use crate::{DataError, Dataset, DatasetName, ImageShape, Progress, files};
 
 const NAME: DatasetName = DatasetName::TinyImagenet;
@@ -22,32 +23,39 @@ pub(crate) const FIT: Fit = Fit::Exact(SHAPE.height, SHAPE.width);
 
 pub(crate) fn load(folder: &Path, progress: &dyn Progress) -> Result<Dataset, DataError> {
     let layout = Layout::read(NAME, folder)?;
-    let train = layout.train.decode(SHAPE, FIT, "decoding train", progress)?;
-    let test = layout.test.decode(SHAPE, FIT, "decoding val", progress)?;
-    Ok(Dataset::assemble(NAME, &layout.classes, train, test))
+    let (train, of_train) = layout.train.decode(SHAPE, FIT, "decoding train", progress)?;
+    let (test, of_test) = layout.test.decode(SHAPE, FIT, "decoding val", progress)?;
+    let data = Dataset::assemble(NAME, &layout.classes, train, test);
+    Ok(data.with_notes(layout.notes).with_notes(Tally::notes([of_train, of_test])))
 }
 
 pub(crate) fn layout(folder: &Path, train: &Path) -> Result<Layout, DataError> {
-    let wnids = wnids(folder, train)?;
+    let mut left_out = LeftOut::default();
+    let wnids = wnids(folder, train, &mut left_out)?;
     let labels = wnids.iter().zip(0u32..).map(|(wnid, label)| (wnid.as_str(), label)).collect();
     let mut set = Files::default();
     for (wnid, label) in wnids.iter().zip(0..) {
-        set.add_class(&train.join(wnid).join("images"), label)?;
+        set.add_class(&train.join(wnid).join("images"), label, &mut left_out)?;
     }
-    Ok(Layout {
-        train: set,
-        test: val_files(&folder.join("val"), &labels)?,
-        classes: names(folder, &wnids)?,
-    })
+    let (test, test_note) = val_files(folder, &labels)?;
+    let notes = left_out.note(folder, train).into_iter().chain(test_note).collect();
+    Ok(Layout { train: set, test, classes: names(folder, &wnids)?, notes })
 }
 
-fn wnids(folder: &Path, train: &Path) -> Result<Vec<String>, DataError> {
+fn wnids(folder: &Path, train: &Path, left_out: &mut LeftOut) -> Result<Vec<String>, DataError> {
     let list = folder.join("wnids.txt");
+    let folders = files::subfolders(train, left_out)?;
     let wnids: Vec<String> = if list.is_file() {
         let text = files::read_text(&list)?;
-        text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let listed: Vec<String> = lines.map(str::to_owned).collect();
+        let known: HashSet<&String> = listed.iter().collect();
+        for unlisted in folders.iter().filter(|name| !known.contains(name)) {
+            left_out.add(&train.join(unlisted), "unlisted class folder");
+        }
+        listed
     } else {
-        files::subfolders(train)?
+        folders
     };
     let mut seen = HashSet::new();
     for (line, wnid) in wnids.iter().enumerate() {
@@ -74,16 +82,17 @@ fn names(folder: &Path, wnids: &[String]) -> Result<Vec<String>, DataError> {
     Ok(wnids.iter().map(name).collect())
 }
 
-/// The validation images in the order of the annotation file.
-fn val_files(val: &Path, labels: &HashMap<&str, u32>) -> Result<Files, DataError> {
+/// The validation images in the order of the annotation file, and what is not used of their folder.
+fn val_files(root: &Path, labels: &HashMap<&str, u32>) -> Result<(Files, Option<Note>), DataError> {
+    let val = root.join("val");
     let (folder, list) = (val.join("images"), val.join("val_annotations.txt"));
-    if !folder.is_dir() {
-        return Err(NAME.missing(&folder, "the validation images"));
-    }
+    NAME.need_folder(&folder, "the validation images")?;
     if !list.is_file() {
         return Err(NAME.missing(&list, "the classes of the validation images"));
     }
-    let mut unnamed: HashSet<PathBuf> = files::image_files(&folder)?.into_iter().collect();
+    let mut left_out = LeftOut::default();
+    let images = files::image_files(&folder, &mut left_out)?;
+    let mut unnamed: HashSet<PathBuf> = images.into_iter().collect();
     let mut set = Files::default();
     for (number, line) in files::read_text(&list)?.lines().enumerate() {
         if line.trim().is_empty() {
@@ -109,5 +118,5 @@ fn val_files(val: &Path, labels: &HashMap<&str, u32>) -> Result<Files, DataError
     if set.paths.is_empty() {
         return Err(empty(&folder));
     }
-    Ok(set)
+    Ok((set, left_out.note(root, &val)))
 }

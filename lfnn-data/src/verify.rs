@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::decode::{Fit, check_all};
 use crate::fetch::{Catalogue, KnownFile, checksum};
-use crate::layout::Layout;
+use crate::layout::{Files, Layout};
+use crate::notes::{Note, Tally};
 use crate::tiny_imagenet;
 use crate::{DataError, Dataset, DatasetName, Progress, Source, files, silent};
 
@@ -75,6 +76,21 @@ pub struct FileReport {
     pub state: FileState,
 }
 
+/// What was found out about a data set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verification {
+    /// About each of its files.
+    pub files: Vec<FileReport>,
+    /// What a user may not expect, though it is not wrong.
+    pub notes: Vec<Note>,
+}
+
+impl From<Vec<FileReport>> for Verification {
+    fn from(files: Vec<FileReport>) -> Self {
+        Self { files, notes: Vec::new() }
+    }
+}
+
 /// Checks every file of the data set `name` in `folder` (without a meaning for the embedded one).
 ///
 /// Files with a published checksum are compared with it. Image folders have none: all their images
@@ -86,23 +102,21 @@ pub fn verify(
     name: DatasetName,
     folder: &Path,
     progress: &dyn Progress,
-) -> Result<Vec<FileReport>, DataError> {
+) -> Result<Verification, DataError> {
     if name == DatasetName::Digits {
         let state = match Dataset::load(&Source::named(name), folder, &silent) {
             Ok(digits) => images(digits.train.len() + digits.test.len()),
-            Err(error) => broken(&error),
+            Err(error) => FileState::Broken { problem: error.chain() },
         };
-        return Ok(vec![FileReport { path: "(compiled in)".into(), state }]);
+        return Ok(vec![FileReport { path: "(compiled in)".into(), state }].into());
     }
-    if !folder.is_dir() {
-        return Err(name.missing(folder, format!("the folder of {name}")));
-    }
-    Ok(match Catalogue::of(name) {
-        Some(known) => {
-            known.expected().iter().map(|forms| verify_file(forms, folder, progress)).collect()
-        }
-        None => verify_images(name, folder, progress),
-    })
+    name.need_folder(folder, name.of_folder())?;
+    let Some(known) = Catalogue::of(name) else {
+        return Ok(verify_images(name, folder, progress));
+    };
+    let files = known.expected();
+    let reports = files.iter().map(|forms| verify_file(forms, folder, progress));
+    Ok(reports.collect::<Vec<_>>().into())
 }
 
 /// Checks the first of a file's forms that is there.
@@ -110,8 +124,10 @@ fn verify_file(forms: &[KnownFile], folder: &Path, progress: &dyn Progress) -> F
     let there = forms.iter().find(|form| folder.join(form.name).is_file());
     let state = match there {
         None => FileState::Missing,
-        Some(file) => known_file(file, &folder.join(file.name), progress)
-            .unwrap_or_else(|error| broken(&error)),
+        Some(file) => {
+            let path = folder.join(file.name);
+            known_file(file, &path, progress).unwrap_or_else(|error| broken(&error, &path))
+        }
     };
     let name = there.or(forms.first()).map_or("", |file| file.name);
     FileReport { path: name.into(), state }
@@ -139,29 +155,41 @@ pub(crate) fn known_file(
 }
 
 /// Decodes all images of a folder: a report for each broken one, and one for each set.
-fn verify_images(name: DatasetName, folder: &Path, progress: &dyn Progress) -> Vec<FileReport> {
+fn verify_images(name: DatasetName, folder: &Path, progress: &dyn Progress) -> Verification {
     let layout = match Layout::read(name, folder) {
         Ok(layout) => layout,
-        Err(error) => return vec![FileReport { path: ".".into(), state: broken(&error) }],
+        Err(error) => {
+            let state = FileState::Broken { problem: error.chain() };
+            return vec![FileReport { path: ".".into(), state }].into();
+        }
     };
     let fit = if name == DatasetName::TinyImagenet { tiny_imagenet::FIT } else { Fit::Any };
-    let mut reports = Vec::new();
-    for (set, files) in [("train", &layout.train), ("test", &layout.test)] {
-        let failed = check_all(&files.paths, fit, &format!("checking {set}"), progress);
+    let check = |set, files: &Files| {
+        let (failed, tally) = check_all(&files.paths, fit, &format!("checking {set}"), progress);
         let good = files.paths.len() - failed.len();
-        reports.push(FileReport { path: format!("{set} set").into(), state: images(good) });
+        let mut reports =
+            vec![FileReport { path: format!("{set} set").into(), state: images(good) }];
         reports.extend(failed.into_iter().map(|(path, error)| FileReport {
             path: path.strip_prefix(folder).map_or_else(|_| path.clone(), Path::to_owned),
-            state: broken(&error),
+            state: broken(&error, &path),
         }));
-    }
-    reports
+        (reports, tally)
+    };
+    let (mut files, of_train) = check("train", &layout.train);
+    let (of_test_files, of_test) = check("test", &layout.test);
+    files.extend(of_test_files);
+    let mut notes = layout.notes;
+    notes.extend(Tally::notes([of_train, of_test]));
+    Verification { files, notes }
 }
 
 fn images(count: usize) -> FileState {
-    FileState::Readable { what: format!("{count} images") }
+    FileState::Readable { what: format!("{count} image{}", if count == 1 { "" } else { "s" }) }
 }
 
-fn broken(error: &DataError) -> FileState {
-    FileState::Broken { problem: error.chain() }
+/// What is wrong with a file, without its name, which the report has.
+fn broken(error: &DataError, path: &Path) -> FileState {
+    let problem = error.chain();
+    let named = format!("{}: ", path.display());
+    FileState::Broken { problem: problem.strip_prefix(&named).unwrap_or(&problem).to_owned() }
 }

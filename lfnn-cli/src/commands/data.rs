@@ -1,11 +1,13 @@
 //! `data`: lists, downloads and checks data sets.
 
+use std::path::Path;
+
 use anyhow::anyhow;
 use lfnn_data::{DatasetName, Listing, Presence, Source, Step};
 
 use crate::cli::DataAction;
 use crate::config::nearest;
-use crate::data::{DataProgress, root};
+use crate::data::{DataProgress, root, tell};
 use crate::failure::Failure;
 use crate::format::{self, Align, table};
 use crate::output::Output;
@@ -30,17 +32,17 @@ pub(crate) fn command(action: &DataAction, output: &Output) -> Result<(), Failur
             progress.clear();
             output.result(&format!("{name}: {}", fetched?.display()))
         }
-        DataAction::Verify { name, data } => {
+        DataAction::Verify { name, path, data } => {
             let root = root(data.data_dir.as_deref())?;
-            let names = match name {
-                Some(name) => vec![known(name)?],
+            let sources = match name {
+                Some(name) => vec![Source { path: path.clone(), ..Source::named(known(name)?) }],
                 None => lfnn_data::list(&root)
                     .into_iter()
                     .filter(|listing| !matches!(listing.presence, Presence::Absent { .. }))
-                    .map(|listing| listing.name)
+                    .map(|listing| Source::named(listing.name))
                     .collect(),
             };
-            verify(&names, &root, output)
+            verify(&sources, &root, output)
         }
     }
 }
@@ -73,24 +75,39 @@ fn known(name: &str) -> Result<DatasetName, Failure> {
     })
 }
 
-fn verify(names: &[DatasetName], root: &std::path::Path, output: &Output) -> Result<(), Failure> {
+fn verify(sources: &[Source], root: &Path, output: &Output) -> Result<(), Failure> {
     let mut wrong = 0;
-    for &name in names {
-        // The embedded digits have no folder.
-        let folder = Source::named(name).folder(root)?.unwrap_or_else(|| root.to_owned());
+    for source in sources {
+        let name = source.name;
+        let folder = match (name, &source.path) {
+            (DatasetName::Folder, None) => {
+                let message = "expected the path of a folder of images: \
+                               `lfnn-cli data verify folder PATH`";
+                return Err(Failure::Usage(anyhow!("data verify folder: {message}")));
+            }
+            (DatasetName::Digits, Some(path)) => {
+                let message = "digits is compiled in; expected no path";
+                return Err(Failure::Usage(anyhow!("{}: {message}", path.display())));
+            }
+            // The embedded digits have no folder.
+            _ => source.folder(root)?.unwrap_or_else(|| root.to_owned()),
+        };
         let progress = DataProgress::new(output);
-        let reports = lfnn_data::verify(name, &folder, &|step: &Step<'_>| progress.show(step));
+        let found = lfnn_data::verify(name, &folder, &|step: &Step<'_>| progress.show(step));
         progress.clear();
-        for report in reports? {
+        let found = found?;
+        for report in found.files {
             let good = report.state.is_good();
             wrong += usize::from(!good);
             let mark = if good { "ok   " } else { "WRONG" };
             let line = format!("{mark} {name} {}: {}", report.path.display(), report.state);
             if good { output.info(&line)? } else { output.result(&line)? }
         }
+        tell(&found.notes, output);
     }
     match wrong {
         0 => output.result("everything is right"),
+        1 => Err(Failure::Runtime(anyhow!("1 of the files is wrong or missing"))),
         wrong => Err(Failure::Runtime(anyhow!("{wrong} of the files are wrong or missing"))),
     }
 }

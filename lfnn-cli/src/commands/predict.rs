@@ -1,11 +1,11 @@
 //! `predict`: classes of image files, with probabilities.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use lfnn_core::backend::Backend;
 use lfnn_core::train::{Evaluator, Images, Labels};
-use lfnn_data::{ImageShape, load_image, permute_pixels};
-use serde_json::json;
+use lfnn_data::{DataError, ImageShape, load_image, permute_pixels};
+use serde_json::{Value, json};
 
 use super::of_checkpoint;
 use lfnn_cuda::Precision;
@@ -13,9 +13,9 @@ use lfnn_cuda::Precision;
 use crate::backend::{Choice, Job};
 use crate::checkpoint::{self, Checkpoint};
 use crate::cli::PredictArgs;
-use crate::failure::Failure;
+use crate::failure::{Failure, chain};
 use crate::format::{Align, table};
-use crate::output::Output;
+use crate::output::{Level, Output};
 
 /// How many classes are named with `-v`.
 const TOP: usize = 5;
@@ -23,69 +23,122 @@ const TOP: usize = 5;
 /// Runs the command.
 ///
 /// # Errors
-/// A checkpoint or an image that is missing or broken.
+/// A checkpoint that is missing or broken; after all other images were answered, an image that is.
 pub(crate) fn command(args: &PredictArgs, choice: Choice, output: &Output) -> Result<(), Failure> {
     let path = checkpoint::locate(&args.run)?;
     let checkpoint = checkpoint::load(&path)?;
+    let (images, loaded) = load(&args.images, &checkpoint, output)?;
+    let mut outputs = Vec::new();
+    if !images.is_empty() {
+        let job = Predict { checkpoint: &checkpoint, images: &images, path: &path };
+        outputs = choice.run(Precision::F32, output, job)?;
+    }
+    let classes = &checkpoint.metadata.classes;
+    let mut outputs = outputs.iter().map(|row| probabilities(row, classes.len()));
+    let answers: Vec<Answer<'_>> = args
+        .images
+        .iter()
+        .zip(loaded)
+        .map(|(image, loaded)| {
+            (image.as_path(), loaded.map(|()| outputs.next().unwrap_or_default()))
+        })
+        .collect();
+    if args.json {
+        let values: Vec<_> = answers.iter().map(|answer| to_json(answer, classes)).collect();
+        output.result(&serde_json::to_string_pretty(&values)?)?;
+    } else if !images.is_empty() {
+        let top = if output.level() > Level::Normal { TOP } else { 1 };
+        output.result(&to_text(&answers, classes, top))?;
+    }
+    // The last error is the command's own.
+    let mut errors = answers.into_iter().filter_map(|(_, answer)| answer.err());
+    let last = errors.next_back();
+    errors.for_each(|error| output.note(&format!("error: {}", chain(&error))));
+    last.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// An image file, and the probability of each class or why there are none.
+type Answer<'a> = (&'a Path, Result<Vec<f32>, DataError>);
+
+/// The images that can be read, and for each file whether it could.
+fn load(
+    files: &[PathBuf],
+    checkpoint: &Checkpoint,
+    output: &Output,
+) -> Result<(lfnn_data::Images, Vec<Result<(), DataError>>), Failure> {
     let [height, width, channels] = checkpoint.metadata.image;
     let shape = ImageShape { height, width, channels };
-    let mut pixels = Vec::new();
-    for image in &args.images {
-        pixels.extend(load_image(image, shape)?);
-    }
-    let mut images = lfnn_data::Images::new(shape, pixels, vec![0; args.images.len()])?;
+    let (mut pixels, mut good) = (Vec::new(), 0);
+    let mut load = |file: &PathBuf| {
+        let image = load_image(file, shape)?;
+        if image.sixteen_bits && output.level() >= Level::Normal {
+            let file = file.display();
+            output.note(&format!("note: {file} has 16 bits per channel; 8 of them are used"));
+        }
+        pixels.extend(image.pixels);
+        good += 1;
+        Ok(())
+    };
+    let loaded = files.iter().map(&mut load).collect();
+    let mut images = lfnn_data::Images::new(shape, pixels, vec![0; good])?;
     let config = &checkpoint.metadata.config;
     if config.dataset.permute_pixels {
         permute_pixels(&mut images, config.seed);
     }
-    let outputs = choice.run(
-        Precision::F32,
-        output,
-        Predict { checkpoint: &checkpoint, images: &images, path: &path },
-    )?;
-    let top = if output.level() > crate::output::Level::Normal { TOP } else { 1 };
-    let classes = &checkpoint.metadata.classes;
-    let ranked: Vec<Vec<(&str, f32)>> = outputs.iter().map(|row| rank(row, classes)).collect();
-    if args.json {
-        let values: Vec<_> = args
-            .images
-            .iter()
-            .zip(&ranked)
-            .map(|(image, ranked)| {
-                let all: serde_json::Map<String, _> =
-                    ranked.iter().map(|(class, p)| ((*class).to_owned(), json!(p))).collect();
-                let (class, probability) = ranked.first().copied().unwrap_or_default();
-                json!({
-                    "image": image.display().to_string(),
-                    "class": class,
-                    "probability": probability,
-                    "probabilities": all,
-                })
-            })
-            .collect();
-        return output.result(&serde_json::to_string_pretty(&values)?);
-    }
-    let mut lines = Vec::new();
-    for (image, ranked) in args.images.iter().zip(&ranked) {
-        for (class, probability) in ranked.iter().take(top) {
-            let percent = format!("{:.1} %", 100.0 * probability);
-            lines.push(vec![image.display().to_string(), (*class).to_owned(), percent]);
-        }
-    }
-    output.result(&table(&[Align::Left, Align::Left, Align::Right], &lines))
+    Ok((images, loaded))
 }
 
-/// Classes with their probabilities, the most probable first.
-fn rank<'a>(outputs: &[f32], classes: &'a [String]) -> Vec<(&'a str, f32)> {
+/// The probability of each class.
+fn probabilities(outputs: &[f32], classes: usize) -> Vec<f32> {
     // A binary network has one output, the probability of the second class.
-    let probabilities = match outputs {
-        [p] if classes.len() == 2 => vec![1.0 - p, *p],
+    match outputs {
+        [p] if classes == 2 => vec![1.0 - p, *p],
         all => all.to_vec(),
-    };
-    let mut ranked: Vec<(&str, f32)> =
-        classes.iter().map(String::as_str).zip(probabilities).collect();
-    ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
+    }
+}
+
+/// Indices of the classes, the most probable first.
+fn ranked(probabilities: &[f32]) -> Vec<usize> {
+    let mut ranked: Vec<usize> = (0..probabilities.len()).collect();
+    ranked.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
     ranked
+}
+
+fn to_json((image, answer): &Answer<'_>, classes: &[String]) -> Value {
+    let image = image.display().to_string();
+    let probabilities = match answer {
+        Ok(probabilities) => probabilities,
+        Err(error) => return json!({ "image": image, "error": chain(error) }),
+    };
+    // Names of classes need not differ, so the index tells which class is meant.
+    let class = |index: usize| {
+        json!({
+            "index": index,
+            "class": classes.get(index),
+            "probability": probabilities.get(index),
+        })
+    };
+    let mut value = class(ranked(probabilities).first().copied().unwrap_or_default());
+    value["image"] = image.into();
+    value["probabilities"] = (0..probabilities.len()).map(class).collect();
+    value
+}
+
+fn to_text(answers: &[Answer<'_>], classes: &[String], top: usize) -> String {
+    let name = |index: usize| {
+        let name = classes.get(index).map_or("", String::as_str);
+        let ambiguous = classes.iter().filter(|other| *other == name).count() > 1;
+        if ambiguous { format!("{name} ({index})") } else { name.to_owned() }
+    };
+    let mut lines = Vec::new();
+    for (image, answer) in answers {
+        let Ok(probabilities) = answer else { continue };
+        for &index in ranked(probabilities).iter().take(top) {
+            let percent = format!("{:.1} %", 100.0 * probabilities[index]);
+            lines.push(vec![image.display().to_string(), name(index), percent]);
+        }
+    }
+    table(&[Align::Left, Align::Left, Align::Right], &lines)
 }
 
 struct Predict<'a> {

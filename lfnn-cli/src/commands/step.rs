@@ -17,8 +17,8 @@ use crate::cli::StepArgs;
 use crate::config::{self, StepConfig};
 use crate::failure::{Failure, Usage};
 use crate::files::write_whole;
-use crate::format;
 use crate::output::Output;
+use crate::{format, text};
 
 /// Runs the command.
 ///
@@ -26,7 +26,7 @@ use crate::output::Output;
 /// A configuration, weights or a batch that are missing, broken or do not fit each other.
 pub(crate) fn command(args: &StepArgs, choice: Choice, output: &Output) -> Result<(), Failure> {
     let name = args.config.display().to_string();
-    let text = std::fs::read_to_string(&args.config)
+    let text = text::read(&args.config)
         .with_context(|| format!("{name}: cannot read the configuration"))
         .usage()?;
     let config: StepConfig = config::read(&text, &name).usage()?;

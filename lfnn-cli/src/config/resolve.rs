@@ -14,7 +14,7 @@ use serde_json::Value as Json;
 use super::node::{Node, Place, Source, Value};
 use super::{RunConfig, issue, yaml};
 use crate::failure::{Failure, Usage};
-use crate::recipes;
+use crate::{recipes, text};
 
 /// What the command line says about the configuration.
 #[derive(Clone, Debug, Default)]
@@ -165,7 +165,7 @@ fn recipe_tree(name: &str) -> Result<Node, Failure> {
 }
 
 fn read_file(path: &Path) -> Result<Node, Failure> {
-    let text = std::fs::read_to_string(path)
+    let text = text::read(path)
         .with_context(|| format!("{}: cannot read the configuration", path.display()))
         .usage()?;
     let source = Arc::new(Source::File(path.display().to_string()));

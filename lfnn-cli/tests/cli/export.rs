@@ -173,6 +173,7 @@ fn a_binary_network_gives_both_probabilities() {
             fs::create_dir_all(&folder).unwrap();
             let pixels = images.image(index).to_vec();
             let image = image::GrayImage::from_raw(8, 8, pixels).unwrap();
+            let image = image::DynamicImage::from(image).into_rgb8();
             image.save(folder.join(format!("{index}.png"))).unwrap();
         }
     }

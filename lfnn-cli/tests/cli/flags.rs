@@ -345,3 +345,14 @@ fn completions_are_printed_for_every_shell() {
         assert!(place.ok(&["completions", shell]).contains("lfnn-cli"), "{shell}");
     }
 }
+
+#[test]
+fn a_configuration_may_begin_with_a_byte_order_mark() {
+    let place = Place::new();
+    place.write("mine.yaml", "\u{feff}recipe: digits\nseed: 3\n");
+    place.train(&["--config", "mine.yaml", "--out", "run"]);
+    assert_eq!(place.json("run/summary.json")["seed"], 3);
+    // A configuration that a user has opened may have been saved with the mark.
+    place.write("run/config.yaml", format!("\u{feff}{}", place.text("run/config.yaml")));
+    place.ok(&["train", "--resume", "--out", "run", "--set", "training.epochs=2"]);
+}

@@ -5,6 +5,7 @@
 mod bad_config;
 mod bad_files;
 mod bench;
+mod data;
 mod determinism;
 mod export;
 mod flags;

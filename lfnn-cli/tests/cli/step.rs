@@ -101,6 +101,16 @@ fn a_checkpoint_serves_as_weights() {
 }
 
 #[test]
+fn the_file_of_a_step_may_begin_with_a_byte_order_mark() {
+    let place = Place::new();
+    let text = std::fs::read_to_string(vectors().join("bp_block.json")).unwrap();
+    place.write("step.json", format!("\u{feff}{text}"));
+    let tensors = vectors().join("bp_block.safetensors").display().to_string();
+    let args = ["step", "--config", "step.json", "--weights", &tensors, "--batch", &tensors];
+    place.ok(&[&args[..], &["--out", "out.safetensors"]].concat());
+}
+
+#[test]
 fn what_does_not_fit_is_named() {
     let place = Place::new();
     let file = |name: &str| vectors().join(name).display().to_string();

@@ -1,5 +1,7 @@
 //! `eval` and `predict`.
 
+use serde_json::{Value, json};
+
 use super::support::{Place, SMALL, small_mnist};
 
 /// A grey image of the digits' size, as PGM.
@@ -20,7 +22,7 @@ fn eval_repeats_the_errors_of_the_run_on_every_split() {
         ("train", 1242, None),
     ] {
         let out = place.ok(&["eval", "run", "--split", split, "--json"]);
-        let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+        let json: Value = serde_json::from_str(&out).unwrap();
         assert_eq!(json["examples"], count);
         assert_eq!(json["split"], split);
         assert_eq!(json["units"].as_array().unwrap().len(), 3);
@@ -60,13 +62,91 @@ fn predict_names_class_and_probability_without_the_data_set() {
     assert_eq!(place.ok(&["predict", "run", "one.pgm", "-v"]).lines().count(), 5);
 
     let out = place.ok(&["predict", "run", "one.pgm", "--json"]);
-    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
-    let probabilities = json[0]["probabilities"].as_object().unwrap();
+    let json: Value = serde_json::from_str(&out).unwrap();
+    let probabilities = json[0]["probabilities"].as_array().unwrap();
     assert_eq!(probabilities.len(), 10);
-    let sum: f64 = probabilities.values().filter_map(|p| p.as_f64()).sum();
+    let sum: f64 = probabilities.iter().filter_map(|class| class["probability"].as_f64()).sum();
     assert!((sum - 1.0).abs() < 1e-4, "{sum}");
-    let class = json[0]["class"].as_str().unwrap();
-    assert_eq!(probabilities[class], json[0]["probability"]);
+    for (index, class) in probabilities.iter().enumerate() {
+        assert_eq!((&class["index"], &class["class"]), (&json!(index), &json!(index.to_string())));
+    }
+    let best = &probabilities[json[0]["index"].as_u64().unwrap() as usize];
+    for key in ["class", "probability"] {
+        assert_eq!(json[0][key], best[key]);
+    }
+}
+
+#[test]
+fn classes_of_one_name_are_told_apart_by_their_index() {
+    let place = Place::new();
+    let ppm = |value: u8| [&b"P6\n64 64\n255\n"[..], &[value; 64 * 64 * 3]].concat();
+    for (class, value) in [("n01", 20), ("n02", 200)] {
+        place.write(&format!("birds/train/{class}/images/1.ppm"), ppm(value));
+        place.write(&format!("birds/val/images/{class}.ppm"), ppm(value));
+    }
+    place.write("birds/words.txt", "n01\tcrane\nn02\tcrane\n");
+    place.write("birds/val/val_annotations.txt", "n01.ppm\tn01\nn02.ppm\tn02\n");
+    let mut args = vec!["train", "digits", "--epochs", "1", "--out", "run"];
+    for set in [
+        "dataset.name=tiny-imagenet",
+        "dataset.path=birds",
+        "dataset.validation=0",
+        "training.batch_size=2",
+    ] {
+        args.extend(["--set", set]);
+    }
+    place.ok(&args);
+    let image = "birds/val/images/n02.ppm";
+    let json: Value =
+        serde_json::from_str(&place.ok(&["predict", "run", image, "--json"])).unwrap();
+    let all = json[0]["probabilities"].as_array().unwrap();
+    assert_eq!(
+        (all.len(), &all[0]["class"], &all[1]["class"]),
+        (2, &json!("crane"), &json!("crane"))
+    );
+    let out = place.ok(&["predict", "run", image, "-v"]);
+    assert!(out.contains("crane (0)") && out.contains("crane (1)"), "{out}");
+}
+
+#[test]
+fn every_image_is_answered_and_a_broken_one_is_named() {
+    let place = Place::new();
+    place.train(&["--out", "run"]);
+    image(&place, "one.pgm");
+    image(&place, "two.pgm");
+    place.write("bad.jpg", "no image");
+    let args = ["predict", "run", "one.pgm", "bad.jpg", "two.pgm", "nowhere.png"];
+    let ended = place.run(&args);
+    assert_eq!(ended.code, Some(1));
+    let images: Vec<&str> = ended.out.lines().filter_map(|line| line.split("  ").next()).collect();
+    assert_eq!(images, ["one.pgm", "two.pgm"]);
+    let errors: Vec<&str> = ended.err.lines().collect();
+    assert_eq!(errors.len(), 2, "{}", ended.err);
+    assert!(errors[0].starts_with("error: bad.jpg: cannot be decoded"), "{}", errors[0]);
+    assert!(errors[1].starts_with("error: nowhere.png: cannot read"), "{}", errors[1]);
+
+    let ended = place.run(&[&args[..], &["--json"]].concat());
+    assert_eq!((ended.code, ended.err.lines().count()), (Some(1), 2));
+    let json: Value = serde_json::from_str(&ended.out).unwrap();
+    let names: Vec<&str> =
+        json.as_array().unwrap().iter().map(|v| v["image"].as_str().unwrap()).collect();
+    assert_eq!(names, ["one.pgm", "bad.jpg", "two.pgm", "nowhere.png"]);
+    for index in [0, 2] {
+        assert!(json[index]["class"].is_string() && json[index]["error"].is_null(), "{json}");
+    }
+    let error = json[1]["error"].as_str().unwrap();
+    assert!(error.starts_with("bad.jpg: cannot be decoded"), "{error}");
+    assert!(json[1]["class"].is_null() && json[3]["error"].is_string(), "{json}");
+}
+
+#[test]
+fn predict_notes_the_bits_that_it_does_not_use() {
+    let place = Place::new();
+    place.train(&["--out", "run"]);
+    place.write("deep.pgm", [&b"P5\n8 8\n65535\n"[..], &[7; 128]].concat());
+    let ended = place.run(&["predict", "run", "deep.pgm"]);
+    assert_eq!(ended.code, Some(0));
+    assert_eq!(ended.err, "note: deep.pgm has 16 bits per channel; 8 of them are used\n");
 }
 
 #[test]

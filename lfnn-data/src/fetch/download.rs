@@ -47,6 +47,11 @@ pub(super) fn part_of(target: &Path) -> PathBuf {
     name.into()
 }
 
+/// Whether a file is one that is not whole yet.
+pub(crate) fn is_part(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "part")
+}
+
 fn agent(patience: Patience) -> Agent {
     let config = Agent::config_builder()
         .http_status_as_error(false)

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub(crate) use catalogue::{Catalogue, KnownFile};
+pub(crate) use download::is_part;
 pub use unpack::unpack;
 
 use crate::{DataError, DatasetName, Progress, Step, Unit, files, verify};
@@ -115,7 +116,24 @@ pub fn fetch_files(
     patience: Patience,
     progress: &dyn Progress,
 ) -> Result<(), DataError> {
+    let made: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
     fs::create_dir_all(folder).map_err(DataError::io("create", folder))?;
+    let fetched = fetch_into(remotes, folder, patience, progress);
+    if fetched.is_err() {
+        // Folders that hold nothing would look like broken data sets. Others cannot be deleted so.
+        for folder in made {
+            let _ = fs::remove_dir(folder);
+        }
+    }
+    fetched
+}
+
+fn fetch_into(
+    remotes: &[Remote],
+    folder: &Path,
+    patience: Patience,
+    progress: &dyn Progress,
+) -> Result<(), DataError> {
     for remote in remotes {
         let target = folder.join(&remote.name);
         if remote.is_there(folder, progress)? {

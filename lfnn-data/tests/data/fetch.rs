@@ -220,9 +220,15 @@ fn an_answer_with_another_range_does_not_spoil_the_part() {
 
 /// A `.tar.gz` with these files.
 fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
+    archive_of(tar::EntryType::Regular, files)
+}
+
+/// A `.tar.gz` with these entries of one kind.
+fn archive_of(kind: tar::EntryType, files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
     for (path, bytes) in files {
         let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
         header.set_size(bytes.len() as u64);
         header.set_mode(0o644);
         // Written past `set_path`, which would refuse a path that leads out of the folder.
@@ -262,7 +268,7 @@ fn get_archive(bytes: Vec<u8>, folder: &Path) -> Result<(), DataError> {
 fn an_archive_is_unpacked_without_its_folders_and_deleted() {
     let folder = tempdir().unwrap();
     let files: [(&str, &[u8]); 3] =
-        [("set/readme.html", b"?"), ("set/b.bin", b"bb"), ("../../a.bin", b"aaa")];
+        [("set/readme.html", b"?"), ("set/b.bin", b"bb"), ("./deep/er/a.bin", b"aaa")];
     get_archive(archive(&files), folder.path()).unwrap();
     let mut names: Vec<_> =
         fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -286,6 +292,56 @@ fn an_archive_that_is_not_as_expected_is_told() {
     );
     let broken = message(b"no archive".to_vec());
     assert!(broken.starts_with("set.tar.gz: archive is broken ("), "{broken}");
+}
+
+#[test]
+fn an_archive_with_links_paths_out_of_it_or_more_than_expected_is_refused() {
+    let place = tempdir().unwrap();
+    let folder = place.path().join("set");
+    let refused = |bytes: Vec<u8>| {
+        let error = get_archive(bytes, &folder).unwrap_err().to_string();
+        assert!(!folder.join("a.bin").exists() && !place.path().join("a.bin").exists());
+        without(&folder, error)
+    };
+    let only = "expected no links, and paths inside the archive alone";
+    assert_eq!(
+        refused(archive(&[("../a.bin", b"aaa"), ("b.bin", b"bb")])),
+        format!("set.tar.gz: `../a.bin` in it is 3 bytes of Regular; {only}")
+    );
+    assert_eq!(
+        refused(archive(&[("/a.bin", b"aaa"), ("b.bin", b"bb")])),
+        format!("set.tar.gz: `/a.bin` in it is 3 bytes of Regular; {only}")
+    );
+    for kind in [tar::EntryType::Symlink, tar::EntryType::Link] {
+        assert_eq!(
+            refused(archive_of(kind, &[("elsewhere", b"")])),
+            format!("set.tar.gz: `elsewhere` in it is 0 bytes of {kind:?}; {only}")
+        );
+    }
+    let bomb = vec![0; 2 << 20];
+    assert_eq!(
+        refused(archive(&[("bomb", &bomb), ("a.bin", b"aaa"), ("b.bin", b"bb")])),
+        "set.tar.gz: archive is broken (it unpacks to more than 1048581 bytes); expected a whole \
+         .tar.gz"
+    );
+}
+
+#[test]
+fn a_download_that_fails_leaves_no_empty_folder() {
+    let root = tempdir().unwrap();
+    let server = Server::start([]);
+    let folder = root.path().join("data/set");
+    get(&remote(vec![server.url("/absent")]), &folder).unwrap_err();
+    assert!(!root.path().join("data").exists() && root.path().exists());
+
+    // A folder that was there stays, and so does what was received.
+    fs::create_dir_all(&folder).unwrap();
+    get(&remote(vec![server.url("/absent")]), &folder).unwrap_err();
+    assert!(folder.exists());
+    let server = Server::start([("/x", Behaviour::IgnoreRange(content(), 40_000))]);
+    let other = root.path().join("other");
+    get(&remote(vec![server.url("/x")]), &other).unwrap_err();
+    assert!(other.join("file.gz.part").exists());
 }
 
 #[test]

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use tempfile::tempdir;
 
 use crate::support::{
-    gzip, idx, load, load_sized, write, write_cifar_10, write_colour, write_mnist,
+    gzip, idx, load, load_sized, sample, write, write_cifar_10, write_colour, write_mnist,
 };
 
 /// Changes to a valid file: bytes overwritten, then perhaps cut off or lengthened.
@@ -146,8 +146,24 @@ proptest! {
                 check(data);
             }
             if let Ok(image) = load_image(&file, shape) {
-                prop_assert_eq!(image.len(), 25);
+                prop_assert_eq!(image.pixels.len(), 25);
             }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn images_of_every_format_survive_damage(damage in damage(), which: prop::sample::Index) {
+        let samples: Vec<PathBuf> =
+            fs::read_dir(sample("")).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let folder = tempdir().unwrap();
+        let file = folder.path().join("image");
+        let bytes = fs::read(which.get(&samples)).unwrap();
+        write(&file, damage.apply(bytes));
+        let shape = ImageShape { height: 5, width: 5, channels: 3 };
+        if let Ok(image) = load_image(&file, shape) {
+            prop_assert_eq!(image.pixels.len(), 75);
         }
     }
 }

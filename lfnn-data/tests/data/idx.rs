@@ -157,6 +157,22 @@ fn a_broken_gzip_stream_is_named() {
 }
 
 #[test]
+fn a_gzip_file_of_several_parts_is_read_whole_and_nothing_else_may_follow() {
+    let folder = tempdir().unwrap();
+    write_mnist(folder.path());
+    let plain = folder.path().join("train-images-idx3-ubyte");
+    let bytes = fs::read(&plain).unwrap();
+    fs::remove_file(&plain).unwrap();
+    let packed = folder.path().join("train-images-idx3-ubyte.gz");
+    write(&packed, [gzip(&bytes[..20]), gzip(&bytes[20..])].concat());
+    let pixels = load(MNIST, folder.path()).unwrap().train.pixels;
+    assert_eq!(pixels, bytes[16..]);
+    write(&packed, [gzip(&bytes), b"something else".to_vec()].concat());
+    let message = message(MNIST, folder.path());
+    assert!(message.starts_with("train-images-idx3-ubyte.gz: gzip stream is broken"), "{message}");
+}
+
+#[test]
 fn labels_must_be_as_many_as_images_and_classes() {
     assert_eq!(
         with_labels(&idx(&[3], &[0; 3])),

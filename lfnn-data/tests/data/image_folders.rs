@@ -12,6 +12,9 @@ use crate::support::{load, load_sized, message, without, write, write_colour, wr
 const TINY: DatasetName = DatasetName::TinyImagenet;
 const FOLDER: DatasetName = DatasetName::Folder;
 
+const ENDINGS: &str = "expected files ending in .jpg, .jpeg, .png, .bmp, .gif, .webp, .pbm, .pam, \
+                       .ppm, .pgm or .pnm";
+
 /// Two classes of two training images and one validation image; one of the images is grey.
 fn write_tiny(folder: &Path) {
     write(&folder.join("wnids.txt"), "n02\nn01\n");
@@ -88,8 +91,8 @@ fn of_several_broken_images_the_first_is_named() {
     for _ in 0..20 {
         assert_eq!(
             message(TINY, folder.path()),
-            "train/n02/images/n02_1.JPEG: cannot be decoded; expected a JPEG, PNG, BMP, GIF, \
-             WebP or PNM image"
+            "train/n02/images/n02_1.JPEG: cannot be decoded; expected a whole JPEG, PNG, BMP, \
+             GIF, WebP or PNM image"
         );
     }
 }
@@ -143,7 +146,7 @@ fn a_listed_class_without_images_or_listed_twice_is_told() {
     let folder = tempdir().unwrap();
     write_tiny(folder.path());
     write(&folder.path().join("wnids.txt"), "n01\nn02\nn03\n");
-    let expected = "no images; expected files ending in .jpg, .jpeg or .png";
+    let expected = format!("no images; {ENDINGS}");
     assert_eq!(message(TINY, folder.path()), format!("train/n03/images: {expected}"));
     write(&folder.path().join("wnids.txt"), "n01\nn01\n");
     assert_eq!(
@@ -209,7 +212,11 @@ fn a_size_that_cannot_be_is_told() {
 fn folders_that_do_not_fit_are_told() {
     let folder = tempdir().unwrap();
     let root = folder.path();
-    let missing = |what: &str| format!("{what}; point `dataset.path` at a folder of images");
+    let missing = |what: &str| {
+        format!(
+            "{what}; an image folder is your own: train/CLASS/ and test/CLASS/ with image files"
+        )
+    };
     assert_eq!(
         message(FOLDER, root),
         missing("train: not found; expected a folder for each class")
@@ -229,12 +236,31 @@ fn folders_that_do_not_fit_are_told() {
     );
     write_folder(root, "test");
     fs::remove_file(root.join("test/b/2.png")).unwrap();
-    let images = "expected files ending in .jpg, .jpeg or .png";
-    assert_eq!(message(FOLDER, root), format!("test/b: no images; {images}"));
+    assert_eq!(message(FOLDER, root), format!("test/b: no images; {ENDINGS}"));
     write_grey(&root.join("test/b/2.png"), 4, 6, 1);
     write_grey(&root.join("test/z/2.png"), 4, 6, 1);
     let error = without(root, load(FOLDER, root).unwrap_err().to_string());
     assert!(error.contains("a folder is `z`; expected one of the classes of train"), "{error}");
+}
+
+#[test]
+fn a_file_in_the_place_of_a_folder_is_told() {
+    let folder = tempdir().unwrap();
+    let root = folder.path();
+    write(&root.join("a.png"), "");
+    let own = "an image folder is your own: train/CLASS/ and test/CLASS/ with image files";
+    let message = message(FOLDER, &root.join("a.png"));
+    assert_eq!(
+        without(root, message),
+        format!("a.png: it is a file; expected a folder of images; {own}")
+    );
+    write(&root.join("set/train"), "");
+    let message = crate::support::message(FOLDER, &root.join("set"));
+    assert_eq!(message, format!("train: it is a file; expected a folder for each class; {own}"));
+    write_folder(&root.join("other"), "val");
+    write(&root.join("other/test"), "");
+    // `val` serves.
+    assert_eq!(load(FOLDER, &root.join("other")).unwrap().test.len(), 3);
 }
 
 #[test]
@@ -278,10 +304,10 @@ fn one_image_is_converted_and_resized_as_asked() {
     let path = folder.path().join("image.png");
     write_colour(&path, 10, 20, [200, 200, 200]);
     let grey = ImageShape { height: 28, width: 28, channels: 1 };
-    assert_eq!(load_image(&path, grey).unwrap(), vec![200; 28 * 28]);
+    assert_eq!(load_image(&path, grey).unwrap().pixels, vec![200; 28 * 28]);
     write_grey(&path, 10, 20, 50);
     let colour = ImageShape { height: 2, width: 3, channels: 3 };
-    assert_eq!(load_image(&path, colour).unwrap(), vec![50; 18]);
+    assert_eq!(load_image(&path, colour).unwrap().pixels, vec![50; 18]);
 
     let two = load_image(&path, ImageShape { channels: 2, ..colour }).unwrap_err();
     assert_eq!(
@@ -299,7 +325,7 @@ fn shrinking_averages_over_fine_patterns() {
     let path = folder.path().join("stripes.png");
     let stripes = image::GrayImage::from_fn(64, 64, |x, _| image::Luma([(x % 2 * 200) as u8]));
     stripes.save(&path).unwrap();
-    let small = load_image(&path, ImageShape { height: 4, width: 4, channels: 1 }).unwrap();
+    let small = load_image(&path, ImageShape { height: 4, width: 4, channels: 1 }).unwrap().pixels;
     assert!(small.iter().all(|&value| value.abs_diff(100) < 8), "{small:?}");
 }
 

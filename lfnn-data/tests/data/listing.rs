@@ -41,9 +41,22 @@ fn the_list_tells_what_is_there_and_what_is_not() {
     assert_eq!(listings.len(), 6);
 }
 
+#[test]
+fn a_folder_that_holds_nothing_but_parts_of_downloads_is_absent() {
+    let root = tempdir().unwrap();
+    fs::create_dir_all(root.path().join("mnist")).unwrap();
+    write(&root.path().join("cifar-100-binary/cifar-100-binary.tar.gz.part"), "begun");
+    for listing in list(root.path()) {
+        if listing.name != DatasetName::Digits {
+            let absent = Presence::Absent { hint: listing.name.hint() };
+            assert_eq!(listing.presence, absent, "{}", listing.name);
+        }
+    }
+}
+
 fn states(name: DatasetName, folder: &Path) -> Vec<(String, FileState)> {
-    let reports = verify(name, folder, &silent).unwrap();
-    reports.into_iter().map(|r| (r.path.display().to_string(), r.state)).collect()
+    let found = verify(name, folder, &silent).unwrap();
+    found.files.into_iter().map(|r| (r.path.display().to_string(), r.state)).collect()
 }
 
 #[test]
@@ -78,11 +91,11 @@ fn verifying_decodes_every_image_of_a_folder() {
     write(&folder.path().join("train/a/2.png"), "no image");
     let states = states(DatasetName::Folder, folder.path());
     let images = |what: &str| FileState::Readable { what: what.to_owned() };
-    assert_eq!(states[0], ("train set".to_owned(), images("1 images")));
+    assert_eq!(states[0], ("train set".to_owned(), images("1 image")));
     assert_eq!(Path::new(&states[1].0), Path::new("train/a/2.png"));
     assert!(matches!(&states[1].1, FileState::Broken { problem }
         if problem.contains("cannot be decoded")));
-    assert_eq!(states[2], ("test set".to_owned(), images("1 images")));
+    assert_eq!(states[2], ("test set".to_owned(), images("1 image")));
 }
 
 #[test]

@@ -9,5 +9,7 @@ mod hostile;
 mod idx;
 mod image_folders;
 mod listing;
+mod notes;
 mod server;
 mod support;
+mod whole_images;

@@ -101,7 +101,12 @@ pub(crate) fn write_grey(path: &Path, height: u32, width: u32, grey: u8) {
 
 fn format_of(path: &Path) -> image::ImageFormat {
     match path.extension().unwrap().to_str().unwrap() {
-        "png" => image::ImageFormat::Png,
-        _ => image::ImageFormat::Jpeg,
+        "JPEG" => image::ImageFormat::Jpeg,
+        ending => image::ImageFormat::from_extension(ending).unwrap(),
     }
+}
+
+/// The path of a file in `images/`.
+pub(crate) fn sample(name: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/images").join(name)
 }

@@ -1,0 +1,132 @@
+//! What a user may not expect of a data set, though nothing is wrong with it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Something about a data set that a user should hear of once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Note {
+    /// Something in the folders of images is not used.
+    LeftOut {
+        /// The folder of the set: `train`.
+        set: String,
+        /// How many of each kind (`.tif`, `sub-folder`), the most frequent first.
+        kinds: Vec<(String, u64)>,
+        /// One of them, below the data set's folder.
+        first: PathBuf,
+    },
+    /// A folder that could be the test set is not, because there is another.
+    Unused {
+        /// The folder: `val`.
+        folder: &'static str,
+        /// The test set: `test`.
+        test: &'static str,
+    },
+    /// Images without colour are expanded to RGB.
+    Grey {
+        /// How many.
+        images: u64,
+        /// Of how many.
+        of: u64,
+    },
+    /// Files with 16 bits per channel keep the upper 8.
+    SixteenBits {
+        /// How many.
+        files: u64,
+    },
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Note::LeftOut { set, kinds, first } => {
+                let total = kinds.iter().map(|(_, count)| count).sum();
+                let kinds: Vec<String> = kinds
+                    .iter()
+                    .map(|(kind, count)| match kind.starts_with('.') {
+                        true => format!("{count} {kind}"),
+                        false => of(*count, kind),
+                    })
+                    .collect();
+                let (total, kinds) = (of(total, "file"), kinds.join(", "));
+                write!(f, "left out {total} of {set}/: {kinds} (first: {})", first.display())
+            }
+            Note::Unused { folder, test } => {
+                write!(f, "left out {folder}/, because {test}/ is the test set")
+            }
+            Note::Grey { images: 1, of } if *of > 1 => {
+                write!(f, "1 of {of} images is grey; it trains as RGB")
+            }
+            Note::Grey { images, of } if images < of => {
+                write!(f, "{images} of {of} images are grey; they train as RGB")
+            }
+            Note::Grey { of, .. } => write!(f, "all {of} images are grey; they train as RGB"),
+            Note::SixteenBits { files: 1 } => {
+                f.write_str("1 file has 16 bits per channel; it trains with 8")
+            }
+            Note::SixteenBits { files } => {
+                write!(f, "{files} files have 16 bits per channel; they train with 8")
+            }
+        }
+    }
+}
+
+/// `1 file`, `2 files`.
+fn of(count: u64, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+}
+
+/// What of a set's folders is not used.
+#[derive(Default)]
+pub(crate) struct LeftOut {
+    kinds: BTreeMap<String, u64>,
+    first: Option<PathBuf>,
+}
+
+impl LeftOut {
+    /// Counts one thing: an ending with its dot, or what it is.
+    pub(crate) fn add(&mut self, path: &Path, kind: &str) {
+        *self.kinds.entry(kind.to_owned()).or_default() += 1;
+        self.first.get_or_insert_with(|| path.to_owned());
+    }
+
+    /// Counts a file by its ending.
+    pub(crate) fn add_file(&mut self, path: &Path) {
+        match path.extension() {
+            Some(ending) => {
+                let ending = ending.to_string_lossy().to_lowercase();
+                self.add(path, &format!(".{ending}"));
+            }
+            None => self.add(path, "extensionless file"),
+        }
+    }
+
+    /// The note, if there is anything to note; paths are told below `folder`.
+    pub(crate) fn note(self, folder: &Path, set: &Path) -> Option<Note> {
+        let below = |path: &Path| path.strip_prefix(folder).unwrap_or(path).to_owned();
+        let mut kinds: Vec<_> = self.kinds.into_iter().collect();
+        kinds.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        let set = below(set).display().to_string();
+        Some(Note::LeftOut { set, kinds, first: below(&self.first?) })
+    }
+}
+
+/// How many images of a set are of a kind.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Tally {
+    pub(crate) images: u64,
+    pub(crate) grey: u64,
+    pub(crate) deep: u64,
+}
+
+impl Tally {
+    /// The notes on several sets together.
+    pub(crate) fn notes<const N: usize>(tallies: [Tally; N]) -> impl Iterator<Item = Note> {
+        let sum = |count: fn(&Tally) -> u64| tallies.iter().map(count).sum();
+        let (images, grey, files) = (sum(|t| t.images), sum(|t| t.grey), sum(|t| t.deep));
+        let grey = (grey > 0).then_some(Note::Grey { images: grey, of: images });
+        grey.into_iter().chain((files > 0).then_some(Note::SixteenBits { files }))
+    }
+}
