@@ -261,7 +261,7 @@ fn plans(module: &Module, threads: usize) -> Vec<(Vec<Rewritten<'_>>, Phases, Li
 
 /// A program's steps, and their phases on so many threads.
 fn schedule<'p>(
-    tensors: &Tensors,
+    tensors: &'p Tensors,
     program: &'p Program,
     threads: usize,
 ) -> (Vec<Rewritten<'p>>, Phases) {

@@ -6,6 +6,9 @@
 //! `lfnn-l` it does not grow with depth, because a unit's activations are dead when its update is
 //! done; for `bp` they live until the gradient comes back.
 
+use std::ops::Range;
+
+use super::intervals::Intervals;
 use super::{Kind, Operation, TensorId, Tensors};
 
 /// Offsets are multiples of this many bytes: a cache line, and the widest vector register.
@@ -37,10 +40,17 @@ pub struct Lifetimes {
     pub bytes: usize,
 }
 
-/// Which steps of a schedule are certainly done before which.
+/// Which steps of a schedule are certainly done before which. Steps are counted so that none is done for
+/// certain before one that is counted before it.
 pub trait Order {
     /// Whether step `first` is always done before step `then` starts.
     fn ordered(&self, first: usize, then: usize) -> bool;
+
+    /// Steps around this one, itself among them: all before them are done before it starts, and all
+    /// behind them start when it is done. Neither end is lower for a later step. They may be all.
+    fn beside(&self, _step: usize) -> Range<usize> {
+        0..usize::MAX
+    }
 }
 
 /// One step after the other.
@@ -51,9 +61,13 @@ impl Order for InOrder {
     fn ordered(&self, first: usize, then: usize) -> bool {
         first < then
     }
+
+    fn beside(&self, step: usize) -> Range<usize> {
+        step..step + 1
+    }
 }
 
-/// The steps that use a temporary, ascending.
+/// The steps that use a temporary: one at least, ascending.
 struct Life {
     id: TensorId,
     uses: Vec<usize>,
@@ -61,10 +75,26 @@ struct Life {
 }
 
 impl Life {
+    /// The steps that are neither all done before nor all started behind every use.
+    fn around(&self, order: &impl Order, steps: usize) -> Range<usize> {
+        let [begin, end] = [self.uses.first(), self.uses.last()]
+            .map(|step| order.beside(step.copied().unwrap_or_default()));
+        begin.start..end.end.min(steps)
+    }
+
     /// Whether all uses of this one are done before any use of the other starts.
     fn is_before(&self, other: &Life, order: &impl Order) -> bool {
-        let ordered = |&first| other.uses.iter().all(|&then| order.ordered(first, then));
-        self.uses.iter().all(ordered)
+        let (Some(&last), Some(&first)) = (self.uses.last(), other.uses.first()) else {
+            return true;
+        };
+        if last >= first {
+            return false;
+        }
+        // Only of steps that may run side by side is there a question.
+        let (start, end) = (order.beside(first).start, order.beside(last).end);
+        let mine = &self.uses[self.uses.partition_point(|&step| step < start)..];
+        let theirs = &other.uses[..other.uses.partition_point(|&step| step < end)];
+        mine.iter().all(|&first| theirs.iter().all(|&then| order.ordered(first, then)))
     }
 }
 
@@ -106,18 +136,22 @@ pub fn plan_memory_in<S: Step>(
 
     let mut plan = Lifetimes { offsets: vec![None; tensors.len()], bytes: 0 };
     let mut placed: Vec<(usize, Life)> = Vec::with_capacity(ranked.len());
-    for life in ranked {
+    let mut around = Intervals::new(steps.len());
+    let mut taken: Vec<(usize, usize)> = Vec::new();
+    for (number, life) in (0u32..).zip(ranked) {
         let size = life.bytes.next_multiple_of(ALIGNMENT);
-        let apart = |other: &Life| other.is_before(&life, order) || life.is_before(other, order);
         // Places taken during this life, in order of address.
-        let mut taken: Vec<(usize, usize)> = placed
-            .iter()
-            .filter(|(_, other)| !apart(other))
-            .map(|(offset, other)| (*offset, offset + other.bytes.next_multiple_of(ALIGNMENT)))
-            .collect();
+        taken.clear();
+        let interval = life.around(order, steps.len());
+        around.meeting(&interval, |number| {
+            let (offset, other) = &placed[number as usize];
+            if !other.is_before(&life, order) && !life.is_before(other, order) {
+                taken.push((*offset, offset + other.bytes.next_multiple_of(ALIGNMENT)));
+            }
+        });
         taken.sort_unstable();
         let mut offset = 0;
-        for (start, end) in taken {
+        for &(start, end) in &taken {
             if offset + size <= start {
                 break;
             }
@@ -125,6 +159,7 @@ pub fn plan_memory_in<S: Step>(
         }
         plan.offsets[life.id.index()] = Some(offset);
         plan.bytes = plan.bytes.max(offset + size);
+        around.insert(&interval, number);
         placed.push((offset, life));
     }
     plan

@@ -1,11 +1,14 @@
 //! What a training run is made of, checked, and the memory that it takes.
 
+use std::collections::HashMap;
+
 use crate::config::{ConfigError, LeadershipConfig, NetworkConfig, TrainingConfig};
 use crate::method::{Method, TrainingStep, WrittenStep};
 use crate::network::{Network, NetworkTensors, OutputState};
 use crate::optim::{self, Optimizer};
 use crate::program::{DType, Loss, Module, ProgramError, ProgramId, TensorId, clock, plan_memory};
 use crate::random::{Purpose, Stream};
+use crate::sizes;
 use crate::step::{Mode, StepWriter};
 use crate::unit::{Leadership, UnitState};
 
@@ -64,28 +67,42 @@ impl<'a> Setup<'a> {
 }
 
 impl Setup<'_> {
-    /// Checks every number that the network does not.
-    pub(super) fn validate(&self, examples: usize) -> Result<(), ConfigError> {
+    /// Checks every number that the network does not, for a training on so many examples. A [`Trainer`]
+    /// refuses what this refuses, with the same error.
+    ///
+    /// [`Trainer`]: super::Trainer
+    ///
+    /// # Errors
+    /// The first setting that cannot be.
+    pub fn validate(&self, examples: usize) -> Result<(), ConfigError> {
+        self.check()?;
+        let TrainingConfig { batch_size, epochs, .. } = *self.training;
+        if batch_size > examples {
+            let message =
+                format!("a batch of {batch_size} is larger than the {examples} training examples");
+            return Err(ConfigError::new("training.batch_size", message));
+        }
+        // The clock of a training counts steps in 32 bits.
+        let steps = self.steps_per_epoch(examples).max(1);
+        let most = u32::MAX as usize / steps;
+        if epochs > most {
+            let message = format!("{epochs} of {steps} steps, expected at most {most}");
+            return Err(ConfigError::new("training.epochs", message));
+        }
+        Ok(())
+    }
+
+    /// Checks what does not depend on the data.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
         let training = self.training;
         let fail = |path: &str, message: String| Err(ConfigError::new(path, message));
         if training.batch_size == 0 {
             return fail("training.batch_size", "0, expected at least 1".into());
         }
-        if training.batch_size > examples {
-            return fail(
-                "training.batch_size",
-                format!(
-                    "a batch of {} is larger than the {examples} training examples",
-                    training.batch_size
-                ),
-            );
-        }
         if training.epochs == 0 {
             return fail("training.epochs", "0, expected at least 1".into());
         }
-        if u32::try_from(training.epochs).is_err() {
-            return fail("training.epochs", "more than 2³² epochs".into());
-        }
+        sizes::at_most("training.epochs", training.epochs, u32::MAX as usize)?;
         if let Some(norm) = training.clip_norm
             && !(norm > 0.0 && norm.is_finite())
         {
@@ -96,12 +113,17 @@ impl Setup<'_> {
             return fail("training.label_smoothing", message);
         }
         for (name, limit) in [
-            ("limit-batches", self.limits.batches),
-            ("overfit-batches", self.limits.overfit_batches),
+            ("limits.batches", self.limits.batches),
+            ("limits.overfit_batches", self.limits.overfit_batches),
         ] {
             if limit == Some(0) {
                 return fail(name, "0, expected at least 1".into());
             }
+        }
+        let Augmentation { crop_padding, flip: _, cutout } = self.augmentation;
+        for (key, value) in [("crop_padding", crop_padding), ("cutout", cutout)] {
+            let path = format!("dataset.augmentation.{key}");
+            sizes::at_most(&path, value, sizes::MAX_AUGMENTATION)?;
         }
         training.optimizer.validate()?;
         optim::validate_schedule(&training.schedule)
@@ -140,7 +162,12 @@ impl TrainingModule {
         images: usize,
         steps: usize,
     ) -> Result<Self, SetupError> {
+        setup.check()?;
         let network = Network::new(setup.network, &shape, classes)?;
+        let batch = setup.training.batch_size;
+        let fits = network.check_batch(batch, Mode::Train);
+        fits.map_err(|message| ConfigError::new("training.batch_size", message))?;
+        setup.normalization.validate(shape[2])?;
         let loss = network.loss(setup.training.label_smoothing);
         let leadership = Leadership::new(setup.leadership, loss)?;
         let mut module = Module::new();
@@ -153,7 +180,6 @@ impl TrainingModule {
             .collect::<Vec<_>>();
         let output = network.output().declare_state(&mut module, "training");
         let clock = module.persistent("training/clock", DType::U32, &[clock::LEN]);
-        let batch = setup.training.batch_size;
         let order = module.persistent("data/order", DType::U32, &[(steps * batch).max(1)]);
         let rates = module.persistent("data/rates", DType::Real, &[steps.max(1)]);
 
@@ -191,9 +217,10 @@ pub(super) fn feedback_values(
     seed: u64,
 ) -> Vec<(TensorId, Vec<f32>)> {
     let parameters = network.parameters();
+    let matrices: HashMap<TensorId, TensorId> = feedback.iter().copied().collect();
     let mut all = Vec::with_capacity(feedback.len());
     for (number, (id, parameter)) in tensors.iter().zip(&parameters).enumerate() {
-        if let Some(&(_, matrix)) = feedback.iter().find(|(weight, _)| *weight == id) {
+        if let Some(&matrix) = matrices.get(&id) {
             let stream = Stream::new(Purpose::Feedback, number as u32);
             all.push((matrix, parameter.spec.init.values(seed, stream, parameter.spec.len())));
         }
