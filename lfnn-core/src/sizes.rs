@@ -13,7 +13,7 @@ pub const MAX_SETTING: usize = (1 << 31) - 1;
 pub const MAX_ELEMENTS: usize = 1 << 34;
 
 /// The most layers of a network, those of every block counted.
-pub const MAX_LAYERS: usize = 1 << 14;
+pub const MAX_LAYERS: usize = 1 << 13;
 
 /// How deep residual layers may be nested.
 pub const MAX_NESTED: usize = 32;

@@ -30,6 +30,14 @@ impl Intervals {
         }
     }
 
+    /// How many [`meeting`](Self::meeting) would give.
+    pub(super) fn count(&self, interval: &Range<usize>) -> usize {
+        let under_way = self.above(interval.start).map(|node| self.cover[node].len());
+        let parts = self.parts(interval.start + 1..interval.end);
+        under_way.sum::<usize>()
+            + parts.into_iter().map(|node| self.begin[node].len()).sum::<usize>()
+    }
+
     /// Calls `each` with every interval that has a number in common with this one, once.
     pub(super) fn meeting(&self, interval: &Range<usize>, mut each: impl FnMut(u32)) {
         // Those that are under way where it begins, then those that begin later within it.
@@ -90,6 +98,7 @@ mod tests {
             found.sort_unstable();
             let meets = |other: &Range<usize>| other.start < asked.end && asked.start < other.end;
             let expected: Vec<usize> = (0..all.len()).filter(|&at| meets(&all[at])).collect();
+            prop_assert_eq!(intervals.count(&asked), expected.len());
             prop_assert_eq!(found, expected);
         }
     }

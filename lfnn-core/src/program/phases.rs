@@ -84,8 +84,18 @@ impl Order for Phases {
         first < then && (a < b || a_half == b_half)
     }
 
+    /// Its half.
+    fn lane(&self, place: usize) -> usize {
+        usize::from(self.at(place).1)
+    }
+
+    /// It, and the other half of its phase.
     fn beside(&self, place: usize) -> Range<usize> {
-        self.phases.get(self.at(place).0).map_or(0..usize::MAX, |phase| phase.begin..phase.end)
+        match (self.at(place), self.phases.get(self.at(place).0)) {
+            ((_, false), Some(phase)) if phase.middle < phase.end => place..phase.end,
+            ((_, true), Some(phase)) if phase.begin < phase.middle => phase.begin..place + 1,
+            _ => place..place + 1,
+        }
     }
 }
 

@@ -293,15 +293,21 @@ impl StepProgram {
     /// Predicts the memory of a training run, its operations done one by one in their order.
     pub fn memory(&self) -> MemoryEstimate {
         let tensors = self.module.tensors();
+        let ops = self.module.programs()[self.program.0].ops();
+        self.memory_with(plan_memory(tensors, ops, |id| tensors[id].bytes()).bytes)
+    }
+
+    /// The memory of a training run whose temporaries take `step` bytes, as a backend plans them.
+    pub fn memory_with(&self, step: usize) -> MemoryEstimate {
+        let tensors = self.module.tensors();
         let with_prefix = |prefix: &str| -> usize {
             tensors.iter().filter(|(_, t)| t.name.starts_with(prefix)).map(|(_, t)| t.bytes()).sum()
         };
         let parameters: usize = self.parameters.iter().map(|id| tensors[id].bytes()).sum();
-        let ops = self.module.programs()[self.program.0].ops();
         MemoryEstimate {
             parameters: parameters + with_prefix("feedback/"),
             optimizer: with_prefix("optimizer/"),
-            step: plan_memory(tensors, ops, |id| tensors[id].bytes()).bytes,
+            step,
         }
     }
 }

@@ -161,4 +161,8 @@ impl Order for Schedule {
     fn ordered(&self, first: usize, then: usize) -> bool {
         first != then && self.done[then][self.lane[first]] >= self.place[first]
     }
+
+    fn lane(&self, step: usize) -> usize {
+        self.lane[step]
+    }
 }
