@@ -13,6 +13,7 @@ mod commands;
 mod config;
 mod data;
 mod failure;
+mod files;
 mod format;
 mod interrupt;
 mod memory;

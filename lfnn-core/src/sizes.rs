@@ -9,6 +9,9 @@ use crate::config::ConfigError;
 /// The largest number that a setting of a network may be.
 pub const MAX_SETTING: usize = (1 << 31) - 1;
 
+/// The most elements of one example in the output of a layer: kernels count them in 32 bits.
+pub const MAX_EXAMPLE: usize = 1 << 31;
+
 /// The most elements of a tensor: random numbers are told apart by 32 bits, four numbers each.
 pub const MAX_ELEMENTS: usize = 1 << 34;
 
@@ -24,12 +27,12 @@ pub const MAX_AUGMENTATION: usize = (1 << 16) - 1;
 /// The number of elements of a tensor of this shape.
 ///
 /// # Errors
-/// More than [`MAX_ELEMENTS`], as a message.
-pub(crate) fn elements(what: &str, shape: &[usize]) -> Result<usize, String> {
+/// More than `most`, as a message.
+pub(crate) fn elements(what: &str, shape: &[usize], most: usize) -> Result<usize, String> {
     let product = shape.iter().try_fold(1usize, |product, &extent| product.checked_mul(extent));
     match product {
-        Some(elements) if elements <= MAX_ELEMENTS => Ok(elements),
-        _ => Err(format!("{what} of shape {shape:?}, expected at most 2³⁴ numbers in it")),
+        Some(elements) if elements <= most => Ok(elements),
+        _ => Err(format!("{what} of shape {shape:?}, expected at most {most} numbers in it")),
     }
 }
 

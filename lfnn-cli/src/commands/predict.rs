@@ -15,6 +15,7 @@ use crate::checkpoint::{self, Checkpoint};
 use crate::cli::PredictArgs;
 use crate::failure::Failure;
 use crate::format::{Align, table};
+use crate::memory;
 use crate::output::Output;
 
 /// How many classes are named with `-v`.
@@ -29,6 +30,9 @@ pub(crate) fn command(args: &PredictArgs, choice: Choice, output: &Output) -> Re
     let checkpoint = checkpoint::load(&path)?;
     let [height, width, channels] = checkpoint.metadata.image;
     let shape = ImageShape { height, width, channels };
+    let extents = [args.images.len(), height, width, channels];
+    let bytes = extents.into_iter().fold(1, usize::saturating_mul);
+    memory::expect(bytes, "images as large as this network takes them")?;
     let mut pixels = Vec::new();
     for image in &args.images {
         pixels.extend(load_image(image, shape)?);

@@ -346,7 +346,7 @@ impl LayerBuilder {
                 format!("expected at most {most} layers in a network, each block's counted");
             return Err(fail(message));
         }
-        let elements = sizes::elements("an output", output).map_err(fail)?;
+        let elements = sizes::elements("an output", output, sizes::MAX_EXAMPLE).map_err(fail)?;
         self.extent.largest = self.extent.largest.max(elements);
         Ok(())
     }

@@ -61,7 +61,7 @@ impl<A: Affine> Weighted<A> {
     /// # Errors
     /// See [`sizes::elements`], as a message.
     pub(crate) fn new(affine: A) -> Result<Self, String> {
-        sizes::elements("a weight", affine.weight_shape())?;
+        sizes::elements("a weight", affine.weight_shape(), sizes::MAX_ELEMENTS)?;
         Ok(Self(affine))
     }
 }
