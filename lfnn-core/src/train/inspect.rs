@@ -11,7 +11,7 @@ use crate::step::{Mode, StepWriter};
 use crate::unit::Leadership;
 
 use super::error::TrainError;
-use super::setup::feedback_values;
+use super::setup::{check_smoothing, feedback_values};
 use super::state::{State, StateData, StateTensor, saved, to_channels_first, to_channels_last};
 
 /// What the step is taken on.
@@ -95,9 +95,13 @@ pub fn inspect<B: Backend>(
     weights: &State,
 ) -> Result<Inspection, TrainError<B::Error>> {
     let data = |message: String| Err(TrainError::Data(message));
+    let elements = input.shape.iter().try_fold(1usize, |a, &b| a.checked_mul(b));
+    if elements != Some(input.images.len()) {
+        return data(format!("{} numbers for shape {:?}", input.images.len(), input.shape));
+    }
     let (batch, shape, images) = match *input.shape {
         [batch, channels, height, width] if batch > 0 => {
-            let (_, images) = channels_last([batch, channels, height, width], input.images);
+            let images = to_channels_last(&[batch, height, width, channels], input.images);
             (batch, vec![height, width, channels], images)
         }
         [batch, features] if batch > 0 => (batch, vec![features], input.images.to_vec()),
@@ -106,10 +110,7 @@ pub fn inspect<B: Backend>(
             return data(format!("images of shape {:?}, expected {expected}", input.shape));
         }
     };
-    let elements = input.shape.iter().try_fold(1usize, |a, &b| a.checked_mul(b));
-    if elements != Some(input.images.len()) {
-        return data(format!("{} numbers for shape {:?}", input.images.len(), input.shape));
-    }
+    check_smoothing(input.label_smoothing)?;
     let network = Network::new(input.network, &shape, input.classes)?;
     let loss = network.loss(input.label_smoothing);
     let leadership = Leadership::new(input.leadership, loss)?;
@@ -299,14 +300,4 @@ fn fit<'s>(
         StateData::U32(_) => Err(format!("`{}` holds whole numbers, expected real ones", name(id))),
     };
     tensors.iter().chain(given).map(values).collect()
-}
-
-/// `[batch, channels, height, width]` as `[batch, height, width, channels]`.
-fn channels_last(shape: [usize; 4], data: &[f32]) -> ([usize; 4], Vec<f32>) {
-    let [batch, channels, height, width] = shape;
-    let last = [batch, height, width, channels];
-    if data.len() != shape.iter().product::<usize>() {
-        return (last, Vec::new());
-    }
-    (last, to_channels_last(&last, data))
 }

@@ -108,10 +108,7 @@ impl Setup<'_> {
         {
             return fail("training.clip_norm", format!("{norm}, expected a number above 0"));
         }
-        if !(0.0..1.0).contains(&training.label_smoothing) {
-            let message = format!("{}, expected 0 to below 1", training.label_smoothing);
-            return fail("training.label_smoothing", message);
-        }
+        check_smoothing(training.label_smoothing)?;
         for (name, limit) in [
             ("limits.batches", self.limits.batches),
             ("limits.overfit_batches", self.limits.overfit_batches),
@@ -135,6 +132,15 @@ impl Setup<'_> {
         let limit = self.limits.overfit_batches.or(self.limits.batches);
         whole.min(limit.unwrap_or(whole))
     }
+}
+
+/// Checks the share of a target that is spread over the classes.
+pub(super) fn check_smoothing(share: f64) -> Result<(), ConfigError> {
+    if (0.0..1.0).contains(&share) {
+        return Ok(());
+    }
+    let message = format!("{share}, expected 0 to below 1");
+    Err(ConfigError::new("training.label_smoothing", message))
 }
 
 /// The tensors and programs of a training run.

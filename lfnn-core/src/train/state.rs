@@ -112,6 +112,13 @@ pub(super) fn saved<'s>(
             tensor.name, saved.shape
         ));
     }
+    let found = match &saved.data {
+        StateData::Real(data) => data.len(),
+        StateData::U32(data) => data.len(),
+    };
+    if found != tensor.len() {
+        return Err(format!("`{}` holds {found} numbers, expected {}", tensor.name, tensor.len()));
+    }
     match (&saved.data, tensor.dtype) {
         (StateData::Real(_), DType::Real) | (StateData::U32(_), DType::U32) => Ok(saved),
         _ => Err(format!("`{}` has another type, expected {:?}", tensor.name, tensor.dtype)),
