@@ -407,7 +407,7 @@ fn a_network_beyond_this_machines_memory_is_shown_and_not_trained() {
     let place = Place::new();
     let sets = [
         "--set",
-        "network.units.0.layers.0.conv.padding=4096",
+        "network.units.0.layers.0.conv.padding=2000",
         "--set",
         "network.units.0.workers={block: {grid: 1}}",
     ];

@@ -272,6 +272,9 @@ fn export_refuses_what_it_cannot_do_and_leaves_nothing_half_written() {
     assert!(!left.iter().any(temporary), "{left:?}");
 }
 
+/// A change of a checkpoint's metadata.
+type Change<'a> = &'a dyn Fn(&mut serde_json::Value);
+
 /// A checkpoint may say anything of its network: nothing is allocated for what its tensors do not bear out.
 #[test]
 fn a_checkpoint_that_describes_another_network_is_refused_in_a_moment() {
@@ -280,7 +283,7 @@ fn a_checkpoint_that_describes_another_network_is_refused_in_a_moment() {
     let bytes = place.bytes("run/checkpoints/last.safetensors");
     let header: serde_json::Value =
         serde_json::from_slice(&bytes[8..8 + length_of(&bytes)]).unwrap();
-    let changed = |change: &dyn Fn(&mut serde_json::Value)| {
+    let changed = |change: Change<'_>| {
         let mut header = header.clone();
         let entry = &mut header["__metadata__"]["lfnn"];
         let mut about: serde_json::Value = serde_json::from_str(entry.as_str().unwrap()).unwrap();
@@ -299,7 +302,7 @@ fn a_checkpoint_that_describes_another_network_is_refused_in_a_moment() {
         about["config"]["network"]["units"][0][key] = value;
     };
     let conv = |filters: u64, kernel: u64, padding: u64| serde_json::json!([{"conv": {"filters": filters, "kernel": kernel, "padding": padding}}, "relu"]);
-    let cases: [(&str, &dyn Fn(&mut serde_json::Value)); 6] = [
+    let cases: [(&str, Change<'_>); 6] = [
         ("blocks", &|about| {
             unit(about, "workers", serde_json::json!({"block": {"count": 1u64 << 40}}))
         }),

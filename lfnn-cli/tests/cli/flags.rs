@@ -134,7 +134,8 @@ fn a_dry_run_of_many_units_takes_a_moment() {
                 workers: {readout: {count: 4, grid: 2}}}\n";
     place.write("mine.yaml", format!("network:\n  units:\n{}", unit.repeat(800)));
     let begin = std::time::Instant::now();
-    let out = place.ok(&["train", "--config", "mine.yaml", "--dry-run", "--backend", "cpu"]);
+    let args = ["train", "digits", "--config", "mine.yaml", "--dry-run", "--backend", "cpu"];
+    let out = place.ok(&args);
     assert!(out.contains("\n 800  8×8×16"), "{out}");
     // A second or two; in time that grows with the square of the units it was a minute.
     assert!(begin.elapsed().as_secs() < 20, "{:?}", begin.elapsed());
