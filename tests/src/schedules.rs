@@ -4,7 +4,7 @@
 use lfnn_core::config::{NetworkConfig, TrainingConfig};
 use lfnn_core::method::by_name;
 use lfnn_core::program::{
-    ALIGNMENT, DType, Kind, Lifetimes, Module, Node, Step, TensorId, Tensors,
+    ALIGNMENT, DType, Kind, Lifetimes, Module, Node, Order, Step, TensorId, Tensors,
 };
 use lfnn_core::train::{Normalization, Setup, StepProgram};
 use serde_json::json;
@@ -102,6 +102,28 @@ pub fn plan_by_definition(
         placed.push((start, start + size, uses));
     }
     plan
+}
+
+/// Checks that an order says of every step beside which others it may run, and that steps of a lane are in order.
+///
+/// # Errors
+/// Two steps of which it is wrong.
+pub fn check_order(order: &impl Order, steps: usize) -> Result<(), String> {
+    for step in 0..steps {
+        let beside = order.beside(step);
+        if !beside.contains(&step) {
+            return Err(format!("{beside:?} lacks {step}"));
+        }
+        for other in (0..steps).filter(|&other| other != step) {
+            let ordered = order.ordered(step, other) || order.ordered(other, step);
+            let wrong = other < step && order.ordered(step, other);
+            let together = order.lane(step) == order.lane(other);
+            if wrong || !ordered && (together || !beside.contains(&other)) {
+                return Err(format!("{step} and {other}: {beside:?}, one lane: {together}"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Checks that each temporary in use has a place inside the plan, and that two share memory only if all uses of one

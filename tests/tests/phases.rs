@@ -11,7 +11,7 @@ use lfnn_core::program::{
 use lfnn_core::train::StepProgram;
 use lfnn_tests::property::property;
 use lfnn_tests::schedules::{
-    check_plan, conflict, plan_by_definition, random_nodes, training_step,
+    check_order, check_plan, conflict, plan_by_definition, random_nodes, training_step,
 };
 use lfnn_tests::source::Source;
 use proptest::prelude::*;
@@ -64,6 +64,7 @@ fn check(nodes: &[Node], parts: &[Part], tensors: &Tensors) -> Result<(), String
 
     let plan = plan(nodes, &phases, tensors);
     let ordered: Vec<Node> = phases.order.iter().map(|&node| nodes[node].clone()).collect();
+    check_order(&phases, nodes.len())?;
     let same = plan_by_definition(&ordered, tensors, |first, then| phases.ordered(first, then));
     if plan != same {
         return Err(format!("{plan:?}, by definition {same:?}"));
