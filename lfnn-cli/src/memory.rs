@@ -7,7 +7,7 @@ use lfnn_cpu::{Bytes, available_memory};
 ///
 /// # Errors
 /// More bytes than there are.
-pub(crate) fn expect(bytes: usize, what: &str) -> anyhow::Result<()> {
+pub(crate) fn check(bytes: usize, what: &str) -> anyhow::Result<()> {
     match available_memory() {
         Some(available) if bytes > available => {
             bail!(

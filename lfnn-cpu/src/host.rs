@@ -18,14 +18,19 @@ pub fn max_threads() -> usize {
 /// that it gives up, and no more than its control group has left.
 #[must_use]
 pub fn available_memory() -> Option<usize> {
-    let system = std::fs::read_to_string("/proc/meminfo").ok().as_deref().and_then(available);
-    let read = |name: &str| {
-        let text = std::fs::read_to_string(format!("/sys/fs/cgroup/{name}")).ok()?;
-        text.trim().parse::<usize>().ok()
-    };
-    let group = read("memory.max").zip(read("memory.current"));
-    let left = group.map(|(max, current)| max.saturating_sub(current));
-    [system, left].into_iter().flatten().min()
+    let read = |name: &str| std::fs::read_to_string(name).ok();
+    let of_group = |name: &str| read(&format!("/sys/fs/cgroup/memory.{name}"));
+    let system = read("/proc/meminfo").as_deref().and_then(available);
+    let group = || left_of_group(&of_group("max")?, &of_group("current")?, &of_group("stat")?);
+    [system, group()].into_iter().flatten().min()
+}
+
+/// What a control group's limit leaves beside its present use, of which cached files can go.
+fn left_of_group(max: &str, current: &str, stat: &str) -> Option<usize> {
+    let number = |text: &str| text.trim().parse::<usize>().ok();
+    let of = |name: &str| stat.lines().find_map(|line| number(line.strip_prefix(name)?));
+    let files = of("inactive_file ").unwrap_or(0).saturating_add(of("active_file ").unwrap_or(0));
+    Some(number(max)?.saturating_sub(number(current)?.saturating_sub(files)))
 }
 
 /// The line `MemAvailable` of `/proc/meminfo`, in bytes.
@@ -65,6 +70,15 @@ mod tests {
         {
             assert_eq!(available(odd), None, "{odd}");
         }
+    }
+
+    #[test]
+    fn cached_files_of_a_control_group_count_as_available() {
+        let stat = "anon 600\nfile 350\ninactive_file 250\nactive_file 50\n";
+        assert_eq!(left_of_group("1000\n", "950\n", stat), Some(350));
+        assert_eq!(left_of_group("1000\n", "950\n", ""), Some(50));
+        assert_eq!(left_of_group("1000\n", "2000\n", ""), Some(0));
+        assert_eq!(left_of_group("max\n", "950\n", stat), None);
     }
 
     #[test]

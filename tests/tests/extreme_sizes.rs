@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use lfnn_core::config::{ConfigError, NetworkConfig, TrainingConfig};
 use lfnn_core::method::METHODS;
 use lfnn_core::network::Network;
+use lfnn_core::program::{DType, Module, ProgramError, Window};
 use lfnn_core::sizes::{MAX_LAYERS, MAX_NESTED};
 use lfnn_core::train::{Augmentation, Limits, Normalization, Setup, StepProgram, trainer_module};
 use lfnn_cpu::{Cpu, CpuError};
@@ -200,7 +201,8 @@ fn a_number_that_is_too_large_is_told_with_its_key_and_the_limit() {
 
 #[test]
 fn layers_are_counted_with_those_of_every_block_and_residuals_are_nested_so_deep() {
-    let block = |count: u64| json!([{"layers": [{"conv": {"filters": 1, "kernel": 3}}], "workers": {"block": {"count": count}}}]);
+    let layers = json!([{"conv": {"filters": 1, "kernel": 3}}]);
+    let block = |count: u64| json!([{"layers": layers, "workers": {"block": {"count": count}}}]);
     let expected =
         format!("expected at most {MAX_LAYERS} layers in a network, each block's counted");
     for count in [MAX_LAYERS as u64, 1 << 20, (1 << 31) - 1] {
@@ -252,5 +254,20 @@ fn more_threads_than_make_sense_are_refused() {
     for threads in [lfnn_cpu::max_threads() + 1, 100_000, usize::MAX] {
         let error = Cpu::new(Some(threads)).unwrap_err();
         assert!(error.to_string().contains("expected at most"), "{error}");
+    }
+}
+
+#[test]
+fn a_program_whose_tensors_nobody_could_address_is_refused() {
+    for shape in [&[usize::MAX, 2][..], &[1 << 62], &[1 << 31, 1 << 31]] {
+        let mut module = Module::new();
+        module.persistent("wide", DType::Real, shape);
+        let error = module.build("odd").finish().unwrap_err();
+        assert!(matches!(error, ProgramError::TooLarge { .. }), "{error}");
+        assert!(error.to_string().contains("`wide`"), "{error}");
+    }
+    for padding in [usize::MAX, usize::MAX / 2, 1 << 63] {
+        let window = Window::square(3, 1, padding);
+        assert!(window.output([8, 8]).is_err(), "{padding}");
     }
 }

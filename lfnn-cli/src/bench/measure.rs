@@ -60,7 +60,7 @@ impl Noise {
 fn images(batch: usize, shape: &Shape) -> Result<usize, Failure> {
     let count = batch.saturating_mul(BATCHES);
     let bytes = shape.image.iter().fold(count, |bytes, &extent| bytes.saturating_mul(extent));
-    memory::expect(bytes, &format!("{BATCHES} batches of {batch} images"))?;
+    memory::check(bytes, &format!("{BATCHES} batches of {batch} images"))?;
     if u32::try_from(count).is_err() {
         let message = format!(
             "training.batch_size: {batch}, expected fewer than 2³² images in {BATCHES} batches"

@@ -73,7 +73,7 @@ fn encode(checkpoint: &Checkpoint, format: ExportFormat) -> anyhow::Result<(Vec<
             let [height, width, _] = metadata.image;
             let permutation = if config.dataset.permute_pixels {
                 let positions = height * width;
-                memory::expect(
+                memory::check(
                     positions * size_of::<[u64; 2]>(),
                     "the permuted pixels of an image",
                 )?;

@@ -33,7 +33,7 @@ pub(crate) fn command(args: &PredictArgs, choice: Choice, output: &Output) -> Re
     let shape = ImageShape { height, width, channels };
     let extents = [args.images.len(), height, width, channels];
     let bytes = extents.into_iter().fold(1, usize::saturating_mul);
-    memory::expect(bytes, "images of its size").with_context(|| path.display().to_string())?;
+    memory::check(bytes, "images of its size").with_context(|| path.display().to_string())?;
     let mut pixels = Vec::new();
     for image in &args.images {
         pixels.extend(load_image(image, shape)?);

@@ -390,7 +390,8 @@ fn one_example_for_a_batch_normalisation_of_vectors_is_a_mistake_of_the_batch_si
     let place = Place::new();
     place.write(
         "mine.yaml",
-        "network:\n  units:\n    - layers: [flatten, {linear: {features: 8}}, batch_norm]\n      workers: {readout: {count: 2}}\n",
+        "network:\n  units:\n    - layers: [flatten, {linear: {features: 8}}, batch_norm]\n      workers: \
+         {readout: {count: 2}}\n",
     );
     for more in [&[][..], &["--dry-run"]] {
         let args = ["train", "digits", "--config", "mine.yaml", "--set", "training.batch_size=1"];

@@ -301,7 +301,10 @@ fn a_checkpoint_that_describes_another_network_is_refused_in_a_moment() {
     let unit = |about: &mut serde_json::Value, key: &str, value: serde_json::Value| {
         about["config"]["network"]["units"][0][key] = value;
     };
-    let conv = |filters: u64, kernel: u64, padding: u64| serde_json::json!([{"conv": {"filters": filters, "kernel": kernel, "padding": padding}}, "relu"]);
+    let conv = |filters: u64, kernel: u64, padding: u64| {
+        let conv = serde_json::json!({"filters": filters, "kernel": kernel, "padding": padding});
+        serde_json::json!([{ "conv": conv }, "relu"])
+    };
     let cases: [(&str, Change<'_>); 6] = [
         ("blocks", &|about| {
             unit(about, "workers", serde_json::json!({"block": {"count": 1u64 << 40}}))

@@ -260,8 +260,8 @@ impl ProgramBuilder<'_> {
     /// Checks the program and adds it to the module.
     ///
     /// # Errors
-    /// Tensors of more than 2⁶³ bytes together, an operation whose tensors do not fit, that reads a temporary nobody has written, or that names
-    /// a tensor it changes twice.
+    /// Tensors of more than 2⁶³ bytes together, an operation whose tensors do not fit, that reads a
+    /// temporary nobody has written, or that names a tensor it changes twice.
     pub fn finish(self) -> Result<ProgramId, ProgramError> {
         let tensors = &self.module.tensors;
         if let Some(tensor) = tensors.first_beyond(isize::MAX as usize) {
