@@ -103,6 +103,20 @@ impl Choice {
         }
     }
 
+    /// Whether the backend that was chosen has a precision, as far as that is known without looking for it.
+    ///
+    /// # Errors
+    /// The CPU with another than `f32`.
+    pub(crate) fn check(self, precision: Precision) -> Result<(), Failure> {
+        if self.backend != BackendChoice::Cpu || precision == Precision::F32 {
+            return Ok(());
+        }
+        Err(Failure::Usage(anyhow!(
+            "`precision` is {}, but the CPU computes in f32 alone (`--precision f32`, or `--backend cuda`)",
+            precision.name()
+        )))
+    }
+
     /// The same with `auto` settled: the GPU if it works, or the CPU; and what it is, for people.
     pub(crate) fn settled(self) -> (Self, String) {
         match self.backend {
@@ -141,18 +155,12 @@ impl Choice {
         no_gpu: &str,
         job: J,
     ) -> Result<J::Output, Failure> {
+        self.check(precision)?;
         if precision != Precision::F32 {
             let name = precision.name();
-            return Err(if no_gpu.is_empty() {
-                Failure::Usage(anyhow!(
-                    "`precision` is {name}, but the CPU computes in f32 alone (`--precision f32`, or \
-                     `--backend cuda`)"
-                ))
-            } else {
-                Failure::Runtime(anyhow!(
-                    "`precision` is {name}, which needs a GPU, and {no_gpu} (`--precision f32` runs on the CPU)"
-                ))
-            });
+            return Err(Failure::Runtime(anyhow!(
+                "`precision` is {name}, which needs a GPU, and {no_gpu} (`--precision f32` runs on the CPU)"
+            )));
         }
         let cpu = Cpu::new(self.threads).map_err(anyhow::Error::from)?;
         let mut device = self.cpu();

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
-use lfnn_cuda::plan::LANES;
+use lfnn_cpu::max_threads;
+use lfnn_cuda::plan::{LANES, MAX_LANES};
 
 use crate::backend::BackendChoice;
 use lfnn_core::method::METHODS;
@@ -26,11 +27,11 @@ pub(crate) struct Cli {
     pub(crate) backend: BackendChoice,
 
     /// Threads of the CPU; all of them if not given. Results do not depend on it
-    #[arg(long, global = true, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, global = true, value_name = "N", value_parser = threads)]
     pub(crate) threads: Option<usize>,
 
     /// Streams of the GPU that work side by side; 1 does all in order. Results do not depend on it
-    #[arg(long, global = true, value_name = "N", default_value_t = LANES, value_parser = at_least_one)]
+    #[arg(long, global = true, value_name = "N", default_value_t = LANES, value_parser = lanes)]
     pub(crate) lanes: usize,
 
     /// Tell more: per epoch, every unit's worker errors and who led
@@ -305,7 +306,7 @@ pub(crate) struct ReproduceArgs {
     pub(crate) recipes: Vec<String>,
 
     /// Train with the seeds 1 to N [default: 3]
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", value_parser = seeds)]
     pub(crate) seeds: Option<usize>,
 
     #[command(flatten)]
@@ -316,7 +317,7 @@ pub(crate) struct ReproduceArgs {
     pub(crate) out: Option<PathBuf>,
 
     /// Trainings at a time, each with its share of the threads [default: one per thread]
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", value_parser = threads)]
     pub(crate) jobs: Option<usize>,
 
     /// Print the plan and the time it will take, and stop
@@ -379,7 +380,8 @@ const BENCH_HELP: &str = "\
 Images are random bytes in the shape of the recipe's data set. Steps are timed in blocks, and the
 table gives the median block with the quartiles. GFLOP/s count the products of the layers alone, GB/s
 each tensor that an operation reads or writes once; beside them stands what this machine reaches in
-a loop of multiply-adds in registers and in copying more than the caches hold.";
+a loop of multiply-adds in registers and in copying more than the caches hold. A convolution counts
+as done directly: by Winograd's method it takes fewer operations, and its figure may be above that.";
 
 /// Arguments of `bench`.
 #[derive(Debug, Args)]
@@ -470,6 +472,37 @@ fn at_least_one(text: &str) -> Result<usize, String> {
         Ok(number) => Ok(number),
         Err(_) => Err("expected a whole number from 1 on".into()),
     }
+}
+
+/// From 1 to a limit, of which the message says why it is there.
+fn up_to(text: &str, most: usize, why: &str) -> Result<usize, String> {
+    match at_least_one(text)? {
+        number if number > most => Err(format!("expected at most {most}: {why}")),
+        number => Ok(number),
+    }
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    up_to(
+        text,
+        max_threads(),
+        "four for each that this machine runs at once, or 64; more only wait",
+    )
+}
+
+fn lanes(text: &str) -> Result<usize, String> {
+    up_to(
+        text,
+        MAX_LANES,
+        "each stream has scratch memory of its own, and no network has work for more",
+    )
+}
+
+/// Seeds of one figure: far more than any mean needs.
+const MAX_SEEDS: usize = 1000;
+
+fn seeds(text: &str) -> Result<usize, String> {
+    up_to(text, MAX_SEEDS, "each is a whole training")
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

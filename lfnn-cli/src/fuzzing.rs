@@ -84,6 +84,11 @@ pub fn step(bytes: &[u8]) {
     let _ = commands::step::command(&step, cpu(), &silent());
 }
 
+/// A checkpoint whose checksum is made right, whatever was changed in it; nothing if it is none.
+pub fn signed(bytes: &[u8]) -> Option<Vec<u8>> {
+    checkpoint::signed_again(bytes)
+}
+
 /// The metadata of a small network's checkpoint, and its tensors: what seeds are made of.
 ///
 /// # Panics

@@ -26,7 +26,6 @@ mod processes;
 mod recipes;
 mod reproduce;
 mod run;
-mod text;
 mod train;
 
 use std::process::ExitCode;

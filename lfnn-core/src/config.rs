@@ -217,6 +217,58 @@ pub enum LayerConfig {
     },
 }
 
+impl LayerConfig {
+    /// Every whole number that it holds itself, with its key.
+    pub(crate) fn settings(&self) -> Vec<(&'static str, usize)> {
+        let pool = |keys: [&'static str; 3], of: &PoolConfig| {
+            keys.into_iter().zip([of.kernel, of.stride.unwrap_or(1), of.padding]).collect()
+        };
+        match self {
+            LayerConfig::Conv { filters, kernel, stride, padding, groups, bias: _ } => vec![
+                ("conv.filters", *filters),
+                ("conv.kernel", *kernel),
+                ("conv.stride", *stride),
+                ("conv.padding", *padding),
+                ("conv.groups", *groups),
+            ],
+            LayerConfig::Linear { features, bias: _ } => vec![("linear.features", *features)],
+            LayerConfig::Softmax { width } => vec![("softmax.width", *width)],
+            LayerConfig::MaxPool(of) => {
+                pool(["max_pool.kernel", "max_pool.stride", "max_pool.padding"], of)
+            }
+            LayerConfig::AvgPool(of) => {
+                pool(["avg_pool.kernel", "avg_pool.stride", "avg_pool.padding"], of)
+            }
+            LayerConfig::AdaptiveAvgPool { grid } => vec![("adaptive_avg_pool.grid", *grid)],
+            LayerConfig::Bias
+            | LayerConfig::Relu
+            | LayerConfig::Sigmoid
+            | LayerConfig::Tanh
+            | LayerConfig::GlobalAvgPool
+            | LayerConfig::BatchNorm(_)
+            | LayerConfig::Dropout { .. }
+            | LayerConfig::Flatten
+            | LayerConfig::Residual { .. } => Vec::new(),
+        }
+    }
+}
+
+impl WorkersConfig {
+    /// Every whole number that it holds, with its key; the count of the workers comes first.
+    pub(crate) fn settings(&self) -> Vec<(&'static str, usize)> {
+        match *self {
+            WorkersConfig::Neurons { count, activation: _ } => vec![("neurons.count", count)],
+            WorkersConfig::Filters { count, scale: _ } => vec![("filters.count", count)],
+            WorkersConfig::Readout { count, grid, dropout: _ } => {
+                vec![("readout.count", count), ("readout.grid", grid.unwrap_or(1))]
+            }
+            WorkersConfig::Block { count, grid, dropout: _ } => {
+                vec![("block.count", count), ("block.grid", grid.unwrap_or(1))]
+            }
+        }
+    }
+}
+
 /// A pooling window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

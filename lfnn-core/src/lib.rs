@@ -23,6 +23,7 @@ pub mod network;
 pub mod optim;
 pub mod program;
 pub mod random;
+pub mod sizes;
 pub mod step;
 pub mod train;
 pub mod unit;

@@ -2,14 +2,15 @@
 
 use crate::config::{ConfigError, NetworkConfig, OutputConfig, Task};
 use crate::layer::{
-    Chain, Derivative, FlattenLayer, Gradients, Layer, LayerBuilder, LinearLayer, ParameterSpec,
-    Perturb, Plain, Record, Want, Weighted,
+    Chain, Derivative, Extent, FlattenLayer, Gradients, Layer, LayerBuilder, LinearLayer,
+    ParameterSpec, Perturb, Plain, Record, Want, Weighted,
 };
 use crate::program::{
     AccumulateRows, Activate, Activation, Align, CountErrors, DType, Decision, Heads,
     LocalGradient, Loss, MeanErrors, Module, Part, Reduction, Softmax, TensorId, WorkerErrors,
 };
-use crate::step::StepWriter;
+use crate::sizes;
+use crate::step::{Mode, StepWriter};
 use crate::unit::{Unit, UnitPlace};
 
 /// A network for inputs of one shape.
@@ -19,6 +20,7 @@ pub struct Network {
     input: Vec<usize>,
     units: Vec<Unit>,
     output: OutputLayer,
+    extent: Extent,
 }
 
 /// The output layer: it learns from the global loss alone.
@@ -82,6 +84,11 @@ impl Network {
         input: &[usize],
         classes: usize,
     ) -> Result<Self, ConfigError> {
+        if input.contains(&0) {
+            let message = format!("an input of shape {input:?}, expected extents of at least 1");
+            return Err(ConfigError::new("network", message));
+        }
+        sizes::at_most("classes", classes, sizes::MAX_SETTING)?;
         let (nets, width) = match config.task {
             Task::Classification if classes < 2 => {
                 return Err(ConfigError::new(
@@ -101,7 +108,8 @@ impl Network {
         };
         let probabilities = config.task != Task::Regression;
         let mut builder = LayerBuilder::default();
-        let mut units: Vec<Unit> = Vec::with_capacity(config.units.len());
+        builder.admit(input, "network")?;
+        let mut units: Vec<Unit> = Vec::new();
         for (index, unit) in config.units.iter().enumerate() {
             let shape = units.last().map_or(input, Unit::output_shape).to_vec();
             let place = UnitPlace {
@@ -118,7 +126,32 @@ impl Network {
         let heads = Heads { nets, workers: 1, width };
         let per_net = nets > 1 && !units.is_empty();
         let output = OutputLayer::new(&mut builder, &config.output, &shape, heads, per_net)?;
-        Ok(Self { config: config.clone(), input: input.to_vec(), units, output })
+        let extent = builder.into_extent();
+        Ok(Self { config: config.clone(), input: input.to_vec(), units, output, extent })
+    }
+
+    /// Whether a step may work on this many examples at a time.
+    ///
+    /// # Errors
+    /// None at all, or more than fit a tensor; in training also so few that a batch normalisation has one
+    /// value of a channel, and so no variance. As a message.
+    pub fn check_batch(&self, batch: usize, mode: Mode) -> Result<(), String> {
+        if batch == 0 {
+            return Err("0, expected at least 1".into());
+        }
+        let most = sizes::MAX_ELEMENTS / self.extent.largest.max(1);
+        if batch > most {
+            return Err(format!(
+                "{batch}, expected at most {most} with the layers of this network"
+            ));
+        }
+        match &self.extent.fewest {
+            Some((values, path)) if mode == Mode::Train && batch * values < 2 => Err(format!(
+                "{batch}, expected at least 2: the batch normalisation at {path} sees one value of a \
+                 channel in each example, and the variance of one value is 0"
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// The configuration that it was made from.
@@ -233,7 +266,9 @@ impl OutputLayer {
         }
         let groups = if per_net { heads.nets } else { 1 };
         let linear = LinearLayer::new(layers.output_shape(), heads.features(), groups, true);
-        layers.push("", Box::new(Weighted(linear.map_err(fail)?)));
+        let linear = linear.and_then(Weighted::new).map_err(fail)?;
+        builder.admit(linear.output_shape(), path)?;
+        layers.push("", Box::new(linear));
         Ok(Self { layers, heads })
     }
 

@@ -1,6 +1,8 @@
 //! What a layer, a unit or a method writes a step with: a program being built, and the few facts that
 //! all of it shares.
 
+use std::collections::BTreeMap;
+
 use crate::program::{
     Add, Concat, DType, Gaussian, Module, Op, Part, ProgramBuilder, ProgramError, ProgramId,
     TensorId,
@@ -27,8 +29,8 @@ pub struct StepWriter<'m> {
     gradients: Vec<(TensorId, TensorId)>,
     /// The random directions drawn so far.
     directions: Vec<TensorId>,
-    /// Pairs of a weight and the matrix in its place on the way back; none where that is the weight.
-    feedback: Option<Vec<(TensorId, TensorId)>>,
+    /// Pairs of a weight and the matrix in its place on the way back, by the weight; none where that is the weight.
+    feedback: Option<BTreeMap<TensorId, TensorId>>,
 }
 
 impl<'m> StepWriter<'m> {
@@ -203,19 +205,19 @@ impl<'m> StepWriter<'m> {
     /// [`use_feedback`](Self::use_feedback) a persistent tensor `feedback/{weight}` of its shape.
     pub fn carrier(&mut self, weight: TensorId) -> TensorId {
         let Some(feedback) = &mut self.feedback else { return weight };
-        if let Some(&(_, matrix)) = feedback.iter().find(|(of, _)| *of == weight) {
+        if let Some(&matrix) = feedback.get(&weight) {
             return matrix;
         }
         let name = format!("feedback/{}", self.program.name_of(weight));
         let shape = self.program.shape_of(weight);
         let matrix = self.program.persistent(name, DType::Real, &shape);
-        feedback.push((weight, matrix));
+        feedback.insert(weight, matrix);
         matrix
     }
 
     /// Pairs of a weight and the matrix in its place on the way back, as far as there are any.
-    pub fn feedback(&self) -> &[(TensorId, TensorId)] {
-        self.feedback.as_deref().unwrap_or_default()
+    pub fn feedback(&self) -> Vec<(TensorId, TensorId)> {
+        self.feedback.iter().flatten().map(|(&weight, &matrix)| (weight, matrix)).collect()
     }
 
     /// A new tensor: the sum of two.

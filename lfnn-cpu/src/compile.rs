@@ -1,6 +1,6 @@
 //! From operations to kernels with their places in memory.
 
-use lfnn_core::program::{Activate, Conv2d, Op};
+use lfnn_core::program::{Activate, Conv2d, Op, Tensors};
 
 use crate::fuse::{Fused, NormGrad};
 use crate::kernels::conv::Geometry;
@@ -38,6 +38,24 @@ pub(crate) fn kernel(step: &Fused<'_>, bind: &mut Binder<'_>) -> Box<dyn Kernel>
             Box::new(norm_grad::Grad::new(norm, mask, upstream, bind))
         }
     }
+}
+
+/// Bytes of the tables with which a convolution finds its windows, at most. They grow with the image and the
+/// kernel, whatever the batch.
+pub(crate) fn table_bytes(op: &Op, tensors: &Tensors) -> usize {
+    let (x, y, window, groups) = match op {
+        Op::Conv2d(op) => (op.x, op.y, op.window, op.groups),
+        Op::Conv2dInputGrad(op) => (op.dx, op.dy, op.window, op.groups),
+        Op::Conv2dWeightGrad(op) => (op.x, op.dy, op.window, op.groups),
+        _ => return 0,
+    };
+    let g = Geometry::new(tensors, x, y, window, groups);
+    if winograd::pays(&g) {
+        return 0;
+    }
+    // Two numbers for each window and tap, of a few small images or of one.
+    let windows = g.windows().max(g.pixels()).max(128);
+    windows.saturating_mul(g.taps()).saturating_mul(2 * size_of::<u32>())
 }
 
 /// A convolution in the form that is faster here.

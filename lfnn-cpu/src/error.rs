@@ -3,14 +3,38 @@
 use lfnn_core::program::DType;
 use thiserror::Error;
 
+use crate::host::Bytes;
+
 /// What can go wrong on the CPU.
 #[derive(Debug, Error)]
 pub enum CpuError {
     /// The threads could not be started.
     #[error("could not start the threads of the CPU backend")]
     Threads(#[from] rayon::ThreadPoolBuildError),
+    /// More threads than make sense.
+    #[error(
+        "{threads} threads, expected at most {most}: four for each that the machine runs at once, or 64"
+    )]
+    TooManyThreads {
+        /// How many were asked for.
+        threads: usize,
+        /// How many there may be.
+        most: usize,
+    },
+    /// A module that needs more memory than there is.
+    #[error(
+        "this network needs {} for its parameters, data and activations; this machine has {} free",
+        Bytes(*.needed),
+        Bytes(*.available)
+    )]
+    TooLarge {
+        /// Bytes that the module needs.
+        needed: usize,
+        /// Bytes that the machine can still give.
+        available: usize,
+    },
     /// The system has no such block of memory.
-    #[error("could not allocate {bytes} bytes for {what}")]
+    #[error("could not allocate {} for {what}", Bytes(*.bytes))]
     OutOfMemory {
         /// What it was for.
         what: &'static str,

@@ -15,8 +15,9 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::CpuError;
 use crate::ceilings;
-use crate::compile::kernel;
+use crate::compile::{kernel, table_bytes};
 use crate::fuse::{Rewritten, fuse};
+use crate::host::{available_memory, max_threads};
 use crate::memory::{Binder, Block, Element};
 use crate::work::{Kernel, Slots, Workspace};
 
@@ -31,8 +32,12 @@ impl Cpu {
     /// depend on how many they are.
     ///
     /// # Errors
-    /// Threads that the system does not grant.
+    /// More threads than [`max_threads`], or threads that the system does not grant.
     pub fn new(threads: Option<usize>) -> Result<Self, CpuError> {
+        let most = max_threads();
+        if let Some(threads) = threads.filter(|&threads| threads > most) {
+            return Err(CpuError::TooManyThreads { threads, most });
+        }
         let threads = threads
             .or_else(|| std::thread::available_parallelism().ok().map(NonZero::get))
             .unwrap_or(1)
@@ -107,14 +112,18 @@ pub struct CpuExecutable {
 impl CpuExecutable {
     fn new(module: &Module, pool: Arc<ThreadPool>) -> Result<Self, CpuError> {
         let tensors = module.tensors().clone();
-        let (offsets, bytes) = place_persistent(&tensors);
-        let mut persistent = Block::new(bytes, "parameters and data")?;
-
+        let (offsets, stay) = place_persistent(&tensors);
         let plans = plans(module, pool.current_num_threads());
-        let bytes = plans.iter().map(|(_, _, plan)| plan.bytes).max().unwrap_or(0);
-        let mut temporary = Block::new(bytes, "the tensors of a step")?;
+        let pass = plans.iter().map(|(_, _, plan)| plan.bytes).max().unwrap_or(0);
+        // The system would hand out more than it has, and end the process when it is used.
+        let ops = module.programs().iter().flat_map(Program::ops);
+        let tables = ops.map(|op| table_bytes(op, &tensors)).fold(0, usize::saturating_add);
+        let sum = |parts: &[usize]| parts.iter().copied().fold(0, usize::saturating_add);
+        expect_memory(sum(&[stay, pass, tables]))?;
+        let mut persistent = Block::new(stay, "parameters and data")?;
+        let mut temporary = Block::new(pass, "the tensors of a step")?;
 
-        let (mut shared, mut each, mut tables) = ([0, 0], 0, 0);
+        let (mut shared, mut each, mut held) = ([0, 0], 0, 0);
         let mut programs = Vec::with_capacity(plans.len());
         for (schedule, phases, plan) in plans {
             let mut bind =
@@ -131,17 +140,20 @@ impl CpuExecutable {
                     let shared = &mut shared[usize::from(second_half)];
                     *shared = needs.shared.max(*shared);
                     each = needs.each.max(each);
-                    tables += needs.tables;
+                    held += needs.tables;
                     steps.push(CpuStep { name, ops: ops.clone(), kernel });
                 }
             }
             programs.push(CpuProgram { steps, phases: phases.phases });
         }
+        let scratch = [shared[0], shared[1], each.saturating_mul(pool.current_num_threads())];
+        let scratch = sum(&scratch).saturating_mul(size_of::<f32>());
+        expect_memory(sum(&[stay, pass, tables, scratch]))?;
         let [first, second] =
             shared.map(|len| Block::new(len * size_of::<f32>(), "scratch memory"));
         let shared = [first?, second?];
         let slots = Slots::new(pool.current_num_threads(), each)?;
-        let scratch = shared[0].bytes() + shared[1].bytes() + slots.bytes() + tables;
+        let scratch = shared[0].bytes() + shared[1].bytes() + slots.bytes() + held;
         let memory =
             Memory { persistent: persistent.bytes(), temporary: temporary.bytes() + scratch };
         Ok(Self {
@@ -261,7 +273,7 @@ fn plans(module: &Module, threads: usize) -> Vec<(Vec<Rewritten<'_>>, Phases, Li
 
 /// A program's steps, and their phases on so many threads.
 fn schedule<'p>(
-    tensors: &Tensors,
+    tensors: &'p Tensors,
     program: &'p Program,
     threads: usize,
 ) -> (Vec<Rewritten<'p>>, Phases) {
@@ -277,6 +289,14 @@ fn schedule<'p>(
     let mut steps: Vec<Option<Rewritten<'_>>> = steps.into_iter().map(Some).collect();
     let steps = phases.order.iter().filter_map(|&step| steps[step].take()).collect();
     (steps, phases)
+}
+
+/// Checks that the machine can give so many bytes.
+fn expect_memory(needed: usize) -> Result<(), CpuError> {
+    match available_memory() {
+        Some(available) if needed > available => Err(CpuError::TooLarge { needed, available }),
+        _ => Ok(()),
+    }
 }
 
 /// The persistent tensors one after the other: their offsets, and the bytes of all.

@@ -3,9 +3,7 @@
 //! A tensor that only passes a result from one operation to the next is not stored then, and has no
 //! place in memory. A rewrite is one function here and a kernel; nothing outside the backend sees it.
 
-use lfnn_core::program::rewrite::{
-    beta_of, changes, only_other, reads_once, relu_behind, touches_any,
-};
+use lfnn_core::program::rewrite::{Uses, reads_once};
 use lfnn_core::program::{
     Activate, ActivateGrad, Activation, AdaptiveAvgPool, BatchNorm, BatchNormGrad,
     BatchNormInference, Conv2d, Kind, Linear, MaxPool, Node, Op, Operation, Step, TensorId,
@@ -136,27 +134,28 @@ impl Step for Rewritten<'_> {
 }
 
 /// Rewrites the operations of a program.
-pub(crate) fn fuse<'p>(tensors: &Tensors, ops: &'p [Op]) -> Vec<Rewritten<'p>> {
+pub(crate) fn fuse<'p>(tensors: &'p Tensors, ops: &'p [Op]) -> Vec<Rewritten<'p>> {
+    let uses = &Uses::new(tensors, ops);
     let mut steps: Vec<Option<Fused<'p>>> = ops.iter().map(|op| Some(Fused::Single(op))).collect();
     // Which step does each operation.
     let mut doer: Vec<usize> = (0..ops.len()).collect();
     for (i, op) in ops.iter().enumerate() {
         match op {
             Op::Conv2d(conv) => {
-                if let Some((j, relu)) = relu_behind(tensors, ops, i, conv.y) {
+                if let Some((j, relu)) = uses.relu_behind(i, conv.y) {
                     (steps[j], doer[j]) = (None, i);
                     steps[i] = Some(Fused::Conv2d(conv, relu));
                 }
             }
             Op::Linear(linear) => {
-                if let Some((j, relu)) = relu_behind(tensors, ops, i, linear.y) {
+                if let Some((j, relu)) = uses.relu_behind(i, linear.y) {
                     (steps[j], doer[j]) = (None, i);
                     steps[i] = Some(Fused::Linear(linear, relu));
                 }
             }
             // What follows comes forward to the normalisation.
             Op::BatchNorm(norm) => {
-                if let Some((behind, taken)) = behind(tensors, ops, i, norm.x, norm.y) {
+                if let Some((behind, taken)) = behind(uses, i, norm.x, norm.y) {
                     for j in taken {
                         (steps[j], doer[j]) = (None, i);
                     }
@@ -164,7 +163,7 @@ pub(crate) fn fuse<'p>(tensors: &Tensors, ops: &'p [Op]) -> Vec<Rewritten<'p>> {
                 }
             }
             Op::BatchNormInference(norm) => {
-                if let Some((behind, taken)) = behind(tensors, ops, i, norm.x, norm.y) {
+                if let Some((behind, taken)) = behind(uses, i, norm.x, norm.y) {
                     for j in taken {
                         (steps[j], doer[j]) = (None, i);
                     }
@@ -173,13 +172,13 @@ pub(crate) fn fuse<'p>(tensors: &Tensors, ops: &'p [Op]) -> Vec<Rewritten<'p>> {
             }
             // What comes before waits for the normalisation's backward rule.
             Op::ActivateGrad(relu) if relu.function == Activation::Relu => {
-                if let Some((j, Op::BatchNormGrad(norm))) = only_other(tensors, ops, i, relu.dx)
+                if let Some((j, Op::BatchNormGrad(norm))) = uses.only_other(i, relu.dx)
                     && norm.dy == relu.dx
                     && reads_once(norm, relu.dx)
                     && j > i
-                    && !changes(&ops[i + 1..=j], &[relu.y, relu.dy])
+                    && !uses.changes(i + 1..j + 1, &[relu.y, relu.dy])
                 {
-                    let spread = spread(tensors, ops, i, j, relu);
+                    let spread = spread(uses, i, j, relu);
                     if let Some((k, _)) = spread {
                         (steps[k], doer[k]) = (None, j);
                     }
@@ -188,53 +187,59 @@ pub(crate) fn fuse<'p>(tensors: &Tensors, ops: &'p [Op]) -> Vec<Rewritten<'p>> {
                         norm,
                         relu,
                         spread: spread.map(|(_, op)| op),
-                        beta: beta_of(&ops[..=j], norm, relu),
+                        beta: uses.beta_of(j, norm, relu),
                     }));
                 }
             }
             _ => {}
         }
     }
-    let of = |i: usize| (0..ops.len()).filter(|&op| doer[op] == i).collect();
-    let mut steps: Vec<Rewritten<'p>> = (steps.into_iter().enumerate())
-        .filter_map(|(i, step)| Some(Rewritten { step: step?, ops: of(i) }))
+    let mut done: Vec<Vec<usize>> = vec![Vec::new(); ops.len()];
+    doer.into_iter().enumerate().for_each(|(op, doer)| done[doer].push(op));
+    let mut steps: Vec<Rewritten<'p>> = (steps.into_iter().zip(done))
+        .filter_map(|(step, ops)| Some(Rewritten { step: step?, ops }))
         .collect();
-    for i in 0..steps.len() {
-        let (Fused::Norm(_, behind) | Fused::Inference(_, behind)) = &steps[i].step else {
+    // How many steps touch each tensor.
+    let mut touching = vec![0usize; tensors.len()];
+    for step in &steps {
+        let mut ids = step.touches();
+        ids.sort_unstable();
+        ids.dedup();
+        ids.into_iter().for_each(|id| touching[id.index()] += 1);
+    }
+    for step in &mut steps {
+        let (Fused::Norm(_, behind) | Fused::Inference(_, behind)) = &mut step.step else {
             continue;
         };
         let pooled = behind.max.is_some() || behind.adaptive.is_some();
-        let seen = (0..steps.len()).any(|j| j != i && steps[j].touches().contains(&behind.y));
-        let stored = !pooled || seen || tensors[behind.y].kind != Kind::Temporary;
-        if let Fused::Norm(_, behind) | Fused::Inference(_, behind) = &mut steps[i].step {
-            behind.stored = stored;
-        }
+        // It touches its own, as it is still stored.
+        let seen = touching[behind.y.index()] > 1;
+        behind.stored = !pooled || seen || tensors[behind.y].kind != Kind::Temporary;
     }
     steps
 }
 
 /// What can be done at once with the normalisation at `i` of `x` to `y`, and where it stood.
 fn behind<'p>(
-    tensors: &Tensors,
-    ops: &'p [Op],
+    uses: &Uses<'p>,
     i: usize,
     x: TensorId,
     y: TensorId,
 ) -> Option<(Behind<'p>, Vec<usize>)> {
-    let (j, relu) = relu_behind(tensors, ops, i, y)?;
+    let (j, relu) = uses.relu_behind(i, y)?;
     let mut behind = Behind { y: relu.y, stored: true, max: None, adaptive: None };
     let mut taken = vec![j];
     // A piece of work is an image: it has to fit the cache.
-    let image = tensors[x].bytes() / tensors[x].shape[0].max(1);
+    let x = &uses.tensors()[x];
+    let image = x.bytes() / x.shape[0].max(1);
     if image > IMAGE_BYTES {
         return Some((behind, taken));
     }
-    for (k, op) in ops.iter().enumerate().skip(j + 1) {
+    for (k, op) in uses.of(relu.y).filter(|(k, _)| *k > j) {
         // Its results have to be free from the normalisation on.
         let free = || {
             let writes = op.writes();
-            let between = || ops[i..k].iter().any(|op| touches_any(op, &writes));
-            !between() && !behind.writes().iter().any(|id| writes.contains(id))
+            !uses.touches(i..k, &writes) && !behind.writes().iter().any(|id| writes.contains(id))
         };
         match op {
             Op::MaxPool(pool) if pool.x == relu.y && behind.max.is_none() && free() => {
@@ -249,7 +254,7 @@ fn behind<'p>(
             }
             _ => {}
         }
-        if changes(&ops[k..=k], &[relu.y]) {
+        if uses.changes(k..k + 1, &[relu.y]) {
             break;
         }
     }
@@ -261,23 +266,18 @@ const IMAGE_BYTES: usize = 1 << 19;
 
 /// The operation that spreads the gradient of the ReLU at `i` over an image, where that can wait for
 /// operation `j`.
-fn spread<'p>(
-    tensors: &Tensors,
-    ops: &'p [Op],
-    i: usize,
-    j: usize,
-    relu: &ActivateGrad,
-) -> Option<(usize, &'p Op)> {
-    let (k, op) = only_other(tensors, ops, i, relu.dy)?;
+fn spread<'p>(uses: &Uses<'p>, i: usize, j: usize, relu: &ActivateGrad) -> Option<(usize, &'p Op)> {
+    let (k, op) = uses.only_other(i, relu.dy)?;
     let (from, dx) = match op {
         Op::MaxPoolGrad(op) => (vec![op.dy, op.position], op.dx),
         Op::AdaptiveAvgPoolGrad(op) => (vec![op.dy], op.dx),
         Op::FilterLogitsGrad(op) => (vec![op.dz], op.dx),
         _ => return None,
     };
-    let image = tensors[dx].bytes() / tensors[dx].shape[0].max(1);
+    let spread = &uses.tensors()[dx];
+    let image = spread.bytes() / spread.shape[0].max(1);
     let passed_on = dx == relu.dy && reads_once(relu, dx);
-    let waits = k < i && passed_on && !changes(&ops[k + 1..=j], &from);
+    let waits = k < i && passed_on && !uses.changes(k + 1..j + 1, &from);
     (waits && image <= IMAGE_BYTES).then_some((k, op))
 }
 

@@ -3,7 +3,9 @@
 
 use lfnn_core::config::{NetworkConfig, TrainingConfig};
 use lfnn_core::method::by_name;
-use lfnn_core::program::{DType, Kind, Lifetimes, Module, Node, Step, TensorId, Tensors};
+use lfnn_core::program::{
+    ALIGNMENT, DType, Kind, Lifetimes, Module, Node, Order, Step, TensorId, Tensors,
+};
 use lfnn_core::train::{Normalization, Setup, StepProgram};
 use serde_json::json;
 
@@ -58,6 +60,70 @@ pub fn random_nodes(source: &mut Source, tensors: usize, nodes: usize) -> (Modul
         })
         .collect();
     (module, nodes)
+}
+
+/// The plan by its definition: the largest temporary first, each as low as it can lie apart from all that may live
+/// with it. `before` says whether one node is done before another starts.
+pub fn plan_by_definition(
+    nodes: &[Node],
+    tensors: &Tensors,
+    before: impl Fn(usize, usize) -> bool,
+) -> Lifetimes {
+    let uses = |id: TensorId| -> Vec<usize> {
+        (0..nodes.len()).filter(|&node| nodes[node].touches().contains(&id)).collect()
+    };
+    let mut ranked: Vec<(TensorId, usize, Vec<usize>)> = tensors
+        .iter()
+        .filter(|(_, tensor)| tensor.kind == Kind::Temporary)
+        .map(|(id, tensor)| (id, tensor.bytes().next_multiple_of(ALIGNMENT), uses(id)))
+        .filter(|(.., uses)| !uses.is_empty())
+        .collect();
+    ranked.sort_by_key(|(id, _, uses)| (std::cmp::Reverse(tensors[*id].bytes()), uses[0], *id));
+    let mut plan = Lifetimes { offsets: vec![None; tensors.len()], bytes: 0 };
+    let mut placed: Vec<(usize, usize, &[usize])> = Vec::new();
+    for (id, size, uses) in &ranked {
+        let done = |one: &[usize], other: &[usize]| {
+            one.iter().all(|&one| other.iter().all(|&other| before(one, other)))
+        };
+        let meets = |other: &[usize]| !done(uses, other) && !done(other, uses);
+        let mut taken: Vec<(usize, usize)> = (placed.iter().filter(|(.., other)| meets(other)))
+            .map(|&(start, end, _)| (start, end))
+            .collect();
+        taken.sort_unstable();
+        let mut start = 0;
+        for (from, to) in taken {
+            if start + size <= from {
+                break;
+            }
+            start = start.max(to);
+        }
+        plan.offsets[id.index()] = Some(start);
+        plan.bytes = plan.bytes.max(start + size);
+        placed.push((start, start + size, uses));
+    }
+    plan
+}
+
+/// Checks that an order says of every step beside which others it may run, and that steps of a lane are in order.
+///
+/// # Errors
+/// Two steps of which it is wrong.
+pub fn check_order(order: &impl Order, steps: usize) -> Result<(), String> {
+    for step in 0..steps {
+        let beside = order.beside(step);
+        if !beside.contains(&step) {
+            return Err(format!("{beside:?} lacks {step}"));
+        }
+        for other in (0..steps).filter(|&other| other != step) {
+            let ordered = order.ordered(step, other) || order.ordered(other, step);
+            let wrong = other < step && order.ordered(step, other);
+            let together = order.lane(step) == order.lane(other);
+            if wrong || !ordered && (together || !beside.contains(&other)) {
+                return Err(format!("{step} and {other}: {beside:?}, one lane: {together}"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Checks that each temporary in use has a place inside the plan, and that two share memory only if all uses of one

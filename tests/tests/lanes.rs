@@ -7,7 +7,9 @@ use lfnn_core::program::{Node, Operation, Order, Tensors, plan_memory, plan_memo
 use lfnn_core::train::StepProgram;
 use lfnn_cuda::plan::schedule::Schedule;
 use lfnn_tests::property::property;
-use lfnn_tests::schedules::{check_plan, conflict, random_nodes, training_step};
+use lfnn_tests::schedules::{
+    check_order, check_plan, conflict, plan_by_definition, random_nodes, training_step,
+};
 use lfnn_tests::source::Source;
 use proptest::prelude::*;
 
@@ -51,6 +53,11 @@ fn check(nodes: &[Node], tensors: &Tensors, lanes: usize) -> Result<(), String> 
     }
 
     let plan = plan_memory_in(tensors, nodes, &schedule, |id| tensors[id].bytes());
+    check_order(&schedule, nodes.len())?;
+    let same = plan_by_definition(nodes, tensors, |first, then| before[then][first]);
+    if plan != same {
+        return Err(format!("{plan:?}, by definition {same:?}"));
+    }
     check_plan(nodes, tensors, &plan, |first, then| before[then][first])
 }
 

@@ -10,7 +10,9 @@ use lfnn_core::program::{
 };
 use lfnn_core::train::StepProgram;
 use lfnn_tests::property::property;
-use lfnn_tests::schedules::{check_plan, conflict, random_nodes, training_step};
+use lfnn_tests::schedules::{
+    check_order, check_plan, conflict, plan_by_definition, random_nodes, training_step,
+};
 use lfnn_tests::source::Source;
 use proptest::prelude::*;
 
@@ -60,7 +62,14 @@ fn check(nodes: &[Node], parts: &[Part], tensors: &Tensors) -> Result<(), String
         }
     }
 
-    check_plan(nodes, tensors, &plan(nodes, &phases, tensors), before)
+    let plan = plan(nodes, &phases, tensors);
+    let ordered: Vec<Node> = phases.order.iter().map(|&node| nodes[node].clone()).collect();
+    check_order(&phases, nodes.len())?;
+    let same = plan_by_definition(&ordered, tensors, |first, then| phases.ordered(first, then));
+    if plan != same {
+        return Err(format!("{plan:?}, by definition {same:?}"));
+    }
+    check_plan(nodes, tensors, &plan, before)
 }
 
 #[test]
@@ -103,6 +112,7 @@ fn in_order_is_the_plan_of_one_thread() {
     let (nodes, _) = nodes(&step);
     let ops = step.module.programs()[step.program.0].ops();
     let expected = plan_memory(tensors, ops, |id| tensors[id].bytes());
+    assert_eq!(plan_by_definition(&nodes, tensors, |first, then| first < then), expected);
     assert_eq!(plan(&nodes, &Phases::in_order(nodes.len()), tensors), expected);
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::anyhow;
 use lfnn_core::backend::Backend;
 use lfnn_core::random::{Purpose, Stream, below};
 use lfnn_core::train::{
@@ -39,9 +40,10 @@ impl Noise {
     fn new(count: usize, shape: &Shape) -> Self {
         let stream = Stream::new(Purpose::Augment, 0);
         let bytes = count * shape.image.iter().product::<usize>();
-        let blocks = bytes.div_ceil(16) as u32;
+        // Where 32 bits do not tell blocks apart, they repeat.
+        let blocks = bytes.div_ceil(16);
         let mut pixels: Vec<u8> = (0..blocks)
-            .flat_map(|block| stream.block(0, 0, 0, block))
+            .flat_map(|block| stream.block(0, 0, 0, block as u32))
             .flat_map(u32::to_le_bytes)
             .collect();
         pixels.truncate(bytes);
@@ -49,6 +51,23 @@ impl Noise {
         let labels = (0..count as u32).map(|i| below(stream.at(0, 0, 1, i), classes)).collect();
         Self { pixels, labels }
     }
+}
+
+/// How many images are drawn for batches of this size.
+///
+/// # Errors
+/// More than this machine has memory for, or than can be counted in 32 bits.
+fn images(batch: usize, shape: &Shape) -> Result<usize, Failure> {
+    let count = batch.saturating_mul(BATCHES);
+    let bytes = shape.image.iter().fold(count, |bytes, &extent| bytes.saturating_mul(extent));
+    memory::check(bytes, &format!("{BATCHES} batches of {batch} images"))?;
+    if u32::try_from(count).is_err() {
+        let message = format!(
+            "training.batch_size: {batch}, expected fewer than 2³² images in {BATCHES} batches"
+        );
+        return Err(Failure::Usage(anyhow!(message)));
+    }
+    Ok(count)
 }
 
 /// Measures a configuration on a backend.
@@ -62,8 +81,12 @@ pub(super) fn measure<B: Backend>(
     shape: &Shape,
     seconds: f64,
 ) -> Result<Measured, Failure> {
+    // As many epochs as a training may have: what is measured is measured over and over.
+    let mut config = config.clone();
+    config.training.epochs = u32::MAX as usize / MOST_STEPS;
+    let config = &config;
     let batch = config.training.batch_size;
-    let count = BATCHES * batch.max(1);
+    let count = images(batch, shape)?;
     let noise = Noise::new(count, shape);
     let images = Images {
         pixels: &noise.pixels,
@@ -169,12 +192,19 @@ fn block<B: Backend>(trainer: &mut Trainer<B>) -> Result<(), TrainError<B::Error
 fn profile<B: Backend>(
     trainer: &mut Trainer<B>,
 ) -> Result<Vec<ProfiledStep>, TrainError<B::Error>> {
-    let mut least = trainer.profile_step()?;
-    for _ in 1..PROFILES {
-        for (least, step) in least.iter_mut().zip(trainer.profile_step()?) {
+    let mut least: Vec<ProfiledStep> = Vec::new();
+    for run in 0..PROFILES {
+        if trainer.epoch_is_done() {
+            trainer.end_epoch()?;
+        }
+        let steps = trainer.profile_step()?;
+        if run == 0 {
+            least = steps;
+            continue;
+        }
+        for (least, step) in least.iter_mut().zip(steps) {
             least.time = least.time.min(step.time);
         }
     }
-    trainer.end_epoch()?;
     Ok(least)
 }

@@ -28,9 +28,9 @@ pub(crate) fn command(args: &BenchArgs, choice: Choice, output: &Output) -> Resu
         config::option("precision", "precision", args.precision.as_ref()),
     ];
     let options = options.into_iter().flatten().collect();
-    let file = args.config.as_deref();
-    let recipe = args.recipe.as_deref().or(file.is_none().then_some(DEFAULT_RECIPE));
-    let config = config::resolve(&Request { recipe, file, options, sets: &args.set })?;
+    let (recipe, file) = (args.recipe.as_deref(), args.config.as_deref());
+    let request = Request { recipe, file, options, sets: &args.set };
+    let config = config::resolve_on(DEFAULT_RECIPE, &request)?;
     let shape = data::known_shape(&config, &data::root(None)?, output)?;
     let description = report::description(&config, shape)?;
     if args.describe {

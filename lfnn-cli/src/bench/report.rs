@@ -131,6 +131,9 @@ pub(super) fn text(measured: &Measured) -> String {
             ceilings.flops / 1e9,
             ceilings.bytes / 1e9
         );
+        if measured.steps.iter().any(|step| step.name.contains("Conv2d")) {
+            text += "a convolution by Winograd's method is counted as a direct one: its GFLOP/s may be above that\n";
+        }
     }
     text
 }

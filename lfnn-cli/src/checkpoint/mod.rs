@@ -20,7 +20,7 @@ use crate::format::hex;
 
 use tensors::{Part, Raw};
 
-pub(crate) use tensors::{Tensors, to_bytes};
+pub(crate) use tensors::{Tensors, read_tensors, to_bytes};
 
 /// The layout of the metadata; a file with another number is refused.
 const FORMAT: u32 = 2;
@@ -148,8 +148,7 @@ fn checksum<'a>(text: &str, tensors: impl Iterator<Item = Part<'a>>) -> String {
 /// # Errors
 /// A file that cannot be read or is not a checkpoint.
 pub(crate) fn load(path: &Path) -> anyhow::Result<Checkpoint> {
-    let bytes = std::fs::read(path)
-        .with_context(|| format!("{}: cannot read the checkpoint", path.display()))?;
+    let bytes = read_tensors(path, "checkpoint")?;
     decode(&bytes).with_context(|| path.display().to_string())
 }
 

@@ -1,10 +1,14 @@
 //! Tensors to safetensors bytes and back.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use anyhow::{Context, bail};
 use lfnn_core::train::{StateData, StateTensor};
+use lfnn_cpu::available_memory;
 use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorView};
+
+use crate::files;
 
 /// A tensor as a file holds it.
 #[derive(Debug)]
@@ -79,6 +83,14 @@ pub(crate) fn to_bytes(
     metadata: Option<(&str, String)>,
 ) -> anyhow::Result<Vec<u8>> {
     write(&raw(tensors), metadata)
+}
+
+/// The bytes of a file of tensors, which leave room for the numbers in them.
+///
+/// # Errors
+/// A file that cannot be read or is too large for this machine.
+pub(crate) fn read_tensors(path: &Path, what: &str) -> anyhow::Result<Vec<u8>> {
+    files::read(path, what, available_memory().unwrap_or(usize::MAX) / 2)
 }
 
 /// A safetensors file in memory.

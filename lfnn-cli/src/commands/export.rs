@@ -12,6 +12,7 @@ use crate::cli::{ExportArgs, ExportFormat};
 use crate::failure::Failure;
 use crate::files::write_whole;
 use crate::format;
+use crate::memory;
 use crate::onnx;
 use crate::output::Output;
 
@@ -71,9 +72,17 @@ fn encode(checkpoint: &Checkpoint, format: ExportFormat) -> anyhow::Result<(Vec<
             about.sort_keys();
             about.values_mut().for_each(Value::sort_all_objects);
             let [height, width, _] = metadata.image;
-            let positions = u32::try_from(height * width).context("an image of 2³² pixels")?;
-            let permutation =
-                config.dataset.permute_pixels.then(|| pixel_permutation(positions, config.seed));
+            let permutation = if config.dataset.permute_pixels {
+                let positions = height * width;
+                memory::check(
+                    positions * size_of::<[u64; 2]>(),
+                    "the permuted pixels of an image",
+                )?;
+                let positions = u32::try_from(positions).context("an image of 2³² pixels")?;
+                Some(pixel_permutation(positions, config.seed))
+            } else {
+                None
+            };
             onnx::encode(&predictor, state, permutation.as_deref(), classes, &about)?
         }
         ExportFormat::Safetensors => {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use lfnn_core::backend::Backend;
 use lfnn_core::train::{Evaluator, Images, Labels};
 use lfnn_data::{DataError, ImageShape, load_image, permute_pixels};
@@ -15,6 +16,7 @@ use crate::checkpoint::{self, Checkpoint};
 use crate::cli::PredictArgs;
 use crate::failure::{Failure, chain};
 use crate::format::{Align, table};
+use crate::memory;
 use crate::output::{Level, Output};
 
 /// How many classes are named with `-v`.
@@ -27,6 +29,9 @@ const TOP: usize = 5;
 pub(crate) fn command(args: &PredictArgs, choice: Choice, output: &Output) -> Result<(), Failure> {
     let path = checkpoint::locate(&args.run)?;
     let checkpoint = checkpoint::load(&path)?;
+    let image = checkpoint.metadata.image.into_iter().fold(1, usize::saturating_mul);
+    memory::check(image.saturating_mul(args.images.len()), "images of its size")
+        .with_context(|| path.display().to_string())?;
     let (images, loaded) = load(&args.images, &checkpoint, output)?;
     let mut outputs = Vec::new();
     if !images.is_empty() {

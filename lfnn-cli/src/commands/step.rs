@@ -12,13 +12,13 @@ use lfnn_core::train::{
 use lfnn_cuda::Precision;
 
 use crate::backend::{Choice, Job};
-use crate::checkpoint::{Tensors, to_bytes};
+use crate::checkpoint::{Tensors, read_tensors, to_bytes};
 use crate::cli::StepArgs;
 use crate::config::{self, StepConfig};
 use crate::failure::{Failure, Usage};
 use crate::files::write_whole;
+use crate::format;
 use crate::output::Output;
-use crate::{format, text};
 
 /// Runs the command.
 ///
@@ -26,9 +26,7 @@ use crate::{format, text};
 /// A configuration, weights or a batch that are missing, broken or do not fit each other.
 pub(crate) fn command(args: &StepArgs, choice: Choice, output: &Output) -> Result<(), Failure> {
     let name = args.config.display().to_string();
-    let text = text::read(&args.config)
-        .with_context(|| format!("{name}: cannot read the configuration"))
-        .usage()?;
+    let text = config::read_text(&args.config).usage()?;
     let config: StepConfig = config::read(&text, &name).usage()?;
     let weights = read_weights(&args.weights)?;
     let (images, target) = read_batch(&args.batch, &config)?;
@@ -43,9 +41,9 @@ pub(crate) fn command(args: &StepArgs, choice: Choice, output: &Output) -> Resul
 /// Tensors named like parameters: those with `weights/` before the name if there are any, otherwise
 /// those without a `/`; and feedback matrices.
 fn read_weights(path: &Path) -> anyhow::Result<State> {
-    let read = || -> anyhow::Result<State> {
-        let bytes = std::fs::read(path).context("cannot read the weights")?;
-        let file = Tensors::read(&bytes)?;
+    let bytes = read_tensors(path, "file of weights")?;
+    let read = |bytes: &[u8]| -> anyhow::Result<State> {
+        let file = Tensors::read(bytes)?;
         const PREFIX: &str = "weights/";
         let prefixed = file.names().any(|name| name.starts_with(PREFIX));
         let mut tensors = Vec::new();
@@ -64,14 +62,14 @@ fn read_weights(path: &Path) -> anyhow::Result<State> {
         }
         Ok(State { tensors })
     };
-    read().with_context(|| path.display().to_string())
+    read(&bytes).with_context(|| path.display().to_string())
 }
 
 /// The tensors `images` and `target`.
 fn read_batch(path: &Path, config: &StepConfig) -> anyhow::Result<(StateTensor, StateTensor)> {
-    let read = || -> anyhow::Result<(StateTensor, StateTensor)> {
-        let bytes = std::fs::read(path).context("cannot read the batch")?;
-        let file = Tensors::read(&bytes)?;
+    let bytes = read_tensors(path, "batch")?;
+    let read = |bytes: &[u8]| -> anyhow::Result<(StateTensor, StateTensor)> {
+        let file = Tensors::read(bytes)?;
         let get = |name: &str| {
             let prefixed = format!("batch/{name}");
             let is_prefixed = file.names().any(|name| name == prefixed);
@@ -85,7 +83,7 @@ fn read_batch(path: &Path, config: &StepConfig) -> anyhow::Result<(StateTensor, 
         }
         Ok((images, target))
     };
-    read().with_context(|| path.display().to_string())
+    read(&bytes).with_context(|| path.display().to_string())
 }
 
 struct Step<'a> {

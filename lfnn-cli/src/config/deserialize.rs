@@ -24,7 +24,12 @@ impl<'de> Deserializer<'de> for &'de Node {
             Value::Sequence(items) => visitor.visit_seq(Items { items, at: 0 }),
             Value::Map(entries) => visitor.visit_map(Entries { entries, at: 0 }),
         }
-        .map_err(|issue: Issue| issue.or_at(&self.place))
+        .map_err(|issue: Issue| match &self.value {
+            Value::Scalar { text, plain } if !self.is_null() => {
+                issue.typed(text, *plain).or_at(&self.place)
+            }
+            _ => issue.or_at(&self.place),
+        })
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Issue> {

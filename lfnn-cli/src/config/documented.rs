@@ -114,7 +114,58 @@ fn odd_texts_and_numbers_survive() {
     }
 }
 
+/// Writes a configuration with these numbers and reads it again.
+fn written_and_read(seed: u64, number: f64) -> (u64, f64, f64) {
+    let text = crate::recipes::text("digits").unwrap();
+    let mut config: RunConfig = read(text, "digits").unwrap();
+    config.seed = seed;
+    config.training.label_smoothing = number;
+    config.leadership.lambda = number;
+    let again: RunConfig = read(&config.to_yaml().unwrap(), "again").unwrap();
+    (again.seed, again.training.label_smoothing, again.leadership.lambda)
+}
+
+#[test]
+fn numbers_at_the_ends_of_their_types_survive_to_the_last_bit() {
+    for seed in [0, 1 << 53, (1 << 53) + 1, i64::MAX as u64, 1 << 63, (1 << 63) + 1, u64::MAX] {
+        assert_eq!(written_and_read(seed, 0.0).0, seed);
+    }
+    for number in [
+        0.0,
+        -0.0,
+        5e-324,
+        -5e-324,
+        f64::MIN_POSITIVE,
+        f64::MAX,
+        f64::MIN,
+        1e16,
+        1e21,
+        0.1,
+        1.0,
+        9007199254740993.0,
+    ] {
+        let (_, one, other) = written_and_read(1, number);
+        assert_eq!(
+            (one.to_bits(), other.to_bits()),
+            (number.to_bits(), number.to_bits()),
+            "{number:e}"
+        );
+    }
+}
+
 proptest::proptest! {
+    #[test]
+    fn any_number_survives_to_the_last_bit(
+        seed in proptest::prelude::any::<u64>(),
+        bits in proptest::prelude::any::<u64>(),
+    ) {
+        let number = f64::from_bits(bits);
+        proptest::prop_assume!(number.is_finite());
+        let (read_seed, one, other) = written_and_read(seed, number);
+        proptest::prop_assert_eq!(read_seed, seed);
+        proptest::prop_assert_eq!((one.to_bits(), other.to_bits()), (bits, bits));
+    }
+
     #[test]
     fn random_text_is_read_or_refused_without_a_panic(text in "\\PC{0,120}") {
         let _ = read::<RunConfig>(&text, "test");

@@ -24,8 +24,20 @@ enum Step {
 #[derive(Debug)]
 enum What {
     Message(String),
-    Unknown { word: &'static str, found: String, expected: Vec<&'static str> },
+    /// A value of the wrong kind.
+    Mismatch {
+        expected: String,
+        found: String,
+    },
+    Unknown {
+        word: &'static str,
+        found: String,
+        expected: Vec<&'static str>,
+    },
 }
+
+/// Characters of a value that are repeated in a message.
+const LONGEST: usize = 60;
 
 impl Issue {
     /// A message at a place.
@@ -48,6 +60,19 @@ impl Issue {
     /// Sets the place if nobody nearer to the cause has.
     pub(super) fn or_at(mut self, place: &Place) -> Self {
         self.place.get_or_insert_with(|| place.clone());
+        self
+    }
+
+    /// Says what was typed where a scalar is of the wrong kind, if it is not yet known where; and that quotes made a
+    /// text of it, if without them it would be something else.
+    pub(super) fn typed(mut self, text: &str, plain: bool) -> Self {
+        if let (None, What::Mismatch { found, .. }) = (&self.place, &mut self.what) {
+            let more = if text.chars().nth(LONGEST).is_some() { "…" } else { "" };
+            *found = format!("`{}{more}`", text.chars().take(LONGEST).collect::<String>());
+            if !plain && is_no_text(text) {
+                *found += " in quotes, which is text: remove the quotes";
+            }
+        }
         self
     }
 
@@ -79,6 +104,7 @@ impl fmt::Display for Issue {
         }
         match &self.what {
             What::Message(message) => f.write_str(message),
+            What::Mismatch { expected, found } => write!(f, "expected {expected}, found {found}"),
             What::Unknown { word, found, expected } => {
                 write!(f, "unknown {word} `{found}`")?;
                 if let Some(near) = nearest(found, expected.iter().copied()) {
@@ -100,7 +126,8 @@ impl Error for Issue {
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::custom(format!("expected {}, found {}", plain(expected), unexpected(found)))
+        let (expected, found) = (plain(expected), unexpected(found));
+        Self { place: None, path: Vec::new(), what: What::Mismatch { expected, found } }
     }
 
     fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
@@ -134,6 +161,11 @@ impl Issue {
             What::Unknown { word: "key", found: found.to_owned(), expected: expected.to_vec() };
         Self { place: None, path: Vec::new(), what }
     }
+}
+
+/// Whether a scalar without quotes is a number or a truth value.
+fn is_no_text(text: &str) -> bool {
+    text.parse::<f64>().is_ok() || matches!(text.to_lowercase().as_str(), "true" | "false")
 }
 
 /// What serde expects, in words for people.

@@ -20,7 +20,7 @@ use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub(crate) use issue::nearest;
-pub(crate) use resolve::{Request, differences, option, resolve, resume};
+pub(crate) use resolve::{Request, differences, option, read_text, resolve, resolve_on, resume};
 
 /// Everything that decides what a run computes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -183,8 +183,11 @@ impl RunConfig {
                 return fail(path, "0, expected at least 1");
             }
         }
-        if self.checkpoints.every_seconds.is_some_and(|seconds| seconds <= 0.0) {
-            return fail("checkpoints.every_seconds", "expected a number above 0");
+        if let Some(seconds) = self.checkpoints.every_seconds
+            && !(seconds > 0.0 && seconds.is_finite())
+        {
+            let message = format!("{seconds}, expected a number above 0");
+            return fail("checkpoints.every_seconds", &message);
         }
         if self.checkpoints.patience.is_some() && self.dataset.validation == 0 {
             return fail(

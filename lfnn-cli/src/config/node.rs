@@ -1,6 +1,7 @@
 //! A configuration before it has types: scalars, sequences and maps that remember where they were
 //! written, so that an error can name the line, and merging of several such trees.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -106,8 +107,10 @@ impl Node {
     pub(crate) fn overlay(&mut self, over: Node) {
         match (&mut self.value, over.value) {
             (Value::Map(entries), Value::Map(others)) => {
+                let known = entries.iter().enumerate().map(|(at, entry)| (entry.key.clone(), at));
+                let known: HashMap<String, usize> = known.collect();
                 for other in others {
-                    match entries.iter_mut().find(|entry| entry.key == other.key) {
+                    match known.get(&other.key).map(|&at| &mut entries[at]) {
                         Some(entry) => {
                             entry.place = other.place;
                             entry.value.overlay(other.value);

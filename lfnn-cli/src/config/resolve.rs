@@ -14,7 +14,7 @@ use serde_json::Value as Json;
 use super::node::{Node, Place, Source, Value};
 use super::{RunConfig, issue, yaml};
 use crate::failure::{Failure, Usage};
-use crate::{recipes, text};
+use crate::{files, recipes};
 
 /// What the command line says about the configuration.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +46,15 @@ const DEFAULT_RECIPE: &str = "digits";
 /// # Errors
 /// A recipe that is not there, a file that cannot be read, or anything wrong in them.
 pub(crate) fn resolve(request: &Request<'_>) -> Result<RunConfig, Failure> {
+    resolve_on(DEFAULT_RECIPE, request)
+}
+
+/// The same with another recipe on which it builds if neither the command line nor the file names one, and the file
+/// has no network of its own.
+///
+/// # Errors
+/// See [`resolve`].
+pub(crate) fn resolve_on(default: &str, request: &Request<'_>) -> Result<RunConfig, Failure> {
     let over = request.file.map(read_file).transpose()?;
     let named = over.as_ref().and_then(|tree| tree.get("recipe")).and_then(Node::text);
     let whole = over.as_ref().is_some_and(|tree| tree.get("network").is_some());
@@ -53,7 +62,7 @@ pub(crate) fn resolve(request: &Request<'_>) -> Result<RunConfig, Failure> {
         (Some(recipe), _) => Some(recipe.to_owned()),
         // A file with a network of its own may call itself what it likes.
         (None, Some(name)) if !whole || recipes::text(name).is_some() => Some(name.to_owned()),
-        (None, None) if over.is_none() => Some(DEFAULT_RECIPE.to_owned()),
+        (None, None) if !whole => Some(default.to_owned()),
         _ => None,
     };
     let mut tree = match &recipe {
@@ -116,6 +125,11 @@ fn finish(mut tree: Node, request: &Request<'_>) -> Result<RunConfig, Failure> {
             yaml::parse(&value, &source, layer).map_err(anyhow::Error::from).usage()?
         };
         let path: Vec<&str> = key.split('.').collect();
+        if path.len() > yaml::MAX_DEPTH {
+            let message =
+                format!("a key of {} parts, expected at most {}", path.len(), yaml::MAX_DEPTH);
+            return Err(anyhow!("{typed}: {message}")).usage();
+        }
         tree.set(&path, node).map_err(|message| anyhow!("{typed}: {message}")).usage()?;
     }
     let config = RunConfig::deserialize(&tree).map_err(anyhow::Error::from).usage()?;
@@ -165,9 +179,7 @@ fn recipe_tree(name: &str) -> Result<Node, Failure> {
 }
 
 fn read_file(path: &Path) -> Result<Node, Failure> {
-    let text = text::read(path)
-        .with_context(|| format!("{}: cannot read the configuration", path.display()))
-        .usage()?;
+    let text = read_text(path).usage()?;
     let source = Arc::new(Source::File(path.display().to_string()));
     let tree = yaml::parse(&text, &source, 1).map_err(anyhow::Error::from).usage()?;
     let found = match &tree.value {
@@ -177,6 +189,14 @@ fn read_file(path: &Path) -> Result<Node, Failure> {
         Value::Scalar { text, .. } => format!("`{text}`"),
     };
     Err(anyhow!("{}: expected a map of keys, found {found}", tree.place)).usage()
+}
+
+/// The text of a configuration's file, or of a pipe.
+///
+/// # Errors
+/// What cannot be read, is too large, or is no text.
+pub(crate) fn read_text(path: &Path) -> anyhow::Result<String> {
+    files::read_text(path, "configuration", yaml::MAX_BYTES)
 }
 
 fn place(source: Source, layer: usize) -> Place {

@@ -1,5 +1,6 @@
 //! The only module that knows YAML: text to [`Node`]s, and values to text.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span};
@@ -9,19 +10,27 @@ use super::issue::Issue;
 use super::node::{Entry, Node, Place, Source, Value};
 
 /// How deep maps and lists may be nested: no configuration comes near, and no stack overflows.
-const MAX_DEPTH: usize = 64;
-/// How many values a file may hold: aliases of aliases could otherwise fill the memory.
+pub(super) const MAX_DEPTH: usize = 64;
+/// How many values a file may hold, those that aliases repeat counted: aliases of aliases could otherwise fill the
+/// memory.
 const MAX_NODES: usize = 100_000;
+/// How large a file may be, and how long all of its texts together, those that aliases repeat counted: far above any
+/// configuration.
+pub(super) const MAX_BYTES: usize = 1 << 20;
 
 /// Reads one YAML (or JSON) document; an empty one is an empty map.
 ///
 /// # Errors
-/// Text that is not YAML, a key that stands twice in a map, or more than one document.
+/// Text that is not YAML or too long, a key that stands twice in a map, or more than one document.
 pub(crate) fn parse(text: &str, source: &Arc<Source>, layer: usize) -> Result<Node, Issue> {
     let place = |line: usize| Place { source: Arc::clone(source), line, layer };
     let scan = |error: &ScanError| {
         Issue::at(&place(error.marker().line()), format!("not YAML: {}", error.info()))
     };
+    if text.len() > MAX_BYTES {
+        let message = format!("{} bytes of text, expected at most {MAX_BYTES}", text.len());
+        return Err(Issue::at(&place(1), message));
+    }
     let mut builder = Builder::new(&place);
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| scan(&error))?;
@@ -34,6 +43,8 @@ pub(crate) fn parse(text: &str, source: &Arc<Source>, layer: usize) -> Result<No
 struct Open {
     node: Node,
     anchor: usize,
+    /// In a map: its keys so far.
+    keys: HashSet<String>,
     /// In a map: the key that waits for its value.
     key: Option<(String, Place)>,
 }
@@ -41,14 +52,40 @@ struct Open {
 struct Builder<'a> {
     place: &'a dyn Fn(usize) -> Place,
     open: Vec<Open>,
-    anchors: Vec<(usize, Node)>,
+    anchors: HashMap<usize, Node>,
     root: Option<Node>,
+    /// Values so far, and bytes of texts.
+    size: Size,
+}
+
+/// Values and bytes of texts.
+#[derive(Clone, Copy, Default)]
+struct Size {
     nodes: usize,
+    bytes: usize,
+}
+
+impl Size {
+    fn of(node: &Node) -> Self {
+        let own = |bytes| Self { nodes: 1, bytes };
+        match &node.value {
+            Value::Scalar { text, .. } => own(text.len()),
+            Value::Sequence(items) => items.iter().map(Self::of).fold(own(0), Self::plus),
+            Value::Map(entries) => {
+                let entry = |entry: &Entry| own(entry.key.len()).plus(Self::of(&entry.value));
+                entries.iter().map(entry).fold(own(0), Self::plus)
+            }
+        }
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self { nodes: self.nodes + other.nodes, bytes: self.bytes + other.bytes }
+    }
 }
 
 impl<'a> Builder<'a> {
     fn new(place: &'a dyn Fn(usize) -> Place) -> Self {
-        Self { place, open: Vec::new(), anchors: Vec::new(), root: None, nodes: 0 }
+        Self { place, open: Vec::new(), anchors: HashMap::new(), root: None, size: Size::default() }
     }
 
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Issue> {
@@ -60,23 +97,29 @@ impl<'a> Builder<'a> {
             Event::Scalar(text, style, anchor, _) => {
                 let plain = style == ScalarStyle::Plain;
                 let value = Value::Scalar { text: text.into_owned(), plain };
-                self.add(Node { value, place }, anchor)
+                let node = Node { value, place };
+                self.size = self.size.plus(Size::of(&node));
+                self.put(node, anchor)
             }
             Event::Alias(anchor) => {
-                let found = self.anchors.iter().rev().find(|(id, _)| *id == anchor);
-                let Some((_, node)) = found else {
+                let Some(node) = self.anchors.get(&anchor) else {
                     return Err(Issue::at(&place, "an alias of something that is not over yet"));
                 };
+                if self.open.len() + depth(node) > MAX_DEPTH {
+                    return Err(too_deep(&place));
+                }
+                // Counted before it is copied.
+                self.size = self.size.plus(Size::of(node));
+                self.expect_room(&place)?;
                 let node = node.clone();
-                self.nodes += count(&node);
-                self.add(node, 0)
+                self.put(node, 0)
             }
             Event::SequenceStart(anchor, _) => {
                 self.start(Value::Sequence(Vec::new()), place, anchor)
             }
             Event::MappingStart(anchor, _) => self.start(Value::Map(Vec::new()), place, anchor),
             Event::SequenceEnd | Event::MappingEnd => match self.open.pop() {
-                Some(Open { node, anchor, .. }) => self.add(node, anchor),
+                Some(Open { node, anchor, .. }) => self.put(node, anchor),
                 None => Ok(()),
             },
             _ => Ok(()),
@@ -85,22 +128,34 @@ impl<'a> Builder<'a> {
 
     fn start(&mut self, value: Value, place: Place, anchor: usize) -> Result<(), Issue> {
         if self.open.len() >= MAX_DEPTH {
-            return Err(Issue::at(&place, format!("nested deeper than {MAX_DEPTH} levels")));
+            return Err(too_deep(&place));
         }
-        self.open.push(Open { node: Node { value, place }, anchor, key: None });
+        let keys = HashSet::new();
+        self.open.push(Open { node: Node { value, place }, anchor, keys, key: None });
+        self.size.nodes += 1;
         Ok(())
     }
 
-    /// Puts a finished value where it belongs.
-    fn add(&mut self, node: Node, anchor: usize) -> Result<(), Issue> {
-        self.nodes += 1;
-        if self.nodes > MAX_NODES {
-            return Err(Issue::at(&node.place, format!("more than {MAX_NODES} values")));
+    fn expect_room(&self, place: &Place) -> Result<(), Issue> {
+        let Size { nodes, bytes } = self.size;
+        if nodes > MAX_NODES {
+            return Err(Issue::at(place, format!("more than {MAX_NODES} values")));
         }
+        if bytes > MAX_BYTES {
+            return Err(Issue::at(place, format!("more than {MAX_BYTES} bytes of text")));
+        }
+        Ok(())
+    }
+
+    /// Puts a finished value, which was counted, where it belongs.
+    fn put(&mut self, node: Node, anchor: usize) -> Result<(), Issue> {
         if anchor > 0 {
-            self.anchors.push((anchor, node.clone()));
+            self.size = self.size.plus(Size::of(&node));
+            self.expect_room(&node.place)?;
+            self.anchors.insert(anchor, node.clone());
         }
-        let Some(Open { node: parent, key, .. }) = self.open.last_mut() else {
+        self.expect_room(&node.place)?;
+        let Some(Open { node: parent, keys, key, .. }) = self.open.last_mut() else {
             self.root = Some(node);
             return Ok(());
         };
@@ -112,7 +167,7 @@ impl<'a> Builder<'a> {
                     let Some(text) = node.text().map(str::to_owned) else {
                         return Err(Issue::at(&node.place, "a key that is not a plain name"));
                     };
-                    if entries.iter().any(|entry| entry.key == text) {
+                    if !keys.insert(text.clone()) {
                         let message = format!("the key `{text}` stands here twice");
                         return Err(Issue::at(&node.place, message));
                     }
@@ -125,12 +180,17 @@ impl<'a> Builder<'a> {
     }
 }
 
-fn count(node: &Node) -> usize {
+/// How deep maps and lists are nested in a value.
+fn depth(node: &Node) -> usize {
     match &node.value {
-        Value::Scalar { .. } => 1,
-        Value::Sequence(items) => 1 + items.iter().map(count).sum::<usize>(),
-        Value::Map(entries) => 1 + entries.iter().map(|e| count(&e.value)).sum::<usize>(),
+        Value::Scalar { .. } => 0,
+        Value::Sequence(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Map(entries) => 1 + entries.iter().map(|e| depth(&e.value)).max().unwrap_or(0),
     }
+}
+
+fn too_deep(place: &Place) -> Issue {
+    Issue::at(place, format!("nested deeper than {MAX_DEPTH} levels"))
 }
 
 /// Writes a value as YAML: maps and lists in blocks, those of few scalars on one line.

@@ -1,12 +1,15 @@
-//! Files that a run depends on: written whole or not at all, and on the disk before the program relies on them.
+//! Files: read with a limit, and written whole or not at all, on the disk before the program relies on them.
 
 mod fault;
+mod read;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
 use anyhow::Context;
+
+pub(crate) use read::{read, read_text};
 
 /// How the names of files begin that are still being written.
 const PREFIX: &str = ".writing-";

@@ -66,13 +66,19 @@ impl BackendJob for Epoch<'_> {
     fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Self::Output, Failure> {
         let Self { config, data } = self;
         let begin = Instant::now();
-        let setup = setup(config, &data.normalization);
+        // The second step may be one of another epoch.
+        let mut config = config.clone();
+        config.training.epochs = config.training.epochs.max(2);
+        let setup = setup(&config, &data.normalization);
         let mut trainer = Trainer::new(backend, &setup, data.images(), &data.train)?;
         trainer.train_step()?;
         trainer.check_finite()?;
         let compiling = begin.elapsed();
 
         let steps_per_epoch = trainer.steps_per_epoch();
+        if trainer.epoch_is_done() {
+            trainer.end_epoch()?;
+        }
         let (begin, mut steps) = (Instant::now(), 0usize);
         while steps == 0 || (begin.elapsed() < LONG && steps + 1 < steps_per_epoch) {
             trainer.train_step()?;

@@ -1,5 +1,6 @@
 //! `--dry-run`: the network unit by unit, and the memory of a step beside backpropagation's.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use lfnn_core::config::{ConfigError, Scope};
@@ -9,6 +10,7 @@ use lfnn_core::network::Network;
 use lfnn_core::train::{MemoryEstimate, Normalization, Setup, StepProgram};
 use lfnn_core::unit::{Unit, WorkerKind};
 use lfnn_cpu::Cpu;
+use lfnn_data::DataError;
 
 use crate::backend::{BackendChoice, Choice};
 use crate::config::RunConfig;
@@ -30,10 +32,11 @@ pub(crate) fn show(
     output: &Output,
 ) -> Result<(), Failure> {
     let shape = data::known_shape(config, root, output)?;
-    let network = Network::new(&config.network, &shape.image, shape.classes).usage()?;
-    let training = shape.train.saturating_sub(config.dataset.validation);
-    check_batch(config, training).usage()?;
+    let training = examples(config, shape)?;
+    choice.check(config.precision)?;
     let method = config.method();
+    setup(config, shape, method).validate(training).usage()?;
+    let network = Network::new(&config.network, &shape.image, shape.classes).usage()?;
     output.result(&format!(
         "{} · {}: {}\n{}: images {}, {} classes, {} to train on, {} held out\n\n{}\n{}\n{}",
         config.label(),
@@ -56,14 +59,14 @@ pub(crate) fn show(
     Ok(())
 }
 
-/// The trainer would refuse this too, but only with the data at hand.
-fn check_batch(config: &RunConfig, training: usize) -> Result<(), ConfigError> {
-    let batch = config.training.batch_size;
-    if batch <= training {
-        return Ok(());
+/// How many images are trained on: those that are not held out. Without the images the split cannot be made, so what
+/// it refuses is refused here.
+fn examples(config: &RunConfig, shape: Shape) -> Result<usize, DataError> {
+    let (found, available) = (config.dataset.validation, shape.train);
+    match available.checked_sub(found) {
+        Some(rest) if rest > 0 => Ok(rest),
+        _ => Err(DataError::HoldOut { found, available }),
     }
-    let message = format!("a batch of {batch} is larger than the {training} training examples");
-    Err(ConfigError::new("training.batch_size", message))
 }
 
 /// A line for each unit, the output layer and the sums.
@@ -71,8 +74,10 @@ fn units(config: &RunConfig, network: &Network) -> String {
     let head = ["unit", "output", "workers", "lead", "path", "parameters", "readouts", "layers"];
     let mut lines = vec![head.map(str::to_owned).to_vec()];
     let has_leaders = config.method().has_leaders();
+    let counts = counts(network);
+    let count_of = |unit: Option<usize>| counts.get(&unit).copied().unwrap_or_default();
     for unit in network.units() {
-        let (parameters, readout) = counts(network, Some(unit.number()));
+        let (parameters, readout) = count_of(Some(unit.number()));
         let heads = unit.heads();
         let kind = match unit.kind() {
             WorkerKind::Neurons => "neurons",
@@ -104,7 +109,7 @@ fn units(config: &RunConfig, network: &Network) -> String {
         }));
     }
     let output = network.output();
-    let (parameters, _) = counts(network, None);
+    let (parameters, _) = count_of(None);
     lines.push(vec![
         "out".into(),
         output.heads().features().to_string(),
@@ -162,12 +167,12 @@ fn wrap(text: &str) -> Vec<String> {
     lines
 }
 
-/// Trainable parameters of a unit (of the output layer), and those of its readouts.
-fn counts(network: &Network, unit: Option<usize>) -> (usize, usize) {
-    let mut counts = (0, 0);
-    for parameter in network.parameters().iter().filter(|p| p.unit == unit && p.spec.trainable) {
-        let count = if parameter.readout { &mut counts.1 } else { &mut counts.0 };
-        *count += parameter.spec.len();
+/// Trainable parameters of each unit and of the output layer, and those of its readouts.
+fn counts(network: &Network) -> HashMap<Option<usize>, (usize, usize)> {
+    let mut counts: HashMap<Option<usize>, (usize, usize)> = HashMap::new();
+    for parameter in network.parameters().iter().filter(|p| p.spec.trainable) {
+        let (own, readout) = counts.entry(parameter.unit).or_default();
+        *(if parameter.readout { readout } else { own }) += parameter.spec.len();
     }
     counts
 }
@@ -235,9 +240,8 @@ fn memory(
     };
     let estimate = |method: &'static dyn Method| -> Result<MemoryEstimate, ConfigError> {
         let step = StepProgram::new(&setup(config, shape, method), shape.image, shape.classes)?;
-        let estimate = step.memory();
         let planned = cpu.as_ref().map(|cpu| cpu.planned_bytes(&step.module));
-        Ok(MemoryEstimate { step: planned.unwrap_or(estimate.step), ..estimate })
+        Ok(planned.map_or_else(|| step.memory(), |bytes| step.memory_with(bytes)))
     };
     let own = estimate(config.method()).usage()?;
     let mut columns = vec![(config.method.as_str(), own)];

@@ -1,5 +1,7 @@
 //! Wrong command lines and configurations: each with its message, and exit code 2.
 
+use std::time::{Duration, Instant};
+
 use super::support::Place;
 
 /// `train` with these arguments fails with this error, and leaves no run.
@@ -43,6 +45,19 @@ fn a_value_of_the_wrong_kind_names_its_line() {
         (
             "training:\n  epochs: 1.5",
             "line 2: training.epochs: expected a whole number from 0 on, found `1.5`",
+        ),
+        (
+            "training:\n  epochs: 32.0",
+            "line 2: training.epochs: expected a whole number from 0 on, found `32.0`",
+        ),
+        (
+            "training: {clip_norm: \"1e-3\"}",
+            "line 1: training.clip_norm: expected a number, found `1e-3` in quotes, which is text: remove the quotes",
+        ),
+        (
+            "leadership: {followers_relay: 'true'}",
+            "line 1: leadership.followers_relay: expected true or false, found `true` in quotes, which is text: \
+             remove the quotes",
         ),
         ("mnist", "line 1: expected a map of keys, found `mnist`"),
         ("- seed: 1", "line 1: expected a map of keys, found a list"),
@@ -217,4 +232,208 @@ fn an_unknown_command_or_option_is_refused() {
     for args in [&["trian"][..], &["train", "--epoch"], &[], &["eval"], &["completions", "csh"]] {
         assert_eq!(place.run(args).code, Some(2), "{args:?}");
     }
+}
+
+#[test]
+fn texts_that_aliases_repeat_and_many_keys_are_refused_in_a_moment() {
+    let place = Place::new();
+    let begin = Instant::now();
+    let args = ["train", "digits", "--config", "mine.yaml"];
+    let refused = |text: &str, expected: &str| {
+        place.write("mine.yaml", text);
+        let ended = place.run(&args);
+        assert_eq!(ended.code, Some(2), "{}", ended.err);
+        assert!(ended.err.contains(expected), "{}", ended.err);
+    };
+    let long = "x".repeat(10_000);
+    refused(
+        &format!("a: &a {long}\nb: [{}]\n", "*a, ".repeat(5000)),
+        "more than 1048576 bytes of text",
+    );
+    // Each alias is as deep as may be; together they would be deeper than any stack.
+    let deep = |inside: &str| format!("{}{inside}{}", "[".repeat(60), "]".repeat(60));
+    let mut text = format!("a0: &a0 {}\n", deep("x"));
+    for i in 1..200 {
+        text += &format!("a{i}: &a{i} {}\n", deep(&format!("*a{}", i - 1)));
+    }
+    refused(&text, "nested deeper than 64 levels");
+    let keys: String = (0..49_000).map(|i| format!("k{i}: 1\n")).collect();
+    refused(&keys, "unknown key `k0`");
+    refused(
+        &"x".repeat((1 << 20) + 1),
+        "1.0 MiB are too large for a configuration; expected at most 1.0 MiB",
+    );
+    let path = vec!["0"; 30_000].join(".");
+    let ended = place.run(&["train", "--set", &format!("network.{path}=1")]);
+    assert_eq!(ended.code, Some(2));
+    assert!(
+        ended.err.contains("a key of 30001 parts, expected at most 64"),
+        "{}",
+        &ended.err[..200]
+    );
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_configuration_that_never_ends_or_is_a_folder_is_refused() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("folder")).unwrap();
+    for (name, why) in [
+        (
+            "/dev/zero",
+            "more than 1.0 MiB are too large for a configuration; expected at most 1.0 MiB",
+        ),
+        ("folder", "cannot read the configuration: Is a directory (os error 21)"),
+    ] {
+        let error = format!("{name}: {why}");
+        place.fails(2, &["train", "--config", name], &error);
+        place.fails(2, &["bench", "--config", name], &error);
+        let weights = ["--weights", "w", "--batch", "b", "--out", "o"];
+        place.fails(2, &[&["step", "--config", name][..], &weights].concat(), &error);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_configuration_may_come_through_a_pipe() {
+    let script = format!(
+        "echo 'seed: 3' | {} train --config /dev/stdin --dry-run",
+        env!("CARGO_BIN_EXE_lfnn-cli")
+    );
+    let ended = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+}
+
+/// What no training may have: the error of a dry run is that of a training, and of one without any data.
+#[test]
+fn a_dry_run_refuses_what_training_refuses_in_the_same_words() {
+    let place = Place::new();
+    let cases = [
+        ("training.optimizer.adamw.lr=-1", "training.optimizer.lr: -1, expected a number above 0"),
+        ("training.optimizer.adamw.lr=0", "training.optimizer.lr: 0, expected"),
+        ("training.optimizer.adamw.betas=[0.9, 1]", "training.optimizer.betas: 1, expected"),
+        ("training.optimizer.adamw.epsilon=0", "training.optimizer.epsilon: 0, expected"),
+        ("training.optimizer.adamw.weight_decay=-1", "training.optimizer.weight_decay: -1"),
+        ("training.optimizer={sgd: {lr: 1, momentum: 1}}", "training.optimizer.momentum: 1"),
+        ("training.optimizer={sgd: {lr: 1, nesterov: true}}", "training.optimizer.momentum: 0"),
+        ("training.schedule={one_cycle: {warmup: 7}}", "training.schedule.one_cycle.warmup: 7"),
+        ("training.schedule={one_cycle: {start_divisor: 0}}", "training.schedule.one_cycle.start"),
+        ("training.schedule={one_cycle: {end_divisor: -1}}", "training.schedule.one_cycle.end_di"),
+        ("training.schedule={cosine: {floor: 2}}", "training.schedule.cosine.floor: 2"),
+        ("training.schedule={cosine: {warmup_epochs: -1}}", "training.schedule.cosine.warmup_ep"),
+        ("training.schedule={step: {epochs: 0, gamma: 1}}", "training.schedule.step.epochs: 0"),
+        ("training.schedule={step: {epochs: 1, gamma: 0}}", "training.schedule.step.gamma: 0"),
+        ("training.label_smoothing=5", "training.label_smoothing: 5, expected 0 to below 1"),
+        ("training.clip_norm=-1", "training.clip_norm: -1, expected a number above 0"),
+        ("training.epochs=0", "training.epochs: 0, expected at least 1"),
+        ("training.epochs=9000000000", "training.epochs: 9000000000, expected at most"),
+        ("training.epochs=4294967295", "training.epochs: 4294967295 of 38 steps, expected at most"),
+        ("training.batch_size=0", "training.batch_size: 0, expected at least 1"),
+        ("training.batch_size=1243", "training.batch_size: a batch of 1243 is larger than"),
+        ("training.batch_size=18446744073709551615", "training.batch_size: a batch of 1844674407"),
+        ("dataset.validation=1442", "validation: found 1442 images to hold out"),
+        ("dataset.validation=18446744073709551615", "validation: found 18446744073709551615"),
+        ("dataset.augmentation.crop_padding=9223372036854775808", "dataset.augmentation.crop_padd"),
+        (
+            "dataset.augmentation.cutout=65536",
+            "dataset.augmentation.cutout: 65536, expected at most",
+        ),
+        ("leadership.delta=2", "leadership.delta: 2 is not a fraction of workers"),
+        ("leadership.lambda=-1", "leadership.lambda: a weight of -1"),
+        ("leadership.lambda1=-1", "leadership.lambda1: a weight of -1"),
+        ("limits.batches=0", "limits.batches: 0, expected at least 1"),
+        ("limits.overfit_batches=0", "limits.overfit_batches: 0, expected at least 1"),
+        ("checkpoints.every_batches=0", "checkpoints.every_batches: 0, expected at least 1"),
+        (
+            "checkpoints.every_seconds=-1",
+            "checkpoints.every_seconds: -1, expected a number above 0",
+        ),
+        ("checkpoints.patience=0", "checkpoints.patience: 0, expected at least 1"),
+        ("precision=bf16", "`precision` is bf16, but the CPU computes in f32 alone"),
+        (
+            "network.units.0.layers.1.batch_norm.epsilon=0",
+            "network.units[0].layers[1]: an epsilon of",
+        ),
+        (
+            "network.units.0.layers.0.conv.filters=9223372036854775808",
+            "network.units[0].layers[0].",
+        ),
+        (
+            "network.units.0.layers.0.conv.padding=9223372036854775808",
+            "network.units[0].layers[0].",
+        ),
+        (
+            "network.units.0.layers.0.conv.padding=2305843009213693953",
+            "network.units[0].layers[0].",
+        ),
+        (
+            "network.units.0.workers={block: {count: 4294967296}}",
+            "network.units[0].workers.block.count",
+        ),
+        (
+            "network.units.0.workers={block: {count: 1000000000000000000}}",
+            "network.units[0].workers.b",
+        ),
+        (
+            "network.units.0.workers={readout: {count: 4, grid: 4294967296}}",
+            "network.units[0].workers",
+        ),
+    ];
+    for (set, expected) in cases {
+        let run = |more: &[&str]| {
+            let args = [&["train", "--backend", "cpu", "--set", set, "--out", "run"][..], more];
+            place.run(&args.concat())
+        };
+        let (trained, shown) = (run(&[]), run(&["--dry-run"]));
+        assert_eq!(
+            (trained.code, shown.code),
+            (Some(2), Some(2)),
+            "{set}: {}\n{}",
+            trained.err,
+            shown.err
+        );
+        assert!(trained.err.starts_with(&format!("error: {expected}")), "{set}: {}", trained.err);
+        assert_eq!(trained.err, shown.err, "{set}");
+        assert_eq!(shown.out, "", "{set}");
+        assert!(!place.has("run"), "{set} left a folder");
+    }
+}
+
+#[test]
+fn one_example_for_a_batch_normalisation_of_vectors_is_a_mistake_of_the_batch_size() {
+    let place = Place::new();
+    place.write(
+        "mine.yaml",
+        "network:\n  units:\n    - layers: [flatten, {linear: {features: 8}}, batch_norm]\n      workers: \
+         {readout: {count: 2}}\n",
+    );
+    for more in [&[][..], &["--dry-run"]] {
+        let args = ["train", "digits", "--config", "mine.yaml", "--set", "training.batch_size=1"];
+        let ended = place.run(&[&args[..], more].concat());
+        assert_eq!(ended.code, Some(2), "{}", ended.err);
+        let start = "error: training.batch_size: 1, expected at least 2: the batch normalisation at \
+                     network.units[0].layers[2]";
+        assert!(ended.err.starts_with(start), "{}", ended.err);
+    }
+}
+
+#[test]
+fn a_network_beyond_this_machines_memory_is_shown_and_not_trained() {
+    let place = Place::new();
+    let sets = [
+        "--set",
+        "network.units.0.layers.0.conv.padding=2000",
+        "--set",
+        "network.units.0.workers={block: {grid: 1}}",
+    ];
+    let args = [&["train", "--backend", "cpu", "--limit-batches", "1"][..], &sets].concat();
+    let shown = place.ok(&[&args[..], &["--dry-run"]].concat());
+    let sum = shown.lines().find(|line| line.starts_with("sum  ") && line.contains("iB")).unwrap();
+    assert!(sum.contains("GiB"), "{shown}");
+    let ended = place.run(&args);
+    assert_eq!(ended.code, Some(1), "{}", ended.err);
+    assert!(ended.err.contains("this network needs "), "{}", ended.err);
+    assert!(ended.err.contains("; this machine has "), "{}", ended.err);
+    assert!(!place.has("runs/digits-lfnn-l-1"));
 }

@@ -61,6 +61,7 @@ fn the_tables_name_the_recipe_the_method_and_the_machine() {
         "inference ",
         "images/s",
         "this machine at best: ",
+        "a convolution by Winograd's method is counted as a direct one",
     ] {
         assert!(out.contains(text), "{text}\n{out}");
     }
@@ -97,6 +98,16 @@ fn a_benchmark_of_nothing_is_refused() {
         &["bench", "--recipe", "digits", "--batch", "0"],
         "training.batch_size: 0, expected at least 1",
     );
+    for batch in ["1000000000000", "18446744073709551615"] {
+        let ended = place.run(&["bench", "--recipe", "digits", "--batch", batch]);
+        assert_eq!(ended.code, Some(1), "{}", ended.err);
+        let start = format!("error: 8 batches of {batch} images need ");
+        assert!(
+            ended.err.starts_with(&start) && ended.err.contains("; this machine has "),
+            "{}",
+            ended.err
+        );
+    }
     place.fails(
         2,
         &["bench", "--recipe", "digits", "--backend", "cpu", "--precision", "bf16"],

@@ -272,3 +272,77 @@ fn export_refuses_what_it_cannot_do_and_leaves_nothing_half_written() {
     let temporary = |name: &std::ffi::OsString| name.to_string_lossy().starts_with(".writing-");
     assert!(!left.iter().any(temporary), "{left:?}");
 }
+
+/// A change of a checkpoint's metadata.
+type Change<'a> = &'a dyn Fn(&mut serde_json::Value);
+
+/// A checkpoint may say anything of its network: nothing is allocated for what its tensors do not bear out.
+#[test]
+fn a_checkpoint_that_describes_another_network_is_refused_in_a_moment() {
+    let place = Place::new();
+    place.train(&["--out", "run"]);
+    let bytes = place.bytes("run/checkpoints/last.safetensors");
+    let header: serde_json::Value =
+        serde_json::from_slice(&bytes[8..8 + length_of(&bytes)]).unwrap();
+    let changed = |change: Change<'_>| {
+        let mut header = header.clone();
+        let entry = &mut header["__metadata__"]["lfnn"];
+        let mut about: serde_json::Value = serde_json::from_str(entry.as_str().unwrap()).unwrap();
+        change(&mut about);
+        *entry = about.to_string().into();
+        let mut header = header.to_string();
+        while !header.len().is_multiple_of(8) {
+            header.push(' ');
+        }
+        let length = (header.len() as u64).to_le_bytes();
+        let odd = [&length[..], header.as_bytes(), &bytes[8 + length_of(&bytes)..]].concat();
+        // As a forger would do.
+        lfnn_cli::fuzzing::signed(&odd).unwrap()
+    };
+    let image = place.path("image.png");
+    image::GrayImage::new(8, 8).save(&image).unwrap();
+    let unit = |about: &mut serde_json::Value, key: &str, value: serde_json::Value| {
+        about["config"]["network"]["units"][0][key] = value;
+    };
+    let conv = |filters: u64, kernel: u64, padding: u64| {
+        let conv = serde_json::json!({"filters": filters, "kernel": kernel, "padding": padding});
+        serde_json::json!([{ "conv": conv }, "relu"])
+    };
+    let cases: [(&str, Change<'_>); 6] = [
+        ("blocks", &|about| {
+            unit(about, "workers", serde_json::json!({"block": {"count": 1u64 << 40}}))
+        }),
+        ("some blocks", &|about| {
+            unit(about, "workers", serde_json::json!({"block": {"count": 1000}}))
+        }),
+        ("kernel", &|about| unit(about, "layers", conv(16, 1 << 40, 1 << 40))),
+        ("filters", &|about| unit(about, "layers", conv(1 << 30, 1, 0))),
+        ("image", &|about| about["image"] = serde_json::json!([1u64 << 40, 1u64 << 40, 1])),
+        ("wide image", &|about| about["image"] = serde_json::json!([16384, 16384, 1])),
+    ];
+    for (name, change) in cases {
+        place.write("odd.safetensors", changed(change));
+        for args in [
+            &["eval", "odd.safetensors"][..],
+            &["predict", "odd.safetensors", "image.png"],
+            &["export", "odd.safetensors", "--format", "onnx"],
+            &["export", "odd.safetensors", "--format", "safetensors"],
+        ] {
+            let begin = std::time::Instant::now();
+            let ended = place.run(args);
+            assert_eq!(ended.code, Some(1), "{name}: {args:?}: {}", ended.err);
+            assert!(
+                ended.err.starts_with("error: odd.safetensors: ")
+                    && !ended.err.contains("checksum"),
+                "{name}: {args:?}: {}",
+                ended.err
+            );
+            assert!(begin.elapsed().as_secs() < 20, "{name}: {args:?}");
+        }
+    }
+}
+
+/// The length of a safetensors file's header.
+fn length_of(bytes: &[u8]) -> usize {
+    u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize
+}

@@ -99,6 +99,49 @@ fn threads_are_limited_and_never_none() {
 }
 
 #[test]
+fn numbers_of_threads_lanes_jobs_and_seeds_have_a_limit_that_is_told_with_its_reason() {
+    let place = Place::new();
+    let most = lfnn_cpu::max_threads();
+    let threads = format!("expected at most {most}: four for each that this machine runs at once");
+    let lanes = "expected at most 64: each stream has scratch memory of its own".to_owned();
+    for (command, option, value, expected) in [
+        ("train", "--threads", "3000000", &threads),
+        ("train", "--threads", "18446744073709551615", &threads),
+        ("train", "--lanes", "65", &lanes),
+        ("train", "--lanes", "1000000000", &lanes),
+        ("train", "--lanes", "18446744073709551615", &lanes),
+        ("reproduce", "--jobs", "1000000", &threads),
+        (
+            "reproduce",
+            "--seeds",
+            "1001",
+            &"expected at most 1000: each is a whole training".to_owned(),
+        ),
+    ] {
+        let target = if command == "reproduce" { "table1" } else { "digits" };
+        let ended = place.run(&[command, target, "--dry-run", option, value]);
+        assert_eq!(ended.code, Some(2), "{option} {value}: {}", ended.err);
+        assert!(ended.err.contains(&format!("'{value}' for '{option} <N>'")), "{}", ended.err);
+        assert!(ended.err.contains(expected), "{}", ended.err);
+    }
+    place.train(&["--threads", "7", "--lanes", "64"]);
+}
+
+#[test]
+fn a_dry_run_of_many_units_takes_a_moment() {
+    let place = Place::new();
+    let unit = "    - {layers: [{conv: {filters: 16, kernel: 3, padding: 1}}, batch_norm, relu], \
+                workers: {readout: {count: 4, grid: 2}}}\n";
+    place.write("mine.yaml", format!("network:\n  units:\n{}", unit.repeat(800)));
+    let begin = std::time::Instant::now();
+    let args = ["train", "digits", "--config", "mine.yaml", "--dry-run", "--backend", "cpu"];
+    let out = place.ok(&args);
+    assert!(out.contains("\n 800  8×8×16"), "{out}");
+    // A second or two; in time that grows with the square of the units it was a minute.
+    assert!(begin.elapsed().as_secs() < 20, "{:?}", begin.elapsed());
+}
+
+#[test]
 fn verbose_tells_who_led_in_every_epoch_and_when_the_first_step_was_done() {
     let place = Place::new();
     let led = |out: &str| out.matches("who led in epoch").count();
@@ -152,6 +195,28 @@ fn config_alone_is_a_whole_configuration_named_after_its_file() {
     assert!(place.has("runs/mine-lfnn-l-1/summary.json"));
     let (a, b) = (place.text("one/config.yaml"), place.text("runs/mine-lfnn-l-1/config.yaml"));
     assert_eq!(a.replace("recipe: digits", "recipe: mine"), b);
+}
+
+#[test]
+fn config_without_a_recipe_and_a_network_builds_on_digits() {
+    let place = Place::new();
+    place.write("seed.yaml", "seed: 3\n");
+    place.train(&["--config", "seed.yaml"]);
+    place.train(&["digits", "--seed", "3", "--out", "named"]);
+    assert_eq!(place.text("runs/digits-lfnn-l-3/config.yaml"), place.text("named/config.yaml"));
+    // Images alone do not make a network: that of the digits takes them.
+    small_mnist(&place, "data");
+    place.write(
+        "images.yaml",
+        "dataset: {name: mnist, validation: 10}\ntraining: {batch_size: 16}\n",
+    );
+    let out =
+        place.ok(&["train", "--config", "images.yaml", "--data-dir", "data", "--epochs", "1"]);
+    assert!(out.contains("data: mnist, "), "{out}");
+    let described = place.ok(&["bench", "--config", "seed.yaml", "--describe"]);
+    assert!(described.contains("\"recipe\": \"mnist-s\""), "`bench` has its own: {described}");
+    place.write("empty.yaml", "");
+    place.train(&["--config", "empty.yaml", "--out", "empty"]);
 }
 
 #[test]

@@ -139,3 +139,44 @@ fn what_does_not_fit_is_named() {
     );
     assert!(!place.has("out.safetensors"));
 }
+
+/// The description of a network may say anything: the weights are held against it before memory is asked for.
+#[test]
+fn weights_of_another_network_and_files_without_an_end_are_refused_in_a_moment() {
+    let place = Place::new();
+    let file = |name: &str| vectors().join(name).display().to_string();
+    let tensors = file("bp_block.safetensors");
+    let config = std::fs::read_to_string(file("bp_block.json")).unwrap();
+    let step = |config: &str, weights: &str, batch: &str| {
+        let args = ["step", "--config", config, "--weights", weights, "--batch", batch];
+        place.run(&[&args[..], &["--out", "out.safetensors"]].concat())
+    };
+    let changed = |path: &str, value: serde_json::Value| {
+        let mut config: serde_json::Value = serde_json::from_str(&config).unwrap();
+        *config.pointer_mut(path).unwrap() = value;
+        place.write("odd.json", config.to_string());
+        step("odd.json", &tensors, &tensors)
+    };
+    let block = |count: u64| serde_json::json!({"block": {"count": count}});
+    for (path, value, code) in [
+        ("/network/units/0/workers", block(1 << 40), 2),
+        ("/network/units/0/workers", block(1000), 1),
+        ("/classes", serde_json::json!(u64::MAX), 2),
+        ("/classes", serde_json::json!(100_000_000), 1),
+    ] {
+        let begin = std::time::Instant::now();
+        let ended = changed(path, value.clone());
+        assert_eq!(ended.code, Some(code), "{path} {value}: {}", ended.err);
+        assert!(begin.elapsed().as_secs() < 20, "{path} {value}");
+    }
+    let config = file("bp_block.json");
+    for (weights, batch, what) in
+        [("/dev/zero", tensors.as_str(), "file of weights"), (&tensors, "/dev/zero", "batch")]
+    {
+        let ended = step(&config, weights, batch);
+        assert_eq!(ended.code, Some(1), "{}", ended.err);
+        let message = format!("error: /dev/zero: cannot read the {what}: not a regular file\n");
+        assert_eq!(ended.err, message);
+    }
+    assert!(!place.has("out.safetensors"));
+}

@@ -156,8 +156,9 @@ impl Layer for Chain {
     ) -> (Record, Option<TensorId>) {
         let mut record = Record::new(x, x);
         let mut tangent = dx;
+        let last = self.layers.iter().rposition(|(_, layer)| layer.mixes_samples());
         for (index, (layer, own)) in self.split(parameters).enumerate() {
-            let mixes = self.layers().skip(index + 1).any(Layer::mixes_samples);
+            let mixes = last.is_some_and(|last| last > index);
             let (inner, dy) = layer.perturb(step, own, record.y, tangent, perturb.before(mixes));
             (record.y, tangent) = (inner.y, dy);
             record.inner.push(inner);

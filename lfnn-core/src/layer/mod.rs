@@ -36,6 +36,7 @@ use std::fmt::Debug;
 use crate::config::{ConfigError, LayerConfig};
 use crate::program::{Activation, TensorId};
 use crate::random::{Purpose, Stream};
+use crate::sizes;
 use crate::step::StepWriter;
 
 /// How a parameter begins.
@@ -249,10 +250,23 @@ pub trait Layer: Debug + Send + Sync {
     }
 }
 
-/// Makes layers from their configuration.
+/// Makes layers from their configuration, and holds their sizes against the limits of [`sizes`].
 #[derive(Debug, Default)]
 pub struct LayerBuilder {
     dropouts: u32,
+    layers: usize,
+    nested: usize,
+    extent: Extent,
+}
+
+/// What the layers of a network ask of a batch.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Extent {
+    /// Elements of the largest output of a layer, for one example.
+    pub(crate) largest: usize,
+    /// The batch normalisation with the fewest values of a channel in an example: how many there are,
+    /// and its path.
+    pub(crate) fewest: Option<(usize, String)>,
 }
 
 impl LayerBuilder {
@@ -268,15 +282,18 @@ impl LayerBuilder {
         path: &str,
     ) -> Result<Box<dyn Layer>, ConfigError> {
         let fail = |message: String| ConfigError::new(path, message);
-        Ok(match config {
+        for (key, value) in config.settings() {
+            sizes::setting(path, key, value)?;
+        }
+        let layer: Box<dyn Layer> = match config {
             LayerConfig::Conv { filters, kernel, stride, padding, groups, bias } => {
                 let window = crate::program::Window::square(*kernel, *stride, *padding);
-                Box::new(Weighted(
-                    conv::ConvLayer::new(input, *filters, window, *groups, *bias).map_err(fail)?,
-                ))
+                let conv = conv::ConvLayer::new(input, *filters, window, *groups, *bias);
+                Box::new(conv.and_then(Weighted::new).map_err(fail)?)
             }
             LayerConfig::Linear { features, bias } => {
-                Box::new(Weighted(LinearLayer::new(input, *features, 1, *bias).map_err(fail)?))
+                let linear = LinearLayer::new(input, *features, 1, *bias);
+                Box::new(linear.and_then(Weighted::new).map_err(fail)?)
             }
             LayerConfig::Bias => Box::new(bias::BiasLayer::new(input)),
             LayerConfig::Relu => self.activation(input, Activation::Relu),
@@ -294,17 +311,57 @@ impl LayerBuilder {
             LayerConfig::AdaptiveAvgPool { grid } => self.grid(input, *grid, path)?,
             LayerConfig::GlobalAvgPool => self.grid(input, 1, path)?,
             LayerConfig::BatchNorm(config) => {
+                self.normalizes(input, path);
                 Box::new(batch_norm::BatchNormLayer::new(input, *config).map_err(fail)?)
             }
             LayerConfig::Dropout { rate } => self.dropout(input, *rate, path)?,
             LayerConfig::Flatten => Box::new(Plain(FlattenLayer::new(input).map_err(fail)?)),
             LayerConfig::Residual { body, shortcut } => {
+                if self.nested == sizes::MAX_NESTED {
+                    let most = sizes::MAX_NESTED;
+                    return Err(fail(format!("`residual` is nested deeper than {most} levels")));
+                }
+                self.nested += 1;
                 let body = self.chain(body, input, "body", &format!("{path}.residual.body"))?;
                 let shortcut =
                     self.chain(shortcut, input, "shortcut", &format!("{path}.residual.shortcut"))?;
+                self.nested -= 1;
                 Box::new(residual::ResidualLayer::new(body, shortcut).map_err(fail)?)
             }
-        })
+        };
+        self.admit(layer.output_shape(), path)?;
+        Ok(layer)
+    }
+
+    /// Counts a layer with outputs of this shape.
+    ///
+    /// # Errors
+    /// One layer too many, or an output that is too large.
+    pub(crate) fn admit(&mut self, output: &[usize], path: &str) -> Result<(), ConfigError> {
+        let fail = |message: String| ConfigError::new(path, message);
+        self.layers += 1;
+        if self.layers > sizes::MAX_LAYERS {
+            let most = sizes::MAX_LAYERS;
+            let message =
+                format!("expected at most {most} layers in a network, each block's counted");
+            return Err(fail(message));
+        }
+        let elements = sizes::elements("an output", output, sizes::MAX_EXAMPLE).map_err(fail)?;
+        self.extent.largest = self.extent.largest.max(elements);
+        Ok(())
+    }
+
+    /// Notes a batch normalisation of inputs of this shape.
+    fn normalizes(&mut self, input: &[usize], path: &str) {
+        let values = input.split_last().map_or(1, |(_, positions)| positions.iter().product());
+        if self.extent.fewest.as_ref().is_none_or(|(fewest, _)| values < *fewest) {
+            self.extent.fewest = Some((values, path.to_owned()));
+        }
+    }
+
+    /// What the layers ask of a batch.
+    pub(crate) fn into_extent(self) -> Extent {
+        self.extent
     }
 
     /// Layers one after the other; the parameters of layer j are named `{label}{j}.…`, from 1.
@@ -333,6 +390,7 @@ impl LayerBuilder {
         grid: usize,
         path: &str,
     ) -> Result<Box<dyn Layer>, ConfigError> {
+        sizes::at_most(path, grid, sizes::MAX_SETTING)?;
         let layer = pool::AdaptiveAvgPoolLayer::new(input, grid);
         Ok(Box::new(Plain(layer.map_err(|message| ConfigError::new(path, message))?)))
     }

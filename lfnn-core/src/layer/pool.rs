@@ -32,7 +32,7 @@ fn pooled(input: &[usize], config: &PoolConfig) -> Result<([usize; 3], Window), 
     let [height, width, channels] = image(input)?;
     let window =
         Window::square(config.kernel, config.stride.unwrap_or(config.kernel), config.padding);
-    if config.padding * 2 > config.kernel {
+    if config.padding > config.kernel / 2 {
         return Err(format!(
             "a padding of {} is more than half of the {}×{} window",
             config.padding, config.kernel, config.kernel

@@ -4,6 +4,7 @@ use std::fmt::Debug;
 
 use super::{Gradients, Init, Layer, ParameterSpec, Record, Want};
 use crate::program::TensorId;
+use crate::sizes;
 use crate::step::StepWriter;
 
 /// What a layer with a weight must say.
@@ -52,7 +53,18 @@ pub(crate) trait Affine: Debug + Send + Sync {
 
 /// A layer with a weight.
 #[derive(Debug)]
-pub(crate) struct Weighted<A>(pub(crate) A);
+pub(crate) struct Weighted<A>(A);
+
+impl<A: Affine> Weighted<A> {
+    /// The layer, if its weight is not too large.
+    ///
+    /// # Errors
+    /// See [`sizes::elements`], as a message.
+    pub(crate) fn new(affine: A) -> Result<Self, String> {
+        sizes::elements("a weight", affine.weight_shape(), sizes::MAX_ELEMENTS)?;
+        Ok(Self(affine))
+    }
+}
 
 impl<A: Affine> Layer for Weighted<A> {
     fn describe(&self) -> String {

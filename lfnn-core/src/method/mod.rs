@@ -275,8 +275,7 @@ impl TrainingStep<'_, '_> {
         self.apply();
         let clock = self.writer.clock();
         self.writer.push(AdvanceClock { clock });
-        let (feedback, directions) =
-            (self.writer.feedback().to_vec(), self.writer.directions().to_vec());
+        let (feedback, directions) = (self.writer.feedback(), self.writer.directions().to_vec());
         let (program, gradients) = self.writer.finish()?;
         Ok(WrittenStep { program, gradients, feedback, directions })
     }

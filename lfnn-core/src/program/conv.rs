@@ -23,13 +23,13 @@ impl Window {
     /// there is none.
     ///
     /// # Errors
-    /// A window larger than the padded image, or an extent of 0.
+    /// A window larger than the padded image, an extent of 0, or more than 64 bits can count.
     pub fn output(&self, image: [usize; 2]) -> Result<[usize; 2], String> {
         let mut out = [0; 2];
         for axis in 0..2 {
             let (kernel, stride) = (self.kernel[axis], self.stride[axis]);
-            let padded = image[axis] + 2 * self.padding[axis];
-            if kernel == 0 || stride == 0 || padded < kernel {
+            let padded = image[axis].saturating_add(self.padding[axis].saturating_mul(2));
+            if kernel == 0 || stride == 0 || padded < kernel || padded == usize::MAX {
                 return Err(format!(
                     "a window of {}×{} with stride {}×{} and padding {}×{} does not fit a {}×{} image",
                     self.kernel[0],

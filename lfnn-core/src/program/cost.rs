@@ -16,7 +16,10 @@ impl std::ops::Add for Cost {
     type Output = Cost;
 
     fn add(self, other: Cost) -> Cost {
-        Cost { flops: self.flops + other.flops, bytes: self.bytes + other.bytes }
+        Cost {
+            flops: self.flops.saturating_add(other.flops),
+            bytes: self.bytes.saturating_add(other.bytes),
+        }
     }
 }
 
@@ -30,7 +33,7 @@ impl std::iter::Sum for Cost {
 pub fn cost(op: &Op, tensors: &Tensors) -> Cost {
     // A row of a product meets each of its weights once.
     let product = |result: TensorId, weight: TensorId| {
-        2 * tensors.rows(result) as u64 * tensors[weight].len() as u64
+        (2 * tensors.rows(result) as u64).saturating_mul(tensors[weight].len() as u64)
     };
     let flops = match op {
         Op::Linear(op) => product(op.y, op.weight),

@@ -6,6 +6,9 @@
 //! `lfnn-l` it does not grow with depth, because a unit's activations are dead when its update is
 //! done; for `bp` they live until the gradient comes back.
 
+use std::ops::Range;
+
+use super::intervals::Intervals;
 use super::{Kind, Operation, TensorId, Tensors};
 
 /// Offsets are multiples of this many bytes: a cache line, and the widest vector register.
@@ -37,10 +40,20 @@ pub struct Lifetimes {
     pub bytes: usize,
 }
 
-/// Which steps of a schedule are certainly done before which.
+/// Which steps of a schedule are certainly done before which. Steps are counted so that none is done for
+/// certain before one that is counted before it.
 pub trait Order {
     /// Whether step `first` is always done before step `then` starts.
     fn ordered(&self, first: usize, then: usize) -> bool;
+
+    /// A number that steps share only if each is done before the next of them starts.
+    fn lane(&self, step: usize) -> usize;
+
+    /// A range with this step and every step that is neither done before it starts nor starts when it is
+    /// done. It may have others too.
+    fn beside(&self, _step: usize) -> Range<usize> {
+        0..usize::MAX
+    }
 }
 
 /// One step after the other.
@@ -51,21 +64,142 @@ impl Order for InOrder {
     fn ordered(&self, first: usize, then: usize) -> bool {
         first < then
     }
+
+    fn lane(&self, _step: usize) -> usize {
+        0
+    }
+
+    fn beside(&self, step: usize) -> Range<usize> {
+        step..step + 1
+    }
 }
 
-/// The steps that use a temporary, ascending.
+/// A temporary that steps use.
 struct Life {
     id: TensorId,
-    uses: Vec<usize>,
     bytes: usize,
+    /// The steps that use it, ascending.
+    uses: Vec<usize>,
+    span: Span,
+}
+
+/// What of a life mostly tells whether it meets another.
+#[derive(Clone, Copy)]
+struct Span {
+    first: usize,
+    last: usize,
+    /// From the first to behind the last step that is not in order with each of its uses.
+    begin: usize,
+    end: usize,
+    /// The lane that all uses have, if they have one.
+    lane: Option<usize>,
 }
 
 impl Life {
+    /// One with these uses, of which there is one at least.
+    fn new(id: TensorId, bytes: usize, uses: Vec<usize>, order: &impl Order, steps: usize) -> Self {
+        let (mut lane, mut around) = (None, steps..0);
+        for (at, &step) in uses.iter().enumerate() {
+            let of = Some(order.lane(step));
+            lane = if at == 0 || lane == of { of } else { None };
+            let beside = order.beside(step);
+            around = around.start.min(beside.start)..around.end.max(beside.end.min(steps));
+        }
+        let [first, last] = [uses.first(), uses.last()].map(|step| step.copied().unwrap_or(0));
+        let span = Span { first, last, begin: around.start, end: around.end, lane };
+        Self { id, bytes, uses, span }
+    }
+
     /// Whether all uses of this one are done before any use of the other starts.
     fn is_before(&self, other: &Life, order: &impl Order) -> bool {
         let ordered = |&first| other.uses.iter().all(|&then| order.ordered(first, then));
         self.uses.iter().all(ordered)
     }
+}
+
+impl Span {
+    /// Whether the two may be alive at the same time; none where that hangs on single uses.
+    fn meets(self, other: Span) -> Option<bool> {
+        if self.first <= other.last && other.first <= self.last {
+            return Some(true);
+        }
+        let apart = self.end <= other.begin || other.end <= self.begin;
+        (apart || self.lane.is_some() && self.lane == other.lane).then_some(false)
+    }
+
+    fn around(self) -> Range<usize> {
+        self.begin..self.end
+    }
+}
+
+/// A place, and whose it is.
+#[derive(Clone, Copy)]
+struct Place {
+    start: usize,
+    end: usize,
+    span: Span,
+    number: u32,
+}
+
+/// Lives that have their places.
+struct Placed {
+    lives: Vec<(Life, Place)>,
+    /// All of them, by the steps around them.
+    around: Intervals,
+    /// All places, by address.
+    by_address: Vec<Place>,
+}
+
+impl Placed {
+    fn new(steps: usize) -> Self {
+        Self { lives: Vec::new(), around: Intervals::new(steps), by_address: Vec::new() }
+    }
+
+    /// Places a life as low as it can lie apart from all that it meets, and gives its place.
+    fn place(&mut self, life: Life, order: &impl Order) -> Place {
+        let (lives, size) = (&self.lives, life.bytes.next_multiple_of(ALIGNMENT));
+        let meets = |place: &Place| {
+            life.span.meets(place.span).unwrap_or_else(|| {
+                let (other, _) = &lives[place.number as usize];
+                !life.is_before(other, order) && !other.is_before(&life, order)
+            })
+        };
+        // A few are sorted by address; of many it is cheaper to look for them in the order of all.
+        let interval = life.span.around();
+        let around = self.around.count(&interval);
+        let start = if around * (around.max(1).ilog2() as usize + 1) < self.by_address.len() {
+            let mut taken: Vec<&Place> = Vec::new();
+            self.around.meeting(&interval, |other| {
+                let (_, place) = &lives[other as usize];
+                if meets(place) {
+                    taken.push(place);
+                }
+            });
+            taken.sort_unstable_by_key(|place| place.start);
+            lowest(taken.into_iter(), size)
+        } else {
+            lowest(self.by_address.iter().filter(|place| meets(place)), size)
+        };
+        let (span, number) = (life.span, self.lives.len() as u32);
+        let place = Place { start, end: start + size, span, number };
+        self.around.insert(&interval, number);
+        let at = self.by_address.partition_point(|other| other.start <= start);
+        self.by_address.insert(at, place);
+        self.lives.push((life, place));
+        place
+    }
+}
+
+/// The lowest address with room for `size` bytes between places in order of address.
+fn lowest<'a>(taken: impl Iterator<Item = &'a Place>, size: usize) -> usize {
+    let mut address = 0;
+    for place in taken {
+        if address + size <= place.start {
+            break;
+        }
+        address = address.max(place.end);
+    }
+    address
 }
 
 /// Plans the temporaries of steps that run one after the other. `bytes` gives a tensor's size on the backend.
@@ -85,47 +219,30 @@ pub fn plan_memory_in<S: Step>(
     order: &impl Order,
     bytes: impl Fn(TensorId) -> usize,
 ) -> Lifetimes {
-    let mut lives: Vec<Option<Life>> = (0..tensors.len()).map(|_| None).collect();
+    let mut uses: Vec<Vec<usize>> = vec![Vec::new(); tensors.len()];
     for (step, operation) in steps.iter().enumerate() {
         for id in operation.touches() {
-            if tensors[id].kind != Kind::Temporary {
-                continue;
-            }
-            let life = lives[id.index()].get_or_insert_with(|| Life {
-                id,
-                uses: Vec::new(),
-                bytes: bytes(id),
-            });
-            if life.uses.last() != Some(&step) {
-                life.uses.push(step);
+            let uses = &mut uses[id.index()];
+            if tensors[id].kind == Kind::Temporary && uses.last() != Some(&step) {
+                uses.push(step);
             }
         }
     }
-    let mut ranked: Vec<Life> = lives.into_iter().flatten().collect();
-    ranked.sort_by_key(|life| (std::cmp::Reverse(life.bytes), life.uses.first().copied(), life.id));
+    let mut ranked: Vec<Life> = tensors
+        .iter()
+        .zip(uses)
+        .filter(|(_, uses)| !uses.is_empty())
+        .map(|((id, _), uses)| Life::new(id, bytes(id), uses, order, steps.len()))
+        .collect();
+    ranked.sort_by_key(|life| (std::cmp::Reverse(life.bytes), life.span.first, life.id));
 
     let mut plan = Lifetimes { offsets: vec![None; tensors.len()], bytes: 0 };
-    let mut placed: Vec<(usize, Life)> = Vec::with_capacity(ranked.len());
+    let mut placed = Placed::new(steps.len());
     for life in ranked {
-        let size = life.bytes.next_multiple_of(ALIGNMENT);
-        let apart = |other: &Life| other.is_before(&life, order) || life.is_before(other, order);
-        // Places taken during this life, in order of address.
-        let mut taken: Vec<(usize, usize)> = placed
-            .iter()
-            .filter(|(_, other)| !apart(other))
-            .map(|(offset, other)| (*offset, offset + other.bytes.next_multiple_of(ALIGNMENT)))
-            .collect();
-        taken.sort_unstable();
-        let mut offset = 0;
-        for (start, end) in taken {
-            if offset + size <= start {
-                break;
-            }
-            offset = offset.max(end);
-        }
-        plan.offsets[life.id.index()] = Some(offset);
-        plan.bytes = plan.bytes.max(offset + size);
-        placed.push((offset, life));
+        let id = life.id;
+        let place = placed.place(life, order);
+        plan.offsets[id.index()] = Some(place.start);
+        plan.bytes = plan.bytes.max(place.end);
     }
     plan
 }

@@ -23,6 +23,7 @@ mod cost;
 mod data;
 mod dependence;
 mod elementwise;
+mod intervals;
 mod leaders;
 mod linear;
 mod liveness;
@@ -72,6 +73,18 @@ use thiserror::Error;
 /// method, not of the user's configuration.
 #[derive(Debug, Error, PartialEq)]
 pub enum ProgramError {
+    /// Tensors that no machine could address.
+    #[error(
+        "program `{program}`: tensor `{tensor}` of shape {shape:?} and those before it are more than 2⁶³ bytes"
+    )]
+    TooLarge {
+        /// The program's name.
+        program: String,
+        /// The tensor.
+        tensor: String,
+        /// Its shape.
+        shape: Vec<usize>,
+    },
     /// An operation's tensors do not fit together.
     #[error("program `{program}`, operation {index} ({operation}): {message}")]
     Operation {
@@ -247,10 +260,14 @@ impl ProgramBuilder<'_> {
     /// Checks the program and adds it to the module.
     ///
     /// # Errors
-    /// An operation whose tensors do not fit, that reads a temporary nobody has written, or that names
-    /// a tensor it changes twice.
+    /// Tensors of more than 2⁶³ bytes together, an operation whose tensors do not fit, that reads a
+    /// temporary nobody has written, or that names a tensor it changes twice.
     pub fn finish(self) -> Result<ProgramId, ProgramError> {
         let tensors = &self.module.tensors;
+        if let Some(tensor) = tensors.first_beyond(isize::MAX as usize) {
+            let (tensor, shape) = (tensor.name.clone(), tensor.shape.clone());
+            return Err(ProgramError::TooLarge { program: self.name, tensor, shape });
+        }
         let mut written = vec![false; tensors.len()];
         for (index, op) in self.ops.iter().enumerate() {
             let fail = |message: String| ProgramError::Operation {

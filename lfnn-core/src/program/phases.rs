@@ -10,6 +10,8 @@
 //! A phase begins when the one before has ended. So no more than two parts are under way, and memory stays
 //! flat in depth.
 
+use std::ops::Range;
+
 use super::{Node, Order, Part, Tensors, dependences, sources};
 
 /// Steps `begin..middle` and steps `middle..end`, of which none waits for one of the other half.
@@ -80,6 +82,20 @@ impl Order for Phases {
     fn ordered(&self, first: usize, then: usize) -> bool {
         let ((a, a_half), (b, b_half)) = (self.at(first), self.at(then));
         first < then && (a < b || a_half == b_half)
+    }
+
+    /// Its half.
+    fn lane(&self, place: usize) -> usize {
+        usize::from(self.at(place).1)
+    }
+
+    /// It, and the other half of its phase.
+    fn beside(&self, place: usize) -> Range<usize> {
+        match (self.at(place), self.phases.get(self.at(place).0)) {
+            ((_, false), Some(phase)) if phase.middle < phase.end => place..phase.end,
+            ((_, true), Some(phase)) if phase.begin < phase.middle => phase.begin..place + 1,
+            _ => place..place + 1,
+        }
     }
 }
 

@@ -178,7 +178,7 @@ fn check_window(
 ) -> Result<(), String> {
     let [batch, height, width, channels] = t.image(image)?;
     let [out_height, out_width] = window.output([height, width])?;
-    if (0..2).any(|axis| window.padding[axis] * 2 > window.kernel[axis]) {
+    if (0..2).any(|axis| window.padding[axis] > window.kernel[axis] / 2) {
         return Err(format!("padding of more than half a window: {window:?}"));
     }
     t.expect(pooled, &[batch, out_height, out_width, channels])
@@ -190,7 +190,7 @@ fn check_position(
     pooled: TensorId,
     window: Window,
 ) -> Result<(), String> {
-    if window.kernel[0] * window.kernel[1] > 255 {
+    if window.kernel[0].saturating_mul(window.kernel[1]) > 255 {
         return Err(format!("a window of more than 255 positions: {window:?}"));
     }
     t.expect_type(position, DType::U8)?;

@@ -98,6 +98,20 @@ impl Tensors {
         self.0.iter().enumerate().map(|(i, t)| (TensorId(i as u32), t))
     }
 
+    /// The first tensor with which all are more than `bytes` together, in an arithmetic that no shape
+    /// overflows.
+    pub(super) fn first_beyond(&self, bytes: usize) -> Option<&Tensor> {
+        let mut left = bytes;
+        self.0.iter().find(|tensor| {
+            let size = tensor.shape.iter().try_fold(tensor.dtype.bytes(), |a, &b| a.checked_mul(b));
+            match size.and_then(|size| left.checked_sub(size)) {
+                Some(rest) => left = rest,
+                None => return true,
+            }
+            false
+        })
+    }
+
     /// The last axis: features or channels.
     pub fn channels(&self, id: TensorId) -> usize {
         self[id].shape.last().copied().unwrap_or(1)

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::backend::{Executable, TensorData};
+use crate::config::ConfigError;
 use crate::program::{Augment, DType, LoadImages, LoadLabels, LoadValues, Module, TensorId};
 use crate::random::{Purpose, Stream};
 use crate::step::StepWriter;
@@ -41,8 +42,9 @@ impl Images<'_> {
 
     /// Checks lengths and labels; `takes_labels` says which kind of labels the task needs.
     pub(super) fn validate(&self, takes_labels: bool) -> Result<(), String> {
-        let (images, pixels) = (self.count(), self.shape.iter().product::<usize>());
-        if images == 0 || pixels * images != self.pixels.len() {
+        let images = self.count();
+        let bytes = self.shape.iter().try_fold(images, |bytes, &extent| bytes.checked_mul(extent));
+        if images == 0 || bytes != Some(self.pixels.len()) {
             return Err(format!(
                 "{} bytes are not {images} images of shape {:?}, and at least one",
                 self.pixels.len(),
@@ -96,6 +98,29 @@ pub struct Normalization {
 }
 
 impl Normalization {
+    /// Checks that there is a mean and a standard deviation for each channel, and that a pixel can be
+    /// divided by them.
+    pub(super) fn validate(&self, channels: usize) -> Result<(), ConfigError> {
+        let fail =
+            |key: &str, message| Err(ConfigError::new(format!("normalization.{key}"), message));
+        for (key, values) in [("mean", &self.mean), ("std", &self.std)] {
+            if values.len() != channels {
+                let found = values.len();
+                return fail(
+                    key,
+                    format!("{found} numbers, expected {channels}: one for each channel"),
+                );
+            }
+        }
+        if let Some(mean) = self.mean.iter().find(|mean| !mean.is_finite()) {
+            return fail("mean", format!("{mean}, expected a finite number"));
+        }
+        if let Some(std) = self.std.iter().find(|std| !(std.is_normal() && **std > 0.0)) {
+            return fail("std", format!("{std}, expected a finite number above 0"));
+        }
+        Ok(())
+    }
+
     /// Factor and summand per channel.
     pub(super) fn affine(&self) -> (Vec<f32>, Vec<f32>) {
         let scale: Vec<f32> = self.std.iter().map(|std| 1.0 / std).collect();

@@ -64,4 +64,38 @@ pub enum TrainError<E: Error + 'static> {
     /// Data that does not fit the network.
     #[error("{0}")]
     Data(String),
+    /// An image that the data set does not have.
+    #[error("image {index} of {count}: expected an index below {count}")]
+    NoImage {
+        /// The index asked for.
+        index: u32,
+        /// How many images there are.
+        count: usize,
+    },
+    /// A step after the last one of an epoch.
+    #[error(
+        "every one of the {steps} steps of epoch {epoch} is done: the epoch has to be ended first"
+    )]
+    EpochDone {
+        /// The epoch, from 1.
+        epoch: usize,
+        /// Steps of an epoch.
+        steps: usize,
+    },
+    /// The end of an epoch before its last step.
+    #[error("only {done} of the {steps} steps of epoch {epoch} are done: it cannot be ended yet")]
+    EpochNotDone {
+        /// The epoch, from 1.
+        epoch: usize,
+        /// Steps that are done.
+        done: usize,
+        /// Steps of an epoch.
+        steps: usize,
+    },
+    /// A step or an end of an epoch after the last epoch.
+    #[error("the training is finished: all of its {epochs} epochs are over")]
+    Finished {
+        /// Epochs of the training.
+        epochs: usize,
+    },
 }

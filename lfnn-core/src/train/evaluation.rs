@@ -1,7 +1,7 @@
 //! Loss and error of a trained network on chosen images, and its predictions.
 
 use crate::backend::{Backend, Executable, TensorData};
-use crate::config::NetworkConfig;
+use crate::config::{ConfigError, NetworkConfig};
 use crate::network::{Network, NetworkTensors, OutputState};
 use crate::program::{
     AccumulateRows, AdvanceClock, CountErrors, DType, Loss, Module, ProgramError, ProgramId,
@@ -13,7 +13,7 @@ use crate::unit::worker_decision;
 use super::data::{Augmentation, DataTensors, Images};
 use super::error::TrainError;
 use super::metrics::{clear, read, read_means};
-use super::state::{State, load};
+use super::state::{State, fit, load};
 
 /// Result of an evaluation.
 #[derive(Clone, Debug, PartialEq)]
@@ -153,7 +153,28 @@ impl EvaluationProgram {
     }
 
     /// Evaluates the images with these indices; `each` is given the outputs of each batch.
+    ///
+    /// # Errors
+    /// An index of no image, more indices than images, or a failure of the backend.
     pub(super) fn run<E: Executable>(
+        &self,
+        executable: &mut E,
+        indices: &[u32],
+        each: Option<EachBatch<'_>>,
+    ) -> Result<Evaluation, TrainError<E::Error>> {
+        let count = self.images;
+        // A device gathers images by these indices without looking.
+        if let Some(&index) = indices.iter().find(|&&index| index as usize >= count) {
+            return Err(TrainError::NoImage { index, count });
+        }
+        if indices.len() > count {
+            let message = format!("{} indices, expected at most the {count} images", indices.len());
+            return Err(TrainError::Data(message));
+        }
+        self.compute(executable, indices, each).map_err(TrainError::Backend)
+    }
+
+    fn compute<E: Executable>(
         &self,
         executable: &mut E,
         indices: &[u32],
@@ -205,16 +226,20 @@ impl EvaluationProgram {
 
 impl EvaluationProgram {
     /// What the workers of each unit put out for these images: `[images, nets · workers · width]`.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
     pub(super) fn worker_outputs<E: Executable>(
         &self,
         executable: &mut E,
         indices: &[u32],
-    ) -> Result<Vec<Vec<f32>>, E::Error> {
+    ) -> Result<Vec<Vec<f32>>, TrainError<E::Error>> {
         let mut all = vec![Vec::new(); self.units.len()];
         for batch in indices.chunks(self.batch) {
             self.run(executable, batch, None)?;
             for (unit, outputs) in self.units.iter().zip(&mut all) {
-                let rows = read(executable, unit.outputs, self.batch * unit.features)?;
+                let rows = read(executable, unit.outputs, self.batch * unit.features)
+                    .map_err(TrainError::Backend)?;
                 outputs.extend_from_slice(&rows[..batch.len() * unit.features]);
             }
         }
@@ -248,6 +273,9 @@ impl<B: Backend> Evaluator<B> {
         images.validate(loss.takes_labels()).map_err(TrainError::Data)?;
         let mut module = Module::new();
         let count = images.count();
+        let batch = batch.clamp(1, count);
+        let fits = network.check_batch(batch, Mode::Evaluate);
+        fits.map_err(|message| ConfigError::new("training.batch_size", message))?;
         let data = DataTensors::declare(&mut module, count, images.shape, network.values());
         let tensors = network.declare(&mut module);
         let program = EvaluationProgram::write(
@@ -255,11 +283,13 @@ impl<B: Backend> Evaluator<B> {
             &network,
             &tensors,
             &data,
-            EvaluationScope { loss, batch: batch.clamp(1, count), images: count, workers_predict },
+            EvaluationScope { loss, batch, images: count, workers_predict },
         )?;
+        // Before memory is asked for: a file may say anything of its network.
+        let fit = fit(&module, state, false).map_err(TrainError::State)?;
         let mut executable = backend.compile(&module).map_err(TrainError::Backend)?;
         data.upload_images(&mut executable, images).map_err(TrainError::Backend)?;
-        load(&module, &mut executable, state, false)?;
+        load(&module, &mut executable, &fit)?;
         let outputs = network.output().heads().features();
         Ok(Self { executable, program, outputs })
     }
@@ -267,22 +297,20 @@ impl<B: Backend> Evaluator<B> {
     /// Loss and error on the images with these indices.
     ///
     /// # Errors
-    /// A failure of the backend.
+    /// An index of no image, more indices than images, or a failure of the backend.
     pub fn evaluate(&mut self, indices: &[u32]) -> Result<Evaluation, TrainError<B::Error>> {
-        self.program.run(&mut self.executable, indices, None).map_err(TrainError::Backend)
+        self.program.run(&mut self.executable, indices, None)
     }
 
     /// The outputs p for each of these images: class probabilities, or numbers in regression.
     ///
     /// # Errors
-    /// A failure of the backend.
+    /// As [`evaluate`](Self::evaluate).
     pub fn predict(&mut self, indices: &[u32]) -> Result<Vec<Vec<f32>>, TrainError<B::Error>> {
         let mut rows = Vec::with_capacity(indices.len());
         let outputs = self.outputs;
         let mut collect = |batch: &[f32]| rows.extend(batch.chunks(outputs).map(<[f32]>::to_vec));
-        self.program
-            .run(&mut self.executable, indices, Some(&mut collect))
-            .map_err(TrainError::Backend)?;
+        self.program.run(&mut self.executable, indices, Some(&mut collect))?;
         Ok(rows)
     }
 }

@@ -1,18 +1,18 @@
 //! One training step taken apart, for comparison with any other implementation.
 
+use std::collections::HashSet;
+
 use crate::backend::{Backend, Executable, TensorData, TensorDataMut};
-use crate::config::{LeadershipConfig, NetworkConfig, Scope};
+use crate::config::{ConfigError, LeadershipConfig, NetworkConfig, Scope};
 use crate::method::{Method, TrainingStep};
-use crate::network::{Network, NetworkParameter};
-use crate::program::{DType, Module, Tensor, TensorId, clock};
+use crate::network::{Network, NetworkTensors};
+use crate::program::{DType, Module, TensorId, clock};
 use crate::step::{Mode, StepWriter};
 use crate::unit::Leadership;
 
 use super::error::TrainError;
-use super::setup::feedback_values;
-use super::state::{
-    State, StateData, StateTensor, saved_shape, to_channels_first, to_channels_last,
-};
+use super::setup::{check_smoothing, feedback_values};
+use super::state::{State, StateData, StateTensor, saved, to_channels_first, to_channels_last};
 
 /// What the step is taken on.
 #[derive(Clone, Copy, Debug)]
@@ -95,9 +95,13 @@ pub fn inspect<B: Backend>(
     weights: &State,
 ) -> Result<Inspection, TrainError<B::Error>> {
     let data = |message: String| Err(TrainError::Data(message));
+    let elements = input.shape.iter().try_fold(1usize, |a, &b| a.checked_mul(b));
+    if elements != Some(input.images.len()) {
+        return data(format!("{} numbers for shape {:?}", input.images.len(), input.shape));
+    }
     let (batch, shape, images) = match *input.shape {
         [batch, channels, height, width] if batch > 0 => {
-            let (_, images) = channels_last([batch, channels, height, width], input.images);
+            let images = to_channels_last(&[batch, height, width, channels], input.images);
             (batch, vec![height, width, channels], images)
         }
         [batch, features] if batch > 0 => (batch, vec![features], input.images.to_vec()),
@@ -106,18 +110,22 @@ pub fn inspect<B: Backend>(
             return data(format!("images of shape {:?}, expected {expected}", input.shape));
         }
     };
-    if input.shape.iter().product::<usize>() != input.images.len() {
-        return data(format!("{} numbers for shape {:?}", input.images.len(), input.shape));
-    }
+    check_smoothing(input.label_smoothing)?;
     let network = Network::new(input.network, &shape, input.classes)?;
     let loss = network.loss(input.label_smoothing);
     let leadership = Leadership::new(input.leadership, loss)?;
     let heads = network.output().heads();
+    let fits = network.check_batch(batch, Mode::Train);
+    fits.map_err(|message| ConfigError::new("batch", message))?;
     match input.target {
         Target::Labels(labels) if loss.takes_labels() => {
-            if labels.len() != batch || labels.iter().any(|&l| l as usize >= input.classes) {
-                let classes = input.classes;
-                return data(format!("expected {batch} labels below {classes}, got {labels:?}"));
+            if labels.len() != batch {
+                return data(format!("{} labels, expected {batch}", labels.len()));
+            }
+            let classes = input.classes;
+            if let Some(at) = labels.iter().position(|&label| label as usize >= classes) {
+                let label = labels[at];
+                return data(format!("image {at} has label {label}, expected below {classes}"));
             }
         }
         Target::Values(values) if !loss.takes_labels() => {
@@ -167,28 +175,17 @@ pub fn inspect<B: Backend>(
     input.method.write(&mut step);
     let written = step.finish()?;
 
-    let mut executable = backend.compile(&module).map_err(TrainError::Backend)?;
     let parameters: Vec<_> = tensors.iter().zip(network.parameters()).collect();
-    let feedback = feedback_values(&network, &tensors, &written.feedback, input.seed);
-    for saved in &weights.tensors {
-        let parameter = |p: &NetworkParameter| p.spec.name == saved.name;
-        let matrix = |id: TensorId| module.tensors()[id].name == saved.name;
-        if !parameters.iter().any(|(_, p)| parameter(p)) && !feedback.iter().any(|f| matrix(f.0)) {
-            let message = format!("a tensor `{}` that this network lacks", saved.name);
-            return Err(TrainError::State(message));
-        }
-    }
-    for (id, parameter) in &parameters {
-        let spec = &parameter.spec;
-        let values = weight(weights, &spec.name, &spec.shape).map_err(TrainError::State)?;
+    // Before memory is asked for: a file may say anything of its network.
+    let given = fit(&module, &tensors, &written.feedback, weights).map_err(TrainError::State)?;
+    let mut executable = backend.compile(&module).map_err(TrainError::Backend)?;
+    for (id, data) in &given {
+        let values = to_channels_last(&module.tensors()[*id].shape, data);
         executable.upload(*id, TensorData::Real(&values)).map_err(TrainError::Backend)?;
     }
-    for (id, drawn) in feedback {
-        let Tensor { name, shape, .. } = &module.tensors()[id];
-        let values = match weights.get(name) {
-            Some(_) => weight(weights, name, shape).map_err(TrainError::State)?,
-            None => drawn,
-        };
+    let is_given: HashSet<TensorId> = given.iter().map(|&(id, _)| id).collect();
+    let drawn = feedback_values(&network, &tensors, &written.feedback, input.seed);
+    for (id, values) in drawn.into_iter().filter(|(id, _)| !is_given.contains(id)) {
         executable.upload(id, TensorData::Real(&values)).map_err(TrainError::Backend)?;
     }
     let upload = |executable: &mut B::Executable, id, data| {
@@ -283,25 +280,24 @@ impl<E: Executable> Reader<'_, E> {
     }
 }
 
-/// A parameter from a state, in the program's layout.
-fn weight(weights: &State, name: &str, shape: &[usize]) -> Result<Vec<f32>, String> {
-    let saved = weights.get(name).ok_or_else(|| format!("the tensor `{name}` is missing"))?;
-    let expected = saved_shape(shape);
-    if saved.shape != expected {
-        return Err(format!("`{name}` has shape {:?}, expected {expected:?}", saved.shape));
+/// What a state gives a step: every parameter and buffer, and feedback matrices, as far as it has them.
+fn fit<'s>(
+    module: &Module,
+    tensors: &NetworkTensors,
+    feedback: &[(TensorId, TensorId)],
+    weights: &'s State,
+) -> Result<Vec<(TensorId, &'s [f32])>, String> {
+    let index = weights.index();
+    let name = |id: TensorId| module.tensors()[id].name.as_str();
+    let matrices = feedback.iter().map(|&(_, matrix)| matrix);
+    let known: HashSet<&str> = tensors.iter().chain(matrices.clone()).map(name).collect();
+    if let Some(saved) = weights.tensors.iter().find(|saved| !known.contains(saved.name.as_str())) {
+        return Err(format!("a tensor `{}` that this network lacks", saved.name));
     }
-    match &saved.data {
-        StateData::Real(data) => Ok(to_channels_last(shape, data)),
-        StateData::U32(_) => Err(format!("`{name}` holds whole numbers, expected real ones")),
-    }
-}
-
-/// `[batch, channels, height, width]` as `[batch, height, width, channels]`.
-fn channels_last(shape: [usize; 4], data: &[f32]) -> ([usize; 4], Vec<f32>) {
-    let [batch, channels, height, width] = shape;
-    let last = [batch, height, width, channels];
-    if data.len() != shape.iter().product::<usize>() {
-        return (last, Vec::new());
-    }
-    (last, to_channels_last(&last, data))
+    let given = matrices.filter(|&matrix| index.contains_key(name(matrix)));
+    let values = |id: TensorId| match &saved(&module.tensors()[id], &index)?.data {
+        StateData::Real(data) => Ok((id, data.as_slice())),
+        StateData::U32(_) => Err(format!("`{}` holds whole numbers, expected real ones", name(id))),
+    };
+    tensors.iter().chain(given).map(values).collect()
 }

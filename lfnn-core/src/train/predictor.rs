@@ -69,11 +69,12 @@ impl Predictor {
         let read: std::collections::BTreeSet<TensorId> =
             self.program().ops().iter().flat_map(Operation::reads).collect();
         let tensors = self.module.tensors();
+        let index = state.index();
         // The clock and the data set are no real numbers.
         let wanted = |id: &TensorId| {
             let tensor = &tensors[*id];
             tensor.kind == Kind::Persistent && tensor.dtype == DType::Real && is_state(tensor)
         };
-        read.into_iter().filter(wanted).map(|id| Ok((id, saved(&tensors[id], state)?))).collect()
+        read.into_iter().filter(wanted).map(|id| Ok((id, saved(&tensors[id], &index)?))).collect()
     }
 }

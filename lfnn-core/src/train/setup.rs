@@ -1,11 +1,14 @@
 //! What a training run is made of, checked, and the memory that it takes.
 
+use std::collections::HashMap;
+
 use crate::config::{ConfigError, LeadershipConfig, NetworkConfig, TrainingConfig};
 use crate::method::{Method, TrainingStep, WrittenStep};
 use crate::network::{Network, NetworkTensors, OutputState};
 use crate::optim::{self, Optimizer};
 use crate::program::{DType, Loss, Module, ProgramError, ProgramId, TensorId, clock, plan_memory};
 use crate::random::{Purpose, Stream};
+use crate::sizes;
 use crate::step::{Mode, StepWriter};
 use crate::unit::{Leadership, UnitState};
 
@@ -64,44 +67,60 @@ impl<'a> Setup<'a> {
 }
 
 impl Setup<'_> {
-    /// Checks every number that the network does not.
-    pub(super) fn validate(&self, examples: usize) -> Result<(), ConfigError> {
+    /// Checks every number that the network does not, for a training on so many examples. A [`Trainer`]
+    /// refuses what this refuses, with the same error.
+    ///
+    /// [`Trainer`]: super::Trainer
+    ///
+    /// # Errors
+    /// The first setting that cannot be.
+    pub fn validate(&self, examples: usize) -> Result<(), ConfigError> {
+        self.check()?;
+        let TrainingConfig { batch_size, epochs, .. } = *self.training;
+        if batch_size > examples {
+            let message =
+                format!("a batch of {batch_size} is larger than the {examples} training examples");
+            return Err(ConfigError::new("training.batch_size", message));
+        }
+        // The clock of a training counts steps in 32 bits.
+        let steps = self.steps_per_epoch(examples).max(1);
+        let most = u32::MAX as usize / steps;
+        if epochs > most {
+            let message = format!("{epochs} of {steps} steps, expected at most {most}");
+            return Err(ConfigError::new("training.epochs", message));
+        }
+        Ok(())
+    }
+
+    /// Checks what does not depend on the data.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
         let training = self.training;
         let fail = |path: &str, message: String| Err(ConfigError::new(path, message));
         if training.batch_size == 0 {
             return fail("training.batch_size", "0, expected at least 1".into());
         }
-        if training.batch_size > examples {
-            return fail(
-                "training.batch_size",
-                format!(
-                    "a batch of {} is larger than the {examples} training examples",
-                    training.batch_size
-                ),
-            );
-        }
         if training.epochs == 0 {
             return fail("training.epochs", "0, expected at least 1".into());
         }
-        if u32::try_from(training.epochs).is_err() {
-            return fail("training.epochs", "more than 2³² epochs".into());
-        }
+        sizes::at_most("training.epochs", training.epochs, u32::MAX as usize)?;
         if let Some(norm) = training.clip_norm
             && !(norm > 0.0 && norm.is_finite())
         {
             return fail("training.clip_norm", format!("{norm}, expected a number above 0"));
         }
-        if !(0.0..1.0).contains(&training.label_smoothing) {
-            let message = format!("{}, expected 0 to below 1", training.label_smoothing);
-            return fail("training.label_smoothing", message);
-        }
+        check_smoothing(training.label_smoothing)?;
         for (name, limit) in [
-            ("limit-batches", self.limits.batches),
-            ("overfit-batches", self.limits.overfit_batches),
+            ("limits.batches", self.limits.batches),
+            ("limits.overfit_batches", self.limits.overfit_batches),
         ] {
             if limit == Some(0) {
                 return fail(name, "0, expected at least 1".into());
             }
+        }
+        let Augmentation { crop_padding, flip: _, cutout } = self.augmentation;
+        for (key, value) in [("crop_padding", crop_padding), ("cutout", cutout)] {
+            let path = format!("dataset.augmentation.{key}");
+            sizes::at_most(&path, value, sizes::MAX_AUGMENTATION)?;
         }
         training.optimizer.validate()?;
         optim::validate_schedule(&training.schedule)
@@ -113,6 +132,15 @@ impl Setup<'_> {
         let limit = self.limits.overfit_batches.or(self.limits.batches);
         whole.min(limit.unwrap_or(whole))
     }
+}
+
+/// Checks the share of a target that is spread over the classes.
+pub(super) fn check_smoothing(share: f64) -> Result<(), ConfigError> {
+    if (0.0..1.0).contains(&share) {
+        return Ok(());
+    }
+    let message = format!("{share}, expected 0 to below 1");
+    Err(ConfigError::new("training.label_smoothing", message))
 }
 
 /// The tensors and programs of a training run.
@@ -140,7 +168,12 @@ impl TrainingModule {
         images: usize,
         steps: usize,
     ) -> Result<Self, SetupError> {
+        setup.check()?;
         let network = Network::new(setup.network, &shape, classes)?;
+        let batch = setup.training.batch_size;
+        let fits = network.check_batch(batch, Mode::Train);
+        fits.map_err(|message| ConfigError::new("training.batch_size", message))?;
+        setup.normalization.validate(shape[2])?;
         let loss = network.loss(setup.training.label_smoothing);
         let leadership = Leadership::new(setup.leadership, loss)?;
         let mut module = Module::new();
@@ -153,7 +186,6 @@ impl TrainingModule {
             .collect::<Vec<_>>();
         let output = network.output().declare_state(&mut module, "training");
         let clock = module.persistent("training/clock", DType::U32, &[clock::LEN]);
-        let batch = setup.training.batch_size;
         let order = module.persistent("data/order", DType::U32, &[(steps * batch).max(1)]);
         let rates = module.persistent("data/rates", DType::Real, &[steps.max(1)]);
 
@@ -191,9 +223,10 @@ pub(super) fn feedback_values(
     seed: u64,
 ) -> Vec<(TensorId, Vec<f32>)> {
     let parameters = network.parameters();
+    let matrices: HashMap<TensorId, TensorId> = feedback.iter().copied().collect();
     let mut all = Vec::with_capacity(feedback.len());
     for (number, (id, parameter)) in tensors.iter().zip(&parameters).enumerate() {
-        if let Some(&(_, matrix)) = feedback.iter().find(|(weight, _)| *weight == id) {
+        if let Some(&matrix) = matrices.get(&id) {
             let stream = Stream::new(Purpose::Feedback, number as u32);
             all.push((matrix, parameter.spec.init.values(seed, stream, parameter.spec.len())));
         }
@@ -266,15 +299,21 @@ impl StepProgram {
     /// Predicts the memory of a training run, its operations done one by one in their order.
     pub fn memory(&self) -> MemoryEstimate {
         let tensors = self.module.tensors();
+        let ops = self.module.programs()[self.program.0].ops();
+        self.memory_with(plan_memory(tensors, ops, |id| tensors[id].bytes()).bytes)
+    }
+
+    /// The memory of a training run whose temporaries take `step` bytes, as a backend plans them.
+    pub fn memory_with(&self, step: usize) -> MemoryEstimate {
+        let tensors = self.module.tensors();
         let with_prefix = |prefix: &str| -> usize {
             tensors.iter().filter(|(_, t)| t.name.starts_with(prefix)).map(|(_, t)| t.bytes()).sum()
         };
         let parameters: usize = self.parameters.iter().map(|id| tensors[id].bytes()).sum();
-        let ops = self.module.programs()[self.program.0].ops();
         MemoryEstimate {
             parameters: parameters + with_prefix("feedback/"),
             optimizer: with_prefix("optimizer/"),
-            step: plan_memory(tensors, ops, |id| tensors[id].bytes()).bytes,
+            step,
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Everything that must be saved to go on later: parameters, buffers, optimiser, counters.
 
+use std::collections::{HashMap, HashSet};
 use std::error::Error;
 
 use crate::backend::{Executable, TensorData, TensorDataMut};
-use crate::program::{DType, Kind, Module, Tensor};
+use crate::program::{DType, Kind, Module, Tensor, TensorId};
 
 use super::error::TrainError;
 
@@ -51,6 +52,11 @@ impl State {
             StateData::U32(_) => true,
         };
         self.tensors.iter().find(|tensor| !is_finite(tensor))
+    }
+
+    /// The tensors by their names: for who asks for many.
+    pub(super) fn index(&self) -> HashMap<&str, &StateTensor> {
+        self.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect()
     }
 }
 
@@ -102,9 +108,12 @@ pub(super) fn saved_shape(shape: &[usize]) -> Vec<usize> {
 ///
 /// # Errors
 /// A state that lacks it, or has it in another shape or type.
-pub(super) fn saved<'s>(tensor: &Tensor, state: &'s State) -> Result<&'s StateTensor, String> {
-    let saved = state
-        .get(&tensor.name)
+pub(super) fn saved<'s>(
+    tensor: &Tensor,
+    state: &HashMap<&str, &'s StateTensor>,
+) -> Result<&'s StateTensor, String> {
+    let saved = *state
+        .get(tensor.name.as_str())
         .ok_or_else(|| format!("it lacks the tensor `{}` of this network", tensor.name))?;
     let expected = saved_shape(&tensor.shape);
     if saved.shape != expected {
@@ -112,6 +121,13 @@ pub(super) fn saved<'s>(tensor: &Tensor, state: &'s State) -> Result<&'s StateTe
             "`{}` has shape {:?}, expected {expected:?}",
             tensor.name, saved.shape
         ));
+    }
+    let found = match &saved.data {
+        StateData::Real(data) => data.len(),
+        StateData::U32(data) => data.len(),
+    };
+    if found != tensor.len() {
+        return Err(format!("`{}` holds {found} numbers, expected {}", tensor.name, tensor.len()));
     }
     match (&saved.data, tensor.dtype) {
         (StateData::Real(_), DType::Real) | (StateData::U32(_), DType::U32) => Ok(saved),
@@ -142,27 +158,40 @@ pub(super) fn save<E: Executable>(module: &Module, executable: &E) -> Result<Sta
     Ok(State { tensors })
 }
 
-/// Writes a state into an executable. Every tensor of the module's state must be there; with `exact`
-/// there may be no other, without it (for evaluation) the training's own tensors are passed over.
+/// Holds a state against a module, of which nothing need be allocated: the tensors of the module's state, each
+/// with the saved one. Every one must be there; with `exact` there may be no other, without it (for evaluation)
+/// the training's own tensors are passed over.
+///
+/// # Errors
+/// A tensor too few or too many, or one of another shape or type, as a message.
+pub(super) fn fit<'s>(
+    module: &Module,
+    state: &'s State,
+    exact: bool,
+) -> Result<Vec<(TensorId, &'s StateTensor)>, String> {
+    let wanted: Vec<_> = module.tensors().iter().filter(|(_, tensor)| is_state(tensor)).collect();
+    let names: HashSet<&str> = wanted.iter().map(|(_, tensor)| tensor.name.as_str()).collect();
+    for saved in &state.tensors {
+        let passed_over = ["optimizer/", "training/", "feedback/"];
+        let known = names.contains(saved.name.as_str());
+        if !known && (exact || !passed_over.iter().any(|prefix| saved.name.starts_with(prefix))) {
+            return Err(format!("it holds a tensor `{}` that this network lacks", saved.name));
+        }
+    }
+    let index = state.index();
+    wanted.into_iter().map(|(id, tensor)| Ok((id, saved(tensor, &index)?))).collect()
+}
+
+/// Writes a state that [`fit`]s into an executable.
 pub(super) fn load<E: Executable<Error = Err>, Err: Error + 'static>(
     module: &Module,
     executable: &mut E,
-    state: &State,
-    exact: bool,
+    fit: &[(TensorId, &StateTensor)],
 ) -> Result<(), TrainError<Err>> {
-    let wanted: Vec<_> = module.tensors().iter().filter(|(_, tensor)| is_state(tensor)).collect();
-    for saved in &state.tensors {
-        let passed_over = ["optimizer/", "training/", "feedback/"];
-        let known = wanted.iter().any(|(_, tensor)| tensor.name == saved.name);
-        if !known && (exact || !passed_over.iter().any(|prefix| saved.name.starts_with(prefix))) {
-            let message = format!("it holds a tensor `{}` that this network lacks", saved.name);
-            return Err(TrainError::State(message));
-        }
-    }
-    for (id, tensor) in wanted {
-        match &saved(tensor, state).map_err(TrainError::State)?.data {
+    for &(id, saved) in fit {
+        match &saved.data {
             StateData::Real(data) => {
-                let data = to_channels_last(&tensor.shape, data);
+                let data = to_channels_last(&module.tensors()[id].shape, data);
                 executable.upload(id, TensorData::Real(&data))
             }
             StateData::U32(data) => executable.upload(id, TensorData::U32(data)),

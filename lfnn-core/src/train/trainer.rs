@@ -108,9 +108,8 @@ impl<B: Backend> Trainer<B> {
         let takes_labels = setup.network.task != Task::Regression;
         images.validate(takes_labels).map_err(TrainError::Data)?;
         let count = images.count();
-        if let Some(index) = examples.iter().find(|&&index| index as usize >= count) {
-            let message = format!("training example {index} of {count} images");
-            return Err(TrainError::Data(message));
+        if let Some(&index) = examples.iter().find(|&&index| index as usize >= count) {
+            return Err(TrainError::NoImage { index, count });
         }
         setup.validate(examples.len())?;
         let steps_per_epoch = setup.steps_per_epoch(examples.len());
@@ -242,8 +241,9 @@ impl<B: Backend> Trainer<B> {
     /// Runs one training step.
     ///
     /// # Errors
-    /// A failure of the backend.
+    /// No step that is left of the epoch or of the training, or a failure of the backend.
     pub fn train_step(&mut self) -> Result<(), TrainError<B::Error>> {
+        self.expect_step()?;
         self.executable.run(self.built.step.program).map_err(TrainError::Backend)?;
         self.step += 1;
         Ok(())
@@ -253,8 +253,9 @@ impl<B: Backend> Trainer<B> {
     /// Nothing comes back from a backend that cannot tell.
     ///
     /// # Errors
-    /// A failure of the backend.
+    /// As [`train_step`](Self::train_step).
     pub fn profile_step(&mut self) -> Result<Vec<ProfiledStep>, TrainError<B::Error>> {
+        self.expect_step()?;
         let times =
             self.executable.profile(self.built.step.program).map_err(TrainError::Backend)?;
         self.step += 1;
@@ -269,6 +270,18 @@ impl<B: Backend> Trainer<B> {
         Ok(times.into_iter().map(profiled).collect())
     }
 
+    /// Whether a step is left: beyond the last one, a device would read behind the order of the examples.
+    fn expect_step(&self) -> Result<(), TrainError<B::Error>> {
+        self.expect_epoch()?;
+        let (epoch, steps) = (self.epoch + 1, self.steps_per_epoch);
+        if self.epoch_is_done() { Err(TrainError::EpochDone { epoch, steps }) } else { Ok(()) }
+    }
+
+    fn expect_epoch(&self) -> Result<(), TrainError<B::Error>> {
+        let epochs = self.training.epochs;
+        if self.is_finished() { Err(TrainError::Finished { epochs }) } else { Ok(()) }
+    }
+
     /// Whether every step of the epoch under way is done; then [`end_epoch`](Self::end_epoch) is due.
     pub fn epoch_is_done(&self) -> bool {
         self.step >= self.steps_per_epoch
@@ -277,8 +290,13 @@ impl<B: Backend> Trainer<B> {
     /// Ends the epoch and prepares the next.
     ///
     /// # Errors
-    /// A failure of the backend.
+    /// Steps that are not done yet, no epoch that is left, or a failure of the backend.
     pub fn end_epoch(&mut self) -> Result<(), TrainError<B::Error>> {
+        self.expect_epoch()?;
+        if !self.epoch_is_done() {
+            let (epoch, done, steps) = (self.epoch + 1, self.step, self.steps_per_epoch);
+            return Err(TrainError::EpochNotDone { epoch, done, steps });
+        }
         self.epoch += 1;
         self.step = 0;
         self.begin_epoch().map_err(TrainError::Backend)
@@ -355,22 +373,22 @@ impl<B: Backend> Trainer<B> {
     /// Loss and error on the images with these indices.
     ///
     /// # Errors
-    /// A failure of the backend.
+    /// An index of no image, more indices than images, or a failure of the backend.
     pub fn evaluate(&mut self, indices: &[u32]) -> Result<Evaluation, TrainError<B::Error>> {
-        self.evaluation.run(&mut self.executable, indices, None).map_err(TrainError::Backend)
+        self.evaluation.run(&mut self.executable, indices, None)
     }
 
     /// What the workers of each hidden unit put out for these images, `[images, nets · workers · width]`
     /// for each unit. Empty where the method has no leaders.
     ///
     /// # Errors
-    /// A failure of the backend.
+    /// As [`evaluate`](Self::evaluate).
     pub fn worker_outputs(
         &mut self,
         indices: &[u32],
     ) -> Result<Vec<Vec<f32>>, TrainError<B::Error>> {
         let evaluation = &self.evaluation;
-        evaluation.worker_outputs(&mut self.executable, indices).map_err(TrainError::Backend)
+        evaluation.worker_outputs(&mut self.executable, indices)
     }
 
     /// Everything that is needed to resume later.
@@ -414,7 +432,8 @@ impl<B: Backend> Trainer<B> {
         if step > self.steps_per_epoch {
             return Err(TrainError::State(format!("batch {step} of {}", self.steps_per_epoch)));
         }
-        state::load(&self.built.module, &mut self.executable, state, true)?;
+        let fit = state::fit(&self.built.module, state, true).map_err(TrainError::State)?;
+        state::load(&self.built.module, &mut self.executable, &fit)?;
         self.epoch = epoch;
         self.step = step;
         self.upload_schedule().map_err(TrainError::Backend)

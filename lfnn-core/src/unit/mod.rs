@@ -111,12 +111,8 @@ impl Unit {
     ) -> Result<Self, ConfigError> {
         let path = format!("network.units[{}]", place.index);
         let parts = workers::build(builder, config, place, &path)?;
-        let mut output = parts.bodies[0].layers.output_shape().to_vec();
-        if let Some(last) = output.last_mut() {
-            *last *= parts.bodies.len();
-        }
         let then_path = format!("{path}.then");
-        let then = builder.chain(&config.then, &output, "then", &then_path)?;
+        let then = builder.chain(&config.then, &parts.features, "then", &then_path)?;
         if !then.parameters().is_empty() {
             return Err(ConfigError::new(
                 then_path,

@@ -7,12 +7,15 @@ use crate::layer::{
     Weighted,
 };
 use crate::program::Activation;
+use crate::sizes;
 
 /// A unit's workers, built.
 pub(super) struct Parts {
     pub(super) kind: WorkerKind,
     pub(super) workers: usize,
     pub(super) bodies: Vec<Body>,
+    /// Shape of what all bodies give together.
+    pub(super) features: Vec<usize>,
     pub(super) hand_on: Chain,
 }
 
@@ -24,12 +27,11 @@ pub(super) fn build(
 ) -> Result<Parts, ConfigError> {
     let workers_path = format!("{path}.workers");
     let fail = |message: String| ConfigError::new(&workers_path, message);
-    let count = match config.workers {
-        WorkersConfig::Neurons { count, .. }
-        | WorkersConfig::Filters { count, .. }
-        | WorkersConfig::Readout { count, .. }
-        | WorkersConfig::Block { count, .. } => count,
-    };
+    let settings = config.workers.settings();
+    for &(key, value) in &settings {
+        sizes::setting(&workers_path, key, value)?;
+    }
+    let count = settings.first().map_or(0, |&(_, count)| count);
     if count == 0 {
         return Err(fail("a count of 0, expected at least 1 worker".into()));
     }
@@ -49,12 +51,14 @@ pub(super) fn build(
             let neurons = place.nets * count * place.width;
             let groups = if place.input_per_net { place.nets } else { 1 };
             let linear = LinearLayer::new(body.output_shape(), neurons, groups, true);
-            body.push("neurons", Box::new(Weighted(linear.map_err(fail)?)));
+            let linear = linear.and_then(Weighted::new).map_err(fail)?;
+            builder.admit(linear.output_shape(), &workers_path)?;
+            body.push("neurons", Box::new(linear));
             let features = body.output_shape().to_vec();
             let hand_on = hand_on(builder, &features, activation, place).map_err(fail)?;
             let head = Chain::new(&features);
             let bodies = vec![Body { prefix: String::new(), layers: body, head }];
-            Ok(Parts { kind: WorkerKind::Neurons, workers: count, bodies, hand_on })
+            Ok(Parts { kind: WorkerKind::Neurons, workers: count, bodies, features, hand_on })
         }
         WorkersConfig::Filters { scale, .. } => {
             let body = layers()?;
@@ -62,10 +66,12 @@ pub(super) fn build(
             let features = body.output_shape().to_vec();
             let mut head = Chain::new(&features);
             let mean = FilterMean::new(&features, count, place.width, scale).map_err(fail)?;
-            head.push("", Box::new(Plain(mean)));
+            let mean = Plain(mean);
+            builder.admit(mean.output_shape(), &workers_path)?;
+            head.push("", Box::new(mean));
             let bodies = vec![Body { prefix: String::new(), layers: body, head }];
             let hand_on = Chain::new(&features);
-            Ok(Parts { kind: WorkerKind::Filters, workers: count, bodies, hand_on })
+            Ok(Parts { kind: WorkerKind::Filters, workers: count, bodies, features, hand_on })
         }
         WorkersConfig::Readout { grid, dropout, .. } => {
             let body = layers()?;
@@ -81,10 +87,11 @@ pub(super) fn build(
                 readout(builder, &features, count, place.width, grid, dropout, &workers_path)?;
             let bodies = vec![Body { prefix: String::new(), layers: body, head }];
             let hand_on = Chain::new(&features);
-            Ok(Parts { kind: WorkerKind::Readout, workers: count, bodies, hand_on })
+            Ok(Parts { kind: WorkerKind::Readout, workers: count, bodies, features, hand_on })
         }
         WorkersConfig::Block { grid, dropout, .. } => {
-            let mut bodies = Vec::with_capacity(count);
+            // Room for what is there: the limit of layers may end this long before the count.
+            let mut bodies = Vec::new();
             for block in 1..=count {
                 let layers = builder.chain(
                     &config.layers,
@@ -102,8 +109,9 @@ pub(super) fn build(
             if let Some(last) = features.last_mut() {
                 *last *= count;
             }
+            builder.admit(&features, &workers_path)?;
             let hand_on = Chain::new(&features);
-            Ok(Parts { kind: WorkerKind::Block, workers: count, bodies, hand_on })
+            Ok(Parts { kind: WorkerKind::Block, workers: count, bodies, features, hand_on })
         }
     }
 }
@@ -147,7 +155,9 @@ fn readout(
         head.push("", Box::new(Plain(flatten)));
     }
     let linear = LinearLayer::new(head.output_shape(), workers * width, workers, true);
-    head.push("readout", Box::new(Weighted(linear.map_err(fail)?)));
+    let linear = linear.and_then(Weighted::new).map_err(fail)?;
+    builder.admit(linear.output_shape(), path)?;
+    head.push("readout", Box::new(linear));
     Ok(head)
 }
 

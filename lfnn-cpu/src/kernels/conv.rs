@@ -82,7 +82,7 @@ impl Geometry {
 
     /// Multiplications for one image.
     pub(crate) fn work(&self) -> usize {
-        self.windows() * self.depth() * self.outputs()
+        self.windows().saturating_mul(self.depth() * self.outputs())
     }
 
     /// Whether windows are read where they lie.

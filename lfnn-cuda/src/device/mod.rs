@@ -78,7 +78,7 @@ impl Cuda {
         })
     }
 
-    /// Runs what can be run side by side on this many streams.
+    /// Runs what can be run side by side on this many streams, at most [`MAX_LANES`](crate::plan::MAX_LANES).
     #[must_use]
     pub fn with_lanes(self, lanes: usize) -> Self {
         Self { lanes, ..self }

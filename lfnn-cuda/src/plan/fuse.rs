@@ -3,6 +3,7 @@
 //! A tensor that only passes a result from one operation to the next is not stored then, and has no
 //! place in memory.
 
+use lfnn_core::program::rewrite::Uses;
 use lfnn_core::program::{
     Activation, AdamStep, Node, Op, Operation, SgdStep, Step, TensorId, Tensors,
 };
@@ -155,26 +156,27 @@ impl<'p> Group<'p> {
 pub(super) const MOST_TENSORS: usize = 32;
 
 /// Rewrites the operations of a program, of which those on one scaled loss stand together.
-pub(super) fn fuse<'p>(tensors: &Tensors, ops: &'p [Op], scales: &Scales) -> Vec<Group<'p>> {
+pub(super) fn fuse<'p>(tensors: &'p Tensors, ops: &'p [Op], scales: &Scales) -> Vec<Group<'p>> {
+    let uses = &Uses::new(tensors, ops);
     let mut steps: Vec<Option<Group<'p>>> = ops.iter().map(|op| Some(Group::from_op(op))).collect();
     for (i, op) in ops.iter().enumerate() {
         match op {
             // What follows comes forward to the normalisation, and what makes its input waits for it.
             Op::BatchNorm(norm) => {
-                if let Some((group, taken)) = Norm::at(tensors, ops, i, norm) {
+                if let Some((group, taken)) = Norm::at(uses, i, norm) {
                     taken.into_iter().for_each(|j| steps[j] = None);
                     steps[i] = Some(Group::Norm(group));
                 }
             }
             Op::BatchNormInference(norm) => {
-                if let Some((group, taken)) = Inference::at(tensors, ops, i, norm) {
+                if let Some((group, taken)) = Inference::at(uses, i, norm) {
                     taken.into_iter().for_each(|j| steps[j] = None);
                     steps[i] = Some(Group::Inference(group));
                 }
             }
             // What comes before waits for the normalisation's backward rule.
             Op::ActivateGrad(relu) if relu.function == Activation::Relu => {
-                if let Some((j, group, taken)) = NormGrad::behind(tensors, ops, i, relu) {
+                if let Some((j, group, taken)) = NormGrad::behind(uses, i, relu) {
                     taken.into_iter().for_each(|k| steps[k] = None);
                     steps[j] = Some(Group::NormGrad(group));
                 }
@@ -182,19 +184,22 @@ pub(super) fn fuse<'p>(tensors: &Tensors, ops: &'p [Op], scales: &Scales) -> Vec
             _ => {}
         }
     }
-    let touched: Vec<Option<Node>> =
-        steps.iter().map(|step| step.as_ref().map(|group| group.node())).collect();
-    for (i, step) in steps.iter_mut().enumerate() {
+    // How many steps touch each tensor.
+    let mut touching = vec![0usize; tensors.len()];
+    for node in steps.iter().flatten().map(Group::node) {
+        let mut ids = node.touches();
+        ids.sort_unstable();
+        ids.dedup();
+        ids.into_iter().for_each(|id| touching[id.index()] += 1);
+    }
+    for step in &mut steps {
         let behind = match step {
             Some(Group::Norm(Norm { behind: Some(behind), .. })) => behind,
             Some(Group::Inference(Inference { behind, .. })) => behind,
             _ => continue,
         };
-        let others = touched.iter().enumerate().filter(|(j, _)| *j != i);
-        let mut others = others.filter_map(|(_, node)| node.as_ref());
-        behind.store_if(tensors, |y| {
-            others.any(|node| node.reads.contains(&y) || node.writes.contains(&y))
-        });
+        // It touches its own, as it is still stored.
+        behind.store_if(tensors, |y| touching[y.index()] > 1);
     }
     let scale = |group: &Group<'p>| group.schedule().and_then(|(id, ..)| scales.of(id));
     let mut groups: Vec<Group<'p>> = Vec::with_capacity(steps.len());

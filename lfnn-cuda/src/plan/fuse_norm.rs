@@ -1,8 +1,6 @@
 //! Batch normalisation with the operations around it that are done with it, forwards and backwards.
 
-use lfnn_core::program::rewrite::{
-    beta_of, changes, only_other, reads_once, relu_behind, touches_any,
-};
+use lfnn_core::program::rewrite::{Uses, reads_once};
 use lfnn_core::program::{
     Activate, ActivateGrad, AdaptiveAvgPoolGrad, BatchNorm, BatchNormGrad, BatchNormInference,
     Conv2d, Kind, MaxPool, MaxPoolGrad, Op, TensorId, Tensors, Window,
@@ -99,13 +97,8 @@ type Found<T> = Option<(T, Vec<usize>)>;
 
 impl<'p> Norm<'p> {
     /// The normalisation at `i` with what comes before and behind it, if there is any such thing.
-    pub(super) fn at(
-        tensors: &Tensors,
-        ops: &'p [Op],
-        i: usize,
-        norm: &'p BatchNorm,
-    ) -> Found<Self> {
-        let (conv, behind) = (conv_before(ops, i, norm.x), behind(tensors, ops, i, norm.y));
+    pub(super) fn at(uses: &Uses<'p>, i: usize, norm: &'p BatchNorm) -> Found<Self> {
+        let (conv, behind) = (conv_before(uses, i, norm.x), behind(uses, i, norm.y));
         let mut taken: Vec<usize> = conv.iter().map(|(k, _)| *k).collect();
         taken.extend(behind.iter().flat_map(|(_, taken)| taken));
         let found =
@@ -138,13 +131,8 @@ impl<'p> Norm<'p> {
 
 impl<'p> Inference<'p> {
     /// As [`Norm::at`].
-    pub(super) fn at(
-        tensors: &Tensors,
-        ops: &'p [Op],
-        i: usize,
-        norm: &'p BatchNormInference,
-    ) -> Found<Self> {
-        let (behind, taken) = behind(tensors, ops, i, norm.y)?;
+    pub(super) fn at(uses: &Uses<'p>, i: usize, norm: &'p BatchNormInference) -> Found<Self> {
+        let (behind, taken) = behind(uses, i, norm.y)?;
         Some((Self { norm, behind }, taken))
     }
 
@@ -184,20 +172,19 @@ impl Behind<'_> {
 impl<'p> NormGrad<'p> {
     /// What the normalisation's backward rule does with that of the ReLU at `i`, and where it stands.
     pub(super) fn behind(
-        tensors: &Tensors,
-        ops: &'p [Op],
+        uses: &Uses<'p>,
         i: usize,
         relu: &'p ActivateGrad,
     ) -> Option<(usize, Self, Vec<usize>)> {
-        let (j, Op::BatchNormGrad(norm)) = only_other(tensors, ops, i, relu.dx)? else {
+        let (j, Op::BatchNormGrad(norm)) = uses.only_other(i, relu.dx)? else {
             return None;
         };
-        let waits = j > i && !changes(&ops[i + 1..=j], &[relu.y, relu.dy]);
+        let waits = j > i && !uses.changes(i + 1..j + 1, &[relu.y, relu.dy]);
         if !waits || norm.dy != relu.dx || !reads_once(norm, relu.dx) {
             return None;
         }
-        let pool = pool_before(tensors, ops, i, j, relu);
-        let beta = beta_of(&ops[..=j], norm, relu);
+        let pool = pool_before(uses, i, j, relu);
+        let beta = uses.beta_of(j, norm, relu);
         let taken = [i].into_iter().chain(pool.map(|(k, _)| k)).collect();
         Some((j, Self { norm, relu, pool: pool.map(|(_, pool)| pool), beta }, taken))
     }
@@ -225,38 +212,38 @@ impl<'p> NormGrad<'p> {
 }
 
 /// The convolution that makes `x` for operation `i`, where it can wait for that.
-fn conv_before(ops: &[Op], i: usize, x: TensorId) -> Option<(usize, &Conv2d)> {
-    let k = ops[..i].iter().rposition(|op| touches_any(op, &[x]))?;
-    let Op::Conv2d(conv) = &ops[k] else { return None };
+fn conv_before<'p>(uses: &Uses<'p>, i: usize, x: TensorId) -> Option<(usize, &'p Conv2d)> {
+    let (k, op) = uses.of(x).rev().find(|(k, _)| *k < i)?;
+    let Op::Conv2d(conv) = op else { return None };
     let given: Vec<TensorId> = [conv.x, conv.weight].into_iter().chain(conv.bias).collect();
-    (conv.y == x && conv.x != x && !changes(&ops[k + 1..i], &given)).then_some((k, conv))
+    (conv.y == x && conv.x != x && !uses.changes(k + 1..i, &given)).then_some((k, conv))
 }
 
 /// What can be done at once with the normalisation at `i` to `y`, and where it stood.
-fn behind<'p>(
-    tensors: &Tensors,
-    ops: &'p [Op],
-    i: usize,
-    y: TensorId,
-) -> Option<(Behind<'p>, Vec<usize>)> {
-    let (j, relu) = relu_behind(tensors, ops, i, y)?;
-    let pool = pool_behind(ops, i, j, relu.y);
+fn behind<'p>(uses: &Uses<'p>, i: usize, y: TensorId) -> Option<(Behind<'p>, Vec<usize>)> {
+    let (j, relu) = uses.relu_behind(i, y)?;
+    let pool = pool_behind(uses, i, j, relu.y);
     let taken = [j].into_iter().chain(pool.map(|(k, _)| k)).collect();
     Some((Behind { relu, pool: pool.map(|(_, op)| op), stored: true }, taken))
 }
 
 /// The first pooling of what the ReLU at `j` writes, if its results are free from operation `i` on.
-fn pool_behind(ops: &[Op], i: usize, j: usize, y: TensorId) -> Option<(usize, &MaxPool)> {
-    for (k, op) in ops.iter().enumerate().skip(j + 1) {
+fn pool_behind<'p>(
+    uses: &Uses<'p>,
+    i: usize,
+    j: usize,
+    y: TensorId,
+) -> Option<(usize, &'p MaxPool)> {
+    for (k, op) in uses.of(y).filter(|(k, _)| *k > j) {
         if let Op::MaxPool(pool) = op
             && pool.x == y
             && side_by_side(pool.window)
         {
             let results: Vec<TensorId> = [pool.y].into_iter().chain(pool.position).collect();
-            let free = !ops[i..k].iter().any(|op| touches_any(op, &results));
+            let free = !uses.touches(i..k, &results);
             return (free && pool.y != y).then_some((k, pool));
         }
-        if changes(&ops[k..=k], &[y]) {
+        if uses.changes(k..k + 1, &[y]) {
             return None;
         }
     }
@@ -265,17 +252,16 @@ fn pool_behind(ops: &[Op], i: usize, j: usize, y: TensorId) -> Option<(usize, &M
 
 /// The pooling's rule that spreads the gradient of the ReLU at `i` over an image, where it can wait for operation `j`.
 fn pool_before<'p>(
-    tensors: &Tensors,
-    ops: &'p [Op],
+    uses: &Uses<'p>,
     i: usize,
     j: usize,
     relu: &ActivateGrad,
 ) -> Option<(usize, PoolGrad<'p>)> {
-    let (k, op) = only_other(tensors, ops, i, relu.dy)?;
-    let pool = PoolGrad::of(op, tensors)?;
+    let (k, op) = uses.only_other(i, relu.dy)?;
+    let pool = PoolGrad::of(op, uses.tensors())?;
     let passed_on = k < i && pool.dx() == relu.dy && reads_once(relu, relu.dy);
     let given: Vec<TensorId> = [pool.dy()].into_iter().chain(pool.position()).collect();
-    (passed_on && !changes(&ops[k + 1..=j], &given)).then_some((k, pool))
+    (passed_on && !uses.changes(k + 1..j + 1, &given)).then_some((k, pool))
 }
 
 /// Whether no two windows overlap and none is padded: each pixel has one window at most.

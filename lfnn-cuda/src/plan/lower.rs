@@ -23,6 +23,9 @@ const MOST_ELEMENTS: usize = 1 << 31;
 /// Lanes of a plan: a unit's update runs beside the next unit's forward pass.
 pub const LANES: usize = 2;
 
+/// The most lanes of a plan: each is a stream with scratch memory of its own, and no network has work for more.
+pub const MAX_LANES: usize = 64;
+
 /// A module that has no plan.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum PlanError {
@@ -45,7 +48,7 @@ impl Plan {
         Self::with_lanes(module, precision, LANES)
     }
 
-    /// Lowers every program of a module, for this many lanes: one at least.
+    /// Lowers every program of a module, for this many lanes: one at least, and no more than [`MAX_LANES`].
     ///
     /// # Errors
     /// As [`Plan::new`].
@@ -54,7 +57,7 @@ impl Plan {
         precision: Precision,
         lanes: usize,
     ) -> Result<Self, PlanError> {
-        Self::lower(module, precision, lanes.max(1), false)
+        Self::lower(module, precision, lanes.clamp(1, MAX_LANES), false)
     }
 
     /// As [`Plan::new`], but every operation works in the type of activations, even where all of its

@@ -31,7 +31,7 @@ mod workers;
 #[cfg(feature = "emulator")]
 pub use product::force_tile;
 
-pub use lower::{LANES, PlanError};
+pub use lower::{LANES, MAX_LANES, PlanError};
 #[cfg(feature = "emulator")]
 pub(crate) use scale::LOSS_SCALE_BYTES;
 

@@ -8,6 +8,7 @@
 //! whatever the lanes' speed (`plan_memory_in`), and so a second lane costs memory.
 
 use std::cmp::Reverse;
+use std::ops::Range;
 
 use lfnn_core::program::{Node, Order, Tensors, dependences};
 
@@ -55,6 +56,8 @@ pub struct Schedule {
     done: Vec<Vec<usize>>,
     /// Each node's place in its lane, from one on.
     place: Vec<usize>,
+    /// The nodes of each lane.
+    nodes: Vec<Vec<usize>>,
 }
 
 impl Schedule {
@@ -72,6 +75,7 @@ impl Schedule {
             after: Vec::with_capacity(nodes.len()),
             done: Vec::with_capacity(nodes.len()),
             place: Vec::with_capacity(nodes.len()),
+            nodes: vec![Vec::new(); lanes],
         };
         let dependences = dependences(nodes, tensors);
         let chain = longest_chain(nodes, tensors, &dependences);
@@ -120,6 +124,7 @@ impl Schedule {
         let place = last[lane].map_or(0, |i| self.place[i]) + 1;
         done[lane] = place;
         last[lane] = Some(self.lane.len());
+        self.nodes[lane].push(self.lane.len());
         self.lane.push(lane);
         self.after.push(after);
         self.place.push(place);
@@ -160,5 +165,21 @@ impl Schedule {
 impl Order for Schedule {
     fn ordered(&self, first: usize, then: usize) -> bool {
         first != then && self.done[then][self.lane[first]] >= self.place[first]
+    }
+
+    fn lane(&self, step: usize) -> usize {
+        self.lane[step]
+    }
+
+    /// From the first node of another lane that need not be done before it, to the last that need not wait.
+    fn beside(&self, step: usize) -> Range<usize> {
+        let (own, place) = (self.lane[step], self.place[step]);
+        let others = self.nodes.iter().enumerate().filter(|(lane, _)| *lane != own);
+        others.fold(step..step + 1, |range, (lane, nodes)| {
+            let first = nodes.get(self.done[step][lane]).copied().unwrap_or(step);
+            let waiting = nodes.partition_point(|&node| self.done[node][own] < place);
+            let last = waiting.checked_sub(1).map_or(step, |at| nodes[at]);
+            range.start.min(first)..range.end.max(last + 1)
+        })
     }
 }

@@ -80,6 +80,9 @@ fn measure(config: &RunConfig, place: Place<'_>, long: Duration) -> Result<Taken
     place.run(config.precision, Measure { config, data, long })
 }
 
+/// Epochs of a measurement at most.
+const EPOCHS: usize = 1_000_000;
+
 struct Measure<'a> {
     config: &'a RunConfig,
     data: Prepared,
@@ -91,8 +94,15 @@ impl BackendJob for Measure<'_> {
 
     fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Taken, Failure> {
         let Self { config, data, long } = self;
-        let mut trainer =
-            Trainer::new(backend, &setup(config, &data.normalization), data.images(), &data.train)?;
+        // As many as it takes: steps are measured, not a training.
+        let mut config = config.clone();
+        config.training.epochs = EPOCHS;
+        let mut trainer = Trainer::new(
+            backend,
+            &setup(&config, &data.normalization),
+            data.images(),
+            &data.train,
+        )?;
         let mut times = Vec::new();
         let begin = Instant::now();
         while times.len() < TIMES + 1 || begin.elapsed() < long {
