@@ -15,8 +15,14 @@ fuzz_target!(|bytes: &[u8]| {
         file.resize(usize::from(records % 4) * record, *records);
     }
     let files = [
-        "data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin",
-        "test_batch.bin", "train.bin", "test.bin",
+        "data_batch_1.bin",
+        "data_batch_2.bin",
+        "data_batch_3.bin",
+        "data_batch_4.bin",
+        "data_batch_5.bin",
+        "test_batch.bin",
+        "train.bin",
+        "test.bin",
     ];
     for name in files {
         std::fs::write(folder.path().join(name), &file).expect("a file in it");

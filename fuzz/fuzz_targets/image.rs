@@ -8,8 +8,9 @@ fuzz_target!(|file: &[u8]| {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("image");
     std::fs::write(&path, file).expect("a file in it");
-    let shape = ImageShape { height: 8, width: 5, channels: if file.len() % 2 == 0 { 1 } else { 3 } };
-    if let Ok(pixels) = load_image(&path, shape) {
-        assert_eq!(pixels.len(), shape.bytes());
+    let shape =
+        ImageShape { height: 8, width: 5, channels: if file.len() % 2 == 0 { 1 } else { 3 } };
+    if let Ok(image) = load_image(&path, shape) {
+        assert_eq!(image.pixels.len(), shape.bytes());
     }
 });
