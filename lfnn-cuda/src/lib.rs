@@ -15,4 +15,4 @@ pub mod kernels;
 pub mod plan;
 
 pub use device::{Cuda, CudaError, CudaExecutable};
-pub use plan::Precision;
+pub use lfnn_core::backend::Precision;

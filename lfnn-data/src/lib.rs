@@ -4,11 +4,13 @@
 //! images stay `u8`, and shuffling, augmenting and normalising them is the backend's work.
 #![forbid(unsafe_code)]
 
+mod catalogue;
 mod cifar;
 mod dataset;
 mod decode;
 mod digits;
 mod error;
+#[cfg(feature = "download")]
 pub mod fetch;
 mod files;
 mod folder;
@@ -30,6 +32,7 @@ mod verify;
 pub use dataset::{Dataset, Source};
 pub use decode::{LoadedImage, load_image};
 pub use error::{Attempt, DataError};
+#[cfg(feature = "download")]
 pub use fetch::fetch;
 pub use images::{ImageShape, Images};
 pub use known::DatasetName;
