@@ -76,6 +76,19 @@ pub struct UnitConfig {
 pub enum WorkersConfig {
     /// A fully connected layer of `count · K` neurons, made by this setting: a worker is K neurons
     /// and its logits are their pre-activations.
+    ///
+    /// ```
+    /// # use lfnn_core::{config::NetworkConfig, network::Network, unit::WorkerKind};
+    /// let config: NetworkConfig = serde_json::from_str(
+    ///     r#"{"units": [{"layers": ["flatten"], "workers": {"neurons": {"count": 4}}}]}"#,
+    /// )?;
+    /// let network = Network::new(&config, &[8, 8, 1], 10)?;
+    /// let unit = &network.units()[0];
+    /// assert_eq!((unit.kind(), unit.heads().workers), (WorkerKind::Neurons, 4));
+    /// // The workers are the neurons themselves: 4 · 10 of them, on which the output layer builds.
+    /// assert_eq!(network.parameter_counts(), (64 * 40 + 40 + 40 * 10 + 10, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     Neurons {
         /// Number of workers.
         count: usize,
@@ -84,6 +97,19 @@ pub enum WorkersConfig {
         activation: HandOn,
     },
     /// A worker is a run of filters of the last convolution; its logits are their mean activations.
+    ///
+    /// ```
+    /// # use lfnn_core::{config::NetworkConfig, network::Network, unit::WorkerKind};
+    /// let config: NetworkConfig = serde_json::from_str(
+    ///     r#"{"units": [{"layers": [{"conv": {"filters": 40, "kernel": 3}}, "relu"], "workers": {"filters": {"count": 4}}}]}"#,
+    /// )?;
+    /// let network = Network::new(&config, &[8, 8, 1], 10)?;
+    /// let unit = &network.units()[0];
+    /// assert_eq!((unit.kind(), unit.heads().workers), (WorkerKind::Filters, 4));
+    /// // A worker is 10 of the 40 filters, one for each class.
+    /// assert_eq!(network.parameter_counts(), (9 * 40 + 40 + 36 * 40 * 10 + 10, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     Filters {
         /// Number of workers.
         count: usize,
@@ -92,6 +118,19 @@ pub enum WorkersConfig {
         scale: f64,
     },
     /// A worker is an even group of neurons or filters with a linear readout of its own.
+    ///
+    /// ```
+    /// # use lfnn_core::{config::NetworkConfig, network::Network, unit::WorkerKind};
+    /// let config: NetworkConfig = serde_json::from_str(
+    ///     r#"{"units": [{"layers": [{"conv": {"filters": 8, "kernel": 3}}, "relu"], "workers": {"readout": {"count": 4, "grid": 2}}}]}"#,
+    /// )?;
+    /// let network = Network::new(&config, &[8, 8, 1], 10)?;
+    /// let unit = &network.units()[0];
+    /// assert_eq!((unit.kind(), unit.heads().workers), (WorkerKind::Readout, 4));
+    /// // A worker reads 2 of the 8 filters, each pooled to 2 × 2 values.
+    /// assert_eq!(network.parameter_counts(), (9 * 8 + 8 + 36 * 8 * 10 + 10, 4 * (2 * 4 * 10 + 10)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     Readout {
         /// Number of workers.
         count: usize,
@@ -104,6 +143,19 @@ pub enum WorkersConfig {
         dropout: f64,
     },
     /// A worker is a whole copy of the unit's layers with a readout at its end.
+    ///
+    /// ```
+    /// # use lfnn_core::{config::NetworkConfig, network::Network, unit::WorkerKind};
+    /// let config: NetworkConfig = serde_json::from_str(
+    ///     r#"{"units": [{"layers": ["flatten", {"linear": {"features": 16}}, "relu"], "workers": {"block": {"count": 3}}}]}"#,
+    /// )?;
+    /// let network = Network::new(&config, &[8, 8, 1], 10)?;
+    /// let unit = &network.units()[0];
+    /// assert_eq!((unit.kind(), unit.heads().workers), (WorkerKind::Block, 3));
+    /// // Each block has its own layers and reads all of their 16 features.
+    /// assert_eq!(network.parameter_counts(), (3 * (64 * 16 + 16) + 48 * 10 + 10, 3 * (16 * 10 + 10)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     Block {
         /// Number of blocks side by side.
         #[serde(default = "one_usize")]
@@ -148,6 +200,17 @@ pub struct OutputConfig {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum LayerConfig {
     /// Two-dimensional convolution.
+    ///
+    /// ```
+    /// # use lfnn_core::{config::LayerConfig, layer::LayerBuilder};
+    /// let config: LayerConfig = serde_json::from_str(r#"{"conv": {"filters": 40, "kernel": 3, "padding": 1}}"#)?;
+    /// let layer = LayerBuilder::default().layer(&config, &[28, 28, 1], "layer")?;
+    /// assert_eq!(layer.output_shape(), [28, 28, 40]);
+    /// // Output channels, kernel height, kernel width, input channels; then the bias.
+    /// let shapes: Vec<_> = layer.parameters().into_iter().map(|p| p.shape).collect();
+    /// assert_eq!(shapes, [vec![40, 3, 3, 1], vec![40]]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     Conv {
         /// Output channels.
         filters: usize,
@@ -167,6 +230,16 @@ pub enum LayerConfig {
         bias: bool,
     },
     /// Fully connected layer on a vector.
+    ///
+    /// ```
+    /// # use lfnn_core::{config::LayerConfig, layer::LayerBuilder};
+    /// let config: LayerConfig = serde_json::from_str(r#"{"linear": {"features": 10}}"#)?;
+    /// let layer = LayerBuilder::default().layer(&config, &[64], "layer")?;
+    /// assert_eq!(layer.output_shape(), [10]);
+    /// let shapes: Vec<_> = layer.parameters().into_iter().map(|p| p.shape).collect();
+    /// assert_eq!(shapes, [vec![10, 64], vec![10]]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     Linear {
         /// Output features.
         features: usize,
@@ -175,39 +248,160 @@ pub enum LayerConfig {
         bias: bool,
     },
     /// A number added to each channel.
+    ///
+    /// ```
+    /// # use lfnn_core::{config::LayerConfig, layer::LayerBuilder};
+    /// let config: LayerConfig = serde_json::from_str(r#""bias""#)?;
+    /// let layer = LayerBuilder::default().layer(&config, &[8, 8, 3], "layer")?;
+    /// assert_eq!(layer.output_shape(), [8, 8, 3]);
+    /// let shapes: Vec<_> = layer.parameters().into_iter().map(|p| p.shape).collect();
+    /// assert_eq!(shapes, [vec![3]]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     Bias,
     /// Rectified linear unit.
+    ///
+    /// ```
+    /// # use lfnn_core::{config::LayerConfig, layer::LayerBuilder};
+    /// let config: LayerConfig = serde_json::from_str(r#""relu""#)?;
+    /// let layer = LayerBuilder::default().layer(&config, &[8, 8, 3], "layer")?;
+    /// assert_eq!(layer.output_shape(), [8, 8, 3]);
+    /// assert!(layer.parameters().is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     Relu,
     /// Logistic function.
+    ///
+    /// ```
+    /// # use lfnn_core::{config::LayerConfig, layer::LayerBuilder};
+    /// let config: LayerConfig = serde_json::from_str(r#""sigmoid""#)?;
+    /// let layer = LayerBuilder::default().layer(&config, &[10], "layer")?;
+    /// assert_eq!(layer.output_shape(), [10]);
+    /// assert!(layer.parameters().is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     Sigmoid,
     /// Hyperbolic tangent.
+    ///
+    /// ```
+    /// # use lfnn_core::{config::LayerConfig, layer::LayerBuilder};
+    /// let config: LayerConfig = serde_json::from_str(r#""tanh""#)?;
+    /// let layer = LayerBuilder::default().layer(&config, &[10], "layer")?;
+    /// assert_eq!(layer.output_shape(), [10]);
+    /// assert!(layer.parameters().is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     Tanh,
     /// Softmax over each run of features.
+    ///
+    /// ```
+    /// # use lfnn_core::{config::LayerConfig, layer::LayerBuilder};
+    /// let config: LayerConfig = serde_json::from_str(r#"{"softmax": {"width": 10}}"#)?;
+    /// let layer = LayerBuilder::default().layer(&config, &[40], "layer")?;
+    /// assert_eq!(layer.output_shape(), [40]);
+    /// assert!(layer.parameters().is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     Softmax {
         /// Length of a run.
         width: usize,
     },
     /// Maximum over windows.
+    ///
+    /// ```
+    /// # use lfnn_core::{config::LayerConfig, layer::LayerBuilder};
+    /// let config: LayerConfig = serde_json::from_str(r#"{"max_pool": {"kernel": 2}}"#)?;
+    /// let layer = LayerBuilder::default().layer(&config, &[28, 28, 40], "layer")?;
+    /// assert_eq!(layer.output_shape(), [14, 14, 40]);
+    /// assert!(layer.parameters().is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     MaxPool(PoolConfig),
     /// Mean over windows.
+    ///
+    /// ```
+    /// # use lfnn_core::{config::LayerConfig, layer::LayerBuilder};
+    /// let config: LayerConfig = serde_json::from_str(r#"{"avg_pool": {"kernel": 3, "stride": 2, "padding": 1}}"#)?;
+    /// let layer = LayerBuilder::default().layer(&config, &[8, 8, 40], "layer")?;
+    /// assert_eq!(layer.output_shape(), [4, 4, 40]);
+    /// assert!(layer.parameters().is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     AvgPool(PoolConfig),
     /// Mean over the bins of a grid.
+    ///
+    /// ```
+    /// # use lfnn_core::{config::LayerConfig, layer::LayerBuilder};
+    /// let config: LayerConfig = serde_json::from_str(r#"{"adaptive_avg_pool": {"grid": 3}}"#)?;
+    /// let layer = LayerBuilder::default().layer(&config, &[8, 8, 40], "layer")?;
+    /// assert_eq!(layer.output_shape(), [3, 3, 40]);
+    /// assert!(layer.parameters().is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     AdaptiveAvgPool {
         /// Rows and columns of the grid.
         grid: usize,
     },
     /// Mean over all positions.
+    ///
+    /// ```
+    /// # use lfnn_core::{config::LayerConfig, layer::LayerBuilder};
+    /// let config: LayerConfig = serde_json::from_str(r#""global_avg_pool""#)?;
+    /// let layer = LayerBuilder::default().layer(&config, &[8, 8, 40], "layer")?;
+    /// assert_eq!(layer.output_shape(), [1, 1, 40]);
+    /// assert!(layer.parameters().is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     GlobalAvgPool,
     /// Batch normalisation.
+    ///
+    /// ```
+    /// # use lfnn_core::{config::LayerConfig, layer::LayerBuilder};
+    /// let config: LayerConfig = serde_json::from_str(r#"{"batch_norm": {}}"#)?;
+    /// let layer = LayerBuilder::default().layer(&config, &[8, 8, 40], "layer")?;
+    /// assert_eq!(layer.output_shape(), [8, 8, 40]);
+    /// // Scale and shift are trained; the running mean and variance are not.
+    /// let trained: Vec<_> = layer.parameters().into_iter().map(|p| p.trainable).collect();
+    /// assert_eq!(trained, [true, true, false, false]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     BatchNorm(BatchNormConfig),
     /// Random zeros in training.
+    ///
+    /// ```
+    /// # use lfnn_core::{config::LayerConfig, layer::LayerBuilder};
+    /// let config: LayerConfig = serde_json::from_str(r#"{"dropout": {"rate": 0.1}}"#)?;
+    /// let layer = LayerBuilder::default().layer(&config, &[100], "layer")?;
+    /// assert_eq!(layer.output_shape(), [100]);
+    /// assert!(layer.parameters().is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     Dropout {
         /// Share of zeros, in [0, 1).
         rate: f64,
     },
     /// An image as a vector.
+    ///
+    /// ```
+    /// # use lfnn_core::{config::LayerConfig, layer::LayerBuilder};
+    /// let config: LayerConfig = serde_json::from_str(r#""flatten""#)?;
+    /// let layer = LayerBuilder::default().layer(&config, &[8, 8, 3], "layer")?;
+    /// assert_eq!(layer.output_shape(), [192]);
+    /// assert!(layer.parameters().is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     Flatten,
     /// `body(x) + shortcut(x)`.
+    ///
+    /// ```
+    /// # use lfnn_core::{config::LayerConfig, layer::LayerBuilder};
+    /// let config: LayerConfig = serde_json::from_str(r#"{"residual": {"body": [{"conv": {"filters": 3, "kernel": 3, "padding": 1}}, "relu"]}}"#)?;
+    /// let layer = LayerBuilder::default().layer(&config, &[8, 8, 3], "layer")?;
+    /// assert_eq!(layer.output_shape(), [8, 8, 3]);
+    /// let shapes: Vec<_> = layer.parameters().into_iter().map(|p| p.shape).collect();
+    /// assert_eq!(shapes, [vec![3, 3, 3, 3], vec![3]]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     Residual {
         /// The longer path.
         body: Vec<LayerConfig>,

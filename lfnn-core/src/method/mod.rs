@@ -53,6 +53,12 @@ pub trait Method: Debug + Send + Sync {
 }
 
 /// Every method, in the order of the paper's Table 1.
+///
+/// ```
+/// let names = lfnn_core::method::METHODS.map(|method| method.name());
+/// let expected = ["bp", "lg-bp", "lfnn", "fa", "fg-w", "fg-a", "lg-fg-w", "lg-fg-a", "lfnn-l"];
+/// assert_eq!(names, expected);
+/// ```
 pub const METHODS: [&dyn Method; 9] = [
     &bp::Bp,
     &lg_bp::LgBp,
@@ -66,6 +72,29 @@ pub const METHODS: [&dyn Method; 9] = [
 ];
 
 /// The method with this name.
+///
+/// Each builds a training step for the same network:
+///
+/// ```
+/// use lfnn_core::config::{NetworkConfig, TrainingConfig};
+/// use lfnn_core::method::{METHODS, by_name};
+/// use lfnn_core::train::{Normalization, Setup, trainer_module};
+///
+/// let network: NetworkConfig = serde_json::from_str(
+///     r#"{"units": [{"layers": ["flatten"], "workers": {"neurons": {"count": 4}}}]}"#,
+/// )?;
+/// let training: TrainingConfig = serde_json::from_str(
+///     r#"{"batch_size": 20, "epochs": 1, "optimizer": {"sgd": {"lr": 0.1}}}"#,
+/// )?;
+/// for method in METHODS {
+///     let method = by_name(method.name()).ok_or("unknown method")?;
+///     let normalization = Normalization { mean: vec![0.5], std: vec![0.3] };
+///     let setup = Setup::new(&network, &training, method, normalization);
+///     let module = trainer_module(&setup, [8, 8, 1], 10, 100, 80)?;
+///     assert!(!module.programs()[0].ops().is_empty());
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn by_name(name: &str) -> Option<&'static dyn Method> {
     METHODS.into_iter().find(|method| method.name() == name)
 }
