@@ -141,7 +141,7 @@ fn extreme_numbers_make_a_network_with_a_figure_or_an_error_that_names_the_setti
             Err(_) => refused.set(refused.get() + 1),
         }
         let time = begin.elapsed();
-        if time > Duration::from_secs(10) { Err(format!("it took {time:?}")) } else { Ok(()) }
+        if time > Duration::from_secs(120) { Err(format!("it took {time:?}")) } else { Ok(()) }
     });
     println!("{} networks, {} refused", made.get(), refused.get());
     assert!(made.get() > 20 && refused.get() > 500, "{made:?}, {refused:?}");

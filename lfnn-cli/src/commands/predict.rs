@@ -29,6 +29,8 @@ const TOP: usize = 5;
 pub(crate) fn command(args: &PredictArgs, choice: Choice, output: &Output) -> Result<(), Failure> {
     let path = checkpoint::locate(&args.run)?;
     let checkpoint = checkpoint::load(&path)?;
+    // Before an image is resized to what a damaged checkpoint may ask for.
+    super::predictor(&checkpoint).with_context(|| path.display().to_string())?;
     let image = checkpoint.metadata.image.into_iter().fold(1, usize::saturating_mul);
     memory::check(image.saturating_mul(args.images.len()), "images of its size")
         .with_context(|| path.display().to_string())?;

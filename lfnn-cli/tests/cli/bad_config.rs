@@ -271,7 +271,7 @@ fn texts_that_aliases_repeat_and_many_keys_are_refused_in_a_moment() {
         "{}",
         &ended.err[..200]
     );
-    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(180), "{:?}", begin.elapsed());
 }
 
 #[cfg(target_os = "linux")]

@@ -132,13 +132,13 @@ fn a_dry_run_of_many_units_takes_a_moment() {
     let place = Place::new();
     let unit = "    - {layers: [{conv: {filters: 16, kernel: 3, padding: 1}}, batch_norm, relu], \
                 workers: {readout: {count: 4, grid: 2}}}\n";
-    place.write("mine.yaml", format!("network:\n  units:\n{}", unit.repeat(800)));
+    place.write("mine.yaml", format!("network:\n  units:\n{}", unit.repeat(1200)));
     let begin = std::time::Instant::now();
     let args = ["train", "digits", "--config", "mine.yaml", "--dry-run", "--backend", "cpu"];
     let out = place.ok(&args);
-    assert!(out.contains("\n 800  8×8×16"), "{out}");
-    // A second or two; in time that grows with the square of the units it was a minute.
-    assert!(begin.elapsed().as_secs() < 20, "{:?}", begin.elapsed());
+    assert!(out.contains("\n1200  8×8×16"), "{out}");
+    // Some seconds. With time that grows with the square of the units it would be two minutes.
+    assert!(begin.elapsed().as_secs() < 60, "{:?}", begin.elapsed());
 }
 
 #[test]
