@@ -1,7 +1,7 @@
 //! Sums that stay on the device until somebody asks for them.
 
 use super::clock::expect_clock;
-use super::losses::{Heads, expect_predictions};
+use super::losses::{Predictions, expect_predictions};
 use super::{DType, TensorId, Tensors};
 
 /// How a prediction becomes right or wrong.
@@ -15,7 +15,7 @@ pub enum Decision {
         /// See [`Loss::Binary`](super::Loss::Binary).
         one_vs_all: bool,
     },
-    /// The net with the largest output is the class (one-vs-all, one worker of width 1 per net);
+    /// The classifier with the largest output is the class (one-vs-all, one worker of width 1 per classifier);
     /// the first of equal ones.
     LargestNet,
 }
@@ -42,7 +42,7 @@ operation! {
     /// Adds the number of wrong predictions among the rows that hold examples.
     CountErrors, check: check_count
     reads {
-        /// Outputs p, `[batch, nets · workers · width]`.
+        /// Outputs p, `[batch, classifiers · workers · classes]`.
         output: TensorId,
         /// `U32 [batch]`.
         target: TensorId,
@@ -51,12 +51,12 @@ operation! {
     }
     writes {}
     updates {
-        /// `[nets · workers]`, or `[1]` with [`Decision::LargestNet`].
+        /// `[classifiers · workers]`, or `[1]` with [`Decision::LargestNet`].
         wrong: TensorId,
     }
     with {
         /// Division of the predictions.
-        heads: Heads,
+        predictions: Predictions,
         /// What counts as wrong.
         decision: Decision,
     }
@@ -69,18 +69,18 @@ fn check_rows(op: &AccumulateRows, t: &Tensors) -> Result<(), String> {
 }
 
 fn check_count(op: &CountErrors, t: &Tensors) -> Result<(), String> {
-    let batch = expect_predictions(t, op.output, op.heads)?;
+    let batch = expect_predictions(t, op.output, op.predictions)?;
     expect_clock(t, op.clock)?;
     t.expect_type(op.target, DType::U32)?;
     t.expect_shape(op.target, &[batch])?;
     let fits = match op.decision {
         Decision::Largest => true,
-        Decision::Threshold { .. } => op.heads.width == 1,
-        Decision::LargestNet => op.heads.width == 1 && op.heads.workers == 1,
+        Decision::Threshold { .. } => op.predictions.classes == 1,
+        Decision::LargestNet => op.predictions.classes == 1 && op.predictions.workers == 1,
     };
     if !fits {
-        return Err(format!("{:?} does not fit {:?}", op.decision, op.heads));
+        return Err(format!("{:?} does not fit {:?}", op.decision, op.predictions));
     }
-    let counts = if op.decision == Decision::LargestNet { 1 } else { op.heads.predictors() };
+    let counts = if op.decision == Decision::LargestNet { 1 } else { op.predictions.predictors() };
     t.expect(op.wrong, &[counts])
 }

@@ -31,8 +31,8 @@ pub(super) fn count(op: &CountErrors, to: &mut Lowering<'_>) {
     };
     // The nets together are one prediction.
     let (predictors, width) = match op.decision {
-        Decision::LargestNet => (1, op.heads.nets),
-        _ => (op.heads.predictors(), op.heads.width),
+        Decision::LargestNet => (1, op.predictions.classifiers),
+        _ => (op.predictions.predictors(), op.predictions.classes),
     };
     let output = to.read(op.output);
     let arguments = arguments![
@@ -45,7 +45,7 @@ pub(super) fn count(op: &CountErrors, to: &mut Lowering<'_>) {
         width,
         u32::from(decision == 1),
         one_vs_all,
-        op.heads.workers,
+        op.predictions.workers,
     ];
     let (grid, block) = extents(predictors);
     to.launch(METRICS.launch("count_errors", to.real(), grid, block, arguments));
