@@ -301,7 +301,7 @@ impl OutputLayer {
     pub fn decision(&self, loss: Loss) -> Option<Decision> {
         match loss {
             Loss::CrossEntropy { .. } => Some(Decision::Largest),
-            Loss::Binary { one_vs_all: true, .. } => Some(Decision::LargestNet),
+            Loss::Binary { one_vs_all: true, .. } => Some(Decision::LargestClassifier),
             Loss::Binary { one_vs_all: false, .. } => {
                 Some(Decision::Threshold { one_vs_all: false })
             }

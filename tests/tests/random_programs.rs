@@ -48,7 +48,7 @@ fn unit(case: &mut Case, chain: &mut Chain, layers: usize, clock: TensorId) -> S
     let worker_losses = temporary(case, &of.losses_shape());
     case.push(WorkerLoss { z: z.value, target, output, losses: worker_losses, predictions, loss });
     let mean = case.output("mean losses", &[predictions.predictors()]);
-    let nonfinite = case.whole("fault", &[1], vec![0]);
+    let nonfinite = case.whole("nonfinite", &[1], vec![0]);
     case.push(MeanWorkerLoss { losses: worker_losses, mean, nonfinite });
     let leaders = temporary(case, &[1, predictions.predictors()]);
     let best = case.temporary("best", DType::U32, &[1, 1]);

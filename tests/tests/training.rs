@@ -312,7 +312,7 @@ fn an_error_that_is_not_finite_names_unit_and_worker() {
         matches!(error, TrainError::WorkerNotFinite { unit: 2, worker: 3, epoch: 1, batch: 1 }),
         "{error}"
     );
-    assert!(error.to_string().starts_with("unit 2: the error of worker 3 is not finite"));
+    assert!(error.to_string().starts_with("unit 2: the loss of worker 3 is not finite"));
 }
 
 #[test]

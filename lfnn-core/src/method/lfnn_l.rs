@@ -26,8 +26,8 @@ fn write(step: &mut TrainingStep<'_, '_>) {
     for unit in step.units() {
         let (record, leaders) = step.forward_and_select(unit, x);
         let local = step.local_loss_gradient(&leaders, local_loss);
-        let gradients =
-            step.backward(unit, &record, Signals { local, ..Signals::default() }, false);
+        let signals = Signals { local, ..Signals::default() };
+        let gradients = step.backward(unit, &record, signals, false);
         step.update(gradients);
         x = record.output;
     }

@@ -23,8 +23,8 @@ fn write(step: &mut TrainingStep<'_, '_>) {
     for unit in step.units() {
         let (record, outputs) = step.forward_with_losses(unit, x);
         let local = Some(step.loss_gradient(outputs));
-        let gradients =
-            step.backward(unit, &record, Signals { local, ..Signals::default() }, false);
+        let signals = Signals { local, ..Signals::default() };
+        let gradients = step.backward(unit, &record, signals, false);
         step.update(gradients);
         x = record.output;
     }

@@ -10,7 +10,6 @@ mod lfnn;
 mod lfnn_l;
 mod lg_bp;
 mod lg_fg;
-
 mod step;
 
 pub use step::TrainingStep;

@@ -11,8 +11,8 @@ pub enum Reference {
     /// The best leader's (the paper's choice).
     Best,
     /// That of a leader drawn at random: the `below(word, leaders)`-th by index, where the word is
-    /// word `row · classifiers + classifier` of the stream at (seed, epoch, step) and `row` is 0 unless leaders are
-    /// selected per sample.
+    /// word `row · classifiers + classifier` of the stream at (seed, epoch, step) and `row` is 0 unless
+    /// leaders are selected per sample.
     Random(
         /// Where the random words come from.
         Stream,
@@ -22,9 +22,9 @@ pub enum Reference {
 }
 
 operation! {
-    /// In each row and classifier, the `count` workers with the smallest loss lead; ties go to the smaller
-    /// index, and a loss that is NaN counts as infinite (Definition 2.1). One row of mean losses
-    /// selects for the batch; a row per sample selects per sample.
+    /// In each row and classifier, the `count` workers with the lowest loss become leaders; ties go to
+    /// the smaller index, and a loss that is NaN counts as infinite (Definition 2.1). One row of mean
+    /// losses selects for the batch; a row per sample selects per sample.
     SelectLeaders, check: check_select
     reads {
         /// `[classifiers · workers]`, or `[batch, classifiers · workers]`.
@@ -33,7 +33,7 @@ operation! {
     writes {
         /// 1 for a leader and 0 for a follower, `[1 or batch, classifiers · workers]`.
         leaders: TensorId,
-        /// `U32 [1 or batch, classifiers]`: the worker with the smallest loss, within its classifier.
+        /// `U32 [1 or batch, classifiers]`: the worker with the lowest loss, within its classifier.
         best: TensorId,
     }
     updates {}

@@ -7,17 +7,17 @@ use super::{DType, TensorId, Tensors};
 /// How a prediction becomes right or wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// The largest of a worker's `width` outputs is its class; the first of equal ones.
+    /// The largest of a worker's outputs is its class; the first of equal ones.
     Largest,
-    /// A worker of width 1 says yes where its output is above 1/2; right is
+    /// A worker with one output says yes where it is above 1/2; right is
     /// [`Loss::positive`](super::Loss::positive).
     Threshold {
         /// See [`Loss::Binary`](super::Loss::Binary).
         one_vs_all: bool,
     },
-    /// The classifier with the largest output is the class (one-vs-all, one worker of width 1 per classifier);
-    /// the first of equal ones.
-    LargestNet,
+    /// The classifier with the largest output is the class (one-vs-all, one worker with one output
+    /// per classifier); the first of equal ones.
+    LargestClassifier,
 }
 
 operation! {
@@ -51,7 +51,7 @@ operation! {
     }
     writes {}
     updates {
-        /// `[classifiers · workers]`, or `[1]` with [`Decision::LargestNet`].
+        /// `[classifiers · workers]`, or `[1]` with [`Decision::LargestClassifier`].
         wrong: TensorId,
     }
     with {
@@ -76,11 +76,12 @@ fn check_count(op: &CountErrors, t: &Tensors) -> Result<(), String> {
     let fits = match op.decision {
         Decision::Largest => true,
         Decision::Threshold { .. } => op.predictions.classes == 1,
-        Decision::LargestNet => op.predictions.classes == 1 && op.predictions.workers == 1,
+        Decision::LargestClassifier => op.predictions.classes == 1 && op.predictions.workers == 1,
     };
     if !fits {
         return Err(format!("{:?} does not fit {:?}", op.decision, op.predictions));
     }
-    let counts = if op.decision == Decision::LargestNet { 1 } else { op.predictions.predictors() };
+    let counts =
+        if op.decision == Decision::LargestClassifier { 1 } else { op.predictions.predictors() };
     t.expect(op.wrong, &[counts])
 }

@@ -23,7 +23,7 @@ pub struct Setup<'a> {
     pub leadership: LeadershipConfig,
     /// Batch size, optimiser, schedule.
     pub training: &'a TrainingConfig,
-    /// Which error signal reaches which parameter.
+    /// Which loss trains which parameter.
     pub method: &'static Method,
     /// Random changes of training images.
     pub augmentation: Augmentation,

@@ -64,7 +64,7 @@ pub struct UnitRecord {
     pub output: TensorId,
 }
 
-/// The error signals that reach a unit.
+/// The gradients that reach a unit.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Signals {
     /// Gradient of the local losses with respect to the workers' logits.
@@ -97,7 +97,7 @@ pub(crate) struct UnitPlace<'a> {
     pub(crate) input_per_classifier: bool,
     /// Independent classifiers.
     pub(crate) classifiers: usize,
-    /// Width of a prediction.
+    /// Numbers that one worker predicts.
     pub(crate) classes: usize,
     /// Whether outputs are probabilities, and not the logits themselves.
     pub(crate) probabilities: bool,

@@ -92,7 +92,7 @@ impl Kernel for Count {
                         *wrong += f32::from((*output > 0.5) != positive);
                     }
                 }
-                Decision::LargestNet => {
+                Decision::LargestClassifier => {
                     wrong[0] += f32::from(beaten(output, label as usize));
                 }
             }

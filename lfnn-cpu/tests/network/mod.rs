@@ -243,7 +243,7 @@ impl Step {
         let (mean, leaders) = (self.real(&[WORKERS]), self.real(&[1, WORKERS]));
         let reference = self.real(&[batch, CLASSES]);
         let best = self.module.build("parts").temporary("best", DType::U32, &[1, 1]);
-        let nonfinite = self.module.persistent("fault", DType::U32, &[1]);
+        let nonfinite = self.module.persistent("nonfinite", DType::U32, &[1]);
         let wrong = self.vector(WORKERS, 0.0);
         let dfeatures = self.real(&[batch, width]);
         let (dweight, dbias) = (self.real(&[logits, each]), self.real(&[logits]));

@@ -45,7 +45,7 @@ pub(super) fn count_errors(op: &CountErrors, s: &mut Store) {
                     wrong[n] += f64::from((output > 0.5) != (label == positive_label));
                 }
             }
-            Decision::LargestNet => wrong[0] += f64::from(largest(row) != label),
+            Decision::LargestClassifier => wrong[0] += f64::from(largest(row) != label),
         }
     }
     s.set_real(op.wrong, wrong);

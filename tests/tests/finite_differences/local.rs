@@ -58,7 +58,7 @@ fn select(case: &mut Case, of: Setting, count: usize, losses: TensorId, value: T
     let leaders = case.output("leaders", &[rows, predictions.predictors()]);
     let best = case.output_of("best", DType::U32, &[rows, predictions.classifiers]);
     let mean = case.output("mean", &[predictions.predictors()]);
-    let nonfinite = case.whole("fault", &[1], vec![0]);
+    let nonfinite = case.whole("nonfinite", &[1], vec![0]);
     case.push(MeanWorkerLoss { losses, mean, nonfinite });
     match of.scope {
         Scope::Batch => {

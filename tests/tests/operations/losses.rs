@@ -56,7 +56,7 @@ pub(crate) fn mean_worker_loss((of, seed): Setting) -> Result<(), String> {
     let before = case.source.pick(&[0, 0, 2]);
     let losses = case.real("losses", &[batch, predictors], values);
     let mean = case.output("mean", &[predictors]);
-    let nonfinite = case.whole("fault", &[1], vec![before]);
+    let nonfinite = case.whole("nonfinite", &[1], vec![before]);
     case.push(MeanWorkerLoss { losses, mean, nonfinite });
     case.agrees(SUMS)
 }

@@ -35,16 +35,17 @@ pub(crate) fn count((rows, step, count, _, seed): Rows) -> Result<(), String> {
     let decision = case.source.pick(&[
         Decision::Largest,
         Decision::Threshold { one_vs_all },
-        Decision::LargestNet,
+        Decision::LargestClassifier,
     ]);
     let (classifiers, workers, classes) =
         (1 + case.source.index(4), 1 + case.source.index(5), 1 + case.source.index(6));
     let predictions = match decision {
         Decision::Largest => Predictions { classifiers, workers, classes },
         Decision::Threshold { .. } => Predictions { classifiers, workers, classes: 1 },
-        Decision::LargestNet => Predictions { classifiers, workers: 1, classes: 1 },
+        Decision::LargestClassifier => Predictions { classifiers, workers: 1, classes: 1 },
     };
-    let counters = if decision == Decision::LargestNet { 1 } else { predictions.predictors() };
+    let counters =
+        if decision == Decision::LargestClassifier { 1 } else { predictions.predictors() };
     let outputs = case.source.picks(rows * predictions.features(), &[0.0, 0.25, 0.5, 0.75, 1.0]);
     let before = case.source.picks(counters, &[0.0, 1.0, 1000.0]);
     let op = CountErrors {

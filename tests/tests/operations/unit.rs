@@ -28,7 +28,7 @@ fn losses((of, seed): (PredictionBatch, u64)) -> Result<(), String> {
     let worker_losses = case.output("worker losses", &of.losses_shape());
     let predictors = predictions.predictors();
     let mean = case.output("mean", &[predictors]);
-    let nonfinite = case.whole("fault", &[1], vec![0]);
+    let nonfinite = case.whole("nonfinite", &[1], vec![0]);
     let [all_worker_losses, wrong, lead_counts] =
         ["all worker losses", "wrong", "lead counts"].map(|name| case.input(name, &[predictors]));
     case.push(WorkerLoss { z, target, output, losses: worker_losses, predictions, loss });
