@@ -8,7 +8,7 @@ use lfnn_cpu::max_threads;
 use lfnn_cuda::plan::{LANES, MAX_LANES};
 
 use crate::backend::BackendChoice;
-use lfnn_core::method::METHODS;
+use lfnn_core::method;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -461,8 +461,7 @@ pub(crate) enum DataAction {
 }
 
 fn method_help() -> String {
-    let names: Vec<&str> = METHODS.iter().map(|method| method.name()).collect();
-    let names = names.join(", ");
+    let names = method::names().join(", ");
     format!("Which error signal reaches which parameter: {names} [default: lfnn-l]")
 }
 

@@ -25,7 +25,7 @@ impl ConfigError {
     }
 }
 
-/// What is predicted; it decides the width of a prediction and the error ℓ.
+/// What is predicted; it decides how many numbers a prediction has, and the loss ℓ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Task {
@@ -347,15 +347,15 @@ impl LeadershipConfig {
     }
 }
 
-/// When leaders are chosen, and from which errors.
+/// When leaders are chosen, and by which losses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
-    /// In every batch, by its mean errors.
+    /// In every batch, by its mean losses.
     Batch,
-    /// Once per epoch, by the mean errors of the epoch before (in the first, by its first batch).
+    /// Once per epoch, by the mean losses of the epoch before (in the first, by its first batch).
     Epoch,
-    /// For every sample, by its own errors.
+    /// For every sample, by its own losses.
     Sample,
 }
 

@@ -6,8 +6,8 @@ use crate::layer::{
     ParameterSpec, Perturb, Plain, Record, Want, Weighted,
 };
 use crate::program::{
-    AccumulateRows, Activate, Activation, Align, CountErrors, DType, Decision, Heads,
-    LocalGradient, Loss, MeanErrors, Module, Part, Reduction, Softmax, TensorId, WorkerErrors,
+    AccumulateRows, Activate, Activation, CountErrors, DType, Decision, Loss, LossGradient,
+    MeanWorkerLoss, Module, Part, Predictions, Reduction, Softmax, TensorId, WorkerLoss,
 };
 use crate::sizes;
 use crate::step::{Mode, StepWriter};
@@ -27,7 +27,7 @@ pub struct Network {
 #[derive(Debug)]
 pub struct OutputLayer {
     layers: Chain,
-    heads: Heads,
+    predictions: Predictions,
 }
 
 /// A parameter of a network.
@@ -53,11 +53,11 @@ pub struct NetworkTensors {
 /// Sums of the output layer that outlive a step.
 #[derive(Clone, Copy, Debug)]
 pub struct OutputState {
-    /// `U32 [1]`: 1 + the first net whose loss was not finite, or 0.
-    pub fault: TensorId,
-    /// `[nets]`: sum over examples of the loss.
+    /// `U32 [1]`: 1 + the first classifier whose loss was not finite, or 0.
+    pub nonfinite: TensorId,
+    /// `[classifiers]`: sum over examples of the loss.
     pub loss: TensorId,
-    /// `[1]` (`[nets]` for binary tasks): number of wrong predictions.
+    /// `[1]` (`[classifiers]` for binary tasks): number of wrong predictions.
     pub wrong: TensorId,
 }
 
@@ -67,9 +67,9 @@ pub struct OutputRecord {
     layers: Record,
     output: TensorId,
     target: TensorId,
-    /// Per-sample losses, `[batch, nets]`.
-    pub errors: TensorId,
-    /// Logits, `[batch, nets · width]`.
+    /// Per-sample losses, `[batch, classifiers]`.
+    pub losses: TensorId,
+    /// Logits, `[batch, classifiers · classes]`.
     pub logits: TensorId,
 }
 
@@ -89,7 +89,7 @@ impl Network {
             return Err(ConfigError::new("network", message));
         }
         sizes::at_most("classes", classes, sizes::MAX_SETTING)?;
-        let (nets, width) = match config.task {
+        let (classifiers, classes) = match config.task {
             Task::Classification if classes < 2 => {
                 return Err(ConfigError::new(
                     "network.task",
@@ -115,17 +115,18 @@ impl Network {
             let place = UnitPlace {
                 index,
                 input: &shape,
-                input_per_net: nets > 1 && index > 0,
-                nets,
-                width,
+                input_per_classifier: classifiers > 1 && index > 0,
+                classifiers,
+                classes,
                 probabilities,
             };
             units.push(Unit::new(&mut builder, unit, place)?);
         }
         let shape = units.last().map_or(input, Unit::output_shape).to_vec();
-        let heads = Heads { nets, workers: 1, width };
-        let per_net = nets > 1 && !units.is_empty();
-        let output = OutputLayer::new(&mut builder, &config.output, &shape, heads, per_net)?;
+        let predictions = Predictions { classifiers, workers: 1, classes };
+        let per_classifier = classifiers > 1 && !units.is_empty();
+        let output =
+            OutputLayer::new(&mut builder, &config.output, &shape, predictions, per_classifier)?;
         let extent = builder.into_extent();
         Ok(Self { config: config.clone(), input: input.to_vec(), units, output, extent })
     }
@@ -186,7 +187,7 @@ impl Network {
 
     /// How many numbers are to be predicted in a regression; none where classes are.
     pub(crate) fn values(&self) -> Option<usize> {
-        (self.config.task == Task::Regression).then_some(self.output.heads.width)
+        (self.config.task == Task::Regression).then_some(self.output.predictions.classes)
     }
 
     /// Every parameter and buffer, from the input to the output.
@@ -238,7 +239,7 @@ impl NetworkTensors {
 }
 
 impl OutputRecord {
-    /// Outputs p, `[batch, nets · width]`.
+    /// Outputs p, `[batch, classifiers · classes]`.
     pub fn probabilities(&self) -> TensorId {
         self.output
     }
@@ -249,13 +250,13 @@ impl OutputLayer {
         builder: &mut LayerBuilder,
         config: &OutputConfig,
         input: &[usize],
-        heads: Heads,
-        per_net: bool,
+        predictions: Predictions,
+        per_classifier: bool,
     ) -> Result<Self, ConfigError> {
         let path = "network.output.layers";
         let fail = |message: String| ConfigError::new(path, message);
         let mut layers = builder.chain(&config.layers, input, "layer", path)?;
-        if heads.nets > 1 && layers.depth() > 0 {
+        if predictions.classifiers > 1 && layers.depth() > 0 {
             return Err(fail(
                 "one-vs-all networks share no weights: expected no layer with weights".into(),
             ));
@@ -264,17 +265,17 @@ impl OutputLayer {
             let flatten = FlattenLayer::new(layers.output_shape()).map_err(fail)?;
             layers.push("", Box::new(Plain(flatten)));
         }
-        let groups = if per_net { heads.nets } else { 1 };
-        let linear = LinearLayer::new(layers.output_shape(), heads.features(), groups, true);
+        let groups = if per_classifier { predictions.classifiers } else { 1 };
+        let linear = LinearLayer::new(layers.output_shape(), predictions.features(), groups, true);
         let linear = linear.and_then(Weighted::new).map_err(fail)?;
         builder.admit(linear.output_shape(), path)?;
         layers.push("", Box::new(linear));
-        Ok(Self { layers, heads })
+        Ok(Self { layers, predictions })
     }
 
-    /// How the logits fall into nets and classes.
-    pub fn heads(&self) -> Heads {
-        self.heads
+    /// How the logits fall into classifiers and classes.
+    pub fn predictions(&self) -> Predictions {
+        self.predictions
     }
 
     /// The layers, described.
@@ -296,11 +297,11 @@ impl OutputLayer {
         self.layers.parameters().into_iter().map(named).collect()
     }
 
-    /// How the network's prediction is judged; none in regression.
+    /// Which of the network's predictions are wrong; none in regression.
     pub fn decision(&self, loss: Loss) -> Option<Decision> {
         match loss {
             Loss::CrossEntropy { .. } => Some(Decision::Largest),
-            Loss::Binary { one_vs_all: true, .. } => Some(Decision::LargestNet),
+            Loss::Binary { one_vs_all: true, .. } => Some(Decision::LargestClassifier),
             Loss::Binary { one_vs_all: false, .. } => {
                 Some(Decision::Threshold { one_vs_all: false })
             }
@@ -312,8 +313,8 @@ impl OutputLayer {
     pub fn declare_state(&self, module: &mut Module, prefix: &str) -> OutputState {
         let name = |name: &str| format!("{prefix}/output.{name}");
         OutputState {
-            fault: module.persistent(name("fault"), DType::U32, &[1]),
-            loss: module.persistent(name("loss"), DType::Real, &[self.heads.nets]),
+            nonfinite: module.persistent(name("fault"), DType::U32, &[1]),
+            loss: module.persistent(name("loss"), DType::Real, &[self.predictions.classifiers]),
             wrong: module.persistent(name("wrong"), DType::Real, &[1]),
         }
     }
@@ -330,10 +331,10 @@ impl OutputLayer {
     ) -> OutputRecord {
         step.part(Part::Output);
         let layers = self.layers.forward(step, tensors, x);
-        self.judge(step, state, layers, target, loss)
+        self.global_loss(step, state, layers, target, loss)
     }
 
-    /// Writes the forward rule without labels: the logits and the outputs p, both `[batch, nets · width]`.
+    /// Writes the forward rule without labels: the logits and the outputs p, both `[batch, classifiers · classes]`.
     pub fn predict(
         &self,
         step: &mut StepWriter<'_>,
@@ -350,7 +351,7 @@ impl OutputLayer {
         if matches!(loss, Loss::Binary { .. }) {
             step.push(Activate { x: z, y, function: Activation::Sigmoid });
         } else {
-            step.push(Softmax { x: z, y, width: self.heads.width });
+            step.push(Softmax { x: z, y, width: self.predictions.classes });
         }
         (z, y)
     }
@@ -370,7 +371,7 @@ impl OutputLayer {
     ) -> (OutputRecord, Option<TensorId>) {
         step.part(Part::Output);
         let (layers, dz) = self.layers.perturb(step, tensors, x, dx, perturb);
-        (self.judge(step, state, layers, target, loss), dz)
+        (self.global_loss(step, state, layers, target, loss), dz)
     }
 
     /// Writes the forward gradient of every parameter.
@@ -392,7 +393,7 @@ impl OutputLayer {
     }
 
     /// Writes the loss and its metrics.
-    fn judge(
+    fn global_loss(
         &self,
         step: &mut StepWriter<'_>,
         state: &OutputState,
@@ -400,21 +401,28 @@ impl OutputLayer {
         target: TensorId,
         loss: Loss,
     ) -> OutputRecord {
-        let heads = self.heads;
+        let predictions = self.predictions;
         let z = layers.y;
         let clock = step.clock();
         let shape = step.shape(z).to_vec();
         step.observe("output.logits", z);
         let output = step.real("output.probabilities", &shape);
-        let errors = step.activation("output.errors", &[heads.nets]);
-        step.push(WorkerErrors { z, target, output, errors, heads, loss });
-        let mean = step.observable("output.loss", DType::Real, &[heads.nets]);
-        step.push(MeanErrors { errors, mean, fault: state.fault });
-        step.push(AccumulateRows { x: errors, clock, total: state.loss });
+        let losses = step.activation("output.losses", &[predictions.classifiers]);
+        step.push(WorkerLoss { z, target, output, losses, predictions, loss });
+        let mean = step.observable("output.loss", DType::Real, &[predictions.classifiers]);
+        step.push(MeanWorkerLoss { losses, mean, nonfinite: state.nonfinite });
+        step.push(AccumulateRows { x: losses, clock, total: state.loss });
         if let Some(decision) = self.decision(loss) {
-            step.push(CountErrors { output, target, clock, wrong: state.wrong, heads, decision });
+            step.push(CountErrors {
+                output,
+                target,
+                clock,
+                wrong: state.wrong,
+                predictions,
+                decision,
+            });
         }
-        OutputRecord { layers, output, target, errors, logits: z }
+        OutputRecord { layers, output, target, losses, logits: z }
     }
 
     /// Writes the gradient of the global loss with respect to the logits.
@@ -426,19 +434,14 @@ impl OutputLayer {
     ) -> TensorId {
         step.part(Part::Output);
         let dz = step.like("output.gradient", record.logits);
-        step.push(LocalGradient {
+        step.push(LossGradient {
             z: record.logits,
             output: record.output,
             target: record.target,
-            leaders: None,
-            reference: None,
             dz,
-            heads: self.heads,
+            predictions: self.predictions,
             loss,
-            leader_weight: 1.0,
-            follower_weight: 0.0,
             reduction: Reduction::Sum,
-            align: Align::Output,
         });
         dz
     }

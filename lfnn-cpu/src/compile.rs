@@ -6,8 +6,8 @@ use crate::fuse::{Fused, NormGrad};
 use crate::kernels::conv::Geometry;
 use crate::kernels::norm_grad::{Mask, Upstream};
 use crate::kernels::{
-    columns, conv, conv_grad, data, elementwise, leaders, linear, losses, metrics, norm, norm_grad,
-    optimize, perturb, pool, shape, winograd, workers,
+    columns, conv, conv_grad, data, elementwise, leaders, linear, local_losses, loss_gradients,
+    losses, metrics, norm, norm_grad, optimize, perturb, pool, shape, winograd, workers,
 };
 use crate::memory::Binder;
 use crate::work::Kernel;
@@ -122,13 +122,14 @@ fn single(op: &Op, bind: &mut Binder<'_>) -> Box<dyn Kernel> {
         Op::Split(op) => Box::new(shape::Part::new(op, bind)),
         Op::FilterLogits(op) => Box::new(workers::Logits::new(op, bind)),
         Op::FilterLogitsGrad(op) => Box::new(workers::LogitsGrad::new(op, bind)),
-        Op::WorkerErrors(op) => Box::new(losses::Errors::new(op, bind)),
-        Op::MeanErrors(op) => Box::new(losses::Means::new(op, bind)),
+        Op::WorkerLoss(op) => Box::new(losses::WorkerLosses::new(op, bind)),
+        Op::MeanWorkerLoss(op) => Box::new(losses::MeanWorkerLosses::new(op, bind)),
         Op::SelectLeaders(op) => Box::new(leaders::Select::new(op, bind)),
         Op::EpochLeaders(op) => Box::new(leaders::Epoch::new(op, bind)),
         Op::AlignmentTarget(op) => Box::new(leaders::Target::new(op, bind)),
-        Op::LocalGradient(op) => Box::new(losses::Gradient::new(op, bind)),
-        Op::LocalLosses(op) => Box::new(losses::Losses::new(op, bind)),
+        Op::LossGradient(op) => Box::new(loss_gradients::LossGradients::new(op, bind)),
+        Op::LocalLossGradient(op) => Box::new(loss_gradients::LocalLossGradients::new(op, bind)),
+        Op::LocalLosses(op) => Box::new(local_losses::LocalLossSums::new(op, bind)),
         Op::MaskFollowers(op) => Box::new(leaders::Mask::new(op, bind)),
         Op::Gaussian(op) => Box::new(perturb::Draw::new(op, bind)),
         Op::InnerProduct(op) => Box::new(perturb::Inner::new(op, bind)),

@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 
 use lfnn_core::config::{LeadershipConfig, NetworkConfig, ReductionConfig, TrainingConfig};
-use lfnn_core::method::{METHODS, Method, by_name};
+use lfnn_core::method::{METHODS, by_name};
 use lfnn_core::program::influences;
 use lfnn_core::train::{
     Inspection, InspectionInput, Normalization, Setup, State, StateData, StateTensor, StepProgram,
@@ -71,7 +71,7 @@ fn dependence(method: &str) -> Vec<BTreeSet<usize>> {
 }
 
 fn methods(local: bool) -> impl Iterator<Item = &'static str> {
-    METHODS.into_iter().filter(move |method| method.is_local() == local).map(Method::name)
+    METHODS.into_iter().filter(move |method| method.local == local).map(|method| method.name)
 }
 
 #[test]

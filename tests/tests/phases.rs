@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-use lfnn_core::method::{METHODS, Method};
+use lfnn_core::method::names;
 use lfnn_core::program::{
     Lifetimes, Node, Operation, Order, Part, Phase, Phases, Step, Tensors, plan_memory,
     plan_memory_in,
@@ -97,7 +97,7 @@ fn nodes(step: &StepProgram) -> (Vec<Node>, Vec<Part>) {
 
 #[test]
 fn dependences_are_kept_in_training_steps() {
-    for method in METHODS.map(Method::name) {
+    for method in names() {
         let step = training_step(method, 3);
         let (nodes, parts) = nodes(&step);
         check(&nodes, &parts, step.module.tensors())

@@ -7,8 +7,8 @@
 
 use lfnn_core::backend::{Backend, Executable, TensorData, TensorDataMut};
 use lfnn_core::program::{
-    Activate, Activation, Add, BatchNorm, Conv2d, DType, FilterLogits, Flatten, Heads, MaxPool,
-    Module, SelectLeaders, TensorId, Window,
+    Activate, Activation, Add, BatchNorm, Conv2d, DType, FilterLogits, Flatten, MaxPool, Module,
+    Predictions, SelectLeaders, TensorId, Window,
 };
 use lfnn_tests::compare::Contents;
 use lfnn_tests::harness::Case;
@@ -112,14 +112,14 @@ fn running_statistics_move_towards_the_unbiased_variance() {
 }
 
 #[test]
-fn the_smallest_errors_lead_and_ties_go_to_the_smaller_index() {
+fn the_smallest_losses_lead_and_ties_go_to_the_smaller_index() {
     let mut case = Case::new(0);
-    let errors = [2.0, 1.0, 1.0, 1.0, f32::NAN, f32::INFINITY, 3.0, f32::NAN];
+    let losses = [2.0, 1.0, 1.0, 1.0, f32::NAN, f32::INFINITY, 3.0, f32::NAN];
     let op = SelectLeaders {
-        errors: case.real("errors", &[8], errors.to_vec()),
+        losses: case.real("losses", &[8], losses.to_vec()),
         leaders: case.output("leaders", &[1, 8]),
         best: case.output_of("best", DType::U32, &[1, 2]),
-        heads: Heads { nets: 2, workers: 4, width: 1 },
+        predictions: Predictions { classifiers: 2, workers: 4, classes: 1 },
         count: 2,
     };
     case.push(op);

@@ -178,7 +178,7 @@ fn profile(head: &str, rows: &[Row], small: f64) -> String {
 pub(super) fn description(config: &RunConfig, shape: Shape) -> Result<Map<String, Value>, Failure> {
     let network = Network::new(&config.network, &shape.image, shape.classes).usage()?;
     let (parameters, readouts) = network.parameter_counts();
-    let trained = parameters + if config.method().workers_learn() { readouts } else { 0 };
+    let trained = parameters + if config.method().workers.learn() { readouts } else { 0 };
     Ok(fields([
         ("recipe", json!(config.label())),
         ("configuration", serde_json::to_value(config)?),

@@ -75,7 +75,7 @@ impl Job for Evaluate<'_> {
         let Checkpoint { metadata, state } = self.checkpoint;
         let config = &metadata.config;
         let batch = config.training.batch_size.max(32);
-        let workers = config.method().workers_learn();
+        let workers = config.method().workers.learn();
         let images = self.data.images();
         let evaluate = || {
             Evaluator::new(backend, &config.network, images, state, batch, workers)?

@@ -153,8 +153,8 @@ fn tensors(seen: &Inspection, images: &StateTensor, config: &StepConfig) -> Vec<
     ];
     for (unit, number) in seen.units.iter().zip(1..) {
         let name = |what: &str| format!("unit{number}.{what}");
-        let workers = unit.errors.len().max(1);
-        all.push(real(name("errors"), vec![unit.errors.len()], unit.errors.clone()));
+        let workers = unit.worker_losses.len().max(1);
+        all.push(real(name("errors"), vec![unit.worker_losses.len()], unit.worker_losses.clone()));
         let rows = unit.leaders.len() / workers;
         all.push(real(name("leaders"), vec![rows, workers], unit.leaders.clone()));
         all.push(StateTensor {
@@ -183,11 +183,11 @@ fn tensors(seen: &Inspection, images: &StateTensor, config: &StepConfig) -> Vec<
 fn describe(seen: &Inspection, config: &StepConfig) -> String {
     let mut text = format!("{}: global loss {:.6}\n", config.method, seen.loss);
     for (unit, number) in seen.units.iter().zip(1..) {
-        let best = unit.errors.iter().copied().fold(f32::INFINITY, f32::min);
+        let best = unit.worker_losses.iter().copied().fold(f32::INFINITY, f32::min);
         text += &format!(
             "unit {number}: {} workers, smallest error {best:.6}, leader loss {:.6}, follower \
              loss {:.6}\n",
-            unit.errors.len(),
+            unit.worker_losses.len(),
             unit.leader_loss,
             unit.follower_loss
         );

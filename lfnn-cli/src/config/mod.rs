@@ -140,7 +140,7 @@ pub(crate) struct StepConfig {
 
 impl RunConfig {
     /// The training method. Its name was checked when it was read.
-    pub(crate) fn method(&self) -> &'static dyn Method {
+    pub(crate) fn method(&self) -> &'static Method {
         method::by_name(&self.method).unwrap_or(METHODS[0])
     }
 
@@ -227,8 +227,7 @@ fn default_seed() -> u64 {
 
 /// Names of all methods.
 pub(crate) fn method_names() -> &'static [&'static str] {
-    static NAMES: LazyLock<Vec<&'static str>> =
-        LazyLock::new(|| METHODS.iter().map(|method| method.name()).collect());
+    static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| method::names().to_vec());
     &NAMES
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use lfnn_core::config::{ConfigError, Scope};
 use lfnn_core::layer::Perturb;
-use lfnn_core::method::{self, Method};
+use lfnn_core::method::{self, Gradient, Method};
 use lfnn_core::network::Network;
 use lfnn_core::train::{MemoryEstimate, Normalization, Setup, StepProgram};
 use lfnn_core::unit::{Unit, WorkerKind};
@@ -41,7 +41,7 @@ pub(crate) fn show(
         "{} · {}: {}\n{}: images {}, {} classes, {} to train on, {} held out\n\n{}\n{}\n{}",
         config.label(),
         config.method,
-        method.describe(),
+        method.summary,
         config.dataset.name,
         format::shape(&shape.image),
         shape.classes,
@@ -73,21 +73,25 @@ fn examples(config: &RunConfig, shape: Shape) -> Result<usize, DataError> {
 fn units(config: &RunConfig, network: &Network) -> String {
     let head = ["unit", "output", "workers", "lead", "path", "parameters", "readouts", "layers"];
     let mut lines = vec![head.map(str::to_owned).to_vec()];
-    let has_leaders = config.method().has_leaders();
+    let has_leaders = config.method().workers.have_leaders();
     let counts = counts(network);
     let count_of = |unit: Option<usize>| counts.get(&unit).copied().unwrap_or_default();
     for unit in network.units() {
         let (parameters, readout) = count_of(Some(unit.number()));
-        let heads = unit.heads();
+        let predictions = unit.predictions();
         let kind = match unit.kind() {
             WorkerKind::Neurons => "neurons",
             WorkerKind::Filters => "filters",
             WorkerKind::Readout => "readout",
             WorkerKind::Block => "block",
         };
-        let nets = if heads.nets > 1 { format!("{} nets × ", heads.nets) } else { String::new() };
+        let nets = if predictions.classifiers > 1 {
+            format!("{} nets × ", predictions.classifiers)
+        } else {
+            String::new()
+        };
         let lead = if has_leaders {
-            config.leadership.leaders(heads.workers).to_string()
+            config.leadership.leaders(predictions.workers).to_string()
         } else {
             "–".into()
         };
@@ -95,7 +99,7 @@ fn units(config: &RunConfig, network: &Network) -> String {
         lines.push(vec![
             unit.number().to_string(),
             format::shape(unit.output_shape()),
-            format!("{nets}{} {kind}", heads.workers),
+            format!("{nets}{} {kind}", predictions.workers),
             lead,
             unit.depth().to_string(),
             format::count(parameters),
@@ -112,7 +116,7 @@ fn units(config: &RunConfig, network: &Network) -> String {
     let (parameters, _) = count_of(None);
     lines.push(vec![
         "out".into(),
-        output.heads().features().to_string(),
+        output.predictions().features().to_string(),
         "–".into(),
         "–".into(),
         output.depth().to_string(),
@@ -178,10 +182,10 @@ fn counts(network: &Network) -> HashMap<Option<usize>, (usize, usize)> {
 }
 
 /// How many layers with weights a gradient, or the derivative of a forward gradient, crosses, and with what noise.
-fn paths(method: &dyn Method, network: &Network) -> String {
+fn paths(method: &Method, network: &Network) -> String {
     let mut text = crossed(method, network);
     let mixes = network.units().iter().any(Unit::mixes_samples) || network.output().mixes_samples();
-    if let Some(Perturb::Outputs { .. }) = method.perturb()
+    if let Gradient::Forward(Perturb::Outputs { .. }) = method.gradient
         && mixes
     {
         text += "batch normalisation lets samples meet: what lies before one gets the derivative over the whole \
@@ -190,14 +194,14 @@ fn paths(method: &dyn Method, network: &Network) -> String {
     text
 }
 
-fn crossed(method: &dyn Method, network: &Network) -> String {
+fn crossed(method: &Method, network: &Network) -> String {
     let all: usize = network.units().iter().map(Unit::depth).sum();
     let output = network.output().depth();
-    let (what, carried) = match method.goes_back() {
-        true => ("gradient path", "gradient"),
-        false => ("derivative path, forwards", "derivative"),
+    let (what, carried) = match method.gradient {
+        Gradient::Backward => ("gradient path", "gradient"),
+        Gradient::Forward(_) => ("derivative path, forwards", "derivative"),
     };
-    if !method.is_local() {
+    if !method.local {
         let through = all + output;
         return format!(
             "{what}: {through} layers with weights; the global {carried} crosses every unit\n"
@@ -218,7 +222,7 @@ fn pixels(config: &RunConfig, shape: Shape, training: usize) -> usize {
 }
 
 /// The step that would be trained, with a normalisation that any image fits.
-fn setup<'a>(config: &'a RunConfig, shape: Shape, method: &'static dyn Method) -> Setup<'a> {
+fn setup<'a>(config: &'a RunConfig, shape: Shape, method: &'static Method) -> Setup<'a> {
     let channels = shape.image[2];
     let normalization = Normalization { mean: vec![0.0; channels], std: vec![1.0; channels] };
     Setup { method, ..super::setup(config, &normalization) }
@@ -238,7 +242,7 @@ fn memory(
             Some(Cpu::new(choice.threads).map_err(anyhow::Error::from)?)
         }
     };
-    let estimate = |method: &'static dyn Method| -> Result<MemoryEstimate, ConfigError> {
+    let estimate = |method: &'static Method| -> Result<MemoryEstimate, ConfigError> {
         let step = StepProgram::new(&setup(config, shape, method), shape.image, shape.classes)?;
         let planned = cpu.as_ref().map(|cpu| cpu.planned_bytes(&step.module));
         Ok(planned.map_or_else(|| step.memory(), |bytes| step.memory_with(bytes)))

@@ -251,7 +251,7 @@ fn introduce<B: Backend>(
         config.label(),
         config.method,
         config.seed,
-        config.method().describe()
+        config.method().summary
     ))?;
     output.info(&format!(
         "data: {}, {} training, {} validation and {} test images, {} classes",

@@ -1,6 +1,6 @@
 //! One test for each flag.
 
-use lfnn_core::method::{METHODS, Method};
+use lfnn_core::method;
 
 use super::support::{Place, SMALL, small_mnist};
 
@@ -15,7 +15,7 @@ fn help_and_version_are_printed() {
     }
     let help = place.ok(&["train", "--help"]);
     assert!(help.contains("metrics.jsonl"));
-    let listed = METHODS.map(Method::name).join(", ");
+    let listed = method::names().join(", ");
     assert!(help.split_whitespace().collect::<Vec<_>>().join(" ").contains(&listed), "{help}");
     assert_eq!(place.ok(&["--version"]), format!("lfnn-cli {}\n", env!("CARGO_PKG_VERSION")));
 }
@@ -167,7 +167,7 @@ fn quiet_and_verbose_exclude_each_other() {
 #[test]
 fn a_recipe_and_a_method_are_chosen_side_by_side() {
     let place = Place::new();
-    for method in METHODS.map(Method::name) {
+    for method in method::names() {
         let out = place.train(&["digits", "--method", method]);
         assert!(out.starts_with(&format!("digits · {method} · seed 1")), "{out}");
         let summary = place.json(&format!("runs/digits-{method}-1/summary.json"));
@@ -324,7 +324,7 @@ fn dry_run_shows_every_recipe_without_data_and_leaves_nothing() {
         for word in ["unit", "parameters", "readouts", "path", "memory", "lfnn-l", "bp"] {
             assert!(out.contains(word), "{name}: {out}");
         }
-        for method in METHODS.map(Method::name) {
+        for method in method::names() {
             let out = place.ok(&["train", name, "--dry-run", "--method", method]);
             assert!(out.starts_with(&format!("{name} · {method}: ")), "{out}");
         }

@@ -30,6 +30,9 @@ pub enum Perturb {
 }
 
 impl Perturb {
+    /// The outputs of layers, with no layer in between where samples meet.
+    pub const OUTPUTS: Self = Perturb::Outputs { mixed: false };
+
     /// The same for a layer that is followed by others.
     pub fn before(self, mixes_samples: bool) -> Self {
         match self {

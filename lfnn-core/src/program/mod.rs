@@ -10,7 +10,7 @@
 //!   Convolution weights are `[out, kernel height, kernel width, in / groups]`, linear weights
 //!   `[out, in / groups]`.
 //! * Everything else has two axes, `[batch, features]`. A tensor of worker logits is
-//!   `[batch, nets · workers · width]`, see [`Heads`].
+//!   `[batch, classifiers · workers · classes]`, see [`Predictions`].
 //! * An operation reads and writes whole tensors. A tensor that it both reads and writes is listed
 //!   under `updates`. Writes of other tensors overwrite whatever was there.
 
@@ -50,7 +50,8 @@ pub use leaders::{AlignmentTarget, EpochLeaders, MaskFollowers, Reference, Selec
 pub use linear::{Linear, LinearInputGrad, LinearWeightGrad};
 pub use liveness::{ALIGNMENT, InOrder, Lifetimes, Order, Step, plan_memory, plan_memory_in};
 pub use losses::{
-    Align, Heads, LocalGradient, LocalLosses, Loss, MeanErrors, Reduction, WorkerErrors,
+    Align, LocalLoss, LocalLossGradient, LocalLosses, Loss, LossGradient, MeanWorkerLoss,
+    Predictions, Reduction, WorkerLoss,
 };
 pub use metrics::{AccumulateRows, CountErrors, Decision};
 pub use normalization::{BatchNorm, BatchNormGrad, BatchNormInference, BatchNormTangent};

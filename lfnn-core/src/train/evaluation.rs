@@ -5,7 +5,7 @@ use crate::config::{ConfigError, NetworkConfig};
 use crate::network::{Network, NetworkTensors, OutputState};
 use crate::program::{
     AccumulateRows, AdvanceClock, CountErrors, DType, Loss, Module, ProgramError, ProgramId,
-    TensorId, WorkerErrors, clock,
+    TensorId, WorkerLoss, clock,
 };
 use crate::step::{Mode, StepWriter};
 use crate::unit::worker_decision;
@@ -31,7 +31,7 @@ pub struct Evaluation {
 /// Evaluation of a hidden unit's workers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UnitEvaluation {
-    /// Mean error ℓ of each worker (of each net).
+    /// Mean loss of each worker (of each classifier).
     pub worker_losses: Vec<f64>,
     /// Share of wrong predictions of each worker, in percent; 0 in regression.
     pub worker_errors: Vec<f64>,
@@ -61,7 +61,7 @@ pub(super) struct EvaluationProgram {
     order: TensorId,
     output: OutputState,
     probabilities: TensorId,
-    nets: usize,
+    classifiers: usize,
     features: usize,
     has_error: bool,
     batch: usize,
@@ -73,7 +73,7 @@ pub(super) struct EvaluationProgram {
 /// Tensors of a unit's workers that outlive a batch of an evaluation.
 #[derive(Clone, Copy, Debug)]
 struct UnitSums {
-    errors: TensorId,
+    losses: TensorId,
     wrong: TensorId,
     /// `[batch, features]`: what the workers put out for the last batch.
     outputs: TensorId,
@@ -99,13 +99,14 @@ impl EvaluationProgram {
             .iter()
             .filter(|_| workers_predict)
             .map(|unit| {
-                let (predictors, features) = (unit.heads().predictors(), unit.heads().features());
+                let predictions = unit.predictions();
+                let (predictors, features) = (predictions.predictors(), predictions.features());
                 let mut declare = |name: &str, shape: &[usize]| {
                     let name = format!("evaluation/unit{}.{name}", unit.number());
                     module.persistent(name, DType::Real, shape)
                 };
                 UnitSums {
-                    errors: declare("errors", &[predictors]),
+                    losses: declare("errors", &[predictors]),
                     wrong: declare("wrong", &[predictors]),
                     outputs: declare("outputs", &[batch, features]),
                     predictors,
@@ -118,20 +119,20 @@ impl EvaluationProgram {
         for (index, unit) in network.units().iter().enumerate() {
             let record = unit.forward(&mut step, &tensors.units[index], x, workers_predict);
             if let (Some(z), Some(sums)) = (record.logits, sums.get(index)) {
-                let heads = unit.heads();
+                let predictions = unit.predictions();
                 let &UnitSums { outputs: output, wrong, predictors, .. } = sums;
-                let errors = step.activation("workers.errors", &[predictors]);
-                step.push(WorkerErrors { z, target, output, errors, heads, loss });
-                step.push(AccumulateRows { x: errors, clock, total: sums.errors });
+                let losses = step.activation("workers.losses", &[predictors]);
+                step.push(WorkerLoss { z, target, output, losses, predictions, loss });
+                step.push(AccumulateRows { x: losses, clock, total: sums.losses });
                 if let Some(decision) = worker_decision(loss) {
-                    step.push(CountErrors { output, target, clock, wrong, heads, decision });
+                    step.push(CountErrors { output, target, clock, wrong, predictions, decision });
                 }
             }
             x = record.output;
         }
         let layer = network.output();
         let record = layer.forward(&mut step, &tensors.output, &output, x, target, loss);
-        let features = layer.heads().features();
+        let features = layer.predictions().features();
         let name = "evaluation/probabilities";
         let probabilities = step.persistent(name, DType::Real, &[batch, features]);
         step.copy(record.probabilities(), probabilities);
@@ -143,7 +144,7 @@ impl EvaluationProgram {
             order,
             output,
             probabilities,
-            nets: layer.heads().nets,
+            classifiers: layer.predictions().classifiers,
             features,
             has_error: layer.decision(loss).is_some(),
             batch,
@@ -186,10 +187,10 @@ impl EvaluationProgram {
         let mut now = [0; clock::LEN];
         now[clock::COUNT] = indices.len() as u32;
         executable.upload(self.clock, TensorData::U32(&now))?;
-        executable.upload(self.output.fault, TensorData::U32(&[0]))?;
-        let mut sums = vec![(self.output.loss, self.nets), (self.output.wrong, 1)];
+        executable.upload(self.output.nonfinite, TensorData::U32(&[0]))?;
+        let mut sums = vec![(self.output.loss, self.classifiers), (self.output.wrong, 1)];
         for unit in &self.units {
-            sums.extend([(unit.errors, unit.predictors), (unit.wrong, unit.predictors)]);
+            sums.extend([(unit.losses, unit.predictors), (unit.wrong, unit.predictors)]);
         }
         clear(executable, &sums)?;
         for start in (0..indices.len()).step_by(self.batch) {
@@ -203,14 +204,14 @@ impl EvaluationProgram {
         let per_example = 1.0 / indices.len().max(1) as f64;
         let executable = &*executable;
         let means = |tensor, len, factor| read_means(executable, tensor, len, factor);
-        let losses = means(self.output.loss, self.nets, per_example)?;
+        let losses = means(self.output.loss, self.classifiers, per_example)?;
         let wrong = means(self.output.wrong, 1, 100.0 * per_example)?;
         let units = self
             .units
             .iter()
             .map(|unit| {
                 Ok(UnitEvaluation {
-                    worker_losses: means(unit.errors, unit.predictors, per_example)?,
+                    worker_losses: means(unit.losses, unit.predictors, per_example)?,
                     worker_errors: means(unit.wrong, unit.predictors, 100.0 * per_example)?,
                 })
             })
@@ -225,7 +226,7 @@ impl EvaluationProgram {
 }
 
 impl EvaluationProgram {
-    /// What the workers of each unit put out for these images: `[images, nets · workers · width]`.
+    /// What the workers of each unit put out for these images: `[images, classifiers · workers · classes]`.
     ///
     /// # Errors
     /// As [`run`](Self::run).
@@ -290,7 +291,7 @@ impl<B: Backend> Evaluator<B> {
         let mut executable = backend.compile(&module).map_err(TrainError::Backend)?;
         data.upload_images(&mut executable, images).map_err(TrainError::Backend)?;
         load(&module, &mut executable, &fit)?;
-        let outputs = network.output().heads().features();
+        let outputs = network.output().predictions().features();
         Ok(Self { executable, program, outputs })
     }
 

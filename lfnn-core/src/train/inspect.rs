@@ -24,7 +24,7 @@ pub struct InspectionInput<'a> {
     /// Share of the target spread over the classes.
     pub label_smoothing: f64,
     /// The method.
-    pub method: &'static dyn Method,
+    pub method: &'static Method,
     /// Seed of dropout, random leaders, directions of forward gradients and feedback matrices.
     pub seed: u64,
     /// Number of classes (numbers to predict, in regression).
@@ -71,11 +71,11 @@ pub struct Inspection {
 /// What the step computed in a hidden unit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UnitInspection {
-    /// Mean error of each worker, `[nets · workers]`.
-    pub errors: Vec<f32>,
-    /// 1 for a leader, 0 for a follower, `[rows, nets · workers]`; one row, or one per sample.
+    /// Mean loss of each worker, `[classifiers · workers]`.
+    pub worker_losses: Vec<f32>,
+    /// 1 for a leader, 0 for a follower, `[rows, classifiers · workers]`; one row, or one per sample.
     pub leaders: Vec<f32>,
-    /// The best leader, `[rows, nets]`.
+    /// The best leader, `[rows, classifiers]`.
     pub best: Vec<u32>,
     /// `L^δ`.
     pub leader_loss: f64,
@@ -114,7 +114,7 @@ pub fn inspect<B: Backend>(
     let network = Network::new(input.network, &shape, input.classes)?;
     let loss = network.loss(input.label_smoothing);
     let leadership = Leadership::new(input.leadership, loss)?;
-    let heads = network.output().heads();
+    let predictions = network.output().predictions();
     let fits = network.check_batch(batch, Mode::Train);
     fits.map_err(|message| ConfigError::new("batch", message))?;
     match input.target {
@@ -129,11 +129,11 @@ pub fn inspect<B: Backend>(
             }
         }
         Target::Values(values) if !loss.takes_labels() => {
-            if values.len() != batch * heads.width {
+            if values.len() != batch * predictions.classes {
                 return data(format!(
                     "{} targets, expected {batch} × {}",
                     values.len(),
-                    heads.width
+                    predictions.classes
                 ));
             }
         }
@@ -146,7 +146,7 @@ pub fn inspect<B: Backend>(
     let units: Vec<_> = network
         .units()
         .iter()
-        .map(|unit| leadership.declare(&mut module, unit.number(), unit.heads()))
+        .map(|unit| leadership.declare(&mut module, unit.number(), unit.predictions()))
         .collect();
     let output = network.output().declare_state(&mut module, "training");
     let now = module.persistent("training/clock", DType::U32, &[clock::LEN]);
@@ -155,7 +155,7 @@ pub fn inspect<B: Backend>(
     let x = module.persistent("data/images", DType::Real, &whole);
     let (kind, target_shape) = match input.target {
         Target::Labels(_) => (DType::U32, vec![batch]),
-        Target::Values(_) => (DType::Real, vec![batch, heads.width]),
+        Target::Values(_) => (DType::Real, vec![batch, predictions.classes]),
     };
     let target = module.persistent("data/target", kind, &target_shape);
     let writer = StepWriter::new(&mut module, "inspect", Mode::Train, batch, now, true);
@@ -169,10 +169,10 @@ pub fn inspect<B: Backend>(
         optimizer: None,
         input: x,
         target,
-        local: input.method.is_local(),
+        local: input.method.local,
         waiting: Vec::new(),
     };
-    input.method.write(&mut step);
+    (input.method.write)(&mut step);
     let written = step.finish()?;
 
     let parameters: Vec<_> = tensors.iter().zip(network.parameters()).collect();
@@ -204,7 +204,7 @@ pub fn inspect<B: Backend>(
     let reader = Reader { module: &module, executable: &executable };
     let read = |name: &str| reader.real(name).map_err(TrainError::Backend);
     let mut seen = Vec::new();
-    for unit in network.units().iter().filter(|_| input.method.has_leaders()) {
+    for unit in network.units().iter().filter(|_| input.method.workers.have_leaders()) {
         let name = |what: &str| format!("unit{}.{what}", unit.number());
         // Leaders that are held for an epoch lie with the training's state.
         let held = if input.leadership.scope == Scope::Epoch { "training/" } else { "" };
@@ -214,7 +214,7 @@ pub fn inspect<B: Backend>(
         };
         let losses = read(&name("losses"))?;
         seen.push(UnitInspection {
-            errors: read(&name("errors"))?,
+            worker_losses: read(&name("worker_losses"))?,
             leaders: read(&which("leaders"))?,
             best: reader.whole(&which("best")).map_err(TrainError::Backend)?,
             leader_loss: f64::from(losses[0]),

@@ -17,9 +17,9 @@ pub struct Predictor {
     /// The tensors and the one program.
     pub module: Module,
     program: ProgramId,
-    /// Logits, `[1, nets · width]`.
+    /// Logits, `[1, classifiers · classes]`.
     pub logits: TensorId,
-    /// Outputs p, of the same shape: a softmax, or a sigmoid each for binary nets. In a regression
+    /// Outputs p, of the same shape: a softmax, or a sigmoid each for binary classifiers. In a regression
     /// they are the logits themselves.
     pub outputs: TensorId,
 }

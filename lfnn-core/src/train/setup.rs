@@ -23,8 +23,8 @@ pub struct Setup<'a> {
     pub leadership: LeadershipConfig,
     /// Batch size, optimiser, schedule.
     pub training: &'a TrainingConfig,
-    /// Which error signal reaches which parameter.
-    pub method: &'static dyn Method,
+    /// Which loss trains which parameter.
+    pub method: &'static Method,
     /// Random changes of training images.
     pub augmentation: Augmentation,
     /// Mean and standard deviation of the pixels.
@@ -50,7 +50,7 @@ impl<'a> Setup<'a> {
     pub fn new(
         network: &'a NetworkConfig,
         training: &'a TrainingConfig,
-        method: &'static dyn Method,
+        method: &'static Method,
         normalization: Normalization,
     ) -> Self {
         Self {
@@ -182,7 +182,7 @@ impl TrainingModule {
         let units = network
             .units()
             .iter()
-            .map(|unit| leadership.declare(&mut module, unit.number(), unit.heads()))
+            .map(|unit| leadership.declare(&mut module, unit.number(), unit.predictions()))
             .collect::<Vec<_>>();
         let output = network.output().declare_state(&mut module, "training");
         let clock = module.persistent("training/clock", DType::U32, &[clock::LEN]);
@@ -205,10 +205,10 @@ impl TrainingModule {
             optimizer: Some(Optimizer::new(setup.training, rates)),
             input,
             target,
-            local: setup.method.is_local(),
+            local: setup.method.local,
             waiting: Vec::new(),
         };
-        setup.method.write(&mut step);
+        (setup.method.write)(&mut step);
         let step = step.finish()?;
         Ok(Self { module, network, tensors, data, units, output, loss, clock, order, rates, step })
     }

@@ -9,13 +9,13 @@ mod leadership;
 mod workers;
 
 pub(crate) use leadership::worker_decision;
-pub use leadership::{Leaders, Leadership, Predictions, UnitState};
+pub use leadership::{Leaders, Leadership, UnitState, WorkerOutputs};
 
 use crate::config::{ConfigError, UnitConfig};
 use crate::layer::{
     Chain, Derivative, Gradients, Layer, LayerBuilder, ParameterSpec, Perturb, Record, Want,
 };
-use crate::program::{Concat, Heads, MaskFollowers, Part, Split, TensorId};
+use crate::program::{Concat, MaskFollowers, Part, Predictions, Split, TensorId};
 use crate::step::StepWriter;
 
 /// The kinds of workers (paper, Section 2).
@@ -46,7 +46,7 @@ pub struct Unit {
     /// Position among the units, from 1.
     number: usize,
     kind: WorkerKind,
-    heads: Heads,
+    predictions: Predictions,
     bodies: Vec<Body>,
     hand_on: Chain,
     then: Chain,
@@ -64,7 +64,7 @@ pub struct UnitRecord {
     pub output: TensorId,
 }
 
-/// The error signals that reach a unit.
+/// The gradients that reach a unit.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Signals {
     /// Gradient of the local losses with respect to the workers' logits.
@@ -93,12 +93,12 @@ pub(crate) struct UnitPlace<'a> {
     pub(crate) index: usize,
     /// Shape of the input.
     pub(crate) input: &'a [usize],
-    /// Whether each net has its own part of the input (one-vs-all, after the first unit).
-    pub(crate) input_per_net: bool,
-    /// Independent nets.
-    pub(crate) nets: usize,
-    /// Width of a prediction.
-    pub(crate) width: usize,
+    /// Whether each classifier has its own part of the input (one-vs-all, after the first unit).
+    pub(crate) input_per_classifier: bool,
+    /// Independent classifiers.
+    pub(crate) classifiers: usize,
+    /// Numbers that one worker predicts.
+    pub(crate) classes: usize,
     /// Whether outputs are probabilities, and not the logits themselves.
     pub(crate) probabilities: bool,
 }
@@ -123,7 +123,11 @@ impl Unit {
         Ok(Self {
             number: place.index + 1,
             kind: parts.kind,
-            heads: Heads { nets: place.nets, workers: parts.workers, width: place.width },
+            predictions: Predictions {
+                classifiers: place.classifiers,
+                workers: parts.workers,
+                classes: place.classes,
+            },
             bodies: parts.bodies,
             hand_on: parts.hand_on,
             then,
@@ -140,9 +144,9 @@ impl Unit {
         self.kind
     }
 
-    /// How its logits fall into nets, workers and classes.
-    pub fn heads(&self) -> Heads {
-        self.heads
+    /// How its logits fall into classifiers, workers and classes.
+    pub fn predictions(&self) -> Predictions {
+        self.predictions
     }
 
     /// Shape of what it hands on, without the batch.

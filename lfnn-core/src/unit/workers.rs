@@ -35,7 +35,7 @@ pub(super) fn build(
     if count == 0 {
         return Err(fail("a count of 0, expected at least 1 worker".into()));
     }
-    if place.nets > 1 && !matches!(config.workers, WorkersConfig::Neurons { .. }) {
+    if place.classifiers > 1 && !matches!(config.workers, WorkersConfig::Neurons { .. }) {
         return Err(fail("one-vs-all networks have units of `neurons` only".into()));
     }
     let mut layers =
@@ -43,13 +43,13 @@ pub(super) fn build(
     match config.workers {
         WorkersConfig::Neurons { activation, .. } => {
             let mut body = layers()?;
-            if place.nets > 1 && body.depth() > 0 {
+            if place.classifiers > 1 && body.depth() > 0 {
                 let message =
                     "one-vs-all networks share no weights: expected no layer with weights";
                 return Err(ConfigError::new(format!("{path}.layers"), message));
             }
-            let neurons = place.nets * count * place.width;
-            let groups = if place.input_per_net { place.nets } else { 1 };
+            let neurons = place.classifiers * count * place.classes;
+            let groups = if place.input_per_classifier { place.classifiers } else { 1 };
             let linear = LinearLayer::new(body.output_shape(), neurons, groups, true);
             let linear = linear.and_then(Weighted::new).map_err(fail)?;
             builder.admit(linear.output_shape(), &workers_path)?;
@@ -65,7 +65,7 @@ pub(super) fn build(
             require_weights(&body, path)?;
             let features = body.output_shape().to_vec();
             let mut head = Chain::new(&features);
-            let mean = FilterMean::new(&features, count, place.width, scale).map_err(fail)?;
+            let mean = FilterMean::new(&features, count, place.classes, scale).map_err(fail)?;
             let mean = Plain(mean);
             builder.admit(mean.output_shape(), &workers_path)?;
             head.push("", Box::new(mean));
@@ -84,7 +84,7 @@ pub(super) fn build(
                 )));
             }
             let head =
-                readout(builder, &features, count, place.width, grid, dropout, &workers_path)?;
+                readout(builder, &features, count, place.classes, grid, dropout, &workers_path)?;
             let bodies = vec![Body { prefix: String::new(), layers: body, head }];
             let hand_on = Chain::new(&features);
             Ok(Parts { kind: WorkerKind::Readout, workers: count, bodies, features, hand_on })
@@ -102,7 +102,7 @@ pub(super) fn build(
                 require_weights(&layers, path)?;
                 let features = layers.output_shape().to_vec();
                 let head =
-                    readout(builder, &features, 1, place.width, grid, dropout, &workers_path)?;
+                    readout(builder, &features, 1, place.classes, grid, dropout, &workers_path)?;
                 bodies.push(Body { prefix: format!("block{block}."), layers, head });
             }
             let mut features = bodies[0].layers.output_shape().to_vec();
@@ -171,8 +171,8 @@ fn hand_on(
     let mut chain = Chain::new(features);
     let function = match activation {
         HandOn::Output if !place.probabilities => return Ok(chain),
-        HandOn::Output if place.width > 1 => {
-            chain.push("", Box::new(Plain(SoftmaxLayer::new(features, place.width)?)));
+        HandOn::Output if place.classes > 1 => {
+            chain.push("", Box::new(Plain(SoftmaxLayer::new(features, place.classes)?)));
             return Ok(chain);
         }
         HandOn::Output | HandOn::Sigmoid => Activation::Sigmoid,

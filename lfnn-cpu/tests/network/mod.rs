@@ -235,15 +235,15 @@ impl Step {
     fn readout(&mut self, features: TensorId, width: usize) -> TensorId {
         let batch = self.batch;
         self.units += 1;
-        let heads = Heads { nets: 1, workers: WORKERS, width: CLASSES };
+        let predictions = Predictions { classifiers: 1, workers: WORKERS, classes: CLASSES };
         let (logits, each) = (WORKERS * CLASSES, width / WORKERS);
         let (weight, bias) = (self.weight(&[logits, each]), self.vector(logits, 0.0));
         let [z, output, dz] = std::array::from_fn(|_| self.real(&[batch, logits]));
-        let errors = self.real(&[batch, WORKERS]);
+        let losses = self.real(&[batch, WORKERS]);
         let (mean, leaders) = (self.real(&[WORKERS]), self.real(&[1, WORKERS]));
         let reference = self.real(&[batch, CLASSES]);
         let best = self.module.build("parts").temporary("best", DType::U32, &[1, 1]);
-        let fault = self.module.persistent("fault", DType::U32, &[1]);
+        let nonfinite = self.module.persistent("nonfinite", DType::U32, &[1]);
         let wrong = self.vector(WORKERS, 0.0);
         let dfeatures = self.real(&[batch, width]);
         let (dweight, dbias) = (self.real(&[logits, each]), self.real(&[logits]));
@@ -251,35 +251,35 @@ impl Step {
         let (target, clock) = (self.target, self.clock);
         let ops: [Op; 9] = [
             Linear { x: features, weight, bias: Some(bias), y: z, groups: WORKERS }.into(),
-            WorkerErrors { z, target, output, errors, heads, loss }.into(),
-            MeanErrors { errors, mean, fault }.into(),
-            SelectLeaders { errors: mean, leaders, best, heads, count: 3 }.into(),
+            WorkerLoss { z, target, output, losses, predictions, loss }.into(),
+            MeanWorkerLoss { losses, mean, nonfinite }.into(),
+            SelectLeaders { losses: mean, leaders, best, predictions, count: 3 }.into(),
             AlignmentTarget {
                 value: output,
                 leaders,
                 best,
                 clock,
                 reference,
-                heads,
+                predictions,
                 rule: Reference::Best,
             }
             .into(),
-            LocalGradient {
+            LocalLossGradient {
                 z,
                 output,
                 target,
-                leaders: Some(leaders),
-                reference: Some(reference),
+                leaders,
+                reference,
                 dz,
-                heads,
-                loss,
-                leader_weight: 1.0,
-                follower_weight: 1.0,
+                predictions,
+                loss: LocalLoss { leader: 1.0, follower: 1.0 },
+                worker_loss: loss,
                 reduction: Reduction::Sum,
                 align: Align::Output,
             }
             .into(),
-            CountErrors { output, target, clock, wrong, heads, decision: Decision::Largest }.into(),
+            CountErrors { output, target, clock, wrong, predictions, decision: Decision::Largest }
+                .into(),
             LinearWeightGrad { x: features, dy: dz, dweight, dbias: Some(dbias), groups: WORKERS }
                 .into(),
             LinearInputGrad { dy: dz, weight, dx: dfeatures, groups: WORKERS }.into(),

@@ -85,9 +85,10 @@ pub(super) fn real_operands(op: &Op) -> Vec<TensorId> {
         Op::Split(op) => [op.outputs.as_slice(), &[op.x]].concat(),
         Op::FilterLogits(op) => vec![op.x, op.z],
         Op::FilterLogitsGrad(op) => vec![op.dz, op.dx],
-        Op::WorkerErrors(op) => vec![op.z, op.output],
+        Op::WorkerLoss(op) => vec![op.z, op.output],
         Op::AlignmentTarget(op) => vec![op.value, op.reference],
-        Op::LocalGradient(op) => [&[op.z, op.output, op.dz], op.reference.as_slice()].concat(),
+        Op::LossGradient(op) => vec![op.z, op.output, op.dz],
+        Op::LocalLossGradient(op) => vec![op.z, op.output, op.dz, op.reference],
         Op::LocalLosses(op) => vec![op.value, op.reference],
         Op::MaskFollowers(op) => vec![op.x, op.y],
         Op::Gaussian(op) => vec![op.y],
@@ -96,7 +97,7 @@ pub(super) fn real_operands(op: &Op) -> Vec<TensorId> {
         Op::LoadLabels(_)
         | Op::LoadValues(_)
         | Op::AdvanceClock(_)
-        | Op::MeanErrors(_)
+        | Op::MeanWorkerLoss(_)
         | Op::SelectLeaders(_)
         | Op::EpochLeaders(_)
         | Op::AccumulateRows(_)

@@ -11,7 +11,7 @@ mod curve;
 
 use case::{Case, names};
 use lfnn_core::backend::Backend;
-use lfnn_core::method::{METHODS, Method};
+use lfnn_core::method;
 use lfnn_core::train::{Inspection, InspectionInput, State, StateData, Target, inspect};
 use lfnn_cpu::Cpu;
 use lfnn_tests::reference::Reference;
@@ -60,7 +60,7 @@ fn single_steps_on_a_gpu_agree_with_pytorch() {
 #[test]
 fn the_vectors_cover_every_method_and_every_kind_of_workers() {
     let names = names();
-    for method in METHODS.map(Method::name) {
+    for method in method::names() {
         for kind in ["neurons", "filters", "readout", "block"] {
             let prefix = format!("{method}_{kind}");
             assert!(names.iter().any(|name| name.starts_with(&prefix)), "no case {prefix}");
@@ -102,12 +102,12 @@ fn check_outputs(case: &Case, seen: &Inspection, tolerance: f64) {
     };
     check("logits", &seen.logits);
     check("output.loss", &[seen.loss as f32]);
-    if case.method.has_leaders() {
+    if case.method.workers.have_leaders() {
         assert_eq!(seen.units.len(), case.network.units.len(), "{}", case.name);
     }
     for (index, unit) in seen.units.iter().enumerate() {
         let name = |what: &str| format!("unit{}.{what}", index + 1);
-        check(&name("errors"), &unit.errors);
+        check(&name("errors"), &unit.worker_losses);
         check(&name("leaders"), &unit.leaders);
         let best = &case.get(&format!("expected/{}", name("best"))).whole;
         assert_eq!(&unit.best, best, "{}: {}", case.name, name("best"));

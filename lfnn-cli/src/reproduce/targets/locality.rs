@@ -300,7 +300,7 @@ impl Target for Locality {
                     ]);
                 }
             }
-            if later && by_name(method).is_some_and(|method| method.is_local()) {
+            if later && by_name(method).is_some_and(|method| method.local) {
                 report.faults.push(format!("{method} says that it is local, and is not."));
             }
             let pairs = found.groups.len().pow(2);
