@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use lfnn_cpu::max_threads;
-use lfnn_cuda::plan::{LANES, MAX_LANES};
 
-use crate::backend::BackendChoice;
+use crate::backend::{self, BackendChoice};
 use lfnn_core::method;
 
 const EXAMPLES: &str = "\
@@ -31,8 +30,9 @@ pub(crate) struct Cli {
     pub(crate) threads: Option<usize>,
 
     /// Streams of the GPU that work side by side; 1 does all in order. Results do not depend on it
-    #[arg(long, global = true, value_name = "N", default_value_t = LANES, value_parser = lanes)]
-    pub(crate) lanes: usize,
+    /// [default: 2]
+    #[arg(long, global = true, value_name = "N", value_parser = lanes)]
+    pub(crate) lanes: Option<usize>,
 
     /// Tell more: per epoch, every unit's worker errors and who led
     #[arg(short, long, global = true, action = ArgAction::SetTrue)]
@@ -490,11 +490,7 @@ fn threads(text: &str) -> Result<usize, String> {
 }
 
 fn lanes(text: &str) -> Result<usize, String> {
-    up_to(
-        text,
-        MAX_LANES,
-        "each stream has scratch memory of its own, and no network has work for more",
-    )
+    backend::lanes(at_least_one(text)?)
 }
 
 /// Seeds of one figure: far more than any mean needs.

@@ -118,6 +118,7 @@ pub(crate) struct Shape {
     /// Number of training images, those held out included.
     pub(crate) train: usize,
     /// Number of test images.
+    #[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "only a GPU holds test images"))]
     pub(crate) test: usize,
 }
 

@@ -46,6 +46,14 @@ impl fmt::Display for Failure {
     }
 }
 
+/// The failure of a command or option that needs a feature with which this program was not built.
+#[cfg(not(all(feature = "cuda", feature = "download", feature = "report")))]
+pub(crate) fn lacks(what: &str, feature: &str) -> Failure {
+    Failure::Usage(anyhow::anyhow!(
+        "{what} needs the feature `{feature}`, which this build of lfnn-cli lacks"
+    ))
+}
+
 /// An error with its causes. A cause that its error has already told is left out.
 pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();

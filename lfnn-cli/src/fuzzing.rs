@@ -129,7 +129,7 @@ impl Folder {
 }
 
 fn cpu() -> Choice {
-    Choice { backend: BackendChoice::Cpu, threads: Some(1), lanes: 1 }
+    Choice { backend: BackendChoice::Cpu, threads: Some(1), lanes: None }
 }
 
 fn silent() -> Output {

@@ -6,6 +6,7 @@
 
 mod backend;
 mod bench;
+#[cfg(feature = "report")]
 mod chart;
 mod checkpoint;
 mod cli;
@@ -24,6 +25,7 @@ mod onnx;
 mod output;
 mod processes;
 mod recipes;
+#[cfg(feature = "report")]
 mod reproduce;
 mod run;
 mod train;
@@ -67,8 +69,14 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Eval(args) => commands::eval::command(args, choice, &output),
         Command::Predict(args) => commands::predict::command(args, choice, &output),
         Command::Export(args) => commands::export::command(args, &output),
+        #[cfg(feature = "report")]
         Command::Plot(args) => commands::plot::command(args, &output),
+        #[cfg(feature = "report")]
         Command::Reproduce(args) => reproduce::command(args, choice, &output),
+        #[cfg(not(feature = "report"))]
+        Command::Plot(_) => Err(failure::lacks("`plot`", "report")),
+        #[cfg(not(feature = "report"))]
+        Command::Reproduce(_) => Err(failure::lacks("`reproduce`", "report")),
         Command::Step(args) => commands::step::command(args, choice, &output),
         Command::Bench(args) => bench::command(args, choice, &output),
         Command::Recipes { name } => commands::recipes::command(name.as_deref(), &output),

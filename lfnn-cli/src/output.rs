@@ -99,6 +99,7 @@ impl Output {
     ///
     /// # Errors
     /// See [`Output::result`].
+    #[cfg(feature = "report")]
     pub(crate) fn detail(&self, text: &str) -> Result<(), Failure> {
         if self.level >= Level::Verbose { self.result(text) } else { Ok(()) }
     }

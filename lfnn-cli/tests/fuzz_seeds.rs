@@ -16,7 +16,7 @@ fn seeds(target: &str) -> Vec<PathBuf> {
 
 #[test]
 fn configurations() {
-    let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../recipes");
+    let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
     let recipes = std::fs::read_dir(recipes).unwrap().map(|entry| entry.unwrap().path());
     for path in seeds("configuration").into_iter().chain(recipes) {
         fuzzing::configuration(&std::fs::read(path).unwrap());

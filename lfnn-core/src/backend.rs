@@ -36,6 +36,37 @@ pub trait Backend {
     }
 }
 
+/// The arithmetic in which a backend computes. The CPU has [`Precision::F32`] alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Precision {
+    /// Everything in single precision.
+    #[default]
+    F32,
+    /// Products round their factors to TF32 (10 bits of mantissa); all is stored in single precision.
+    Tf32,
+    /// Activations and factors of products in bfloat16; parameters, optimiser state, statistics, losses
+    /// and sums in single precision.
+    Bf16,
+    /// As [`Precision::Bf16`], with IEEE half precision and scaled losses.
+    F16,
+}
+
+impl Precision {
+    /// All of them.
+    pub const ALL: [Precision; 4] =
+        [Precision::F32, Precision::Tf32, Precision::Bf16, Precision::F16];
+
+    /// Its name in configurations and messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Precision::F32 => "f32",
+            Precision::Tf32 => "tf32",
+            Precision::Bf16 => "bf16",
+            Precision::F16 => "f16",
+        }
+    }
+}
+
 /// What a device can do at best.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ceilings {

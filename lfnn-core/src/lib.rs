@@ -1,10 +1,6 @@
-//! Leader–follower neural networks (arXiv 2310.07885): programs, layers, units, methods, the trainer.
+#![doc = include_str!("../README.md")]
 //!
-//! This crate computes nothing itself. It writes a training step down as a [`program`], a list of
-//! operations on named tensors, and a [`backend`] compiles and runs it. It has no files, no threads
-//! and no unsafe code.
-//!
-//! From a configuration to a trained network:
+//! # From a configuration to a trained network
 //!
 //! 1. [`config`] holds what a user decides; [`network`] checks it and builds [`layer`]s and
 //!    [`mod@unit`]s for inputs of one shape.

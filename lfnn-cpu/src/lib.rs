@@ -1,4 +1,6 @@
-//! The CPU backend of lfnn: programs compiled to kernels on a pool of threads, in single precision.
+#![doc = include_str!("../README.md")]
+//!
+//! # How it works
 //!
 //! * [`Cpu`] is the backend, [`CpuExecutable`] what a module becomes on it.
 //! * Compiling rewrites a program into fewer passes over memory (`fuse`), plans its memory, and turns

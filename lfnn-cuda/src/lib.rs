@@ -1,4 +1,6 @@
-//! The CUDA backend of lfnn.
+#![doc = include_str!("../README.md")]
+//!
+//! # How it works
 //!
 //! A program becomes a [`plan`]: kernel launches and matrix products with their operands, as plain
 //! data, made without a device. The device side compiles the kernels for its own architecture, allocates
@@ -13,4 +15,4 @@ pub mod kernels;
 pub mod plan;
 
 pub use device::{Cuda, CudaError, CudaExecutable};
-pub use plan::Precision;
+pub use lfnn_core::backend::Precision;

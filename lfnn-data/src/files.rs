@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::image_file::is_named_image;
 use crate::notes::LeftOut;
-use crate::{DataError, fetch};
+use crate::{DataError, Progress, Step, Unit};
 
 /// The whole of a text file, without the byte order mark that some editors put at its beginning.
 pub(crate) fn read_text(path: &Path) -> Result<String, DataError> {
@@ -104,7 +104,7 @@ fn leave_out(path: &Path, kind: &Kind, left_out: &mut LeftOut) {
 
 /// Whether a folder holds nothing, or nothing but parts of downloads.
 pub(crate) fn holds_nothing(folder: &Path) -> bool {
-    entries(folder).is_ok_and(|all| all.iter().all(|(path, _)| fetch::is_part(path)))
+    entries(folder).is_ok_and(|all| all.iter().all(|(path, _)| is_part(path)))
 }
 
 /// The sha256 of a file in hexadecimal, reading it once; `read` hears how many bytes so far.
@@ -121,4 +121,21 @@ pub(crate) fn sha256(path: &Path, read: &mut dyn FnMut(u64)) -> Result<String, D
         read(total);
     }
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// The sha256 of a file of this length, reporting progress.
+pub(crate) fn checksum(
+    path: &Path,
+    total: u64,
+    progress: &dyn Progress,
+) -> Result<String, DataError> {
+    let what = format!("checking {}", path.file_name().unwrap_or_default().display());
+    sha256(path, &mut |done| {
+        progress.report(&Step { what: &what, unit: Unit::Bytes, done, total });
+    })
+}
+
+/// Whether a file is a download that is not whole yet.
+pub(crate) fn is_part(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "part")
 }

@@ -1,28 +1,16 @@
-//! Image data sets for leader–follower networks.
+#![doc = include_str!("../README.md")]
 //!
 //! The crate knows formats, folders, downloads and splits. It knows neither networks nor backends:
 //! images stay `u8`, and shuffling, augmenting and normalising them is the backend's work.
-//!
-//! ```
-//! use lfnn_data::{Dataset, DatasetName, Source, hold_out};
-//!
-//! // The 8×8 digits are compiled in; every other data set is read from a folder below the root.
-//! let source = Source::named(DatasetName::Digits);
-//! let digits = Dataset::load(&source, "data".as_ref(), &lfnn_data::silent)?;
-//! assert_eq!(digits.train.len() + digits.test.len(), 1797);
-//!
-//! // 100 training images, spread evenly over the classes, kept for validation.
-//! let split = hold_out(&digits.train.labels, 100, 1)?;
-//! assert_eq!(split.validation.len(), 100);
-//! # Ok::<(), lfnn_data::DataError>(())
-//! ```
 #![forbid(unsafe_code)]
 
+mod catalogue;
 mod cifar;
 mod dataset;
 mod decode;
 mod digits;
 mod error;
+#[cfg(feature = "download")]
 pub mod fetch;
 mod files;
 mod folder;
@@ -44,6 +32,7 @@ mod verify;
 pub use dataset::{Dataset, Source};
 pub use decode::{LoadedImage, load_image};
 pub use error::{Attempt, DataError};
+#[cfg(feature = "download")]
 pub use fetch::fetch;
 pub use images::{ImageShape, Images};
 pub use known::DatasetName;

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::catalogue::{Catalogue, KnownFile};
 use crate::decode::{Fit, check_all};
-use crate::fetch::{Catalogue, KnownFile, checksum};
+use crate::files::{self, checksum};
 use crate::layout::{Files, Layout};
 use crate::notes::{Note, Tally};
 use crate::tiny_imagenet;
-use crate::{DataError, Dataset, DatasetName, Progress, Source, files, silent};
+use crate::{DataError, Dataset, DatasetName, Progress, Source, silent};
 
 /// What is known of one file, or of a part of a data set that has no published checksum.
 #[derive(Clone, Debug, PartialEq, Eq)]

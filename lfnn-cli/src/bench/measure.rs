@@ -8,7 +8,6 @@ use lfnn_core::random::{Purpose, Stream, below};
 use lfnn_core::train::{
     Evaluator, Images, Labels, Normalization, ProfiledStep, TrainError, Trainer,
 };
-use lfnn_cpu::CountingAllocator;
 
 use super::{Measured, Spread};
 use crate::config::RunConfig;
@@ -21,8 +20,6 @@ use crate::train::setup;
 const BATCHES: usize = 8;
 /// Batches in an epoch of the benchmark at most: a block, after which the device is waited for.
 const MOST_STEPS: usize = 1024;
-/// Steps over which allocations are counted.
-const COUNTED: usize = 8;
 /// What a block should take at least, so that the wait, the metrics and the next epoch's order are little beside it.
 const BLOCK: Duration = Duration::from_millis(200);
 /// Blocks at least.
@@ -111,16 +108,6 @@ pub(super) fn measure<B: Backend>(
         block(&mut trainer)?;
         steps_of_block = setup.steps_per_epoch(steps_of_block * batch);
     }
-    let (mut counted, mut allocated) = (0, 0);
-    while counted < COUNTED {
-        let before = CountingAllocator::count();
-        steps(&mut trainer)?;
-        allocated += CountingAllocator::count() - before;
-        counted += steps_of_block;
-        trainer.end_epoch()?;
-    }
-    // The pool's queue takes a block of memory every 63 jobs: fewer than one in a step.
-    let allocations = allocated as f64 / counted as f64;
     let training = repeat(budget, steps_of_block * batch, || block(&mut trainer))?;
     let profile = profile(&mut trainer)?;
 
@@ -142,7 +129,6 @@ pub(super) fn measure<B: Backend>(
         device: device.to_owned(),
         training,
         inference,
-        allocations,
         cost,
         memory,
         peak: memory::peak(),
@@ -174,17 +160,12 @@ fn repeat<E>(
     Ok(Spread::of(speeds))
 }
 
-/// The steps of an epoch, until the device is done with them.
-fn steps<B: Backend>(trainer: &mut Trainer<B>) -> Result<(), TrainError<B::Error>> {
+/// An epoch, until the device is done with it.
+fn block<B: Backend>(trainer: &mut Trainer<B>) -> Result<(), TrainError<B::Error>> {
     while !trainer.epoch_is_done() {
         trainer.train_step()?;
     }
-    trainer.check_finite()
-}
-
-/// An epoch.
-fn block<B: Backend>(trainer: &mut Trainer<B>) -> Result<(), TrainError<B::Error>> {
-    steps(trainer)?;
+    trainer.check_finite()?;
     trainer.end_epoch()
 }
 

@@ -76,8 +76,6 @@ struct Measured {
     training: Spread,
     /// Images a second in inference.
     inference: Spread,
-    /// Allocations of the process in one training step.
-    allocations: f64,
     /// What a training step cannot do without.
     cost: Cost,
     memory: Memory,

@@ -103,11 +103,9 @@ pub(super) fn text(measured: &Measured) -> String {
     );
     let step = measured.step_seconds();
     text += &format!(
-        "a step takes {:.2} ms and makes {} allocations\n\
+        "a step takes {:.2} ms\n\
          memory: {} that stay, {} within a step{}\n",
         step * 1e3,
-        // A fraction is a block of the pool's queue now and then.
-        measured.allocations.floor(),
         format::bytes(measured.memory.persistent),
         format::bytes(measured.memory.temporary),
         measured.peak.map_or(String::new(), |peak| {
@@ -219,7 +217,6 @@ pub(super) fn measured(
         ("step_seconds", json!(measured.step_seconds())),
         ("step_flops", json!(measured.cost.flops)),
         ("step_moved_bytes", json!(measured.cost.bytes)),
-        ("allocations_per_step", json!(measured.allocations)),
         ("persistent_bytes", json!(measured.memory.persistent)),
         ("step_bytes", json!(measured.memory.temporary)),
         ("peak_memory_bytes", json!(measured.peak)),

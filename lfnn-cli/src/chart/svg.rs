@@ -2,7 +2,10 @@
 
 use std::sync::LazyLock;
 
-use ttf_parser::Face;
+use skrifa::charmap::Charmap;
+use skrifa::instance::{LocationRef, Size};
+use skrifa::metrics::GlyphMetrics;
+use skrifa::{FontRef, MetadataProvider};
 
 /// The font's name in the document; `raster` sets it from the embedded file.
 pub(super) const FONT: &str = "DejaVu Sans";
@@ -10,15 +13,29 @@ pub(super) const FONT: &str = "DejaVu Sans";
 /// Size of most text.
 pub(super) const TEXT: f64 = 12.0;
 
-static FACE: LazyLock<Option<Face<'static>>> =
-    LazyLock::new(|| Face::parse(dejavu::sans::regular(), 0).ok());
+/// What is needed of the font: the glyph of a character, the glyphs' widths, and the units in which these are given.
+struct Face {
+    charmap: Charmap<'static>,
+    glyphs: GlyphMetrics<'static>,
+    units_per_em: f64,
+}
+
+static FACE: LazyLock<Option<Face>> = LazyLock::new(|| {
+    let font = FontRef::new(dejavu::sans::regular()).ok()?;
+    let (size, location) = (Size::unscaled(), LocationRef::default());
+    Some(Face {
+        charmap: font.charmap(),
+        glyphs: font.glyph_metrics(size, location),
+        units_per_em: f64::from(font.metrics(size, location).units_per_em),
+    })
+});
 
 /// Width of a text.
 pub(super) fn width(text: &str, size: f64) -> f64 {
     let Some(face) = &*FACE else { return 0.62 * size * text.chars().count() as f64 };
-    let advance = |c| face.glyph_index(c).and_then(|glyph| face.glyph_hor_advance(glyph));
-    let units: f64 = text.chars().map(|c| f64::from(advance(c).unwrap_or(1200))).sum();
-    units * size / f64::from(face.units_per_em())
+    let advance = |c| face.charmap.map(c).and_then(|glyph| face.glyphs.advance_width(glyph));
+    let units: f64 = text.chars().map(|c| f64::from(advance(c).unwrap_or(1200.0))).sum();
+    units * size / face.units_per_em
 }
 
 /// A coordinate in few digits.

@@ -25,6 +25,9 @@ pub(crate) fn command(action: &DataAction, output: &Output) -> Result<(), Failur
             let align = [Align::Left, Align::Left, Align::Right, Align::Right, Align::Left];
             output.result(&table(&align, &lines))
         }
+        #[cfg(not(feature = "download"))]
+        DataAction::Fetch { .. } => Err(crate::failure::lacks("`data fetch`", "download")),
+        #[cfg(feature = "download")]
         DataAction::Fetch { name, data } => {
             let (name, root) = (known(name)?, root(data.data_dir.as_deref())?);
             let progress = DataProgress::new(output);

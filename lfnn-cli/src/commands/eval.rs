@@ -8,7 +8,7 @@ use lfnn_core::train::{Evaluation, Evaluator};
 use serde_json::json;
 
 use super::of_checkpoint;
-use lfnn_cuda::Precision;
+use lfnn_core::backend::Precision;
 
 use crate::backend::{Choice, Job};
 use crate::checkpoint::{self, Checkpoint};

@@ -5,6 +5,7 @@ pub(crate) mod data;
 pub(crate) mod devices;
 pub(crate) mod eval;
 pub(crate) mod export;
+#[cfg(feature = "report")]
 pub(crate) mod plot;
 pub(crate) mod predict;
 pub(crate) mod recipes;

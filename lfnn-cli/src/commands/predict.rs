@@ -9,7 +9,7 @@ use lfnn_data::{DataError, ImageShape, load_image, permute_pixels};
 use serde_json::{Value, json};
 
 use super::of_checkpoint;
-use lfnn_cuda::Precision;
+use lfnn_core::backend::Precision;
 
 use crate::backend::{Choice, Job};
 use crate::checkpoint::{self, Checkpoint};

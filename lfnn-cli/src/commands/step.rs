@@ -4,12 +4,12 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
 use lfnn_core::backend::Backend;
+use lfnn_core::backend::Precision;
 use lfnn_core::config::Task;
 use lfnn_core::method;
 use lfnn_core::train::{
     Inspection, InspectionInput, State, StateData, StateTensor, Target, inspect,
 };
-use lfnn_cuda::Precision;
 
 use crate::backend::{Choice, Job};
 use crate::checkpoint::{Tensors, read_tensors, to_bytes};

@@ -11,10 +11,10 @@ mod yaml;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
+use lfnn_core::backend::Precision;
 use lfnn_core::config::{ConfigError, LeadershipConfig, NetworkConfig, Task, TrainingConfig};
 use lfnn_core::method::{self, METHODS, Method};
 use lfnn_core::train::{Augmentation, Limits};
-use lfnn_cuda::Precision;
 use lfnn_data::DatasetName;
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use lfnn_core::backend::Precision;
 use lfnn_core::config::WorkersConfig;
-use lfnn_cuda::Precision;
 use serde_json::Value;
 
 use crate::backend::{Choice, Job as Work};

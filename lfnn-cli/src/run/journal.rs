@@ -7,7 +7,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
 use super::EpochRow;
 
@@ -72,10 +72,11 @@ impl Journal {
 ///
 /// # Errors
 /// A file that cannot be read, or a damaged line.
+#[cfg(feature = "report")]
 pub(crate) fn read_rows(folder: &Path) -> anyhow::Result<Vec<EpochRow>> {
     let Journal { entries, damage, .. } = Journal::read(folder)?;
     if let Some((number, why)) = damage.first() {
-        bail!("{}, line {number}: not a row of metrics: {why}", path(folder).display());
+        anyhow::bail!("{}, line {number}: not a row of metrics: {why}", path(folder).display());
     }
     Ok(entries.into_iter().map(|(_, row)| row).collect())
 }

@@ -20,6 +20,7 @@ use crate::files::{make_folder, remove, remove_left_overs, write_whole};
 
 use lock::FolderLock;
 
+#[cfg(feature = "report")]
 pub(crate) use journal::read_rows;
 pub(crate) use metrics::Metrics;
 pub(crate) use names::newest;

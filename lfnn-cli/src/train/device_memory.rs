@@ -1,9 +1,9 @@
 //! What a run will take of a GPU's memory, from its plan: no GPU is needed to know.
 
+use lfnn_core::backend::Precision;
 use lfnn_core::train::{Setup, trainer_module};
-use lfnn_cuda::Precision;
 use lfnn_cuda::device::MAX_WORKSPACE;
-use lfnn_cuda::plan::{Plan, ProgramPlan, Work};
+use lfnn_cuda::plan::{LANES, Plan, ProgramPlan, Work};
 
 use crate::data::Shape;
 use crate::failure::{Failure, Usage};
@@ -18,9 +18,10 @@ pub(super) fn predict(
     setup: &Setup<'_>,
     shape: Shape,
     precision: Precision,
-    lanes: usize,
+    lanes: Option<usize>,
     examples: usize,
 ) -> Result<String, Failure> {
+    let lanes = lanes.unwrap_or(LANES);
     let images = shape.train + shape.test;
     let module = trainer_module(setup, shape.image, shape.classes, images, examples).usage()?;
     let plan = Plan::with_lanes(&module, precision, lanes).map_err(anyhow::Error::from)?;

@@ -19,6 +19,7 @@ use crate::failure::{Failure, Usage};
 use crate::format::{self, Align, table};
 use crate::output::Output;
 
+#[cfg(feature = "cuda")]
 use super::device_memory;
 
 /// Prints the network and the memory of a step.
@@ -51,6 +52,7 @@ pub(crate) fn show(
         paths(method, &network),
         memory(config, shape, choice, training)?,
     ))?;
+    #[cfg(feature = "cuda")]
     if let BackendChoice::Cuda(_) = choice.backend {
         let setup = setup(config, shape, method);
         let text = device_memory::predict(&setup, shape, config.precision, choice.lanes, training)?;

@@ -1,6 +1,7 @@
 //! The command `train`: resolves the configuration, prepares the data and the trainer, and runs the
 //! epochs.
 
+#[cfg(feature = "cuda")]
 mod device_memory;
 mod display;
 pub(crate) mod dry_run;

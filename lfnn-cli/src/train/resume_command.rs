@@ -18,8 +18,8 @@ pub(super) fn write(folder: &Path, choice: Choice, data: &DataFolder) -> String 
     if let Some(threads) = choice.threads {
         option("--threads", threads.to_string().into());
     }
-    if choice.lanes != lfnn_cuda::plan::LANES {
-        option("--lanes", choice.lanes.to_string().into());
+    if let Some(lanes) = choice.lanes {
+        option("--lanes", lanes.to_string().into());
     }
     words.extend(["train", "--resume"].map(OsString::from));
     let mut option = |name: &str, value: OsString| words.extend([name.into(), value]);

@@ -11,7 +11,7 @@ fn positive(value: &Value) -> f64 {
 }
 
 #[test]
-fn a_step_is_told_by_part_and_by_operation_and_allocates_nothing() {
+fn a_step_is_told_by_part_and_by_operation() {
     let place = Place::new();
     let args = ["bench", "--recipe", "digits", "--batch", "16", "--seconds", "0.05", "--json"];
     let out: Value = serde_json::from_str(&place.ok(&args)).unwrap();
@@ -24,8 +24,6 @@ fn a_step_is_told_by_part_and_by_operation_and_allocates_nothing() {
             ["lower_quartile", "median", "upper_quartile"].map(|name| positive(&out[speed][name]));
         assert!(low <= median && median <= high, "{out}");
     }
-    // The queue of the pool takes a block of memory every 63 jobs.
-    assert!(out["allocations_per_step"].as_f64().unwrap() < 1.0, "{out}");
     for name in ["step_seconds", "persistent_bytes", "step_bytes"] {
         positive(&out[name]);
     }

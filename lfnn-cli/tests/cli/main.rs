@@ -8,12 +8,15 @@ mod bench;
 mod data;
 mod determinism;
 mod export;
+mod features;
 mod flags;
 mod interruption;
 mod kills;
+#[cfg(feature = "report")]
 mod plot;
 mod processes;
 mod record;
+#[cfg(feature = "report")]
 mod reproduce;
 mod run_folder;
 mod step;

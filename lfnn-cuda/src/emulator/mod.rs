@@ -20,13 +20,14 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use lfnn_core::backend::Backend;
+use lfnn_core::backend::Precision;
 use lfnn_core::program::{DType, Module};
 use thiserror::Error;
 
 pub use compile::is_available;
 pub use executable::EmulatorExecutable;
 
-use crate::plan::{Element, Family, Plan, PlanError, Precision};
+use crate::plan::{Element, Family, Plan, PlanError};
 use library::Library;
 
 /// The emulated GPU.

@@ -4,13 +4,14 @@
 //! of one pixel.
 
 use bytemuck::{Pod, Zeroable};
+use lfnn_core::backend::Precision;
 use lfnn_core::program::{Conv2d, Conv2dInputGrad, Conv2dWeightGrad, TensorId, Window};
 
 use super::columns::Columns;
 use super::launch::arguments;
 use super::lower::{Lowering, optional};
 use super::product::{Cut, Divide, Engine, Extents, FORWARD, INPUT_GRAD, Loads, WEIGHT_GRAD};
-use super::{Argument, Element, Family, Launch, Place, Precision};
+use super::{Argument, Element, Family, Launch, Place};
 use crate::kernels::{CONV, CONV_INPUT_GRAD, CONV_WEIGHT_GRAD, SHAPE};
 
 /// `Geometry` of the kernels.

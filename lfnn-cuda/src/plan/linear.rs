@@ -4,11 +4,12 @@
 //! a few tiles with a long inner axis: our kernels do all groups in one launch and cut the inner axis where that
 //! is what there is to share out.
 
+use lfnn_core::backend::Precision;
 use lfnn_core::program::{BiasGrad, Linear, LinearInputGrad, LinearWeightGrad, TensorId, Window};
 
 use super::conv::Convolution;
 use super::lower::Lowering;
-use super::{Element, Matrix, Place, Precision, Product, columns};
+use super::{Element, Matrix, Place, Product, columns};
 
 /// The least extent of a product that goes to the library.
 const LARGE: usize = 64;

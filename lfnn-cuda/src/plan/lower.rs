@@ -1,5 +1,6 @@
 //! From a module to a plan.
 
+use lfnn_core::backend::Precision;
 use lfnn_core::program::{
     ALIGNMENT, DType, Kind, Module, Node, Op, Program, TensorId, Tensors, plan_memory_in,
 };
@@ -11,9 +12,9 @@ use super::roles::{activation, elements};
 use super::scale::{LOSS_SCALE_BYTES, Scales, Scaling};
 use super::schedule::Schedule;
 use super::{
-    Argument, Element, Launch, Place, Plan, Precision, Product, ProgramPlan, Step, Work, columns,
-    conv, data, elementwise, leaders, linear, losses, metrics, norm, optimize, perturb, pool,
-    shape, unit, workers,
+    Argument, Element, Launch, Place, Plan, Product, ProgramPlan, Step, Work, columns, conv, data,
+    elementwise, leaders, linear, losses, metrics, norm, optimize, perturb, pool, shape, unit,
+    workers,
 };
 use crate::kernels::ELEMENTWISE;
 

@@ -5,9 +5,10 @@
 //! tensor is a single. An operation that meets both kinds among its `real` operands works in
 //! half precision, and the singles are converted on the way in or out.
 
+use lfnn_core::backend::Precision;
 use lfnn_core::program::{DType, Kind, Module, Op, Operation, TensorId};
 
-use super::{Element, Precision};
+use super::Element;
 
 /// How each tensor of a module is stored.
 pub(super) fn elements(module: &Module, precision: Precision) -> Vec<Element> {

@@ -8,8 +8,9 @@ use ureq::http::header::{CONTENT_RANGE, RANGE};
 use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body};
 
-use super::{Patience, Remote, checksum};
-use crate::{Attempt, DataError, Progress, Step, Unit, files};
+use super::{Patience, Remote};
+use crate::files::{self, checksum};
+use crate::{Attempt, DataError, Progress, Step, Unit};
 
 /// Downloads `remote` to `target`.
 pub(super) fn download(
@@ -45,11 +46,6 @@ pub(super) fn part_of(target: &Path) -> PathBuf {
     let mut name = target.as_os_str().to_owned();
     name.push(".part");
     name.into()
-}
-
-/// Whether a file is one that is not whole yet.
-pub(crate) fn is_part(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| ending == "part")
 }
 
 fn agent(patience: Patience) -> Agent {

@@ -4,7 +4,6 @@
 //! a later run), checked against its sha256, and only then moved to its name: a file under its
 //! name is whole. Mirrors are tried in turn; the checksum makes it safe to trust none of them.
 
-mod catalogue;
 mod download;
 mod unpack;
 
@@ -12,11 +11,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub(crate) use catalogue::{Catalogue, KnownFile};
-pub(crate) use download::is_part;
 pub use unpack::unpack;
 
-use crate::{DataError, DatasetName, Progress, Step, Unit, files, verify};
+use crate::catalogue::{Catalogue, KnownFile};
+use crate::files::{self, checksum};
+use crate::{DataError, DatasetName, Progress, verify};
 
 /// A file to download, and where from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,14 +76,34 @@ pub fn fetch(
         return Err(DataError::NotFetchable { name: name.as_str(), hint: name.hint() });
     };
     let folder = root.join(folder);
-    let mut remotes = Vec::new();
-    for (remote, plain) in known.remotes() {
+    let mut wanted = Vec::new();
+    for (remote, plain) in remotes(known) {
         if !plain.map_or(Ok(false), |plain| is_there_plain(plain, &folder, progress))? {
-            remotes.push(remote);
+            wanted.push(remote);
         }
     }
-    fetch_files(&remotes, &folder, Patience::default(), progress)?;
+    fetch_files(&wanted, &folder, Patience::default(), progress)?;
     Ok(folder)
+}
+
+/// The downloads of a data set, each with its uncompressed form if it is not an archive.
+fn remotes(known: &Catalogue) -> Vec<(Remote, Option<&'static KnownFile>)> {
+    let archived: &[KnownFile] = if known.is_archive() { known.plain } else { &[] };
+    let member = |file: &KnownFile| Member {
+        name: file.name.to_owned(),
+        bytes: file.bytes,
+        sha256: file.sha256.map(str::to_owned),
+    };
+    let remote = |file: &KnownFile| Remote {
+        name: file.name.to_owned(),
+        bytes: file.bytes,
+        sha256: file.sha256.unwrap_or_default().to_owned(),
+        mirrors: known.mirrors.iter().map(|mirror| format!("{mirror}{}", file.name)).collect(),
+        members: archived.iter().map(member).collect(),
+    };
+    let plain = |index| if known.is_archive() { None } else { known.plain.get(index) };
+    let downloads = known.downloads.iter().enumerate();
+    downloads.map(|(index, file)| (remote(file), plain(index))).collect()
 }
 
 /// Whether a file is there without the compression it is published with. A wrong one is an error:
@@ -180,14 +199,21 @@ fn is_right(
     }
 }
 
-/// The sha256 of a file of this length, reporting progress.
-pub(crate) fn checksum(
-    path: &Path,
-    total: u64,
-    progress: &dyn Progress,
-) -> Result<String, DataError> {
-    let what = format!("checking {}", path.file_name().unwrap_or_default().display());
-    files::sha256(path, &mut |done| {
-        progress.report(&Step { what: &what, unit: Unit::Bytes, done, total });
-    })
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_download_has_a_checksum_of_sha256s_length_and_several_mirrors() {
+        for known in DatasetName::ALL.into_iter().filter_map(Catalogue::of) {
+            for (remote, _) in remotes(known) {
+                assert_eq!(remote.sha256.len(), 64, "{}", remote.name);
+                assert!(remote.mirrors.len() >= 2, "{}", remote.name);
+                assert!(remote.mirrors[0].starts_with("https://"), "{}", remote.name);
+            }
+            for file in known.plain {
+                assert!(file.sha256.is_none_or(|sum| sum.len() == 64), "{}", file.name);
+            }
+        }
+    }
 }

@@ -4,12 +4,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod cifar;
+#[cfg(feature = "download")]
 mod fetch;
 mod hostile;
 mod idx;
 mod image_folders;
 mod listing;
 mod notes;
+#[cfg(feature = "download")]
 mod server;
 mod support;
 mod whole_images;

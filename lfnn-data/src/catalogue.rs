@@ -1,9 +1,8 @@
-//! Sizes, checksums and mirrors of the data sets that can be fetched.
+//! Sizes, checksums and mirrors of the data sets whose owners let anyone download them.
 //!
 //! Checksums of the downloads are those of TensorFlow Datasets (`url_checksums/`); those of the
 //! files in CIFAR's archives are those of torchvision for Ruby.
 
-use super::{Member, Remote};
 use crate::DatasetName;
 
 /// A file of a data set as it was published.
@@ -18,12 +17,13 @@ pub(crate) struct KnownFile {
 /// What is known of one data set.
 pub(crate) struct Catalogue {
     /// What is downloaded.
-    downloads: &'static [KnownFile],
+    pub(crate) downloads: &'static [KnownFile],
     /// The same without its compression: files of the same order for IDX, an archive's members
     /// for CIFAR.
     pub(crate) plain: &'static [KnownFile],
     /// Addresses that a download's name completes.
-    mirrors: &'static [&'static str],
+    #[cfg_attr(not(feature = "download"), expect(dead_code, reason = "only `fetch` asks mirrors"))]
+    pub(crate) mirrors: &'static [&'static str],
 }
 
 impl Catalogue {
@@ -38,7 +38,7 @@ impl Catalogue {
     }
 
     /// Whether the downloads are archives that are unpacked, rather than files that are kept.
-    fn is_archive(&self) -> bool {
+    pub(crate) fn is_archive(&self) -> bool {
         self.downloads.iter().all(|file| file.name.ends_with(".tar.gz"))
     }
 
@@ -48,26 +48,6 @@ impl Catalogue {
             return self.plain.iter().map(|&file| vec![file]).collect();
         }
         self.plain.iter().zip(self.downloads).map(|(&plain, &gz)| vec![plain, gz]).collect()
-    }
-
-    /// The downloads, each with its uncompressed form if it is not an archive.
-    pub(crate) fn remotes(&self) -> Vec<(Remote, Option<&'static KnownFile>)> {
-        let archived: &[KnownFile] = if self.is_archive() { self.plain } else { &[] };
-        let member = |file: &KnownFile| Member {
-            name: file.name.to_owned(),
-            bytes: file.bytes,
-            sha256: file.sha256.map(str::to_owned),
-        };
-        let remote = |file: &KnownFile| Remote {
-            name: file.name.to_owned(),
-            bytes: file.bytes,
-            sha256: file.sha256.unwrap_or_default().to_owned(),
-            mirrors: self.mirrors.iter().map(|mirror| format!("{mirror}{}", file.name)).collect(),
-            members: archived.iter().map(member).collect(),
-        };
-        let plain = |index| if self.is_archive() { None } else { self.plain.get(index) };
-        let downloads = self.downloads.iter().enumerate();
-        downloads.map(|(index, file)| (remote(file), plain(index))).collect()
     }
 }
 
@@ -157,22 +137,3 @@ static CIFAR_100: Catalogue = Catalogue {
         file("test.bin", 30_740_000, "d8b1e6b7b3bee4020055f0699b111f60b1af1e262aeb93a0b659061746f8224a"),
     ],
 };
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_download_has_a_checksum_of_sha256s_length_and_several_mirrors() {
-        for known in DatasetName::ALL.into_iter().filter_map(Catalogue::of) {
-            for (remote, _) in known.remotes() {
-                assert_eq!(remote.sha256.len(), 64, "{}", remote.name);
-                assert!(remote.mirrors.len() >= 2, "{}", remote.name);
-                assert!(remote.mirrors[0].starts_with("https://"), "{}", remote.name);
-            }
-            for file in known.plain {
-                assert!(file.sha256.is_none_or(|sum| sum.len() == 64), "{}", file.name);
-            }
-        }
-    }
-}

@@ -1,19 +1,26 @@
 //! The choice of a backend: made once, here. Everything else is generic.
+//!
+//! `cuda` has what only a build with the feature of that name can do. A build without it has `no_cuda` in its place,
+//! with the same functions: there is no GPU, and they say why.
+
+#[cfg(feature = "cuda")]
+mod cuda;
+#[cfg(not(feature = "cuda"))]
+#[path = "no_cuda.rs"]
+mod cuda;
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Mutex;
 
 use anyhow::anyhow;
-use indicatif::{MultiProgress, ProgressBar};
-use lfnn_core::backend::Backend;
+use lfnn_core::backend::{Backend, Precision};
 use lfnn_cpu::Cpu;
-use lfnn_cuda::device::{DeviceInfo, Found, Gpus, Machine, Progress};
-use lfnn_cuda::{Cuda, CudaError, Precision};
 
 use crate::failure::Failure;
 use crate::format;
 use crate::output::Output;
+
+pub(crate) use cuda::lanes;
 
 /// What computes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,8 +80,8 @@ pub(crate) struct Choice {
     pub(crate) backend: BackendChoice,
     /// Threads of the CPU.
     pub(crate) threads: Option<usize>,
-    /// Streams of the GPU.
-    pub(crate) lanes: usize,
+    /// Streams of the GPU, if not as many as are usual.
+    pub(crate) lanes: Option<usize>,
 }
 
 impl Choice {
@@ -90,15 +97,14 @@ impl Choice {
     ) -> Result<J::Output, Failure> {
         match self.backend {
             BackendChoice::Cuda(ordinal) => {
-                let cuda = self.open(ordinal, precision, output).map_err(|error| {
-                    Failure::Runtime(anyhow!("{error} (`--backend cpu` runs on the CPU)"))
-                })?;
-                job.run(&cuda, &gpu(&cuda, precision))
+                let (gpu, device) = cuda::open(ordinal, precision, self.lanes, output)
+                    .map_err(cuda::NoGpu::failure)?;
+                job.run(&gpu, &device)
             }
             BackendChoice::Cpu => self.on_cpu(precision, "", job),
-            BackendChoice::Auto => match self.open(0, precision, output) {
-                Ok(cuda) => job.run(&cuda, &format!("{} (auto)", gpu(&cuda, precision))),
-                Err(error) => self.on_cpu(precision, &brief(&error), job),
+            BackendChoice::Auto => match cuda::open(0, precision, self.lanes, output) {
+                Ok((gpu, device)) => job.run(&gpu, &format!("{device} (auto)")),
+                Err(missing) => self.on_cpu(precision, &missing.brief(), job),
             },
         }
     }
@@ -106,8 +112,11 @@ impl Choice {
     /// Whether the backend that was chosen has a precision, as far as that is known without looking for it.
     ///
     /// # Errors
-    /// The CPU with another than `f32`.
+    /// The CPU with another than `f32`, or a program without CUDA.
     pub(crate) fn check(self, precision: Precision) -> Result<(), Failure> {
+        if precision != Precision::F32 || matches!(self.backend, BackendChoice::Cuda(_)) {
+            cuda::check()?;
+        }
         if self.backend != BackendChoice::Cpu || precision == Precision::F32 {
             return Ok(());
         }
@@ -118,34 +127,21 @@ impl Choice {
     }
 
     /// The same with `auto` settled: the GPU if it works, or the CPU; and what it is, for people.
+    #[cfg(feature = "report")]
     pub(crate) fn settled(self) -> (Self, String) {
         match self.backend {
             BackendChoice::Cuda(_) => (self, self.backend.to_string()),
             BackendChoice::Cpu => (self, self.cpu()),
-            BackendChoice::Auto => match Cuda::new(0, Precision::F32) {
-                Ok(cuda) => {
-                    let name = format!("{} (auto)", cuda.name());
-                    (Self { backend: BackendChoice::Cuda(0), ..self }, name)
+            BackendChoice::Auto => match cuda::first() {
+                Ok(name) => {
+                    (Self { backend: BackendChoice::Cuda(0), ..self }, format!("{name} (auto)"))
                 }
-                Err(error) => {
-                    let name = format!("{} (auto: {})", self.cpu(), brief(&error));
+                Err(missing) => {
+                    let name = format!("{} (auto: {})", self.cpu(), missing.brief());
                     (Self { backend: BackendChoice::Cpu, ..self }, name)
                 }
             },
         }
-    }
-
-    fn open(
-        self,
-        ordinal: usize,
-        precision: Precision,
-        output: &Output,
-    ) -> Result<Cuda, CudaError> {
-        let cuda = Cuda::new(ordinal, precision)?.with_lanes(self.lanes);
-        Ok(match output.bars() {
-            Some(bars) => cuda.with_progress(compiling(bars.clone())),
-            None => cuda,
-        })
     }
 
     /// Runs a job on the CPU; `no_gpu` says why not on the GPU, if that was wanted more.
@@ -182,88 +178,15 @@ impl Choice {
     }
 }
 
-/// The GPU, for people.
-fn gpu(cuda: &Cuda, precision: Precision) -> String {
-    format!("{}, {}, {}", cuda.name(), cuda.info().name, precision.name())
-}
-
-/// Why there is no GPU, in few words.
-fn brief(error: &CudaError) -> String {
-    match error {
-        CudaError::NoDriver => "no NVIDIA driver".into(),
-        CudaError::NoGpu => "the NVIDIA driver finds no GPU".into(),
-        error => error.to_string().lines().next().unwrap_or_default().to_owned(),
-    }
-}
-
-/// Shows how far the compilation of kernels is, while there are some to compile.
-fn compiling(bars: MultiProgress) -> impl Fn(Progress) + Sync {
-    let bar: Mutex<Option<ProgressBar>> = Mutex::new(None);
-    move |Progress { done, total }| {
-        let mut bar = bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let shown = bar.get_or_insert_with(|| bars.add(ProgressBar::new_spinner()));
-        shown.set_message(format!("compiling CUDA kernels, {done} of {total} files"));
-        shown.tick();
-        if done == total
-            && let Some(bar) = bar.take()
-        {
-            bar.finish_and_clear();
-        }
-    }
-}
-
 /// What can be said of each backend on this machine: lines of name, whether it runs, and what it is.
 pub(crate) fn devices(choice: Choice) -> Vec<[String; 3]> {
     let cpu = match Cpu::new(choice.threads) {
         Ok(_) => line("cpu", "yes", &choice.cpu()["cpu, ".len()..]),
         Err(error) => line("cpu", "no", &error.to_string()),
     };
-    let machine = Machine::look();
     let mut lines = vec![cpu];
-    let libraries = [("NVRTC", &machine.nvrtc), ("cuBLASLt", &machine.cublaslt)];
-    let missing = libraries.iter().find_map(|(_, found)| found.as_ref().err());
-    match (&machine.gpus, missing) {
-        (Err(error), _) => lines.push(line("cuda", "no", &error.to_string())),
-        (Ok(gpus), missing) => lines.extend(gpu_lines(gpus, missing)),
-    }
-    for (name, found) in libraries {
-        lines.push(line("", "", &library(name, found)));
-    }
+    lines.extend(cuda::devices());
     lines
-}
-
-fn gpu_lines(gpus: &Gpus, missing: Option<&CudaError>) -> Vec<[String; 3]> {
-    let about = |device: &DeviceInfo| {
-        format!(
-            "{}, compute capability {}.{}, {} multiprocessors, {}",
-            device.name,
-            device.capability / 10,
-            device.capability % 10,
-            device.multiprocessors,
-            format::bytes(device.memory)
-        )
-    };
-    let mut lines: Vec<[String; 3]> = Vec::new();
-    for (ordinal, device) in gpus.devices.iter().enumerate() {
-        let name = format!("cuda:{ordinal}");
-        let works = match missing {
-            Some(error) => Err(error.to_string()),
-            None => gpus.choose(ordinal, Precision::F32).map_err(|error| error.to_string()),
-        };
-        lines.push(match works {
-            Ok(_) => line(&name, "yes", &about(device)),
-            Err(error) => line(&name, "no", &format!("{}: {error}", about(device))),
-        });
-    }
-    lines.push(line("", "", &format!("driver for CUDA {}", gpus.driver)));
-    lines
-}
-
-fn library(name: &str, found: &Result<Found, CudaError>) -> String {
-    match found {
-        Ok(found) => format!("{name} {}, {}", found.version, found.path.display()),
-        Err(error) => error.to_string(),
-    }
 }
 
 fn line(name: &str, works: &str, about: &str) -> [String; 3] {

@@ -1,0 +1,85 @@
+//! What stands for `cuda` in a build without that feature: no GPU, and why.
+
+use std::convert::Infallible;
+
+use lfnn_core::backend::{Backend, Precision};
+use lfnn_core::program::Module;
+use lfnn_cpu::{CpuError, CpuExecutable};
+
+use super::line;
+use crate::failure::{Failure, lacks};
+use crate::output::Output;
+
+/// A GPU that no value of this type can be.
+pub(super) struct Gpu(Infallible);
+
+impl Backend for Gpu {
+    type Executable = CpuExecutable;
+    type Error = CpuError;
+
+    fn name(&self) -> String {
+        match self.0 {}
+    }
+
+    fn compile(&self, _: &Module) -> Result<CpuExecutable, CpuError> {
+        match self.0 {}
+    }
+}
+
+/// There is no GPU because this build has no CUDA.
+pub(super) struct NoGpu;
+
+impl NoGpu {
+    /// In few words.
+    pub(super) fn brief(&self) -> String {
+        "built without the feature `cuda`".into()
+    }
+
+    /// The failure of a command that asked for a GPU.
+    pub(super) fn failure(self) -> Failure {
+        lacks("a GPU", "cuda")
+    }
+}
+
+/// Refuses what needs CUDA.
+///
+/// # Errors
+/// Always.
+pub(super) fn check() -> Result<(), Failure> {
+    Err(NoGpu.failure())
+}
+
+/// Refuses any number of streams.
+///
+/// # Errors
+/// Always.
+pub(crate) fn lanes(_: usize) -> Result<usize, String> {
+    Err(NoGpu.failure().to_string())
+}
+
+/// No GPU.
+///
+/// # Errors
+/// Always.
+pub(super) fn open(
+    _: usize,
+    _: Precision,
+    _: Option<usize>,
+    _: &Output,
+) -> Result<(Gpu, String), NoGpu> {
+    Err(NoGpu)
+}
+
+/// No GPU.
+///
+/// # Errors
+/// Always.
+#[cfg(feature = "report")]
+pub(super) fn first() -> Result<String, NoGpu> {
+    Err(NoGpu)
+}
+
+/// One line that says so.
+pub(super) fn devices() -> Vec<[String; 3]> {
+    vec![line("cuda", "no", &NoGpu.brief())]
+}

@@ -1,0 +1,49 @@
+//! Training steps allocate nothing, whatever the method. Alone in its program: allocations are counted over all
+//! threads, the test harness's too.
+
+use lfnn_core::config::{NetworkConfig, TrainingConfig};
+use lfnn_core::method::METHODS;
+use lfnn_core::train::{Images, Labels, Normalization, Setup, Trainer};
+use lfnn_cpu::{CountingAllocator, Cpu};
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
+
+#[test]
+fn a_training_step_allocates_nothing_but_a_block_of_the_pools_queue_in_63_runs() {
+    let (count, steps, batch) = (32, 63, 8);
+    let labels: Vec<u32> = (0..count).map(|i| i % 4).collect();
+    let pixels: Vec<u8> = (0..count * 64).map(|p| (p * 37 % 251) as u8).collect();
+    let images =
+        Images { pixels: &pixels, labels: Labels::Classes(&labels), shape: [8, 8, 1], classes: 4 };
+    let network: NetworkConfig = serde_json::from_str(
+        r#"{"units": [
+            {"layers": [{"conv": {"filters": 8, "kernel": 3, "padding": 1}}, {"batch_norm": {}}, "relu"],
+             "workers": {"readout": {"count": 2, "grid": 2}}, "then": [{"max_pool": {"kernel": 2}}]},
+            {"layers": ["flatten"], "workers": {"neurons": {"count": 3}}}]}"#,
+    )
+    .unwrap();
+    let training: TrainingConfig = serde_json::from_str(
+        r#"{"batch_size": 8, "epochs": 10, "optimizer": {"adam": {"lr": 0.001}}}"#,
+    )
+    .unwrap();
+    for method in METHODS {
+        let normalization = Normalization { mean: vec![0.5], std: vec![0.3] };
+        let setup = Setup::new(&network, &training, method, normalization);
+        let order: Vec<u32> = (0..steps * batch).map(|i| i % count).collect();
+        let mut trainer =
+            Trainer::new(&Cpu::new(Some(2)).unwrap(), &setup, images, &order).unwrap();
+        let mut epoch = || {
+            let before = CountingAllocator::count();
+            while !trainer.epoch_is_done() {
+                trainer.train_step().unwrap();
+            }
+            let allocations = CountingAllocator::count() - before;
+            trainer.end_epoch().unwrap();
+            allocations
+        };
+        epoch();
+        let allocations = epoch();
+        assert!(allocations <= 2, "{}: {allocations} allocations in an epoch", method.name);
+    }
+}
