@@ -31,8 +31,8 @@ pub(crate) struct Cli {
 
     /// Streams of the GPU that work side by side; 1 does all in order. Results do not depend on it
     /// [default: 2]
-    #[arg(long, global = true, value_name = "N", value_parser = lanes)]
-    pub(crate) lanes: Option<usize>,
+    #[arg(long, global = true, value_name = "N", value_parser = streams)]
+    pub(crate) streams: Option<usize>,
 
     /// Tell more: per epoch, every unit's worker errors and who led
     #[arg(short, long, global = true, action = ArgAction::SetTrue)]
@@ -489,8 +489,8 @@ fn threads(text: &str) -> Result<usize, String> {
     )
 }
 
-fn lanes(text: &str) -> Result<usize, String> {
-    backend::lanes(at_least_one(text)?)
+fn streams(text: &str) -> Result<usize, String> {
+    backend::streams(at_least_one(text)?)
 }
 
 /// Seeds of one figure: far more than any mean needs.

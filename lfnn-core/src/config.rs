@@ -67,7 +67,7 @@ pub struct UnitConfig {
     /// Layers without parameters between the workers and the next unit, such as pooling. No local
     /// gradient passes through them.
     #[serde(default)]
-    pub then: Vec<LayerConfig>,
+    pub transition: Vec<LayerConfig>,
 }
 
 /// The four kinds of workers.
@@ -81,7 +81,7 @@ pub enum WorkersConfig {
         count: usize,
         /// What the unit hands on.
         #[serde(default)]
-        activation: HandOn,
+        output_activation: OutputActivation,
     },
     /// A worker is a run of filters of the last convolution; its logits are their mean activations.
     Filters {
@@ -120,7 +120,7 @@ pub enum WorkersConfig {
 /// What a unit of neurons hands on to the next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum HandOn {
+pub enum OutputActivation {
     /// The workers' outputs p: softmax for K > 1, sigmoid for K = 1, the logits for regression (the
     /// paper's choice).
     #[default]
@@ -257,7 +257,9 @@ impl WorkersConfig {
     /// Every whole number that it holds, with its key; the count of the workers comes first.
     pub(crate) fn settings(&self) -> Vec<(&'static str, usize)> {
         match *self {
-            WorkersConfig::Neurons { count, activation: _ } => vec![("neurons.count", count)],
+            WorkersConfig::Neurons { count, output_activation: _ } => {
+                vec![("neurons.count", count)]
+            }
             WorkersConfig::Filters { count, scale: _ } => vec![("filters.count", count)],
             WorkersConfig::Readout { count, grid, dropout: _ } => {
                 vec![("readout.count", count), ("readout.grid", grid.unwrap_or(1))]
@@ -321,7 +323,7 @@ pub struct LeadershipConfig {
     pub lambda2: f64,
     /// Whether in `lfnn` the global gradient passes through followers to earlier units (it never
     /// updates them).
-    pub followers_relay: bool,
+    pub gradient_through_followers: bool,
 }
 
 impl Default for LeadershipConfig {
@@ -335,7 +337,7 @@ impl Default for LeadershipConfig {
             lambda: 1.0,
             lambda1: 1.0,
             lambda2: 1.0,
-            followers_relay: false,
+            gradient_through_followers: false,
         }
     }
 }

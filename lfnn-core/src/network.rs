@@ -2,15 +2,15 @@
 
 use crate::config::{ConfigError, NetworkConfig, OutputConfig, Task};
 use crate::layer::{
-    Chain, Derivative, Extent, FlattenLayer, Gradients, Layer, LayerBuilder, LinearLayer,
-    ParameterSpec, Perturb, Plain, Record, Want, Weighted,
+    Derivative, Extent, FlattenLayer, Gradients, Layer, LayerBuilder, LinearLayer, NeedsGrad,
+    ParameterFree, ParameterSpec, Parametric, Perturbation, Saved, Sequential,
 };
 use crate::program::{
     AccumulateRows, Activate, Activation, CountErrors, DType, Decision, Loss, LossGradient,
-    MeanWorkerLoss, Module, Part, Predictions, Reduction, Softmax, TensorId, WorkerLoss,
+    MeanWorkerLoss, Part, Predictions, ProgramSet, Reduction, Softmax, TensorId, WorkerLoss,
 };
 use crate::sizes;
-use crate::step::{Mode, StepWriter};
+use crate::step::{Mode, StepBuilder};
 use crate::unit::{Unit, UnitPlace};
 
 /// A network for inputs of one shape.
@@ -26,7 +26,7 @@ pub struct Network {
 /// The output layer: it learns from the global loss alone.
 #[derive(Debug)]
 pub struct OutputLayer {
-    layers: Chain,
+    layers: Sequential,
     predictions: Predictions,
 }
 
@@ -63,8 +63,8 @@ pub struct OutputState {
 
 /// What the output layer's forward rule leaves.
 #[derive(Clone, Debug)]
-pub struct OutputRecord {
-    layers: Record,
+pub struct OutputSaved {
+    layers: Saved,
     output: TensorId,
     target: TensorId,
     /// Per-sample losses, `[batch, classifiers]`.
@@ -218,9 +218,8 @@ impl Network {
     }
 
     /// Adds a tensor for every parameter and buffer.
-    pub fn declare(&self, module: &mut Module) -> NetworkTensors {
-        let mut declare =
-            |spec: ParameterSpec| module.persistent(spec.name, DType::Real, &spec.shape);
+    pub fn declare(&self, set: &mut ProgramSet) -> NetworkTensors {
+        let mut declare = |spec: ParameterSpec| set.persistent(spec.name, DType::Real, &spec.shape);
         let units = self
             .units
             .iter()
@@ -238,7 +237,7 @@ impl NetworkTensors {
     }
 }
 
-impl OutputRecord {
+impl OutputSaved {
     /// Outputs p, `[batch, classifiers · classes]`.
     pub fn probabilities(&self) -> TensorId {
         self.output
@@ -255,7 +254,7 @@ impl OutputLayer {
     ) -> Result<Self, ConfigError> {
         let path = "network.output.layers";
         let fail = |message: String| ConfigError::new(path, message);
-        let mut layers = builder.chain(&config.layers, input, "layer", path)?;
+        let mut layers = builder.sequential(&config.layers, input, "layer", path)?;
         if predictions.classifiers > 1 && layers.depth() > 0 {
             return Err(fail(
                 "one-vs-all networks share no weights: expected no layer with weights".into(),
@@ -263,11 +262,11 @@ impl OutputLayer {
         }
         if layers.output_shape().len() == 3 {
             let flatten = FlattenLayer::new(layers.output_shape()).map_err(fail)?;
-            layers.push("", Box::new(Plain(flatten)));
+            layers.push("", Box::new(ParameterFree(flatten)));
         }
         let groups = if per_classifier { predictions.classifiers } else { 1 };
         let linear = LinearLayer::new(layers.output_shape(), predictions.features(), groups, true);
-        let linear = linear.and_then(Weighted::new).map_err(fail)?;
+        let linear = linear.and_then(Parametric::new).map_err(fail)?;
         builder.admit(linear.output_shape(), path)?;
         layers.push("", Box::new(linear));
         Ok(Self { layers, predictions })
@@ -310,25 +309,25 @@ impl OutputLayer {
     }
 
     /// Adds the sums that outlive a step, named `{prefix}/output.…`.
-    pub fn declare_state(&self, module: &mut Module, prefix: &str) -> OutputState {
+    pub fn declare_state(&self, set: &mut ProgramSet, prefix: &str) -> OutputState {
         let name = |name: &str| format!("{prefix}/output.{name}");
         OutputState {
-            nonfinite: module.persistent(name("fault"), DType::U32, &[1]),
-            loss: module.persistent(name("loss"), DType::Real, &[self.predictions.classifiers]),
-            wrong: module.persistent(name("wrong"), DType::Real, &[1]),
+            nonfinite: set.persistent(name("fault"), DType::U32, &[1]),
+            loss: set.persistent(name("loss"), DType::Real, &[self.predictions.classifiers]),
+            wrong: set.persistent(name("wrong"), DType::Real, &[1]),
         }
     }
 
     /// Writes the forward rule, the loss and its metrics.
     pub fn forward(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         tensors: &[TensorId],
         state: &OutputState,
         x: TensorId,
         target: TensorId,
         loss: Loss,
-    ) -> OutputRecord {
+    ) -> OutputSaved {
         step.part(Part::Output);
         let layers = self.layers.forward(step, tensors, x);
         self.global_loss(step, state, layers, target, loss)
@@ -337,7 +336,7 @@ impl OutputLayer {
     /// Writes the forward rule without labels: the logits and the outputs p, both `[batch, classifiers · classes]`.
     pub fn predict(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         tensors: &[TensorId],
         x: TensorId,
         loss: Loss,
@@ -356,51 +355,51 @@ impl OutputLayer {
         (z, y)
     }
 
-    /// Writes the forward rule with random directions added, layer by layer (see [`Perturb`]), from the
+    /// Writes the forward rule with random directions added, layer by layer (see [`Perturbation`]), from the
     /// input's tangent `dx`; none stands for zero. The tangent of the logits comes back.
     #[allow(clippy::too_many_arguments, reason = "those of `forward`, and a tangent")]
-    pub fn perturb(
+    pub fn jvp_with_noise(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         tensors: &[TensorId],
         state: &OutputState,
         (x, dx): (TensorId, Option<TensorId>),
         target: TensorId,
         loss: Loss,
-        perturb: Perturb,
-    ) -> (OutputRecord, Option<TensorId>) {
+        perturb: Perturbation,
+    ) -> (OutputSaved, Option<TensorId>) {
         step.part(Part::Output);
-        let (layers, dz) = self.layers.perturb(step, tensors, x, dx, perturb);
+        let (layers, dz) = self.layers.jvp_with_noise(step, tensors, x, dx, perturb);
         (self.global_loss(step, state, layers, target, loss), dz)
     }
 
     /// Writes the forward gradient of every parameter.
-    pub fn estimate(
+    pub fn forward_gradient(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         tensors: &[TensorId],
-        record: &OutputRecord,
+        record: &OutputSaved,
         derivative: &mut Derivative,
     ) -> Gradients {
         step.part(Part::Output);
-        let parameters = self.layers.estimate(step, tensors, &record.layers, derivative);
+        let parameters = self.layers.forward_gradient(step, tensors, &record.layers, derivative);
         Gradients { input: None, parameters }
     }
 
     /// Whether a logit of a sample depends on other samples, in training.
-    pub fn mixes_samples(&self) -> bool {
-        self.layers.mixes_samples()
+    pub fn couples_batch(&self) -> bool {
+        self.layers.couples_batch()
     }
 
     /// Writes the loss and its metrics.
     fn global_loss(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         state: &OutputState,
-        layers: Record,
+        layers: Saved,
         target: TensorId,
         loss: Loss,
-    ) -> OutputRecord {
+    ) -> OutputSaved {
         let predictions = self.predictions;
         let z = layers.y;
         let clock = step.clock();
@@ -409,7 +408,7 @@ impl OutputLayer {
         let output = step.real("output.probabilities", &shape);
         let losses = step.activation("output.losses", &[predictions.classifiers]);
         step.push(WorkerLoss { z, target, output, losses, predictions, loss });
-        let mean = step.observable("output.loss", DType::Real, &[predictions.classifiers]);
+        let mean = step.debug_tensor("output.loss", DType::Real, &[predictions.classifiers]);
         step.push(MeanWorkerLoss { losses, mean, nonfinite: state.nonfinite });
         step.push(AccumulateRows { x: losses, clock, total: state.loss });
         if let Some(decision) = self.decision(loss) {
@@ -422,14 +421,14 @@ impl OutputLayer {
                 decision,
             });
         }
-        OutputRecord { layers, output, target, losses, logits: z }
+        OutputSaved { layers, output, target, losses, logits: z }
     }
 
     /// Writes the gradient of the global loss with respect to the logits.
     pub fn gradient(
         &self,
-        step: &mut StepWriter<'_>,
-        record: &OutputRecord,
+        step: &mut StepBuilder<'_>,
+        record: &OutputSaved,
         loss: Loss,
     ) -> TensorId {
         step.part(Part::Output);
@@ -449,12 +448,12 @@ impl OutputLayer {
     /// Writes the backward rule from the gradient of the logits.
     pub fn backward(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         tensors: &[TensorId],
-        record: &OutputRecord,
+        record: &OutputSaved,
         dz: TensorId,
-        want: Want,
+        needs_grad: NeedsGrad,
     ) -> Gradients {
-        self.layers.backward(step, tensors, &record.layers, dz, want)
+        self.layers.backward(step, tensors, &record.layers, dz, needs_grad)
     }
 }

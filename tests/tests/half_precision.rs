@@ -228,7 +228,7 @@ fn network() -> NetworkConfig {
     serde_json::from_value(json!({
         "units": [
             {"layers": [conv(8), {"batch_norm": {}}, "relu"], "workers": readout,
-             "then": [{"max_pool": {"kernel": 2}}]},
+             "transition": [{"max_pool": {"kernel": 2}}]},
             {"layers": [conv(12), {"batch_norm": {}}, "relu"], "workers": readout}
         ]
     }))
@@ -325,9 +325,9 @@ fn training_steps_of_every_method_agree_in_half_precision() {
 fn every_unit_of_a_local_method_has_a_scale_of_its_own_and_any_other_method_one() {
     for method in METHODS {
         let step = with_setup(method.name, |setup| StepProgram::new(setup, SHAPE, 3)).unwrap();
-        let plan = Plan::new(&step.module, Precision::F16).unwrap();
+        let plan = Plan::new(&step.set, Precision::F16).unwrap();
         let bytes = plan.persistent_bytes - plan.loss_scales;
-        let single = Plan::new(&step.module, Precision::F32).unwrap();
+        let single = Plan::new(&step.set, Precision::F32).unwrap();
         assert_eq!(single.persistent_bytes, single.loss_scales);
         let scales = if method.local { 3 } else { 1 };
         assert_eq!(bytes, scales * 16, "{}", method.name);

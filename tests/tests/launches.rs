@@ -22,7 +22,7 @@ fn planned(method: &str, precision: Precision, batch: usize) -> (usize, ProgramP
         json!({
             "layers": [{"conv": conv}, {"batch_norm": {}}, "relu"],
             "workers": {"readout": {"count": 4, "grid": grid}},
-            "then": then
+            "transition": then
         })
     };
     let units =
@@ -45,8 +45,8 @@ fn planned(method: &str, precision: Precision, batch: usize) -> (usize, ProgramP
         )
     };
     let step = StepProgram::new(&setup, [28, 28, 1], 10).unwrap();
-    let plan = Plan::new(&step.module, precision).unwrap();
-    let operations = step.module.programs()[step.program.0].ops().len();
+    let plan = Plan::new(&step.set, precision).unwrap();
+    let operations = step.set.programs()[step.program.0].ops().len();
     (operations, plan.programs[step.program.0].clone())
 }
 

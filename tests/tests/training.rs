@@ -50,7 +50,7 @@ fn network() -> NetworkConfig {
         "units": [
             {"layers": [conv(8), {"batch_norm": {}}, "relu"],
              "workers": {"readout": {"count": 4, "grid": 2, "dropout": 0.2}},
-             "then": [{"max_pool": {"kernel": 2}}, {"dropout": {"rate": 0.1}}]},
+             "transition": [{"max_pool": {"kernel": 2}}, {"dropout": {"rate": 0.1}}]},
             {"layers": ["flatten"], "workers": {"neurons": {"count": 4}}}
         ]
     }))

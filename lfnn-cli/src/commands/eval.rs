@@ -10,7 +10,7 @@ use serde_json::json;
 use super::of_checkpoint;
 use lfnn_core::backend::Precision;
 
-use crate::backend::{Choice, Job};
+use crate::backend::{BackendArgs, Job};
 use crate::checkpoint::{self, Checkpoint};
 use crate::cli::{EvalArgs, SplitChoice};
 use crate::data::{Prepared, root};
@@ -23,7 +23,11 @@ use crate::output::Output;
 ///
 /// # Errors
 /// A checkpoint or data that are missing, broken or do not fit each other.
-pub(crate) fn command(args: &EvalArgs, choice: Choice, output: &Output) -> Result<(), Failure> {
+pub(crate) fn command(
+    args: &EvalArgs,
+    choice: BackendArgs,
+    output: &Output,
+) -> Result<(), Failure> {
     let path = checkpoint::locate(&args.run)?;
     let checkpoint = checkpoint::load(&path)?;
     let root = root(args.data.data_dir.as_deref())?;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::of_checkpoint;
 use lfnn_core::backend::Precision;
 
-use crate::backend::{Choice, Job};
+use crate::backend::{BackendArgs, Job};
 use crate::checkpoint::{self, Checkpoint};
 use crate::cli::PredictArgs;
 use crate::failure::{Failure, chain};
@@ -26,7 +26,11 @@ const TOP: usize = 5;
 ///
 /// # Errors
 /// A checkpoint that is missing or broken; after all other images were answered, an image that is.
-pub(crate) fn command(args: &PredictArgs, choice: Choice, output: &Output) -> Result<(), Failure> {
+pub(crate) fn command(
+    args: &PredictArgs,
+    choice: BackendArgs,
+    output: &Output,
+) -> Result<(), Failure> {
     let path = checkpoint::locate(&args.run)?;
     let checkpoint = checkpoint::load(&path)?;
     // Before an image is resized to what a damaged checkpoint may ask for.

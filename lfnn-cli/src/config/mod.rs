@@ -1,9 +1,9 @@
 //! The configuration of a run: what CONFIG.md documents.
 
 mod deserialize;
+mod diagnostic;
 #[cfg(test)]
 mod documented;
-mod issue;
 mod node;
 mod resolve;
 mod yaml;
@@ -19,7 +19,7 @@ use lfnn_data::DatasetName;
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-pub(crate) use issue::nearest;
+pub(crate) use diagnostic::nearest;
 pub(crate) use resolve::{Request, differences, option, read_text, resolve, resolve_on, resume};
 
 /// Everything that decides what a run computes.

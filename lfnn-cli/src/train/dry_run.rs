@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use lfnn_core::config::{ConfigError, Scope};
-use lfnn_core::layer::Perturb;
+use lfnn_core::layer::Perturbation;
 use lfnn_core::method::{self, Gradient, Method};
 use lfnn_core::network::Network;
 use lfnn_core::train::{MemoryEstimate, Normalization, Setup, StepProgram};
@@ -12,7 +12,7 @@ use lfnn_core::unit::{Unit, WorkerKind};
 use lfnn_cpu::Cpu;
 use lfnn_data::DataError;
 
-use crate::backend::{BackendChoice, Choice};
+use crate::backend::{BackendArgs, BackendChoice};
 use crate::config::RunConfig;
 use crate::data::{self, Shape};
 use crate::failure::{Failure, Usage};
@@ -29,7 +29,7 @@ use super::device_memory;
 pub(crate) fn show(
     config: &RunConfig,
     root: &Path,
-    choice: Choice,
+    choice: BackendArgs,
     output: &Output,
 ) -> Result<(), Failure> {
     let shape = data::known_shape(config, root, output)?;
@@ -55,7 +55,8 @@ pub(crate) fn show(
     #[cfg(feature = "cuda")]
     if let BackendChoice::Cuda(_) = choice.backend {
         let setup = setup(config, shape, method);
-        let text = device_memory::predict(&setup, shape, config.precision, choice.lanes, training)?;
+        let text =
+            device_memory::predict(&setup, shape, config.precision, choice.streams, training)?;
         output.result(&format!("\n{text}"))?;
     }
     Ok(())
@@ -151,7 +152,9 @@ fn units(config: &RunConfig, network: &Network) -> String {
 /// The layers of a unit, how its workers predict, and what follows them.
 fn layers(unit: &Unit) -> String {
     let mut text = unit.describe_layers();
-    for (word, part) in [("predict by", unit.describe_head()), ("then", unit.describe_then())] {
+    for (word, part) in
+        [("predict by", unit.describe_head()), ("transition", unit.describe_transition())]
+    {
         if !part.is_empty() {
             text += &format!("; {word} {part}");
         }
@@ -186,8 +189,8 @@ fn counts(network: &Network) -> HashMap<Option<usize>, (usize, usize)> {
 /// How many layers with weights a gradient, or the derivative of a forward gradient, crosses, and with what noise.
 fn paths(method: &Method, network: &Network) -> String {
     let mut text = crossed(method, network);
-    let mixes = network.units().iter().any(Unit::mixes_samples) || network.output().mixes_samples();
-    if let Gradient::Forward(Perturb::Outputs { .. }) = method.gradient
+    let mixes = network.units().iter().any(Unit::couples_batch) || network.output().couples_batch();
+    if let Gradient::Forward(Perturbation::Outputs { .. }) = method.gradient
         && mixes
     {
         text += "batch normalisation lets samples meet: what lies before one gets the derivative over the whole \
@@ -235,7 +238,7 @@ fn setup<'a>(config: &'a RunConfig, shape: Shape, method: &'static Method) -> Se
 fn memory(
     config: &RunConfig,
     shape: Shape,
-    choice: Choice,
+    choice: BackendArgs,
     training: usize,
 ) -> Result<String, Failure> {
     let cpu = match choice.backend {
@@ -246,7 +249,7 @@ fn memory(
     };
     let estimate = |method: &'static Method| -> Result<MemoryEstimate, ConfigError> {
         let step = StepProgram::new(&setup(config, shape, method), shape.image, shape.classes)?;
-        let planned = cpu.as_ref().map(|cpu| cpu.planned_bytes(&step.module));
+        let planned = cpu.as_ref().map(|cpu| cpu.planned_bytes(&step.set));
         Ok(planned.map_or_else(|| step.memory(), |bytes| step.memory_with(bytes)))
     };
     let own = estimate(config.method()).usage()?;

@@ -103,13 +103,13 @@ fn numbers_of_threads_lanes_jobs_and_seeds_have_a_limit_that_is_told_with_its_re
     let place = Place::new();
     let most = lfnn_cpu::max_threads();
     let threads = format!("expected at most {most}: four for each that this machine runs at once");
-    let lanes = "expected at most 64: each stream has scratch memory of its own".to_owned();
+    let streams = "expected at most 64: each stream has scratch memory of its own".to_owned();
     for (command, option, value, expected) in [
         ("train", "--threads", "3000000", &threads),
         ("train", "--threads", "18446744073709551615", &threads),
-        ("train", "--lanes", "65", &lanes),
-        ("train", "--lanes", "1000000000", &lanes),
-        ("train", "--lanes", "18446744073709551615", &lanes),
+        ("train", "--streams", "65", &streams),
+        ("train", "--streams", "1000000000", &streams),
+        ("train", "--streams", "18446744073709551615", &streams),
         ("reproduce", "--jobs", "1000000", &threads),
         (
             "reproduce",
@@ -124,7 +124,7 @@ fn numbers_of_threads_lanes_jobs_and_seeds_have_a_limit_that_is_told_with_its_re
         assert!(ended.err.contains(&format!("'{value}' for '{option} <N>'")), "{}", ended.err);
         assert!(ended.err.contains(expected), "{}", ended.err);
     }
-    place.train(&["--threads", "7", "--lanes", "64"]);
+    place.train(&["--threads", "7", "--streams", "64"]);
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn set_reaches_every_key_and_the_last_one_wins() {
         "--set",
         "network.units.0.workers.readout.count=8",
         "--set",
-        "network.units.1.then=[]",
+        "network.units.1.transition=[]",
         "--set",
         "network.units.0.layers.1=batch_norm",
         "--set",

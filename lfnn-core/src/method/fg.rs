@@ -10,7 +10,7 @@
 //! the input of every layer is kept until the derivative is known.
 
 use super::{Gradient, Method, TrainingStep, Workers};
-use crate::layer::Perturb;
+use crate::layer::Perturbation;
 
 /// Directions in the space of the parameters.
 pub(super) const WEIGHTS: Method = Method {
@@ -18,8 +18,8 @@ pub(super) const WEIGHTS: Method = Method {
     summary: "forward gradient of the global loss along random changes of all weights",
     local: false,
     workers: Workers::Untrained,
-    gradient: Gradient::Forward(Perturb::Parameters),
-    write: |step| write(step, Perturb::Parameters),
+    gradient: Gradient::Forward(Perturbation::Parameters),
+    write: |step| write(step, Perturbation::Parameters),
 };
 
 /// Directions in the space of the layers' outputs.
@@ -28,23 +28,23 @@ pub(super) const ACTIVITIES: Method = Method {
     summary: "forward gradient of the global loss along random changes of all layers' outputs",
     local: false,
     workers: Workers::Untrained,
-    gradient: Gradient::Forward(Perturb::OUTPUTS),
-    write: |step| write(step, Perturb::OUTPUTS),
+    gradient: Gradient::Forward(Perturbation::OUTPUTS),
+    write: |step| write(step, Perturbation::OUTPUTS),
 };
 
-fn write(step: &mut TrainingStep<'_, '_>, perturb: Perturb) {
+fn write(step: &mut TrainingStep<'_, '_>, perturb: Perturbation) {
     let mut x = (step.input(), None);
     let mut records = Vec::new();
     for unit in step.units() {
-        let (record, tangent) = step.perturb(unit, x, perturb);
+        let (record, tangent) = step.jvp_with_noise(unit, x, perturb);
         x = (record.output, tangent);
         records.push(record);
     }
-    let (output, mut derivative) = step.perturb_output(x, perturb);
+    let (output, mut derivative) = step.jvp_with_noise_output(x, perturb);
     for (unit, record) in records.iter().enumerate() {
-        let gradients = step.estimate(unit, record, &mut derivative);
+        let gradients = step.forward_gradient(unit, record, &mut derivative);
         step.update(gradients);
     }
-    let gradients = step.estimate_output(&output, &mut derivative);
+    let gradients = step.forward_gradient_output(&output, &mut derivative);
     step.update(gradients);
 }

@@ -5,7 +5,7 @@
 //! A unit minimises `λ₁ L^δ + λ₂ L^δ̄` over its own parameters; no derivative of these losses leaves
 //! the unit. The gradient of the global loss `L_g` reaches the output layer and the leaders: at each unit
 //! it is set to zero at the outputs of followers before it enters the unit, so that it neither updates
-//! them nor passes through them. With `followers_relay` it passes through followers to earlier units,
+//! them nor passes through them. With `gradient_through_followers` it passes through followers to earlier units,
 //! and still does not update them.
 
 use super::{Gradient, Method, TrainingStep, Workers};
@@ -38,7 +38,7 @@ fn write(step: &mut TrainingStep<'_, '_>) {
             local: step.local_loss_gradient(leaders, local_loss),
             global: gradients.input,
             leaders: (!leaders.all).then_some(leaders.mask),
-            followers_relay: settings.followers_relay,
+            gradient_through_followers: settings.gradient_through_followers,
         };
         step.update(gradients);
         gradients = step.backward(unit, record, signals, unit > 0);

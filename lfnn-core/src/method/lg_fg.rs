@@ -6,7 +6,7 @@
 //! unit is updated before the next one begins.
 
 use super::{Gradient, Method, TrainingStep, Workers};
-use crate::layer::Perturb;
+use crate::layer::Perturbation;
 
 /// Directions in the space of the parameters.
 pub(super) const WEIGHTS: Method = Method {
@@ -14,8 +14,8 @@ pub(super) const WEIGHTS: Method = Method {
     summary: "forward gradient of each unit's own loss along random changes of its weights",
     local: true,
     workers: Workers::AllOnLabels,
-    gradient: Gradient::Forward(Perturb::Parameters),
-    write: |step| write(step, Perturb::Parameters),
+    gradient: Gradient::Forward(Perturbation::Parameters),
+    write: |step| write(step, Perturbation::Parameters),
 };
 
 /// Directions in the space of the layers' outputs.
@@ -24,19 +24,19 @@ pub(super) const ACTIVITIES: Method = Method {
     summary: "forward gradient of each unit's own loss along random changes of its layers' outputs",
     local: true,
     workers: Workers::AllOnLabels,
-    gradient: Gradient::Forward(Perturb::OUTPUTS),
-    write: |step| write(step, Perturb::OUTPUTS),
+    gradient: Gradient::Forward(Perturbation::OUTPUTS),
+    write: |step| write(step, Perturbation::OUTPUTS),
 };
 
-fn write(step: &mut TrainingStep<'_, '_>, perturb: Perturb) {
+fn write(step: &mut TrainingStep<'_, '_>, perturb: Perturbation) {
     let mut x = step.input();
     for unit in step.units() {
         let (record, mut derivative) = step.perturb_with_losses(unit, x, perturb);
-        let gradients = step.estimate(unit, &record, &mut derivative);
+        let gradients = step.forward_gradient(unit, &record, &mut derivative);
         step.update(gradients);
         x = record.output;
     }
-    let (record, mut derivative) = step.perturb_output((x, None), perturb);
-    let gradients = step.estimate_output(&record, &mut derivative);
+    let (record, mut derivative) = step.jvp_with_noise_output((x, None), perturb);
+    let gradients = step.forward_gradient_output(&record, &mut derivative);
     step.update(gradients);
 }

@@ -15,7 +15,7 @@ mod step;
 pub use step::TrainingStep;
 pub(crate) use step::WrittenStep;
 
-use crate::layer::Perturb;
+use crate::layer::Perturbation;
 
 /// A training method.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ pub enum Gradient {
     /// Gradients travel backwards through layers, across the network or inside a unit.
     Backward,
     /// The derivative of the loss along random directions, added to what this says, travels forwards.
-    Forward(Perturb),
+    Forward(Perturbation),
 }
 
 /// Every method, in the order of the paper's Table 1.

@@ -1,17 +1,17 @@
 //! The parts of which a method writes a training step.
 
 use crate::config::LeadershipConfig;
-use crate::layer::{Derivative, Gradients, Perturb, Want};
-use crate::network::{Network, NetworkTensors, OutputRecord, OutputState};
+use crate::layer::{Derivative, Gradients, NeedsGrad, Perturbation};
+use crate::network::{Network, NetworkTensors, OutputSaved, OutputState};
 use crate::optim::Optimizer;
 use crate::program::{AdvanceClock, LocalLoss, ProgramError, ProgramId, TensorId};
-use crate::step::StepWriter;
-use crate::unit::{Leaders, Leadership, Signals, Unit, UnitRecord, UnitState, WorkerOutputs};
+use crate::step::StepBuilder;
+use crate::unit::{Leaders, Leadership, Signals, Unit, UnitSaved, UnitState, WorkerOutputs};
 
 /// The parts of which a method writes a training step. Units are named by their position from 0.
 #[derive(Debug)]
 pub struct TrainingStep<'a, 'm> {
-    pub(crate) writer: StepWriter<'m>,
+    pub(crate) writer: StepBuilder<'m>,
     pub(crate) network: &'a Network,
     pub(crate) tensors: &'a NetworkTensors,
     pub(crate) leadership: &'a Leadership,
@@ -43,19 +43,19 @@ impl TrainingStep<'_, '_> {
     }
 
     /// Forward rule of a unit without its workers' predictions.
-    pub fn forward(&mut self, unit: usize, x: TensorId) -> UnitRecord {
+    pub fn forward(&mut self, unit: usize, x: TensorId) -> UnitSaved {
         self.network.units()[unit].forward(&mut self.writer, &self.tensors.units[unit], x, false)
     }
 
     /// Forward rule of a unit, and the losses of its workers.
-    pub fn forward_with_losses(&mut self, unit: usize, x: TensorId) -> (UnitRecord, WorkerOutputs) {
+    pub fn forward_with_losses(&mut self, unit: usize, x: TensorId) -> (UnitSaved, WorkerOutputs) {
         let tensors = &self.tensors.units[unit];
         let record = self.network.units()[unit].forward(&mut self.writer, tensors, x, true);
         let outputs = self.worker_losses(unit, &record);
         (record, outputs)
     }
 
-    fn worker_losses(&mut self, unit: usize, record: &UnitRecord) -> WorkerOutputs {
+    fn worker_losses(&mut self, unit: usize, record: &UnitSaved) -> WorkerOutputs {
         let (state, target) = (&self.units[unit], self.target);
         let unit = &self.network.units()[unit];
         let logits = record.logits.unwrap_or(record.output);
@@ -64,7 +64,7 @@ impl TrainingStep<'_, '_> {
     }
 
     /// Forward rule of a unit, the losses of its workers, and the selection of leaders.
-    pub fn forward_and_select(&mut self, unit: usize, x: TensorId) -> (UnitRecord, Leaders) {
+    pub fn forward_and_select(&mut self, unit: usize, x: TensorId) -> (UnitSaved, Leaders) {
         let (record, outputs) = self.forward_with_losses(unit, x);
         let (state, number) = (&self.units[unit], self.network.units()[unit].number());
         let leaders = self.leadership.select(&mut self.writer, state, number, outputs);
@@ -73,17 +73,17 @@ impl TrainingStep<'_, '_> {
 
     /// Forward rule of a unit with random directions added, without its workers' predictions, from
     /// the input and its tangent; gives the tangent of the output. The loss is the global one.
-    pub fn perturb(
+    pub fn jvp_with_noise(
         &mut self,
         unit: usize,
         x: (TensorId, Option<TensorId>),
-        perturb: Perturb,
-    ) -> (UnitRecord, Option<TensorId>) {
+        perturb: Perturbation,
+    ) -> (UnitSaved, Option<TensorId>) {
         let network = self.network;
         let mut behind = network.units()[unit + 1..].iter();
-        let mixes = behind.any(Unit::mixes_samples) || network.output().mixes_samples();
+        let mixes = behind.any(Unit::couples_batch) || network.output().couples_batch();
         let (tensors, perturb) = (&self.tensors.units[unit], perturb.before(mixes));
-        network.units()[unit].perturb(&mut self.writer, tensors, x, false, perturb)
+        network.units()[unit].jvp_with_noise(&mut self.writer, tensors, x, false, perturb)
     }
 
     /// Forward rule of a unit with random directions added, and the derivative of the sum (or mean)
@@ -92,10 +92,11 @@ impl TrainingStep<'_, '_> {
         &mut self,
         unit: usize,
         x: TensorId,
-        perturb: Perturb,
-    ) -> (UnitRecord, Derivative) {
+        perturb: Perturbation,
+    ) -> (UnitSaved, Derivative) {
         let (layers, tensors) = (&self.network.units()[unit], &self.tensors.units[unit]);
-        let (record, dz) = layers.perturb(&mut self.writer, tensors, (x, None), true, perturb);
+        let (record, dz) =
+            layers.jvp_with_noise(&mut self.writer, tensors, (x, None), true, perturb);
         let outputs = self.worker_losses(unit, &record);
         let gradient = self.loss_gradient(outputs);
         let derivative = self.derivative(gradient, dz);
@@ -104,15 +105,15 @@ impl TrainingStep<'_, '_> {
 
     /// Forward rule of the output layer with random directions added, from the input and its tangent,
     /// and the derivative of the global loss along all directions so far.
-    pub fn perturb_output(
+    pub fn jvp_with_noise_output(
         &mut self,
         x: (TensorId, Option<TensorId>),
-        perturb: Perturb,
-    ) -> (OutputRecord, Derivative) {
+        perturb: Perturbation,
+    ) -> (OutputSaved, Derivative) {
         let (output, tensors) = (self.network.output(), &self.tensors.output);
         let (state, target, loss) = (self.output, self.target, self.leadership.loss);
         let writer = &mut self.writer;
-        let (record, dz) = output.perturb(writer, tensors, state, x, target, loss, perturb);
+        let (record, dz) = output.jvp_with_noise(writer, tensors, state, x, target, loss, perturb);
         let gradient = output.gradient(writer, &record, loss);
         let derivative = self.derivative(gradient, dz);
         (record, derivative)
@@ -124,24 +125,24 @@ impl TrainingStep<'_, '_> {
     }
 
     /// Forward gradients of a unit's parameters.
-    pub fn estimate(
+    pub fn forward_gradient(
         &mut self,
         unit: usize,
-        record: &UnitRecord,
+        record: &UnitSaved,
         derivative: &mut Derivative,
     ) -> Gradients {
         let (layers, tensors) = (&self.network.units()[unit], &self.tensors.units[unit]);
-        layers.estimate(&mut self.writer, tensors, record, derivative)
+        layers.forward_gradient(&mut self.writer, tensors, record, derivative)
     }
 
     /// Forward gradients of the output layer's parameters.
-    pub fn estimate_output(
+    pub fn forward_gradient_output(
         &mut self,
-        record: &OutputRecord,
+        record: &OutputSaved,
         derivative: &mut Derivative,
     ) -> Gradients {
         let output = self.network.output();
-        output.estimate(&mut self.writer, &self.tensors.output, record, derivative)
+        output.forward_gradient(&mut self.writer, &self.tensors.output, record, derivative)
     }
 
     /// From here on fixed random matrices carry gradients back in the place of weights.
@@ -159,32 +160,38 @@ impl TrainingStep<'_, '_> {
         self.leadership.local_loss_gradient(&mut self.writer, leaders, loss)
     }
 
-    /// Backward rule of a unit; with `want_input` the global gradient of its input too.
+    /// Backward rule of a unit; with `needs_input_grad` the global gradient of its input too.
     pub fn backward(
         &mut self,
         unit: usize,
-        record: &UnitRecord,
+        record: &UnitSaved,
         signals: Signals,
-        want_input: bool,
+        needs_input_grad: bool,
     ) -> Gradients {
         let tensors = &self.tensors.units[unit];
-        self.network.units()[unit].backward(&mut self.writer, tensors, record, signals, want_input)
+        self.network.units()[unit].backward(
+            &mut self.writer,
+            tensors,
+            record,
+            signals,
+            needs_input_grad,
+        )
     }
 
     /// Forward rule of the output layer and the global loss.
-    pub fn forward_output(&mut self, x: TensorId) -> OutputRecord {
+    pub fn forward_output(&mut self, x: TensorId) -> OutputSaved {
         let output = self.network.output();
         let (tensors, loss) = (&self.tensors.output, self.leadership.loss);
         output.forward(&mut self.writer, tensors, self.output, x, self.target, loss)
     }
 
-    /// Backward rule of the output layer from the global loss; with `want_input` the gradient of its
+    /// Backward rule of the output layer from the global loss; with `needs_input_grad` the gradient of its
     /// input too.
-    pub fn backward_output(&mut self, record: &OutputRecord, want_input: bool) -> Gradients {
+    pub fn backward_output(&mut self, record: &OutputSaved, needs_input_grad: bool) -> Gradients {
         let output = self.network.output();
         let dz = output.gradient(&mut self.writer, record, self.leadership.loss);
-        let want = Want { input: want_input, parameters: true };
-        output.backward(&mut self.writer, &self.tensors.output, record, dz, want)
+        let needs_grad = NeedsGrad { input: needs_input_grad, parameters: true };
+        output.backward(&mut self.writer, &self.tensors.output, record, dz, needs_grad)
     }
 
     /// One optimiser step on these gradients. Where gradients are clipped, those of one call are a

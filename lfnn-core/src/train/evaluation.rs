@@ -4,10 +4,10 @@ use crate::backend::{Backend, Executable, TensorData};
 use crate::config::{ConfigError, NetworkConfig};
 use crate::network::{Network, NetworkTensors, OutputState};
 use crate::program::{
-    AccumulateRows, AdvanceClock, CountErrors, DType, Loss, Module, ProgramError, ProgramId,
+    AccumulateRows, AdvanceClock, CountErrors, DType, Loss, ProgramError, ProgramId, ProgramSet,
     TensorId, WorkerLoss, clock,
 };
-use crate::step::{Mode, StepWriter};
+use crate::step::{Mode, StepBuilder};
 use crate::unit::worker_decision;
 
 use super::data::{Augmentation, DataTensors, Images};
@@ -84,16 +84,16 @@ struct UnitSums {
 impl EvaluationProgram {
     /// Writes the program.
     pub(super) fn write(
-        module: &mut Module,
+        set: &mut ProgramSet,
         network: &Network,
         tensors: &NetworkTensors,
         data: &DataTensors,
         scope: EvaluationScope,
     ) -> Result<Self, ProgramError> {
         let EvaluationScope { loss, batch, workers_predict, .. } = scope;
-        let clock = module.persistent("evaluation/clock", DType::U32, &[clock::LEN]);
-        let order = module.persistent("evaluation/order", DType::U32, &[scope.images.max(1)]);
-        let output = network.output().declare_state(module, "evaluation");
+        let clock = set.persistent("evaluation/clock", DType::U32, &[clock::LEN]);
+        let order = set.persistent("evaluation/order", DType::U32, &[scope.images.max(1)]);
+        let output = network.output().declare_state(set, "evaluation");
         let sums: Vec<UnitSums> = network
             .units()
             .iter()
@@ -103,7 +103,7 @@ impl EvaluationProgram {
                 let (predictors, features) = (predictions.predictors(), predictions.features());
                 let mut declare = |name: &str, shape: &[usize]| {
                     let name = format!("evaluation/unit{}.{name}", unit.number());
-                    module.persistent(name, DType::Real, shape)
+                    set.persistent(name, DType::Real, shape)
                 };
                 UnitSums {
                     losses: declare("errors", &[predictors]),
@@ -114,7 +114,7 @@ impl EvaluationProgram {
                 }
             })
             .collect();
-        let mut step = StepWriter::new(module, "evaluate", Mode::Evaluate, batch, clock, false);
+        let mut step = StepBuilder::new(set, "evaluate", Mode::Evaluate, batch, clock, false);
         let (mut x, target) = data.load(&mut step, order, Augmentation::default());
         for (index, unit) in network.units().iter().enumerate() {
             let record = unit.forward(&mut step, &tensors.units[index], x, workers_predict);
@@ -272,25 +272,25 @@ impl<B: Backend> Evaluator<B> {
         let network = Network::new(network, &images.shape, images.classes)?;
         let loss = network.loss(0.0);
         images.validate(loss.takes_labels()).map_err(TrainError::Data)?;
-        let mut module = Module::new();
+        let mut set = ProgramSet::new();
         let count = images.count();
         let batch = batch.clamp(1, count);
         let fits = network.check_batch(batch, Mode::Evaluate);
         fits.map_err(|message| ConfigError::new("training.batch_size", message))?;
-        let data = DataTensors::declare(&mut module, count, images.shape, network.values());
-        let tensors = network.declare(&mut module);
+        let data = DataTensors::declare(&mut set, count, images.shape, network.values());
+        let tensors = network.declare(&mut set);
         let program = EvaluationProgram::write(
-            &mut module,
+            &mut set,
             &network,
             &tensors,
             &data,
             EvaluationScope { loss, batch, images: count, workers_predict },
         )?;
         // Before memory is asked for: a file may say anything of its network.
-        let fit = fit(&module, state, false).map_err(TrainError::State)?;
-        let mut executable = backend.compile(&module).map_err(TrainError::Backend)?;
+        let fit = fit(&set, state, false).map_err(TrainError::State)?;
+        let mut executable = backend.compile(&set).map_err(TrainError::Backend)?;
         data.upload_images(&mut executable, images).map_err(TrainError::Backend)?;
-        load(&module, &mut executable, &fit)?;
+        load(&set, &mut executable, &fit)?;
         let outputs = network.output().predictions().features();
         Ok(Self { executable, program, outputs })
     }

@@ -5,14 +5,14 @@ use std::time::Duration;
 use crate::backend::{Backend, Executable, Memory, StepTime, TensorData};
 use crate::network::Network;
 use crate::optim::learning_rate;
-use crate::program::{Cost, Module, Part, clock, cost};
+use crate::program::{Cost, Part, ProgramSet, clock, cost};
 use crate::random::{Purpose, Stream, permutation};
 
 use super::data::Images;
 use super::error::TrainError;
 use super::evaluation::{Evaluation, EvaluationProgram, EvaluationScope};
 use super::metrics::{self, TrainingMetrics, UnitLoss};
-use super::setup::{Limits, Setup, SetupError, TrainingModule, feedback_values};
+use super::setup::{Limits, Setup, SetupError, TrainingPrograms, feedback_values};
 use super::state::{self, State, StateData};
 use crate::config::{ConfigError, ReductionConfig, Task, TrainingConfig};
 
@@ -33,7 +33,7 @@ pub struct ProfiledStep {
 #[derive(Debug)]
 pub struct Trainer<B: Backend> {
     executable: B::Executable,
-    built: TrainingModule,
+    built: TrainingPrograms,
     evaluation: EvaluationProgram,
     training: TrainingConfig,
     limits: Limits,
@@ -56,10 +56,10 @@ fn with_evaluation(
     classes: usize,
     images: usize,
     steps: usize,
-) -> Result<(TrainingModule, EvaluationProgram), SetupError> {
-    let mut built = TrainingModule::new(setup, shape, classes, images, steps)?;
+) -> Result<(TrainingPrograms, EvaluationProgram), SetupError> {
+    let mut built = TrainingPrograms::new(setup, shape, classes, images, steps)?;
     let evaluation = EvaluationProgram::write(
-        &mut built.module,
+        &mut built.set,
         &built.network,
         &built.tensors,
         &built.data,
@@ -78,15 +78,15 @@ fn with_evaluation(
 ///
 /// # Errors
 /// A configuration that cannot be.
-pub fn trainer_module(
+pub fn trainer_programs(
     setup: &Setup<'_>,
     shape: [usize; 3],
     classes: usize,
     images: usize,
     examples: usize,
-) -> Result<Module, ConfigError> {
+) -> Result<ProgramSet, ConfigError> {
     let steps = setup.steps_per_epoch(examples);
-    with_evaluation(setup, shape, classes, images, steps).map(|(built, _)| built.module).map_err(
+    with_evaluation(setup, shape, classes, images, steps).map(|(built, _)| built.set).map_err(
         |error| match error {
             SetupError::Config(error) => error,
             SetupError::Program(error) => ConfigError::new("network", error.to_string()),
@@ -116,7 +116,7 @@ impl<B: Backend> Trainer<B> {
         let (built, evaluation) =
             with_evaluation(setup, images.shape, images.classes, count, steps_per_epoch)?;
         let workers_learn = setup.method.workers.learn();
-        let executable = backend.compile(&built.module).map_err(TrainError::Backend)?;
+        let executable = backend.compile(&built.set).map_err(TrainError::Backend)?;
         let mut trainer = Self {
             executable,
             built,
@@ -259,12 +259,12 @@ impl<B: Backend> Trainer<B> {
         let times =
             self.executable.profile(self.built.step.program).map_err(TrainError::Backend)?;
         self.step += 1;
-        let module = &self.built.module;
-        let program = &module.programs()[self.built.step.program.0];
+        let set = &self.built.set;
+        let program = &set.programs()[self.built.step.program.0];
         let profiled = |time: StepTime| ProfiledStep {
             name: time.name,
             part: time.ops.first().map_or(Part::default(), |&op| program.parts()[op]),
-            cost: time.ops.iter().map(|&op| cost(&program.ops()[op], module.tensors())).sum(),
+            cost: time.ops.iter().map(|&op| cost(&program.ops()[op], set.tensors())).sum(),
             time: time.time,
         };
         Ok(times.into_iter().map(profiled).collect())
@@ -346,9 +346,9 @@ impl<B: Backend> Trainer<B> {
 
     /// What a training step cannot do without, whatever the backend.
     pub fn step_cost(&self) -> Cost {
-        let module = &self.built.module;
-        let ops = module.programs()[self.built.step.program.0].ops();
-        ops.iter().map(|op| cost(op, module.tensors())).sum()
+        let set = &self.built.set;
+        let ops = set.programs()[self.built.step.program.0].ops();
+        ops.iter().map(|op| cost(op, set.tensors())).sum()
     }
 
     /// Whether every loss has been finite so far. This waits for the device.
@@ -398,8 +398,7 @@ impl<B: Backend> Trainer<B> {
     /// # Errors
     /// A number that is not finite, which training could not recover from, or a failure of the backend.
     pub fn state(&self) -> Result<State, TrainError<B::Error>> {
-        let state =
-            state::save(&self.built.module, &self.executable).map_err(TrainError::Backend)?;
+        let state = state::save(&self.built.set, &self.executable).map_err(TrainError::Backend)?;
         let Some(tensor) = state.not_finite().map(|tensor| tensor.name.clone()) else {
             return Ok(state);
         };
@@ -434,8 +433,8 @@ impl<B: Backend> Trainer<B> {
         if step > self.steps_per_epoch {
             return Err(TrainError::State(format!("batch {step} of {}", self.steps_per_epoch)));
         }
-        let fit = state::fit(&self.built.module, state, true).map_err(TrainError::State)?;
-        state::load(&self.built.module, &mut self.executable, &fit)?;
+        let fit = state::fit(&self.built.set, state, true).map_err(TrainError::State)?;
+        state::load(&self.built.set, &mut self.executable, &fit)?;
         self.epoch = epoch;
         self.step = step;
         self.upload_schedule().map_err(TrainError::Backend)

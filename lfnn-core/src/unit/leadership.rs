@@ -5,11 +5,11 @@ use crate::config::{
 };
 use crate::program::{
     AccumulateRows, Align, AlignmentTarget, CountErrors, DType, Decision, EpochLeaders, LocalLoss,
-    LocalLossGradient, LocalLosses, Loss, LossGradient, MeanWorkerLoss, Module, Predictions,
+    LocalLossGradient, LocalLosses, Loss, LossGradient, MeanWorkerLoss, Predictions, ProgramSet,
     Reduction, Reference, SelectLeaders, TensorId, WorkerLoss,
 };
 use crate::random::{Purpose, Stream};
-use crate::step::StepWriter;
+use crate::step::StepBuilder;
 
 /// The settings of leadership, checked, with the loss by which leaders are chosen.
 #[derive(Clone, Copy, Debug)]
@@ -112,13 +112,13 @@ impl Leadership {
     /// Adds the tensors of unit `number` that outlive a step.
     pub fn declare(
         &self,
-        module: &mut Module,
+        set: &mut ProgramSet,
         number: usize,
         predictions: Predictions,
     ) -> UnitState {
         let predictors = predictions.predictors();
         let mut declare = |name: &str, dtype: DType, shape: &[usize]| {
-            module.persistent(format!("training/unit{number}.{name}"), dtype, shape)
+            set.persistent(format!("training/unit{number}.{name}"), dtype, shape)
         };
         let nonfinite = declare("fault", DType::U32, &[1]);
         let losses = declare("errors", DType::Real, &[predictors]);
@@ -137,7 +137,7 @@ impl Leadership {
     /// training.
     pub fn worker_losses(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         state: &UnitState,
         number: usize,
         predictions: Predictions,
@@ -150,7 +150,7 @@ impl Leadership {
         let losses = step.activation("workers.losses", &[predictors]);
         step.push(WorkerLoss { z, target, output, losses, predictions, loss });
         let mean =
-            step.observable(format!("unit{number}.worker_losses"), DType::Real, &[predictors]);
+            step.debug_tensor(format!("unit{number}.worker_losses"), DType::Real, &[predictors]);
         step.push(MeanWorkerLoss { losses, mean, nonfinite: state.nonfinite });
         step.push(AccumulateRows { x: losses, clock, total: state.losses });
         if let Some(decision) = worker_decision(loss) {
@@ -163,7 +163,7 @@ impl Leadership {
     /// Writes the selection of leaders, and adds it to the metrics of training.
     pub fn select(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         state: &UnitState,
         number: usize,
         outputs: WorkerOutputs,
@@ -192,9 +192,9 @@ impl Leadership {
                 let per_sample = self.config.scope == Scope::Sample;
                 let (rows, losses) = if per_sample { (batch, worker_losses) } else { (1, mean) };
                 let name = format!("unit{number}.leaders");
-                let leaders = step.observable(name, DType::Real, &[rows, predictors]);
+                let leaders = step.debug_tensor(name, DType::Real, &[rows, predictors]);
                 let name = format!("unit{number}.best");
-                let best = step.observable(name, DType::U32, &[rows, predictions.classifiers]);
+                let best = step.debug_tensor(name, DType::U32, &[rows, predictions.classifiers]);
                 step.push(SelectLeaders { losses, leaders, best, predictions, count });
                 (leaders, best)
             }
@@ -210,7 +210,7 @@ impl Leadership {
         let reference = step.activation("workers.reference", &[predictions.outputs()]);
         step.push(AlignmentTarget { value, leaders, best, clock, reference, predictions, rule });
 
-        let losses = step.observable(format!("unit{number}.losses"), DType::Real, &[1, 2]);
+        let losses = step.debug_tensor(format!("unit{number}.losses"), DType::Real, &[1, 2]);
         step.push(LocalLosses {
             worker_losses,
             value,
@@ -230,7 +230,7 @@ impl Leadership {
     /// Writes the gradient of `loss` with respect to the logits; none where both weights are 0.
     pub fn local_loss_gradient(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         leaders: &Leaders,
         loss: LocalLoss,
     ) -> Option<TensorId> {
@@ -257,7 +257,7 @@ impl Leadership {
 
     /// Writes the gradient of the sum (or mean, see `reduction`) of all workers' losses with respect to
     /// the logits: every worker trains on the targets.
-    pub fn loss_gradient(&self, step: &mut StepWriter<'_>, outputs: WorkerOutputs) -> TensorId {
+    pub fn loss_gradient(&self, step: &mut StepBuilder<'_>, outputs: WorkerOutputs) -> TensorId {
         let WorkerOutputs { predictions, logits: z, output, target, .. } = outputs;
         let dz = step.like("workers.gradient", z);
         let (loss, reduction) = (self.loss, self.reduction());

@@ -7,7 +7,7 @@ use lfnn_core::random::below;
 use rayon::prelude::*;
 
 use super::losses::examples;
-use crate::memory::{Binder, In, Out};
+use crate::memory::{BufferResolver, In, Out};
 use crate::simd::vectorized;
 use crate::work::{Kernel, Workspace, piece_rows};
 
@@ -72,7 +72,7 @@ pub(crate) struct Select {
 }
 
 impl Select {
-    pub(crate) fn new(op: &SelectLeaders, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &SelectLeaders, bind: &mut BufferResolver<'_>) -> Self {
         Self {
             losses: bind.read(op.losses),
             leaders: bind.write(op.leaders),
@@ -101,7 +101,7 @@ pub(crate) struct Epoch {
 }
 
 impl Epoch {
-    pub(crate) fn new(op: &EpochLeaders, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &EpochLeaders, bind: &mut BufferResolver<'_>) -> Self {
         Self {
             losses: bind.read(op.losses),
             clock: bind.read(op.clock),
@@ -140,7 +140,7 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    pub(crate) fn new(op: &AlignmentTarget, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &AlignmentTarget, bind: &mut BufferResolver<'_>) -> Self {
         Self {
             value: bind.read(op.value),
             leaders: bind.read(op.leaders),
@@ -210,7 +210,7 @@ pub(crate) struct Mask {
 }
 
 impl Mask {
-    pub(crate) fn new(op: &MaskFollowers, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &MaskFollowers, bind: &mut BufferResolver<'_>) -> Self {
         let tensors = bind.tensors();
         Self {
             x: bind.read(op.x),

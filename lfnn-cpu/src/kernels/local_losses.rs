@@ -3,7 +3,7 @@
 use lfnn_core::program::{LocalLosses, Predictions, Reduction};
 
 use super::loss_gradients::leading;
-use crate::memory::{Binder, In, Out};
+use crate::memory::{BufferResolver, In, Out};
 use crate::work::{Kernel, Workspace};
 
 pub(crate) struct LocalLossSums {
@@ -17,7 +17,7 @@ pub(crate) struct LocalLossSums {
 }
 
 impl LocalLossSums {
-    pub(crate) fn new(op: &LocalLosses, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &LocalLosses, bind: &mut BufferResolver<'_>) -> Self {
         Self {
             worker_losses: bind.read(op.worker_losses),
             value: bind.read(op.value),

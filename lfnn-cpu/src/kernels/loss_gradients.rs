@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::losses::{Target, Targets, binary_target, examples};
 use super::workers::softmax_grad;
-use crate::memory::{Binder, In, Out};
+use crate::memory::{BufferResolver, In, Out};
 use crate::work::{Kernel, Workspace};
 
 /// The predictions of one classifier for one example.
@@ -48,7 +48,7 @@ pub(crate) struct LossGradients {
 }
 
 impl LossGradients {
-    pub(crate) fn new(op: &LossGradient, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &LossGradient, bind: &mut BufferResolver<'_>) -> Self {
         Self {
             z: bind.read(op.z),
             output: bind.read(op.output),
@@ -89,7 +89,7 @@ pub(crate) struct LocalLossGradients {
 }
 
 impl LocalLossGradients {
-    pub(crate) fn new(op: &LocalLossGradient, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &LocalLossGradient, bind: &mut BufferResolver<'_>) -> Self {
         Self {
             z: bind.read(op.z),
             output: bind.read(op.output),

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::elementwise::sigmoid;
 use super::workers::softmax;
-use crate::memory::{Binder, In, Out};
+use crate::memory::{BufferResolver, In, Out};
 use crate::work::{GRAIN, Kernel, Workspace};
 
 /// Examples in a piece of work on predictions.
@@ -20,7 +20,7 @@ pub(super) enum Target {
 }
 
 impl Target {
-    pub(super) fn new(id: TensorId, loss: Loss, bind: &mut Binder<'_>) -> Self {
+    pub(super) fn new(id: TensorId, loss: Loss, bind: &mut BufferResolver<'_>) -> Self {
         if loss.takes_labels() {
             Target::Labels(bind.read(id))
         } else {
@@ -117,7 +117,7 @@ pub(crate) struct WorkerLosses {
 }
 
 impl WorkerLosses {
-    pub(crate) fn new(op: &WorkerLoss, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &WorkerLoss, bind: &mut BufferResolver<'_>) -> Self {
         Self {
             z: bind.read(op.z),
             target: Target::new(op.target, op.loss, bind),
@@ -160,7 +160,7 @@ pub(crate) struct MeanWorkerLosses {
 }
 
 impl MeanWorkerLosses {
-    pub(crate) fn new(op: &MeanWorkerLoss, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &MeanWorkerLoss, bind: &mut BufferResolver<'_>) -> Self {
         Self {
             losses: bind.read(op.losses),
             mean: bind.write(op.mean),

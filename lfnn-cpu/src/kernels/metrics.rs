@@ -5,8 +5,8 @@ use lfnn_core::program::{
 };
 
 use super::columns::sum_rows;
-use crate::memory::{Binder, In, Out};
-use crate::work::{Kernel, Needs, Workspace};
+use crate::memory::{BufferResolver, In, Out};
+use crate::work::{Kernel, ScratchSize, Workspace};
 
 pub(crate) struct Rows {
     x: In<f32>,
@@ -15,14 +15,14 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    pub(crate) fn new(op: &AccumulateRows, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &AccumulateRows, bind: &mut BufferResolver<'_>) -> Self {
         Self { x: bind.read(op.x), clock: bind.read(op.clock), total: bind.write(op.total) }
     }
 }
 
 impl Kernel for Rows {
-    fn needs(&self) -> Needs {
-        Needs { shared: self.total.len(), ..Needs::default() }
+    fn scratch_size(&self) -> ScratchSize {
+        ScratchSize { shared: self.total.len(), ..ScratchSize::default() }
     }
 
     fn run(&mut self, work: &mut Workspace<'_>) {
@@ -50,7 +50,7 @@ pub(crate) struct Count {
 }
 
 impl Count {
-    pub(crate) fn new(op: &CountErrors, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &CountErrors, bind: &mut BufferResolver<'_>) -> Self {
         Self {
             output: bind.read(op.output),
             target: bind.read(op.target),
@@ -105,7 +105,7 @@ pub(crate) struct Advance {
 }
 
 impl Advance {
-    pub(crate) fn new(op: &AdvanceClock, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &AdvanceClock, bind: &mut BufferResolver<'_>) -> Self {
         Self { clock: bind.write(op.clock) }
     }
 }

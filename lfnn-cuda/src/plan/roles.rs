@@ -6,19 +6,19 @@
 //! half precision, and the singles are converted on the way in or out.
 
 use lfnn_core::backend::Precision;
-use lfnn_core::program::{DType, Kind, Module, Op, Operation, TensorId};
+use lfnn_core::program::{DType, Kind, Op, Operation, ProgramSet, TensorId};
 
 use super::Element;
 
-/// How each tensor of a module is stored.
-pub(super) fn elements(module: &Module, precision: Precision) -> Vec<Element> {
-    let tensors = module.tensors();
+/// How each tensor of a program set is stored.
+pub(super) fn elements(set: &ProgramSet, precision: Precision) -> Vec<Element> {
+    let tensors = set.tensors();
     let half = activation(precision);
     let mut real: Vec<bool> = tensors
         .iter()
         .map(|(_, tensor)| tensor.kind == Kind::Temporary && tensor.dtype == DType::Real)
         .collect();
-    for op in module.programs().iter().flat_map(|program| program.ops()) {
+    for op in set.programs().iter().flat_map(|program| program.ops()) {
         let operands = real_operands(op);
         let touched = [op.reads(), op.writes(), op.updates()].concat();
         for id in touched.into_iter().filter(|id| !operands.contains(id)) {

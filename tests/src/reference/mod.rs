@@ -25,7 +25,7 @@ use std::fmt;
 
 use lfnn_core::backend::{Backend, Executable, Memory, TensorData, TensorDataMut};
 use lfnn_core::program::{
-    DType, Kind, Module, Op, Program, ProgramId, Step, TensorId, Tensors, clock,
+    DType, Kind, Op, Program, ProgramId, ProgramSet, Step, TensorId, Tensors, clock,
 };
 use store::{Buffer, Store};
 
@@ -35,7 +35,7 @@ pub use rounding::Rounding;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reference;
 
-/// A module on the reference backend.
+/// A program set on the reference backend.
 #[derive(Debug)]
 pub struct ReferenceExecutable {
     programs: Vec<Scheduled>,
@@ -70,14 +70,14 @@ impl Backend for Reference {
         "reference".into()
     }
 
-    fn compile(&self, module: &Module) -> Result<ReferenceExecutable, ReferenceError> {
+    fn compile(&self, set: &ProgramSet) -> Result<ReferenceExecutable, ReferenceError> {
         Ok(ReferenceExecutable {
-            programs: module
+            programs: set
                 .programs()
                 .iter()
-                .map(|program| schedule(program, module.tensors()))
+                .map(|program| schedule(program, set.tensors()))
                 .collect(),
-            store: Store::new(module.tensors()),
+            store: Store::new(set.tensors()),
             rounding: None,
         })
     }
@@ -91,8 +91,8 @@ impl Backend for Rounding {
         "reference with errors".into()
     }
 
-    fn compile(&self, module: &Module) -> Result<ReferenceExecutable, ReferenceError> {
-        Ok(ReferenceExecutable { rounding: Some(*self), ..Reference.compile(module)? })
+    fn compile(&self, set: &ProgramSet) -> Result<ReferenceExecutable, ReferenceError> {
+        Ok(ReferenceExecutable { rounding: Some(*self), ..Reference.compile(set)? })
     }
 }
 
@@ -198,7 +198,7 @@ impl ReferenceExecutable {
 fn schedule(program: &Program, tensors: &Tensors) -> Scheduled {
     let mut last = vec![None; tensors.len()];
     for (index, op) in program.ops().iter().enumerate() {
-        for id in op.touches() {
+        for id in op.uses() {
             last[id.index()] = Some(index);
         }
     }

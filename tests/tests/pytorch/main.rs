@@ -12,7 +12,7 @@ mod curve;
 use case::{Case, names};
 use lfnn_core::backend::Backend;
 use lfnn_core::method;
-use lfnn_core::train::{Inspection, InspectionInput, State, StateData, Target, inspect};
+use lfnn_core::train::{State, StateData, StepTrace, Target, TraceInput, trace_step};
 use lfnn_cpu::Cpu;
 use lfnn_tests::reference::Reference;
 use lfnn_tests::under_test::{emulator, gpu, on_emulator};
@@ -76,7 +76,7 @@ fn check_step<B: Backend>(backend: &B, case: &Case, tolerance: f64) {
         [] => Target::Values(&target.real),
         labels => Target::Labels(labels),
     };
-    let input = InspectionInput {
+    let input = TraceInput {
         network: &case.network,
         leadership: case.leadership,
         label_smoothing: case.training.label_smoothing,
@@ -87,7 +87,7 @@ fn check_step<B: Backend>(backend: &B, case: &Case, tolerance: f64) {
         shape: &images.shape,
         target,
     };
-    let seen = inspect(backend, &input, &case.start()).unwrap();
+    let seen = trace_step(backend, &input, &case.start()).unwrap();
     check_outputs(case, &seen, tolerance);
     check_states(case, "expected/gradients/", &seen.gradients, tolerance);
     check_states(case, "expected/running/", &seen.buffers, tolerance);
@@ -95,7 +95,7 @@ fn check_step<B: Backend>(backend: &B, case: &Case, tolerance: f64) {
     check_states(case, "feedback/", &seen.feedback, 0.0);
 }
 
-fn check_outputs(case: &Case, seen: &Inspection, tolerance: f64) {
+fn check_outputs(case: &Case, seen: &StepTrace, tolerance: f64) {
     let check = |name: &str, actual: &[f32]| {
         let name = format!("expected/{name}");
         check_close(case, &name, actual, &case.get(&name).real, tolerance);
