@@ -93,7 +93,7 @@ class Unit(nn.Module):
         shape = after(self.layers, shape)
         match self.kind:
             case "neurons":
-                if workers.get("activation", "output") != "output":
+                if workers.get("output_activation", "output") != "output":
                     raise ValueError("neurons that hand on other than their outputs are not compared")
                 self.neurons = nn.Linear(shape[0], self.count * classes)
                 shape = (self.count * classes,)
@@ -108,11 +108,11 @@ class Unit(nn.Module):
                 nn.init.uniform_(self.weight, -(own**-0.5), own**-0.5)
             case _:
                 raise ValueError(f"workers `{self.kind}` are not among those that are compared")
-        self.then = layers(given.get("then") or [], shape)
+        self.then = layers(given.get("transition") or [], shape)
         self.shape = after(self.then, shape)
 
     def forward(self, x, predict=True):
-        """What is handed on, before `then`, and the logits if asked for."""
+        """What is handed on, before `transition`, and the logits if asked for."""
         a = self.layers(x)
         if self.kind == "neurons":
             z = self.neurons(a).unflatten(1, (self.count, -1))
@@ -203,7 +203,7 @@ class Trainer:
     def __init__(self, described, device, dtype, channels_last=True, fused=True):
         configuration = described["configuration"]
         self.method, self.leadership = configuration["method"], dict(configuration["leadership"])
-        if self.leadership.get("followers_relay"):
+        if self.leadership.get("gradient_through_followers"):
             raise ValueError("followers that relay are not compared")
         if self.leadership.get("scope", "batch") != "batch":
             raise ValueError("leaders of batches alone are compared")

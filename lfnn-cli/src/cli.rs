@@ -7,7 +7,7 @@ use clap_complete::Shell;
 use lfnn_cpu::max_threads;
 
 use crate::backend::{self, BackendChoice};
-use lfnn_core::method::METHODS;
+use lfnn_core::method;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -31,8 +31,8 @@ pub(crate) struct Cli {
 
     /// Streams of the GPU that work side by side; 1 does all in order. Results do not depend on it
     /// [default: 2]
-    #[arg(long, global = true, value_name = "N", value_parser = lanes)]
-    pub(crate) lanes: Option<usize>,
+    #[arg(long, global = true, value_name = "N", value_parser = streams)]
+    pub(crate) streams: Option<usize>,
 
     /// Tell more: per epoch, every unit's worker errors and who led
     #[arg(short, long, global = true, action = ArgAction::SetTrue)]
@@ -461,8 +461,7 @@ pub(crate) enum DataAction {
 }
 
 fn method_help() -> String {
-    let names: Vec<&str> = METHODS.iter().map(|method| method.name()).collect();
-    let names = names.join(", ");
+    let names = method::names().join(", ");
     format!("Which error signal reaches which parameter: {names} [default: lfnn-l]")
 }
 
@@ -490,8 +489,8 @@ fn threads(text: &str) -> Result<usize, String> {
     )
 }
 
-fn lanes(text: &str) -> Result<usize, String> {
-    backend::lanes(at_least_one(text)?)
+fn streams(text: &str) -> Result<usize, String> {
+    backend::streams(at_least_one(text)?)
 }
 
 /// Seeds of one figure: far more than any mean needs.

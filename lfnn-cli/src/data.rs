@@ -87,7 +87,7 @@ impl Prepared {
     }
 
     /// Frees the pixels, once the backend has them.
-    pub(crate) fn free_pixels(&mut self) {
+    pub(crate) fn drop_host_images(&mut self) {
         self.pixels = Vec::new();
     }
 }

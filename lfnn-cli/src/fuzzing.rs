@@ -10,7 +10,7 @@ use lfnn_core::train::State;
 use lfnn_core::train::Trainer;
 use lfnn_cpu::Cpu;
 
-use crate::backend::{BackendChoice, Choice};
+use crate::backend::{BackendArgs, BackendChoice};
 use crate::checkpoint::{self, Metadata};
 use crate::cli::{ExportArgs, ExportFormat, PredictArgs, StepArgs};
 use crate::config::{self, Request, RunConfig};
@@ -26,7 +26,7 @@ network:
   units:
     - layers: [{conv: {filters: 4, kernel: 3}}, batch_norm: {}, relu]
       workers: {readout: {count: 2, grid: 2}}
-      then: [{max_pool: {kernel: 2}}]
+      transition: [{max_pool: {kernel: 2}}]
     - layers: [flatten]
       workers: {neurons: {count: 2}}
 training: {batch_size: 4, epochs: 1, optimizer: {sgd: {lr: 0.1}}}
@@ -128,8 +128,8 @@ impl Folder {
     }
 }
 
-fn cpu() -> Choice {
-    Choice { backend: BackendChoice::Cpu, threads: Some(1), lanes: None }
+fn cpu() -> BackendArgs {
+    BackendArgs { backend: BackendChoice::Cpu, threads: Some(1), streams: None }
 }
 
 fn silent() -> Output {

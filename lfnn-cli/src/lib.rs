@@ -34,7 +34,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use backend::Choice;
+use backend::BackendArgs;
 use cli::{Cli, Command};
 use failure::Failure;
 use output::{Level, Output};
@@ -63,7 +63,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             .build_global()
             .map_err(anyhow::Error::from)?;
     }
-    let choice = Choice { backend: cli.backend, threads: cli.threads, lanes: cli.lanes };
+    let choice = BackendArgs { backend: cli.backend, threads: cli.threads, streams: cli.streams };
     match &cli.command {
         Command::Train(args) => train::command(args, choice, &output),
         Command::Eval(args) => commands::eval::command(args, choice, &output),

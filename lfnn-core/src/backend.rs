@@ -1,17 +1,17 @@
 //! The narrow waist between the core and a device.
 //!
-//! A backend allocates the tensors of a [`Module`], copies persistent ones to and from the host, and
+//! A backend allocates the tensors of a [`ProgramSet`], copies persistent ones to and from the host, and
 //! runs programs. Nothing else of the core reaches the device, and nothing in a run returns a number
 //! to the host: leaders are selected, metrics summed and counters advanced where the tensors lie.
 
 use std::error::Error;
 use std::time::Duration;
 
-use crate::program::{Module, ProgramId, TensorId};
+use crate::program::{ProgramId, ProgramSet, TensorId};
 
 /// A device, or a way to use one.
 pub trait Backend {
-    /// What a module becomes on it.
+    /// What a program set becomes on it.
     type Executable: Executable<Error = Self::Error>;
     /// What can go wrong.
     type Error: Error + Send + Sync + 'static;
@@ -19,19 +19,19 @@ pub trait Backend {
     /// A name for people and for records, such as `cpu`.
     fn name(&self) -> String;
 
-    /// Allocates every tensor of the module once and prepares its programs. Persistent tensors start
+    /// Allocates every tensor of the program set once and prepares its programs. Persistent tensors start
     /// as zeros.
     ///
     /// # Errors
     /// Memory or a device that cannot be had, or an operation that the backend lacks.
-    fn compile(&self, module: &Module) -> Result<Self::Executable, Self::Error>;
+    fn compile(&self, set: &ProgramSet) -> Result<Self::Executable, Self::Error>;
 
     /// Measures what the device can do at best, to read achieved rates against. It takes about a
     /// second. A backend that cannot tell gives none.
     ///
     /// # Errors
     /// A failure of the device.
-    fn ceilings(&self) -> Result<Option<Ceilings>, Self::Error> {
+    fn peak_rates(&self) -> Result<Option<PeakRates>, Self::Error> {
         Ok(None)
     }
 }
@@ -69,7 +69,7 @@ impl Precision {
 
 /// What a device can do at best.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Ceilings {
+pub struct PeakRates {
     /// Multiplications and additions of single precision a second, with all that this backend uses of
     /// the device.
     pub flops: f64,
@@ -77,7 +77,7 @@ pub struct Ceilings {
     pub bytes: f64,
 }
 
-/// A compiled module with its memory.
+/// A compiled program set with its memory.
 pub trait Executable {
     /// What can go wrong.
     type Error: Error + Send + Sync + 'static;
@@ -110,7 +110,7 @@ pub trait Executable {
         Ok(Vec::new())
     }
 
-    /// Bytes that the module holds on the device.
+    /// Bytes that the program set holds on the device.
     fn memory(&self) -> Memory;
 }
 
@@ -147,7 +147,7 @@ pub enum TensorDataMut<'a> {
     U8(&'a mut [u8]),
 }
 
-/// Bytes that a compiled module holds.
+/// Bytes that a compiled program set holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
     /// Persistent tensors: parameters, optimiser state, data set, counters.

@@ -25,7 +25,7 @@ impl ConfigError {
     }
 }
 
-/// What is predicted; it decides the width of a prediction and the error ℓ.
+/// What is predicted; it decides how many numbers a prediction has, and the loss ℓ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Task {
@@ -67,7 +67,7 @@ pub struct UnitConfig {
     /// Layers without parameters between the workers and the next unit, such as pooling. No local
     /// gradient passes through them.
     #[serde(default)]
-    pub then: Vec<LayerConfig>,
+    pub transition: Vec<LayerConfig>,
 }
 
 /// The four kinds of workers.
@@ -84,7 +84,7 @@ pub enum WorkersConfig {
     /// )?;
     /// let network = Network::new(&config, &[8, 8, 1], 10)?;
     /// let unit = &network.units()[0];
-    /// assert_eq!((unit.kind(), unit.heads().workers), (WorkerKind::Neurons, 4));
+    /// assert_eq!((unit.kind(), unit.predictions().workers), (WorkerKind::Neurons, 4));
     /// // The workers are the neurons themselves: 4 · 10 of them, on which the output layer builds.
     /// assert_eq!(network.parameter_counts(), (64 * 40 + 40 + 40 * 10 + 10, 0));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -94,7 +94,7 @@ pub enum WorkersConfig {
         count: usize,
         /// What the unit hands on.
         #[serde(default)]
-        activation: HandOn,
+        output_activation: OutputActivation,
     },
     /// A worker is a run of filters of the last convolution; its logits are their mean activations.
     ///
@@ -105,7 +105,7 @@ pub enum WorkersConfig {
     /// )?;
     /// let network = Network::new(&config, &[8, 8, 1], 10)?;
     /// let unit = &network.units()[0];
-    /// assert_eq!((unit.kind(), unit.heads().workers), (WorkerKind::Filters, 4));
+    /// assert_eq!((unit.kind(), unit.predictions().workers), (WorkerKind::Filters, 4));
     /// // A worker is 10 of the 40 filters, one for each class.
     /// assert_eq!(network.parameter_counts(), (9 * 40 + 40 + 36 * 40 * 10 + 10, 0));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -126,7 +126,7 @@ pub enum WorkersConfig {
     /// )?;
     /// let network = Network::new(&config, &[8, 8, 1], 10)?;
     /// let unit = &network.units()[0];
-    /// assert_eq!((unit.kind(), unit.heads().workers), (WorkerKind::Readout, 4));
+    /// assert_eq!((unit.kind(), unit.predictions().workers), (WorkerKind::Readout, 4));
     /// // A worker reads 2 of the 8 filters, each pooled to 2 × 2 values.
     /// assert_eq!(network.parameter_counts(), (9 * 8 + 8 + 36 * 8 * 10 + 10, 4 * (2 * 4 * 10 + 10)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -151,7 +151,7 @@ pub enum WorkersConfig {
     /// )?;
     /// let network = Network::new(&config, &[8, 8, 1], 10)?;
     /// let unit = &network.units()[0];
-    /// assert_eq!((unit.kind(), unit.heads().workers), (WorkerKind::Block, 3));
+    /// assert_eq!((unit.kind(), unit.predictions().workers), (WorkerKind::Block, 3));
     /// // Each block has its own layers and reads all of their 16 features.
     /// assert_eq!(network.parameter_counts(), (3 * (64 * 16 + 16) + 48 * 10 + 10, 3 * (16 * 10 + 10)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -172,7 +172,7 @@ pub enum WorkersConfig {
 /// What a unit of neurons hands on to the next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum HandOn {
+pub enum OutputActivation {
     /// The workers' outputs p: softmax for K > 1, sigmoid for K = 1, the logits for regression (the
     /// paper's choice).
     #[default]
@@ -451,7 +451,9 @@ impl WorkersConfig {
     /// Every whole number that it holds, with its key; the count of the workers comes first.
     pub(crate) fn settings(&self) -> Vec<(&'static str, usize)> {
         match *self {
-            WorkersConfig::Neurons { count, activation: _ } => vec![("neurons.count", count)],
+            WorkersConfig::Neurons { count, output_activation: _ } => {
+                vec![("neurons.count", count)]
+            }
             WorkersConfig::Filters { count, scale: _ } => vec![("filters.count", count)],
             WorkersConfig::Readout { count, grid, dropout: _ } => {
                 vec![("readout.count", count), ("readout.grid", grid.unwrap_or(1))]
@@ -515,7 +517,7 @@ pub struct LeadershipConfig {
     pub lambda2: f64,
     /// Whether in `lfnn` the global gradient passes through followers to earlier units (it never
     /// updates them).
-    pub followers_relay: bool,
+    pub gradient_through_followers: bool,
 }
 
 impl Default for LeadershipConfig {
@@ -529,7 +531,7 @@ impl Default for LeadershipConfig {
             lambda: 1.0,
             lambda1: 1.0,
             lambda2: 1.0,
-            followers_relay: false,
+            gradient_through_followers: false,
         }
     }
 }
@@ -541,15 +543,15 @@ impl LeadershipConfig {
     }
 }
 
-/// When leaders are chosen, and from which errors.
+/// When leaders are chosen, and by which losses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
-    /// In every batch, by its mean errors.
+    /// In every batch, by its mean losses.
     Batch,
-    /// Once per epoch, by the mean errors of the epoch before (in the first, by its first batch).
+    /// Once per epoch, by the mean losses of the epoch before (in the first, by its first batch).
     Epoch,
-    /// For every sample, by its own errors.
+    /// For every sample, by its own losses.
     Sample,
 }
 

@@ -2,15 +2,15 @@
 
 use crate::config::{ConfigError, NetworkConfig, OutputConfig, Task};
 use crate::layer::{
-    Chain, Derivative, Extent, FlattenLayer, Gradients, Layer, LayerBuilder, LinearLayer,
-    ParameterSpec, Perturb, Plain, Record, Want, Weighted,
+    Derivative, Extent, FlattenLayer, Gradients, Layer, LayerBuilder, LinearLayer, NeedsGrad,
+    ParameterFree, ParameterSpec, Parametric, Perturbation, Saved, Sequential,
 };
 use crate::program::{
-    AccumulateRows, Activate, Activation, Align, CountErrors, DType, Decision, Heads,
-    LocalGradient, Loss, MeanErrors, Module, Part, Reduction, Softmax, TensorId, WorkerErrors,
+    AccumulateRows, Activate, Activation, CountErrors, DType, Decision, Loss, LossGradient,
+    MeanWorkerLoss, Part, Predictions, ProgramSet, Reduction, Softmax, TensorId, WorkerLoss,
 };
 use crate::sizes;
-use crate::step::{Mode, StepWriter};
+use crate::step::{Mode, StepBuilder};
 use crate::unit::{Unit, UnitPlace};
 
 /// A network for inputs of one shape.
@@ -26,8 +26,8 @@ pub struct Network {
 /// The output layer: it learns from the global loss alone.
 #[derive(Debug)]
 pub struct OutputLayer {
-    layers: Chain,
-    heads: Heads,
+    layers: Sequential,
+    predictions: Predictions,
 }
 
 /// A parameter of a network.
@@ -53,23 +53,23 @@ pub struct NetworkTensors {
 /// Sums of the output layer that outlive a step.
 #[derive(Clone, Copy, Debug)]
 pub struct OutputState {
-    /// `U32 [1]`: 1 + the first net whose loss was not finite, or 0.
-    pub fault: TensorId,
-    /// `[nets]`: sum over examples of the loss.
+    /// `U32 [1]`: 1 + the first classifier whose loss was not finite, or 0.
+    pub nonfinite: TensorId,
+    /// `[classifiers]`: sum over examples of the loss.
     pub loss: TensorId,
-    /// `[1]` (`[nets]` for binary tasks): number of wrong predictions.
+    /// `[1]` (`[classifiers]` for binary tasks): number of wrong predictions.
     pub wrong: TensorId,
 }
 
 /// What the output layer's forward rule leaves.
 #[derive(Clone, Debug)]
-pub struct OutputRecord {
-    layers: Record,
+pub struct OutputSaved {
+    layers: Saved,
     output: TensorId,
     target: TensorId,
-    /// Per-sample losses, `[batch, nets]`.
-    pub errors: TensorId,
-    /// Logits, `[batch, nets · width]`.
+    /// Per-sample losses, `[batch, classifiers]`.
+    pub losses: TensorId,
+    /// Logits, `[batch, classifiers · classes]`.
     pub logits: TensorId,
 }
 
@@ -89,7 +89,7 @@ impl Network {
             return Err(ConfigError::new("network", message));
         }
         sizes::at_most("classes", classes, sizes::MAX_SETTING)?;
-        let (nets, width) = match config.task {
+        let (classifiers, classes) = match config.task {
             Task::Classification if classes < 2 => {
                 return Err(ConfigError::new(
                     "network.task",
@@ -115,17 +115,18 @@ impl Network {
             let place = UnitPlace {
                 index,
                 input: &shape,
-                input_per_net: nets > 1 && index > 0,
-                nets,
-                width,
+                input_per_classifier: classifiers > 1 && index > 0,
+                classifiers,
+                classes,
                 probabilities,
             };
             units.push(Unit::new(&mut builder, unit, place)?);
         }
         let shape = units.last().map_or(input, Unit::output_shape).to_vec();
-        let heads = Heads { nets, workers: 1, width };
-        let per_net = nets > 1 && !units.is_empty();
-        let output = OutputLayer::new(&mut builder, &config.output, &shape, heads, per_net)?;
+        let predictions = Predictions { classifiers, workers: 1, classes };
+        let per_classifier = classifiers > 1 && !units.is_empty();
+        let output =
+            OutputLayer::new(&mut builder, &config.output, &shape, predictions, per_classifier)?;
         let extent = builder.into_extent();
         Ok(Self { config: config.clone(), input: input.to_vec(), units, output, extent })
     }
@@ -186,7 +187,7 @@ impl Network {
 
     /// How many numbers are to be predicted in a regression; none where classes are.
     pub(crate) fn values(&self) -> Option<usize> {
-        (self.config.task == Task::Regression).then_some(self.output.heads.width)
+        (self.config.task == Task::Regression).then_some(self.output.predictions.classes)
     }
 
     /// Every parameter and buffer, from the input to the output.
@@ -217,9 +218,8 @@ impl Network {
     }
 
     /// Adds a tensor for every parameter and buffer.
-    pub fn declare(&self, module: &mut Module) -> NetworkTensors {
-        let mut declare =
-            |spec: ParameterSpec| module.persistent(spec.name, DType::Real, &spec.shape);
+    pub fn declare(&self, set: &mut ProgramSet) -> NetworkTensors {
+        let mut declare = |spec: ParameterSpec| set.persistent(spec.name, DType::Real, &spec.shape);
         let units = self
             .units
             .iter()
@@ -237,8 +237,8 @@ impl NetworkTensors {
     }
 }
 
-impl OutputRecord {
-    /// Outputs p, `[batch, nets · width]`.
+impl OutputSaved {
+    /// Outputs p, `[batch, classifiers · classes]`.
     pub fn probabilities(&self) -> TensorId {
         self.output
     }
@@ -249,32 +249,32 @@ impl OutputLayer {
         builder: &mut LayerBuilder,
         config: &OutputConfig,
         input: &[usize],
-        heads: Heads,
-        per_net: bool,
+        predictions: Predictions,
+        per_classifier: bool,
     ) -> Result<Self, ConfigError> {
         let path = "network.output.layers";
         let fail = |message: String| ConfigError::new(path, message);
-        let mut layers = builder.chain(&config.layers, input, "layer", path)?;
-        if heads.nets > 1 && layers.depth() > 0 {
+        let mut layers = builder.sequential(&config.layers, input, "layer", path)?;
+        if predictions.classifiers > 1 && layers.depth() > 0 {
             return Err(fail(
                 "one-vs-all networks share no weights: expected no layer with weights".into(),
             ));
         }
         if layers.output_shape().len() == 3 {
             let flatten = FlattenLayer::new(layers.output_shape()).map_err(fail)?;
-            layers.push("", Box::new(Plain(flatten)));
+            layers.push("", Box::new(ParameterFree(flatten)));
         }
-        let groups = if per_net { heads.nets } else { 1 };
-        let linear = LinearLayer::new(layers.output_shape(), heads.features(), groups, true);
-        let linear = linear.and_then(Weighted::new).map_err(fail)?;
+        let groups = if per_classifier { predictions.classifiers } else { 1 };
+        let linear = LinearLayer::new(layers.output_shape(), predictions.features(), groups, true);
+        let linear = linear.and_then(Parametric::new).map_err(fail)?;
         builder.admit(linear.output_shape(), path)?;
         layers.push("", Box::new(linear));
-        Ok(Self { layers, heads })
+        Ok(Self { layers, predictions })
     }
 
-    /// How the logits fall into nets and classes.
-    pub fn heads(&self) -> Heads {
-        self.heads
+    /// How the logits fall into classifiers and classes.
+    pub fn predictions(&self) -> Predictions {
+        self.predictions
     }
 
     /// The layers, described.
@@ -296,11 +296,11 @@ impl OutputLayer {
         self.layers.parameters().into_iter().map(named).collect()
     }
 
-    /// How the network's prediction is judged; none in regression.
+    /// Which of the network's predictions are wrong; none in regression.
     pub fn decision(&self, loss: Loss) -> Option<Decision> {
         match loss {
             Loss::CrossEntropy { .. } => Some(Decision::Largest),
-            Loss::Binary { one_vs_all: true, .. } => Some(Decision::LargestNet),
+            Loss::Binary { one_vs_all: true, .. } => Some(Decision::LargestClassifier),
             Loss::Binary { one_vs_all: false, .. } => {
                 Some(Decision::Threshold { one_vs_all: false })
             }
@@ -309,34 +309,34 @@ impl OutputLayer {
     }
 
     /// Adds the sums that outlive a step, named `{prefix}/output.…`.
-    pub fn declare_state(&self, module: &mut Module, prefix: &str) -> OutputState {
+    pub fn declare_state(&self, set: &mut ProgramSet, prefix: &str) -> OutputState {
         let name = |name: &str| format!("{prefix}/output.{name}");
         OutputState {
-            fault: module.persistent(name("fault"), DType::U32, &[1]),
-            loss: module.persistent(name("loss"), DType::Real, &[self.heads.nets]),
-            wrong: module.persistent(name("wrong"), DType::Real, &[1]),
+            nonfinite: set.persistent(name("fault"), DType::U32, &[1]),
+            loss: set.persistent(name("loss"), DType::Real, &[self.predictions.classifiers]),
+            wrong: set.persistent(name("wrong"), DType::Real, &[1]),
         }
     }
 
     /// Writes the forward rule, the loss and its metrics.
     pub fn forward(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         tensors: &[TensorId],
         state: &OutputState,
         x: TensorId,
         target: TensorId,
         loss: Loss,
-    ) -> OutputRecord {
+    ) -> OutputSaved {
         step.part(Part::Output);
         let layers = self.layers.forward(step, tensors, x);
-        self.judge(step, state, layers, target, loss)
+        self.global_loss(step, state, layers, target, loss)
     }
 
-    /// Writes the forward rule without labels: the logits and the outputs p, both `[batch, nets · width]`.
+    /// Writes the forward rule without labels: the logits and the outputs p, both `[batch, classifiers · classes]`.
     pub fn predict(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         tensors: &[TensorId],
         x: TensorId,
         loss: Loss,
@@ -350,95 +350,97 @@ impl OutputLayer {
         if matches!(loss, Loss::Binary { .. }) {
             step.push(Activate { x: z, y, function: Activation::Sigmoid });
         } else {
-            step.push(Softmax { x: z, y, width: self.heads.width });
+            step.push(Softmax { x: z, y, width: self.predictions.classes });
         }
         (z, y)
     }
 
-    /// Writes the forward rule with random directions added, layer by layer (see [`Perturb`]), from the
+    /// Writes the forward rule with random directions added, layer by layer (see [`Perturbation`]), from the
     /// input's tangent `dx`; none stands for zero. The tangent of the logits comes back.
     #[allow(clippy::too_many_arguments, reason = "those of `forward`, and a tangent")]
-    pub fn perturb(
+    pub fn jvp_with_noise(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         tensors: &[TensorId],
         state: &OutputState,
         (x, dx): (TensorId, Option<TensorId>),
         target: TensorId,
         loss: Loss,
-        perturb: Perturb,
-    ) -> (OutputRecord, Option<TensorId>) {
+        perturb: Perturbation,
+    ) -> (OutputSaved, Option<TensorId>) {
         step.part(Part::Output);
-        let (layers, dz) = self.layers.perturb(step, tensors, x, dx, perturb);
-        (self.judge(step, state, layers, target, loss), dz)
+        let (layers, dz) = self.layers.jvp_with_noise(step, tensors, x, dx, perturb);
+        (self.global_loss(step, state, layers, target, loss), dz)
     }
 
     /// Writes the forward gradient of every parameter.
-    pub fn estimate(
+    pub fn forward_gradient(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         tensors: &[TensorId],
-        record: &OutputRecord,
+        record: &OutputSaved,
         derivative: &mut Derivative,
     ) -> Gradients {
         step.part(Part::Output);
-        let parameters = self.layers.estimate(step, tensors, &record.layers, derivative);
+        let parameters = self.layers.forward_gradient(step, tensors, &record.layers, derivative);
         Gradients { input: None, parameters }
     }
 
     /// Whether a logit of a sample depends on other samples, in training.
-    pub fn mixes_samples(&self) -> bool {
-        self.layers.mixes_samples()
+    pub fn couples_batch(&self) -> bool {
+        self.layers.couples_batch()
     }
 
     /// Writes the loss and its metrics.
-    fn judge(
+    fn global_loss(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         state: &OutputState,
-        layers: Record,
+        layers: Saved,
         target: TensorId,
         loss: Loss,
-    ) -> OutputRecord {
-        let heads = self.heads;
+    ) -> OutputSaved {
+        let predictions = self.predictions;
         let z = layers.y;
         let clock = step.clock();
         let shape = step.shape(z).to_vec();
         step.observe("output.logits", z);
         let output = step.real("output.probabilities", &shape);
-        let errors = step.activation("output.errors", &[heads.nets]);
-        step.push(WorkerErrors { z, target, output, errors, heads, loss });
-        let mean = step.observable("output.loss", DType::Real, &[heads.nets]);
-        step.push(MeanErrors { errors, mean, fault: state.fault });
-        step.push(AccumulateRows { x: errors, clock, total: state.loss });
+        let losses = step.activation("output.losses", &[predictions.classifiers]);
+        step.push(WorkerLoss { z, target, output, losses, predictions, loss });
+        let mean = step.debug_tensor("output.loss", DType::Real, &[predictions.classifiers]);
+        step.push(MeanWorkerLoss { losses, mean, nonfinite: state.nonfinite });
+        step.push(AccumulateRows { x: losses, clock, total: state.loss });
         if let Some(decision) = self.decision(loss) {
-            step.push(CountErrors { output, target, clock, wrong: state.wrong, heads, decision });
+            step.push(CountErrors {
+                output,
+                target,
+                clock,
+                wrong: state.wrong,
+                predictions,
+                decision,
+            });
         }
-        OutputRecord { layers, output, target, errors, logits: z }
+        OutputSaved { layers, output, target, losses, logits: z }
     }
 
     /// Writes the gradient of the global loss with respect to the logits.
     pub fn gradient(
         &self,
-        step: &mut StepWriter<'_>,
-        record: &OutputRecord,
+        step: &mut StepBuilder<'_>,
+        record: &OutputSaved,
         loss: Loss,
     ) -> TensorId {
         step.part(Part::Output);
         let dz = step.like("output.gradient", record.logits);
-        step.push(LocalGradient {
+        step.push(LossGradient {
             z: record.logits,
             output: record.output,
             target: record.target,
-            leaders: None,
-            reference: None,
             dz,
-            heads: self.heads,
+            predictions: self.predictions,
             loss,
-            leader_weight: 1.0,
-            follower_weight: 0.0,
             reduction: Reduction::Sum,
-            align: Align::Output,
         });
         dz
     }
@@ -446,12 +448,12 @@ impl OutputLayer {
     /// Writes the backward rule from the gradient of the logits.
     pub fn backward(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         tensors: &[TensorId],
-        record: &OutputRecord,
+        record: &OutputSaved,
         dz: TensorId,
-        want: Want,
+        needs_grad: NeedsGrad,
     ) -> Gradients {
-        self.layers.backward(step, tensors, &record.layers, dz, want)
+        self.layers.backward(step, tensors, &record.layers, dz, needs_grad)
     }
 }

@@ -18,7 +18,7 @@ pub enum Purpose {
     /// The random leader that followers align with (`reference: random`).
     Reference,
     /// Directions of forward gradients.
-    Perturb,
+    Perturbation,
     /// Which training examples are held out for validation.
     Split,
     /// The fixed permutation of pixels.
@@ -36,7 +36,7 @@ impl Purpose {
             Purpose::Augment => 3,
             Purpose::Dropout => 4,
             Purpose::Reference => 5,
-            Purpose::Perturb => 6,
+            Purpose::Perturbation => 6,
             Purpose::Split => 7,
             Purpose::PixelPermutation => 8,
             Purpose::Feedback => 9,
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn normal_variates_have_the_moments_of_a_standard_normal() {
-        let stream = Stream::new(Purpose::Perturb, 0);
+        let stream = Stream::new(Purpose::Perturbation, 0);
         let n = 40_000;
         let draws: Vec<f64> = (0..n / 2)
             .flat_map(|i| {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::program::{
-    Add, Concat, DType, Gaussian, Module, Op, Part, ProgramBuilder, ProgramError, ProgramId,
+    Add, Concat, DType, Gaussian, Op, Part, ProgramBuilder, ProgramError, ProgramId, ProgramSet,
     TensorId,
 };
 use crate::random::{Purpose, Stream};
@@ -20,12 +20,12 @@ pub enum Mode {
 
 /// Writes one step.
 #[derive(Debug)]
-pub struct StepWriter<'m> {
+pub struct StepBuilder<'m> {
     program: ProgramBuilder<'m>,
     mode: Mode,
     batch: usize,
     clock: TensorId,
-    inspect: bool,
+    traced: bool,
     gradients: Vec<(TensorId, TensorId)>,
     /// The random directions drawn so far.
     directions: Vec<TensorId>,
@@ -33,24 +33,24 @@ pub struct StepWriter<'m> {
     feedback: Option<BTreeMap<TensorId, TensorId>>,
 }
 
-impl<'m> StepWriter<'m> {
-    /// Starts a step for batches of `batch` rows. With `inspect`, what the host may want to see is
+impl<'m> StepBuilder<'m> {
+    /// Starts a step for batches of `batch` rows. With `traced`, what the host may want to see is
     /// persistent: the gradients of parameters, named `gradients/{parameter}`, the directions of
-    /// forward gradients, `directions/…`, and the [`observable`](Self::observable) tensors.
+    /// forward gradients, `directions/…`, and the [`debug_tensor`](Self::debug_tensor) tensors.
     pub fn new(
-        module: &'m mut Module,
+        set: &'m mut ProgramSet,
         name: &str,
         mode: Mode,
         batch: usize,
         clock: TensorId,
-        inspect: bool,
+        traced: bool,
     ) -> Self {
         Self {
-            program: module.build(name),
+            program: set.build(name),
             mode,
             batch,
             clock,
-            inspect,
+            traced,
             gradients: Vec::new(),
             directions: Vec::new(),
             feedback: None,
@@ -143,13 +143,13 @@ impl<'m> StepWriter<'m> {
 
     /// A new tensor that the host can read when the step is there to be inspected, and a temporary
     /// otherwise.
-    pub fn observable(
+    pub fn debug_tensor(
         &mut self,
         name: impl Into<String>,
         dtype: DType,
         shape: &[usize],
     ) -> TensorId {
-        if self.inspect {
+        if self.traced {
             self.persistent(name, dtype, shape)
         } else {
             self.temporary(name, dtype, shape)
@@ -158,7 +158,7 @@ impl<'m> StepWriter<'m> {
 
     /// Copies a tensor to one that the host can read, when the step is there to be inspected.
     pub fn observe(&mut self, name: impl Into<String>, x: TensorId) {
-        if self.inspect {
+        if self.traced {
             let shape = self.program.shape_of(x);
             let y = self.persistent(name, DType::Real, &shape);
             self.copy(x, y);
@@ -174,7 +174,7 @@ impl<'m> StepWriter<'m> {
     pub fn gradient(&mut self, parameter: TensorId) -> TensorId {
         let name = format!("gradients/{}", self.program.name_of(parameter));
         let shape = self.program.shape_of(parameter);
-        let gradient = self.observable(name, DType::Real, &shape);
+        let gradient = self.debug_tensor(name, DType::Real, &shape);
         self.gradients.push((parameter, gradient));
         gradient
     }
@@ -184,8 +184,8 @@ impl<'m> StepWriter<'m> {
     /// for.
     pub fn direction(&mut self, name: &str, like: TensorId) -> (TensorId, Stream) {
         let shape = self.program.shape_of(like);
-        let y = self.observable(format!("directions/{name}"), DType::Real, &shape);
-        let stream = Stream::new(Purpose::Perturb, self.directions.len() as u32);
+        let y = self.debug_tensor(format!("directions/{name}"), DType::Real, &shape);
+        let stream = Stream::new(Purpose::Perturbation, self.directions.len() as u32);
         self.directions.push(y);
         self.push(Gaussian { clock: self.clock, factor: None, y, stream });
         (y, stream)
@@ -203,7 +203,7 @@ impl<'m> StepWriter<'m> {
 
     /// The matrix that carries a gradient back through a weight: the weight itself, or with
     /// [`use_feedback`](Self::use_feedback) a persistent tensor `feedback/{weight}` of its shape.
-    pub fn carrier(&mut self, weight: TensorId) -> TensorId {
+    pub fn backward_weight(&mut self, weight: TensorId) -> TensorId {
         let Some(feedback) = &mut self.feedback else { return weight };
         if let Some(&matrix) = feedback.get(&weight) {
             return matrix;

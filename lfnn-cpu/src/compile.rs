@@ -6,14 +6,14 @@ use crate::fuse::{Fused, NormGrad};
 use crate::kernels::conv::Geometry;
 use crate::kernels::norm_grad::{Mask, Upstream};
 use crate::kernels::{
-    columns, conv, conv_grad, data, elementwise, leaders, linear, losses, metrics, norm, norm_grad,
-    optimize, perturb, pool, shape, winograd, workers,
+    columns, conv, conv_grad, data, elementwise, leaders, linear, local_losses, loss_gradients,
+    losses, metrics, norm, norm_grad, optimize, perturb, pool, shape, winograd, workers,
 };
-use crate::memory::Binder;
+use crate::memory::BufferResolver;
 use crate::work::Kernel;
 
 /// The kernel of a step.
-pub(crate) fn kernel(step: &Fused<'_>, bind: &mut Binder<'_>) -> Box<dyn Kernel> {
+pub(crate) fn kernel(step: &Fused<'_>, bind: &mut BufferResolver<'_>) -> Box<dyn Kernel> {
     match step {
         Fused::Single(op) => single(op, bind),
         Fused::Conv2d(op, relu) => conv2d(op, Some(relu), bind),
@@ -50,7 +50,7 @@ pub(crate) fn table_bytes(op: &Op, tensors: &Tensors) -> usize {
         _ => return 0,
     };
     let g = Geometry::new(tensors, x, y, window, groups);
-    if winograd::pays(&g) {
+    if winograd::is_profitable(&g) {
         return 0;
     }
     // Two numbers for each window and tap, of a few small images or of one.
@@ -59,16 +59,16 @@ pub(crate) fn table_bytes(op: &Op, tensors: &Tensors) -> usize {
 }
 
 /// A convolution in the form that is faster here.
-fn conv2d(op: &Conv2d, relu: Option<&Activate>, bind: &mut Binder<'_>) -> Box<dyn Kernel> {
+fn conv2d(op: &Conv2d, relu: Option<&Activate>, bind: &mut BufferResolver<'_>) -> Box<dyn Kernel> {
     let g = Geometry::new(bind.tensors(), op.x, op.y, op.window, op.groups);
-    if winograd::pays(&g) {
+    if winograd::is_profitable(&g) {
         Box::new(winograd::Convolution::forward(op, relu, &g, bind))
     } else {
         Box::new(conv::Forward::new(op, relu, bind))
     }
 }
 
-fn single(op: &Op, bind: &mut Binder<'_>) -> Box<dyn Kernel> {
+fn single(op: &Op, bind: &mut BufferResolver<'_>) -> Box<dyn Kernel> {
     match op {
         Op::LoadImages(op) => Box::new(data::Images::new(op, bind)),
         Op::LoadLabels(op) => Box::new(data::Labels::new(op, bind)),
@@ -80,7 +80,7 @@ fn single(op: &Op, bind: &mut Binder<'_>) -> Box<dyn Kernel> {
         Op::Conv2d(op) => conv2d(op, None, bind),
         Op::Conv2dInputGrad(op) => {
             let g = Geometry::new(bind.tensors(), op.dx, op.dy, op.window, op.groups);
-            if winograd::pays(&g) {
+            if winograd::is_profitable(&g) {
                 Box::new(winograd::Convolution::input_grad(op, &g, bind))
             } else {
                 Box::new(conv_grad::InputGrad::new(op, bind))
@@ -88,7 +88,7 @@ fn single(op: &Op, bind: &mut Binder<'_>) -> Box<dyn Kernel> {
         }
         Op::Conv2dWeightGrad(op) => {
             let g = Geometry::new(bind.tensors(), op.x, op.dy, op.window, op.groups);
-            if winograd::pays(&g) {
+            if winograd::is_profitable(&g) {
                 Box::new(winograd::WeightGrad::new(op, &g, bind))
             } else {
                 Box::new(conv_grad::WeightGrad::new(op, bind))
@@ -122,13 +122,14 @@ fn single(op: &Op, bind: &mut Binder<'_>) -> Box<dyn Kernel> {
         Op::Split(op) => Box::new(shape::Part::new(op, bind)),
         Op::FilterLogits(op) => Box::new(workers::Logits::new(op, bind)),
         Op::FilterLogitsGrad(op) => Box::new(workers::LogitsGrad::new(op, bind)),
-        Op::WorkerErrors(op) => Box::new(losses::Errors::new(op, bind)),
-        Op::MeanErrors(op) => Box::new(losses::Means::new(op, bind)),
+        Op::WorkerLoss(op) => Box::new(losses::WorkerLosses::new(op, bind)),
+        Op::MeanWorkerLoss(op) => Box::new(losses::MeanWorkerLosses::new(op, bind)),
         Op::SelectLeaders(op) => Box::new(leaders::Select::new(op, bind)),
         Op::EpochLeaders(op) => Box::new(leaders::Epoch::new(op, bind)),
         Op::AlignmentTarget(op) => Box::new(leaders::Target::new(op, bind)),
-        Op::LocalGradient(op) => Box::new(losses::Gradient::new(op, bind)),
-        Op::LocalLosses(op) => Box::new(losses::Losses::new(op, bind)),
+        Op::LossGradient(op) => Box::new(loss_gradients::LossGradients::new(op, bind)),
+        Op::LocalLossGradient(op) => Box::new(loss_gradients::LocalLossGradients::new(op, bind)),
+        Op::LocalLosses(op) => Box::new(local_losses::LocalLossSums::new(op, bind)),
         Op::MaskFollowers(op) => Box::new(leaders::Mask::new(op, bind)),
         Op::Gaussian(op) => Box::new(perturb::Draw::new(op, bind)),
         Op::InnerProduct(op) => Box::new(perturb::Inner::new(op, bind)),

@@ -5,21 +5,21 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use lfnn_core::backend::{
-    Backend, Ceilings, Executable, Memory, StepTime, TensorData, TensorDataMut,
+    Backend, Executable, Memory, PeakRates, StepTime, TensorData, TensorDataMut,
 };
 use lfnn_core::program::{
-    ALIGNMENT, Kind, Lifetimes, Module, Node, Part, Phase, Phases, Program, ProgramId, TensorId,
-    Tensors, plan_memory_in,
+    ALIGNMENT, Kind, MemoryPlan, Node, Part, Phase, Phases, Program, ProgramId, ProgramSet,
+    TensorId, Tensors, plan_memory_in,
 };
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::CpuError;
-use crate::ceilings;
 use crate::compile::{kernel, table_bytes};
-use crate::fuse::{Rewritten, fuse};
+use crate::fuse::{FusedOp, fuse};
 use crate::host::{available_memory, max_threads};
-use crate::memory::{Binder, Block, Element};
-use crate::work::{Kernel, Slots, Workspace};
+use crate::memory::{Block, BufferResolver, Element};
+use crate::peak_rates;
+use crate::work::{Kernel, ThreadBuffers, Workspace};
 
 /// The CPU: a pool of threads.
 #[derive(Clone, Debug)]
@@ -54,10 +54,10 @@ impl Cpu {
         self.pool.current_num_threads()
     }
 
-    /// Bytes of the temporaries of a module's largest program, without scratch memory of kernels: what
+    /// Bytes of the temporaries of a program set's largest program, without scratch memory of kernels: what
     /// [`compile`](Backend::compile) would allocate for them.
-    pub fn planned_bytes(&self, module: &Module) -> usize {
-        let plans = plans(module, self.threads());
+    pub fn planned_bytes(&self, set: &ProgramSet) -> usize {
+        let plans = plans(set, self.threads());
         plans.iter().map(|(_, _, plan)| plan.bytes).max().unwrap_or(0)
     }
 }
@@ -70,12 +70,12 @@ impl Backend for Cpu {
         "cpu".into()
     }
 
-    fn compile(&self, module: &Module) -> Result<CpuExecutable, CpuError> {
-        CpuExecutable::new(module, self.pool.clone())
+    fn compile(&self, set: &ProgramSet) -> Result<CpuExecutable, CpuError> {
+        CpuExecutable::new(set, self.pool.clone())
     }
 
-    fn ceilings(&self) -> Result<Option<Ceilings>, CpuError> {
-        Ok(Some(self.pool.install(ceilings::measure)))
+    fn peak_rates(&self) -> Result<Option<PeakRates>, CpuError> {
+        Ok(Some(self.pool.install(peak_rates::measure)))
     }
 }
 
@@ -93,7 +93,7 @@ struct CpuProgram {
     phases: Vec<Phase>,
 }
 
-/// A module with its memory, compiled for the CPU.
+/// A program set with its memory, compiled for the CPU.
 pub struct CpuExecutable {
     pool: Arc<ThreadPool>,
     tensors: Tensors,
@@ -102,7 +102,7 @@ pub struct CpuExecutable {
     programs: Vec<CpuProgram>,
     /// Scratch memory of the steps in each half of a phase.
     shared: [Block; 2],
-    slots: Slots,
+    buffers: ThreadBuffers,
     /// Kernels point into it.
     _temporary: Block,
     persistent: Block,
@@ -110,13 +110,13 @@ pub struct CpuExecutable {
 }
 
 impl CpuExecutable {
-    fn new(module: &Module, pool: Arc<ThreadPool>) -> Result<Self, CpuError> {
-        let tensors = module.tensors().clone();
+    fn new(set: &ProgramSet, pool: Arc<ThreadPool>) -> Result<Self, CpuError> {
+        let tensors = set.tensors().clone();
         let (offsets, stay) = place_persistent(&tensors);
-        let plans = plans(module, pool.current_num_threads());
+        let plans = plans(set, pool.current_num_threads());
         let pass = plans.iter().map(|(_, _, plan)| plan.bytes).max().unwrap_or(0);
         // The system would hand out more than it has, and end the process when it is used.
-        let ops = module.programs().iter().flat_map(Program::ops);
+        let ops = set.programs().iter().flat_map(Program::ops);
         let tables = ops.map(|op| table_bytes(op, &tensors)).fold(0, usize::saturating_add);
         let sum = |parts: &[usize]| parts.iter().copied().fold(0, usize::saturating_add);
         expect_memory(sum(&[stay, pass, tables]))?;
@@ -127,16 +127,16 @@ impl CpuExecutable {
         let mut programs = Vec::with_capacity(plans.len());
         for (schedule, phases, plan) in plans {
             let mut bind =
-                Binder::new(&tensors, (&mut persistent, &offsets), (&mut temporary, &plan));
+                BufferResolver::new(&tensors, (&mut persistent, &offsets), (&mut temporary, &plan));
             let mut steps = Vec::with_capacity(schedule.len());
             for phase in &phases.phases {
                 bind.begin_phase();
                 let phase_steps = &schedule[phase.begin..phase.end];
-                for (at, Rewritten { step, ops }) in (phase.begin..).zip(phase_steps) {
+                for (at, FusedOp { step, ops }) in (phase.begin..).zip(phase_steps) {
                     let (name, second_half) = (step.name(), at >= phase.middle);
                     let kernel = kernel(step, &mut bind);
                     bind.check(name, second_half)?;
-                    let needs = kernel.needs();
+                    let needs = kernel.scratch_size();
                     let shared = &mut shared[usize::from(second_half)];
                     *shared = needs.shared.max(*shared);
                     each = needs.each.max(each);
@@ -152,8 +152,8 @@ impl CpuExecutable {
         let [first, second] =
             shared.map(|len| Block::new(len * size_of::<f32>(), "scratch memory"));
         let shared = [first?, second?];
-        let slots = Slots::new(pool.current_num_threads(), each)?;
-        let scratch = shared[0].bytes() + shared[1].bytes() + slots.bytes() + held;
+        let buffers = ThreadBuffers::new(pool.current_num_threads(), each)?;
+        let scratch = shared[0].bytes() + shared[1].bytes() + buffers.bytes() + held;
         let memory =
             Memory { persistent: persistent.bytes(), temporary: temporary.bytes() + scratch };
         Ok(Self {
@@ -162,7 +162,7 @@ impl CpuExecutable {
             offsets,
             programs,
             shared,
-            slots,
+            buffers,
             _temporary: temporary,
             persistent,
             memory,
@@ -174,10 +174,10 @@ impl CpuExecutable {
         let Some(program) = self.programs.get_mut(program.0) else {
             return Err(CpuError::NoProgram { index: program.0, programs });
         };
-        let slots = &self.slots;
+        let buffers = &self.buffers;
         let halves = self.shared.each_mut().map(|block| {
             let len = block.bytes() / size_of::<f32>();
-            Workspace { shared: block.slice_mut(0, len), slots }
+            Workspace { shared: block.slice_mut(0, len), buffers }
         });
         Ok(Running { program, halves, pool: &self.pool })
     }
@@ -261,14 +261,14 @@ impl Running<'_> {
 }
 
 /// The steps of each program, their phases on so many threads, and where their temporaries lie.
-fn plans(module: &Module, threads: usize) -> Vec<(Vec<Rewritten<'_>>, Phases, Lifetimes)> {
-    let tensors = module.tensors();
+fn plans(set: &ProgramSet, threads: usize) -> Vec<(Vec<FusedOp<'_>>, Phases, MemoryPlan)> {
+    let tensors = set.tensors();
     let plan = |program| {
         let (steps, phases) = schedule(tensors, program, threads);
         let plan = plan_memory_in(tensors, &steps, &phases, |id: TensorId| tensors[id].bytes());
         (steps, phases, plan)
     };
-    module.programs().iter().map(plan).collect()
+    set.programs().iter().map(plan).collect()
 }
 
 /// A program's steps, and their phases on so many threads.
@@ -276,7 +276,7 @@ fn schedule<'p>(
     tensors: &'p Tensors,
     program: &'p Program,
     threads: usize,
-) -> (Vec<Rewritten<'p>>, Phases) {
+) -> (Vec<FusedOp<'p>>, Phases) {
     let steps = fuse(tensors, program.ops());
     // One thread does one thing at a time, and has the smaller plan.
     if threads == 1 {
@@ -286,7 +286,7 @@ fn schedule<'p>(
     let parts: Vec<Part> = steps.iter().map(|step| program.parts()[step.ops[0]]).collect();
     let nodes: Vec<Node> = steps.iter().map(|step| step.node(program.ops())).collect();
     let phases = Phases::new(&nodes, &parts, tensors);
-    let mut steps: Vec<Option<Rewritten<'_>>> = steps.into_iter().map(Some).collect();
+    let mut steps: Vec<Option<FusedOp<'_>>> = steps.into_iter().map(Some).collect();
     let steps = phases.order.iter().filter_map(|&step| steps[step].take()).collect();
     (steps, phases)
 }

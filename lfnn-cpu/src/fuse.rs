@@ -19,9 +19,9 @@ pub(crate) enum Fused<'p> {
     /// A linear map and the ReLU of its result.
     Linear(&'p Linear, &'p Activate),
     /// Batch normalisation with what follows it.
-    Norm(&'p BatchNorm, Behind<'p>),
+    Norm(&'p BatchNorm, Epilogue<'p>),
     /// The same in prediction.
-    Inference(&'p BatchNormInference, Behind<'p>),
+    Inference(&'p BatchNormInference, Epilogue<'p>),
     /// The backward rule of batch normalisation with those before it: of ReLU, and of what spreads
     /// a gradient over an image.
     NormGrad(NormGrad<'p>),
@@ -41,7 +41,7 @@ pub(crate) struct NormGrad<'p> {
 /// A ReLU behind a batch normalisation, and poolings of its output, which are done on each image
 /// while it is in the cache.
 #[derive(Clone, Copy)]
-pub(crate) struct Behind<'p> {
+pub(crate) struct Epilogue<'p> {
     /// The output of the ReLU.
     pub(crate) y: TensorId,
     /// Whether it is stored: not where the poolings alone look at it.
@@ -52,7 +52,7 @@ pub(crate) struct Behind<'p> {
     pub(crate) adaptive: Option<&'p AdaptiveAvgPool>,
 }
 
-impl Behind<'_> {
+impl Epilogue<'_> {
     fn writes(&self) -> Vec<TensorId> {
         let mut ids = if self.stored { vec![self.y] } else { Vec::new() };
         ids.extend(self.max.into_iter().flat_map(Operation::writes));
@@ -68,9 +68,9 @@ impl Fused<'_> {
             Fused::Single(op) => op.name(),
             Fused::Conv2d(..) => "Conv2d + Relu",
             Fused::Linear(..) => "Linear + Relu",
-            Fused::Norm(_, Behind { max: None, adaptive: None, .. }) => "BatchNorm + Relu",
+            Fused::Norm(_, Epilogue { max: None, adaptive: None, .. }) => "BatchNorm + Relu",
             Fused::Norm(..) => "BatchNorm + Relu + pooling",
-            Fused::Inference(_, Behind { max: None, adaptive: None, .. }) => {
+            Fused::Inference(_, Epilogue { max: None, adaptive: None, .. }) => {
                 "BatchNormInference + Relu"
             }
             Fused::Inference(..) => "BatchNormInference + Relu + pooling",
@@ -84,35 +84,35 @@ impl Fused<'_> {
 }
 
 impl Step for Fused<'_> {
-    fn touches(&self) -> Vec<TensorId> {
+    fn uses(&self) -> Vec<TensorId> {
         let replace = |ids: Vec<TensorId>, old: TensorId, new: Vec<TensorId>| {
             ids.into_iter().filter(|id| *id != old).chain(new).collect()
         };
         match self {
-            Fused::Single(op) => op.touches(),
-            Fused::Conv2d(op, relu) => replace(op.touches(), relu.x, vec![relu.y]),
-            Fused::Linear(op, relu) => replace(op.touches(), relu.x, vec![relu.y]),
-            Fused::Norm(op, behind) => replace(op.touches(), op.y, behind.writes()),
-            Fused::Inference(op, behind) => replace(op.touches(), op.y, behind.writes()),
+            Fused::Single(op) => op.uses(),
+            Fused::Conv2d(op, relu) => replace(op.uses(), relu.x, vec![relu.y]),
+            Fused::Linear(op, relu) => replace(op.uses(), relu.x, vec![relu.y]),
+            Fused::Norm(op, behind) => replace(op.uses(), op.y, behind.writes()),
+            Fused::Inference(op, behind) => replace(op.uses(), op.y, behind.writes()),
             Fused::NormGrad(NormGrad { norm, relu, spread, beta }) => {
                 let mut ids = vec![beta.unwrap_or(relu.y)];
                 ids.extend(spread.map_or_else(|| vec![relu.dy], Operation::reads));
-                replace(norm.touches(), norm.dy, ids)
+                replace(norm.uses(), norm.dy, ids)
             }
         }
     }
 }
 
 /// A step of a rewritten program, and the positions of the operations that it does.
-pub(crate) struct Rewritten<'p> {
+pub(crate) struct FusedOp<'p> {
     pub(crate) step: Fused<'p>,
     pub(crate) ops: Vec<usize>,
 }
 
-impl Rewritten<'_> {
+impl FusedOp<'_> {
     /// What it reads and writes; `ops` are the program's.
     pub(crate) fn node(&self, ops: &[Op]) -> Node {
-        let touched = self.touches();
+        let touched = self.uses();
         let mut node = Node::of(self.ops.iter().map(|&op| &ops[op] as &dyn Operation));
         // Without what only passes from one operation to the next, and with what a fused rule reads in its place.
         for ids in [&mut node.reads, &mut node.writes] {
@@ -127,14 +127,14 @@ impl Rewritten<'_> {
     }
 }
 
-impl Step for Rewritten<'_> {
-    fn touches(&self) -> Vec<TensorId> {
-        self.step.touches()
+impl Step for FusedOp<'_> {
+    fn uses(&self) -> Vec<TensorId> {
+        self.step.uses()
     }
 }
 
 /// Rewrites the operations of a program.
-pub(crate) fn fuse<'p>(tensors: &'p Tensors, ops: &'p [Op]) -> Vec<Rewritten<'p>> {
+pub(crate) fn fuse<'p>(tensors: &'p Tensors, ops: &'p [Op]) -> Vec<FusedOp<'p>> {
     let uses = &Uses::new(tensors, ops);
     let mut steps: Vec<Option<Fused<'p>>> = ops.iter().map(|op| Some(Fused::Single(op))).collect();
     // Which step does each operation.
@@ -142,13 +142,13 @@ pub(crate) fn fuse<'p>(tensors: &'p Tensors, ops: &'p [Op]) -> Vec<Rewritten<'p>
     for (i, op) in ops.iter().enumerate() {
         match op {
             Op::Conv2d(conv) => {
-                if let Some((j, relu)) = uses.relu_behind(i, conv.y) {
+                if let Some((j, relu)) = uses.fusable_relu(i, conv.y) {
                     (steps[j], doer[j]) = (None, i);
                     steps[i] = Some(Fused::Conv2d(conv, relu));
                 }
             }
             Op::Linear(linear) => {
-                if let Some((j, relu)) = uses.relu_behind(i, linear.y) {
+                if let Some((j, relu)) = uses.fusable_relu(i, linear.y) {
                     (steps[j], doer[j]) = (None, i);
                     steps[i] = Some(Fused::Linear(linear, relu));
                 }
@@ -196,13 +196,13 @@ pub(crate) fn fuse<'p>(tensors: &'p Tensors, ops: &'p [Op]) -> Vec<Rewritten<'p>
     }
     let mut done: Vec<Vec<usize>> = vec![Vec::new(); ops.len()];
     doer.into_iter().enumerate().for_each(|(op, doer)| done[doer].push(op));
-    let mut steps: Vec<Rewritten<'p>> = (steps.into_iter().zip(done))
-        .filter_map(|(step, ops)| Some(Rewritten { step: step?, ops }))
+    let mut steps: Vec<FusedOp<'p>> = (steps.into_iter().zip(done))
+        .filter_map(|(step, ops)| Some(FusedOp { step: step?, ops }))
         .collect();
     // How many steps touch each tensor.
     let mut touching = vec![0usize; tensors.len()];
     for step in &steps {
-        let mut ids = step.touches();
+        let mut ids = step.uses();
         ids.sort_unstable();
         ids.dedup();
         ids.into_iter().for_each(|id| touching[id.index()] += 1);
@@ -225,9 +225,9 @@ fn behind<'p>(
     i: usize,
     x: TensorId,
     y: TensorId,
-) -> Option<(Behind<'p>, Vec<usize>)> {
-    let (j, relu) = uses.relu_behind(i, y)?;
-    let mut behind = Behind { y: relu.y, stored: true, max: None, adaptive: None };
+) -> Option<(Epilogue<'p>, Vec<usize>)> {
+    let (j, relu) = uses.fusable_relu(i, y)?;
+    let mut behind = Epilogue { y: relu.y, stored: true, max: None, adaptive: None };
     let mut taken = vec![j];
     // A piece of work is an image: it has to fit the cache.
     let x = &uses.tensors()[x];
@@ -239,7 +239,7 @@ fn behind<'p>(
         // Its results have to be free from the normalisation on.
         let free = || {
             let writes = op.writes();
-            !uses.touches(i..k, &writes) && !behind.writes().iter().any(|id| writes.contains(id))
+            !uses.uses(i..k, &writes) && !behind.writes().iter().any(|id| writes.contains(id))
         };
         match op {
             Op::MaxPool(pool) if pool.x == relu.y && behind.max.is_none() && free() => {
@@ -283,19 +283,19 @@ fn spread<'p>(uses: &Uses<'p>, i: usize, j: usize, relu: &ActivateGrad) -> Optio
 
 #[cfg(test)]
 mod tests {
-    use lfnn_core::program::{AdaptiveAvgPoolGrad, DType, Module};
+    use lfnn_core::program::{AdaptiveAvgPoolGrad, DType, ProgramSet};
 
     use super::*;
 
-    fn module(read_twice: bool) -> Module {
-        let mut module = Module::new();
-        let vector = |module: &mut Module, name: &str| module.persistent(name, DType::Real, &[4]);
+    fn set(read_twice: bool) -> ProgramSet {
+        let mut set = ProgramSet::new();
+        let vector = |set: &mut ProgramSet, name: &str| set.persistent(name, DType::Real, &[4]);
         let [gamma, beta, mean, inv_std, running_mean, running_var] =
             ["gamma", "beta", "mean", "inv_std", "running_mean", "running_var"]
-                .map(|name| vector(&mut module, name));
-        let x = module.persistent("x", DType::Real, &[8, 4]);
-        let out = module.persistent("out", DType::Real, &[8, 4]);
-        let mut p = module.build("test");
+                .map(|name| vector(&mut set, name));
+        let x = set.persistent("x", DType::Real, &[8, 4]);
+        let out = set.persistent("out", DType::Real, &[8, 4]);
+        let mut p = set.build("test");
         let [y, a, b] = ["y", "a", "b"].map(|name| p.real(name, &[8, 4]));
         p.push(BatchNorm {
             x,
@@ -313,54 +313,54 @@ mod tests {
         p.push(Activate { x: if read_twice { y } else { a }, y: b, function: Activation::Tanh });
         p.push(Activate { x: b, y: out, function: Activation::Relu });
         p.finish().unwrap();
-        module
+        set
     }
 
     #[test]
     fn a_relu_behind_a_normalisation_is_done_with_it_unless_somebody_else_looks() {
-        let m = module(false);
+        let m = set(false);
         let names: Vec<_> =
             fuse(m.tensors(), m.programs()[0].ops()).iter().map(|s| s.step.name()).collect();
         assert_eq!(names, ["BatchNorm + Relu", "Activate", "Activate"]);
-        let m = module(true);
+        let m = set(true);
         assert_eq!(fuse(m.tensors(), m.programs()[0].ops()).len(), 4);
     }
 
     #[test]
     fn the_relu_of_a_product_is_done_with_it_unless_somebody_else_looks() {
         for read_twice in [false, true] {
-            let mut module = Module::new();
-            let x = module.persistent("x", DType::Real, &[8, 4]);
-            let weight = module.persistent("weight", DType::Real, &[4, 4]);
-            let out = module.persistent("out", DType::Real, &[8, 4]);
-            let mut p = module.build("test");
+            let mut set = ProgramSet::new();
+            let x = set.persistent("x", DType::Real, &[8, 4]);
+            let weight = set.persistent("weight", DType::Real, &[4, 4]);
+            let out = set.persistent("out", DType::Real, &[8, 4]);
+            let mut p = set.build("test");
             let [z, y] = ["z", "y"].map(|name| p.real(name, &[8, 4]));
             p.push(Linear { x, weight, bias: None, y: z, groups: 1 });
             p.push(Activate { x: z, y, function: Activation::Relu });
             let other = if read_twice { z } else { y };
             p.push(Activate { x: other, y: out, function: Activation::Tanh });
             p.finish().unwrap();
-            let steps = fuse(module.tensors(), module.programs()[0].ops());
+            let steps = fuse(set.tensors(), set.programs()[0].ops());
             let names: Vec<_> = steps.iter().map(|step| step.step.name()).collect();
             if read_twice {
                 assert_eq!(names, ["Linear", "Activate", "Activate"]);
             } else {
                 assert_eq!(names, ["Linear + Relu", "Activate"]);
-                assert!(!steps[0].touches().contains(&z), "it is not stored");
+                assert!(!steps[0].uses().contains(&z), "it is not stored");
             }
         }
     }
 
     /// A unit with pooled readouts, as a layer-wise network has it.
-    fn unit(update_first: bool) -> Module {
-        let mut module = Module::new();
+    fn unit(update_first: bool) -> ProgramSet {
+        let mut set = ProgramSet::new();
         let vectors: [TensorId; 6] =
-            std::array::from_fn(|i| module.persistent(format!("v{i}"), DType::Real, &[4]));
+            std::array::from_fn(|i| set.persistent(format!("v{i}"), DType::Real, &[4]));
         let [gamma, beta, mean, inv_std, running_mean, running_var] = vectors;
-        let x = module.persistent("x", DType::Real, &[2, 4, 4, 4]);
-        let dx = module.persistent("dx", DType::Real, &[2, 4, 4, 4]);
-        let dgrid = module.persistent("dgrid", DType::Real, &[2, 2, 2, 4]);
-        let mut p = module.build("test");
+        let x = set.persistent("x", DType::Real, &[2, 4, 4, 4]);
+        let dx = set.persistent("dx", DType::Real, &[2, 4, 4, 4]);
+        let dgrid = set.persistent("dgrid", DType::Real, &[2, 2, 2, 4]);
+        let mut p = set.build("test");
         let [y, a, da, dy] = ["y", "a", "da", "dy"].map(|name| p.real(name, &[2, 4, 4, 4]));
         let [small, grid] = ["small", "grid"].map(|name| p.real(name, &[2, 2, 2, 4]));
         let function = Activation::Relu;
@@ -396,7 +396,7 @@ mod tests {
         let window = lfnn_core::program::Window::square(2, 2, 0);
         p.push(MaxPool { x: a, y: small, position: None, window });
         p.finish().unwrap();
-        module
+        set
     }
 
     #[test]

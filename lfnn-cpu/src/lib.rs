@@ -9,12 +9,11 @@
 //! * Kernels (`kernels`, one file per family) are functions on slices. Work is cut into pieces that
 //!   depend on shapes alone, and sums over pieces are added in order, so the bytes of a result do not
 //!   depend on the number of threads.
-//! * [`CountingAllocator`] shows that a run allocates nothing; `ceilings` measures what the machine can do
+//! * [`CountingAllocator`] shows that a run allocates nothing; `peak_rates` measures what the machine can do
 //!   at best.
 //! * `product` has the two product loops behind every convolution and linear map, `simd` the vector
 //!   instructions of this machine.
 
-mod ceilings;
 mod compile;
 mod counting;
 mod error;
@@ -23,6 +22,7 @@ mod fuse;
 mod host;
 mod kernels;
 mod memory;
+mod peak_rates;
 mod product;
 mod simd;
 mod work;

@@ -3,7 +3,7 @@
 //! A step names its tensors by [`In`] and [`Out`]: resolved addresses, made when the program is
 //! compiled. One of the few modules with `unsafe` (see `simd`). Why it is
 //! sound:
-//! * a [`Binder`] hands out places of one step at a time, and [`Binder::check`] refuses a step in
+//! * a [`BufferResolver`] hands out places of one step at a time, and [`BufferResolver::check`] refuses a step in
 //!   which a place that is written overlaps any other, or a place of a step in the other half of its phase;
 //! * an [`Out`] gives its slice only to who holds it mutably, and steps run one after the other
 //!   (`Executable::run` takes `&mut self`), but for those in the two halves of a phase: so only steps that were checked
@@ -15,7 +15,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::ptr::NonNull;
 
-use lfnn_core::program::{ALIGNMENT, DType, Lifetimes, Tensor, TensorId, Tensors};
+use lfnn_core::program::{ALIGNMENT, DType, MemoryPlan, Tensor, TensorId, Tensors};
 
 use crate::CpuError;
 
@@ -146,10 +146,10 @@ impl<T: Element> Out<T> {
 }
 
 /// Resolves the tensors of one step after the other to places in memory.
-pub(crate) struct Binder<'a> {
+pub(crate) struct BufferResolver<'a> {
     tensors: &'a Tensors,
     persistent: (&'a mut Block, &'a [usize]),
-    temporary: (&'a mut Block, &'a Lifetimes),
+    temporary: (&'a mut Block, &'a MemoryPlan),
     taken: Vec<(Range<usize>, bool)>,
     /// Places of the steps in the first half of the phase.
     beside: Vec<(Range<usize>, bool)>,
@@ -160,12 +160,12 @@ fn collide((a, a_written): &(Range<usize>, bool), (b, b_written): &(Range<usize>
     (*a_written || *b_written) && a.start < b.end && b.start < a.end
 }
 
-impl<'a> Binder<'a> {
+impl<'a> BufferResolver<'a> {
     /// A binder for a program; `persistent` comes with the offset of each tensor in it.
     pub(crate) fn new(
         tensors: &'a Tensors,
         persistent: (&'a mut Block, &'a [usize]),
-        temporary: (&'a mut Block, &'a Lifetimes),
+        temporary: (&'a mut Block, &'a MemoryPlan),
     ) -> Self {
         Self { tensors, persistent, temporary, taken: Vec::new(), beside: Vec::new() }
     }

@@ -3,7 +3,7 @@
 //! [`vectorized!`] compiles a plain function on slices three times and picks one when it is called.
 //! None of the three reorders a sum, so all give the same bytes. [`Vector`] is what the products
 //! (`product`) and the transforms of convolutions (`kernels/winograd`) are written with. Other modules with
-//! `unsafe`: those two, `memory`, `ceilings` and `counting`.
+//! `unsafe`: those two, `memory`, `peak_rates` and `counting`.
 
 #[cfg(test)]
 use std::cell::Cell;

@@ -25,8 +25,8 @@ pub(crate) fn piece_rows(columns: usize) -> usize {
 /// A step of a compiled program, with its tensors.
 pub(crate) trait Kernel: Send {
     /// The scratch memory it wants.
-    fn needs(&self) -> Needs {
-        Needs::default()
+    fn scratch_size(&self) -> ScratchSize {
+        ScratchSize::default()
     }
 
     /// Does the step.
@@ -35,7 +35,7 @@ pub(crate) trait Kernel: Send {
 
 /// Scratch memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Needs {
+pub(crate) struct ScratchSize {
     /// Numbers that all pieces share: partial sums, packed weights.
     pub(crate) shared: usize,
     /// Numbers for each thread.
@@ -49,16 +49,16 @@ pub(crate) struct Workspace<'a> {
     /// As long as asked for, or longer.
     pub(crate) shared: &'a mut [f32],
     /// Memory of the threads.
-    pub(crate) slots: &'a Slots,
+    pub(crate) buffers: &'a ThreadBuffers,
 }
 
 /// A block for each thread of the pool.
-pub(crate) struct Slots {
+pub(crate) struct ThreadBuffers {
     blocks: Vec<Mutex<Block>>,
     len: usize,
 }
 
-impl Slots {
+impl ThreadBuffers {
     /// `threads` blocks of `len` numbers.
     pub(crate) fn new(threads: usize, len: usize) -> Result<Self, CpuError> {
         let block = || Ok(Mutex::new(Block::new(len * size_of::<f32>(), "scratch memory")?));

@@ -18,8 +18,8 @@ fn train(threads: usize) -> Result<Vec<Vec<u32>>, Box<dyn Error>> {
     step.flatten();
     step.dense(52);
     step.perturb();
-    let (module, program, uploads) = step.finish()?;
-    let mut executable = Cpu::new(Some(threads))?.compile(&module)?;
+    let (set, program, uploads) = step.finish()?;
+    let mut executable = Cpu::new(Some(threads))?.compile(&set)?;
     for (id, data) in &uploads {
         executable.upload(*id, data.as_tensor())?;
     }
@@ -27,7 +27,7 @@ fn train(threads: usize) -> Result<Vec<Vec<u32>>, Box<dyn Error>> {
         executable.run(program)?;
     }
     let mut contents = Vec::new();
-    for (id, tensor) in module.tensors().iter() {
+    for (id, tensor) in set.tensors().iter() {
         if tensor.kind == Kind::Persistent && tensor.dtype == DType::Real {
             let mut data = vec![0.0; tensor.len()];
             executable.download(id, TensorDataMut::Real(&mut data))?;

@@ -1,29 +1,29 @@
 //! What the host may write and read, and what it is told otherwise.
 
 use lfnn_core::backend::{Backend, Executable, TensorData, TensorDataMut};
-use lfnn_core::program::{Activate, Activation, Add, DType, Module, ProgramError, ProgramId};
+use lfnn_core::program::{Activate, Activation, Add, DType, ProgramError, ProgramId, ProgramSet};
 use lfnn_cpu::{Cpu, CpuError};
 
 /// y = relu(x + x).
-fn module() -> Result<Module, ProgramError> {
-    let mut module = Module::new();
-    let x = module.persistent("x", DType::Real, &[2, 2]);
-    let y = module.persistent("y", DType::Real, &[2, 2]);
-    let mut program = module.build("double");
+fn set() -> Result<ProgramSet, ProgramError> {
+    let mut set = ProgramSet::new();
+    let x = set.persistent("x", DType::Real, &[2, 2]);
+    let y = set.persistent("y", DType::Real, &[2, 2]);
+    let mut program = set.build("double");
     let sum = program.real("sum", &[2, 2]);
     program.push(Add { inputs: vec![x, x], y: sum });
     program.push(Activate { x: sum, y, function: Activation::Relu });
     program.finish()?;
-    Ok(module)
+    Ok(set)
 }
 
 #[test]
 fn data_goes_in_and_comes_out() {
-    let module = module().unwrap();
-    let ids: Vec<_> = module.tensors().iter().map(|(id, _)| id).collect();
+    let set = set().unwrap();
+    let ids: Vec<_> = set.tensors().iter().map(|(id, _)| id).collect();
     let cpu = Cpu::new(Some(2)).unwrap();
     assert_eq!((cpu.name().as_str(), cpu.threads()), ("cpu", 2));
-    let mut executable = cpu.compile(&module).unwrap();
+    let mut executable = cpu.compile(&set).unwrap();
     let mut y = [9.0; 4];
     executable.download(ids[1], TensorDataMut::Real(&mut y)).unwrap();
     assert_eq!(y, [0.0; 4]);
@@ -41,9 +41,9 @@ fn data_goes_in_and_comes_out() {
 
 #[test]
 fn mistakes_name_the_tensor_and_both_sizes() {
-    let module = module().unwrap();
-    let ids: Vec<_> = module.tensors().iter().map(|(id, _)| id).collect();
-    let mut executable = Cpu::new(Some(1)).unwrap().compile(&module).unwrap();
+    let set = set().unwrap();
+    let ids: Vec<_> = set.tensors().iter().map(|(id, _)| id).collect();
+    let mut executable = Cpu::new(Some(1)).unwrap().compile(&set).unwrap();
     let says = |result: Result<(), CpuError>, message: &str| {
         assert_eq!(result.unwrap_err().to_string(), message);
     };
@@ -56,5 +56,5 @@ fn mistakes_name_the_tensor_and_both_sizes() {
         executable.download(ids[2], TensorDataMut::Real(&mut [0.0; 4])),
         "tensor `sum` lives only inside a run: the host cannot read or write it",
     );
-    says(executable.run(ProgramId(1)), "there is no program 1: the module has 1");
+    says(executable.run(ProgramId(1)), "there is no program 1: the set has 1");
 }

@@ -44,6 +44,6 @@ fn a_training_step_allocates_nothing_but_a_block_of_the_pools_queue_in_63_runs()
         };
         epoch();
         let allocations = epoch();
-        assert!(allocations <= 2, "{}: {allocations} allocations in an epoch", method.name());
+        assert!(allocations <= 2, "{}: {allocations} allocations in an epoch", method.name);
     }
 }

@@ -66,6 +66,11 @@ fn late_exif_of_png(file: &[u8]) -> Option<Vec<u8>> {
     None
 }
 
+/// The longest side that a JPEG can have; other formats could have more.
+const MOST_ON_A_SIDE: usize = 65_535;
+/// 64 megapixels.
+const MOST_PIXELS: usize = 1 << 26;
+
 /// The bytes of an image file.
 pub(crate) struct ImageFile<'p> {
     path: &'p Path,
@@ -132,6 +137,18 @@ impl<'p> ImageFile<'p> {
         })
     }
 
+    /// A file of a few bytes may speak of an image that takes minutes to decode and to resize.
+    fn check_extent(&self, (height, width): (usize, usize)) -> Result<(), DataError> {
+        let fits =
+            height.max(width) <= MOST_ON_A_SIDE && height.saturating_mul(width) <= MOST_PIXELS;
+        if fits {
+            return Ok(());
+        }
+        let found = format!("{height} × {width} pixels (height × width)");
+        let expected = format!("at most {MOST_ON_A_SIDE} on a side and {MOST_PIXELS} in all");
+        Err(DataError::format(self.path, "image size", found, expected))
+    }
+
     /// The image upright, after `fits` has found nothing wrong with the header.
     pub(crate) fn decode(
         &self,
@@ -140,6 +157,7 @@ impl<'p> ImageFile<'p> {
         let mut decoder = self.decoder()?;
         let header = self.header_of(&mut decoder)?;
         fits(&header)?;
+        self.check_extent(header.size)?;
         let broken = |error| self.broken(error);
         // The memory limit is the reader's own; going through its decoder leaves the check to us.
         Limits::default().reserve(decoder.total_bytes()).map_err(broken)?;

@@ -27,8 +27,8 @@ def residual(body, shortcut=()):
     return {"residual": {"body": list(body), "shortcut": list(shortcut)}}
 
 
-def unit(*layers, workers, then=()):
-    return {"layers": list(layers), "workers": workers, "then": list(then)}
+def unit(*layers, workers, transition=()):
+    return {"layers": list(layers), "workers": workers, "transition": list(then)}
 
 
 def neurons(count, **options):
@@ -85,8 +85,8 @@ def case(
 
 NEURONS = [
     unit("flatten", workers=neurons(5)),
-    unit(workers=neurons(4, activation="relu")),
-    unit(workers=neurons(5, activation="tanh")),
+    unit(workers=neurons(4, output_activation="relu")),
+    unit(workers=neurons(5, output_activation="tanh")),
 ]
 FILTERS = [
     unit(conv(8, padding=1, bias=False), batch_norm(), "relu", workers=filters(4, scale=5.0)),
@@ -94,7 +94,7 @@ FILTERS = [
         conv(12, stride=2, padding=1, groups=4),
         "tanh",
         workers=filters(3, scale=5.0),
-        then=[avg_pool(2, stride=1)],
+        transition=[avg_pool(2, stride=1)],
     ),
 ]
 READOUT = [
@@ -103,7 +103,7 @@ READOUT = [
         batch_norm(momentum=0.3, epsilon=1e-3),
         "relu",
         workers=readout(4, grid=2),
-        then=[max_pool(3, stride=2, padding=1)],
+        transition=[max_pool(3, stride=2, padding=1)],
     ),
     # Two convolutions in one unit, shared by its workers.
     unit(
@@ -117,7 +117,7 @@ READOUT = [
 ]
 BLOCK_LAYERS = [conv(4, padding=1), "relu", conv(3, bias=False), "relu", max_pool(), batch_norm()]
 BLOCKS = [
-    unit(*BLOCK_LAYERS, workers=block(count=3), then=["flatten"]),
+    unit(*BLOCK_LAYERS, workers=block(count=3), transition=["flatten"]),
     unit(linear(5), "sigmoid", workers=block(count=4)),
 ]
 
@@ -134,8 +134,8 @@ case(
     "K = 1, leaders per sample, mean over workers, label smoothing, hand on sigmoid",
     [
         unit("flatten", workers=neurons(6)),
-        unit(workers=neurons(5, activation="sigmoid")),
-        unit(workers=neurons(4, activation="tanh")),
+        unit(workers=neurons(5, output_activation="sigmoid")),
+        unit(workers=neurons(4, output_activation="tanh")),
     ],
     task="binary",
     classes=2,
@@ -148,7 +148,7 @@ case(
     "three numbers, layers before the neurons, batch norm of a vector, mean reference",
     [
         unit("flatten", linear(10), "tanh", batch_norm(), workers=neurons(4)),
-        unit("bias", "sigmoid", workers=neurons(5, activation="relu")),
+        unit("bias", "sigmoid", workers=neurons(5, output_activation="relu")),
     ],
     task="regression",
     classes=3,
@@ -157,7 +157,7 @@ case(
 case(
     "lfnn-l_neurons_one-vs-all",
     "three nets of four and then three workers, leaders within each net",
-    [unit("flatten", workers=neurons(4)), unit(workers=neurons(3, activation="relu"))],
+    [unit("flatten", workers=neurons(4)), unit(workers=neurons(3, output_activation="relu"))],
     task="one_vs_all",
     classes=3,
     leadership={"delta": 0.5},
@@ -192,7 +192,7 @@ case(
             conv(12, padding=1, bias=False),
             "sigmoid",
             workers=filters(4, scale=4.0),
-            then=[max_pool()],
+            transition=[max_pool()],
         ),
         unit(conv(6, kernel=2), "bias", "tanh", workers=filters(6, scale=6.0)),
     ],
@@ -205,7 +205,7 @@ case(
     "lfnn-l_filters_regression_epoch",
     "two numbers, two filters a number, epoch scope in its first step, mean over workers",
     [
-        unit(conv(12, padding=1), "tanh", workers=filters(3, scale=4.0), then=[max_pool()]),
+        unit(conv(12, padding=1), "tanh", workers=filters(3, scale=4.0), transition=[max_pool()]),
         unit(conv(8, padding=1), "tanh", workers=filters(4, scale=4.0)),
     ],
     task="regression",
@@ -223,7 +223,7 @@ case(
     "lfnn-l_readout_sample_logits",
     "no grid, per sample, logits aligned, label smoothing; then a vector with softmax layer",
     [
-        unit(conv(6, padding=1), "relu", workers=readout(3), then=[avg_pool(3, padding=1)]),
+        unit(conv(6, padding=1), "relu", workers=readout(3), transition=[avg_pool(3, padding=1)]),
         unit(
             "flatten",
             linear(12, bias=False),
@@ -244,7 +244,7 @@ case(
             conv(6, kernel=2),
             "tanh",
             workers=readout(3, grid=3),
-            then=[{"adaptive_avg_pool": {"grid": 2}}],
+            transition=[{"adaptive_avg_pool": {"grid": 2}}],
         ),
         unit("flatten", linear(8), "tanh", workers=readout(4)),
     ],
@@ -256,8 +256,8 @@ case(
     "lfnn-l_block_single",
     "one block a unit, so always a leader; then neurons, as in the authors' networks",
     [
-        unit(*BLOCK_LAYERS, workers=block(count=1), then=["flatten"]),
-        unit(linear(6, bias=False), "relu", workers=block(), then=[]),
+        unit(*BLOCK_LAYERS, workers=block(count=1), transition=["flatten"]),
+        unit(linear(6, bias=False), "relu", workers=block(), transition=[]),
         unit(workers=neurons(4)),
     ],
 )
@@ -304,10 +304,10 @@ case(
     "lfnn-l_mixed_epoch",
     "all four kinds of workers in one network, epoch scope in its first step",
     [
-        unit(conv(8, padding=1), "relu", workers=filters(2, scale=5.0), then=[max_pool()]),
+        unit(conv(8, padding=1), "relu", workers=filters(2, scale=5.0), transition=[max_pool()]),
         unit(conv(6, kernel=2), "tanh", workers=readout(3, grid=1)),
         unit("flatten", linear(7), "relu", workers=block(count=2)),
-        unit(workers=neurons(4, activation="tanh")),
+        unit(workers=neurons(4, output_activation="tanh")),
     ],
     leadership={"delta": 0.5, "scope": "epoch"},
     output=[linear(5), "tanh"],
@@ -324,17 +324,17 @@ for relay in (False, True):
         f"lfnn_neurons_{suffix}",
         f"fully connected; {how} the global gradient; λ₁ = 0.5, λ₂ = 2",
         NEURONS,
-        leadership={"delta": 0.4, "followers_relay": relay, "lambda1": 0.5, "lambda2": 2.0},
+        leadership={"delta": 0.4, "gradient_through_followers": relay, "lambda1": 0.5, "lambda2": 2.0},
     )
     case(
         f"lfnn_neurons_one-vs-all_{suffix}",
         f"three nets, leaders per {'batch' if relay else 'sample'}; {how} the global gradient",
-        [unit("flatten", workers=neurons(4)), unit(workers=neurons(5, activation="tanh"))],
+        [unit("flatten", workers=neurons(4)), unit(workers=neurons(5, output_activation="tanh"))],
         task="one_vs_all",
         classes=3,
         leadership={
             "delta": 0.5,
-            "followers_relay": relay,
+            "gradient_through_followers": relay,
             "scope": "batch" if relay else "sample",
         },
     )
@@ -343,19 +343,19 @@ for relay in (False, True):
         f"convolutions with batch norm; {how} the global gradient",
         FILTERS,
         classes=2,
-        leadership={"delta": 0.5, "followers_relay": relay, "reduction": "mean"},
+        leadership={"delta": 0.5, "gradient_through_followers": relay, "reduction": "mean"},
     )
     case(
         f"lfnn_readout_{suffix}",
         f"two convolutions shared by a unit's workers; {how} the global gradient",
         READOUT,
-        leadership={"delta": 0.5, "followers_relay": relay, "reference": "mean"},
+        leadership={"delta": 0.5, "gradient_through_followers": relay, "reference": "mean"},
     )
     case(
         f"lfnn_block_{suffix}",
         f"blocks side by side; {how} the global gradient; label smoothing",
         BLOCKS,
-        leadership={"delta": 0.5, "followers_relay": relay, "align": "logits"},
+        leadership={"delta": 0.5, "gradient_through_followers": relay, "align": "logits"},
         training={"label_smoothing": 0.1},
     )
     case(
@@ -367,20 +367,20 @@ for relay in (False, True):
                 batch_norm(),
                 "relu",
                 workers=readout(3, grid=2),
-                then=[max_pool(), "flatten"],
+                transition=[max_pool(), "flatten"],
             ),
             unit(linear(8), "tanh", workers=readout(4)),
         ],
         task="regression",
         classes=2,
-        leadership={"delta": 0.5, "followers_relay": relay, "scope": "sample"},
+        leadership={"delta": 0.5, "gradient_through_followers": relay, "scope": "sample"},
     )
 
 case(
     "lfnn_filters_binary_sample",
     "K = 1, filters, leaders per sample, mean reference",
     [
-        unit(conv(6, padding=1), "tanh", workers=filters(3, scale=10.0), then=[avg_pool()]),
+        unit(conv(6, padding=1), "tanh", workers=filters(3, scale=10.0), transition=[avg_pool()]),
         unit(conv(8, kernel=2), "relu", workers=filters(4, scale=6.0)),
     ],
     task="binary",
@@ -401,7 +401,7 @@ case(
         ),
         unit(conv(5, stride=3), "tanh", workers=block(count=2)),
     ],
-    leadership={"delta": 0.7, "scope": "epoch", "followers_relay": True},
+    leadership={"delta": 0.7, "scope": "epoch", "gradient_through_followers": True},
 )
 case(
     "lfnn_all-lead",
@@ -425,7 +425,7 @@ case("bp_block", "blocks side by side, readouts are not used", BLOCKS)
 case(
     "bp_regression",
     "three numbers",
-    [unit(conv(6, stride=2), "tanh", workers=readout(3), then=["flatten"])],
+    [unit(conv(6, stride=2), "tanh", workers=readout(3), transition=["flatten"])],
     task="regression",
     classes=3,
     output=[linear(6), "relu"],
@@ -433,7 +433,7 @@ case(
 case(
     "bp_one-vs-all",
     "three nets",
-    [unit("flatten", workers=neurons(4)), unit(workers=neurons(3, activation="tanh"))],
+    [unit("flatten", workers=neurons(4)), unit(workers=neurons(3, output_activation="tanh"))],
     task="one_vs_all",
     classes=3,
 )
@@ -446,7 +446,7 @@ case(
             residual(["relu", conv(4, padding=1, groups=2), batch_norm()], [conv(4, kernel=1)]),
             "sigmoid",
             workers=filters(4),
-            then=["global_avg_pool"],
+            transition=["global_avg_pool"],
         )
     ],
     task="binary",
@@ -462,7 +462,7 @@ SMALL_CONV = [
         batch_norm(),
         "relu",
         workers=readout(3, grid=2),
-        then=[max_pool()],
+        transition=[max_pool()],
     ),
     unit(conv(6, kernel=2, bias=False), batch_norm(), "relu", workers=readout(2, grid=1)),
 ]
@@ -486,7 +486,7 @@ case(
     "curve_lfnn-l_adam_epoch",
     "lfnn-l: Adam, step schedule, leaders held for an epoch",
     [
-        unit(conv(6, padding=1), "tanh", workers=filters(2, scale=5.0), then=[max_pool()]),
+        unit(conv(6, padding=1), "tanh", workers=filters(2, scale=5.0), transition=[max_pool()]),
         unit("flatten", workers=neurons(4)),
     ],
     method="lfnn-l",
@@ -537,14 +537,14 @@ case(
     "lfnn: SGD with momentum, warm-up and cosine, followers relay; regression",
     [
         unit("flatten", linear(9), "tanh", workers=block(count=3)),
-        unit(workers=neurons(4, activation="tanh")),
+        unit(workers=neurons(4, output_activation="tanh")),
     ],
     method="lfnn",
     task="regression",
     classes=2,
     batch=8,
     image=(1, 5, 5),
-    leadership={"delta": 0.5, "followers_relay": True},
+    leadership={"delta": 0.5, "gradient_through_followers": True},
     training={
         "optimizer": {"sgd": {"lr": 0.05, "momentum": 0.9}},
         "schedule": {"cosine": {"warmup_epochs": 0.4, "floor": 0.05}},
@@ -569,7 +569,7 @@ case(
 case(
     "curve_bp_adam",
     "bp: Adam at a constant rate, fully connected",
-    [unit("flatten", workers=neurons(4, activation="tanh"))],
+    [unit("flatten", workers=neurons(4, output_activation="tanh"))],
     method="bp",
     classes=3,
     batch=8,
@@ -588,7 +588,7 @@ RESIDUAL = [
         residual(["relu", conv(4, padding=1, groups=2), batch_norm()], [conv(4, kernel=1)]),
         "sigmoid",
         workers=filters(2, scale=3.0),
-        then=["global_avg_pool"],
+        transition=["global_avg_pool"],
     ),
     unit("flatten", "bias", linear(6, bias=False), "tanh", workers=readout(2)),
 ]
@@ -616,7 +616,7 @@ for other in OTHERS:
     case(
         f"{other}_regression",
         "three numbers",
-        [unit(conv(6, stride=2), "tanh", workers=readout(3), then=["flatten"])],
+        [unit(conv(6, stride=2), "tanh", workers=readout(3), transition=["flatten"])],
         task="regression",
         classes=3,
         output=[linear(6), "relu"],
@@ -624,7 +624,7 @@ for other in OTHERS:
     case(
         f"{other}_one-vs-all",
         "three nets",
-        [unit("flatten", workers=neurons(4)), unit(workers=neurons(3, activation="tanh"))],
+        [unit("flatten", workers=neurons(4)), unit(workers=neurons(3, output_activation="tanh"))],
         task="one_vs_all",
         classes=3,
     )

@@ -84,7 +84,7 @@ def check_logits(unit, record):
                         ]
                     case "neurons":
                         wanted = z
-                        if unit.workers.activation == "relu":
+                        if unit.workers.output_activation == "relu":
                             assert own.tolist() == [max(value, 0.0) for value in z]
                 assert all(map(close, z, wanted)), f"{record.name}: logits of worker {n}"
 
@@ -204,7 +204,7 @@ def objective(case, net, images, target, base, owner):
     x = record.input
     for i in range(position, len(net.units)):
         handed_on, _ = net.units[i](x)
-        if i == position or not settings.followers_relay:
+        if i == position or not settings.gradient_through_followers:
             leading = methods.spread(base.units[i].leaders.mask, handed_on)
             handed_on = torch.where(leading == 1, handed_on, base.units[i].output)
         x = net.units[i].pass_on(handed_on)

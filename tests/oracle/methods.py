@@ -255,7 +255,7 @@ def step(case, net, images, target, state, feedback=None):
             parameters = net.group(u.name)
             for name, g in gradients(u.output, parameters, masked, retain_graph=True).items():
                 grads[name] = grads[name] + g
-            relayed = signal if case.leadership.followers_relay else masked
+            relayed = signal if case.leadership.gradient_through_followers else masked
             [signal] = torch.autograd.grad(u.output, u.input, relayed)
 
     return result(logits, loss, grads, units)

@@ -183,8 +183,8 @@ def pool_to_grid(a, grid):
 class Unit(nn.Module):
     """A hidden unit.
 
-    `forward` gives what the unit hands on, before `then`, and the workers' logits
-    `[batch, nets, workers, width]`. `pass_on` applies `then`.
+    `forward` gives what the unit hands on, before `transition`, and the workers' logits
+    `[batch, nets, workers, width]`. `pass_on` applies `transition`.
     """
 
     def __init__(self, config, shape, heads, input_groups):
@@ -223,7 +223,7 @@ class Unit(nn.Module):
                 shape = (self.count * one[0], *one[1:])
         assert self.workers.kind in ("neurons", "filters") or self.workers.dropout == 0
         assert self.workers.kind == "neurons" or self.nets == 1
-        self.then = attach(self, "then", config.then, shape)
+        self.then = attach(self, "transition", config.transition, shape)
         assert not any(p.numel() for m in self.then for p in m.parameters())
         self.shape = output_shape(self.then, shape)
 
@@ -239,7 +239,7 @@ class Unit(nn.Module):
             case "neurons":
                 z = self.neurons(apply(self.layers, x))
                 z = z.unflatten(1, (self.nets, self.count, self.width))
-                match self.workers.activation:
+                match self.workers.output_activation:
                     case "output" if self.width > 1 and not self.regression:
                         h = z.softmax(-1)
                     case "output" if not self.regression:

@@ -36,7 +36,7 @@ LAYERS = {
 }
 
 WORKERS = {
-    "neurons": {"count": REQUIRED, "activation": "output"},
+    "neurons": {"count": REQUIRED, "output_activation": "output"},
     "filters": {"count": REQUIRED, "scale": 1.0},
     "readout": {"count": REQUIRED, "grid": None, "dropout": 0.0},
     "block": {"count": 1, "grid": None, "dropout": 0.0},
@@ -51,7 +51,7 @@ LEADERSHIP = {
     "lambda": 1.0,
     "lambda1": 1.0,
     "lambda2": 1.0,
-    "followers_relay": False,
+    "gradient_through_followers": False,
 }
 
 ADAM = {"lr": REQUIRED, "betas": [0.9, 0.999], "epsilon": 1e-8, "weight_decay": 0.0}
@@ -80,7 +80,7 @@ TRAINING = {
 
 CHOICES = {
     "task": ("classification", "binary", "one_vs_all", "regression"),
-    "activation": ("output", "relu", "sigmoid", "tanh"),
+    "output_activation": ("output", "relu", "sigmoid", "tanh"),
     "scope": ("batch", "epoch", "sample"),
     "reduction": ("sum", "mean"),
     "align": ("output", "logits"),
@@ -135,10 +135,10 @@ def layers(value, path):
 
 def unit(value, path):
     """A hidden unit."""
-    result = fields(value, path, {"layers": [], "workers": REQUIRED, "then": []})
+    result = fields(value, path, {"layers": [], "workers": REQUIRED, "transition": []})
     result.layers = layers(result.layers, f"{path}.layers")
     result.workers = variant(result.workers, f"{path}.workers", WORKERS)
-    result.then = layers(result.then, f"{path}.then")
+    result.transition = layers(result.transition, f"{path}.transition")
     return result
 
 

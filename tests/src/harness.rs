@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use lfnn_core::backend::{Backend, Executable, TensorData, TensorDataMut};
-use lfnn_core::program::{DType, Module, Op, ProgramId, TensorId, clock};
+use lfnn_core::program::{DType, Op, ProgramId, ProgramSet, TensorId, clock};
 
 use crate::compare::{Contents, Tolerance};
 use crate::reference::{Reference, ReferenceExecutable};
@@ -17,7 +17,7 @@ pub struct Case {
     pub source: Source,
     /// How often the program is run.
     pub runs: usize,
-    module: Module,
+    set: ProgramSet,
     ops: Vec<Op>,
     contents: Vec<(TensorId, Contents)>,
 }
@@ -31,14 +31,14 @@ impl Case {
         Self {
             source: Source::new(seed),
             runs: 1,
-            module: Module::new(),
+            set: ProgramSet::new(),
             ops: Vec::new(),
             contents: Vec::new(),
         }
     }
 
     fn fill(&mut self, name: &str, dtype: DType, shape: &[usize], contents: Contents) -> TensorId {
-        let id = self.module.persistent(name, dtype, shape);
+        let id = self.set.persistent(name, dtype, shape);
         self.contents.push((id, contents));
         id
     }
@@ -93,7 +93,7 @@ impl Case {
 
     /// A temporary tensor.
     pub fn temporary(&mut self, name: &str, dtype: DType, shape: &[usize]) -> TensorId {
-        self.module.build("").temporary(name, dtype, shape)
+        self.set.build("").temporary(name, dtype, shape)
     }
 
     /// A clock at this epoch and step, with the given count of examples, a random seed and a
@@ -122,7 +122,7 @@ impl Case {
 
     /// The shape of a tensor.
     pub fn shape(&self, id: TensorId) -> Vec<usize> {
-        self.module.tensors()[id].shape.clone()
+        self.set.tensors()[id].shape.clone()
     }
 
     /// Closes the program that was written so far; what is pushed next belongs to another one, which
@@ -131,7 +131,7 @@ impl Case {
     /// # Errors
     /// A program that is not well formed.
     pub fn finish(&mut self) -> Result<ProgramId, String> {
-        let mut builder = self.module.build("case");
+        let mut builder = self.set.build("case");
         self.ops.drain(..).for_each(|op| builder.push(op));
         builder.finish().map_err(said)
     }
@@ -150,8 +150,8 @@ impl Case {
     }
 
     /// The tensors and the finished programs.
-    pub fn module(&self) -> &Module {
-        &self.module
+    pub fn set(&self) -> &ProgramSet {
+        &self.set
     }
 
     /// Compiles the finished programs on a backend and uploads all contents.
@@ -159,7 +159,7 @@ impl Case {
     /// # Errors
     /// What the backend says.
     pub fn compile<B: Backend>(&self, backend: &B) -> Result<B::Executable, String> {
-        let mut executable = backend.compile(&self.module).map_err(said)?;
+        let mut executable = backend.compile(&self.set).map_err(said)?;
         for (id, contents) in &self.contents {
             let data = match contents {
                 Contents::Real(values) => TensorData::Real(values),
@@ -198,7 +198,7 @@ impl Case {
             Contents::Bytes(values) => TensorDataMut::U8(values),
         };
         executable.download(id, data).map_err(said)?;
-        Ok((self.module.tensors()[id].name.clone(), contents))
+        Ok((self.set.tensors()[id].name.clone(), contents))
     }
 
     /// Runs the case on the backend under test and on the reference, and compares every persistent

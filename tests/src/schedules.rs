@@ -4,7 +4,7 @@
 use lfnn_core::config::{NetworkConfig, TrainingConfig};
 use lfnn_core::method::by_name;
 use lfnn_core::program::{
-    ALIGNMENT, DType, Kind, Lifetimes, Module, Node, Order, Step, TensorId, Tensors,
+    ALIGNMENT, DType, Kind, MemoryPlan, Node, Order, ProgramSet, Step, TensorId, Tensors,
 };
 use lfnn_core::train::{Normalization, Setup, StepProgram};
 use serde_json::json;
@@ -40,16 +40,16 @@ pub fn training_step(method: &str, depth: usize) -> StepProgram {
     StepProgram::new(&setup, [16, 16, 3], 10).unwrap()
 }
 
-/// A module of `tensors` tensors, most of them temporary, and `nodes` steps that touch any of them.
-pub fn random_nodes(source: &mut Source, tensors: usize, nodes: usize) -> (Module, Vec<Node>) {
-    let mut module = Module::new();
+/// A program set of `tensors` tensors, most of them temporary, and `nodes` steps that touch any of them.
+pub fn random_nodes(source: &mut Source, tensors: usize, nodes: usize) -> (ProgramSet, Vec<Node>) {
+    let mut set = ProgramSet::new();
     let ids: Vec<TensorId> = (0..tensors)
         .map(|_| {
             let shape = [source.index(300)];
             if source.below(5) == 0 {
-                module.persistent("", DType::Real, &shape)
+                set.persistent("", DType::Real, &shape)
             } else {
-                module.build("").temporary("", DType::Real, &shape)
+                set.build("").temporary("", DType::Real, &shape)
             }
         })
         .collect();
@@ -59,7 +59,7 @@ pub fn random_nodes(source: &mut Source, tensors: usize, nodes: usize) -> (Modul
             Node { reads: source.picks(reads, &ids), writes: source.picks(writes, &ids) }
         })
         .collect();
-    (module, nodes)
+    (set, nodes)
 }
 
 /// The plan by its definition: the largest temporary first, each as low as it can lie apart from all that may live
@@ -68,9 +68,9 @@ pub fn plan_by_definition(
     nodes: &[Node],
     tensors: &Tensors,
     before: impl Fn(usize, usize) -> bool,
-) -> Lifetimes {
+) -> MemoryPlan {
     let uses = |id: TensorId| -> Vec<usize> {
-        (0..nodes.len()).filter(|&node| nodes[node].touches().contains(&id)).collect()
+        (0..nodes.len()).filter(|&node| nodes[node].uses().contains(&id)).collect()
     };
     let mut ranked: Vec<(TensorId, usize, Vec<usize>)> = tensors
         .iter()
@@ -79,7 +79,7 @@ pub fn plan_by_definition(
         .filter(|(.., uses)| !uses.is_empty())
         .collect();
     ranked.sort_by_key(|(id, _, uses)| (std::cmp::Reverse(tensors[*id].bytes()), uses[0], *id));
-    let mut plan = Lifetimes { offsets: vec![None; tensors.len()], bytes: 0 };
+    let mut plan = MemoryPlan { offsets: vec![None; tensors.len()], bytes: 0 };
     let mut placed: Vec<(usize, usize, &[usize])> = Vec::new();
     for (id, size, uses) in &ranked {
         let done = |one: &[usize], other: &[usize]| {
@@ -104,7 +104,7 @@ pub fn plan_by_definition(
     plan
 }
 
-/// Checks that an order says of every step beside which others it may run, and that steps of a lane are in order.
+/// Checks that an order says of every step beside which others it may run, and that steps of a stream are in order.
 ///
 /// # Errors
 /// Two steps of which it is wrong.
@@ -117,9 +117,9 @@ pub fn check_order(order: &impl Order, steps: usize) -> Result<(), String> {
         for other in (0..steps).filter(|&other| other != step) {
             let ordered = order.ordered(step, other) || order.ordered(other, step);
             let wrong = other < step && order.ordered(step, other);
-            let together = order.lane(step) == order.lane(other);
+            let together = order.stream(step) == order.stream(other);
             if wrong || !ordered && (together || !beside.contains(&other)) {
-                return Err(format!("{step} and {other}: {beside:?}, one lane: {together}"));
+                return Err(format!("{step} and {other}: {beside:?}, one stream: {together}"));
             }
         }
     }
@@ -134,11 +134,11 @@ pub fn check_order(order: &impl Order, steps: usize) -> Result<(), String> {
 pub fn check_plan(
     nodes: &[Node],
     tensors: &Tensors,
-    plan: &Lifetimes,
+    plan: &MemoryPlan,
     before: impl Fn(usize, usize) -> bool,
 ) -> Result<(), String> {
     let uses = |id: TensorId| -> Vec<usize> {
-        (0..nodes.len()).filter(|&node| nodes[node].touches().contains(&id)).collect()
+        (0..nodes.len()).filter(|&node| nodes[node].uses().contains(&id)).collect()
     };
     let mut placed: Vec<(TensorId, usize, Vec<usize>)> = Vec::new();
     for (id, tensor) in tensors.iter() {

@@ -6,8 +6,8 @@ use lfnn_core::config::{LeadershipConfig, NetworkConfig, TrainingConfig};
 use lfnn_core::method::by_name;
 use lfnn_core::network::Network;
 use lfnn_core::train::{
-    Images, Inspection, InspectionInput, Labels, Normalization, Setup, State, StateData,
-    StateTensor, Target, Trainer, inspect,
+    Images, Labels, Normalization, Setup, State, StateData, StateTensor, StepTrace, Target,
+    TraceInput, Trainer, trace_step,
 };
 use lfnn_cpu::Cpu;
 use lfnn_tests::source::Source;
@@ -23,7 +23,7 @@ fn network() -> NetworkConfig {
             {"layers": [conv(8), {"batch_norm": {}}, "relu"],
              "workers": {"readout": {"count": 4, "grid": 2}}},
             {"layers": [{"residual": {"body": [conv(8), "tanh", conv(8)]}}, "relu"],
-             "workers": {"block": {"count": 2, "grid": 2}}, "then": ["flatten"]},
+             "workers": {"block": {"count": 2, "grid": 2}}, "transition": ["flatten"]},
             {"workers": {"neurons": {"count": 4}}}
         ]
     }))
@@ -56,9 +56,9 @@ fn weights() -> State {
     State { tensors: tensors.collect() }
 }
 
-fn step(method: &str, seed: u64, weights: &State) -> Result<Inspection, String> {
+fn step(method: &str, seed: u64, weights: &State) -> Result<StepTrace, String> {
     let images = Source::new(7).reals(4 * 2 * 64, -1.0, 1.0);
-    let input = InspectionInput {
+    let input = TraceInput {
         network: &network(),
         leadership: LeadershipConfig::default(),
         label_smoothing: 0.0,
@@ -69,7 +69,7 @@ fn step(method: &str, seed: u64, weights: &State) -> Result<Inspection, String> 
         shape: &[4, 2, 8, 8],
         target: Target::Labels(&[0, 1, 2, 1]),
     };
-    inspect(&Cpu::new(Some(2)).unwrap(), &input, weights).map_err(|error| error.to_string())
+    trace_step(&Cpu::new(Some(2)).unwrap(), &input, weights).map_err(|error| error.to_string())
 }
 
 /// The state with these feedback matrices.

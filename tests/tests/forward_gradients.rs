@@ -9,9 +9,7 @@
 use lfnn_core::config::{LeadershipConfig, NetworkConfig};
 use lfnn_core::method::by_name;
 use lfnn_core::network::Network;
-use lfnn_core::train::{
-    Inspection, InspectionInput, State, StateData, StateTensor, Target, inspect,
-};
+use lfnn_core::train::{State, StateData, StateTensor, StepTrace, Target, TraceInput, trace_step};
 use lfnn_cpu::Cpu;
 use lfnn_tests::source::Source;
 use serde_json::{Value, json};
@@ -61,8 +59,8 @@ impl Subject {
         }
     }
 
-    fn inspect(&self, method: &str, seed: u64) -> Inspection {
-        let input = InspectionInput {
+    fn trace_step(&self, method: &str, seed: u64) -> StepTrace {
+        let input = TraceInput {
             network: &self.network,
             leadership: LeadershipConfig::default(),
             label_smoothing: 0.0,
@@ -73,11 +71,11 @@ impl Subject {
             shape: &[self.labels.len(), 2, 4, 4],
             target: Target::Labels(&self.labels),
         };
-        inspect(&Cpu::new(Some(1)).unwrap(), &input, &self.weights).unwrap()
+        trace_step(&Cpu::new(Some(1)).unwrap(), &input, &self.weights).unwrap()
     }
 
     fn gradient(&self, method: &str, seed: u64) -> Gradient {
-        let tensors = self.inspect(method, seed).gradients.tensors;
+        let tensors = self.trace_step(method, seed).gradients.tensors;
         let mut all: Gradient = tensors
             .into_iter()
             .map(|tensor| {
@@ -111,10 +109,10 @@ fn everything() -> Value {
     let conv = |filters: usize| json!({"conv": {"filters": filters, "kernel": 3, "padding": 1}});
     json!([
         {"layers": [conv(4), {"batch_norm": {}}, "relu"],
-         "workers": {"readout": {"count": 2, "grid": 1}}, "then": [{"max_pool": {"kernel": 2}}]},
+         "workers": {"readout": {"count": 2, "grid": 1}}, "transition": [{"max_pool": {"kernel": 2}}]},
         {"layers": [{"residual": {"body": ["tanh", conv(4)]}}, "tanh"],
-         "workers": {"block": {"count": 2, "grid": 1}}, "then": ["global_avg_pool"]},
-        {"layers": ["flatten"], "workers": {"neurons": {"count": 2, "activation": "tanh"}}}
+         "workers": {"block": {"count": 2, "grid": 1}}, "transition": ["global_avg_pool"]},
+        {"layers": ["flatten"], "workers": {"neurons": {"count": 2, "output_activation": "tanh"}}}
     ])
 }
 
@@ -218,7 +216,7 @@ fn perturbed_weights_have_the_predicted_variance() {
 fn perturbed_outputs_have_the_predicted_variance_sample_by_sample() {
     let units = json!([
         {"layers": ["flatten", {"linear": {"features": 6}}, "tanh"],
-         "workers": {"neurons": {"count": 2, "activation": "tanh"}}},
+         "workers": {"neurons": {"count": 2, "output_activation": "tanh"}}},
         {"workers": {"neurons": {"count": 3}}}
     ]);
     let batch = 5;
@@ -254,13 +252,13 @@ fn perturbed_outputs_have_the_predicted_variance_sample_by_sample() {
 #[test]
 fn directions_differ_by_seed_and_have_the_shapes_of_what_they_are_added_to() {
     let subject = Subject::new(everything(), 4);
-    let weights = subject.inspect("fg-w", 1);
+    let weights = subject.trace_step("fg-w", 1);
     let names = |state: &State| -> Vec<String> {
         state.tensors.iter().map(|tensor| tensor.name.clone()).collect()
     };
     assert_eq!(names(&weights.directions), names(&weights.gradients));
-    assert_ne!(weights.directions, subject.inspect("fg-w", 2).directions);
-    let outputs = subject.inspect("lg-fg-a", 1).directions;
+    assert_ne!(weights.directions, subject.trace_step("fg-w", 2).directions);
+    let outputs = subject.trace_step("lg-fg-a", 1).directions;
     assert_eq!(
         names(&outputs),
         [

@@ -5,10 +5,11 @@
 
 use lfnn_core::backend::{Backend, Executable, TensorDataMut};
 use lfnn_core::config::{LeadershipConfig, NetworkConfig, TrainingConfig};
-use lfnn_core::method::{METHODS, Method, by_name};
+use lfnn_core::method::{METHODS, by_name, names};
 use lfnn_core::program::{
-    Activate, ActivateGrad, Activation, AdvanceClock, Align, DType, Heads, Linear, LinearInputGrad,
-    LinearWeightGrad, LocalGradient, Loss, ProgramId, Reduction, SgdStep, TensorId, WorkerErrors,
+    Activate, ActivateGrad, Activation, AdvanceClock, Align, DType, Linear, LinearInputGrad,
+    LinearWeightGrad, LocalLoss, LocalLossGradient, Loss, Predictions, ProgramId, Reduction,
+    SgdStep, TensorId, WorkerLoss,
 };
 use lfnn_core::train::{
     Images, Labels, Normalization, Setup, State, StateData, StepProgram, Trainer,
@@ -50,28 +51,29 @@ fn small(size: f64, share: f64, rate: f64, steps: usize, kept: bool) -> Small {
     let real = |case: &mut Case, shape: &[usize]| case.temporary("t", DType::Real, shape);
     let [a, h, da, dh] = [(); 4].map(|()| real(&mut case, &[batch, features]));
     let [z, probabilities, dz] = [(); 3].map(|()| real(&mut case, &[batch, classes]));
-    let errors = real(&mut case, &[batch, 1]);
+    let losses = real(&mut case, &[batch, 1]);
     let gradient = match kept {
         true => case.output("gradient", &[features, inputs]),
         false => real(&mut case, &[features, inputs]),
     };
-    let heads = Heads { nets: 1, workers: 1, width: classes };
+    let predictions = Predictions { classifiers: 1, workers: 1, classes };
     let loss = Loss::CrossEntropy { smoothing: 0.0 };
     case.push(Linear { x, weight: hidden, bias: None, y: a, groups: 1 });
     case.push(Activate { x: a, y: h, function: Activation::Relu });
     case.push(Linear { x: h, weight: output, bias: None, y: z, groups: 1 });
-    case.push(WorkerErrors { z, target, output: probabilities, errors, heads, loss });
-    case.push(LocalGradient {
+    case.push(WorkerLoss { z, target, output: probabilities, losses, predictions, loss });
+    let leaders = case.real("leaders", &[1, 1], vec![1.0]);
+    let reference = case.real("reference", &[batch, classes], vec![0.0; batch * classes]);
+    case.push(LocalLossGradient {
         z,
         output: probabilities,
         target,
-        leaders: None,
-        reference: None,
+        leaders,
+        reference,
         dz,
-        heads,
-        loss,
-        leader_weight: share,
-        follower_weight: 0.0,
+        predictions,
+        loss: LocalLoss { leader: share, follower: 0.0 },
+        worker_loss: loss,
         reduction: Reduction::Sum,
         align: Align::Output,
     });
@@ -226,7 +228,7 @@ fn network() -> NetworkConfig {
     serde_json::from_value(json!({
         "units": [
             {"layers": [conv(8), {"batch_norm": {}}, "relu"], "workers": readout,
-             "then": [{"max_pool": {"kernel": 2}}]},
+             "transition": [{"max_pool": {"kernel": 2}}]},
             {"layers": [conv(12), {"batch_norm": {}}, "relu"], "workers": readout}
         ]
     }))
@@ -307,7 +309,7 @@ fn training_steps_of_every_method_agree_in_half_precision() {
     if !has_emulator() {
         return;
     }
-    for method in METHODS.map(Method::name) {
+    for method in names() {
         steps_agree(method, Precision::F16, 0.01);
     }
     for method in ["fg-a", "lg-fg-a"] {
@@ -322,15 +324,15 @@ fn training_steps_of_every_method_agree_in_half_precision() {
 #[test]
 fn every_unit_of_a_local_method_has_a_scale_of_its_own_and_any_other_method_one() {
     for method in METHODS {
-        let step = with_setup(method.name(), |setup| StepProgram::new(setup, SHAPE, 3)).unwrap();
-        let plan = Plan::new(&step.module, Precision::F16).unwrap();
+        let step = with_setup(method.name, |setup| StepProgram::new(setup, SHAPE, 3)).unwrap();
+        let plan = Plan::new(&step.set, Precision::F16).unwrap();
         let bytes = plan.persistent_bytes - plan.loss_scales;
-        let single = Plan::new(&step.module, Precision::F32).unwrap();
+        let single = Plan::new(&step.set, Precision::F32).unwrap();
         assert_eq!(single.persistent_bytes, single.loss_scales);
-        let scales = if method.is_local() { 3 } else { 1 };
-        assert_eq!(bytes, scales * 16, "{}", method.name());
+        let scales = if method.local { 3 } else { 1 };
+        assert_eq!(bytes, scales * 16, "{}", method.name);
         let steps = &plan.programs[step.program.0].steps;
         let free = steps.iter().filter(|step| ["SgdStep", "AdamStep"].contains(&step.name));
-        assert_eq!(free.count(), 0, "{}: a step on no scaled loss", method.name());
+        assert_eq!(free.count(), 0, "{}: a step on no scaled loss", method.name);
     }
 }

@@ -22,7 +22,7 @@ fn planned(method: &str, precision: Precision, batch: usize) -> (usize, ProgramP
         json!({
             "layers": [{"conv": conv}, {"batch_norm": {}}, "relu"],
             "workers": {"readout": {"count": 4, "grid": grid}},
-            "then": then
+            "transition": then
         })
     };
     let units =
@@ -45,8 +45,8 @@ fn planned(method: &str, precision: Precision, batch: usize) -> (usize, ProgramP
         )
     };
     let step = StepProgram::new(&setup, [28, 28, 1], 10).unwrap();
-    let plan = Plan::new(&step.module, precision).unwrap();
-    let operations = step.module.programs()[step.program.0].ops().len();
+    let plan = Plan::new(&step.set, precision).unwrap();
+    let operations = step.set.programs()[step.program.0].ops().len();
     (operations, plan.programs[step.program.0].clone())
 }
 
@@ -116,10 +116,10 @@ fn the_losses_of_a_small_unit_are_one_launch() {
     // Four units and the output layer.
     let small = planned("lfnn-l", Precision::F32, 32).1;
     assert_eq!(count(&small, |name| name == "unit_losses"), 5);
-    assert_eq!(count(&small, |name| name == "mean_errors"), 0);
+    assert_eq!(count(&small, |name| name == "mean_worker_loss"), 0);
     // One block would be slow: what every worker's predictions go through has launches of its own.
     let large = mnist_s("lfnn-l", Precision::F32);
-    for kernel in ["worker_errors", "alignment_target", "local_losses", "local_gradient"] {
+    for kernel in ["worker_loss", "alignment_target", "local_losses", "local_loss_gradient"] {
         assert_eq!(count(&large, |name| name == kernel), 4, "{kernel}");
     }
 }

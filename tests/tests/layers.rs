@@ -6,9 +6,9 @@
 
 use lfnn_core::backend::{Backend, Executable, TensorData};
 use lfnn_core::config::LayerConfig;
-use lfnn_core::layer::{Layer, LayerBuilder, Want};
-use lfnn_core::program::{DType, Module, ProgramId, TensorId, clock};
-use lfnn_core::step::{Mode, StepWriter};
+use lfnn_core::layer::{Layer, LayerBuilder, NeedsGrad};
+use lfnn_core::program::{DType, ProgramId, ProgramSet, TensorId, clock};
+use lfnn_core::step::{Mode, StepBuilder};
 use lfnn_tests::reference::{Reference, ReferenceExecutable};
 use lfnn_tests::source::Source;
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ const STEP: f64 = 1e-5;
 
 /// A chain of layers with all its rules written as one program.
 struct Rules {
-    module: Module,
+    set: ProgramSet,
     program: ProgramId,
     /// Values of the input and of every trainable parameter, their tangents and their gradients.
     values: Vec<TensorId>,
@@ -35,48 +35,46 @@ struct Rules {
 impl Rules {
     fn new(layers: &Value, input: &[usize]) -> Self {
         let configs: Vec<LayerConfig> = serde_json::from_value(layers.clone()).unwrap();
-        let chain = LayerBuilder::default().chain(&configs, input, "layer", "layers").unwrap();
-        let mut module = Module::new();
-        let now = module.persistent("clock", DType::U32, &[clock::LEN]);
+        let chain = LayerBuilder::default().sequential(&configs, input, "layer", "layers").unwrap();
+        let mut set = ProgramSet::new();
+        let now = set.persistent("clock", DType::U32, &[clock::LEN]);
         let shape: Vec<usize> = [BATCH].iter().chain(input).copied().collect();
-        let x = module.persistent("x", DType::Real, &shape);
-        let dx = module.persistent("dx", DType::Real, &shape);
+        let x = set.persistent("x", DType::Real, &shape);
+        let dx = set.persistent("dx", DType::Real, &shape);
         let out: Vec<usize> = [BATCH].iter().chain(chain.output_shape()).copied().collect();
-        let dy = module.persistent("dy", DType::Real, &out);
-        let y = module.persistent("y", DType::Real, &out);
-        let tangent = module.persistent("tangent", DType::Real, &out);
-        let input_gradient = module.persistent("input gradient", DType::Real, &shape);
+        let dy = set.persistent("dy", DType::Real, &out);
+        let y = set.persistent("y", DType::Real, &out);
+        let tangent = set.persistent("tangent", DType::Real, &out);
+        let input_gradient = set.persistent("input gradient", DType::Real, &shape);
         let specs = chain.parameters();
-        let parameters: Vec<TensorId> = specs
-            .iter()
-            .map(|spec| module.persistent(&spec.name, DType::Real, &spec.shape))
-            .collect();
+        let parameters: Vec<TensorId> =
+            specs.iter().map(|spec| set.persistent(&spec.name, DType::Real, &spec.shape)).collect();
         let trainable = specs.iter().zip(&parameters).filter(|(spec, _)| spec.trainable);
         let trainable: Vec<TensorId> = trainable.map(|(_, &id)| id).collect();
         let dparameters: Vec<TensorId> = trainable
             .iter()
             .map(|&id| {
-                let shape = module.tensors()[id].shape.clone();
-                module.persistent("tangent of parameter", DType::Real, &shape)
+                let shape = set.tensors()[id].shape.clone();
+                set.persistent("tangent of parameter", DType::Real, &shape)
             })
             .collect();
         let buffers = specs.iter().zip(&parameters).filter(|(spec, _)| !spec.trainable);
         let buffers = buffers.map(|(_, &id)| (id, 1.0)).collect();
 
-        let mut step = StepWriter::new(&mut module, "rules", Mode::Train, BATCH, now, true);
+        let mut step = StepBuilder::new(&mut set, "rules", Mode::Train, BATCH, now, true);
         let record = chain.forward(&mut step, &parameters, x);
         step.copy(record.y, y);
-        let want = Want { input: true, parameters: true };
-        let gradients = chain.backward(&mut step, &parameters, &record, dy, want);
+        let needs_grad = NeedsGrad { input: true, parameters: true };
+        let gradients = chain.backward(&mut step, &parameters, &record, dy, needs_grad);
         step.copy(gradients.input.unwrap(), input_gradient);
         let down = (!dparameters.is_empty()).then_some(dparameters.as_slice());
-        let forward_mode = chain.tangent(&mut step, &parameters, &record, Some(dx), down).unwrap();
+        let forward_mode = chain.jvp(&mut step, &parameters, &record, Some(dx), down).unwrap();
         step.copy(forward_mode, tangent);
         let (program, _) = step.finish().unwrap();
 
         let gradient_of = |id: &TensorId| {
             let found = gradients.parameters.iter().find(|(parameter, _)| parameter == id);
-            found.unwrap_or_else(|| panic!("no gradient of {}", module.tensors()[*id].name)).1
+            found.unwrap_or_else(|| panic!("no gradient of {}", set.tensors()[*id].name)).1
         };
         let gradients =
             [input_gradient].into_iter().chain(trainable.iter().map(gradient_of)).collect();
@@ -90,18 +88,18 @@ impl Rules {
             tangent,
             buffers,
             now,
-            module,
+            set,
         }
     }
 
     fn check(&self, name: &str) {
         let mut source = Source::new(3);
-        let mut on = Reference.compile(&self.module).unwrap();
+        let mut on = Reference.compile(&self.set).unwrap();
         let mut time = [0; clock::LEN];
         time[clock::COUNT] = BATCH as u32;
         on.upload(self.now, TensorData::U32(&time)).unwrap();
         let mut draw = |on: &mut ReferenceExecutable, id: TensorId| {
-            let len = self.module.tensors()[id].len();
+            let len = self.set.tensors()[id].len();
             let values: Vec<f64> = (0..len).map(|_| source.between(-1.0, 1.0)).collect();
             on.upload_f64(id, &values);
             values
@@ -110,7 +108,7 @@ impl Rules {
         let along: Vec<Vec<f64>> = self.tangents.iter().map(|&id| draw(&mut on, id)).collect();
         let u = draw(&mut on, self.dy);
         for &(id, value) in &self.buffers {
-            on.upload_f64(id, &vec![value; self.module.tensors()[id].len()]);
+            on.upload_f64(id, &vec![value; self.set.tensors()[id].len()]);
         }
         on.run(self.program).unwrap();
         let tangent = on.download_f64(self.tangent);
@@ -207,25 +205,23 @@ fn composed_layers_have_correct_rules() {
 fn a_first_layer_writes_no_input_gradient() {
     let configs: Vec<LayerConfig> =
         serde_json::from_value(json!([{"conv": {"filters": 2, "kernel": 3}}, "relu"])).unwrap();
-    let chain = LayerBuilder::default().chain(&configs, &[5, 5, 1], "layer", "layers").unwrap();
-    let mut module = Module::new();
-    let now = module.persistent("clock", DType::U32, &[clock::LEN]);
-    let x = module.persistent("x", DType::Real, &[2, 5, 5, 1]);
-    let dy = module.persistent("dy", DType::Real, &[2, 3, 3, 2]);
+    let chain =
+        LayerBuilder::default().sequential(&configs, &[5, 5, 1], "layer", "layers").unwrap();
+    let mut set = ProgramSet::new();
+    let now = set.persistent("clock", DType::U32, &[clock::LEN]);
+    let x = set.persistent("x", DType::Real, &[2, 5, 5, 1]);
+    let dy = set.persistent("dy", DType::Real, &[2, 3, 3, 2]);
     let specs = chain.parameters();
     let parameters: Vec<TensorId> =
-        specs.iter().map(|s| module.persistent(&s.name, DType::Real, &s.shape)).collect();
-    let mut step = StepWriter::new(&mut module, "first", Mode::Train, 2, now, false);
+        specs.iter().map(|s| set.persistent(&s.name, DType::Real, &s.shape)).collect();
+    let mut step = StepBuilder::new(&mut set, "first", Mode::Train, 2, now, false);
     let record = chain.forward(&mut step, &parameters, x);
-    let want = Want { input: false, parameters: true };
-    let gradients = chain.backward(&mut step, &parameters, &record, dy, want);
+    let needs_grad = NeedsGrad { input: false, parameters: true };
+    let gradients = chain.backward(&mut step, &parameters, &record, dy, needs_grad);
     assert_eq!(gradients.input, None);
     assert_eq!(gradients.parameters.len(), 2);
     let (program, _) = step.finish().unwrap();
-    let names: Vec<_> = module.programs()[program.0]
-        .ops()
-        .iter()
-        .map(lfnn_core::program::Operation::name)
-        .collect();
+    let names: Vec<_> =
+        set.programs()[program.0].ops().iter().map(lfnn_core::program::Operation::name).collect();
     assert_eq!(names, ["Conv2d", "Activate", "ActivateGrad", "Conv2dWeightGrad"]);
 }

@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-use lfnn_core::program::{ALIGNMENT, DType, Kind, Module, Step, TensorId, Tensors, plan_memory};
+use lfnn_core::program::{
+    ALIGNMENT, DType, Kind, ProgramSet, Step, TensorId, Tensors, plan_memory,
+};
 use lfnn_tests::chain::{self, Chain, Kinks};
 use lfnn_tests::harness::Case;
 use lfnn_tests::property::property;
@@ -14,7 +16,7 @@ use proptest::prelude::*;
 struct Touching(Vec<TensorId>);
 
 impl Step for Touching {
-    fn touches(&self) -> Vec<TensorId> {
+    fn uses(&self) -> Vec<TensorId> {
         self.0.clone()
     }
 }
@@ -52,7 +54,7 @@ fn check<S: Step>(
     let mut all: Vec<Placed> = Vec::new();
     for (id, tensor) in tensors.iter() {
         let uses: Vec<usize> =
-            (0..steps.len()).filter(|&step| steps[step].touches().contains(&id)).collect();
+            (0..steps.len()).filter(|&step| steps[step].uses().contains(&id)).collect();
         let offset = plan.offsets[id.index()];
         let wanted = tensor.kind == Kind::Temporary && !uses.is_empty();
         match offset {
@@ -88,15 +90,15 @@ fn check<S: Step>(
 fn temporaries_of_any_schedule_are_apart_while_they_live() {
     property(512, (0usize..30, 0usize..25, any::<u64>()), |(count, steps, seed)| {
         let mut source = Source::new(seed);
-        let mut module = Module::new();
+        let mut set = ProgramSet::new();
         let ids: Vec<TensorId> = (0..count)
             .map(|_| {
                 let shape = [source.index(300)];
                 let dtype = source.pick(&[DType::Real, DType::U32, DType::U8]);
                 if source.below(5) == 0 {
-                    module.persistent("", dtype, &shape)
+                    set.persistent("", dtype, &shape)
                 } else {
-                    module.build("").temporary("", dtype, &shape)
+                    set.build("").temporary("", dtype, &shape)
                 }
             })
             .collect();
@@ -106,9 +108,9 @@ fn temporaries_of_any_schedule_are_apart_while_they_live() {
                 Touching(source.picks(touched, &ids))
             })
             .collect();
-        check(module.tensors(), &steps, |id| module.tensors()[id].bytes())?;
+        check(set.tensors(), &steps, |id| set.tensors()[id].bytes())?;
         // A backend with reals of another size.
-        check(module.tensors(), &steps, |id| 2 * module.tensors()[id].bytes())
+        check(set.tensors(), &steps, |id| 2 * set.tensors()[id].bytes())
     });
 }
 
@@ -123,7 +125,7 @@ fn temporaries_of_random_networks_are_apart_while_they_live() {
             chain.extend(&mut case);
         }
         let ops = [chain.forward.clone(), chain.tangent.clone(), chain.backward()].concat();
-        let tensors = case.module().tensors();
+        let tensors = case.set().tensors();
         check(tensors, &ops, |id| tensors[id].bytes())
     });
 }

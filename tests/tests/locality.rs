@@ -9,11 +9,11 @@
 use std::collections::BTreeSet;
 
 use lfnn_core::config::{LeadershipConfig, NetworkConfig, ReductionConfig, TrainingConfig};
-use lfnn_core::method::{METHODS, Method, by_name};
+use lfnn_core::method::{METHODS, by_name};
 use lfnn_core::program::influences;
 use lfnn_core::train::{
-    Inspection, InspectionInput, Normalization, Setup, State, StateData, StateTensor, StepProgram,
-    Target, inspect,
+    Normalization, Setup, State, StateData, StateTensor, StepProgram, StepTrace, Target,
+    TraceInput, trace_step,
 };
 use lfnn_cpu::Cpu;
 use lfnn_tests::source::Source;
@@ -30,10 +30,10 @@ fn network() -> NetworkConfig {
             {"layers": [conv(8), {"batch_norm": {}}, "relu"],
              "workers": {"readout": {"count": 4, "grid": 2}}},
             {"layers": [conv(9), "relu"], "workers": {"filters": {"count": 3}},
-             "then": [{"max_pool": {"kernel": 2}}]},
+             "transition": [{"max_pool": {"kernel": 2}}]},
             {"layers": [conv(4), "relu", conv(4), "relu"],
              "workers": {"block": {"count": 2, "grid": 2}}},
-            {"layers": ["flatten"], "workers": {"neurons": {"count": 4, "activation": "relu"}}}
+            {"layers": ["flatten"], "workers": {"neurons": {"count": 4, "output_activation": "relu"}}}
         ]
     }))
     .unwrap()
@@ -56,7 +56,7 @@ fn dependence(method: &str) -> Vec<BTreeSet<usize>> {
         )
     };
     let step = StepProgram::new(&setup, SHAPE, CLASSES).unwrap();
-    let program = &step.module.programs()[step.program.0];
+    let program = &step.set.programs()[step.program.0];
     let groups: Vec<_> = step.parameters.units.iter().chain([&step.parameters.output]).collect();
     groups
         .iter()
@@ -71,7 +71,7 @@ fn dependence(method: &str) -> Vec<BTreeSet<usize>> {
 }
 
 fn methods(local: bool) -> impl Iterator<Item = &'static str> {
-    METHODS.into_iter().filter(move |method| method.is_local() == local).map(Method::name)
+    METHODS.into_iter().filter(move |method| method.local == local).map(|method| method.name)
 }
 
 #[test]
@@ -126,10 +126,10 @@ fn weights(seed: u64) -> State {
     State { tensors }
 }
 
-fn step(method: &str, leadership: LeadershipConfig, weights: &State) -> Inspection {
+fn step(method: &str, leadership: LeadershipConfig, weights: &State) -> StepTrace {
     let network = network();
     let images = Source::new(7).reals(4 * 2 * 64, -1.0, 1.0);
-    let input = InspectionInput {
+    let input = TraceInput {
         network: &network,
         leadership,
         label_smoothing: 0.0,
@@ -140,7 +140,7 @@ fn step(method: &str, leadership: LeadershipConfig, weights: &State) -> Inspecti
         shape: &[4, 2, 8, 8],
         target: Target::Labels(&[0, 1, 2, 1]),
     };
-    inspect(&Cpu::new(Some(2)).unwrap(), &input, weights).unwrap()
+    trace_step(&Cpu::new(Some(2)).unwrap(), &input, weights).unwrap()
 }
 
 fn of_unit(state: &State, unit: usize) -> impl Iterator<Item = &StateTensor> {
@@ -193,7 +193,7 @@ fn in_lfnn_followers_get_exactly_the_alignment_gradient() {
     let weights = weights(1);
     let global = step("lfnn", settings(0.0, 0.0), &weights);
     let aligned = step("lfnn", settings(0.0, 1.0), &weights);
-    let without_leaders = |inspection: &Inspection, unit: usize, name: &str| -> Vec<f32> {
+    let without_leaders = |inspection: &StepTrace, unit: usize, name: &str| -> Vec<f32> {
         let state = &inspection.gradients;
         let tensor = state.get(&format!("unit{unit}.{name}"));
         let StateData::Real(gradient) = &tensor.unwrap().data else { panic!("not real") };

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use lfnn_core::config::{NetworkConfig, TrainingConfig};
-use lfnn_core::method::{METHODS, Method, by_name};
+use lfnn_core::method::{by_name, names};
 use lfnn_core::train::{Normalization, Setup, StepProgram};
 use serde_json::{Value, json};
 
@@ -47,7 +47,7 @@ fn growing(of: fn(usize) -> Value) -> Vec<&'static str> {
         assert!(many == few || many > 2 * few, "{name}: {few} and {many}");
         many != few
     };
-    METHODS.into_iter().map(Method::name).filter(grows).collect()
+    names().into_iter().filter(grows).collect()
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn with_more_units_only_methods_that_wait_for_the_end_need_more_memory() {
 
 #[test]
 fn with_more_layers_in_a_unit_only_perturbed_weights_need_no_more_memory() {
-    let all = METHODS.map(Method::name);
+    let all = names();
     let expected: Vec<_> = all.into_iter().filter(|name| !name.ends_with("fg-w")).collect();
     assert_eq!(growing(block), expected);
 }

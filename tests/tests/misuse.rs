@@ -5,8 +5,8 @@
 use lfnn_core::config::{LeadershipConfig, NetworkConfig, TrainingConfig};
 use lfnn_core::method::by_name;
 use lfnn_core::train::{
-    Evaluator, Images, InspectionInput, Labels, Normalization, Predictor, Setup, State, StateData,
-    StateTensor, Target, TrainError, Trainer, inspect,
+    Evaluator, Images, Labels, Normalization, Predictor, Setup, State, StateData, StateTensor,
+    Target, TraceInput, TrainError, Trainer, trace_step,
 };
 use lfnn_cpu::Cpu;
 use serde_json::{Value, json};
@@ -91,7 +91,7 @@ fn an_index_of_no_image_is_an_error_with_the_index_and_the_count() {
 
 #[test]
 fn a_label_of_no_class_is_an_error_when_a_step_is_inspected() {
-    let input = InspectionInput {
+    let input = TraceInput {
         network: &plain(),
         leadership: LeadershipConfig::default(),
         label_smoothing: 0.0,
@@ -103,13 +103,13 @@ fn a_label_of_no_class_is_an_error_when_a_step_is_inspected() {
         target: Target::Labels(&[2, 3]),
     };
     let cpu = Cpu::new(Some(1)).unwrap();
-    let message = inspect(&cpu, &input, &State::default()).unwrap_err().to_string();
+    let message = trace_step(&cpu, &input, &State::default()).unwrap_err().to_string();
     assert_eq!(message, "image 1 has label 3, expected below 3");
-    let few = InspectionInput { target: Target::Labels(&[2]), ..input };
-    let message = inspect(&cpu, &few, &State::default()).unwrap_err().to_string();
+    let few = TraceInput { target: Target::Labels(&[2]), ..input };
+    let message = trace_step(&cpu, &few, &State::default()).unwrap_err().to_string();
     assert_eq!(message, "1 labels, expected 2");
-    let odd = InspectionInput { shape: &[usize::MAX, 2, 2, 2], ..input };
-    assert!(inspect(&cpu, &odd, &State::default()).is_err());
+    let odd = TraceInput { shape: &[usize::MAX, 2, 2, 2], ..input };
+    assert!(trace_step(&cpu, &odd, &State::default()).is_err());
 }
 
 #[test]

@@ -3,9 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-use lfnn_core::method::{METHODS, Method};
+use lfnn_core::method::names;
 use lfnn_core::program::{
-    Lifetimes, Node, Operation, Order, Part, Phase, Phases, Step, Tensors, plan_memory,
+    MemoryPlan, Node, Operation, Order, Part, Phase, Phases, Step, Tensors, plan_memory,
     plan_memory_in,
 };
 use lfnn_core::train::StepProgram;
@@ -28,7 +28,7 @@ fn halves(phases: &[Phase]) -> Result<Vec<(usize, usize)>, String> {
     Ok(halves)
 }
 
-fn plan(nodes: &[Node], phases: &Phases, tensors: &Tensors) -> Lifetimes {
+fn plan(nodes: &[Node], phases: &Phases, tensors: &Tensors) -> MemoryPlan {
     let nodes: Vec<Node> = phases.order.iter().map(|&node| nodes[node].clone()).collect();
     plan_memory_in(tensors, &nodes, phases, |id| tensors[id].bytes())
 }
@@ -76,7 +76,7 @@ fn check(nodes: &[Node], parts: &[Part], tensors: &Tensors) -> Result<(), String
 fn dependences_are_kept_and_memory_is_apart_in_any_program() {
     property(256, (1usize..25, 0usize..40, any::<u64>()), |(count, nodes, seed)| {
         let mut source = Source::new(seed);
-        let (module, nodes) = random_nodes(&mut source, count, nodes);
+        let (set, nodes) = random_nodes(&mut source, count, nodes);
         let mut part = Part::Batch;
         let mut next = || {
             if source.below(4) == 0 {
@@ -85,22 +85,22 @@ fn dependences_are_kept_and_memory_is_apart_in_any_program() {
             part
         };
         let parts: Vec<Part> = nodes.iter().map(|_| next()).collect();
-        check(&nodes, &parts, module.tensors())
+        check(&nodes, &parts, set.tensors())
     });
 }
 
 fn nodes(step: &StepProgram) -> (Vec<Node>, Vec<Part>) {
-    let program = &step.module.programs()[step.program.0];
+    let program = &step.set.programs()[step.program.0];
     let nodes = program.ops().iter().map(|op| Node::of([op as &dyn Operation])).collect();
     (nodes, program.parts().to_vec())
 }
 
 #[test]
 fn dependences_are_kept_in_training_steps() {
-    for method in METHODS.map(Method::name) {
+    for method in names() {
         let step = training_step(method, 3);
         let (nodes, parts) = nodes(&step);
-        check(&nodes, &parts, step.module.tensors())
+        check(&nodes, &parts, step.set.tensors())
             .unwrap_or_else(|fault| panic!("{method}: {fault}"));
     }
 }
@@ -108,9 +108,9 @@ fn dependences_are_kept_in_training_steps() {
 #[test]
 fn in_order_is_the_plan_of_one_thread() {
     let step = training_step("lfnn", 3);
-    let tensors = step.module.tensors();
+    let tensors = step.set.tensors();
     let (nodes, _) = nodes(&step);
-    let ops = step.module.programs()[step.program.0].ops();
+    let ops = step.set.programs()[step.program.0].ops();
     let expected = plan_memory(tensors, ops, |id| tensors[id].bytes());
     assert_eq!(plan_by_definition(&nodes, tensors, |first, then| first < then), expected);
     assert_eq!(plan(&nodes, &Phases::in_order(nodes.len()), tensors), expected);
@@ -118,13 +118,13 @@ fn in_order_is_the_plan_of_one_thread() {
 
 /// Whether two operations, named with a tensor that they touch, may run at the same time.
 fn side_by_side(step: &StepProgram, [one, other]: [(&str, &str); 2]) -> bool {
-    let tensors = step.module.tensors();
-    let ops = step.module.programs()[step.program.0].ops();
+    let tensors = step.set.tensors();
+    let ops = step.set.programs()[step.program.0].ops();
     let (nodes, parts) = nodes(step);
     let phases = Phases::new(&nodes, &parts, tensors);
     let place = |(name, touched): (&str, &str)| {
         let wanted = |&node: &usize| {
-            let touches = nodes[node].touches();
+            let touches = nodes[node].uses();
             ops[node].name() == name
                 && touches.iter().any(|&id| tensors[id].name.starts_with(touched))
         };
@@ -152,7 +152,7 @@ fn memory_is_flat_in_depth_without_backpropagation() {
         [4, 16, 64].map(|depth| {
             let step = training_step(method, depth);
             let (nodes, parts) = nodes(&step);
-            let tensors = step.module.tensors();
+            let tensors = step.set.tensors();
             plan(&nodes, &Phases::new(&nodes, &parts, tensors), tensors).bytes
         })
     };

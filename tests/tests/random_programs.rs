@@ -8,15 +8,15 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use lfnn_core::program::{
-    AdamStep, AdvanceClock, Align, AlignmentTarget, ClipFactor, DType, Heads, LocalGradient,
-    LocalLosses, Loss, MeanErrors, Reduction, Reference as Rule, SelectLeaders, SgdStep, TensorId,
-    WorkerErrors,
+    AdamStep, AdvanceClock, Align, AlignmentTarget, ClipFactor, DType, LocalLoss,
+    LocalLossGradient, LocalLosses, Loss, MeanWorkerLoss, Predictions, Reduction,
+    Reference as Rule, SelectLeaders, SgdStep, TensorId, WorkerLoss,
 };
 use lfnn_core::random::{Purpose, Stream};
 use lfnn_tests::chain::{self, Chain, Kinks, Signal};
 use lfnn_tests::harness::Case;
 use lfnn_tests::parity;
-use lfnn_tests::predictions::Predictions;
+use lfnn_tests::predictions::PredictionBatch;
 use lfnn_tests::property::property;
 use lfnn_tests::under_test::{on_emulator, on_gpu};
 use proptest::prelude::*;
@@ -35,9 +35,9 @@ fn unit(case: &mut Case, chain: &mut Chain, layers: usize, clock: TensorId) -> S
     }
     let features = chain.output;
     let batch = case.shape(features.value)[0];
-    let heads = Heads { nets: 1, workers: 1 + case.source.index(4), width: 3 };
+    let predictions = Predictions { classifiers: 1, workers: 1 + case.source.index(4), classes: 3 };
     let loss = Loss::CrossEntropy { smoothing: 0.1 };
-    let of = Predictions { batch, heads, loss };
+    let of = PredictionBatch { batch, predictions, loss };
     let tangent = case.output("tangent of the logits", &of.shape());
     let z = Signal { tangent, ..chain::signal(case, &of.shape()) };
     chain.read_out(case, z);
@@ -45,33 +45,48 @@ fn unit(case: &mut Case, chain: &mut Chain, layers: usize, clock: TensorId) -> S
     chain.tangent.drain(..).for_each(|op| case.push(op));
 
     let (target, output) = (of.target(case), temporary(case, &of.shape()));
-    let errors = temporary(case, &of.errors_shape());
-    case.push(WorkerErrors { z: z.value, target, output, errors, heads, loss });
-    let mean = case.output("mean errors", &[heads.predictors()]);
-    let fault = case.whole("fault", &[1], vec![0]);
-    case.push(MeanErrors { errors, mean, fault });
-    let leaders = temporary(case, &[1, heads.predictors()]);
+    let worker_losses = temporary(case, &of.losses_shape());
+    case.push(WorkerLoss { z: z.value, target, output, losses: worker_losses, predictions, loss });
+    let mean = case.output("mean losses", &[predictions.predictors()]);
+    let nonfinite = case.whole("nonfinite", &[1], vec![0]);
+    case.push(MeanWorkerLoss { losses: worker_losses, mean, nonfinite });
+    let leaders = temporary(case, &[1, predictions.predictors()]);
     let best = case.temporary("best", DType::U32, &[1, 1]);
     let count = of.leader_count(case);
-    case.push(SelectLeaders { errors: mean, leaders, best, heads, count });
+    case.push(SelectLeaders { losses: mean, leaders, best, predictions, count });
     let reference = temporary(case, &of.reference_shape());
     let stream = Stream::new(Purpose::Reference, 0);
     let rule = case.source.pick(&[Rule::Best, Rule::Mean, Rule::Random(stream)]);
-    case.push(AlignmentTarget { value: output, leaders, best, clock, reference, heads, rule });
+    case.push(AlignmentTarget {
+        value: output,
+        leaders,
+        best,
+        clock,
+        reference,
+        predictions,
+        rule,
+    });
     let losses = case.output("losses", &[1, 2]);
     let reduction = case.source.pick(&[Reduction::Sum, Reduction::Mean]);
-    case.push(LocalLosses { errors, value: output, leaders, reference, losses, heads, reduction });
-    case.push(LocalGradient {
+    case.push(LocalLosses {
+        worker_losses,
+        value: output,
+        leaders,
+        reference,
+        losses,
+        predictions,
+        reduction,
+    });
+    case.push(LocalLossGradient {
         z: z.value,
         output,
         target,
-        leaders: Some(leaders),
-        reference: Some(reference),
+        leaders,
+        reference,
         dz: z.gradient,
-        heads,
-        loss,
-        leader_weight: 1.0,
-        follower_weight: 0.7,
+        predictions,
+        loss: LocalLoss { leader: 1.0, follower: 0.7 },
+        worker_loss: loss,
         reduction,
         align: Align::Output,
     });

@@ -7,8 +7,8 @@
 
 use lfnn_core::backend::{Backend, Executable, TensorData, TensorDataMut};
 use lfnn_core::program::{
-    Activate, Activation, Add, BatchNorm, Conv2d, DType, FilterLogits, Flatten, Heads, MaxPool,
-    Module, SelectLeaders, TensorId, Window,
+    Activate, Activation, Add, BatchNorm, Conv2d, DType, FilterLogits, Flatten, MaxPool,
+    Predictions, ProgramSet, SelectLeaders, TensorId, Window,
 };
 use lfnn_tests::compare::Contents;
 use lfnn_tests::harness::Case;
@@ -112,14 +112,14 @@ fn running_statistics_move_towards_the_unbiased_variance() {
 }
 
 #[test]
-fn the_smallest_errors_lead_and_ties_go_to_the_smaller_index() {
+fn the_smallest_losses_lead_and_ties_go_to_the_smaller_index() {
     let mut case = Case::new(0);
-    let errors = [2.0, 1.0, 1.0, 1.0, f32::NAN, f32::INFINITY, 3.0, f32::NAN];
+    let losses = [2.0, 1.0, 1.0, 1.0, f32::NAN, f32::INFINITY, 3.0, f32::NAN];
     let op = SelectLeaders {
-        errors: case.real("errors", &[8], errors.to_vec()),
+        losses: case.real("losses", &[8], losses.to_vec()),
         leaders: case.output("leaders", &[1, 8]),
         best: case.output_of("best", DType::U32, &[1, 2]),
-        heads: Heads { nets: 2, workers: 4, width: 1 },
+        predictions: Predictions { classifiers: 2, workers: 4, classes: 1 },
         count: 2,
     };
     case.push(op);
@@ -129,22 +129,22 @@ fn the_smallest_errors_lead_and_ties_go_to_the_smaller_index() {
 }
 
 /// `y = relu(x) + relu(x)` in a module of its own, for the host interface.
-fn doubled() -> (Module, TensorId, TensorId, TensorId) {
-    let mut module = Module::new();
-    let x = module.persistent("x", DType::Real, &[2]);
-    let y = module.persistent("y", DType::Real, &[2]);
-    let mut program = module.build("double");
+fn doubled() -> (ProgramSet, TensorId, TensorId, TensorId) {
+    let mut set = ProgramSet::new();
+    let x = set.persistent("x", DType::Real, &[2]);
+    let y = set.persistent("y", DType::Real, &[2]);
+    let mut program = set.build("double");
     let inner = program.real("inner", &[2]);
     program.push(Activate { x, y: inner, function: Activation::Relu });
     program.push(Add { inputs: vec![inner, inner], y });
     program.finish().unwrap();
-    (module, x, y, inner)
+    (set, x, y, inner)
 }
 
 #[test]
 fn the_host_reaches_persistent_tensors_of_the_right_type_and_length_alone() {
-    let (module, x, y, inner) = doubled();
-    let mut on = Reference.compile(&module).unwrap();
+    let (set, x, y, inner) = doubled();
+    let mut on = Reference.compile(&set).unwrap();
     on.upload(x, TensorData::Real(&[-1.0, 2.0])).unwrap();
     assert!(on.upload(x, TensorData::Real(&[1.0])).is_err());
     assert!(on.upload(x, TensorData::U32(&[1, 2])).is_err());
@@ -159,8 +159,8 @@ fn the_host_reaches_persistent_tensors_of_the_right_type_and_length_alone() {
 
 #[test]
 fn temporaries_are_poison_before_and_after_their_life() {
-    let (module, x, _, inner) = doubled();
-    let mut on = Reference.compile(&module).unwrap();
+    let (set, x, _, inner) = doubled();
+    let mut on = Reference.compile(&set).unwrap();
     on.upload(x, TensorData::Real(&[1.0, 2.0])).unwrap();
     assert!(on.download_f64(inner).iter().all(|value| value.is_nan()));
     on.run(lfnn_core::program::ProgramId(0)).unwrap();

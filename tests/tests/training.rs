@@ -4,7 +4,7 @@
 
 use lfnn_core::backend::Backend;
 use lfnn_core::config::{LeadershipConfig, NetworkConfig, Scope, TrainingConfig};
-use lfnn_core::method::{METHODS, Method, by_name};
+use lfnn_core::method::{Gradient, METHODS, by_name, names};
 use lfnn_core::train::{
     Augmentation, Images, Labels, Limits, Normalization, Setup, State, StateData, TrainError,
     Trainer,
@@ -50,7 +50,7 @@ fn network() -> NetworkConfig {
         "units": [
             {"layers": [conv(8), {"batch_norm": {}}, "relu"],
              "workers": {"readout": {"count": 4, "grid": 2, "dropout": 0.2}},
-             "then": [{"max_pool": {"kernel": 2}}, {"dropout": {"rate": 0.1}}]},
+             "transition": [{"max_pool": {"kernel": 2}}, {"dropout": {"rate": 0.1}}]},
             {"layers": ["flatten"], "workers": {"neurons": {"count": 4}}}
         ]
     }))
@@ -125,7 +125,7 @@ fn bits(state: &State) -> Vec<(String, Vec<u32>)> {
 #[test]
 fn a_run_ends_with_the_same_bits_on_any_number_of_threads() {
     let data = Data::new();
-    for method in METHODS.map(Method::name) {
+    for method in names() {
         let run = Run::new(method);
         let end = |threads: usize| {
             let mut trainer = run.trainer(&Cpu::new(Some(threads)).unwrap(), &data).unwrap();
@@ -143,7 +143,7 @@ fn a_run_ends_with_the_same_bits_on_any_number_of_threads() {
 fn an_emulated_run_ends_with_the_same_bits_in_any_order_of_threads() {
     on_emulator(1, || {
         let data = Data::new();
-        for method in METHODS.map(Method::name) {
+        for method in names() {
             let run = Run::new(method);
             let end = |order: u64| {
                 let mut trainer = run.trainer(&emulator(order), &data).unwrap();
@@ -161,7 +161,7 @@ fn an_emulated_run_ends_with_the_same_bits_in_any_order_of_threads() {
 fn an_emulated_run_stopped_and_resumed_ends_with_the_same_bits() {
     on_emulator(1, || {
         let data = Data::new();
-        let methods = METHODS.map(Method::name);
+        let methods = names();
         for (i, scope) in [Scope::Batch, Scope::Epoch, Scope::Sample].into_iter().enumerate() {
             let mut run = Run::new(methods[i]);
             run.leadership.scope = scope;
@@ -184,7 +184,7 @@ proptest! {
     #[test]
     fn a_run_stopped_anywhere_and_resumed_ends_with_the_same_bits(
         stop in 0usize..20,
-        method in prop::sample::select(METHODS.map(Method::name).to_vec()),
+        method in prop::sample::select(names().to_vec()),
         scope in prop::sample::select(vec![Scope::Batch, Scope::Epoch, Scope::Sample]),
         momentum in any::<bool>(),
     ) {
@@ -216,8 +216,9 @@ fn every_method_overfits_a_few_batches() {
     let cpu = Cpu::new(Some(1)).unwrap();
     for method in METHODS {
         // The noise of forward gradients wants more and smaller steps.
-        let (epochs, limit) = if method.goes_back() { (60, 15.0) } else { (400, 40.0) };
-        let mut run = Run::new(method.name());
+        let (epochs, limit) =
+            if method.gradient == Gradient::Backward { (60, 15.0) } else { (400, 40.0) };
+        let mut run = Run::new(method.name);
         run.training.epochs = epochs;
         run.limits.overfit_batches = Some(2);
         let mut trainer = run.trainer(&cpu, &data).unwrap();
@@ -226,7 +227,7 @@ fn every_method_overfits_a_few_batches() {
         trainer.train_step().unwrap();
         trainer.train_step().unwrap();
         let metrics = trainer.metrics().unwrap();
-        assert!(metrics.error.unwrap() < limit, "{}: {metrics:?}", method.name());
+        assert!(metrics.error.unwrap() < limit, "{}: {metrics:?}", method.name);
     }
 }
 
@@ -289,7 +290,7 @@ fn leads_add_up_to_the_number_of_leaders_in_every_batch_or_sample() {
         let mut trainer = run.trainer(&cpu, &data).unwrap();
         advance(&mut trainer, 5);
         for unit in trainer.metrics().unwrap().units {
-            assert_eq!(unit.leads.iter().sum::<u64>(), 5 * per_step, "{scope:?}");
+            assert_eq!(unit.lead_counts.iter().sum::<u64>(), 5 * per_step, "{scope:?}");
         }
     }
 }
@@ -311,7 +312,7 @@ fn an_error_that_is_not_finite_names_unit_and_worker() {
         matches!(error, TrainError::WorkerNotFinite { unit: 2, worker: 3, epoch: 1, batch: 1 }),
         "{error}"
     );
-    assert!(error.to_string().starts_with("unit 2: the error of worker 3 is not finite"));
+    assert!(error.to_string().starts_with("unit 2: the loss of worker 3 is not finite"));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use bench_common::Description;
-use bench_common::config::{HandOn, UnitConfig, WorkersConfig};
+use bench_common::config::{OutputActivation, UnitConfig, WorkersConfig};
 use burn::module::{Initializer, Module, ModuleVisitor, Param};
 use burn::nn::pool::AdaptiveAvgPool2d;
 use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
@@ -30,7 +30,7 @@ pub(crate) struct Output {
 pub(crate) struct Unit {
     layers: Layers,
     workers: Workers,
-    then: Layers,
+    transition: Layers,
 }
 
 #[derive(Module, Debug)]
@@ -46,7 +46,7 @@ struct Neurons {
     linear: Linear,
     count: usize,
     #[module(skip)]
-    activation: HandOn,
+    activation: OutputActivation,
 }
 
 /// Each worker reads a run of channels of its own.
@@ -119,7 +119,7 @@ impl Unit {
         let (layers, shape) = Layers::new(&config.layers, shape, device)?;
         let features: usize = shape.iter().product();
         let (workers, shape) = match config.workers {
-            WorkersConfig::Neurons { count, activation } => {
+            WorkersConfig::Neurons { count, output_activation: activation } => {
                 let linear = LinearConfig::new(features, count * classes).init(device);
                 let neurons = Neurons { linear, count, activation };
                 (Workers::Neurons(neurons), vec![count * classes])
@@ -143,8 +143,8 @@ impl Unit {
             }
             WorkersConfig::Filters { .. } => bail!("workers of filters are not compared"),
         };
-        let (then, shape) = Layers::new(&config.then, shape, device)?;
-        Ok((Self { layers, workers, then }, shape))
+        let (transition, shape) = Layers::new(&config.transition, shape, device)?;
+        Ok((Self { layers, workers, transition }, shape))
     }
 
     /// Number of workers.
@@ -172,10 +172,10 @@ impl Unit {
                 let [batch, width] = z.dims();
                 let logits: Tensor<3> = z.clone().reshape([batch, *count, width / count]);
                 let handed = match activation {
-                    HandOn::Output => softmax(logits.clone(), 2).reshape([batch, width]),
-                    HandOn::Relu => relu(z),
-                    HandOn::Sigmoid => sigmoid(z),
-                    HandOn::Tanh => tanh(z),
+                    OutputActivation::Output => softmax(logits.clone(), 2).reshape([batch, width]),
+                    OutputActivation::Relu => relu(z),
+                    OutputActivation::Sigmoid => sigmoid(z),
+                    OutputActivation::Tanh => tanh(z),
                 };
                 Ok((Value::Vector(handed), ask.then(|| logits.swap_dims(0, 1))))
             }
@@ -187,8 +187,8 @@ impl Unit {
     }
 
     /// From the workers to the next unit.
-    pub(crate) fn then(&self, a: Value) -> Result<Value> {
-        self.then.forward(a)
+    pub(crate) fn transition(&self, a: Value) -> Result<Value> {
+        self.transition.forward(a)
     }
 }
 

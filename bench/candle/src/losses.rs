@@ -35,7 +35,7 @@ pub(crate) fn local(
 /// Workers from the smallest error on; ties go to the smaller index.
 fn ordered(errors: &[f32]) -> Result<Vec<usize>> {
     if let Some(worker) = errors.iter().position(|error| !error.is_finite()) {
-        bail!("the error of worker {worker} is not finite");
+        bail!("the loss of worker {worker} is not finite");
     }
     let mut order: Vec<usize> = (0..errors.len()).collect();
     order.sort_by(|&a, &b| errors[a].total_cmp(&errors[b]));

@@ -1,7 +1,7 @@
 //! Hidden units with their workers, and the output layer.
 
 use anyhow::{Result, bail};
-use bench_common::config::{HandOn, UnitConfig, WorkersConfig};
+use bench_common::config::{OutputActivation, UnitConfig, WorkersConfig};
 use bench_common::{Description, Method};
 use candle_core::{D, DType, Device, Tensor, Var};
 use candle_nn::ops;
@@ -23,13 +23,13 @@ pub(crate) struct Network {
 pub(crate) struct Unit {
     layers: Layers,
     workers: Workers,
-    then: Layers,
+    transition: Layers,
 }
 
 #[derive(Debug)]
 enum Workers {
     /// A linear layer of `count` times as many neurons as there are classes.
-    Neurons { linear: Linear, count: usize, activation: HandOn },
+    Neurons { linear: Linear, count: usize, activation: OutputActivation },
     /// Each worker reads a run of channels of its own: weight `[workers, own, classes]`, bias `[workers, 1, classes]`.
     Readout { weight: Var, bias: Var, grid: Option<Grid>, dropout: f32 },
 }
@@ -51,7 +51,7 @@ impl Network {
         for config in &network.units {
             let mut parameters = Vec::new();
             let unit = Unit::new(config, shape, classes, local, &mut parameters)?;
-            shape = unit.then.shape.clone();
+            shape = unit.transition.shape.clone();
             units.push(unit);
             groups.push(parameters);
         }
@@ -85,7 +85,7 @@ impl Unit {
         let shape = layers.shape.clone();
         let features: usize = shape.iter().product();
         let (workers, shape) = match config.workers {
-            WorkersConfig::Neurons { count, activation } => {
+            WorkersConfig::Neurons { count, output_activation: activation } => {
                 let linear = Linear::new(features, count * classes, true, parameters)?;
                 (Workers::Neurons { linear, count, activation }, vec![count * classes])
             }
@@ -110,7 +110,7 @@ impl Unit {
             }
             WorkersConfig::Filters { .. } => bail!("workers of filters are not compared"),
         };
-        Ok(Self { layers, workers, then: Layers::new(&config.then, shape, parameters)? })
+        Ok(Self { layers, workers, transition: Layers::new(&config.transition, shape, parameters)? })
     }
 
     /// Number of workers.
@@ -130,10 +130,10 @@ impl Unit {
                 let (batch, width) = z.dims2()?;
                 let logits = z.reshape((batch, *count, width / count))?;
                 let handed = match activation {
-                    HandOn::Output => ops::softmax(&logits, D::Minus1)?.reshape((batch, width))?,
-                    HandOn::Relu => z.relu()?,
-                    HandOn::Sigmoid => ops::sigmoid(&z)?,
-                    HandOn::Tanh => z.tanh()?,
+                    OutputActivation::Output => ops::softmax(&logits, D::Minus1)?.reshape((batch, width))?,
+                    OutputActivation::Relu => z.relu()?,
+                    OutputActivation::Sigmoid => ops::sigmoid(&z)?,
+                    OutputActivation::Tanh => z.tanh()?,
                 };
                 let logits = ask.then(|| logits.transpose(0, 1)?.contiguous()).transpose()?;
                 Ok(Results { handed, logits })
@@ -153,7 +153,7 @@ impl Unit {
     }
 
     /// From the workers to the next unit.
-    pub(crate) fn then(&self, a: &Tensor, mode: Mode) -> Result<Tensor> {
-        self.then.forward(a, mode)
+    pub(crate) fn transition(&self, a: &Tensor, mode: Mode) -> Result<Tensor> {
+        self.transition.forward(a, mode)
     }
 }

@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use indicatif::{MultiProgress, ProgressBar};
 use lfnn_core::backend::{Backend, Precision};
 use lfnn_cuda::device::{DeviceInfo, Found, Gpus, Machine, Progress};
-use lfnn_cuda::plan::{LANES, MAX_LANES};
+use lfnn_cuda::plan::{MAX_STREAMS, STREAMS};
 use lfnn_cuda::{Cuda, CudaError};
 
 use super::line;
@@ -45,10 +45,10 @@ pub(super) fn check() -> Result<(), Failure> {
 ///
 /// # Errors
 /// More than any network has work for.
-pub(crate) fn lanes(number: usize) -> Result<usize, String> {
-    if number > MAX_LANES {
+pub(crate) fn streams(number: usize) -> Result<usize, String> {
+    if number > MAX_STREAMS {
         return Err(format!(
-            "expected at most {MAX_LANES}: each stream has scratch memory of its own, and no network has work for more"
+            "expected at most {MAX_STREAMS}: each stream has scratch memory of its own, and no network has work for more"
         ));
     }
     Ok(number)
@@ -61,10 +61,11 @@ pub(crate) fn lanes(number: usize) -> Result<usize, String> {
 pub(super) fn open(
     ordinal: usize,
     precision: Precision,
-    lanes: Option<usize>,
+    streams: Option<usize>,
     output: &Output,
 ) -> Result<(Cuda, String), NoGpu> {
-    let cuda = Cuda::new(ordinal, precision).map_err(NoGpu)?.with_lanes(lanes.unwrap_or(LANES));
+    let cuda =
+        Cuda::new(ordinal, precision).map_err(NoGpu)?.with_streams(streams.unwrap_or(STREAMS));
     let cuda = match output.bars() {
         Some(bars) => cuda.with_progress(compiling(bars.clone())),
         None => cuda,

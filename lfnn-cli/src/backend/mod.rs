@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::format;
 use crate::output::Output;
 
-pub(crate) use cuda::lanes;
+pub(crate) use cuda::streams;
 
 /// What computes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,16 +75,16 @@ pub(crate) trait Job {
 
 /// What the command line says about the backend.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Choice {
+pub(crate) struct BackendArgs {
     /// Which one.
     pub(crate) backend: BackendChoice,
     /// Threads of the CPU.
     pub(crate) threads: Option<usize>,
     /// Streams of the GPU, if not as many as are usual.
-    pub(crate) lanes: Option<usize>,
+    pub(crate) streams: Option<usize>,
 }
 
-impl Choice {
+impl BackendArgs {
     /// Runs a job on the backend chosen, in this precision.
     ///
     /// # Errors
@@ -97,12 +97,12 @@ impl Choice {
     ) -> Result<J::Output, Failure> {
         match self.backend {
             BackendChoice::Cuda(ordinal) => {
-                let (gpu, device) = cuda::open(ordinal, precision, self.lanes, output)
+                let (gpu, device) = cuda::open(ordinal, precision, self.streams, output)
                     .map_err(cuda::NoGpu::failure)?;
                 job.run(&gpu, &device)
             }
             BackendChoice::Cpu => self.on_cpu(precision, "", job),
-            BackendChoice::Auto => match cuda::open(0, precision, self.lanes, output) {
+            BackendChoice::Auto => match cuda::open(0, precision, self.streams, output) {
                 Ok((gpu, device)) => job.run(&gpu, &format!("{device} (auto)")),
                 Err(missing) => self.on_cpu(precision, &missing.brief(), job),
             },
@@ -126,9 +126,9 @@ impl Choice {
         )))
     }
 
-    /// The same with `auto` settled: the GPU if it works, or the CPU; and what it is, for people.
+    /// The same with `auto` resolved: the GPU if it works, or the CPU; and what it is, for people.
     #[cfg(feature = "report")]
-    pub(crate) fn settled(self) -> (Self, String) {
+    pub(crate) fn resolved(self) -> (Self, String) {
         match self.backend {
             BackendChoice::Cuda(_) => (self, self.backend.to_string()),
             BackendChoice::Cpu => (self, self.cpu()),
@@ -179,7 +179,7 @@ impl Choice {
 }
 
 /// What can be said of each backend on this machine: lines of name, whether it runs, and what it is.
-pub(crate) fn devices(choice: Choice) -> Vec<[String; 3]> {
+pub(crate) fn devices(choice: BackendArgs) -> Vec<[String; 3]> {
     let cpu = match Cpu::new(choice.threads) {
         Ok(_) => line("cpu", "yes", &choice.cpu()["cpu, ".len()..]),
         Err(error) => line("cpu", "no", &error.to_string()),

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use lfnn_core::backend::{Backend, Precision};
-use lfnn_core::program::Module;
+use lfnn_core::program::ProgramSet;
 use lfnn_cpu::{CpuError, CpuExecutable};
 
 use super::line;
@@ -21,7 +21,7 @@ impl Backend for Gpu {
         match self.0 {}
     }
 
-    fn compile(&self, _: &Module) -> Result<CpuExecutable, CpuError> {
+    fn compile(&self, _: &ProgramSet) -> Result<CpuExecutable, CpuError> {
         match self.0 {}
     }
 }
@@ -53,7 +53,7 @@ pub(super) fn check() -> Result<(), Failure> {
 ///
 /// # Errors
 /// Always.
-pub(crate) fn lanes(_: usize) -> Result<usize, String> {
+pub(crate) fn streams(_: usize) -> Result<usize, String> {
     Err(NoGpu.failure().to_string())
 }
 

@@ -133,7 +133,7 @@ pub(super) fn measure<B: Backend>(
         memory,
         peak: memory::peak(),
         steps: profile,
-        ceilings: backend.ceilings().map_err(anyhow::Error::from)?,
+        peak_rates: backend.peak_rates().map_err(anyhow::Error::from)?,
     })
 }
 

@@ -3,11 +3,11 @@
 mod measure;
 mod report;
 
-use lfnn_core::backend::{Backend, Ceilings, Memory};
+use lfnn_core::backend::{Backend, Memory, PeakRates};
 use lfnn_core::program::{Cost, Part};
 use lfnn_core::train::ProfiledStep;
 
-use crate::backend::{Choice, Job};
+use crate::backend::{BackendArgs, Job};
 use crate::cli::BenchArgs;
 use crate::config::{self, Request, RunConfig};
 use crate::data::{self, Shape};
@@ -21,7 +21,11 @@ const DEFAULT_RECIPE: &str = "mnist-s";
 ///
 /// # Errors
 /// Anything wrong in the command line, or a failure of the backend.
-pub(crate) fn command(args: &BenchArgs, choice: Choice, output: &Output) -> Result<(), Failure> {
+pub(crate) fn command(
+    args: &BenchArgs,
+    choice: BackendArgs,
+    output: &Output,
+) -> Result<(), Failure> {
     let options = [
         config::option("method", "method", args.method.as_ref()),
         config::option("batch", "training.batch_size", args.batch),
@@ -82,7 +86,7 @@ struct Measured {
     peak: Option<u64>,
     /// Operations of a training step, with the least time of several runs.
     steps: Vec<ProfiledStep>,
-    ceilings: Option<Ceilings>,
+    peak_rates: Option<PeakRates>,
 }
 
 impl Measured {

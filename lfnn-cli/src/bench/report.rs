@@ -123,11 +123,11 @@ pub(super) fn text(measured: &Measured) -> String {
         text += &profile("part", &by_part(measured), 0.0);
         text += &profile("operation", &by_operation(measured), SMALL);
     }
-    if let Some(ceilings) = measured.ceilings {
+    if let Some(peak_rates) = measured.peak_rates {
         text += &format!(
             "\nthis machine at best: {:.0} GFLOP/s, {:.1} GB/s\n",
-            ceilings.flops / 1e9,
-            ceilings.bytes / 1e9
+            peak_rates.flops / 1e9,
+            peak_rates.bytes / 1e9
         );
         if measured.steps.iter().any(|step| step.name.contains("Conv2d")) {
             text += "a convolution by Winograd's method is counted as a direct one: its GFLOP/s may be above that\n";
@@ -176,7 +176,7 @@ fn profile(head: &str, rows: &[Row], small: f64) -> String {
 pub(super) fn description(config: &RunConfig, shape: Shape) -> Result<Map<String, Value>, Failure> {
     let network = Network::new(&config.network, &shape.image, shape.classes).usage()?;
     let (parameters, readouts) = network.parameter_counts();
-    let trained = parameters + if config.method().workers_learn() { readouts } else { 0 };
+    let trained = parameters + if config.method().workers.learn() { readouts } else { 0 };
     Ok(fields([
         ("recipe", json!(config.label())),
         ("configuration", serde_json::to_value(config)?),
@@ -207,8 +207,8 @@ pub(super) fn measured(
         };
         rows.into_iter().map(row).collect()
     };
-    let ceilings = measured.ceilings.map(
-        |ceilings| json!({"flops_per_second": ceilings.flops, "bytes_per_second": ceilings.bytes}),
+    let peak_rates = measured.peak_rates.map(
+        |peak_rates| json!({"flops_per_second": peak_rates.flops, "bytes_per_second": peak_rates.bytes}),
     );
     description.extend(fields([
         ("backend", json!(measured.device)),
@@ -223,7 +223,7 @@ pub(super) fn measured(
         ("parts", rows(by_part(measured))),
         ("operations", rows(by_operation(measured))),
         ("steps", rows(one_by_one(measured))),
-        ("ceilings", json!(ceilings)),
+        ("peak_rates", json!(peak_rates)),
     ]));
     description
 }

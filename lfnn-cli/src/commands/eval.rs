@@ -10,7 +10,7 @@ use serde_json::json;
 use super::of_checkpoint;
 use lfnn_core::backend::Precision;
 
-use crate::backend::{Choice, Job};
+use crate::backend::{BackendArgs, Job};
 use crate::checkpoint::{self, Checkpoint};
 use crate::cli::{EvalArgs, SplitChoice};
 use crate::data::{Prepared, root};
@@ -23,7 +23,11 @@ use crate::output::Output;
 ///
 /// # Errors
 /// A checkpoint or data that are missing, broken or do not fit each other.
-pub(crate) fn command(args: &EvalArgs, choice: Choice, output: &Output) -> Result<(), Failure> {
+pub(crate) fn command(
+    args: &EvalArgs,
+    choice: BackendArgs,
+    output: &Output,
+) -> Result<(), Failure> {
     let path = checkpoint::locate(&args.run)?;
     let checkpoint = checkpoint::load(&path)?;
     let root = root(args.data.data_dir.as_deref())?;
@@ -75,7 +79,7 @@ impl Job for Evaluate<'_> {
         let Checkpoint { metadata, state } = self.checkpoint;
         let config = &metadata.config;
         let batch = config.training.batch_size.max(32);
-        let workers = config.method().workers_learn();
+        let workers = config.method().workers.learn();
         let images = self.data.images();
         let evaluate = || {
             Evaluator::new(backend, &config.network, images, state, batch, workers)?

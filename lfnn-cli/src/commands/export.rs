@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use lfnn_core::train::{Predictor, StateData, StateTensor};
+use lfnn_core::train::{StateData, StateTensor};
 use lfnn_data::pixel_permutation;
 use serde_json::{Map, Value, json};
 
+use super::predictor;
 use crate::checkpoint::{self, Checkpoint};
 use crate::cli::{ExportArgs, ExportFormat};
 use crate::failure::Failure;
@@ -49,13 +50,8 @@ pub(crate) fn command(args: &ExportArgs, output: &Output) -> Result<(), Failure>
 fn encode(checkpoint: &Checkpoint, format: ExportFormat) -> anyhow::Result<(Vec<u8>, usize)> {
     let Checkpoint { metadata, state } = checkpoint;
     let (config, classes) = (&metadata.config, metadata.classes.len());
-    let predictor = Predictor::new(&config.network, metadata.image, classes)?;
-    let parameters: Vec<&StateTensor> = predictor
-        .parameters(state)
-        .map_err(|message| anyhow!("the saved state does not fit: {message}"))?
-        .into_iter()
-        .map(|(_, tensor)| tensor)
-        .collect();
+    let (predictor, parameters) = predictor(checkpoint)?;
+    let parameters: Vec<&StateTensor> = parameters.into_iter().map(|(_, tensor)| tensor).collect();
     let weights: Vec<StateTensor> = parameters
         .iter()
         .filter(|tensor| !tensor.name.starts_with("input."))

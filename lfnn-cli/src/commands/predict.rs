@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::of_checkpoint;
 use lfnn_core::backend::Precision;
 
-use crate::backend::{Choice, Job};
+use crate::backend::{BackendArgs, Job};
 use crate::checkpoint::{self, Checkpoint};
 use crate::cli::PredictArgs;
 use crate::failure::{Failure, chain};
@@ -26,9 +26,15 @@ const TOP: usize = 5;
 ///
 /// # Errors
 /// A checkpoint that is missing or broken; after all other images were answered, an image that is.
-pub(crate) fn command(args: &PredictArgs, choice: Choice, output: &Output) -> Result<(), Failure> {
+pub(crate) fn command(
+    args: &PredictArgs,
+    choice: BackendArgs,
+    output: &Output,
+) -> Result<(), Failure> {
     let path = checkpoint::locate(&args.run)?;
     let checkpoint = checkpoint::load(&path)?;
+    // Before an image is resized to what a damaged checkpoint may ask for.
+    super::predictor(&checkpoint).with_context(|| path.display().to_string())?;
     let image = checkpoint.metadata.image.into_iter().fold(1, usize::saturating_mul);
     memory::check(image.saturating_mul(args.images.len()), "images of its size")
         .with_context(|| path.display().to_string())?;

@@ -7,11 +7,9 @@ use lfnn_core::backend::Backend;
 use lfnn_core::backend::Precision;
 use lfnn_core::config::Task;
 use lfnn_core::method;
-use lfnn_core::train::{
-    Inspection, InspectionInput, State, StateData, StateTensor, Target, inspect,
-};
+use lfnn_core::train::{State, StateData, StateTensor, StepTrace, Target, TraceInput, trace_step};
 
-use crate::backend::{Choice, Job};
+use crate::backend::{BackendArgs, Job};
 use crate::checkpoint::{Tensors, read_tensors, to_bytes};
 use crate::cli::StepArgs;
 use crate::config::{self, StepConfig};
@@ -24,7 +22,11 @@ use crate::output::Output;
 ///
 /// # Errors
 /// A configuration, weights or a batch that are missing, broken or do not fit each other.
-pub(crate) fn command(args: &StepArgs, choice: Choice, output: &Output) -> Result<(), Failure> {
+pub(crate) fn command(
+    args: &StepArgs,
+    choice: BackendArgs,
+    output: &Output,
+) -> Result<(), Failure> {
     let name = args.config.display().to_string();
     let text = config::read_text(&args.config).usage()?;
     let config: StepConfig = config::read(&text, &name).usage()?;
@@ -94,9 +96,9 @@ struct Step<'a> {
 }
 
 impl Job for Step<'_> {
-    type Output = Inspection;
+    type Output = StepTrace;
 
-    fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Inspection, Failure> {
+    fn run<B: Backend>(self, backend: &B, _: &str) -> Result<StepTrace, Failure> {
         let StateData::Real(images) = &self.images.data else {
             return Err(
                 anyhow!("the batch's `images` hold whole numbers; expected real ones").into()
@@ -114,7 +116,7 @@ impl Job for Step<'_> {
         let method = method::by_name(&self.config.method)
             .with_context(|| format!("there is no method `{}`", self.config.method))
             .usage()?;
-        let input = InspectionInput {
+        let input = TraceInput {
             network: &self.config.network,
             leadership: self.config.leadership,
             label_smoothing: self.config.training.as_ref().map_or(0.0, |t| t.label_smoothing),
@@ -125,7 +127,7 @@ impl Job for Step<'_> {
             shape: &self.images.shape,
             target,
         };
-        Ok(inspect(backend, &input, self.weights)?)
+        Ok(trace_step(backend, &input, self.weights)?)
     }
 }
 
@@ -139,7 +141,7 @@ fn whole(values: &[f32]) -> anyhow::Result<Vec<u32>> {
 }
 
 /// What the step computed, as tensors of the file that is written.
-fn tensors(seen: &Inspection, images: &StateTensor, config: &StepConfig) -> Vec<StateTensor> {
+fn tensors(seen: &StepTrace, images: &StateTensor, config: &StepConfig) -> Vec<StateTensor> {
     let real = |name: String, shape: Vec<usize>, data: Vec<f32>| StateTensor {
         name,
         shape,
@@ -153,8 +155,8 @@ fn tensors(seen: &Inspection, images: &StateTensor, config: &StepConfig) -> Vec<
     ];
     for (unit, number) in seen.units.iter().zip(1..) {
         let name = |what: &str| format!("unit{number}.{what}");
-        let workers = unit.errors.len().max(1);
-        all.push(real(name("errors"), vec![unit.errors.len()], unit.errors.clone()));
+        let workers = unit.worker_losses.len().max(1);
+        all.push(real(name("errors"), vec![unit.worker_losses.len()], unit.worker_losses.clone()));
         let rows = unit.leaders.len() / workers;
         all.push(real(name("leaders"), vec![rows, workers], unit.leaders.clone()));
         all.push(StateTensor {
@@ -180,14 +182,14 @@ fn tensors(seen: &Inspection, images: &StateTensor, config: &StepConfig) -> Vec<
 }
 
 /// The step in a few lines.
-fn describe(seen: &Inspection, config: &StepConfig) -> String {
+fn describe(seen: &StepTrace, config: &StepConfig) -> String {
     let mut text = format!("{}: global loss {:.6}\n", config.method, seen.loss);
     for (unit, number) in seen.units.iter().zip(1..) {
-        let best = unit.errors.iter().copied().fold(f32::INFINITY, f32::min);
+        let best = unit.worker_losses.iter().copied().fold(f32::INFINITY, f32::min);
         text += &format!(
             "unit {number}: {} workers, smallest error {best:.6}, leader loss {:.6}, follower \
              loss {:.6}\n",
-            unit.errors.len(),
+            unit.worker_losses.len(),
             unit.leader_loss,
             unit.follower_loss
         );

@@ -10,13 +10,13 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
-use super::issue::Issue;
+use super::diagnostic::ConfigDiagnostic;
 use super::node::{Entry, Node, Value};
 
 impl<'de> Deserializer<'de> for &'de Node {
-    type Error = Issue;
+    type Error = ConfigDiagnostic;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Issue> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigDiagnostic> {
         match &self.value {
             Value::Scalar { plain: true, .. } if self.is_null() => visitor.visit_unit(),
             Value::Scalar { text, plain: true } => visit_plain(text, visitor),
@@ -24,32 +24,35 @@ impl<'de> Deserializer<'de> for &'de Node {
             Value::Sequence(items) => visitor.visit_seq(Items { items, at: 0 }),
             Value::Map(entries) => visitor.visit_map(Entries { entries, at: 0 }),
         }
-        .map_err(|issue: Issue| match &self.value {
+        .map_err(|diagnostic: ConfigDiagnostic| match &self.value {
             Value::Scalar { text, plain } if !self.is_null() => {
-                issue.typed(text, *plain).or_at(&self.place)
+                diagnostic.typed(text, *plain).or_at(&self.place)
             }
-            _ => issue.or_at(&self.place),
+            _ => diagnostic.or_at(&self.place),
         })
     }
 
-    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Issue> {
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigDiagnostic> {
         match &self.value {
-            Value::Scalar { text, .. } => {
-                visitor.visit_borrowed_str(text).map_err(|i: Issue| i.of_value().or_at(&self.place))
-            }
+            Value::Scalar { text, .. } => visitor
+                .visit_borrowed_str(text)
+                .map_err(|i: ConfigDiagnostic| i.of_value().or_at(&self.place)),
             _ => self.deserialize_any(visitor),
         }
     }
 
-    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Issue> {
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigDiagnostic> {
         self.deserialize_str(visitor)
     }
 
-    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Issue> {
+    fn deserialize_identifier<V: Visitor<'de>>(
+        self,
+        visitor: V,
+    ) -> Result<V::Value, ConfigDiagnostic> {
         self.deserialize_str(visitor)
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Issue> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigDiagnostic> {
         if self.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
@@ -57,7 +60,7 @@ impl<'de> Deserializer<'de> for &'de Node {
         self,
         _: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Issue> {
+    ) -> Result<V::Value, ConfigDiagnostic> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -66,15 +69,18 @@ impl<'de> Deserializer<'de> for &'de Node {
         _: &'static str,
         _: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Issue> {
+    ) -> Result<V::Value, ConfigDiagnostic> {
         if self.is_null() {
             let empty = Entries { entries: &[], at: 0 };
-            return visitor.visit_map(empty).map_err(|issue: Issue| issue.or_at(&self.place));
+            return visitor
+                .visit_map(empty)
+                .map_err(|diagnostic: ConfigDiagnostic| diagnostic.or_at(&self.place));
         }
         match &self.value {
             // serde's structs would take a list for their fields in order.
             Value::Sequence(_) => {
-                Err(Issue::invalid_type(Unexpected::Seq, &"a map of keys").or_at(&self.place))
+                Err(ConfigDiagnostic::invalid_type(Unexpected::Seq, &"a map of keys")
+                    .or_at(&self.place))
             }
             _ => self.deserialize_any(visitor),
         }
@@ -85,23 +91,23 @@ impl<'de> Deserializer<'de> for &'de Node {
         _: &'static str,
         _: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Issue> {
+    ) -> Result<V::Value, ConfigDiagnostic> {
         match &self.value {
             Value::Scalar { text, .. } if !self.is_null() => visitor
-                .visit_enum(Choice { name: text, node: self, content: None })
-                .map_err(|issue: Issue| issue.of_value().or_at(&self.place)),
+                .visit_enum(BackendArgs { name: text, node: self, content: None })
+                .map_err(|diagnostic: ConfigDiagnostic| diagnostic.of_value().or_at(&self.place)),
             Value::Map(entries) if !entries.is_empty() => {
-                let entry =
-                    chosen(entries).ok_or_else(|| Issue::at(&self.place, several(entries)))?;
+                let entry = chosen(entries)
+                    .ok_or_else(|| ConfigDiagnostic::at(&self.place, several(entries)))?;
                 visitor
-                    .visit_enum(Choice {
+                    .visit_enum(BackendArgs {
                         name: &entry.key,
                         node: self,
                         content: Some(&entry.value),
                     })
-                    .map_err(|issue: Issue| issue.or_at(&entry.place))
+                    .map_err(|diagnostic: ConfigDiagnostic| diagnostic.or_at(&entry.place))
             }
-            _ => Err(Issue::at(&self.place, "expected a name, or a map of one key")),
+            _ => Err(ConfigDiagnostic::at(&self.place, "expected a name, or a map of one key")),
         }
     }
 
@@ -124,7 +130,10 @@ fn several(entries: &[Entry]) -> String {
 }
 
 /// A scalar without quotes: a truth value, a number, or text.
-fn visit_plain<'de, V: Visitor<'de>>(text: &'de str, visitor: V) -> Result<V::Value, Issue> {
+fn visit_plain<'de, V: Visitor<'de>>(
+    text: &'de str,
+    visitor: V,
+) -> Result<V::Value, ConfigDiagnostic> {
     match text {
         "true" | "True" | "TRUE" => return visitor.visit_bool(true),
         "false" | "False" | "FALSE" => return visitor.visit_bool(false),
@@ -156,12 +165,12 @@ struct Items<'de> {
 }
 
 impl<'de> SeqAccess<'de> for Items<'de> {
-    type Error = Issue;
+    type Error = ConfigDiagnostic;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(
         &mut self,
         seed: T,
-    ) -> Result<Option<T::Value>, Issue> {
+    ) -> Result<Option<T::Value>, ConfigDiagnostic> {
         let Some(item) = self.items.get(self.at) else { return Ok(None) };
         let index = self.at;
         self.at += 1;
@@ -179,53 +188,59 @@ struct Entries<'de> {
 }
 
 impl<'de> MapAccess<'de> for Entries<'de> {
-    type Error = Issue;
+    type Error = ConfigDiagnostic;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
         &mut self,
         seed: K,
-    ) -> Result<Option<K::Value>, Issue> {
+    ) -> Result<Option<K::Value>, ConfigDiagnostic> {
         let Some(entry) = self.entries.get(self.at) else { return Ok(None) };
-        let key = serde::de::value::BorrowedStrDeserializer::<Issue>::new(&entry.key);
-        seed.deserialize(key).map(Some).map_err(|issue| issue.or_at(&entry.place))
+        let key = serde::de::value::BorrowedStrDeserializer::<ConfigDiagnostic>::new(&entry.key);
+        seed.deserialize(key).map(Some).map_err(|diagnostic| diagnostic.or_at(&entry.place))
     }
 
-    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Issue> {
+    fn next_value_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<T::Value, ConfigDiagnostic> {
         let Some(entry) = self.entries.get(self.at) else {
-            return Err(Issue::custom("a value without a key"));
+            return Err(ConfigDiagnostic::custom("a value without a key"));
         };
         self.at += 1;
-        let inside = |issue: Issue| {
+        let inside = |diagnostic: ConfigDiagnostic| {
             // A name that was read as text and then found unknown.
             let is_scalar = matches!(entry.value.value, Value::Scalar { .. });
-            let issue = if is_scalar { issue.of_value() } else { issue };
-            issue.or_at(&entry.value.place).inside_key(&entry.key)
+            let diagnostic = if is_scalar { diagnostic.of_value() } else { diagnostic };
+            diagnostic.or_at(&entry.value.place).inside_key(&entry.key)
         };
         seed.deserialize(&entry.value).map_err(inside)
     }
 }
 
 /// A variant: its name and, where it was written as a map, what it holds.
-struct Choice<'de> {
+struct BackendArgs<'de> {
     name: &'de str,
     node: &'de Node,
     content: Option<&'de Node>,
 }
 
-impl<'de> EnumAccess<'de> for Choice<'de> {
-    type Error = Issue;
+impl<'de> EnumAccess<'de> for BackendArgs<'de> {
+    type Error = ConfigDiagnostic;
     type Variant = Self;
 
-    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), Issue> {
-        let name = serde::de::value::BorrowedStrDeserializer::<Issue>::new(self.name);
+    fn variant_seed<V: DeserializeSeed<'de>>(
+        self,
+        seed: V,
+    ) -> Result<(V::Value, Self), ConfigDiagnostic> {
+        let name = serde::de::value::BorrowedStrDeserializer::<ConfigDiagnostic>::new(self.name);
         Ok((seed.deserialize(name)?, self))
     }
 }
 
-impl<'de> Choice<'de> {
-    fn inside(&self, issue: Issue) -> Issue {
+impl<'de> BackendArgs<'de> {
+    fn inside(&self, diagnostic: ConfigDiagnostic) -> ConfigDiagnostic {
         let place = self.content.map_or(&self.node.place, |content| &content.place);
-        issue.or_at(place).inside_key(self.name)
+        diagnostic.or_at(place).inside_key(self.name)
     }
 
     fn is_empty(&self) -> bool {
@@ -235,17 +250,20 @@ impl<'de> Choice<'de> {
     }
 }
 
-impl<'de> VariantAccess<'de> for Choice<'de> {
-    type Error = Issue;
+impl<'de> VariantAccess<'de> for BackendArgs<'de> {
+    type Error = ConfigDiagnostic;
 
-    fn unit_variant(self) -> Result<(), Issue> {
+    fn unit_variant(self) -> Result<(), ConfigDiagnostic> {
         if self.is_empty() {
             return Ok(());
         }
-        Err(self.inside(Issue::custom("takes no keys")))
+        Err(self.inside(ConfigDiagnostic::custom("takes no keys")))
     }
 
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Issue> {
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(
+        self,
+        seed: T,
+    ) -> Result<T::Value, ConfigDiagnostic> {
         match self.content {
             Some(content) => seed.deserialize(content),
             None => {
@@ -254,26 +272,30 @@ impl<'de> VariantAccess<'de> for Choice<'de> {
                 seed.deserialize(serde::de::value::MapAccessDeserializer::new(empty))
             }
         }
-        .map_err(|issue| self.inside(issue))
+        .map_err(|diagnostic| self.inside(diagnostic))
     }
 
-    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Issue> {
+    fn tuple_variant<V: Visitor<'de>>(
+        self,
+        _: usize,
+        visitor: V,
+    ) -> Result<V::Value, ConfigDiagnostic> {
         match self.content {
             Some(content) => content.deserialize_any(visitor),
-            None => Err(Issue::custom("expected a list")),
+            None => Err(ConfigDiagnostic::custom("expected a list")),
         }
-        .map_err(|issue| self.inside(issue))
+        .map_err(|diagnostic| self.inside(diagnostic))
     }
 
     fn struct_variant<V: Visitor<'de>>(
         self,
         fields: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Issue> {
+    ) -> Result<V::Value, ConfigDiagnostic> {
         match self.content {
             Some(content) => content.deserialize_struct("", fields, visitor),
             None => visitor.visit_map(Entries { entries: &[], at: 0 }),
         }
-        .map_err(|issue| self.inside(issue))
+        .map_err(|diagnostic| self.inside(diagnostic))
     }
 }

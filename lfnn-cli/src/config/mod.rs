@@ -1,9 +1,9 @@
 //! The configuration of a run: what CONFIG.md documents.
 
 mod deserialize;
+mod diagnostic;
 #[cfg(test)]
 mod documented;
-mod issue;
 mod node;
 mod resolve;
 mod yaml;
@@ -19,7 +19,7 @@ use lfnn_data::DatasetName;
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-pub(crate) use issue::nearest;
+pub(crate) use diagnostic::nearest;
 pub(crate) use resolve::{Request, differences, option, read_text, resolve, resolve_on, resume};
 
 /// Everything that decides what a run computes.
@@ -140,7 +140,7 @@ pub(crate) struct StepConfig {
 
 impl RunConfig {
     /// The training method. Its name was checked when it was read.
-    pub(crate) fn method(&self) -> &'static dyn Method {
+    pub(crate) fn method(&self) -> &'static Method {
         method::by_name(&self.method).unwrap_or(METHODS[0])
     }
 
@@ -227,8 +227,7 @@ fn default_seed() -> u64 {
 
 /// Names of all methods.
 pub(crate) fn method_names() -> &'static [&'static str] {
-    static NAMES: LazyLock<Vec<&'static str>> =
-        LazyLock::new(|| METHODS.iter().map(|method| method.name()).collect());
+    static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| method::names().to_vec());
     &NAMES
 }
 

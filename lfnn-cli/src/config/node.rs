@@ -16,7 +16,7 @@ pub(crate) enum Source {
 
 /// A line of a source. Later layers win over earlier ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct Location {
     /// The source.
     pub(crate) source: Arc<Source>,
     /// The line in a file, from 1.
@@ -25,7 +25,7 @@ pub(crate) struct Place {
     pub(crate) layer: usize,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.source {
             Source::File(name) => write!(f, "{name}, line {}", self.line),
@@ -40,7 +40,7 @@ pub(crate) struct Node {
     /// The value.
     pub(crate) value: Value,
     /// Where it was written.
-    pub(crate) place: Place,
+    pub(crate) place: Location,
 }
 
 /// A value without types: a plain scalar becomes a number, a truth value or text when it is read.
@@ -65,19 +65,19 @@ pub(crate) struct Entry {
     /// The key.
     pub(crate) key: String,
     /// Where the key was last written.
-    pub(crate) place: Place,
+    pub(crate) place: Location,
     /// Its value.
     pub(crate) value: Node,
 }
 
 impl Node {
     /// A plain scalar.
-    pub(crate) fn scalar(text: impl Into<String>, place: Place) -> Self {
+    pub(crate) fn scalar(text: impl Into<String>, place: Location) -> Self {
         Self { value: Value::Scalar { text: text.into(), plain: true }, place }
     }
 
     /// An empty map.
-    pub(crate) fn empty_map(place: Place) -> Self {
+    pub(crate) fn empty_map(place: Location) -> Self {
         Self { value: Value::Map(Vec::new()), place }
     }
 

@@ -11,8 +11,8 @@ use anyhow::{Context, anyhow};
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use super::node::{Node, Place, Source, Value};
-use super::{RunConfig, issue, yaml};
+use super::node::{Location, Node, Source, Value};
+use super::{RunConfig, diagnostic, yaml};
 use crate::failure::{Failure, Usage};
 use crate::{files, recipes};
 
@@ -169,7 +169,7 @@ fn compare(path: &str, a: &Json, b: &Json, found: &mut Vec<(String, String, Stri
 fn recipe_tree(name: &str) -> Result<Node, Failure> {
     let text = recipes::text(name)
         .with_context(|| {
-            let near = issue::nearest(name, recipes::names());
+            let near = diagnostic::nearest(name, recipes::names());
             let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
             format!("there is no recipe `{name}`{near} (`lfnn-cli recipes` lists them)")
         })
@@ -199,10 +199,10 @@ pub(crate) fn read_text(path: &Path) -> anyhow::Result<String> {
     files::read_text(path, "configuration", yaml::MAX_BYTES)
 }
 
-fn place(source: Source, layer: usize) -> Place {
-    Place { source: Arc::new(source), line: 1, layer }
+fn place(source: Source, layer: usize) -> Location {
+    Location { source: Arc::new(source), line: 1, layer }
 }
 
-fn text_node(text: String, place: Place) -> Node {
+fn text_node(text: String, place: Location) -> Node {
     Node { value: Value::Scalar { text, plain: false }, place }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span};
 use serde_json::Value as Json;
 
-use super::issue::Issue;
-use super::node::{Entry, Node, Place, Source, Value};
+use super::diagnostic::ConfigDiagnostic;
+use super::node::{Entry, Location, Node, Source, Value};
 
 /// How deep maps and lists may be nested: no configuration comes near, and no stack overflows.
 pub(super) const MAX_DEPTH: usize = 64;
@@ -22,14 +22,18 @@ pub(super) const MAX_BYTES: usize = 1 << 20;
 ///
 /// # Errors
 /// Text that is not YAML or too long, a key that stands twice in a map, or more than one document.
-pub(crate) fn parse(text: &str, source: &Arc<Source>, layer: usize) -> Result<Node, Issue> {
-    let place = |line: usize| Place { source: Arc::clone(source), line, layer };
+pub(crate) fn parse(
+    text: &str,
+    source: &Arc<Source>,
+    layer: usize,
+) -> Result<Node, ConfigDiagnostic> {
+    let place = |line: usize| Location { source: Arc::clone(source), line, layer };
     let scan = |error: &ScanError| {
-        Issue::at(&place(error.marker().line()), format!("not YAML: {}", error.info()))
+        ConfigDiagnostic::at(&place(error.marker().line()), format!("not YAML: {}", error.info()))
     };
     if text.len() > MAX_BYTES {
         let message = format!("{} bytes of text, expected at most {MAX_BYTES}", text.len());
-        return Err(Issue::at(&place(1), message));
+        return Err(ConfigDiagnostic::at(&place(1), message));
     }
     let mut builder = Builder::new(&place);
     for event in Parser::new_from_str(text) {
@@ -46,11 +50,11 @@ struct Open {
     /// In a map: its keys so far.
     keys: HashSet<String>,
     /// In a map: the key that waits for its value.
-    key: Option<(String, Place)>,
+    key: Option<(String, Location)>,
 }
 
 struct Builder<'a> {
-    place: &'a dyn Fn(usize) -> Place,
+    place: &'a dyn Fn(usize) -> Location,
     open: Vec<Open>,
     anchors: HashMap<usize, Node>,
     root: Option<Node>,
@@ -84,15 +88,15 @@ impl Size {
 }
 
 impl<'a> Builder<'a> {
-    fn new(place: &'a dyn Fn(usize) -> Place) -> Self {
+    fn new(place: &'a dyn Fn(usize) -> Location) -> Self {
         Self { place, open: Vec::new(), anchors: HashMap::new(), root: None, size: Size::default() }
     }
 
-    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Issue> {
+    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), ConfigDiagnostic> {
         let place = (self.place)(span.start.line());
         match event {
             Event::DocumentStart(_) if self.root.is_some() => {
-                Err(Issue::at(&place, "a second document; expected one"))
+                Err(ConfigDiagnostic::at(&place, "a second document; expected one"))
             }
             Event::Scalar(text, style, anchor, _) => {
                 let plain = style == ScalarStyle::Plain;
@@ -103,7 +107,10 @@ impl<'a> Builder<'a> {
             }
             Event::Alias(anchor) => {
                 let Some(node) = self.anchors.get(&anchor) else {
-                    return Err(Issue::at(&place, "an alias of something that is not over yet"));
+                    return Err(ConfigDiagnostic::at(
+                        &place,
+                        "an alias of something that is not over yet",
+                    ));
                 };
                 if self.open.len() + depth(node) > MAX_DEPTH {
                     return Err(too_deep(&place));
@@ -126,7 +133,12 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn start(&mut self, value: Value, place: Place, anchor: usize) -> Result<(), Issue> {
+    fn start(
+        &mut self,
+        value: Value,
+        place: Location,
+        anchor: usize,
+    ) -> Result<(), ConfigDiagnostic> {
         if self.open.len() >= MAX_DEPTH {
             return Err(too_deep(&place));
         }
@@ -136,19 +148,22 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    fn expect_room(&self, place: &Place) -> Result<(), Issue> {
+    fn expect_room(&self, place: &Location) -> Result<(), ConfigDiagnostic> {
         let Size { nodes, bytes } = self.size;
         if nodes > MAX_NODES {
-            return Err(Issue::at(place, format!("more than {MAX_NODES} values")));
+            return Err(ConfigDiagnostic::at(place, format!("more than {MAX_NODES} values")));
         }
         if bytes > MAX_BYTES {
-            return Err(Issue::at(place, format!("more than {MAX_BYTES} bytes of text")));
+            return Err(ConfigDiagnostic::at(
+                place,
+                format!("more than {MAX_BYTES} bytes of text"),
+            ));
         }
         Ok(())
     }
 
     /// Puts a finished value, which was counted, where it belongs.
-    fn put(&mut self, node: Node, anchor: usize) -> Result<(), Issue> {
+    fn put(&mut self, node: Node, anchor: usize) -> Result<(), ConfigDiagnostic> {
         if anchor > 0 {
             self.size = self.size.plus(Size::of(&node));
             self.expect_room(&node.place)?;
@@ -165,11 +180,14 @@ impl<'a> Builder<'a> {
                 Some((key, place)) => entries.push(Entry { key, place, value: node }),
                 None => {
                     let Some(text) = node.text().map(str::to_owned) else {
-                        return Err(Issue::at(&node.place, "a key that is not a plain name"));
+                        return Err(ConfigDiagnostic::at(
+                            &node.place,
+                            "a key that is not a plain name",
+                        ));
                     };
                     if !keys.insert(text.clone()) {
                         let message = format!("the key `{text}` stands here twice");
-                        return Err(Issue::at(&node.place, message));
+                        return Err(ConfigDiagnostic::at(&node.place, message));
                     }
                     *key = Some((text, node.place));
                 }
@@ -189,8 +207,8 @@ fn depth(node: &Node) -> usize {
     }
 }
 
-fn too_deep(place: &Place) -> Issue {
-    Issue::at(place, format!("nested deeper than {MAX_DEPTH} levels"))
+fn too_deep(place: &Location) -> ConfigDiagnostic {
+    ConfigDiagnostic::at(place, format!("nested deeper than {MAX_DEPTH} levels"))
 }
 
 /// Writes a value as YAML: maps and lists in blocks, those of few scalars on one line.

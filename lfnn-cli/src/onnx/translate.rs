@@ -45,7 +45,7 @@ pub(super) fn graph(
     for op in predictor.program().ops() {
         translation.operation(op).with_context(|| format!("operation {}", op.name()))?;
     }
-    let width = predictor.module.tensors().channels(predictor.logits);
+    let width = predictor.set.tensors().channels(predictor.logits);
     translation.outputs(width, classes)?;
     Ok(translation.graph.finish("predictor"))
 }
@@ -186,7 +186,7 @@ impl Translation<'_> {
     }
 
     fn softmax(&mut self, op: &Softmax) -> anyhow::Result<()> {
-        let features = self.predictor.module.tensors().channels(op.x);
+        let features = self.predictor.set.tensors().channels(op.x);
         let last = || vec![integer("axis", -1)];
         if features == op.width {
             return self.plain("Softmax", &[op.x], &[], op.y, last());
@@ -220,7 +220,7 @@ impl Translation<'_> {
     }
 
     fn shape(&self, id: TensorId) -> &[usize] {
-        &self.predictor.module.tensors()[id].shape
+        &self.predictor.set.tensors()[id].shape
     }
 
     fn is_image(&self, id: TensorId) -> bool {
@@ -230,14 +230,12 @@ impl Translation<'_> {
     /// The name of a tensor that has been written.
     fn name(&self, id: TensorId) -> anyhow::Result<String> {
         let name = self.names.get(&id).cloned();
-        name.with_context(|| {
-            format!("`{}` is not written", self.predictor.module.tensors()[id].name)
-        })
+        name.with_context(|| format!("`{}` is not written", self.predictor.set.tensors()[id].name))
     }
 
     /// The name of a tensor that is being written.
     fn write(&mut self, id: TensorId) -> String {
-        let name = format!("{}.{}", self.predictor.module.tensors()[id].name, id.index());
+        let name = format!("{}.{}", self.predictor.set.tensors()[id].name, id.index());
         self.names.insert(id, name.clone());
         name
     }

@@ -20,15 +20,15 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use serde_json::{Value, json};
 
+use crate::backend::BackendArgs;
 use crate::backend::BackendChoice;
-use crate::backend::Choice;
 use crate::cli::{ReproduceArgs, Scale};
 use crate::config::nearest;
 use crate::failure::Failure;
 use crate::output::{Level, Output};
 use crate::{data, format, interrupt, processes};
 
-use plan::{Ask, Job, Place};
+use plan::{Job, Place, ReproduceRequest};
 use report::Provenance;
 use runner::{Outcome, Results, Runner};
 use targets::{TARGETS, Target};
@@ -42,13 +42,13 @@ const SEEDS: usize = 3;
 /// A target that is not there, data that is missing, or what fails on the way.
 pub(crate) fn command(
     args: &ReproduceArgs,
-    choice: Choice,
+    choice: BackendArgs,
     output: &Output,
 ) -> Result<(), Failure> {
     processes::check_single()?;
     let target = find(&args.target)?;
     let root = data::root(args.data.data_dir.as_deref())?;
-    let ask = Ask {
+    let ask = ReproduceRequest {
         scale: args.scale,
         recipes: args.recipes.clone(),
         seeds: (1..=args.seeds.unwrap_or(SEEDS) as u64).collect(),
@@ -61,7 +61,7 @@ pub(crate) fn command(
             "--recipe chooses parts of a table, and {name} has none to choose from"
         )));
     }
-    let (choice, device) = choice.settled();
+    let (choice, device) = choice.resolved();
     let out = match &args.out {
         Some(out) => out.clone(),
         None => PathBuf::from("reproduction").join(ask.scale_name()),
@@ -150,7 +150,7 @@ fn unique(jobs: Vec<Job>) -> Vec<(String, Job)> {
     jobs.into_iter().map(|job| (job.id(), job)).filter(|(id, _)| seen.insert(id.clone())).collect()
 }
 
-fn on_gpu(choice: Choice) -> bool {
+fn on_gpu(choice: BackendArgs) -> bool {
     matches!(choice.backend, BackendChoice::Cuda(_))
 }
 
@@ -166,7 +166,7 @@ fn tell_plan(
         return output.info(&format!("plan: all {total} trainings and computations are done"));
     }
     let share = (threads / side).max(1);
-    let choice = Choice { threads: Some(share), ..runner.choice };
+    let choice = BackendArgs { threads: Some(share), ..runner.choice };
     let times = trial::of_jobs(open, Place { root: runner.root, choice })?;
     let sum = |alone: bool| -> Duration {
         let of = open.iter().zip(&times).filter(|(job, _)| job.alone() == alone);
@@ -192,7 +192,7 @@ fn tell_plan(
 fn provenance(
     args: &ReproduceArgs,
     choice: BackendChoice,
-    ask: &Ask<'_>,
+    ask: &ReproduceRequest<'_>,
     ids: &[String],
     results: &Results,
 ) -> Provenance {

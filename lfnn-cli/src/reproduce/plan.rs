@@ -7,7 +7,7 @@ use lfnn_core::backend::Precision;
 use lfnn_core::config::WorkersConfig;
 use serde_json::Value;
 
-use crate::backend::{Choice, Job as Work};
+use crate::backend::{BackendArgs, Job as Work};
 use crate::cli::Scale;
 use crate::config::{self, Request, RunConfig};
 use crate::data::Prepared;
@@ -16,7 +16,7 @@ use crate::output::{Level, Output};
 
 /// What is asked for.
 #[derive(Clone, Debug)]
-pub(super) struct Ask<'a> {
+pub(super) struct ReproduceRequest<'a> {
     /// How much is computed.
     pub(super) scale: Scale,
     /// Of a table, the recipes whose parts are wanted; all if none is named.
@@ -29,7 +29,7 @@ pub(super) struct Ask<'a> {
     pub(super) limits: Vec<String>,
 }
 
-impl Ask<'_> {
+impl ReproduceRequest<'_> {
     /// Whether the scale is the paper's.
     pub(super) fn is_paper(&self) -> bool {
         self.scale == Scale::Paper
@@ -110,7 +110,7 @@ pub(super) struct Place<'a> {
     /// The folder of the data sets.
     pub(super) root: &'a Path,
     /// The backend with this job's share of the threads.
-    pub(super) choice: Choice,
+    pub(super) choice: BackendArgs,
 }
 
 impl Place<'_> {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::plan::{Computation, Job, Place, Training};
-use crate::backend::Choice;
+use crate::backend::BackendArgs;
 use crate::config::{self, Request, RunConfig, differences};
 use crate::failure::{Failure, chain};
 use crate::files::{remove_left_overs, write_whole};
@@ -73,7 +73,7 @@ struct Saved {
 pub(super) struct Runner<'a> {
     pub(super) out: &'a Path,
     pub(super) root: &'a Path,
-    pub(super) choice: Choice,
+    pub(super) choice: BackendArgs,
     pub(super) output: &'a Output,
 }
 
@@ -126,7 +126,7 @@ impl Runner<'_> {
 
     /// Runs a job to its end.
     fn run(&self, job: &Job, threads: usize) -> Result<Outcome, Failure> {
-        let choice = Choice { threads: Some(threads), ..self.choice };
+        let choice = BackendArgs { threads: Some(threads), ..self.choice };
         let outcome = match job {
             Job::Train(training) => self.train(training, choice).map(|()| None),
             Job::Compute(computation) => {
@@ -154,7 +154,7 @@ impl Runner<'_> {
         }
     }
 
-    fn train(&self, training: &Training, choice: Choice) -> Result<(), Failure> {
+    fn train(&self, training: &Training, choice: BackendArgs) -> Result<(), Failure> {
         let path = self.run_folder(training);
         let config = training.config()?;
         let resume = path.join(run::CONFIG).exists();

@@ -153,13 +153,19 @@ impl Job for Watch<'_> {
             Trainer::new(backend, &setup(config, &data.normalization), data.images(), &data.train)?;
         let probe = &data.test[..data.test.len().min(PROBE)];
         let classes = labels(&data, probe);
-        let heads = trainer.network().units().first().map(|unit| unit.heads());
-        let (nets, workers) = heads.map_or((0, 0), |heads| (heads.nets, heads.workers));
+        let predictions = trainer.network().units().first().map(|unit| unit.predictions());
+        let (nets, workers) = predictions
+            .map_or((0, 0), |predictions| (predictions.classifiers, predictions.workers));
         let look = |trainer: &mut Trainer<B>| -> Result<Vec<f32>, Failure> {
             Ok(trainer.worker_outputs(probe)?.into_iter().next().unwrap_or_default())
         };
         let leads = |trainer: &Trainer<B>| -> Result<Vec<u64>, Failure> {
-            Ok(trainer.metrics()?.units.first().map(|unit| unit.leads.clone()).unwrap_or_default())
+            Ok(trainer
+                .metrics()?
+                .units
+                .first()
+                .map(|unit| unit.lead_counts.clone())
+                .unwrap_or_default())
         };
         let (mut before, mut led) = (look(&mut trainer)?, leads(&trainer)?);
         let mut rows = Vec::new();

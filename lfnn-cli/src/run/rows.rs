@@ -97,8 +97,8 @@ impl UnitRow {
             worker_errors: unit.worker_errors.clone(),
             validation_worker_errors: validation.and_then(|evaluation| errors(evaluation, at)),
             test_worker_errors: errors(test, at).unwrap_or_default(),
-            leads: unit.leads.clone(),
-            leads_percent: unit.leads.iter().map(percent).collect(),
+            leads: unit.lead_counts.clone(),
+            leads_percent: unit.lead_counts.iter().map(percent).collect(),
         };
         train.units.iter().enumerate().map(join).collect()
     }

@@ -1,9 +1,9 @@
 //! What a run will take of a GPU's memory, from its plan: no GPU is needed to know.
 
 use lfnn_core::backend::Precision;
-use lfnn_core::train::{Setup, trainer_module};
+use lfnn_core::train::{Setup, trainer_programs};
 use lfnn_cuda::device::MAX_WORKSPACE;
-use lfnn_cuda::plan::{LANES, Plan, ProgramPlan, Work};
+use lfnn_cuda::plan::{Plan, ProgramPlan, STREAMS, Work};
 
 use crate::data::Shape;
 use crate::failure::{Failure, Usage};
@@ -18,16 +18,16 @@ pub(super) fn predict(
     setup: &Setup<'_>,
     shape: Shape,
     precision: Precision,
-    lanes: Option<usize>,
+    streams: Option<usize>,
     examples: usize,
 ) -> Result<String, Failure> {
-    let lanes = lanes.unwrap_or(LANES);
+    let streams = streams.unwrap_or(STREAMS);
     let images = shape.train + shape.test;
-    let module = trainer_module(setup, shape.image, shape.classes, images, examples).usage()?;
-    let plan = Plan::with_lanes(&module, precision, lanes).map_err(anyhow::Error::from)?;
+    let set = trainer_programs(setup, shape.image, shape.classes, images, examples).usage()?;
+    let plan = Plan::with_streams(&set, precision, streams).map_err(anyhow::Error::from)?;
     // As the device allocates: one block of each kind, for the program that needs most.
     let largest = |of: fn(&ProgramPlan) -> usize| plan.programs.iter().map(of).max().unwrap_or(0);
-    let used = largest(|program| program.lanes);
+    let used = largest(|program| program.streams);
     let scratch = used * largest(|program| program.scratch_bytes);
     let mut steps = plan.programs.iter().flat_map(|program| &program.steps);
     let products = steps.any(|step| matches!(step.work, Work::Product(_)));
@@ -42,7 +42,7 @@ pub(super) fn predict(
     ];
     let sum = rows.iter().map(|(_, bytes)| bytes).sum::<usize>();
     let mut lines = vec![vec![
-        format!("GPU memory, {}, {}", precision.name(), format::number_of(lanes, "lane")),
+        format!("GPU memory, {}, {}", precision.name(), format::number_of(streams, "stream")),
         format!("{} launches", launches),
     ]];
     lines.extend(rows.iter().map(|(name, bytes)| vec![(*name).to_owned(), format::bytes(*bytes)]));

@@ -4,15 +4,15 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use lfnn_core::config::{ConfigError, Scope};
-use lfnn_core::layer::Perturb;
-use lfnn_core::method::{self, Method};
+use lfnn_core::layer::Perturbation;
+use lfnn_core::method::{self, Gradient, Method};
 use lfnn_core::network::Network;
 use lfnn_core::train::{MemoryEstimate, Normalization, Setup, StepProgram};
 use lfnn_core::unit::{Unit, WorkerKind};
 use lfnn_cpu::Cpu;
 use lfnn_data::DataError;
 
-use crate::backend::{BackendChoice, Choice};
+use crate::backend::{BackendArgs, BackendChoice};
 use crate::config::RunConfig;
 use crate::data::{self, Shape};
 use crate::failure::{Failure, Usage};
@@ -29,7 +29,7 @@ use super::device_memory;
 pub(crate) fn show(
     config: &RunConfig,
     root: &Path,
-    choice: Choice,
+    choice: BackendArgs,
     output: &Output,
 ) -> Result<(), Failure> {
     let shape = data::known_shape(config, root, output)?;
@@ -42,7 +42,7 @@ pub(crate) fn show(
         "{} · {}: {}\n{}: images {}, {} classes, {} to train on, {} held out\n\n{}\n{}\n{}",
         config.label(),
         config.method,
-        method.describe(),
+        method.summary,
         config.dataset.name,
         format::shape(&shape.image),
         shape.classes,
@@ -55,7 +55,8 @@ pub(crate) fn show(
     #[cfg(feature = "cuda")]
     if let BackendChoice::Cuda(_) = choice.backend {
         let setup = setup(config, shape, method);
-        let text = device_memory::predict(&setup, shape, config.precision, choice.lanes, training)?;
+        let text =
+            device_memory::predict(&setup, shape, config.precision, choice.streams, training)?;
         output.result(&format!("\n{text}"))?;
     }
     Ok(())
@@ -75,21 +76,25 @@ fn examples(config: &RunConfig, shape: Shape) -> Result<usize, DataError> {
 fn units(config: &RunConfig, network: &Network) -> String {
     let head = ["unit", "output", "workers", "lead", "path", "parameters", "readouts", "layers"];
     let mut lines = vec![head.map(str::to_owned).to_vec()];
-    let has_leaders = config.method().has_leaders();
+    let has_leaders = config.method().workers.have_leaders();
     let counts = counts(network);
     let count_of = |unit: Option<usize>| counts.get(&unit).copied().unwrap_or_default();
     for unit in network.units() {
         let (parameters, readout) = count_of(Some(unit.number()));
-        let heads = unit.heads();
+        let predictions = unit.predictions();
         let kind = match unit.kind() {
             WorkerKind::Neurons => "neurons",
             WorkerKind::Filters => "filters",
             WorkerKind::Readout => "readout",
             WorkerKind::Block => "block",
         };
-        let nets = if heads.nets > 1 { format!("{} nets × ", heads.nets) } else { String::new() };
+        let nets = if predictions.classifiers > 1 {
+            format!("{} nets × ", predictions.classifiers)
+        } else {
+            String::new()
+        };
         let lead = if has_leaders {
-            config.leadership.leaders(heads.workers).to_string()
+            config.leadership.leaders(predictions.workers).to_string()
         } else {
             "–".into()
         };
@@ -97,7 +102,7 @@ fn units(config: &RunConfig, network: &Network) -> String {
         lines.push(vec![
             unit.number().to_string(),
             format::shape(unit.output_shape()),
-            format!("{nets}{} {kind}", heads.workers),
+            format!("{nets}{} {kind}", predictions.workers),
             lead,
             unit.depth().to_string(),
             format::count(parameters),
@@ -114,7 +119,7 @@ fn units(config: &RunConfig, network: &Network) -> String {
     let (parameters, _) = count_of(None);
     lines.push(vec![
         "out".into(),
-        output.heads().features().to_string(),
+        output.predictions().features().to_string(),
         "–".into(),
         "–".into(),
         output.depth().to_string(),
@@ -147,7 +152,9 @@ fn units(config: &RunConfig, network: &Network) -> String {
 /// The layers of a unit, how its workers predict, and what follows them.
 fn layers(unit: &Unit) -> String {
     let mut text = unit.describe_layers();
-    for (word, part) in [("predict by", unit.describe_head()), ("then", unit.describe_then())] {
+    for (word, part) in
+        [("predict by", unit.describe_head()), ("transition", unit.describe_transition())]
+    {
         if !part.is_empty() {
             text += &format!("; {word} {part}");
         }
@@ -180,10 +187,10 @@ fn counts(network: &Network) -> HashMap<Option<usize>, (usize, usize)> {
 }
 
 /// How many layers with weights a gradient, or the derivative of a forward gradient, crosses, and with what noise.
-fn paths(method: &dyn Method, network: &Network) -> String {
+fn paths(method: &Method, network: &Network) -> String {
     let mut text = crossed(method, network);
-    let mixes = network.units().iter().any(Unit::mixes_samples) || network.output().mixes_samples();
-    if let Some(Perturb::Outputs { .. }) = method.perturb()
+    let mixes = network.units().iter().any(Unit::couples_batch) || network.output().couples_batch();
+    if let Gradient::Forward(Perturbation::Outputs { .. }) = method.gradient
         && mixes
     {
         text += "batch normalisation lets samples meet: what lies before one gets the derivative over the whole \
@@ -192,14 +199,14 @@ fn paths(method: &dyn Method, network: &Network) -> String {
     text
 }
 
-fn crossed(method: &dyn Method, network: &Network) -> String {
+fn crossed(method: &Method, network: &Network) -> String {
     let all: usize = network.units().iter().map(Unit::depth).sum();
     let output = network.output().depth();
-    let (what, carried) = match method.goes_back() {
-        true => ("gradient path", "gradient"),
-        false => ("derivative path, forwards", "derivative"),
+    let (what, carried) = match method.gradient {
+        Gradient::Backward => ("gradient path", "gradient"),
+        Gradient::Forward(_) => ("derivative path, forwards", "derivative"),
     };
-    if !method.is_local() {
+    if !method.local {
         let through = all + output;
         return format!(
             "{what}: {through} layers with weights; the global {carried} crosses every unit\n"
@@ -220,7 +227,7 @@ fn pixels(config: &RunConfig, shape: Shape, training: usize) -> usize {
 }
 
 /// The step that would be trained, with a normalisation that any image fits.
-fn setup<'a>(config: &'a RunConfig, shape: Shape, method: &'static dyn Method) -> Setup<'a> {
+fn setup<'a>(config: &'a RunConfig, shape: Shape, method: &'static Method) -> Setup<'a> {
     let channels = shape.image[2];
     let normalization = Normalization { mean: vec![0.0; channels], std: vec![1.0; channels] };
     Setup { method, ..super::setup(config, &normalization) }
@@ -231,7 +238,7 @@ fn setup<'a>(config: &'a RunConfig, shape: Shape, method: &'static dyn Method) -
 fn memory(
     config: &RunConfig,
     shape: Shape,
-    choice: Choice,
+    choice: BackendArgs,
     training: usize,
 ) -> Result<String, Failure> {
     let cpu = match choice.backend {
@@ -240,9 +247,9 @@ fn memory(
             Some(Cpu::new(choice.threads).map_err(anyhow::Error::from)?)
         }
     };
-    let estimate = |method: &'static dyn Method| -> Result<MemoryEstimate, ConfigError> {
+    let estimate = |method: &'static Method| -> Result<MemoryEstimate, ConfigError> {
         let step = StepProgram::new(&setup(config, shape, method), shape.image, shape.classes)?;
-        let planned = cpu.as_ref().map(|cpu| cpu.planned_bytes(&step.module));
+        let planned = cpu.as_ref().map(|cpu| cpu.planned_bytes(&step.set));
         Ok(planned.map_or_else(|| step.memory(), |bytes| step.memory_with(bytes)))
     };
     let own = estimate(config.method()).usage()?;

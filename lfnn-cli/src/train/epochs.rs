@@ -91,7 +91,7 @@ pub(super) fn run<B: Backend>(
 }
 
 /// What the steps of an epoch leave.
-struct Trained {
+struct EpochStats {
     metrics: TrainingMetrics,
     learning_rate: f64,
     /// Images trained on by this process, and the time it took.
@@ -105,10 +105,10 @@ fn train_epoch<B: Backend>(
     saver: &mut Saver<'_>,
     metadata: &mut Metadata,
     display: &mut Display<'_>,
-) -> Result<Option<Trained>, Failure> {
+) -> Result<Option<EpochStats>, Failure> {
     display.begin_epoch(trainer.epoch(), trainer.step_in_epoch(), trainer.steps_per_epoch());
     let first = trainer.step_in_epoch();
-    let (start, mut aside) = (Instant::now(), Duration::ZERO);
+    let (start, mut paused) = (Instant::now(), Duration::ZERO);
     let mut looked = Instant::now();
     let mut learning_rate = trainer.learning_rate();
     while !trainer.epoch_is_done() {
@@ -126,7 +126,7 @@ fn train_epoch<B: Backend>(
         }
         if looked.elapsed() >= LOOK {
             trainer.check_finite()?;
-            let time = start.elapsed() - aside;
+            let time = start.elapsed() - paused;
             let images = (trainer.step_in_epoch() - first) * trainer.batch_size();
             display.step(&trainer.metrics()?, images, time);
             looked = Instant::now();
@@ -134,20 +134,20 @@ fn train_epoch<B: Backend>(
         if saver.is_due() && !trainer.epoch_is_done() {
             let before = Instant::now();
             saver.save(trainer, metadata)?;
-            aside += before.elapsed();
+            paused += before.elapsed();
         }
     }
     trainer.check_finite()?;
     let metrics = trainer.metrics()?;
     let images = (trainer.step_in_epoch() - first) * trainer.batch_size();
-    Ok(Some(Trained { metrics, learning_rate, images, time: start.elapsed() - aside }))
+    Ok(Some(EpochStats { metrics, learning_rate, images, time: start.elapsed() - paused }))
 }
 
 /// Evaluates, and moves on to the next epoch.
 fn end_epoch<B: Backend>(
     trainer: &mut Trainer<B>,
     data: &Prepared,
-    trained: Trained,
+    trained: EpochStats,
     scope: Scope,
 ) -> Result<EpochRow, Failure> {
     let validation: Option<Evaluation> = match &data.validation[..] {

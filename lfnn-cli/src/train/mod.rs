@@ -16,7 +16,7 @@ use anyhow::anyhow;
 use lfnn_core::backend::Backend;
 use lfnn_core::train::{Normalization, Setup, State, Trainer};
 
-use crate::backend::{Choice, Job};
+use crate::backend::{BackendArgs, Job};
 use crate::checkpoint::{self, Checkpoint, Metadata};
 use crate::cli::TrainArgs;
 use crate::config::{self, Request, RunConfig, differences};
@@ -30,7 +30,11 @@ use crate::{digest, format, interrupt, processes};
 ///
 /// # Errors
 /// Anything wrong in the command line, the configuration or the data, and what fails in training.
-pub(crate) fn command(args: &TrainArgs, choice: Choice, output: &Output) -> Result<(), Failure> {
+pub(crate) fn command(
+    args: &TrainArgs,
+    choice: BackendArgs,
+    output: &Output,
+) -> Result<(), Failure> {
     processes::check_single()?;
     let request = request(args);
     let root = data::root(args.data.data_dir.as_deref())?;
@@ -85,7 +89,7 @@ pub(crate) struct Run<'a> {
 pub(crate) fn fit(
     run: Run<'_>,
     folder: RunFolder,
-    choice: Choice,
+    choice: BackendArgs,
     output: &Output,
 ) -> Result<(), Failure> {
     let result = prepare(run, &folder, output).and_then(|(data, metadata, state)| {
@@ -210,12 +214,12 @@ impl Job for Training<'_> {
         if let Some(state) = state {
             trainer.restore(&state)?;
         }
-        data.free_pixels();
+        data.drop_host_images();
         if run.tensorboard {
             run::tensorboard::begin(folder.path())?;
         }
         interrupt::training_begins();
-        introduce(run, &data, &trainer, device, folder, output)?;
+        print_header(run, &data, &trainer, device, folder, output)?;
         let data = &data;
         let resume_command = run.resume_command;
         let context = epochs::Context { data, folder, metadata, resume_command, output };
@@ -238,7 +242,7 @@ pub(crate) fn setup<'a>(config: &'a RunConfig, normalization: &Normalization) ->
 }
 
 /// The lines before the first epoch.
-fn introduce<B: Backend>(
+fn print_header<B: Backend>(
     Run { config, resume, .. }: Run<'_>,
     data: &Prepared,
     trainer: &Trainer<B>,
@@ -252,7 +256,7 @@ fn introduce<B: Backend>(
         config.label(),
         config.method,
         config.seed,
-        config.method().describe()
+        config.method().summary
     ))?;
     output.info(&format!(
         "data: {}, {} training, {} validation and {} test images, {} classes",

@@ -3,12 +3,12 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use crate::backend::{BackendChoice, Choice};
+use crate::backend::{BackendArgs, BackendChoice};
 use crate::cli::DataFolder;
 
 /// The command for a run's folder: with what this process was told about the machine, which a run's own
 /// configuration does not hold.
-pub(super) fn write(folder: &Path, choice: Choice, data: &DataFolder) -> String {
+pub(super) fn write(folder: &Path, choice: BackendArgs, data: &DataFolder) -> String {
     let program = std::env::args_os().next().unwrap_or_else(|| "lfnn-cli".into());
     let mut words: Vec<OsString> = vec![program];
     let mut option = |name: &str, value: OsString| words.extend([name.into(), value]);
@@ -18,8 +18,8 @@ pub(super) fn write(folder: &Path, choice: Choice, data: &DataFolder) -> String 
     if let Some(threads) = choice.threads {
         option("--threads", threads.to_string().into());
     }
-    if let Some(lanes) = choice.lanes {
-        option("--lanes", lanes.to_string().into());
+    if let Some(streams) = choice.streams {
+        option("--streams", streams.to_string().into());
     }
     words.extend(["train", "--resume"].map(OsString::from));
     let mut option = |name: &str, value: OsString| words.extend([name.into(), value]);

@@ -174,7 +174,7 @@ fn a_loss_that_is_not_finite_stops_with_unit_and_worker() {
     let ended = place.run(&["train", "--epochs", "1", "--set", "training.optimizer.sgd.lr=1e30"]);
     assert_eq!(ended.code, Some(1));
     assert!(
-        ended.err.starts_with("error: unit 1: the error of worker 1 is not finite"),
+        ended.err.starts_with("error: unit 1: the loss of worker 1 is not finite"),
         "{}",
         ended.err
     );

@@ -43,8 +43,8 @@ fn a_step_is_told_by_part_and_by_operation() {
         assert!(names("operations").iter().any(|found| found == name), "no {name}");
     }
     assert!(!names("operations").iter().any(|found| found == "Conv2dInputGrad"));
-    positive(&out["ceilings"]["flops_per_second"]);
-    positive(&out["ceilings"]["bytes_per_second"]);
+    positive(&out["peak_rates"]["flops_per_second"]);
+    positive(&out["peak_rates"]["bytes_per_second"]);
     assert!(!place.has("runs"), "a benchmark leaves no run");
 }
 

@@ -1,6 +1,6 @@
 //! The same bytes, whatever the number of threads.
 
-use lfnn_core::method::{METHODS, Method};
+use lfnn_core::method::names;
 
 use super::support::Place;
 
@@ -10,7 +10,7 @@ fn last(place: &Place, out: &str) -> Vec<u8> {
 
 #[test]
 fn two_runs_and_two_numbers_of_threads_end_with_the_same_bytes() {
-    for method in METHODS.map(Method::name) {
+    for method in names() {
         let place = Place::new();
         let run = |out: &str, threads: &str| {
             place.train(&["--method", method, "--out", out, "--threads", threads]);

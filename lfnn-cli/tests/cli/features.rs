@@ -21,7 +21,7 @@ fn without_cuda_a_gpu_is_refused_and_auto_is_the_cpu() {
     }
     lacks(&["train", "--dry-run", "--backend", "cuda"], "a GPU", "cuda");
     let place = Place::new();
-    let ended = place.run(&["train", "--lanes", "2"]);
+    let ended = place.run(&["train", "--streams", "2"]);
     assert_eq!(ended.code, Some(2));
     assert!(ended.err.contains("a GPU needs the feature `cuda`"), "{}", ended.err);
     assert!(place.train(&[]).contains("(auto: built without the feature `cuda`)"));

@@ -1,8 +1,8 @@
 //! ReLU, sigmoid and tanh.
 
-use super::{Map, Record};
+use super::{ParameterFreeLayer, Saved};
 use crate::program::{Activate, ActivateGrad, Activation, TensorId};
-use crate::step::StepWriter;
+use crate::step::StepBuilder;
 
 /// A pointwise nonlinearity.
 #[derive(Debug)]
@@ -17,14 +17,14 @@ impl ActivationLayer {
     }
 
     /// The Jacobian is diagonal: one rule serves both directions.
-    fn scale(&self, step: &mut StepWriter<'_>, y: TensorId, dy: TensorId) -> TensorId {
+    fn scale(&self, step: &mut StepBuilder<'_>, y: TensorId, dy: TensorId) -> TensorId {
         let dx = step.like("activation.gradient", y);
         step.push(ActivateGrad { y, dy, dx, function: self.function });
         dx
     }
 }
 
-impl Map for ActivationLayer {
+impl ParameterFreeLayer for ActivationLayer {
     fn describe(&self) -> String {
         match self.function {
             Activation::Relu => "relu",
@@ -38,17 +38,17 @@ impl Map for ActivationLayer {
         &self.shape
     }
 
-    fn apply(&self, step: &mut StepWriter<'_>, x: TensorId) -> Record {
+    fn forward(&self, step: &mut StepBuilder<'_>, x: TensorId) -> Saved {
         let y = step.like("activation", x);
         step.push(Activate { x, y, function: self.function });
-        Record::new(x, y)
+        Saved::new(x, y)
     }
 
-    fn pull_back(&self, step: &mut StepWriter<'_>, record: &Record, dy: TensorId) -> TensorId {
+    fn vjp(&self, step: &mut StepBuilder<'_>, record: &Saved, dy: TensorId) -> TensorId {
         self.scale(step, record.y, dy)
     }
 
-    fn push_forward(&self, step: &mut StepWriter<'_>, record: &Record, dx: TensorId) -> TensorId {
+    fn jvp(&self, step: &mut StepBuilder<'_>, record: &Saved, dx: TensorId) -> TensorId {
         self.scale(step, record.y, dx)
     }
 }

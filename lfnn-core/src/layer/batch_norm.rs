@@ -1,9 +1,9 @@
 //! Batch normalisation.
 
-use super::{Gradients, Init, Layer, ParameterSpec, Record, Want};
+use super::{Gradients, Init, Layer, NeedsGrad, ParameterSpec, Saved};
 use crate::config::BatchNormConfig;
 use crate::program::{BatchNorm, BatchNormGrad, BatchNormInference, BatchNormTangent, TensorId};
-use crate::step::{Mode, StepWriter};
+use crate::step::{Mode, StepBuilder};
 
 /// Batch normalisation over every axis but the last.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl Layer for BatchNormLayer {
         &self.shape
     }
 
-    fn mixes_samples(&self) -> bool {
+    fn couples_batch(&self) -> bool {
         true
     }
 
@@ -51,10 +51,10 @@ impl Layer for BatchNormLayer {
         ]
     }
 
-    fn forward(&self, step: &mut StepWriter<'_>, parameters: &[TensorId], x: TensorId) -> Record {
+    fn forward(&self, step: &mut StepBuilder<'_>, parameters: &[TensorId], x: TensorId) -> Saved {
         let [gamma, beta, running_mean, running_var] = four(parameters);
         let y = step.like("batch_norm", x);
-        let mut record = Record::new(x, y);
+        let mut record = Saved::new(x, y);
         let BatchNormConfig { momentum, epsilon } = self.config;
         match step.mode() {
             Mode::Train => {
@@ -72,7 +72,7 @@ impl Layer for BatchNormLayer {
                     momentum,
                     epsilon,
                 });
-                record.saved = vec![mean, inv_std];
+                record.tensors = vec![mean, inv_std];
             }
             Mode::Evaluate => {
                 step.push(BatchNormInference {
@@ -91,28 +91,28 @@ impl Layer for BatchNormLayer {
 
     fn backward(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         parameters: &[TensorId],
-        record: &Record,
+        record: &Saved,
         dy: TensorId,
-        want: Want,
+        needs_grad: NeedsGrad,
     ) -> Gradients {
         let [gamma, beta, ..] = four(parameters);
-        let dx = want.input.then(|| step.like("batch_norm.gradient", record.x));
-        let dgamma = want.parameters.then(|| step.gradient(gamma));
-        let dbeta = want.parameters.then(|| step.gradient(beta));
-        let (x, mean, inv_std) = (record.x, record.saved[0], record.saved[1]);
+        let dx = needs_grad.input.then(|| step.like("batch_norm.gradient", record.x));
+        let dgamma = needs_grad.parameters.then(|| step.gradient(gamma));
+        let dbeta = needs_grad.parameters.then(|| step.gradient(beta));
+        let (x, mean, inv_std) = (record.x, record.tensors[0], record.tensors[1]);
         step.push(BatchNormGrad { x, mean, inv_std, gamma, dy, dx, dgamma, dbeta });
         let parameters =
             dgamma.map(|g| (gamma, g)).into_iter().chain(dbeta.map(|b| (beta, b))).collect();
         Gradients { input: dx, parameters }
     }
 
-    fn tangent(
+    fn jvp(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         parameters: &[TensorId],
-        record: &Record,
+        record: &Saved,
         dx: Option<TensorId>,
         dparameters: Option<&[TensorId]>,
     ) -> Option<TensorId> {
@@ -122,8 +122,8 @@ impl Layer for BatchNormLayer {
         let dy = step.like("batch_norm.tangent", record.x);
         step.push(BatchNormTangent {
             x: record.x,
-            mean: record.saved[0],
-            inv_std: record.saved[1],
+            mean: record.tensors[0],
+            inv_std: record.tensors[1],
             gamma: parameters[0],
             dx,
             dgamma: dparameters.map(|d| d[0]),

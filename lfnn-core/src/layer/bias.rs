@@ -1,8 +1,8 @@
 //! A number added to each channel.
 
-use super::{Gradients, Init, Layer, ParameterSpec, Record, Want};
+use super::{Gradients, Init, Layer, NeedsGrad, ParameterSpec, Saved};
 use crate::program::{AddBias, BiasGrad, TensorId};
-use crate::step::StepWriter;
+use crate::step::StepBuilder;
 
 /// A number added to each channel.
 #[derive(Debug)]
@@ -30,22 +30,23 @@ impl Layer for BiasLayer {
         vec![ParameterSpec::weight("bias", &[channels], Init::Constant(0.0))]
     }
 
-    fn forward(&self, step: &mut StepWriter<'_>, parameters: &[TensorId], x: TensorId) -> Record {
+    fn forward(&self, step: &mut StepBuilder<'_>, parameters: &[TensorId], x: TensorId) -> Saved {
         let y = step.like("bias", x);
         step.push(AddBias { x, bias: parameters[0], y });
-        Record::new(x, y)
+        Saved::new(x, y)
     }
 
     fn backward(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         parameters: &[TensorId],
-        _: &Record,
+        _: &Saved,
         dy: TensorId,
-        want: Want,
+        needs_grad: NeedsGrad,
     ) -> Gradients {
-        let mut gradients = Gradients { input: want.input.then_some(dy), parameters: Vec::new() };
-        if want.parameters {
+        let mut gradients =
+            Gradients { input: needs_grad.input.then_some(dy), parameters: Vec::new() };
+        if needs_grad.parameters {
             let dbias = step.gradient(parameters[0]);
             step.push(BiasGrad { dy, dbias });
             gradients.parameters.push((parameters[0], dbias));
@@ -53,11 +54,11 @@ impl Layer for BiasLayer {
         gradients
     }
 
-    fn tangent(
+    fn jvp(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         _: &[TensorId],
-        record: &Record,
+        record: &Saved,
         dx: Option<TensorId>,
         dparameters: Option<&[TensorId]>,
     ) -> Option<TensorId> {

@@ -2,7 +2,7 @@
 
 use super::{Affine, image};
 use crate::program::{Conv2d, Conv2dInputGrad, Conv2dWeightGrad, TensorId, Window};
-use crate::step::StepWriter;
+use crate::step::StepBuilder;
 
 /// Two-dimensional convolution with square kernels.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ impl Affine for ConvLayer {
 
     fn product(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         x: TensorId,
         weight: TensorId,
         bias: Option<TensorId>,
@@ -82,7 +82,7 @@ impl Affine for ConvLayer {
 
     fn weight_gradient(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         x: TensorId,
         dy: TensorId,
         dweight: TensorId,
@@ -94,7 +94,7 @@ impl Affine for ConvLayer {
 
     fn input_gradient(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         dy: TensorId,
         weight: TensorId,
         dx: TensorId,

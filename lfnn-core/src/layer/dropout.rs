@@ -1,9 +1,9 @@
 //! Dropout (Srivastava et al. 2014), inverted: the kept elements are scaled in training.
 
-use super::{Map, Record};
+use super::{ParameterFreeLayer, Saved};
 use crate::program::{Dropout, TensorId};
 use crate::random::Stream;
-use crate::step::{Mode, StepWriter};
+use crate::step::{Mode, StepBuilder};
 
 /// Random zeros in training; the identity in evaluation.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ impl DropoutLayer {
     }
 
     /// Drops the same elements of whatever it is given: values, gradients or tangents.
-    fn drop(&self, step: &mut StepWriter<'_>, x: TensorId) -> TensorId {
+    fn drop(&self, step: &mut StepBuilder<'_>, x: TensorId) -> TensorId {
         if self.rate == 0.0 || step.mode() == Mode::Evaluate {
             return x;
         }
@@ -33,7 +33,7 @@ impl DropoutLayer {
     }
 }
 
-impl Map for DropoutLayer {
+impl ParameterFreeLayer for DropoutLayer {
     fn describe(&self) -> String {
         format!("dropout {}", self.rate)
     }
@@ -42,15 +42,15 @@ impl Map for DropoutLayer {
         &self.shape
     }
 
-    fn apply(&self, step: &mut StepWriter<'_>, x: TensorId) -> Record {
-        Record::new(x, self.drop(step, x))
+    fn forward(&self, step: &mut StepBuilder<'_>, x: TensorId) -> Saved {
+        Saved::new(x, self.drop(step, x))
     }
 
-    fn pull_back(&self, step: &mut StepWriter<'_>, _: &Record, dy: TensorId) -> TensorId {
+    fn vjp(&self, step: &mut StepBuilder<'_>, _: &Saved, dy: TensorId) -> TensorId {
         self.drop(step, dy)
     }
 
-    fn push_forward(&self, step: &mut StepWriter<'_>, _: &Record, dx: TensorId) -> TensorId {
+    fn jvp(&self, step: &mut StepBuilder<'_>, _: &Saved, dx: TensorId) -> TensorId {
         self.drop(step, dx)
     }
 }

@@ -1,8 +1,8 @@
 //! Logits of filter workers: the head of a unit whose workers are filters.
 
-use super::{Map, Record, image};
+use super::{ParameterFreeLayer, Saved, image};
 use crate::program::{FilterLogits, FilterLogitsGrad, TensorId};
-use crate::step::StepWriter;
+use crate::step::StepBuilder;
 
 /// A worker's logit for a class is `scale` times the mean activation of its filters of that class.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl FilterMean {
         Ok(Self { output: [workers * width], workers, width, scale })
     }
 
-    fn logits(&self, step: &mut StepWriter<'_>, x: TensorId) -> TensorId {
+    fn logits(&self, step: &mut StepBuilder<'_>, x: TensorId) -> TensorId {
         let z = step.activation("filter_logits", &self.output);
         let Self { workers, width, scale, .. } = *self;
         step.push(FilterLogits { x, z, workers, width, scale });
@@ -42,7 +42,7 @@ impl FilterMean {
     }
 }
 
-impl Map for FilterMean {
+impl ParameterFreeLayer for FilterMean {
     fn describe(&self) -> String {
         format!("mean activation × {}", self.scale)
     }
@@ -51,18 +51,18 @@ impl Map for FilterMean {
         &self.output
     }
 
-    fn apply(&self, step: &mut StepWriter<'_>, x: TensorId) -> Record {
-        Record::new(x, self.logits(step, x))
+    fn forward(&self, step: &mut StepBuilder<'_>, x: TensorId) -> Saved {
+        Saved::new(x, self.logits(step, x))
     }
 
-    fn pull_back(&self, step: &mut StepWriter<'_>, record: &Record, dy: TensorId) -> TensorId {
+    fn vjp(&self, step: &mut StepBuilder<'_>, record: &Saved, dy: TensorId) -> TensorId {
         let dx = step.like("filter_logits.gradient", record.x);
         let Self { workers, width, scale, .. } = *self;
         step.push(FilterLogitsGrad { dz: dy, dx, workers, width, scale });
         dx
     }
 
-    fn push_forward(&self, step: &mut StepWriter<'_>, _: &Record, dx: TensorId) -> TensorId {
+    fn jvp(&self, step: &mut StepBuilder<'_>, _: &Saved, dx: TensorId) -> TensorId {
         self.logits(step, dx)
     }
 }

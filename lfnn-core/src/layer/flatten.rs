@@ -1,8 +1,8 @@
 //! From an image to a vector.
 
-use super::{Map, Record, image};
+use super::{ParameterFreeLayer, Saved, image};
 use crate::program::{Flatten, TensorId, Unflatten};
-use crate::step::StepWriter;
+use crate::step::StepBuilder;
 
 /// An image as a vector, in channels-first order.
 #[derive(Debug)]
@@ -16,14 +16,14 @@ impl FlattenLayer {
         Ok(Self { shape: vec![channels * height * width] })
     }
 
-    fn flatten(&self, step: &mut StepWriter<'_>, x: TensorId) -> TensorId {
+    fn flatten(&self, step: &mut StepBuilder<'_>, x: TensorId) -> TensorId {
         let y = step.activation("flatten", &self.shape);
         step.push(Flatten { x, y });
         y
     }
 }
 
-impl Map for FlattenLayer {
+impl ParameterFreeLayer for FlattenLayer {
     fn describe(&self) -> String {
         "flatten".into()
     }
@@ -32,17 +32,17 @@ impl Map for FlattenLayer {
         &self.shape
     }
 
-    fn apply(&self, step: &mut StepWriter<'_>, x: TensorId) -> Record {
-        Record::new(x, self.flatten(step, x))
+    fn forward(&self, step: &mut StepBuilder<'_>, x: TensorId) -> Saved {
+        Saved::new(x, self.flatten(step, x))
     }
 
-    fn pull_back(&self, step: &mut StepWriter<'_>, record: &Record, dy: TensorId) -> TensorId {
+    fn vjp(&self, step: &mut StepBuilder<'_>, record: &Saved, dy: TensorId) -> TensorId {
         let dx = step.like("flatten.gradient", record.x);
         step.push(Unflatten { x: dy, y: dx });
         dx
     }
 
-    fn push_forward(&self, step: &mut StepWriter<'_>, _: &Record, dx: TensorId) -> TensorId {
+    fn jvp(&self, step: &mut StepBuilder<'_>, _: &Saved, dx: TensorId) -> TensorId {
         self.flatten(step, dx)
     }
 }

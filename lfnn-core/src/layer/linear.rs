@@ -2,7 +2,7 @@
 
 use super::{Affine, vector};
 use crate::program::{Linear, LinearInputGrad, LinearWeightGrad, TensorId};
-use crate::step::StepWriter;
+use crate::step::StepBuilder;
 
 /// `y = x Wᵀ + b`; with several groups, each group of inputs has its own outputs.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ impl Affine for LinearLayer {
 
     fn product(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         x: TensorId,
         weight: TensorId,
         bias: Option<TensorId>,
@@ -68,7 +68,7 @@ impl Affine for LinearLayer {
 
     fn weight_gradient(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         x: TensorId,
         dy: TensorId,
         dweight: TensorId,
@@ -79,7 +79,7 @@ impl Affine for LinearLayer {
 
     fn input_gradient(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         dy: TensorId,
         weight: TensorId,
         dx: TensorId,

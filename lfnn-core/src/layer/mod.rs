@@ -9,27 +9,27 @@
 mod activation;
 mod batch_norm;
 mod bias;
-mod chain;
 mod conv;
 mod dropout;
 mod filter_mean;
 mod flatten;
 mod linear;
+mod parameter_free;
+mod parametric;
 mod perturb;
-mod plain;
 mod pool;
 mod residual;
+mod sequential;
 mod softmax;
-mod weighted;
 
-pub use chain::Chain;
 pub(crate) use filter_mean::FilterMean;
 pub(crate) use flatten::FlattenLayer;
 pub(crate) use linear::LinearLayer;
-pub use perturb::{Derivative, Perturb, Perturbed};
-pub(crate) use plain::{Map, Plain};
+pub(crate) use parameter_free::{ParameterFree, ParameterFreeLayer};
+pub(crate) use parametric::{Affine, Parametric};
+pub use perturb::{Derivative, Perturbation, Perturbed};
+pub use sequential::Sequential;
 pub(crate) use softmax::SoftmaxLayer;
-pub(crate) use weighted::{Affine, Weighted};
 
 use std::fmt::Debug;
 
@@ -37,7 +37,7 @@ use crate::config::{ConfigError, LayerConfig};
 use crate::program::{Activation, TensorId};
 use crate::random::{Purpose, Stream};
 use crate::sizes;
-use crate::step::StepWriter;
+use crate::step::StepBuilder;
 
 /// How a parameter begins.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -110,28 +110,28 @@ impl ParameterSpec {
 
 /// What the forward rule leaves for the others.
 #[derive(Clone, Debug)]
-pub struct Record {
+pub struct Saved {
     /// Input.
     pub x: TensorId,
     /// Output.
     pub y: TensorId,
     /// Whatever else the layer needs to remember.
-    pub saved: Vec<TensorId>,
+    pub tensors: Vec<TensorId>,
     /// Records of the layers inside.
-    pub inner: Vec<Record>,
+    pub inner: Vec<Saved>,
     /// The random direction that was added here, if any.
     pub perturbed: Option<Perturbed>,
 }
 
-impl Record {
+impl Saved {
     fn new(x: TensorId, y: TensorId) -> Self {
-        Self { x, y, saved: Vec::new(), inner: Vec::new(), perturbed: None }
+        Self { x, y, tensors: Vec::new(), inner: Vec::new(), perturbed: None }
     }
 }
 
 /// Which gradients the backward rule is to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Want {
+pub struct NeedsGrad {
     /// That of the input.
     pub input: bool,
     /// Those of the trainable parameters.
@@ -166,59 +166,60 @@ pub trait Layer: Debug + Send + Sync {
     }
 
     /// Forward rule.
-    fn forward(&self, step: &mut StepWriter<'_>, parameters: &[TensorId], x: TensorId) -> Record;
+    fn forward(&self, step: &mut StepBuilder<'_>, parameters: &[TensorId], x: TensorId) -> Saved;
 
     /// Backward rule: what `dy`, the gradient of the output, makes of the gradients asked for.
     fn backward(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         parameters: &[TensorId],
-        record: &Record,
+        record: &Saved,
         dy: TensorId,
-        want: Want,
+        needs_grad: NeedsGrad,
     ) -> Gradients;
 
     /// Forward-mode rule: the tangent of the output. `dx` is the tangent of the input and
     /// `dparameters` that of each trainable parameter in order; none stands for zero. None comes
     /// back where both are zero.
-    fn tangent(
+    fn jvp(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         parameters: &[TensorId],
-        record: &Record,
+        record: &Saved,
         dx: Option<TensorId>,
         dparameters: Option<&[TensorId]>,
     ) -> Option<TensorId>;
 
     /// Whether an output in training depends on other samples than its own input's.
-    fn mixes_samples(&self) -> bool {
+    fn couples_batch(&self) -> bool {
         false
     }
 
     /// The forward rule and the forward-mode rule side by side, with a random direction added (see
-    /// [`Perturb`]): the tangent of the output comes back beside the record. A layer made of others
+    /// [`Perturbation`]): the tangent of the output comes back beside the record. A layer made of others
     /// goes layer by layer, so that nothing outlives the next layer that the method does not need.
-    fn perturb(
+    fn jvp_with_noise(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         parameters: &[TensorId],
         x: TensorId,
         dx: Option<TensorId>,
-        perturb: Perturb,
-    ) -> (Record, Option<TensorId>) {
+        perturb: Perturbation,
+    ) -> (Saved, Option<TensorId>) {
         let mut record = self.forward(step, parameters, x);
         let trainable = perturb::trainable(&self.parameters(), parameters);
         let dy = if trainable.is_empty() {
-            self.tangent(step, parameters, &record, dx, None)
+            self.jvp(step, parameters, &record, dx, None)
         } else {
             match perturb {
-                Perturb::Parameters => {
+                Perturbation::Parameters => {
                     let drawn = perturb::draw_parameters(step, &trainable, &mut record);
-                    self.tangent(step, parameters, &record, dx, Some(&drawn))
+                    self.jvp(step, parameters, &record, dx, Some(&drawn))
                 }
-                Perturb::Outputs { mixed } => {
-                    let dy = self.tangent(step, parameters, &record, dx, None);
-                    let drawn = perturb::draw_output(step, trainable[0], &mut record, mixed);
+                Perturbation::Outputs { couples_batch } => {
+                    let dy = self.jvp(step, parameters, &record, dx, None);
+                    let drawn =
+                        perturb::draw_output(step, trainable[0], &mut record, couples_batch);
                     step.sum(dy, Some(drawn))
                 }
             }
@@ -228,11 +229,11 @@ pub trait Layer: Debug + Send + Sync {
 
     /// Writes the forward gradient of every parameter that [`perturb`](Self::perturb) reached: pairs
     /// of a parameter and its gradient.
-    fn estimate(
+    fn forward_gradient(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         parameters: &[TensorId],
-        record: &Record,
+        record: &Saved,
         derivative: &mut Derivative,
     ) -> Vec<(TensorId, TensorId)> {
         match &record.perturbed {
@@ -241,10 +242,11 @@ pub trait Layer: Debug + Send + Sync {
                 let trainable = perturb::trainable(&self.parameters(), parameters);
                 perturb::estimate_parameters(step, &trainable, streams, derivative)
             }
-            Some(Perturbed::Output { stream, mixed }) => {
-                let dy = derivative.estimate_output(step, record.y, *stream, *mixed);
-                let want = Want { input: false, parameters: true };
-                self.backward(step, parameters, record, dy, want).parameters
+            Some(Perturbed::Output { stream, couples_batch }) => {
+                let dy =
+                    derivative.forward_gradient_output(step, record.y, *stream, *couples_batch);
+                let needs_grad = NeedsGrad { input: false, parameters: true };
+                self.backward(step, parameters, record, dy, needs_grad).parameters
             }
         }
     }
@@ -289,24 +291,24 @@ impl LayerBuilder {
             LayerConfig::Conv { filters, kernel, stride, padding, groups, bias } => {
                 let window = crate::program::Window::square(*kernel, *stride, *padding);
                 let conv = conv::ConvLayer::new(input, *filters, window, *groups, *bias);
-                Box::new(conv.and_then(Weighted::new).map_err(fail)?)
+                Box::new(conv.and_then(Parametric::new).map_err(fail)?)
             }
             LayerConfig::Linear { features, bias } => {
                 let linear = LinearLayer::new(input, *features, 1, *bias);
-                Box::new(linear.and_then(Weighted::new).map_err(fail)?)
+                Box::new(linear.and_then(Parametric::new).map_err(fail)?)
             }
             LayerConfig::Bias => Box::new(bias::BiasLayer::new(input)),
             LayerConfig::Relu => self.activation(input, Activation::Relu),
             LayerConfig::Sigmoid => self.activation(input, Activation::Sigmoid),
             LayerConfig::Tanh => self.activation(input, Activation::Tanh),
             LayerConfig::Softmax { width } => {
-                Box::new(Plain(SoftmaxLayer::new(input, *width).map_err(fail)?))
+                Box::new(ParameterFree(SoftmaxLayer::new(input, *width).map_err(fail)?))
             }
             LayerConfig::MaxPool(window) => {
-                Box::new(Plain(pool::MaxPoolLayer::new(input, window).map_err(fail)?))
+                Box::new(ParameterFree(pool::MaxPoolLayer::new(input, window).map_err(fail)?))
             }
             LayerConfig::AvgPool(window) => {
-                Box::new(Plain(pool::AvgPoolLayer::new(input, window).map_err(fail)?))
+                Box::new(ParameterFree(pool::AvgPoolLayer::new(input, window).map_err(fail)?))
             }
             LayerConfig::AdaptiveAvgPool { grid } => self.grid(input, *grid, path)?,
             LayerConfig::GlobalAvgPool => self.grid(input, 1, path)?,
@@ -315,16 +317,23 @@ impl LayerBuilder {
                 Box::new(batch_norm::BatchNormLayer::new(input, *config).map_err(fail)?)
             }
             LayerConfig::Dropout { rate } => self.dropout(input, *rate, path)?,
-            LayerConfig::Flatten => Box::new(Plain(FlattenLayer::new(input).map_err(fail)?)),
+            LayerConfig::Flatten => {
+                Box::new(ParameterFree(FlattenLayer::new(input).map_err(fail)?))
+            }
             LayerConfig::Residual { body, shortcut } => {
                 if self.nested == sizes::MAX_NESTED {
                     let most = sizes::MAX_NESTED;
                     return Err(fail(format!("`residual` is nested deeper than {most} levels")));
                 }
                 self.nested += 1;
-                let body = self.chain(body, input, "body", &format!("{path}.residual.body"))?;
-                let shortcut =
-                    self.chain(shortcut, input, "shortcut", &format!("{path}.residual.shortcut"))?;
+                let body =
+                    self.sequential(body, input, "body", &format!("{path}.residual.body"))?;
+                let shortcut = self.sequential(
+                    shortcut,
+                    input,
+                    "shortcut",
+                    &format!("{path}.residual.shortcut"),
+                )?;
                 self.nested -= 1;
                 Box::new(residual::ResidualLayer::new(body, shortcut).map_err(fail)?)
             }
@@ -368,14 +377,14 @@ impl LayerBuilder {
     ///
     /// # Errors
     /// See [`LayerBuilder::layer`]; the path gets the layer's position, from 0.
-    pub fn chain(
+    pub fn sequential(
         &mut self,
         configs: &[LayerConfig],
         input: &[usize],
         label: &str,
         path: &str,
-    ) -> Result<Chain, ConfigError> {
-        let mut chain = Chain::new(input);
+    ) -> Result<Sequential, ConfigError> {
+        let mut chain = Sequential::new(input);
         for (index, config) in configs.iter().enumerate() {
             let layer = self.layer(config, chain.output_shape(), &format!("{path}[{index}]"))?;
             chain.push(format!("{label}{}", index + 1), layer);
@@ -392,7 +401,7 @@ impl LayerBuilder {
     ) -> Result<Box<dyn Layer>, ConfigError> {
         sizes::at_most(path, grid, sizes::MAX_SETTING)?;
         let layer = pool::AdaptiveAvgPoolLayer::new(input, grid);
-        Ok(Box::new(Plain(layer.map_err(|message| ConfigError::new(path, message))?)))
+        Ok(Box::new(ParameterFree(layer.map_err(|message| ConfigError::new(path, message))?)))
     }
 
     /// Dropout with a random stream of its own.
@@ -405,11 +414,11 @@ impl LayerBuilder {
         self.dropouts += 1;
         let stream = Stream::new(Purpose::Dropout, self.dropouts);
         let layer = dropout::DropoutLayer::new(input, rate, stream);
-        Ok(Box::new(Plain(layer.map_err(|message| ConfigError::new(path, message))?)))
+        Ok(Box::new(ParameterFree(layer.map_err(|message| ConfigError::new(path, message))?)))
     }
 
     pub(crate) fn activation(&self, input: &[usize], function: Activation) -> Box<dyn Layer> {
-        Box::new(Plain(activation::ActivationLayer::new(input, function)))
+        Box::new(ParameterFree(activation::ActivationLayer::new(input, function)))
     }
 }
 

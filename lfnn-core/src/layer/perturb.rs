@@ -12,29 +12,34 @@
 //! sample: the mean is the same, and the noise of the other samples' directions stays out. Batch
 //! normalisation lets samples meet: outputs before it get the product over the batch.
 
-use super::{ParameterSpec, Record};
+use super::{ParameterSpec, Saved};
 use crate::program::{Gaussian, InnerProduct, TensorId};
 use crate::random::Stream;
-use crate::step::StepWriter;
+use crate::step::StepBuilder;
 
 /// What a random direction is added to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Perturb {
+pub enum Perturbation {
     /// Every trainable parameter.
     Parameters,
     /// The output of every layer with trainable parameters.
     Outputs {
         /// Whether samples meet between here and the loss.
-        mixed: bool,
+        couples_batch: bool,
     },
 }
 
-impl Perturb {
+impl Perturbation {
+    /// The outputs of layers, with no layer in between where samples meet.
+    pub const OUTPUTS: Self = Perturbation::Outputs { couples_batch: false };
+
     /// The same for a layer that is followed by others.
-    pub fn before(self, mixes_samples: bool) -> Self {
+    pub fn before(self, next_couples: bool) -> Self {
         match self {
-            Perturb::Outputs { mixed } => Perturb::Outputs { mixed: mixed || mixes_samples },
-            Perturb::Parameters => self,
+            Perturbation::Outputs { couples_batch } => {
+                Perturbation::Outputs { couples_batch: couples_batch || next_couples }
+            }
+            Perturbation::Parameters => self,
         }
     }
 }
@@ -49,7 +54,7 @@ pub enum Perturbed {
         /// The direction.
         stream: Stream,
         /// Whether samples meet between here and the loss.
-        mixed: bool,
+        couples_batch: bool,
     },
 }
 
@@ -71,7 +76,7 @@ impl Derivative {
     }
 
     /// Of the batch, `[1]`.
-    fn whole(&mut self, step: &mut StepWriter<'_>) -> TensorId {
+    fn whole(&mut self, step: &mut StepBuilder<'_>) -> TensorId {
         let Self { gradient: a, tangent: b, .. } = *self;
         *self.whole.get_or_insert_with(|| {
             let y = step.vector("derivative", 1);
@@ -81,7 +86,7 @@ impl Derivative {
     }
 
     /// Of each sample's term of the loss, `[batch]`.
-    fn per_sample(&mut self, step: &mut StepWriter<'_>) -> TensorId {
+    fn per_sample(&mut self, step: &mut StepBuilder<'_>) -> TensorId {
         let Self { gradient: a, tangent: b, .. } = *self;
         *self.per_sample.get_or_insert_with(|| {
             let y = step.vector("derivatives", step.batch());
@@ -91,14 +96,14 @@ impl Derivative {
     }
 
     /// A new tensor: the estimated gradient of an output.
-    pub(super) fn estimate_output(
+    pub(super) fn forward_gradient_output(
         &mut self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         output: TensorId,
         stream: Stream,
-        mixed: bool,
+        couples_batch: bool,
     ) -> TensorId {
-        let factor = if mixed { self.whole(step) } else { self.per_sample(step) };
+        let factor = if couples_batch { self.whole(step) } else { self.per_sample(step) };
         let dy = step.like("output.estimate", output);
         let clock = step.clock();
         step.push(Gaussian { clock, factor: Some(factor), y: dy, stream });
@@ -114,9 +119,9 @@ pub(super) fn trainable(specs: &[ParameterSpec], parameters: &[TensorId]) -> Vec
 
 /// Draws a direction for each parameter and notes it.
 pub(super) fn draw_parameters(
-    step: &mut StepWriter<'_>,
+    step: &mut StepBuilder<'_>,
     trainable: &[TensorId],
-    record: &mut Record,
+    record: &mut Saved,
 ) -> Vec<TensorId> {
     let draw = |&id: &TensorId| {
         let name = step.name_of(id).to_owned();
@@ -130,21 +135,21 @@ pub(super) fn draw_parameters(
 /// Draws a direction for the output and notes it. It is named after the layer: like one of its
 /// parameters, without the last part.
 pub(super) fn draw_output(
-    step: &mut StepWriter<'_>,
+    step: &mut StepBuilder<'_>,
     parameter: TensorId,
-    record: &mut Record,
-    mixed: bool,
+    record: &mut Saved,
+    couples_batch: bool,
 ) -> TensorId {
     let parameter = step.name_of(parameter);
     let name = parameter.rsplit_once('.').map_or(parameter, |(layer, _)| layer).to_owned();
     let (drawn, stream) = step.direction(&name, record.y);
-    record.perturbed = Some(Perturbed::Output { stream, mixed });
+    record.perturbed = Some(Perturbed::Output { stream, couples_batch });
     drawn
 }
 
 /// The directions again, times the derivative.
 pub(super) fn estimate_parameters(
-    step: &mut StepWriter<'_>,
+    step: &mut StepBuilder<'_>,
     trainable: &[TensorId],
     streams: &[Stream],
     derivative: &mut Derivative,

@@ -1,12 +1,12 @@
 //! Maximum, average and adaptive average pooling.
 
-use super::{Map, Record, image};
+use super::{ParameterFreeLayer, Saved, image};
 use crate::config::PoolConfig;
 use crate::program::{
     AdaptiveAvgPool, AdaptiveAvgPoolGrad, AvgPool, AvgPoolGrad, DType, MaxPool, MaxPoolGrad,
     MaxPoolTangent, TensorId, Window,
 };
-use crate::step::{Mode, StepWriter};
+use crate::step::{Mode, StepBuilder};
 
 /// Maximum over windows.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl AvgPoolLayer {
         Ok(Self { output, window })
     }
 
-    fn pool(&self, step: &mut StepWriter<'_>, x: TensorId) -> TensorId {
+    fn pool(&self, step: &mut StepBuilder<'_>, x: TensorId) -> TensorId {
         let y = step.activation("avg_pool", &self.output);
         step.push(AvgPool { x, y, window: self.window });
         y
@@ -74,7 +74,7 @@ impl AdaptiveAvgPoolLayer {
         Ok(Self { output: [grid, grid, channels] })
     }
 
-    fn pool(&self, step: &mut StepWriter<'_>, x: TensorId) -> TensorId {
+    fn pool(&self, step: &mut StepBuilder<'_>, x: TensorId) -> TensorId {
         if step.shape(x)[1..] == self.output {
             return x;
         }
@@ -84,7 +84,7 @@ impl AdaptiveAvgPoolLayer {
     }
 }
 
-impl Map for MaxPoolLayer {
+impl ParameterFreeLayer for MaxPoolLayer {
     fn describe(&self) -> String {
         format!("max pool {}", self.window.kernel[0])
     }
@@ -93,30 +93,30 @@ impl Map for MaxPoolLayer {
         &self.output
     }
 
-    fn apply(&self, step: &mut StepWriter<'_>, x: TensorId) -> Record {
+    fn forward(&self, step: &mut StepBuilder<'_>, x: TensorId) -> Saved {
         let y = step.activation("max_pool", &self.output);
         let position = (step.mode() == Mode::Train).then(|| {
             let shape = step.shape(y).to_vec();
             step.temporary("max_pool.position", DType::U8, &shape)
         });
         step.push(MaxPool { x, y, position, window: self.window });
-        Record { saved: position.into_iter().collect(), ..Record::new(x, y) }
+        Saved { tensors: position.into_iter().collect(), ..Saved::new(x, y) }
     }
 
-    fn pull_back(&self, step: &mut StepWriter<'_>, record: &Record, dy: TensorId) -> TensorId {
+    fn vjp(&self, step: &mut StepBuilder<'_>, record: &Saved, dy: TensorId) -> TensorId {
         let dx = step.like("max_pool.gradient", record.x);
-        step.push(MaxPoolGrad { dy, position: record.saved[0], dx, window: self.window });
+        step.push(MaxPoolGrad { dy, position: record.tensors[0], dx, window: self.window });
         dx
     }
 
-    fn push_forward(&self, step: &mut StepWriter<'_>, record: &Record, dx: TensorId) -> TensorId {
+    fn jvp(&self, step: &mut StepBuilder<'_>, record: &Saved, dx: TensorId) -> TensorId {
         let dy = step.like("max_pool.tangent", record.y);
-        step.push(MaxPoolTangent { dx, position: record.saved[0], dy, window: self.window });
+        step.push(MaxPoolTangent { dx, position: record.tensors[0], dy, window: self.window });
         dy
     }
 }
 
-impl Map for AvgPoolLayer {
+impl ParameterFreeLayer for AvgPoolLayer {
     fn describe(&self) -> String {
         format!("average pool {}", self.window.kernel[0])
     }
@@ -125,22 +125,22 @@ impl Map for AvgPoolLayer {
         &self.output
     }
 
-    fn apply(&self, step: &mut StepWriter<'_>, x: TensorId) -> Record {
-        Record::new(x, self.pool(step, x))
+    fn forward(&self, step: &mut StepBuilder<'_>, x: TensorId) -> Saved {
+        Saved::new(x, self.pool(step, x))
     }
 
-    fn pull_back(&self, step: &mut StepWriter<'_>, record: &Record, dy: TensorId) -> TensorId {
+    fn vjp(&self, step: &mut StepBuilder<'_>, record: &Saved, dy: TensorId) -> TensorId {
         let dx = step.like("avg_pool.gradient", record.x);
         step.push(AvgPoolGrad { dy, dx, window: self.window });
         dx
     }
 
-    fn push_forward(&self, step: &mut StepWriter<'_>, _: &Record, dx: TensorId) -> TensorId {
+    fn jvp(&self, step: &mut StepBuilder<'_>, _: &Saved, dx: TensorId) -> TensorId {
         self.pool(step, dx)
     }
 }
 
-impl Map for AdaptiveAvgPoolLayer {
+impl ParameterFreeLayer for AdaptiveAvgPoolLayer {
     fn describe(&self) -> String {
         match self.output[0] {
             1 => "global average pool".into(),
@@ -152,11 +152,11 @@ impl Map for AdaptiveAvgPoolLayer {
         &self.output
     }
 
-    fn apply(&self, step: &mut StepWriter<'_>, x: TensorId) -> Record {
-        Record::new(x, self.pool(step, x))
+    fn forward(&self, step: &mut StepBuilder<'_>, x: TensorId) -> Saved {
+        Saved::new(x, self.pool(step, x))
     }
 
-    fn pull_back(&self, step: &mut StepWriter<'_>, record: &Record, dy: TensorId) -> TensorId {
+    fn vjp(&self, step: &mut StepBuilder<'_>, record: &Saved, dy: TensorId) -> TensorId {
         if record.x == record.y {
             return dy;
         }
@@ -165,7 +165,7 @@ impl Map for AdaptiveAvgPoolLayer {
         dx
     }
 
-    fn push_forward(&self, step: &mut StepWriter<'_>, _: &Record, dx: TensorId) -> TensorId {
+    fn jvp(&self, step: &mut StepBuilder<'_>, _: &Saved, dx: TensorId) -> TensorId {
         self.pool(step, dx)
     }
 }

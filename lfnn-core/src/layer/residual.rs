@@ -1,18 +1,20 @@
 //! Residual sum (He et al. 2016).
 
-use super::{Chain, Derivative, Gradients, Layer, ParameterSpec, Perturb, Record, Want};
+use super::{
+    Derivative, Gradients, Layer, NeedsGrad, ParameterSpec, Perturbation, Saved, Sequential,
+};
 use crate::program::TensorId;
-use crate::step::StepWriter;
+use crate::step::StepBuilder;
 
 /// `body(x) + shortcut(x)`.
 #[derive(Debug)]
 pub(super) struct ResidualLayer {
-    body: Chain,
-    shortcut: Chain,
+    body: Sequential,
+    shortcut: Sequential,
 }
 
 impl ResidualLayer {
-    pub(super) fn new(body: Chain, shortcut: Chain) -> Result<Self, String> {
+    pub(super) fn new(body: Sequential, shortcut: Sequential) -> Result<Self, String> {
         if body.output_shape() != shortcut.output_shape() {
             return Err(format!(
                 "the body gives {:?} and the shortcut {:?}, expected one shape",
@@ -54,77 +56,81 @@ impl Layer for ResidualLayer {
         self.body.depth().max(self.shortcut.depth())
     }
 
-    fn forward(&self, step: &mut StepWriter<'_>, parameters: &[TensorId], x: TensorId) -> Record {
+    fn forward(&self, step: &mut StepBuilder<'_>, parameters: &[TensorId], x: TensorId) -> Saved {
         let (body, shortcut) = self.split(parameters);
         let body = self.body.forward(step, body, x);
         let shortcut = self.shortcut.forward(step, shortcut, x);
         let y = step.add(body.y, shortcut.y);
-        Record { inner: vec![body, shortcut], ..Record::new(x, y) }
+        Saved { inner: vec![body, shortcut], ..Saved::new(x, y) }
     }
 
     fn backward(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         parameters: &[TensorId],
-        record: &Record,
+        record: &Saved,
         dy: TensorId,
-        want: Want,
+        needs_grad: NeedsGrad,
     ) -> Gradients {
         let (body, shortcut) = self.split(parameters);
-        let mut gradients = self.body.backward(step, body, &record.inner[0], dy, want);
-        let other = self.shortcut.backward(step, shortcut, &record.inner[1], dy, want);
+        let mut gradients = self.body.backward(step, body, &record.inner[0], dy, needs_grad);
+        let other = self.shortcut.backward(step, shortcut, &record.inner[1], dy, needs_grad);
         gradients.parameters.extend(other.parameters);
         gradients.input = step.sum(gradients.input, other.input);
         gradients
     }
 
-    fn tangent(
+    fn jvp(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         parameters: &[TensorId],
-        record: &Record,
+        record: &Saved,
         dx: Option<TensorId>,
         dparameters: Option<&[TensorId]>,
     ) -> Option<TensorId> {
         let (body, shortcut) = self.split(parameters);
         let count = self.body.parameters().iter().filter(|spec| spec.trainable).count();
         let own = dparameters.map(|d| d.split_at(count));
-        let first = self.body.tangent(step, body, &record.inner[0], dx, own.map(|(b, _)| b));
-        let second =
-            self.shortcut.tangent(step, shortcut, &record.inner[1], dx, own.map(|(_, s)| s));
+        let first = self.body.jvp(step, body, &record.inner[0], dx, own.map(|(b, _)| b));
+        let second = self.shortcut.jvp(step, shortcut, &record.inner[1], dx, own.map(|(_, s)| s));
         step.sum(first, second)
     }
 
-    fn mixes_samples(&self) -> bool {
-        self.body.mixes_samples() || self.shortcut.mixes_samples()
+    fn couples_batch(&self) -> bool {
+        self.body.couples_batch() || self.shortcut.couples_batch()
     }
 
-    fn perturb(
+    fn jvp_with_noise(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         parameters: &[TensorId],
         x: TensorId,
         dx: Option<TensorId>,
-        perturb: Perturb,
-    ) -> (Record, Option<TensorId>) {
+        perturb: Perturbation,
+    ) -> (Saved, Option<TensorId>) {
         let (body, shortcut) = self.split(parameters);
-        let (body, first) = self.body.perturb(step, body, x, dx, perturb);
-        let (shortcut, second) = self.shortcut.perturb(step, shortcut, x, dx, perturb);
+        let (body, first) = self.body.jvp_with_noise(step, body, x, dx, perturb);
+        let (shortcut, second) = self.shortcut.jvp_with_noise(step, shortcut, x, dx, perturb);
         let y = step.add(body.y, shortcut.y);
         let dy = step.sum(first, second);
-        (Record { inner: vec![body, shortcut], ..Record::new(x, y) }, dy)
+        (Saved { inner: vec![body, shortcut], ..Saved::new(x, y) }, dy)
     }
 
-    fn estimate(
+    fn forward_gradient(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         parameters: &[TensorId],
-        record: &Record,
+        record: &Saved,
         derivative: &mut Derivative,
     ) -> Vec<(TensorId, TensorId)> {
         let (body, shortcut) = self.split(parameters);
-        let mut gradients = self.body.estimate(step, body, &record.inner[0], derivative);
-        gradients.extend(self.shortcut.estimate(step, shortcut, &record.inner[1], derivative));
+        let mut gradients = self.body.forward_gradient(step, body, &record.inner[0], derivative);
+        gradients.extend(self.shortcut.forward_gradient(
+            step,
+            shortcut,
+            &record.inner[1],
+            derivative,
+        ));
         gradients
     }
 }

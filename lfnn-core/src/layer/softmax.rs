@@ -1,8 +1,8 @@
 //! Softmax over runs of features: the output of every worker.
 
-use super::{Map, Record, vector};
+use super::{ParameterFreeLayer, Saved, vector};
 use crate::program::{Softmax, SoftmaxGrad, TensorId};
-use crate::step::StepWriter;
+use crate::step::StepBuilder;
 
 /// Softmax over each run of `width` features.
 #[derive(Debug)]
@@ -23,14 +23,14 @@ impl SoftmaxLayer {
     }
 
     /// The Jacobian is symmetric: one rule serves both directions.
-    fn jacobian(&self, step: &mut StepWriter<'_>, y: TensorId, dy: TensorId) -> TensorId {
+    fn jacobian(&self, step: &mut StepBuilder<'_>, y: TensorId, dy: TensorId) -> TensorId {
         let dx = step.like("softmax.gradient", y);
         step.push(SoftmaxGrad { y, dy, dx, width: self.width });
         dx
     }
 }
 
-impl Map for SoftmaxLayer {
+impl ParameterFreeLayer for SoftmaxLayer {
     fn describe(&self) -> String {
         format!("softmax over {}", self.width)
     }
@@ -39,17 +39,17 @@ impl Map for SoftmaxLayer {
         &self.shape
     }
 
-    fn apply(&self, step: &mut StepWriter<'_>, x: TensorId) -> Record {
+    fn forward(&self, step: &mut StepBuilder<'_>, x: TensorId) -> Saved {
         let y = step.like("softmax", x);
         step.push(Softmax { x, y, width: self.width });
-        Record::new(x, y)
+        Saved::new(x, y)
     }
 
-    fn pull_back(&self, step: &mut StepWriter<'_>, record: &Record, dy: TensorId) -> TensorId {
+    fn vjp(&self, step: &mut StepBuilder<'_>, record: &Saved, dy: TensorId) -> TensorId {
         self.jacobian(step, record.y, dy)
     }
 
-    fn push_forward(&self, step: &mut StepWriter<'_>, record: &Record, dx: TensorId) -> TensorId {
+    fn jvp(&self, step: &mut StepBuilder<'_>, record: &Saved, dx: TensorId) -> TensorId {
         self.jacobian(step, record.y, dx)
     }
 }

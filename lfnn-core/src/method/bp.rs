@@ -1,41 +1,21 @@
-//! Ordinary backpropagation of the global loss: the baseline. Workers do not predict, and readouts
-//! stay as they were initialised.
+//! Backpropagation, the baseline: `L = L_g`, the global loss, over all parameters of the network.
+//!
+//! Workers do not predict, and their heads keep their initial values.
 
-use super::{Method, TrainingStep};
+use super::{Gradient, Method, TrainingStep, Workers};
 use crate::unit::Signals;
 
-/// See the module's documentation.
-#[derive(Debug)]
-pub(super) struct Bp;
-
-impl Method for Bp {
-    fn name(&self) -> &'static str {
-        "bp"
-    }
-
-    fn describe(&self) -> &'static str {
-        "backpropagation of the global loss through the whole network"
-    }
-
-    fn is_local(&self) -> bool {
-        false
-    }
-
-    fn workers_learn(&self) -> bool {
-        false
-    }
-
-    fn has_leaders(&self) -> bool {
-        false
-    }
-
-    fn write(&self, step: &mut TrainingStep<'_, '_>) {
-        propagate_back(step);
-    }
-}
+pub(super) const METHOD: Method = Method {
+    name: "bp",
+    summary: "backpropagation of the global loss through the whole network",
+    local: false,
+    workers: Workers::Untrained,
+    gradient: Gradient::Backward,
+    write: backpropagate,
+};
 
 /// The global gradient, from the output layer back to the first unit.
-pub(super) fn propagate_back(step: &mut TrainingStep<'_, '_>) {
+pub(super) fn backpropagate(step: &mut TrainingStep<'_, '_>) {
     let mut x = step.input();
     let mut records = Vec::new();
     for unit in step.units() {

@@ -1,41 +1,23 @@
-//! Feedback alignment (Lillicrap et al. 2016): backpropagation whose way back is random and fixed.
+//! Feedback alignment (Lillicrap et al. 2016): backpropagation of `L = L_g` through fixed random matrices.
 //!
-//! Where `bp` multiplies a gradient by the transposed weight of a linear or convolutional layer, a
-//! matrix of the weight's shape stands in its place. It is drawn once, from the distribution of the
-//! weight's initial values, and stays. Everything else is as in `bp`, and with the weights themselves
-//! as feedback it is `bp`. No weight has to be known twice, but activations have to wait for the way
-//! back all the same.
+//! Where `bp` multiplies a gradient by the transposed weight of a linear or convolutional layer, this
+//! method multiplies by a matrix of the weight's shape. It is drawn once, from the distribution of the
+//! weight's initial values, and never changes. Everything else is as in `bp`: with the weights themselves
+//! as feedback it is `bp`. Activations are kept for the backward pass all the same.
 
-use super::bp::propagate_back;
-use super::{Method, TrainingStep};
+use super::bp::backpropagate;
+use super::{Gradient, Method, TrainingStep, Workers};
 
-/// See the module's documentation.
-#[derive(Debug)]
-pub(super) struct Fa;
+pub(super) const METHOD: Method = Method {
+    name: "fa",
+    summary: "feedback alignment: backpropagation through fixed random matrices",
+    local: false,
+    workers: Workers::Untrained,
+    gradient: Gradient::Backward,
+    write,
+};
 
-impl Method for Fa {
-    fn name(&self) -> &'static str {
-        "fa"
-    }
-
-    fn describe(&self) -> &'static str {
-        "feedback alignment: backpropagation through fixed random matrices"
-    }
-
-    fn is_local(&self) -> bool {
-        false
-    }
-
-    fn workers_learn(&self) -> bool {
-        false
-    }
-
-    fn has_leaders(&self) -> bool {
-        false
-    }
-
-    fn write(&self, step: &mut TrainingStep<'_, '_>) {
-        step.use_feedback();
-        propagate_back(step);
-    }
+fn write(step: &mut TrainingStep<'_, '_>) {
+    step.use_feedback();
+    backpropagate(step);
 }

@@ -1,49 +1,34 @@
 //! Local greedy learning (Belilovsky et al. 2019): every unit backpropagates its own loss.
 //!
-//! A unit minimises the sum (or mean, see `reduction`) of its workers' errors, all of which learn from
+//! `L = L_g^o + Σ_n ℓ_n`
+//!
+//! A unit minimises the sum (or mean, see `reduction`) of its workers' losses ℓ_n, which all learn from
 //! the labels; the output layer minimises the global loss, and no derivative crosses from one unit to
 //! another. This is LFNN-ℓ with every worker a leader.
 
-use super::{Method, TrainingStep};
+use super::{Gradient, Method, TrainingStep, Workers};
 use crate::unit::Signals;
 
-/// See the module's documentation.
-#[derive(Debug)]
-pub(super) struct LgBp;
+pub(super) const METHOD: Method = Method {
+    name: "lg-bp",
+    summary: "local greedy: every unit learns from its own workers' losses by backpropagation inside it",
+    local: true,
+    workers: Workers::AllOnLabels,
+    gradient: Gradient::Backward,
+    write,
+};
 
-impl Method for LgBp {
-    fn name(&self) -> &'static str {
-        "lg-bp"
-    }
-
-    fn describe(&self) -> &'static str {
-        "local greedy: every unit learns from its own workers' errors by backpropagation inside it"
-    }
-
-    fn is_local(&self) -> bool {
-        true
-    }
-
-    fn workers_learn(&self) -> bool {
-        true
-    }
-
-    fn has_leaders(&self) -> bool {
-        false
-    }
-
-    fn write(&self, step: &mut TrainingStep<'_, '_>) {
-        let mut x = step.input();
-        for unit in step.units() {
-            let (record, predictions) = step.forward_and_judge(unit, x);
-            let local = Some(step.gradient_of_errors(predictions));
-            let signals = Signals { local, ..Signals::default() };
-            let gradients = step.backward(unit, &record, signals, false);
-            step.update(gradients);
-            x = record.output;
-        }
-        let record = step.forward_output(x);
-        let gradients = step.backward_output(&record, false);
+fn write(step: &mut TrainingStep<'_, '_>) {
+    let mut x = step.input();
+    for unit in step.units() {
+        let (record, outputs) = step.forward_with_losses(unit, x);
+        let local = Some(step.loss_gradient(outputs));
+        let signals = Signals { local, ..Signals::default() };
+        let gradients = step.backward(unit, &record, signals, false);
         step.update(gradients);
+        x = record.output;
     }
+    let output = step.forward_output(x);
+    let gradients = step.backward_output(&output, false);
+    step.update(gradients);
 }

@@ -1,7 +1,7 @@
-//! Training methods: which error signal reaches which parameter.
+//! Training methods: which loss reaches which parameter.
 //!
-//! A method is one file here. It sees units as wholes and writes a training step out of
-//! [`TrainingStep`]'s parts; no layer and no backend knows the methods.
+//! A method is one file here: an equation, a constant that describes it, and a function that writes a
+//! training step out of [`TrainingStep`]'s parts, unit by unit. No layer and no backend knows the methods.
 
 mod bp;
 mod fa;
@@ -10,66 +10,85 @@ mod lfnn;
 mod lfnn_l;
 mod lg_bp;
 mod lg_fg;
+mod step;
 
-use std::fmt::Debug;
+pub use step::TrainingStep;
+pub(crate) use step::WrittenStep;
 
-use crate::config::LeadershipConfig;
-use crate::layer::{Derivative, Gradients, Perturb, Want};
-use crate::network::{Network, NetworkTensors, OutputRecord, OutputState};
-use crate::optim::Optimizer;
-use crate::program::{AdvanceClock, ProgramError, ProgramId, TensorId};
-use crate::step::StepWriter;
-use crate::unit::{Leaders, Leadership, Predictions, Signals, Unit, UnitRecord, UnitState};
+use crate::layer::Perturbation;
 
 /// A training method.
-pub trait Method: Debug + Send + Sync {
+#[derive(Debug)]
+pub struct Method {
     /// The name by which users choose it.
-    fn name(&self) -> &'static str;
-
-    /// One line for people.
-    fn describe(&self) -> &'static str;
-
+    pub name: &'static str,
+    /// What it does, in one line.
+    pub summary: &'static str,
     /// Whether no derivative passes from one unit to another.
-    fn is_local(&self) -> bool;
-
-    /// To what random directions are added, if the method carries their derivatives forwards.
-    fn perturb(&self) -> Option<Perturb> {
-        None
-    }
-
-    /// Whether gradients travel backwards through layers, and not derivatives forwards.
-    fn goes_back(&self) -> bool {
-        self.perturb().is_none()
-    }
-
-    /// Whether the workers of hidden units learn to predict.
-    fn workers_learn(&self) -> bool;
-
-    /// Whether these workers are divided into leaders and followers.
-    fn has_leaders(&self) -> bool;
-
+    pub local: bool,
+    /// What the workers of hidden units learn from.
+    pub workers: Workers,
+    /// How it comes to gradients.
+    pub gradient: Gradient,
     /// Writes the training step, from the batch to the updates.
-    fn write(&self, step: &mut TrainingStep<'_, '_>);
+    pub write: fn(&mut TrainingStep<'_, '_>),
+}
+
+/// What the workers of hidden units learn from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workers {
+    /// They do not predict, and their heads keep their initial values.
+    Untrained,
+    /// All of them learn from the labels.
+    AllOnLabels,
+    /// Leaders learn from the labels, followers from a leader's output.
+    LeadersAndFollowers,
+}
+
+impl Workers {
+    /// Whether they predict and learn.
+    pub fn learn(self) -> bool {
+        self != Workers::Untrained
+    }
+
+    /// Whether some of them are chosen as leaders.
+    pub fn have_leaders(self) -> bool {
+        self == Workers::LeadersAndFollowers
+    }
+}
+
+/// How a method comes to gradients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gradient {
+    /// Gradients travel backwards through layers, across the network or inside a unit.
+    Backward,
+    /// The derivative of the loss along random directions, added to what this says, travels forwards.
+    Forward(Perturbation),
 }
 
 /// Every method, in the order of the paper's Table 1.
 ///
 /// ```
-/// let names = lfnn_core::method::METHODS.map(|method| method.name());
+/// let names = lfnn_core::method::METHODS.map(|method| method.name);
 /// let expected = ["bp", "lg-bp", "lfnn", "fa", "fg-w", "fg-a", "lg-fg-w", "lg-fg-a", "lfnn-l"];
 /// assert_eq!(names, expected);
 /// ```
-pub const METHODS: [&dyn Method; 9] = [
-    &bp::Bp,
-    &lg_bp::LgBp,
-    &lfnn::Lfnn,
-    &fa::Fa,
+pub const METHODS: [&Method; 9] = [
+    &bp::METHOD,
+    &lg_bp::METHOD,
+    &lfnn::METHOD,
+    &fa::METHOD,
     &fg::WEIGHTS,
     &fg::ACTIVITIES,
     &lg_fg::WEIGHTS,
     &lg_fg::ACTIVITIES,
-    &lfnn_l::LfnnL,
+    &lfnn_l::METHOD,
 ];
+
+/// The names of all methods, in the order of [`METHODS`].
+pub fn names() -> [&'static str; METHODS.len()] {
+    METHODS.map(|method| method.name)
+}
 
 /// The method with this name.
 ///
@@ -78,7 +97,7 @@ pub const METHODS: [&dyn Method; 9] = [
 /// ```
 /// use lfnn_core::config::{NetworkConfig, TrainingConfig};
 /// use lfnn_core::method::{METHODS, by_name};
-/// use lfnn_core::train::{Normalization, Setup, trainer_module};
+/// use lfnn_core::train::{Normalization, Setup, trainer_programs};
 ///
 /// let network: NetworkConfig = serde_json::from_str(
 ///     r#"{"units": [{"layers": ["flatten"], "workers": {"neurons": {"count": 4}}}]}"#,
@@ -87,237 +106,14 @@ pub const METHODS: [&dyn Method; 9] = [
 ///     r#"{"batch_size": 20, "epochs": 1, "optimizer": {"sgd": {"lr": 0.1}}}"#,
 /// )?;
 /// for method in METHODS {
-///     let method = by_name(method.name()).ok_or("unknown method")?;
+///     let method = by_name(method.name).ok_or("unknown method")?;
 ///     let normalization = Normalization { mean: vec![0.5], std: vec![0.3] };
 ///     let setup = Setup::new(&network, &training, method, normalization);
-///     let module = trainer_module(&setup, [8, 8, 1], 10, 100, 80)?;
-///     assert!(!module.programs()[0].ops().is_empty());
+///     let programs = trainer_programs(&setup, [8, 8, 1], 10, 100, 80)?;
+///     assert!(!programs.programs()[0].ops().is_empty());
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn by_name(name: &str) -> Option<&'static dyn Method> {
-    METHODS.into_iter().find(|method| method.name() == name)
-}
-
-/// The parts of which a method writes a training step. Units are named by their position from 0.
-#[derive(Debug)]
-pub struct TrainingStep<'a, 'm> {
-    pub(crate) writer: StepWriter<'m>,
-    pub(crate) network: &'a Network,
-    pub(crate) tensors: &'a NetworkTensors,
-    pub(crate) leadership: &'a Leadership,
-    pub(crate) units: &'a [UnitState],
-    pub(crate) output: &'a OutputState,
-    /// None where the step ends with the gradients.
-    pub(crate) optimizer: Option<Optimizer<'a>>,
-    pub(crate) input: TensorId,
-    pub(crate) target: TensorId,
-    /// Whether each group of gradients is clipped by itself.
-    pub(crate) local: bool,
-    pub(crate) waiting: Vec<(TensorId, TensorId)>,
-}
-
-impl TrainingStep<'_, '_> {
-    /// The batch.
-    pub fn input(&self) -> TensorId {
-        self.input
-    }
-
-    /// Positions of the hidden units.
-    pub fn units(&self) -> std::ops::Range<usize> {
-        0..self.network.units().len()
-    }
-
-    /// The settings of leadership.
-    pub fn leadership(&self) -> LeadershipConfig {
-        self.leadership.config
-    }
-
-    /// Forward rule of a unit without its workers' predictions.
-    pub fn forward(&mut self, unit: usize, x: TensorId) -> UnitRecord {
-        self.network.units()[unit].forward(&mut self.writer, &self.tensors.units[unit], x, false)
-    }
-
-    /// Forward rule of a unit, and the errors of its workers.
-    pub fn forward_and_judge(&mut self, unit: usize, x: TensorId) -> (UnitRecord, Predictions) {
-        let tensors = &self.tensors.units[unit];
-        let record = self.network.units()[unit].forward(&mut self.writer, tensors, x, true);
-        let predictions = self.judge(unit, &record);
-        (record, predictions)
-    }
-
-    fn judge(&mut self, unit: usize, record: &UnitRecord) -> Predictions {
-        let (state, target) = (&self.units[unit], self.target);
-        let unit = &self.network.units()[unit];
-        let logits = record.logits.unwrap_or(record.output);
-        let (number, heads) = (unit.number(), unit.heads());
-        self.leadership.judge(&mut self.writer, state, number, heads, logits, target)
-    }
-
-    /// Forward rule of a unit, the errors of its workers, and the selection of leaders.
-    pub fn forward_and_select(&mut self, unit: usize, x: TensorId) -> (UnitRecord, Leaders) {
-        let (record, predictions) = self.forward_and_judge(unit, x);
-        let (state, number) = (&self.units[unit], self.network.units()[unit].number());
-        let leaders = self.leadership.select(&mut self.writer, state, number, predictions);
-        (record, leaders)
-    }
-
-    /// Forward rule of a unit with random directions added, without its workers' predictions, from
-    /// the input and its tangent; gives the tangent of the output. The loss is the global one.
-    pub fn perturb(
-        &mut self,
-        unit: usize,
-        x: (TensorId, Option<TensorId>),
-        perturb: Perturb,
-    ) -> (UnitRecord, Option<TensorId>) {
-        let network = self.network;
-        let mut behind = network.units()[unit + 1..].iter();
-        let mixes = behind.any(Unit::mixes_samples) || network.output().mixes_samples();
-        let (tensors, perturb) = (&self.tensors.units[unit], perturb.before(mixes));
-        network.units()[unit].perturb(&mut self.writer, tensors, x, false, perturb)
-    }
-
-    /// Forward rule of a unit with random directions added, and the derivative of the sum (or mean)
-    /// of its own workers' errors along them.
-    pub fn perturb_and_judge(
-        &mut self,
-        unit: usize,
-        x: TensorId,
-        perturb: Perturb,
-    ) -> (UnitRecord, Derivative) {
-        let (layers, tensors) = (&self.network.units()[unit], &self.tensors.units[unit]);
-        let (record, dz) = layers.perturb(&mut self.writer, tensors, (x, None), true, perturb);
-        let predictions = self.judge(unit, &record);
-        let gradient = self.gradient_of_errors(predictions);
-        let derivative = self.derivative(gradient, dz);
-        (record, derivative)
-    }
-
-    /// Forward rule of the output layer with random directions added, from the input and its tangent,
-    /// and the derivative of the global loss along all directions so far.
-    pub fn perturb_output(
-        &mut self,
-        x: (TensorId, Option<TensorId>),
-        perturb: Perturb,
-    ) -> (OutputRecord, Derivative) {
-        let (output, tensors) = (self.network.output(), &self.tensors.output);
-        let (state, target, loss) = (self.output, self.target, self.leadership.loss);
-        let writer = &mut self.writer;
-        let (record, dz) = output.perturb(writer, tensors, state, x, target, loss, perturb);
-        let gradient = output.gradient(writer, &record, loss);
-        let derivative = self.derivative(gradient, dz);
-        (record, derivative)
-    }
-
-    fn derivative(&mut self, gradient: TensorId, tangent: Option<TensorId>) -> Derivative {
-        let tangent = tangent.unwrap_or_else(|| self.writer.zeros_like(gradient));
-        Derivative::new(gradient, tangent)
-    }
-
-    /// Forward gradients of a unit's parameters.
-    pub fn estimate(
-        &mut self,
-        unit: usize,
-        record: &UnitRecord,
-        derivative: &mut Derivative,
-    ) -> Gradients {
-        let (layers, tensors) = (&self.network.units()[unit], &self.tensors.units[unit]);
-        layers.estimate(&mut self.writer, tensors, record, derivative)
-    }
-
-    /// Forward gradients of the output layer's parameters.
-    pub fn estimate_output(
-        &mut self,
-        record: &OutputRecord,
-        derivative: &mut Derivative,
-    ) -> Gradients {
-        let output = self.network.output();
-        output.estimate(&mut self.writer, &self.tensors.output, record, derivative)
-    }
-
-    /// From here on fixed random matrices carry gradients back in the place of weights.
-    pub fn use_feedback(&mut self) {
-        self.writer.use_feedback();
-    }
-
-    /// Gradient of the sum (or mean) of all workers' errors with respect to a unit's logits.
-    pub fn gradient_of_errors(&mut self, predictions: Predictions) -> TensorId {
-        self.leadership.gradient_of_errors(&mut self.writer, predictions)
-    }
-
-    /// Gradient of `leader_weight · L^δ + follower_weight · L^δ̄` with respect to a unit's logits.
-    pub fn local_gradient(
-        &mut self,
-        leaders: &Leaders,
-        leader_weight: f64,
-        follower_weight: f64,
-    ) -> Option<TensorId> {
-        self.leadership.gradient(&mut self.writer, leaders, leader_weight, follower_weight)
-    }
-
-    /// Backward rule of a unit; with `want_input` the global gradient of its input too.
-    pub fn backward(
-        &mut self,
-        unit: usize,
-        record: &UnitRecord,
-        signals: Signals,
-        want_input: bool,
-    ) -> Gradients {
-        let tensors = &self.tensors.units[unit];
-        self.network.units()[unit].backward(&mut self.writer, tensors, record, signals, want_input)
-    }
-
-    /// Forward rule of the output layer and the global loss.
-    pub fn forward_output(&mut self, x: TensorId) -> OutputRecord {
-        let output = self.network.output();
-        let (tensors, loss) = (&self.tensors.output, self.leadership.loss);
-        output.forward(&mut self.writer, tensors, self.output, x, self.target, loss)
-    }
-
-    /// Backward rule of the output layer from the global loss; with `want_input` the gradient of its
-    /// input too.
-    pub fn backward_output(&mut self, record: &OutputRecord, want_input: bool) -> Gradients {
-        let output = self.network.output();
-        let dz = output.gradient(&mut self.writer, record, self.leadership.loss);
-        let want = Want { input: want_input, parameters: true };
-        output.backward(&mut self.writer, &self.tensors.output, record, dz, want)
-    }
-
-    /// One optimiser step on these gradients. Where gradients are clipped, those of one call are a
-    /// group in a local method; in any other the whole network's are one.
-    pub fn update(&mut self, gradients: Gradients) {
-        self.waiting.extend(gradients.parameters);
-        if self.local || self.optimizer.as_ref().is_some_and(|optimizer| !optimizer.clips()) {
-            self.apply();
-        }
-    }
-
-    fn apply(&mut self) {
-        let group = std::mem::take(&mut self.waiting);
-        if let Some(optimizer) = &mut self.optimizer {
-            optimizer.write(&mut self.writer, &group);
-        }
-    }
-
-    /// Ends the step: the updates that still wait, then the clock.
-    pub(crate) fn finish(mut self) -> Result<WrittenStep, ProgramError> {
-        self.apply();
-        let clock = self.writer.clock();
-        self.writer.push(AdvanceClock { clock });
-        let (feedback, directions) = (self.writer.feedback(), self.writer.directions().to_vec());
-        let (program, gradients) = self.writer.finish()?;
-        Ok(WrittenStep { program, gradients, feedback, directions })
-    }
-}
-
-/// A step that was written.
-#[derive(Clone, Debug)]
-pub(crate) struct WrittenStep {
-    pub(crate) program: ProgramId,
-    /// Each parameter that the method trains, with its gradient.
-    pub(crate) gradients: Vec<(TensorId, TensorId)>,
-    /// Weights with the matrices that stand for them on the way back.
-    pub(crate) feedback: Vec<(TensorId, TensorId)>,
-    /// Directions of forward gradients.
-    pub(crate) directions: Vec<TensorId>,
+pub fn by_name(name: &str) -> Option<&'static Method> {
+    METHODS.into_iter().find(|method| method.name == name)
 }

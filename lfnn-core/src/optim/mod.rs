@@ -6,7 +6,7 @@ pub use schedule::{learning_rate, validate as validate_schedule};
 
 use crate::config::{AdamConfig, ConfigError, OptimizerConfig, TrainingConfig};
 use crate::program::{AdamStep, ClipFactor, DType, SgdStep, TensorId};
-use crate::step::StepWriter;
+use crate::step::StepBuilder;
 
 /// Writes optimiser steps, and declares the state that they need: `optimizer/{parameter}.…`.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +30,7 @@ impl<'a> Optimizer<'a> {
 
     /// Writes one step on each pair of a parameter and its gradient; clipping treats them as one
     /// vector.
-    pub fn write(&mut self, step: &mut StepWriter<'_>, group: &[(TensorId, TensorId)]) {
+    pub fn write(&mut self, step: &mut StepBuilder<'_>, group: &[(TensorId, TensorId)]) {
         if group.is_empty() {
             return;
         }
@@ -47,7 +47,7 @@ impl<'a> Optimizer<'a> {
 
     fn write_one(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         parameter: TensorId,
         gradient: TensorId,
         factor: Option<TensorId>,

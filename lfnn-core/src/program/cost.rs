@@ -64,12 +64,12 @@ fn bytes(op: &Op, tensors: &Tensors) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::program::{Add, Conv2d, Conv2dWeightGrad, DType, Linear, Module, Window};
+    use crate::program::{Add, Conv2d, Conv2dWeightGrad, DType, Linear, ProgramSet, Window};
 
     #[test]
     fn products_count_each_multiplication_and_addition_and_tensors_count_once() {
-        let mut module = Module::new();
-        let mut tensor = |name: &str, shape: &[usize]| module.persistent(name, DType::Real, shape);
+        let mut set = ProgramSet::new();
+        let mut tensor = |name: &str, shape: &[usize]| set.persistent(name, DType::Real, shape);
         // Two images of 5×5 with 4 channels in 2 groups, 6 filters of 3×3.
         let (x, y) = (tensor("x", &[2, 5, 5, 4]), tensor("y", &[2, 3, 3, 6]));
         let (weight, bias) = (tensor("weight", &[6, 3, 3, 2]), tensor("bias", &[6]));
@@ -78,15 +78,15 @@ mod tests {
         let multiplications = 2 * 9 * 6 * (9 * 2);
         let elements = 200 + 108 + 6 + 108;
         let expected = Cost { flops: 2 * multiplications, bytes: 4 * elements };
-        assert_eq!(cost(&conv.into(), module.tensors()), expected);
+        assert_eq!(cost(&conv.into(), set.tensors()), expected);
         let grad = Conv2dWeightGrad { x, dy: y, dweight: weight, dbias: None, window, groups: 2 };
-        assert_eq!(cost(&grad.into(), module.tensors()).flops, 2 * multiplications);
+        assert_eq!(cost(&grad.into(), set.tensors()).flops, 2 * multiplications);
 
-        let mut tensor = |name: &str, shape: &[usize]| module.persistent(name, DType::Real, shape);
+        let mut tensor = |name: &str, shape: &[usize]| set.persistent(name, DType::Real, shape);
         let (x, weight, y) = (tensor("x", &[7, 6]), tensor("w", &[4, 3]), tensor("y", &[7, 4]));
         let linear = Linear { x, weight, bias: None, y, groups: 2 };
-        assert_eq!(cost(&linear.into(), module.tensors()).flops, 2 * 7 * 4 * 3);
+        assert_eq!(cost(&linear.into(), set.tensors()).flops, 2 * 7 * 4 * 3);
         let sum = Add { inputs: vec![x, x], y: x };
-        assert_eq!(cost(&sum.into(), module.tensors()), Cost { flops: 0, bytes: 3 * 4 * 42 });
+        assert_eq!(cost(&sum.into(), set.tensors()), Cost { flops: 0, bytes: 3 * 4 * 42 });
     }
 }

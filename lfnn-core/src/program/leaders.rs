@@ -1,7 +1,7 @@
 //! Who leads, whom the followers follow, and the mask that keeps the global gradient from followers.
 
 use super::clock::expect_clock;
-use super::losses::{Heads, expect_leaders, expect_predictions};
+use super::losses::{Predictions, expect_leaders, expect_predictions};
 use super::{DType, TensorId, Tensors};
 use crate::random::Stream;
 
@@ -11,8 +11,8 @@ pub enum Reference {
     /// The best leader's (the paper's choice).
     Best,
     /// That of a leader drawn at random: the `below(word, leaders)`-th by index, where the word is
-    /// word `row · nets + net` of the stream at (seed, epoch, step) and `row` is 0 unless leaders are
-    /// selected per sample.
+    /// word `row · classifiers + classifier` of the stream at (seed, epoch, step) and `row` is 0 unless
+    /// leaders are selected per sample.
     Random(
         /// Where the random words come from.
         Stream,
@@ -22,79 +22,79 @@ pub enum Reference {
 }
 
 operation! {
-    /// In each row and net, the `count` workers with the smallest error lead; ties go to the smaller
-    /// index, and an error that is NaN counts as infinite (Definition 2.1). One row of mean errors
-    /// selects for the batch; a row per sample selects per sample.
+    /// In each row and classifier, the `count` workers with the lowest loss become leaders; ties go to
+    /// the smaller index, and a loss that is NaN counts as infinite (Definition 2.1). One row of mean
+    /// losses selects for the batch; a row per sample selects per sample.
     SelectLeaders, check: check_select
     reads {
-        /// `[nets · workers]`, or `[batch, nets · workers]`.
-        errors: TensorId,
+        /// `[classifiers · workers]`, or `[batch, classifiers · workers]`.
+        losses: TensorId,
     }
     writes {
-        /// 1 for a leader and 0 for a follower, `[1 or batch, nets · workers]`.
+        /// 1 for a leader and 0 for a follower, `[1 or batch, classifiers · workers]`.
         leaders: TensorId,
-        /// `U32 [1 or batch, nets]`: the worker with the smallest error, within its net.
+        /// `U32 [1 or batch, classifiers]`: the worker with the lowest loss, within its classifier.
         best: TensorId,
     }
     updates {}
     with {
         /// Division of the predictions.
-        heads: Heads,
-        /// Leaders per net: k, from 1 to the number of workers.
+        predictions: Predictions,
+        /// Leaders per classifier: k, from 1 to the number of workers.
         count: usize,
     }
 }
 
 operation! {
     /// Leadership held for an epoch. At step 0 of an epoch leaders are selected as by
-    /// [`SelectLeaders`], from `epoch_errors` where the clock's epoch is above 0 and from `errors` in
-    /// the first epoch, and `epoch_errors` is then set to 0. At every step `errors` is added to
-    /// `epoch_errors`.
+    /// [`SelectLeaders`], from `epoch_losses` where the clock's epoch is above 0 and from `losses` in
+    /// the first epoch, and `epoch_losses` is then set to 0. At every step `losses` is added to
+    /// `epoch_losses`.
     EpochLeaders, check: check_epoch
     reads {
-        /// This batch's mean errors, `[nets · workers]`.
-        errors: TensorId,
+        /// This batch's mean losses, `[classifiers · workers]`.
+        losses: TensorId,
         /// The clock.
         clock: TensorId,
     }
     writes {}
     updates {
-        /// Sum of the epoch's mean errors, `[nets · workers]`.
-        epoch_errors: TensorId,
-        /// `[1, nets · workers]`.
+        /// Sum of the epoch's mean losses, `[classifiers · workers]`.
+        epoch_losses: TensorId,
+        /// `[1, classifiers · workers]`.
         leaders: TensorId,
-        /// `U32 [1, nets]`.
+        /// `U32 [1, classifiers]`.
         best: TensorId,
     }
     with {
         /// Division of the predictions.
-        heads: Heads,
-        /// Leaders per net.
+        predictions: Predictions,
+        /// Leaders per classifier.
         count: usize,
     }
 }
 
 operation! {
-    /// p* (or z*): for each sample and net, the prediction that followers align with.
+    /// p* (or z*): for each sample and classifier, the prediction that followers align with.
     AlignmentTarget, check: check_alignment
     reads {
-        /// p or z, `[batch, nets · workers · width]`.
+        /// p or z, `[batch, classifiers · workers · classes]`.
         value: TensorId,
-        /// `[1 or batch, nets · workers]`.
+        /// `[1 or batch, classifiers · workers]`.
         leaders: TensorId,
-        /// `U32 [1 or batch, nets]`.
+        /// `U32 [1 or batch, classifiers]`.
         best: TensorId,
         /// The clock.
         clock: TensorId,
     }
     writes {
-        /// `[batch, nets · width]`.
+        /// `[batch, classifiers · classes]`.
         reference: TensorId,
     }
     updates {}
     with {
         /// Division of the predictions.
-        heads: Heads,
+        predictions: Predictions,
         /// Which leader.
         rule: Reference,
     }
@@ -119,29 +119,29 @@ operation! {
 }
 
 fn check_select(op: &SelectLeaders, t: &Tensors) -> Result<(), String> {
-    t.expect_type(op.errors, DType::Real)?;
+    t.expect_type(op.losses, DType::Real)?;
     let rows = t[op.leaders].shape.first().copied().unwrap_or(0);
-    if t[op.errors].len() != rows * op.heads.predictors() {
-        return Err(format!("`{}` {:?} does not fit", t[op.errors].name, t[op.errors].shape));
+    if t[op.losses].len() != rows * op.predictions.predictors() {
+        return Err(format!("`{}` {:?} does not fit", t[op.losses].name, t[op.losses].shape));
     }
-    check_leadership(t, op.leaders, op.best, op.heads, op.count, rows)
+    check_leadership(t, op.leaders, op.best, op.predictions, op.count, rows)
 }
 
 fn check_epoch(op: &EpochLeaders, t: &Tensors) -> Result<(), String> {
-    t.expect(op.errors, &[op.heads.predictors()])?;
-    t.expect(op.epoch_errors, &[op.heads.predictors()])?;
+    t.expect(op.losses, &[op.predictions.predictors()])?;
+    t.expect(op.epoch_losses, &[op.predictions.predictors()])?;
     expect_clock(t, op.clock)?;
-    check_leadership(t, op.leaders, op.best, op.heads, op.count, 1)
+    check_leadership(t, op.leaders, op.best, op.predictions, op.count, 1)
 }
 
 fn check_alignment(op: &AlignmentTarget, t: &Tensors) -> Result<(), String> {
-    let batch = expect_predictions(t, op.value, op.heads)?;
-    expect_leaders(t, op.leaders, op.heads, batch)?;
+    let batch = expect_predictions(t, op.value, op.predictions)?;
+    expect_leaders(t, op.leaders, op.predictions, batch)?;
     let rows = t[op.leaders].shape[0];
     t.expect_type(op.best, DType::U32)?;
-    t.expect_shape(op.best, &[rows, op.heads.nets])?;
+    t.expect_shape(op.best, &[rows, op.predictions.classifiers])?;
     expect_clock(t, op.clock)?;
-    t.expect(op.reference, &[batch, op.heads.nets * op.heads.width])
+    t.expect(op.reference, &[batch, op.predictions.outputs()])
 }
 
 fn check_mask(op: &MaskFollowers, t: &Tensors) -> Result<(), String> {
@@ -163,14 +163,14 @@ fn check_leadership(
     t: &Tensors,
     leaders: TensorId,
     best: TensorId,
-    heads: Heads,
+    predictions: Predictions,
     count: usize,
     rows: usize,
 ) -> Result<(), String> {
-    if !(1..=heads.workers).contains(&count) {
-        return Err(format!("{count} leaders of {} workers", heads.workers));
+    if !(1..=predictions.workers).contains(&count) {
+        return Err(format!("{count} leaders of {} workers", predictions.workers));
     }
-    t.expect(leaders, &[rows, heads.predictors()])?;
+    t.expect(leaders, &[rows, predictions.predictors()])?;
     t.expect_type(best, DType::U32)?;
-    t.expect_shape(best, &[rows, heads.nets])
+    t.expect_shape(best, &[rows, predictions.classifiers])
 }

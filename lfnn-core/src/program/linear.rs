@@ -2,7 +2,8 @@
 //!
 //! With `g` groups, `x` is `[batch, g·in]`, the weight `[g·out, in]`, `y` `[batch, g·out]`: group i
 //! maps its own `in` features to its own `out` features. One group is the ordinary fully connected
-//! layer; several are the readouts of a unit's workers, or the output neurons of independent nets.
+//! layer; several are the readouts of a unit's workers, or the output neurons of independent
+//! classifiers.
 
 use super::{TensorId, Tensors};
 

@@ -1,6 +1,6 @@
-//! How long each temporary lives, and where it lies in one block of memory.
+//! How long each temporary ranges, and where it lies in one block of memory.
 //!
-//! A temporary lives from the step that writes it to the last step that reads it. Two that do not
+//! A temporary ranges from the step that writes it to the last step that reads it. Two that do not
 //! live at the same time may lie at the same place; where steps run side by side, all uses of one have to be
 //! done before all uses of the other. The total is the memory of the step: for
 //! `lfnn-l` it does not grow with depth, because a unit's activations are dead when its update is
@@ -18,11 +18,11 @@ pub const ALIGNMENT: usize = 64;
 /// larger ones.
 pub trait Step {
     /// Every tensor whose contents the step needs or changes.
-    fn touches(&self) -> Vec<TensorId>;
+    fn uses(&self) -> Vec<TensorId>;
 }
 
 impl<T: Operation> Step for T {
-    fn touches(&self) -> Vec<TensorId> {
+    fn uses(&self) -> Vec<TensorId> {
         let mut ids = self.reads();
         ids.extend(self.writes());
         ids.extend(self.updates());
@@ -32,7 +32,7 @@ impl<T: Operation> Step for T {
 
 /// Where the temporaries of a program lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lifetimes {
+pub struct MemoryPlan {
     /// For each tensor of the module, the offset in bytes of its place; none for persistent tensors
     /// and for those that the program does not use.
     pub offsets: Vec<Option<usize>>,
@@ -47,7 +47,7 @@ pub trait Order {
     fn ordered(&self, first: usize, then: usize) -> bool;
 
     /// A number that steps share only if each is done before the next of them starts.
-    fn lane(&self, step: usize) -> usize;
+    fn stream(&self, step: usize) -> usize;
 
     /// A range with this step and every step that is neither done before it starts nor starts when it is
     /// done. It may have others too.
@@ -65,7 +65,7 @@ impl Order for InOrder {
         first < then
     }
 
-    fn lane(&self, _step: usize) -> usize {
+    fn stream(&self, _step: usize) -> usize {
         0
     }
 
@@ -75,7 +75,7 @@ impl Order for InOrder {
 }
 
 /// A temporary that steps use.
-struct Life {
+struct LiveRange {
     id: TensorId,
     bytes: usize,
     /// The steps that use it, ascending.
@@ -91,27 +91,27 @@ struct Span {
     /// From the first to behind the last step that is not in order with each of its uses.
     begin: usize,
     end: usize,
-    /// The lane that all uses have, if they have one.
-    lane: Option<usize>,
+    /// The stream that all uses have, if they have one.
+    stream: Option<usize>,
 }
 
-impl Life {
+impl LiveRange {
     /// One with these uses, of which there is one at least.
     fn new(id: TensorId, bytes: usize, uses: Vec<usize>, order: &impl Order, steps: usize) -> Self {
-        let (mut lane, mut around) = (None, steps..0);
+        let (mut stream, mut around) = (None, steps..0);
         for (at, &step) in uses.iter().enumerate() {
-            let of = Some(order.lane(step));
-            lane = if at == 0 || lane == of { of } else { None };
+            let of = Some(order.stream(step));
+            stream = if at == 0 || stream == of { of } else { None };
             let beside = order.beside(step);
             around = around.start.min(beside.start)..around.end.max(beside.end.min(steps));
         }
         let [first, last] = [uses.first(), uses.last()].map(|step| step.copied().unwrap_or(0));
-        let span = Span { first, last, begin: around.start, end: around.end, lane };
+        let span = Span { first, last, begin: around.start, end: around.end, stream };
         Self { id, bytes, uses, span }
     }
 
     /// Whether all uses of this one are done before any use of the other starts.
-    fn is_before(&self, other: &Life, order: &impl Order) -> bool {
+    fn is_before(&self, other: &LiveRange, order: &impl Order) -> bool {
         let ordered = |&first| other.uses.iter().all(|&then| order.ordered(first, then));
         self.uses.iter().all(ordered)
     }
@@ -124,7 +124,7 @@ impl Span {
             return Some(true);
         }
         let apart = self.end <= other.begin || other.end <= self.begin;
-        (apart || self.lane.is_some() && self.lane == other.lane).then_some(false)
+        (apart || self.stream.is_some() && self.stream == other.stream).then_some(false)
     }
 
     fn around(self) -> Range<usize> {
@@ -143,7 +143,7 @@ struct Place {
 
 /// Lives that have their places.
 struct Placed {
-    lives: Vec<(Life, Place)>,
+    ranges: Vec<(LiveRange, Place)>,
     /// All of them, by the steps around them.
     around: Intervals,
     /// All places, by address.
@@ -152,15 +152,15 @@ struct Placed {
 
 impl Placed {
     fn new(steps: usize) -> Self {
-        Self { lives: Vec::new(), around: Intervals::new(steps), by_address: Vec::new() }
+        Self { ranges: Vec::new(), around: Intervals::new(steps), by_address: Vec::new() }
     }
 
     /// Places a life as low as it can lie apart from all that it meets, and gives its place.
-    fn place(&mut self, life: Life, order: &impl Order) -> Place {
-        let (lives, size) = (&self.lives, life.bytes.next_multiple_of(ALIGNMENT));
+    fn place(&mut self, life: LiveRange, order: &impl Order) -> Place {
+        let (ranges, size) = (&self.ranges, life.bytes.next_multiple_of(ALIGNMENT));
         let meets = |place: &Place| {
             life.span.meets(place.span).unwrap_or_else(|| {
-                let (other, _) = &lives[place.number as usize];
+                let (other, _) = &ranges[place.number as usize];
                 !life.is_before(other, order) && !other.is_before(&life, order)
             })
         };
@@ -170,7 +170,7 @@ impl Placed {
         let start = if around * (around.max(1).ilog2() as usize + 1) < self.by_address.len() {
             let mut taken: Vec<&Place> = Vec::new();
             self.around.meeting(&interval, |other| {
-                let (_, place) = &lives[other as usize];
+                let (_, place) = &ranges[other as usize];
                 if meets(place) {
                     taken.push(place);
                 }
@@ -180,12 +180,12 @@ impl Placed {
         } else {
             lowest(self.by_address.iter().filter(|place| meets(place)), size)
         };
-        let (span, number) = (life.span, self.lives.len() as u32);
+        let (span, number) = (life.span, self.ranges.len() as u32);
         let place = Place { start, end: start + size, span, number };
         self.around.insert(&interval, number);
         let at = self.by_address.partition_point(|other| other.start <= start);
         self.by_address.insert(at, place);
-        self.lives.push((life, place));
+        self.ranges.push((life, place));
         place
     }
 }
@@ -207,7 +207,7 @@ pub fn plan_memory<S: Step>(
     tensors: &Tensors,
     steps: &[S],
     bytes: impl Fn(TensorId) -> usize,
-) -> Lifetimes {
+) -> MemoryPlan {
     plan_memory_in(tensors, steps, &InOrder, bytes)
 }
 
@@ -218,25 +218,25 @@ pub fn plan_memory_in<S: Step>(
     steps: &[S],
     order: &impl Order,
     bytes: impl Fn(TensorId) -> usize,
-) -> Lifetimes {
+) -> MemoryPlan {
     let mut uses: Vec<Vec<usize>> = vec![Vec::new(); tensors.len()];
     for (step, operation) in steps.iter().enumerate() {
-        for id in operation.touches() {
+        for id in operation.uses() {
             let uses = &mut uses[id.index()];
             if tensors[id].kind == Kind::Temporary && uses.last() != Some(&step) {
                 uses.push(step);
             }
         }
     }
-    let mut ranked: Vec<Life> = tensors
+    let mut ranked: Vec<LiveRange> = tensors
         .iter()
         .zip(uses)
         .filter(|(_, uses)| !uses.is_empty())
-        .map(|((id, _), uses)| Life::new(id, bytes(id), uses, order, steps.len()))
+        .map(|((id, _), uses)| LiveRange::new(id, bytes(id), uses, order, steps.len()))
         .collect();
     ranked.sort_by_key(|life| (std::cmp::Reverse(life.bytes), life.span.first, life.id));
 
-    let mut plan = Lifetimes { offsets: vec![None; tensors.len()], bytes: 0 };
+    let mut plan = MemoryPlan { offsets: vec![None; tensors.len()], bytes: 0 };
     let mut placed = Placed::new(steps.len());
     for life in ranked {
         let id = life.id;

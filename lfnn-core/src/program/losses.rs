@@ -1,33 +1,38 @@
-//! Errors of workers and the gradient of the local losses (paper, Section 2; Definition 2.1).
+//! The losses of workers, the losses that are minimised, and their gradients (paper, Section 2; Definition 2.1).
 
 use super::{DType, TensorId, Tensors};
 
-/// How a tensor of predictions `[batch, nets · workers · width]` is divided: `nets` independent
-/// networks (one, but for one-vs-all), in each `workers` workers, each predicting `width` numbers.
-/// Element `(net · workers + worker) · width + k`.
+/// How a tensor of predictions `[batch, classifiers · workers · classes]` is divided. Element
+/// `(classifier · workers + worker) · classes + k` is the k-th number that a worker predicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Heads {
-    /// Independent networks that share the input.
-    pub nets: usize,
-    /// Workers in the unit of one network; 1 in an output layer.
+pub struct Predictions {
+    /// Independent classifiers that share the input: one, or in one-vs-all one for each class.
+    pub classifiers: usize,
+    /// Workers of a unit in one classifier; 1 in an output layer.
     pub workers: usize,
-    /// Width of a prediction: K.
-    pub width: usize,
+    /// Numbers that one worker predicts: the classes K, 1 in binary classification, the values of a
+    /// regression.
+    pub classes: usize,
 }
 
-impl Heads {
-    /// Workers of all nets.
+impl Predictions {
+    /// Workers of all classifiers.
     pub fn predictors(&self) -> usize {
-        self.nets * self.workers
+        self.classifiers * self.workers
+    }
+
+    /// Numbers that one worker of every classifier predicts, or that a real target has.
+    pub fn outputs(&self) -> usize {
+        self.classifiers * self.classes
     }
 
     /// Features of a tensor of predictions.
     pub fn features(&self) -> usize {
-        self.predictors() * self.width
+        self.predictors() * self.classes
     }
 }
 
-/// The error ℓ of one prediction, and with it what a logit becomes as output.
+/// The loss ℓ of one prediction, and with it what a logit becomes as output.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Loss {
     /// `−Σ_k t_k log p_k` with `p = softmax(z)` and
@@ -37,27 +42,50 @@ pub enum Loss {
         smoothing: f64,
     },
     /// Binary cross-entropy on the logit, `log(1 + e^z) − t z`, `p = sigmoid(z)`,
-    /// `t = (1 − smoothing) · [positive] + smoothing / 2`; width 1. The target is a label.
+    /// `t = (1 − smoothing) · [positive] + smoothing / 2`; one class. The target is a label.
     Binary {
-        /// The positive label of net e is e (one-vs-all); otherwise it is 1.
+        /// The positive label of classifier e is e (one-vs-all); otherwise it is 1.
         one_vs_all: bool,
         /// Label smoothing, in [0, 1).
         smoothing: f64,
     },
-    /// `mean_k (z_k − t_k)²`, `p = z`. The target is real, `[batch, nets · width]`.
+    /// `mean_k (z_k − t_k)²`, `p = z`. The target is real, `[batch, classifiers · classes]`.
     MeanSquared,
 }
 
 impl Loss {
-    /// Whether a label is a hit for net `net` under binary cross-entropy.
+    /// Whether a label is a hit for classifier `classifier` under binary cross-entropy.
     #[inline]
-    pub fn positive(one_vs_all: bool, net: usize, label: u32) -> bool {
-        if one_vs_all { label as usize == net } else { label == 1 }
+    pub fn positive(one_vs_all: bool, classifier: usize, label: u32) -> bool {
+        if one_vs_all { label as usize == classifier } else { label == 1 }
     }
 
     /// Whether targets are labels (`U32 [batch]`) and not real numbers.
     pub fn takes_labels(&self) -> bool {
         !matches!(self, Loss::MeanSquared)
+    }
+}
+
+/// What a unit minimises: `leader · L^δ + follower · L^δ̄` (paper, Definition 2.1), where
+///
+/// * `L^δ = Σ_{n leader} mean_b ℓ(z[b,n], y_b)`: leaders train on the targets,
+/// * `L^δ̄ = Σ_{n follower} mean_b mean_c (p*[b,c] − p[b,n,c])²`: followers train to match the output p*
+///   of a leader, which is a constant (z* and z in place of p* and p with [`Align::Logits`]),
+///
+/// each divided by the number of leaders or followers of a classifier under [`Reduction::Mean`];
+/// classifiers add up. In Eq. 1 this is `λ₁ L^δ + λ₂ L^δ̄`, in Eq. 2 `L^δ + λ L^δ̄`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LocalLoss {
+    /// Weight of the leader loss `L^δ`.
+    pub leader: f64,
+    /// Weight of the follower loss `L^δ̄`.
+    pub follower: f64,
+}
+
+impl LocalLoss {
+    /// Whether both weights are 0, so that there is nothing to minimise.
+    pub fn is_zero(&self) -> bool {
+        self.leader == 0.0 && self.follower == 0.0
     }
 }
 
@@ -80,69 +108,61 @@ pub enum Align {
 }
 
 operation! {
-    /// Every worker's output and per-sample error.
-    WorkerErrors, check: check_errors
+    /// Every worker's output and per-sample loss.
+    WorkerLoss, check: check_worker_loss
     reads {
-        /// Logits, `[batch, nets · workers · width]`.
+        /// Logits, `[batch, classifiers · workers · classes]`.
         z: TensorId,
-        /// Labels `U32 [batch]`, or real `[batch, nets · width]`; see [`Loss`].
+        /// Labels `U32 [batch]`, or real `[batch, classifiers · classes]`; see [`Loss`].
         target: TensorId,
     }
     writes {
         /// Outputs p, the shape of `z`.
         output: TensorId,
-        /// ℓ, `[batch, nets · workers]`.
-        errors: TensorId,
+        /// ℓ, `[batch, classifiers · workers]`.
+        losses: TensorId,
     }
     updates {}
     with {
         /// Division of the predictions.
-        heads: Heads,
+        predictions: Predictions,
         /// ℓ.
         loss: Loss,
     }
 }
 
 operation! {
-    /// `e_n = mean_b ℓ(z[b,n], y_b)` over all rows, and the watch for errors that are not finite.
-    MeanErrors, check: check_mean
+    /// `e_n = mean_b ℓ(z[b,n], y_b)` over all rows, and the watch for losses that are not finite.
+    MeanWorkerLoss, check: check_mean_worker_loss
     reads {
-        /// ℓ, `[batch, nets · workers]`.
-        errors: TensorId,
+        /// ℓ, `[batch, classifiers · workers]`.
+        losses: TensorId,
     }
     writes {
-        /// e, `[nets · workers]`.
+        /// e, `[classifiers · workers]`.
         mean: TensorId,
     }
     updates {
-        /// `U32 [1]`: 0, or 1 + the worker whose mean error was the first that was not finite (of
+        /// `U32 [1]`: 0, or 1 + the worker whose mean loss was the first that was not finite (of
         /// several in one batch, the one with the smallest index). It is set once and stays.
-        fault: TensorId,
+        nonfinite: TensorId,
     }
     with {}
 }
 
 operation! {
-    /// Gradient of `leader_weight · L^δ + follower_weight · L^δ̄` with respect to the logits, where
-    ///
-    /// * `L^δ = Σ_{n leader} mean_b ℓ(z[b,n], y_b)`,
-    /// * `L^δ̄ = Σ_{n follower} mean_b mean_c (p*[b,c] − p[b,n,c])²`, p* a constant
-    ///
-    /// (z in place of p with [`Align::Logits`]), each divided by the number of leaders or followers
-    /// in its net under [`Reduction::Mean`]; nets add up. Without `leaders` all workers lead: this is
-    /// an output layer, or δ = 100 %.
-    LocalGradient, check: check_gradient
+    /// Gradient of `L = Σ_n mean_b ℓ(z[b,n], y_b)` with respect to the logits: every worker trains on
+    /// the targets. With one worker this is the global loss of an output layer; with several, the loss
+    /// of a unit without leaders. Under [`Reduction::Mean`] it is divided by the number of workers of a
+    /// classifier; classifiers add up.
+    LossGradient, check: check_loss_gradient
     reads {
-        /// Logits z, `[batch, nets · workers · width]`.
+        /// Logits z, `[batch, classifiers · workers · classes]`.
         z: TensorId,
         /// Outputs p, the shape of `z`.
         output: TensorId,
-        /// See [`WorkerErrors`].
+        /// See [`WorkerLoss`].
         target: TensorId,
-        /// 1 for a leader and 0 for a follower, `[1 or batch, nets · workers]`.
-        leaders: Option<TensorId>,
-        /// p* (z* with [`Align::Logits`]), `[batch, nets · width]`; given together with `leaders`.
-        reference: Option<TensorId>,
     }
     writes {
         /// The shape of `z`.
@@ -151,13 +171,41 @@ operation! {
     updates {}
     with {
         /// Division of the predictions.
-        heads: Heads,
+        predictions: Predictions,
         /// ℓ.
         loss: Loss,
-        /// Factor on the leader loss.
-        leader_weight: f64,
-        /// Factor on the follower loss.
-        follower_weight: f64,
+        /// Sum or mean over workers.
+        reduction: Reduction,
+    }
+}
+
+operation! {
+    /// Gradient of a [`LocalLoss`] with respect to the logits. Who leads and p* are constants.
+    LocalLossGradient, check: check_local_loss_gradient
+    reads {
+        /// Logits z, `[batch, classifiers · workers · classes]`.
+        z: TensorId,
+        /// Outputs p, the shape of `z`.
+        output: TensorId,
+        /// See [`WorkerLoss`].
+        target: TensorId,
+        /// 1 for a leader and 0 for a follower, `[1 or batch, classifiers · workers]`.
+        leaders: TensorId,
+        /// p* (z* with [`Align::Logits`]), `[batch, classifiers · classes]`.
+        reference: TensorId,
+    }
+    writes {
+        /// The shape of `z`.
+        dz: TensorId,
+    }
+    updates {}
+    with {
+        /// Division of the predictions.
+        predictions: Predictions,
+        /// What is minimised.
+        loss: LocalLoss,
+        /// ℓ, the loss of one worker.
+        worker_loss: Loss,
         /// Sum or mean over workers.
         reduction: Reduction,
         /// What followers align.
@@ -166,16 +214,16 @@ operation! {
 }
 
 operation! {
-    /// The two local losses themselves, for the record; see [`LocalGradient`].
+    /// The leader loss `L^δ` and the follower loss `L^δ̄` of a [`LocalLoss`], for the metrics.
     LocalLosses, check: check_losses
     reads {
-        /// ℓ, `[batch, nets · workers]`.
-        errors: TensorId,
+        /// ℓ, `[batch, classifiers · workers]`.
+        worker_losses: TensorId,
         /// What is aligned: p, or z with [`Align::Logits`].
         value: TensorId,
-        /// `[1 or batch, nets · workers]`.
+        /// `[1 or batch, classifiers · workers]`.
         leaders: TensorId,
-        /// `[batch, nets · width]`.
+        /// `[batch, classifiers · classes]`.
         reference: TensorId,
     }
     writes {
@@ -185,54 +233,59 @@ operation! {
     updates {}
     with {
         /// Division of the predictions.
-        heads: Heads,
+        predictions: Predictions,
         /// Sum or mean over workers.
         reduction: Reduction,
     }
 }
 
-fn check_errors(op: &WorkerErrors, t: &Tensors) -> Result<(), String> {
-    let batch = expect_predictions(t, op.z, op.heads)?;
+fn check_worker_loss(op: &WorkerLoss, t: &Tensors) -> Result<(), String> {
+    let batch = expect_predictions(t, op.z, op.predictions)?;
     t.expect_like(op.output, op.z)?;
-    t.expect(op.errors, &[batch, op.heads.predictors()])?;
-    expect_target(t, op.target, op.loss, op.heads, batch)
+    t.expect(op.losses, &[batch, op.predictions.predictors()])?;
+    expect_target(t, op.target, op.loss, op.predictions, batch)
 }
 
-fn check_mean(op: &MeanErrors, t: &Tensors) -> Result<(), String> {
-    let [_, predictors] = t.matrix(op.errors)?;
+fn check_mean_worker_loss(op: &MeanWorkerLoss, t: &Tensors) -> Result<(), String> {
+    let [_, predictors] = t.matrix(op.losses)?;
     t.expect(op.mean, &[predictors])?;
-    t.expect_type(op.fault, DType::U32)?;
-    t.expect_shape(op.fault, &[1])
+    t.expect_type(op.nonfinite, DType::U32)?;
+    t.expect_shape(op.nonfinite, &[1])
 }
 
-fn check_gradient(op: &LocalGradient, t: &Tensors) -> Result<(), String> {
-    let batch = expect_predictions(t, op.z, op.heads)?;
+fn check_loss_gradient(op: &LossGradient, t: &Tensors) -> Result<(), String> {
+    let batch = expect_predictions(t, op.z, op.predictions)?;
     t.expect_like(op.output, op.z)?;
     t.expect_like(op.dz, op.z)?;
-    expect_target(t, op.target, op.loss, op.heads, batch)?;
-    match (op.leaders, op.reference) {
-        (None, None) => Ok(()),
-        (Some(leaders), Some(reference)) => {
-            expect_leaders(t, leaders, op.heads, batch)?;
-            t.expect(reference, &[batch, op.heads.nets * op.heads.width])
-        }
-        _ => Err("`leaders` and `reference` are given together or not at all".into()),
-    }
+    expect_target(t, op.target, op.loss, op.predictions, batch)
+}
+
+fn check_local_loss_gradient(op: &LocalLossGradient, t: &Tensors) -> Result<(), String> {
+    let batch = expect_predictions(t, op.z, op.predictions)?;
+    t.expect_like(op.output, op.z)?;
+    t.expect_like(op.dz, op.z)?;
+    expect_target(t, op.target, op.worker_loss, op.predictions, batch)?;
+    expect_leaders(t, op.leaders, op.predictions, batch)?;
+    t.expect(op.reference, &[batch, op.predictions.outputs()])
 }
 
 fn check_losses(op: &LocalLosses, t: &Tensors) -> Result<(), String> {
-    let batch = expect_predictions(t, op.value, op.heads)?;
-    t.expect(op.errors, &[batch, op.heads.predictors()])?;
-    expect_leaders(t, op.leaders, op.heads, batch)?;
-    t.expect(op.reference, &[batch, op.heads.nets * op.heads.width])?;
+    let batch = expect_predictions(t, op.value, op.predictions)?;
+    t.expect(op.worker_losses, &[batch, op.predictions.predictors()])?;
+    expect_leaders(t, op.leaders, op.predictions, batch)?;
+    t.expect(op.reference, &[batch, op.predictions.outputs()])?;
     t.expect(op.losses, &[1, 2])
 }
 
 /// Checks a tensor of predictions and gives its batch.
-pub(super) fn expect_predictions(t: &Tensors, z: TensorId, heads: Heads) -> Result<usize, String> {
+pub(super) fn expect_predictions(
+    t: &Tensors,
+    z: TensorId,
+    predictions: Predictions,
+) -> Result<usize, String> {
     let [batch, features] = t.matrix(z)?;
-    if features != heads.features() || features == 0 {
-        return Err(format!("`{}` {:?} does not fit {heads:?}", t[z].name, t[z].shape));
+    if features != predictions.features() || features == 0 {
+        return Err(format!("`{}` {:?} does not fit {predictions:?}", t[z].name, t[z].shape));
     }
     Ok(batch)
 }
@@ -241,13 +294,13 @@ pub(super) fn expect_predictions(t: &Tensors, z: TensorId, heads: Heads) -> Resu
 pub(super) fn expect_leaders(
     t: &Tensors,
     leaders: TensorId,
-    heads: Heads,
+    predictions: Predictions,
     batch: usize,
 ) -> Result<(), String> {
     let [rows, predictors] = t.matrix(leaders)?;
-    if (rows != 1 && rows != batch) || predictors != heads.predictors() {
+    if (rows != 1 && rows != batch) || predictors != predictions.predictors() {
         return Err(format!(
-            "`{}` {:?} does not fit {heads:?} and a batch of {batch}",
+            "`{}` {:?} does not fit {predictions:?} and a batch of {batch}",
             t[leaders].name, t[leaders].shape
         ));
     }
@@ -258,16 +311,16 @@ pub(super) fn expect_target(
     t: &Tensors,
     target: TensorId,
     loss: Loss,
-    heads: Heads,
+    predictions: Predictions,
     batch: usize,
 ) -> Result<(), String> {
-    if matches!(loss, Loss::Binary { .. }) && heads.width != 1 {
-        return Err(format!("binary cross-entropy of predictions {} wide", heads.width));
+    if matches!(loss, Loss::Binary { .. }) && predictions.classes != 1 {
+        return Err(format!("binary cross-entropy of predictions {} wide", predictions.classes));
     }
     if loss.takes_labels() {
         t.expect_type(target, DType::U32)?;
         t.expect_shape(target, &[batch])
     } else {
-        t.expect(target, &[batch, heads.nets * heads.width])
+        t.expect(target, &[batch, predictions.outputs()])
     }
 }

@@ -1,23 +1,23 @@
 //! Sums that stay on the device until somebody asks for them.
 
 use super::clock::expect_clock;
-use super::losses::{Heads, expect_predictions};
+use super::losses::{Predictions, expect_predictions};
 use super::{DType, TensorId, Tensors};
 
 /// How a prediction becomes right or wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// The largest of a worker's `width` outputs is its class; the first of equal ones.
+    /// The largest of a worker's outputs is its class; the first of equal ones.
     Largest,
-    /// A worker of width 1 says yes where its output is above 1/2; right is
+    /// A worker with one output says yes where it is above 1/2; right is
     /// [`Loss::positive`](super::Loss::positive).
     Threshold {
         /// See [`Loss::Binary`](super::Loss::Binary).
         one_vs_all: bool,
     },
-    /// The net with the largest output is the class (one-vs-all, one worker of width 1 per net);
-    /// the first of equal ones.
-    LargestNet,
+    /// The classifier with the largest output is the class (one-vs-all, one worker with one output
+    /// per classifier); the first of equal ones.
+    LargestClassifier,
 }
 
 operation! {
@@ -42,7 +42,7 @@ operation! {
     /// Adds the number of wrong predictions among the rows that hold examples.
     CountErrors, check: check_count
     reads {
-        /// Outputs p, `[batch, nets · workers · width]`.
+        /// Outputs p, `[batch, classifiers · workers · classes]`.
         output: TensorId,
         /// `U32 [batch]`.
         target: TensorId,
@@ -51,12 +51,12 @@ operation! {
     }
     writes {}
     updates {
-        /// `[nets · workers]`, or `[1]` with [`Decision::LargestNet`].
+        /// `[classifiers · workers]`, or `[1]` with [`Decision::LargestClassifier`].
         wrong: TensorId,
     }
     with {
         /// Division of the predictions.
-        heads: Heads,
+        predictions: Predictions,
         /// What counts as wrong.
         decision: Decision,
     }
@@ -69,18 +69,19 @@ fn check_rows(op: &AccumulateRows, t: &Tensors) -> Result<(), String> {
 }
 
 fn check_count(op: &CountErrors, t: &Tensors) -> Result<(), String> {
-    let batch = expect_predictions(t, op.output, op.heads)?;
+    let batch = expect_predictions(t, op.output, op.predictions)?;
     expect_clock(t, op.clock)?;
     t.expect_type(op.target, DType::U32)?;
     t.expect_shape(op.target, &[batch])?;
     let fits = match op.decision {
         Decision::Largest => true,
-        Decision::Threshold { .. } => op.heads.width == 1,
-        Decision::LargestNet => op.heads.width == 1 && op.heads.workers == 1,
+        Decision::Threshold { .. } => op.predictions.classes == 1,
+        Decision::LargestClassifier => op.predictions.classes == 1 && op.predictions.workers == 1,
     };
     if !fits {
-        return Err(format!("{:?} does not fit {:?}", op.decision, op.heads));
+        return Err(format!("{:?} does not fit {:?}", op.decision, op.predictions));
     }
-    let counts = if op.decision == Decision::LargestNet { 1 } else { op.heads.predictors() };
+    let counts =
+        if op.decision == Decision::LargestClassifier { 1 } else { op.predictions.predictors() };
     t.expect(op.wrong, &[counts])
 }

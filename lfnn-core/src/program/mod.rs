@@ -10,7 +10,7 @@
 //!   Convolution weights are `[out, kernel height, kernel width, in / groups]`, linear weights
 //!   `[out, in / groups]`.
 //! * Everything else has two axes, `[batch, features]`. A tensor of worker logits is
-//!   `[batch, nets · workers · width]`, see [`Heads`].
+//!   `[batch, classifiers · workers · classes]`, see [`Predictions`].
 //! * An operation reads and writes whole tensors. A tensor that it both reads and writes is listed
 //!   under `updates`. Writes of other tensors overwrite whatever was there.
 
@@ -48,15 +48,16 @@ pub use dependence::influences;
 pub use elementwise::{Activate, ActivateGrad, Activation, Add, AddBias, BiasGrad, Dropout};
 pub use leaders::{AlignmentTarget, EpochLeaders, MaskFollowers, Reference, SelectLeaders};
 pub use linear::{Linear, LinearInputGrad, LinearWeightGrad};
-pub use liveness::{ALIGNMENT, InOrder, Lifetimes, Order, Step, plan_memory, plan_memory_in};
+pub use liveness::{ALIGNMENT, InOrder, MemoryPlan, Order, Step, plan_memory, plan_memory_in};
 pub use losses::{
-    Align, Heads, LocalGradient, LocalLosses, Loss, MeanErrors, Reduction, WorkerErrors,
+    Align, LocalLoss, LocalLossGradient, LocalLosses, Loss, LossGradient, MeanWorkerLoss,
+    Predictions, Reduction, WorkerLoss,
 };
 pub use metrics::{AccumulateRows, CountErrors, Decision};
 pub use normalization::{BatchNorm, BatchNormGrad, BatchNormInference, BatchNormTangent};
 pub use operation::{Op, Operation};
 pub use optimize::{AdamStep, ClipFactor, SgdStep};
-pub use order::{Node, dependences, sources};
+pub use order::{Node, dependencies, producers};
 pub use perturb::{Gaussian, InnerProduct};
 pub use phases::{Phase, Phases};
 pub use pool::{
@@ -136,19 +137,19 @@ impl Program {
     }
 }
 
-/// Which program of a [`Module`] to run.
+/// Which program of a [`ProgramSet`] to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ProgramId(pub usize);
 
 /// Programs that share tensors: the training step and the evaluation of one network, say.
 #[derive(Clone, Debug, Default)]
-pub struct Module {
+pub struct ProgramSet {
     tensors: Tensors,
     programs: Vec<Program>,
 }
 
-impl Module {
-    /// A module without tensors and programs.
+impl ProgramSet {
+    /// A program set without tensors and programs.
     pub fn new() -> Self {
         Self::default()
     }
@@ -181,7 +182,7 @@ impl Module {
     /// Starts a program.
     pub fn build(&mut self, name: impl Into<String>) -> ProgramBuilder<'_> {
         ProgramBuilder {
-            module: self,
+            set: self,
             name: name.into(),
             ops: Vec::new(),
             parts: Vec::new(),
@@ -193,7 +194,7 @@ impl Module {
 /// Writes the operations of one program.
 #[derive(Debug)]
 pub struct ProgramBuilder<'m> {
-    module: &'m mut Module,
+    set: &'m mut ProgramSet,
     name: String,
     ops: Vec<Op>,
     parts: Vec<Part>,
@@ -208,7 +209,7 @@ impl ProgramBuilder<'_> {
         dtype: DType,
         shape: &[usize],
     ) -> TensorId {
-        self.module.tensors.add(Tensor {
+        self.set.tensors.add(Tensor {
             name: name.into(),
             dtype,
             shape: shape.to_vec(),
@@ -221,24 +222,24 @@ impl ProgramBuilder<'_> {
         self.temporary(name, DType::Real, shape)
     }
 
-    /// Adds a tensor that outlives the run; see [`Module::persistent`].
+    /// Adds a tensor that outlives the run; see [`ProgramSet::persistent`].
     pub fn persistent(
         &mut self,
         name: impl Into<String>,
         dtype: DType,
         shape: &[usize],
     ) -> TensorId {
-        self.module.persistent(name, dtype, shape)
+        self.set.persistent(name, dtype, shape)
     }
 
     /// The shape of a tensor.
     pub fn shape(&self, id: TensorId) -> &[usize] {
-        &self.module.tensors[id].shape
+        &self.set.tensors[id].shape
     }
 
     /// The name of a tensor.
     pub fn name_of(&self, id: TensorId) -> &str {
-        &self.module.tensors[id].name
+        &self.set.tensors[id].name
     }
 
     /// The shape of a tensor, to keep while the program is written on.
@@ -257,13 +258,13 @@ impl ProgramBuilder<'_> {
         self.parts.push(self.part);
     }
 
-    /// Checks the program and adds it to the module.
+    /// Checks the program and adds it to the program set.
     ///
     /// # Errors
     /// Tensors of more than 2⁶³ bytes together, an operation whose tensors do not fit, that reads a
     /// temporary nobody has written, or that names a tensor it changes twice.
     pub fn finish(self) -> Result<ProgramId, ProgramError> {
-        let tensors = &self.module.tensors;
+        let tensors = &self.set.tensors;
         if let Some(tensor) = tensors.first_beyond(isize::MAX as usize) {
             let (tensor, shape) = (tensor.name.clone(), tensor.shape.clone());
             return Err(ProgramError::TooLarge { program: self.name, tensor, shape });
@@ -297,9 +298,9 @@ impl ProgramBuilder<'_> {
             }
         }
         let mut ops = self.ops;
-        drop_unread_positions(&self.module.tensors, &mut ops);
-        let id = ProgramId(self.module.programs.len());
-        self.module.programs.push(Program { name: self.name, ops, parts: self.parts });
+        drop_unread_positions(&self.set.tensors, &mut ops);
+        let id = ProgramId(self.set.programs.len());
+        self.set.programs.push(Program { name: self.name, ops, parts: self.parts });
         Ok(id)
     }
 }

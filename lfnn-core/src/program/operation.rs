@@ -132,8 +132,8 @@ operations! {
     // layout
     Flatten, Unflatten, Concat, Split,
     // workers, leaders, losses
-    FilterLogits, FilterLogitsGrad, WorkerErrors, MeanErrors, SelectLeaders, EpochLeaders,
-    AlignmentTarget, LocalGradient, LocalLosses, MaskFollowers,
+    FilterLogits, FilterLogitsGrad, WorkerLoss, MeanWorkerLoss, SelectLeaders, EpochLeaders,
+    AlignmentTarget, LossGradient, LocalLossGradient, LocalLosses, MaskFollowers,
     // forward gradients
     Gaussian, InnerProduct,
     // metrics

@@ -44,14 +44,14 @@ impl Node {
 }
 
 impl Step for Node {
-    fn touches(&self) -> Vec<TensorId> {
+    fn uses(&self) -> Vec<TensorId> {
         self.tensors().collect()
     }
 }
 
 /// For each node, the earlier nodes for which it must wait: the writers of what it reads and changes, and
-/// the readers of what it changes. Ascending; what follows from other dependences may be left out.
-pub fn dependences(nodes: &[Node], tensors: &Tensors) -> Vec<Vec<usize>> {
+/// the readers of what it changes. Ascending; what follows from other dependencies may be left out.
+pub fn dependencies(nodes: &[Node], tensors: &Tensors) -> Vec<Vec<usize>> {
     let mut writer: Vec<Option<usize>> = vec![None; tensors.len()];
     // Those that have read a tensor since it was last written.
     let mut readers: Vec<Vec<usize>> = vec![Vec::new(); tensors.len()];
@@ -74,9 +74,9 @@ pub fn dependences(nodes: &[Node], tensors: &Tensors) -> Vec<Vec<usize>> {
     all
 }
 
-/// For each node, the earlier nodes that wrote what it reads: those of its [`dependences`] on which the values
+/// For each node, the earlier nodes that wrote what it reads: those of its [`dependencies`] on which the values
 /// that it computes rest. Ascending.
-pub fn sources(nodes: &[Node], tensors: &Tensors) -> Vec<Vec<usize>> {
+pub fn producers(nodes: &[Node], tensors: &Tensors) -> Vec<Vec<usize>> {
     let mut writer: Vec<Option<usize>> = vec![None; tensors.len()];
     let mut all = Vec::with_capacity(nodes.len());
     for (index, node) in nodes.iter().enumerate() {

@@ -12,7 +12,7 @@
 
 use std::ops::Range;
 
-use super::{Node, Order, Part, Tensors, dependences, sources};
+use super::{Node, Order, Part, Tensors, dependencies, producers};
 
 /// Steps `begin..middle` and steps `middle..end`, of which none waits for one of the other half.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,13 +41,13 @@ impl Phases {
         Self { order: (0..steps).collect(), phases }
     }
 
-    /// Phases of two halves where dependences allow it. `parts` has the part of the network of each node.
+    /// Phases of two halves where dependencies allow it. `parts` has the part of the network of each node.
     pub fn new(nodes: &[Node], parts: &[Part], tensors: &Tensors) -> Self {
         let (order, way) = reorder(nodes, parts, tensors);
         let nodes: Vec<Node> = order.iter().map(|&node| nodes[node].clone()).collect();
         let mut phases: Vec<Phase> = Vec::new();
         let mut open = Phase { begin: 0, middle: 0, end: 0 };
-        for (step, before) in dependences(&nodes, tensors).iter().enumerate() {
+        for (step, before) in dependencies(&nodes, tensors).iter().enumerate() {
             let beside = before.iter().filter(|before| (open.begin..open.middle).contains(before));
             let needed = beside.max();
             if open.end > open.middle && (!way[step] || needed.is_some()) {
@@ -85,7 +85,7 @@ impl Order for Phases {
     }
 
     /// Its half.
-    fn lane(&self, place: usize) -> usize {
+    fn stream(&self, place: usize) -> usize {
         usize::from(self.at(place).1)
     }
 
@@ -126,13 +126,14 @@ fn way(nodes: &[Node], parts: &[Part], tensors: &Tensors) -> Vec<bool> {
     for step in 1..nodes.len() {
         stretch[step] = stretch[step - 1] + usize::from(parts[step] != parts[step - 1]);
     }
-    let (dependences, sources) = (dependences(nodes, tensors), sources(nodes, tensors));
+    let (dependencies, producers) = (dependencies(nodes, tensors), producers(nodes, tensors));
     let mut way = vec![false; nodes.len()];
     for step in (0..nodes.len()).rev() {
-        let elsewhere = sources[step].iter().filter(|&&source| stretch[source] < stretch[step]);
-        elsewhere.for_each(|&source| way[source] = true);
+        let elsewhere =
+            producers[step].iter().filter(|&&producer| stretch[producer] < stretch[step]);
+        elsewhere.for_each(|&producer| way[producer] = true);
         if way[step] {
-            let same = dependences[step].iter().filter(|&&from| stretch[from] == stretch[step]);
+            let same = dependencies[step].iter().filter(|&&from| stretch[from] == stretch[step]);
             same.for_each(|&from| way[from] = true);
         }
     }

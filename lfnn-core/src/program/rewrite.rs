@@ -32,7 +32,7 @@ impl<'p> Uses<'p> {
             }
         };
         for (at, op) in ops.iter().enumerate() {
-            note(&mut touched, op.touches(), at);
+            note(&mut touched, op.uses(), at);
             note(&mut changed, [op.writes(), op.updates()].concat(), at);
         }
         Self { tensors, ops, touched, changed }
@@ -54,7 +54,7 @@ impl<'p> Uses<'p> {
     }
 
     /// Whether any operation in a range touches any of these.
-    pub fn touches(&self, range: Range<usize>, ids: &[TensorId]) -> bool {
+    pub fn uses(&self, range: Range<usize>, ids: &[TensorId]) -> bool {
         ids.iter().any(|id| any_within(&self.touched[id.index()], &range))
     }
 
@@ -74,10 +74,10 @@ impl<'p> Uses<'p> {
     }
 
     /// The ReLU that alone reads `y`, where it can be done at once with operation `i`.
-    pub fn relu_behind(&self, i: usize, y: TensorId) -> Option<(usize, &'p Activate)> {
+    pub fn fusable_relu(&self, i: usize, y: TensorId) -> Option<(usize, &'p Activate)> {
         let (j, reader) = self.only_other(i, y)?;
         let Op::Activate(relu) = reader else { return None };
-        let free = j > i && !self.touches(i..j, &[relu.y]);
+        let free = j > i && !self.uses(i..j, &[relu.y]);
         (relu.function == Activation::Relu && free).then_some((j, relu))
     }
 
@@ -127,7 +127,7 @@ pub fn reads_once(op: &impl Operation, id: TensorId) -> bool {
 
 /// Whether an operation touches any of these.
 pub fn touches_any(op: &Op, ids: &[TensorId]) -> bool {
-    op.touches().iter().any(|id| ids.contains(id))
+    op.uses().iter().any(|id| ids.contains(id))
 }
 
 /// Whether any of the operations changes any of these.

@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::{Executable, TensorData};
 use crate::config::ConfigError;
-use crate::program::{Augment, DType, LoadImages, LoadLabels, LoadValues, Module, TensorId};
+use crate::program::{Augment, DType, LoadImages, LoadLabels, LoadValues, ProgramSet, TensorId};
 use crate::random::{Purpose, Stream};
-use crate::step::StepWriter;
+use crate::step::StepBuilder;
 
 /// Labelled images: training, validation and test images of a data set in one array, told apart by
 /// their indices.
@@ -143,23 +143,23 @@ pub(super) struct DataTensors {
 impl DataTensors {
     /// `values` is the number of numbers to predict in a regression.
     pub(super) fn declare(
-        module: &mut Module,
+        set: &mut ProgramSet,
         images: usize,
         shape: [usize; 3],
         values: Option<usize>,
     ) -> Self {
         let [height, width, channels] = shape;
         let labels = match values {
-            None => module.persistent("data/labels", DType::U32, &[images]),
-            Some(n) => module.persistent("data/values", DType::Real, &[images, n]),
+            None => set.persistent("data/labels", DType::U32, &[images]),
+            Some(n) => set.persistent("data/values", DType::Real, &[images, n]),
         };
         let pixel_shape = [images, height, width, channels];
         Self {
-            pixels: module.persistent("data/pixels", DType::U8, &pixel_shape),
+            pixels: set.persistent("data/pixels", DType::U8, &pixel_shape),
             labels,
             values,
-            scale: module.persistent("input.scale", DType::Real, &[channels]),
-            shift: module.persistent("input.shift", DType::Real, &[channels]),
+            scale: set.persistent("input.scale", DType::Real, &[channels]),
+            shift: set.persistent("input.shift", DType::Real, &[channels]),
             shape,
         }
     }
@@ -167,7 +167,7 @@ impl DataTensors {
     /// Writes the operations that make a batch; gives the images and their labels.
     pub(super) fn load(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         order: TensorId,
         augmentation: Augmentation,
     ) -> (TensorId, TensorId) {
@@ -191,7 +191,7 @@ impl DataTensors {
     /// Writes the operation that makes a batch of images, without their labels.
     pub(super) fn load_images(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         order: TensorId,
         augmentation: Augmentation,
     ) -> TensorId {

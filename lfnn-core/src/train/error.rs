@@ -21,7 +21,7 @@ pub enum TrainError<E: Error + 'static> {
     Backend(#[source] E),
     /// An error that is not finite, in a hidden unit.
     #[error(
-        "unit {unit}: the error of worker {worker} is not finite (epoch {epoch}, batch {batch} or \
+        "unit {unit}: the loss of worker {worker} is not finite (epoch {epoch}, batch {batch} or \
          before); a smaller learning rate or gradient clipping may help"
     )]
     WorkerNotFinite {

@@ -4,10 +4,10 @@ use crate::backend::{Backend, Executable, TensorData};
 use crate::config::{ConfigError, NetworkConfig};
 use crate::network::{Network, NetworkTensors, OutputState};
 use crate::program::{
-    AccumulateRows, AdvanceClock, CountErrors, DType, Loss, Module, ProgramError, ProgramId,
-    TensorId, WorkerErrors, clock,
+    AccumulateRows, AdvanceClock, CountErrors, DType, Loss, ProgramError, ProgramId, ProgramSet,
+    TensorId, WorkerLoss, clock,
 };
-use crate::step::{Mode, StepWriter};
+use crate::step::{Mode, StepBuilder};
 use crate::unit::worker_decision;
 
 use super::data::{Augmentation, DataTensors, Images};
@@ -31,7 +31,7 @@ pub struct Evaluation {
 /// Evaluation of a hidden unit's workers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UnitEvaluation {
-    /// Mean error ℓ of each worker (of each net).
+    /// Mean loss of each worker (of each classifier).
     pub worker_losses: Vec<f64>,
     /// Share of wrong predictions of each worker, in percent; 0 in regression.
     pub worker_errors: Vec<f64>,
@@ -61,7 +61,7 @@ pub(super) struct EvaluationProgram {
     order: TensorId,
     output: OutputState,
     probabilities: TensorId,
-    nets: usize,
+    classifiers: usize,
     features: usize,
     has_error: bool,
     batch: usize,
@@ -73,7 +73,7 @@ pub(super) struct EvaluationProgram {
 /// Tensors of a unit's workers that outlive a batch of an evaluation.
 #[derive(Clone, Copy, Debug)]
 struct UnitSums {
-    errors: TensorId,
+    losses: TensorId,
     wrong: TensorId,
     /// `[batch, features]`: what the workers put out for the last batch.
     outputs: TensorId,
@@ -84,28 +84,29 @@ struct UnitSums {
 impl EvaluationProgram {
     /// Writes the program.
     pub(super) fn write(
-        module: &mut Module,
+        set: &mut ProgramSet,
         network: &Network,
         tensors: &NetworkTensors,
         data: &DataTensors,
         scope: EvaluationScope,
     ) -> Result<Self, ProgramError> {
         let EvaluationScope { loss, batch, workers_predict, .. } = scope;
-        let clock = module.persistent("evaluation/clock", DType::U32, &[clock::LEN]);
-        let order = module.persistent("evaluation/order", DType::U32, &[scope.images.max(1)]);
-        let output = network.output().declare_state(module, "evaluation");
+        let clock = set.persistent("evaluation/clock", DType::U32, &[clock::LEN]);
+        let order = set.persistent("evaluation/order", DType::U32, &[scope.images.max(1)]);
+        let output = network.output().declare_state(set, "evaluation");
         let sums: Vec<UnitSums> = network
             .units()
             .iter()
             .filter(|_| workers_predict)
             .map(|unit| {
-                let (predictors, features) = (unit.heads().predictors(), unit.heads().features());
+                let predictions = unit.predictions();
+                let (predictors, features) = (predictions.predictors(), predictions.features());
                 let mut declare = |name: &str, shape: &[usize]| {
                     let name = format!("evaluation/unit{}.{name}", unit.number());
-                    module.persistent(name, DType::Real, shape)
+                    set.persistent(name, DType::Real, shape)
                 };
                 UnitSums {
-                    errors: declare("errors", &[predictors]),
+                    losses: declare("errors", &[predictors]),
                     wrong: declare("wrong", &[predictors]),
                     outputs: declare("outputs", &[batch, features]),
                     predictors,
@@ -113,25 +114,25 @@ impl EvaluationProgram {
                 }
             })
             .collect();
-        let mut step = StepWriter::new(module, "evaluate", Mode::Evaluate, batch, clock, false);
+        let mut step = StepBuilder::new(set, "evaluate", Mode::Evaluate, batch, clock, false);
         let (mut x, target) = data.load(&mut step, order, Augmentation::default());
         for (index, unit) in network.units().iter().enumerate() {
             let record = unit.forward(&mut step, &tensors.units[index], x, workers_predict);
             if let (Some(z), Some(sums)) = (record.logits, sums.get(index)) {
-                let heads = unit.heads();
+                let predictions = unit.predictions();
                 let &UnitSums { outputs: output, wrong, predictors, .. } = sums;
-                let errors = step.activation("workers.errors", &[predictors]);
-                step.push(WorkerErrors { z, target, output, errors, heads, loss });
-                step.push(AccumulateRows { x: errors, clock, total: sums.errors });
+                let losses = step.activation("workers.losses", &[predictors]);
+                step.push(WorkerLoss { z, target, output, losses, predictions, loss });
+                step.push(AccumulateRows { x: losses, clock, total: sums.losses });
                 if let Some(decision) = worker_decision(loss) {
-                    step.push(CountErrors { output, target, clock, wrong, heads, decision });
+                    step.push(CountErrors { output, target, clock, wrong, predictions, decision });
                 }
             }
             x = record.output;
         }
         let layer = network.output();
         let record = layer.forward(&mut step, &tensors.output, &output, x, target, loss);
-        let features = layer.heads().features();
+        let features = layer.predictions().features();
         let name = "evaluation/probabilities";
         let probabilities = step.persistent(name, DType::Real, &[batch, features]);
         step.copy(record.probabilities(), probabilities);
@@ -143,7 +144,7 @@ impl EvaluationProgram {
             order,
             output,
             probabilities,
-            nets: layer.heads().nets,
+            classifiers: layer.predictions().classifiers,
             features,
             has_error: layer.decision(loss).is_some(),
             batch,
@@ -186,10 +187,10 @@ impl EvaluationProgram {
         let mut now = [0; clock::LEN];
         now[clock::COUNT] = indices.len() as u32;
         executable.upload(self.clock, TensorData::U32(&now))?;
-        executable.upload(self.output.fault, TensorData::U32(&[0]))?;
-        let mut sums = vec![(self.output.loss, self.nets), (self.output.wrong, 1)];
+        executable.upload(self.output.nonfinite, TensorData::U32(&[0]))?;
+        let mut sums = vec![(self.output.loss, self.classifiers), (self.output.wrong, 1)];
         for unit in &self.units {
-            sums.extend([(unit.errors, unit.predictors), (unit.wrong, unit.predictors)]);
+            sums.extend([(unit.losses, unit.predictors), (unit.wrong, unit.predictors)]);
         }
         clear(executable, &sums)?;
         for start in (0..indices.len()).step_by(self.batch) {
@@ -203,14 +204,14 @@ impl EvaluationProgram {
         let per_example = 1.0 / indices.len().max(1) as f64;
         let executable = &*executable;
         let means = |tensor, len, factor| read_means(executable, tensor, len, factor);
-        let losses = means(self.output.loss, self.nets, per_example)?;
+        let losses = means(self.output.loss, self.classifiers, per_example)?;
         let wrong = means(self.output.wrong, 1, 100.0 * per_example)?;
         let units = self
             .units
             .iter()
             .map(|unit| {
                 Ok(UnitEvaluation {
-                    worker_losses: means(unit.errors, unit.predictors, per_example)?,
+                    worker_losses: means(unit.losses, unit.predictors, per_example)?,
                     worker_errors: means(unit.wrong, unit.predictors, 100.0 * per_example)?,
                 })
             })
@@ -225,7 +226,7 @@ impl EvaluationProgram {
 }
 
 impl EvaluationProgram {
-    /// What the workers of each unit put out for these images: `[images, nets · workers · width]`.
+    /// What the workers of each unit put out for these images: `[images, classifiers · workers · classes]`.
     ///
     /// # Errors
     /// As [`run`](Self::run).
@@ -271,26 +272,26 @@ impl<B: Backend> Evaluator<B> {
         let network = Network::new(network, &images.shape, images.classes)?;
         let loss = network.loss(0.0);
         images.validate(loss.takes_labels()).map_err(TrainError::Data)?;
-        let mut module = Module::new();
+        let mut set = ProgramSet::new();
         let count = images.count();
         let batch = batch.clamp(1, count);
         let fits = network.check_batch(batch, Mode::Evaluate);
         fits.map_err(|message| ConfigError::new("training.batch_size", message))?;
-        let data = DataTensors::declare(&mut module, count, images.shape, network.values());
-        let tensors = network.declare(&mut module);
+        let data = DataTensors::declare(&mut set, count, images.shape, network.values());
+        let tensors = network.declare(&mut set);
         let program = EvaluationProgram::write(
-            &mut module,
+            &mut set,
             &network,
             &tensors,
             &data,
             EvaluationScope { loss, batch, images: count, workers_predict },
         )?;
         // Before memory is asked for: a file may say anything of its network.
-        let fit = fit(&module, state, false).map_err(TrainError::State)?;
-        let mut executable = backend.compile(&module).map_err(TrainError::Backend)?;
+        let fit = fit(&set, state, false).map_err(TrainError::State)?;
+        let mut executable = backend.compile(&set).map_err(TrainError::Backend)?;
         data.upload_images(&mut executable, images).map_err(TrainError::Backend)?;
-        load(&module, &mut executable, &fit)?;
-        let outputs = network.output().heads().features();
+        load(&set, &mut executable, &fit)?;
+        let outputs = network.output().predictions().features();
         Ok(Self { executable, program, outputs })
     }
 

@@ -27,13 +27,13 @@ pub struct UnitMetrics {
     pub leader_loss: f64,
     /// Mean follower loss `L^δ̄`; 0 without followers.
     pub follower_loss: f64,
-    /// Mean error `e_n` of each worker (of each net).
+    /// Mean loss `e_n` of each worker (of each classifier).
     pub worker_losses: Vec<f64>,
     /// Share of wrong predictions of each worker, in percent; 0 in regression.
     pub worker_errors: Vec<f64>,
-    /// How often each worker led: batches, or examples when leaders are chosen per sample. Empty
+    /// How often each worker was a leader: batches, or examples when leaders are chosen per sample. Empty
     /// where the method chooses none.
-    pub leads: Vec<u64>,
+    pub lead_counts: Vec<u64>,
 }
 
 /// Reads a persistent real tensor.
@@ -81,21 +81,26 @@ pub(super) fn sums(
     units: &[UnitState],
     predictors: &[usize],
     output: &OutputState,
-    nets: usize,
+    classifiers: usize,
 ) -> Vec<(TensorId, usize)> {
-    let mut all = vec![(output.loss, nets), (output.wrong, 1)];
+    let mut all = vec![(output.loss, classifiers), (output.wrong, 1)];
     for (unit, &n) in units.iter().zip(predictors) {
-        all.extend([(unit.errors, n), (unit.wrong, n), (unit.leads, n), (unit.losses, 2)]);
+        all.extend([
+            (unit.losses, n),
+            (unit.wrong, n),
+            (unit.lead_counts, n),
+            (unit.local_losses, 2),
+        ]);
     }
     all
 }
 
-/// How the local loss of a unit comes about.
+/// How the losses of a unit are read.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum LocalLoss {
-    /// By leaders and followers; the step adds it up.
-    Led,
-    /// All workers' errors, each with this weight.
+pub(super) enum UnitLoss {
+    /// Of leaders and of followers; the step adds them up.
+    LeadersAndFollowers,
+    /// That of all workers, each with this weight.
     OfAll(f64),
 }
 
@@ -105,19 +110,19 @@ pub(super) fn read_unit<E: Executable>(
     unit: &UnitState,
     predictors: usize,
     (batches, examples): (usize, usize),
-    loss: LocalLoss,
+    loss: UnitLoss,
 ) -> Result<UnitMetrics, E::Error> {
     let per = |count: usize| 1.0 / count.max(1) as f64;
     let means = |tensor, len, factor| read_means(executable, tensor, len, factor);
-    let worker_losses = means(unit.errors, predictors, per(examples))?;
+    let worker_losses = means(unit.losses, predictors, per(examples))?;
     let worker_errors = means(unit.wrong, predictors, 100.0 * per(examples))?;
-    let (leader_loss, follower_loss, leads) = match loss {
-        LocalLoss::Led => {
-            let losses = means(unit.losses, 2, per(batches))?;
-            let leads = read(executable, unit.leads, predictors)?;
-            (losses[0], losses[1], leads.into_iter().map(|n| n as u64).collect())
+    let (leader_loss, follower_loss, lead_counts) = match loss {
+        UnitLoss::LeadersAndFollowers => {
+            let losses = means(unit.local_losses, 2, per(batches))?;
+            let lead_counts = read(executable, unit.lead_counts, predictors)?;
+            (losses[0], losses[1], lead_counts.into_iter().map(|n| n as u64).collect())
         }
-        LocalLoss::OfAll(weight) => (weight * worker_losses.iter().sum::<f64>(), 0.0, Vec::new()),
+        UnitLoss::OfAll(weight) => (weight * worker_losses.iter().sum::<f64>(), 0.0, Vec::new()),
     };
-    Ok(UnitMetrics { leader_loss, follower_loss, worker_losses, worker_errors, leads })
+    Ok(UnitMetrics { leader_loss, follower_loss, worker_losses, worker_errors, lead_counts })
 }

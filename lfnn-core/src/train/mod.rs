@@ -7,19 +7,19 @@
 mod data;
 mod error;
 mod evaluation;
-mod inspect;
 mod metrics;
 mod predictor;
 mod setup;
 mod state;
+mod trace;
 mod trainer;
 
 pub use data::{Augmentation, Images, Labels, Normalization};
 pub use error::TrainError;
 pub use evaluation::{Evaluation, Evaluator, UnitEvaluation};
-pub use inspect::{Inspection, InspectionInput, Target, UnitInspection, inspect};
 pub use metrics::{TrainingMetrics, UnitMetrics};
 pub use predictor::Predictor;
 pub use setup::{Limits, MemoryEstimate, Setup, StepProgram};
 pub use state::{State, StateData, StateTensor};
-pub use trainer::{ProfiledStep, Trainer, trainer_module};
+pub use trace::{StepTrace, Target, TraceInput, UnitTrace, trace_step};
+pub use trainer::{ProfiledStep, Trainer, trainer_programs};

@@ -2,8 +2,8 @@
 
 use crate::config::{ConfigError, NetworkConfig};
 use crate::network::Network;
-use crate::program::{DType, Kind, Module, Operation, Program, ProgramId, TensorId, clock};
-use crate::step::{Mode, StepWriter};
+use crate::program::{DType, Kind, Operation, Program, ProgramId, ProgramSet, TensorId, clock};
+use crate::step::{Mode, StepBuilder};
 
 use super::data::{Augmentation, DataTensors};
 use super::state::{State, StateTensor, is_state, saved};
@@ -15,11 +15,11 @@ pub struct Predictor {
     /// The network.
     pub network: Network,
     /// The tensors and the one program.
-    pub module: Module,
+    pub set: ProgramSet,
     program: ProgramId,
-    /// Logits, `[1, nets · width]`.
+    /// Logits, `[1, classifiers · classes]`.
     pub logits: TensorId,
-    /// Outputs p, of the same shape: a softmax, or a sigmoid each for binary nets. In a regression
+    /// Outputs p, of the same shape: a softmax, or a sigmoid each for binary classifiers. In a regression
     /// they are the logits themselves.
     pub outputs: TensorId,
 }
@@ -35,12 +35,12 @@ impl Predictor {
         classes: usize,
     ) -> Result<Self, ConfigError> {
         let network = Network::new(network, &shape, classes)?;
-        let mut module = Module::new();
-        let data = DataTensors::declare(&mut module, 1, shape, network.values());
-        let tensors = network.declare(&mut module);
-        let clock = module.persistent("evaluation/clock", DType::U32, &[clock::LEN]);
-        let order = module.persistent("evaluation/order", DType::U32, &[1]);
-        let mut step = StepWriter::new(&mut module, "predict", Mode::Evaluate, 1, clock, false);
+        let mut set = ProgramSet::new();
+        let data = DataTensors::declare(&mut set, 1, shape, network.values());
+        let tensors = network.declare(&mut set);
+        let clock = set.persistent("evaluation/clock", DType::U32, &[clock::LEN]);
+        let order = set.persistent("evaluation/order", DType::U32, &[1]);
+        let mut step = StepBuilder::new(&mut set, "predict", Mode::Evaluate, 1, clock, false);
         let mut x = data.load_images(&mut step, order, Augmentation::default());
         for (unit, tensors) in network.units().iter().zip(&tensors.units) {
             x = unit.forward(&mut step, tensors, x, false).output;
@@ -49,12 +49,12 @@ impl Predictor {
         let (logits, outputs) = network.output().predict(&mut step, &tensors.output, x, loss);
         let (program, _) =
             step.finish().map_err(|error| ConfigError::new("network", error.to_string()))?;
-        Ok(Self { network, module, program, logits, outputs })
+        Ok(Self { network, set, program, logits, outputs })
     }
 
     /// The program.
     pub fn program(&self) -> &Program {
-        &self.module.programs()[self.program.0]
+        &self.set.programs()[self.program.0]
     }
 
     /// Every tensor of a saved state that the program reads, with its own: parameters, running
@@ -68,7 +68,7 @@ impl Predictor {
     ) -> Result<Vec<(TensorId, &'s StateTensor)>, String> {
         let read: std::collections::BTreeSet<TensorId> =
             self.program().ops().iter().flat_map(Operation::reads).collect();
-        let tensors = self.module.tensors();
+        let tensors = self.set.tensors();
         let index = state.index();
         // The clock and the data set are no real numbers.
         let wanted = |id: &TensorId| {

@@ -6,10 +6,12 @@ use crate::config::{ConfigError, LeadershipConfig, NetworkConfig, TrainingConfig
 use crate::method::{Method, TrainingStep, WrittenStep};
 use crate::network::{Network, NetworkTensors, OutputState};
 use crate::optim::{self, Optimizer};
-use crate::program::{DType, Loss, Module, ProgramError, ProgramId, TensorId, clock, plan_memory};
+use crate::program::{
+    DType, Loss, ProgramError, ProgramId, ProgramSet, TensorId, clock, plan_memory,
+};
 use crate::random::{Purpose, Stream};
 use crate::sizes;
-use crate::step::{Mode, StepWriter};
+use crate::step::{Mode, StepBuilder};
 use crate::unit::{Leadership, UnitState};
 
 use super::data::{Augmentation, DataTensors, Normalization};
@@ -23,8 +25,8 @@ pub struct Setup<'a> {
     pub leadership: LeadershipConfig,
     /// Batch size, optimiser, schedule.
     pub training: &'a TrainingConfig,
-    /// Which error signal reaches which parameter.
-    pub method: &'static dyn Method,
+    /// Which loss trains which parameter.
+    pub method: &'static Method,
     /// Random changes of training images.
     pub augmentation: Augmentation,
     /// Mean and standard deviation of the pixels.
@@ -50,7 +52,7 @@ impl<'a> Setup<'a> {
     pub fn new(
         network: &'a NetworkConfig,
         training: &'a TrainingConfig,
-        method: &'static dyn Method,
+        method: &'static Method,
         normalization: Normalization,
     ) -> Self {
         Self {
@@ -145,8 +147,8 @@ pub(super) fn check_smoothing(share: f64) -> Result<(), ConfigError> {
 
 /// The tensors and programs of a training run.
 #[derive(Debug)]
-pub(super) struct TrainingModule {
-    pub(super) module: Module,
+pub(super) struct TrainingPrograms {
+    pub(super) set: ProgramSet,
     pub(super) network: Network,
     pub(super) tensors: NetworkTensors,
     pub(super) data: DataTensors,
@@ -159,7 +161,7 @@ pub(super) struct TrainingModule {
     pub(super) step: WrittenStep,
 }
 
-impl TrainingModule {
+impl TrainingPrograms {
     /// Writes the training step for a data set of `images` images, `steps` batches per epoch.
     pub(super) fn new(
         setup: &Setup<'_>,
@@ -176,20 +178,20 @@ impl TrainingModule {
         setup.normalization.validate(shape[2])?;
         let loss = network.loss(setup.training.label_smoothing);
         let leadership = Leadership::new(setup.leadership, loss)?;
-        let mut module = Module::new();
-        let data = DataTensors::declare(&mut module, images, shape, network.values());
-        let tensors = network.declare(&mut module);
+        let mut set = ProgramSet::new();
+        let data = DataTensors::declare(&mut set, images, shape, network.values());
+        let tensors = network.declare(&mut set);
         let units = network
             .units()
             .iter()
-            .map(|unit| leadership.declare(&mut module, unit.number(), unit.heads()))
+            .map(|unit| leadership.declare(&mut set, unit.number(), unit.predictions()))
             .collect::<Vec<_>>();
-        let output = network.output().declare_state(&mut module, "training");
-        let clock = module.persistent("training/clock", DType::U32, &[clock::LEN]);
-        let order = module.persistent("data/order", DType::U32, &[(steps * batch).max(1)]);
-        let rates = module.persistent("data/rates", DType::Real, &[steps.max(1)]);
+        let output = network.output().declare_state(&mut set, "training");
+        let clock = set.persistent("training/clock", DType::U32, &[clock::LEN]);
+        let order = set.persistent("data/order", DType::U32, &[(steps * batch).max(1)]);
+        let rates = set.persistent("data/rates", DType::Real, &[steps.max(1)]);
 
-        let mut writer = StepWriter::new(&mut module, "train", Mode::Train, batch, clock, false);
+        let mut writer = StepBuilder::new(&mut set, "train", Mode::Train, batch, clock, false);
         let augmentation = match setup.limits.overfit_batches {
             Some(_) => Augmentation::default(),
             None => setup.augmentation,
@@ -205,12 +207,12 @@ impl TrainingModule {
             optimizer: Some(Optimizer::new(setup.training, rates)),
             input,
             target,
-            local: setup.method.is_local(),
+            local: setup.method.local,
             waiting: Vec::new(),
         };
-        setup.method.write(&mut step);
+        (setup.method.write)(&mut step);
         let step = step.finish()?;
-        Ok(Self { module, network, tensors, data, units, output, loss, clock, order, rates, step })
+        Ok(Self { set, network, tensors, data, units, output, loss, clock, order, rates, step })
     }
 }
 
@@ -267,7 +269,7 @@ pub struct MemoryEstimate {
 #[derive(Debug)]
 pub struct StepProgram {
     /// The tensors and the one program of the step.
-    pub module: Module,
+    pub set: ProgramSet,
     /// The step.
     pub program: ProgramId,
     /// Each parameter that the method trains, with its gradient.
@@ -282,14 +284,14 @@ impl StepProgram {
     /// # Errors
     /// A configuration that cannot be.
     pub fn new(setup: &Setup<'_>, shape: [usize; 3], classes: usize) -> Result<Self, ConfigError> {
-        let built = TrainingModule::new(setup, shape, classes, 1, 1).map_err(|error| {
+        let built = TrainingPrograms::new(setup, shape, classes, 1, 1).map_err(|error| {
             let SetupError::Config(error) = error else {
                 return ConfigError::new("network", error.to_string());
             };
             error
         })?;
         Ok(Self {
-            module: built.module,
+            set: built.set,
             program: built.step.program,
             gradients: built.step.gradients,
             parameters: built.tensors,
@@ -298,14 +300,14 @@ impl StepProgram {
 
     /// Predicts the memory of a training run, its operations done one by one in their order.
     pub fn memory(&self) -> MemoryEstimate {
-        let tensors = self.module.tensors();
-        let ops = self.module.programs()[self.program.0].ops();
+        let tensors = self.set.tensors();
+        let ops = self.set.programs()[self.program.0].ops();
         self.memory_with(plan_memory(tensors, ops, |id| tensors[id].bytes()).bytes)
     }
 
     /// The memory of a training run whose temporaries take `step` bytes, as a backend plans them.
     pub fn memory_with(&self, step: usize) -> MemoryEstimate {
-        let tensors = self.module.tensors();
+        let tensors = self.set.tensors();
         let with_prefix = |prefix: &str| -> usize {
             tensors.iter().filter(|(_, t)| t.name.starts_with(prefix)).map(|(_, t)| t.bytes()).sum()
         };

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::error::Error;
 
 use crate::backend::{Executable, TensorData, TensorDataMut};
-use crate::program::{DType, Kind, Module, Tensor, TensorId};
+use crate::program::{DType, Kind, ProgramSet, Tensor, TensorId};
 
 use super::error::TrainError;
 
@@ -104,7 +104,7 @@ pub(super) fn saved_shape(shape: &[usize]) -> Vec<usize> {
     }
 }
 
-/// A tensor of a module in a saved state.
+/// A tensor of a program set in a saved state.
 ///
 /// # Errors
 /// A state that lacks it, or has it in another shape or type.
@@ -136,9 +136,9 @@ pub(super) fn saved<'s>(
 }
 
 /// Reads the state of an executable.
-pub(super) fn save<E: Executable>(module: &Module, executable: &E) -> Result<State, E::Error> {
+pub(super) fn save<E: Executable>(set: &ProgramSet, executable: &E) -> Result<State, E::Error> {
     let mut tensors = Vec::new();
-    for (id, tensor) in module.tensors().iter().filter(|(_, tensor)| is_state(tensor)) {
+    for (id, tensor) in set.tensors().iter().filter(|(_, tensor)| is_state(tensor)) {
         let (shape, data) = match tensor.dtype {
             DType::Real => {
                 let mut data = vec![0.0; tensor.len()];
@@ -158,18 +158,18 @@ pub(super) fn save<E: Executable>(module: &Module, executable: &E) -> Result<Sta
     Ok(State { tensors })
 }
 
-/// Holds a state against a module, of which nothing need be allocated: the tensors of the module's state, each
+/// Holds a state against a program set, of which nothing need be allocated: the tensors of the program set's state, each
 /// with the saved one. Every one must be there; with `exact` there may be no other, without it (for evaluation)
 /// the training's own tensors are passed over.
 ///
 /// # Errors
 /// A tensor too few or too many, or one of another shape or type, as a message.
 pub(super) fn fit<'s>(
-    module: &Module,
+    set: &ProgramSet,
     state: &'s State,
     exact: bool,
 ) -> Result<Vec<(TensorId, &'s StateTensor)>, String> {
-    let wanted: Vec<_> = module.tensors().iter().filter(|(_, tensor)| is_state(tensor)).collect();
+    let wanted: Vec<_> = set.tensors().iter().filter(|(_, tensor)| is_state(tensor)).collect();
     let names: HashSet<&str> = wanted.iter().map(|(_, tensor)| tensor.name.as_str()).collect();
     for saved in &state.tensors {
         let passed_over = ["optimizer/", "training/", "feedback/"];
@@ -184,14 +184,14 @@ pub(super) fn fit<'s>(
 
 /// Writes a state that [`fit`]s into an executable.
 pub(super) fn load<E: Executable<Error = Err>, Err: Error + 'static>(
-    module: &Module,
+    set: &ProgramSet,
     executable: &mut E,
     fit: &[(TensorId, &StateTensor)],
 ) -> Result<(), TrainError<Err>> {
     for &(id, saved) in fit {
         match &saved.data {
             StateData::Real(data) => {
-                let data = to_channels_last(&module.tensors()[id].shape, data);
+                let data = to_channels_last(&set.tensors()[id].shape, data);
                 executable.upload(id, TensorData::Real(&data))
             }
             StateData::U32(data) => executable.upload(id, TensorData::U32(data)),

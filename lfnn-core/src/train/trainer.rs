@@ -5,14 +5,14 @@ use std::time::Duration;
 use crate::backend::{Backend, Executable, Memory, StepTime, TensorData};
 use crate::network::Network;
 use crate::optim::learning_rate;
-use crate::program::{Cost, Module, Part, clock, cost};
+use crate::program::{Cost, Part, ProgramSet, clock, cost};
 use crate::random::{Purpose, Stream, permutation};
 
 use super::data::Images;
 use super::error::TrainError;
 use super::evaluation::{Evaluation, EvaluationProgram, EvaluationScope};
-use super::metrics::{self, LocalLoss, TrainingMetrics};
-use super::setup::{Limits, Setup, SetupError, TrainingModule, feedback_values};
+use super::metrics::{self, TrainingMetrics, UnitLoss};
+use super::setup::{Limits, Setup, SetupError, TrainingPrograms, feedback_values};
 use super::state::{self, State, StateData};
 use crate::config::{ConfigError, ReductionConfig, Task, TrainingConfig};
 
@@ -33,7 +33,7 @@ pub struct ProfiledStep {
 #[derive(Debug)]
 pub struct Trainer<B: Backend> {
     executable: B::Executable,
-    built: TrainingModule,
+    built: TrainingPrograms,
     evaluation: EvaluationProgram,
     training: TrainingConfig,
     limits: Limits,
@@ -56,10 +56,10 @@ fn with_evaluation(
     classes: usize,
     images: usize,
     steps: usize,
-) -> Result<(TrainingModule, EvaluationProgram), SetupError> {
-    let mut built = TrainingModule::new(setup, shape, classes, images, steps)?;
+) -> Result<(TrainingPrograms, EvaluationProgram), SetupError> {
+    let mut built = TrainingPrograms::new(setup, shape, classes, images, steps)?;
     let evaluation = EvaluationProgram::write(
-        &mut built.module,
+        &mut built.set,
         &built.network,
         &built.tensors,
         &built.data,
@@ -67,7 +67,7 @@ fn with_evaluation(
             loss: built.loss,
             batch: setup.training.batch_size,
             images,
-            workers_predict: setup.method.workers_learn(),
+            workers_predict: setup.method.workers.learn(),
         },
     )?;
     Ok((built, evaluation))
@@ -78,15 +78,15 @@ fn with_evaluation(
 ///
 /// # Errors
 /// A configuration that cannot be.
-pub fn trainer_module(
+pub fn trainer_programs(
     setup: &Setup<'_>,
     shape: [usize; 3],
     classes: usize,
     images: usize,
     examples: usize,
-) -> Result<Module, ConfigError> {
+) -> Result<ProgramSet, ConfigError> {
     let steps = setup.steps_per_epoch(examples);
-    with_evaluation(setup, shape, classes, images, steps).map(|(built, _)| built.module).map_err(
+    with_evaluation(setup, shape, classes, images, steps).map(|(built, _)| built.set).map_err(
         |error| match error {
             SetupError::Config(error) => error,
             SetupError::Program(error) => ConfigError::new("network", error.to_string()),
@@ -115,8 +115,8 @@ impl<B: Backend> Trainer<B> {
         let steps_per_epoch = setup.steps_per_epoch(examples.len());
         let (built, evaluation) =
             with_evaluation(setup, images.shape, images.classes, count, steps_per_epoch)?;
-        let workers_learn = setup.method.workers_learn();
-        let executable = backend.compile(&built.module).map_err(TrainError::Backend)?;
+        let workers_learn = setup.method.workers.learn();
+        let executable = backend.compile(&built.set).map_err(TrainError::Backend)?;
         let mut trainer = Self {
             executable,
             built,
@@ -129,7 +129,7 @@ impl<B: Backend> Trainer<B> {
             epoch: 0,
             step: 0,
             workers_learn,
-            has_leaders: setup.method.has_leaders(),
+            has_leaders: setup.method.workers.have_leaders(),
             reduction: setup.leadership.reduction,
         };
         trainer.initialize(setup, images).map_err(TrainError::Backend)?;
@@ -230,12 +230,12 @@ impl<B: Backend> Trainer<B> {
     }
 
     fn predictors(&self) -> Vec<usize> {
-        self.built.network.units().iter().map(|unit| unit.heads().predictors()).collect()
+        self.built.network.units().iter().map(|unit| unit.predictions().predictors()).collect()
     }
 
     fn sums(&self) -> Vec<(crate::program::TensorId, usize)> {
-        let nets = self.built.network.output().heads().nets;
-        metrics::sums(&self.built.units, &self.predictors(), &self.built.output, nets)
+        let classifiers = self.built.network.output().predictions().classifiers;
+        metrics::sums(&self.built.units, &self.predictors(), &self.built.output, classifiers)
     }
 
     /// Runs one training step.
@@ -259,12 +259,12 @@ impl<B: Backend> Trainer<B> {
         let times =
             self.executable.profile(self.built.step.program).map_err(TrainError::Backend)?;
         self.step += 1;
-        let module = &self.built.module;
-        let program = &module.programs()[self.built.step.program.0];
+        let set = &self.built.set;
+        let program = &set.programs()[self.built.step.program.0];
         let profiled = |time: StepTime| ProfiledStep {
             name: time.name,
             part: time.ops.first().map_or(Part::default(), |&op| program.parts()[op]),
-            cost: time.ops.iter().map(|&op| cost(&program.ops()[op], module.tensors())).sum(),
+            cost: time.ops.iter().map(|&op| cost(&program.ops()[op], set.tensors())).sum(),
             time: time.time,
         };
         Ok(times.into_iter().map(profiled).collect())
@@ -314,21 +314,23 @@ impl<B: Backend> Trainer<B> {
         let batches = self.step;
         let examples = batches * self.training.batch_size;
         let per_example = 1.0 / examples.max(1) as f64;
-        let heads = self.built.network.output().heads();
+        let predictions = self.built.network.output().predictions();
         let output = &self.built.output;
-        let losses = metrics::read(&self.executable, output.loss, heads.nets)?;
+        let losses = metrics::read(&self.executable, output.loss, predictions.classifiers)?;
         let wrong = metrics::read(&self.executable, output.wrong, 1)?;
         let has_error = self.built.network.output().decision(self.built.loss).is_some();
         let mut units = Vec::new();
         if self.workers_learn {
             for (unit, layers) in self.built.units.iter().zip(self.built.network.units()) {
-                let heads = layers.heads();
+                let predictions = layers.predictions();
                 let loss = match (self.has_leaders, self.reduction) {
-                    (true, _) => LocalLoss::Led,
-                    (false, ReductionConfig::Sum) => LocalLoss::OfAll(1.0),
-                    (false, ReductionConfig::Mean) => LocalLoss::OfAll(1.0 / heads.workers as f64),
+                    (true, _) => UnitLoss::LeadersAndFollowers,
+                    (false, ReductionConfig::Sum) => UnitLoss::OfAll(1.0),
+                    (false, ReductionConfig::Mean) => {
+                        UnitLoss::OfAll(1.0 / predictions.workers as f64)
+                    }
                 };
-                let (executable, predictors) = (&self.executable, heads.predictors());
+                let (executable, predictors) = (&self.executable, predictions.predictors());
                 let count = (batches, examples);
                 units.push(metrics::read_unit(executable, unit, predictors, count, loss)?);
             }
@@ -344,27 +346,27 @@ impl<B: Backend> Trainer<B> {
 
     /// What a training step cannot do without, whatever the backend.
     pub fn step_cost(&self) -> Cost {
-        let module = &self.built.module;
-        let ops = module.programs()[self.built.step.program.0].ops();
-        ops.iter().map(|op| cost(op, module.tensors())).sum()
+        let set = &self.built.set;
+        let ops = set.programs()[self.built.step.program.0].ops();
+        ops.iter().map(|op| cost(op, set.tensors())).sum()
     }
 
-    /// Whether every error has been finite so far. This waits for the device.
+    /// Whether every loss has been finite so far. This waits for the device.
     ///
     /// # Errors
-    /// The first unit and worker whose error was not, or a failure of the backend.
+    /// The first unit and worker whose loss was not, or a failure of the backend.
     pub fn check_finite(&self) -> Result<(), TrainError<B::Error>> {
         let (epoch, batch) = (self.epoch + 1, self.step);
-        let fault = |tensor| {
+        let first = |tensor| {
             metrics::read_u32(&self.executable, tensor).map_err(TrainError::<B::Error>::Backend)
         };
         for (unit, state) in self.built.units.iter().enumerate() {
-            let worker = fault(state.fault)? as usize;
+            let worker = first(state.nonfinite)? as usize;
             if worker > 0 {
                 return Err(TrainError::WorkerNotFinite { unit: unit + 1, worker, epoch, batch });
             }
         }
-        if fault(self.built.output.fault)? > 0 {
+        if first(self.built.output.nonfinite)? > 0 {
             return Err(TrainError::OutputNotFinite { epoch, batch });
         }
         Ok(())
@@ -378,7 +380,7 @@ impl<B: Backend> Trainer<B> {
         self.evaluation.run(&mut self.executable, indices, None)
     }
 
-    /// What the workers of each hidden unit put out for these images, `[images, nets · workers · width]`
+    /// What the workers of each hidden unit put out for these images, `[images, classifiers · workers · classes]`
     /// for each unit. Empty where the method has no leaders.
     ///
     /// # Errors
@@ -396,12 +398,11 @@ impl<B: Backend> Trainer<B> {
     /// # Errors
     /// A number that is not finite, which training could not recover from, or a failure of the backend.
     pub fn state(&self) -> Result<State, TrainError<B::Error>> {
-        let state =
-            state::save(&self.built.module, &self.executable).map_err(TrainError::Backend)?;
+        let state = state::save(&self.built.set, &self.executable).map_err(TrainError::Backend)?;
         let Some(tensor) = state.not_finite().map(|tensor| tensor.name.clone()) else {
             return Ok(state);
         };
-        // Between two epochs the fault is one of the epoch that is over.
+        // Between two epochs the number is one of the epoch that is over.
         let (epoch, batch) = match self.step {
             0 => (self.epoch, self.steps_per_epoch),
             step => (self.epoch + 1, step),
@@ -432,8 +433,8 @@ impl<B: Backend> Trainer<B> {
         if step > self.steps_per_epoch {
             return Err(TrainError::State(format!("batch {step} of {}", self.steps_per_epoch)));
         }
-        let fit = state::fit(&self.built.module, state, true).map_err(TrainError::State)?;
-        state::load(&self.built.module, &mut self.executable, &fit)?;
+        let fit = state::fit(&self.built.set, state, true).map_err(TrainError::State)?;
+        state::load(&self.built.set, &mut self.executable, &fit)?;
         self.epoch = epoch;
         self.step = step;
         self.upload_schedule().map_err(TrainError::Backend)

@@ -1,17 +1,17 @@
-//! Who leads a unit, and the local losses (paper, Section 2, Definition 2.1).
+//! Leader selection in a unit, and its local losses (paper, Section 2, Definition 2.1).
 
 use crate::config::{
     AlignConfig, ConfigError, LeadershipConfig, ReductionConfig, ReferenceConfig, Scope,
 };
 use crate::program::{
-    AccumulateRows, Align, AlignmentTarget, CountErrors, DType, Decision, EpochLeaders, Heads,
-    LocalGradient, LocalLosses, Loss, MeanErrors, Module, Reduction, Reference, SelectLeaders,
-    TensorId, WorkerErrors,
+    AccumulateRows, Align, AlignmentTarget, CountErrors, DType, Decision, EpochLeaders, LocalLoss,
+    LocalLossGradient, LocalLosses, Loss, LossGradient, MeanWorkerLoss, Predictions, ProgramSet,
+    Reduction, Reference, SelectLeaders, TensorId, WorkerLoss,
 };
 use crate::random::{Purpose, Stream};
-use crate::step::StepWriter;
+use crate::step::StepBuilder;
 
-/// The settings of leadership, checked, with the error by which leaders are chosen.
+/// The settings of leadership, checked, with the loss by which leaders are chosen.
 #[derive(Clone, Copy, Debug)]
 pub struct Leadership {
     /// The settings.
@@ -24,46 +24,46 @@ pub struct Leadership {
 /// held for an epoch.
 #[derive(Clone, Debug)]
 pub struct UnitState {
-    /// `U32 [1]`: 1 + the first worker whose error was not finite, or 0.
-    pub fault: TensorId,
-    /// `[nets · workers]`: sum over examples of each worker's error.
-    pub errors: TensorId,
-    /// `[nets · workers]`: number of wrong predictions; stays 0 in regression.
-    pub wrong: TensorId,
-    /// `[nets · workers]`: how often each worker led.
-    pub leads: TensorId,
-    /// `[2]`: sums over steps of leader and follower loss.
+    /// `U32 [1]`: 1 + the first worker whose mean loss was not finite, or 0.
+    pub nonfinite: TensorId,
+    /// `[classifiers · workers]`: sum over examples of each worker's loss.
     pub losses: TensorId,
-    held: Option<Held>,
+    /// `[classifiers · workers]`: number of wrong predictions; stays 0 in regression.
+    pub wrong: TensorId,
+    /// `[classifiers · workers]`: in how many steps (or examples) each worker was a leader.
+    pub lead_counts: TensorId,
+    /// `[2]`: sums over steps of leader and follower loss.
+    pub local_losses: TensorId,
+    held: Option<EpochSelection>,
 }
 
-/// Leaders held for an epoch.
+/// Leaders held for an epoch, and the losses by which those of the next epoch are chosen.
 #[derive(Clone, Debug)]
-struct Held {
-    errors: TensorId,
+struct EpochSelection {
+    losses: TensorId,
     leaders: TensorId,
     best: TensorId,
 }
 
-/// What the workers of a unit predict in a step, and how far off they are.
+/// What the workers of a unit compute in a step: logits, outputs and losses.
 #[derive(Clone, Copy, Debug)]
-pub struct Predictions {
-    heads: Heads,
+pub struct WorkerOutputs {
+    predictions: Predictions,
     logits: TensorId,
     output: TensorId,
-    errors: TensorId,
+    losses: TensorId,
     mean: TensorId,
     target: TensorId,
 }
 
-/// What leader selection in a step leaves.
+/// The leaders of a step, and the output that followers train to match.
 #[derive(Clone, Copy, Debug)]
 pub struct Leaders {
-    predictions: Predictions,
+    outputs: WorkerOutputs,
     reference: TensorId,
-    /// 1 for a leader, 0 for a follower, `[1 or batch, nets · workers]`.
+    /// 1 for a leader, 0 for a follower, `[1 or batch, classifiers · workers]`.
     pub mask: TensorId,
-    /// Whether every worker leads whatever its error, so that there is nobody to mask.
+    /// Whether every worker is a leader whatever its loss, so that there is nobody to mask.
     pub all: bool,
 }
 
@@ -110,84 +110,92 @@ impl Leadership {
     }
 
     /// Adds the tensors of unit `number` that outlive a step.
-    pub fn declare(&self, module: &mut Module, number: usize, heads: Heads) -> UnitState {
-        let predictors = heads.predictors();
+    pub fn declare(
+        &self,
+        set: &mut ProgramSet,
+        number: usize,
+        predictions: Predictions,
+    ) -> UnitState {
+        let predictors = predictions.predictors();
         let mut declare = |name: &str, dtype: DType, shape: &[usize]| {
-            module.persistent(format!("training/unit{number}.{name}"), dtype, shape)
+            set.persistent(format!("training/unit{number}.{name}"), dtype, shape)
         };
-        let fault = declare("fault", DType::U32, &[1]);
-        let errors = declare("errors", DType::Real, &[predictors]);
+        let nonfinite = declare("fault", DType::U32, &[1]);
+        let losses = declare("errors", DType::Real, &[predictors]);
         let wrong = declare("wrong", DType::Real, &[predictors]);
-        let leads = declare("leads", DType::Real, &[predictors]);
-        let losses = declare("losses", DType::Real, &[2]);
-        let held = (self.config.scope == Scope::Epoch).then(|| Held {
-            errors: declare("epoch_errors", DType::Real, &[predictors]),
+        let lead_counts = declare("leads", DType::Real, &[predictors]);
+        let local_losses = declare("losses", DType::Real, &[2]);
+        let held = (self.config.scope == Scope::Epoch).then(|| EpochSelection {
+            losses: declare("epoch_errors", DType::Real, &[predictors]),
             leaders: declare("epoch_leaders", DType::Real, &[1, predictors]),
-            best: declare("epoch_best", DType::U32, &[1, heads.nets]),
+            best: declare("epoch_best", DType::U32, &[1, predictions.classifiers]),
         });
-        UnitState { fault, errors, wrong, leads, losses, held }
+        UnitState { nonfinite, losses, wrong, lead_counts, local_losses, held }
     }
 
-    /// Writes the workers' outputs and errors from logits `z`, and adds the errors to the metrics of
+    /// Writes the workers' outputs and losses from logits `z`, and adds the losses to the metrics of
     /// training.
-    pub fn judge(
+    pub fn worker_losses(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         state: &UnitState,
         number: usize,
-        heads: Heads,
+        predictions: Predictions,
         z: TensorId,
         target: TensorId,
-    ) -> Predictions {
+    ) -> WorkerOutputs {
         let loss = self.loss;
-        let (predictors, clock) = (heads.predictors(), step.clock());
+        let (predictors, clock) = (predictions.predictors(), step.clock());
         let output = step.like("workers.output", z);
-        let errors = step.activation("workers.errors", &[predictors]);
-        step.push(WorkerErrors { z, target, output, errors, heads, loss });
-        let mean = step.observable(format!("unit{number}.errors"), DType::Real, &[predictors]);
-        step.push(MeanErrors { errors, mean, fault: state.fault });
-        step.push(AccumulateRows { x: errors, clock, total: state.errors });
+        let losses = step.activation("workers.losses", &[predictors]);
+        step.push(WorkerLoss { z, target, output, losses, predictions, loss });
+        let mean =
+            step.debug_tensor(format!("unit{number}.worker_losses"), DType::Real, &[predictors]);
+        step.push(MeanWorkerLoss { losses, mean, nonfinite: state.nonfinite });
+        step.push(AccumulateRows { x: losses, clock, total: state.losses });
         if let Some(decision) = worker_decision(loss) {
-            step.push(CountErrors { output, target, clock, wrong: state.wrong, heads, decision });
+            let wrong = state.wrong;
+            step.push(CountErrors { output, target, clock, wrong, predictions, decision });
         }
-        Predictions { heads, logits: z, output, errors, mean, target }
+        WorkerOutputs { predictions, logits: z, output, losses, mean, target }
     }
 
     /// Writes the selection of leaders, and adds it to the metrics of training.
     pub fn select(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         state: &UnitState,
         number: usize,
-        predictions: Predictions,
+        outputs: WorkerOutputs,
     ) -> Leaders {
-        let Predictions { heads, logits: z, output, errors, mean, .. } = predictions;
-        let (batch, predictors) = (step.batch(), heads.predictors());
-        let count = self.config.leaders(heads.workers);
+        let WorkerOutputs { predictions, logits: z, output, losses: worker_losses, mean, .. } =
+            outputs;
+        let (batch, predictors) = (step.batch(), predictions.predictors());
+        let count = self.config.leaders(predictions.workers);
         let clock = step.clock();
         let (leaders, best) = match &state.held {
             Some(held) => {
+                let (losses, epoch_losses) = (mean, held.losses);
                 let (leaders, best) = (held.leaders, held.best);
-                let epoch_errors = held.errors;
                 step.push(EpochLeaders {
-                    errors: mean,
+                    losses,
                     clock,
-                    epoch_errors,
+                    epoch_losses,
                     leaders,
                     best,
-                    heads,
+                    predictions,
                     count,
                 });
                 (leaders, best)
             }
             None => {
                 let per_sample = self.config.scope == Scope::Sample;
-                let (rows, by) = if per_sample { (batch, errors) } else { (1, mean) };
+                let (rows, losses) = if per_sample { (batch, worker_losses) } else { (1, mean) };
                 let name = format!("unit{number}.leaders");
-                let leaders = step.observable(name, DType::Real, &[rows, predictors]);
+                let leaders = step.debug_tensor(name, DType::Real, &[rows, predictors]);
                 let name = format!("unit{number}.best");
-                let best = step.observable(name, DType::U32, &[rows, heads.nets]);
-                step.push(SelectLeaders { errors: by, leaders, best, heads, count });
+                let best = step.debug_tensor(name, DType::U32, &[rows, predictions.classifiers]);
+                step.push(SelectLeaders { losses, leaders, best, predictions, count });
                 (leaders, best)
             }
         };
@@ -199,74 +207,66 @@ impl Leadership {
                 Reference::Random(Stream::new(Purpose::Reference, number as u32))
             }
         };
-        let reference = step.activation("workers.reference", &[heads.nets * heads.width]);
-        step.push(AlignmentTarget { value, leaders, best, clock, reference, heads, rule });
+        let reference = step.activation("workers.reference", &[predictions.outputs()]);
+        step.push(AlignmentTarget { value, leaders, best, clock, reference, predictions, rule });
 
-        let losses = step.observable(format!("unit{number}.losses"), DType::Real, &[1, 2]);
-        let reduction = self.reduction();
-        step.push(LocalLosses { errors, value, leaders, reference, losses, heads, reduction });
-        for (x, total) in [(losses, state.losses), (leaders, state.leads)] {
+        let losses = step.debug_tensor(format!("unit{number}.losses"), DType::Real, &[1, 2]);
+        step.push(LocalLosses {
+            worker_losses,
+            value,
+            leaders,
+            reference,
+            losses,
+            predictions,
+            reduction: self.reduction(),
+        });
+        for (x, total) in [(losses, state.local_losses), (leaders, state.lead_counts)] {
             step.push(AccumulateRows { x, clock, total });
         }
-        let all = count == heads.workers;
-        Leaders { predictions, reference, mask: leaders, all }
+        let all = count == predictions.workers;
+        Leaders { outputs, reference, mask: leaders, all }
     }
 
-    /// Writes the gradient of `leader_weight · L^δ + follower_weight · L^δ̄` with respect to the
-    /// logits; none where both weights are 0.
-    pub fn gradient(
+    /// Writes the gradient of `loss` with respect to the logits; none where both weights are 0.
+    pub fn local_loss_gradient(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         leaders: &Leaders,
-        leader_weight: f64,
-        follower_weight: f64,
+        loss: LocalLoss,
     ) -> Option<TensorId> {
-        if leader_weight == 0.0 && follower_weight == 0.0 {
+        if loss.is_zero() {
             return None;
         }
-        let led = Some((leaders.mask, leaders.reference));
-        let weights = (leader_weight, follower_weight);
-        Some(self.write_gradient(step, leaders.predictions, led, weights))
-    }
-
-    /// Writes the gradient of the sum (or mean, see `reduction`) of all workers' errors with respect to
-    /// the logits: every worker learns from the labels.
-    pub fn gradient_of_errors(
-        &self,
-        step: &mut StepWriter<'_>,
-        predictions: Predictions,
-    ) -> TensorId {
-        self.write_gradient(step, predictions, None, (1.0, 0.0))
-    }
-
-    fn write_gradient(
-        &self,
-        step: &mut StepWriter<'_>,
-        predictions: Predictions,
-        led: Option<(TensorId, TensorId)>,
-        (leader_weight, follower_weight): (f64, f64),
-    ) -> TensorId {
-        let Predictions { heads, logits: z, output, target, .. } = predictions;
+        let WorkerOutputs { predictions, logits: z, output, target, .. } = leaders.outputs;
         let dz = step.like("workers.gradient", z);
-        step.push(LocalGradient {
+        step.push(LocalLossGradient {
             z,
             output,
             target,
-            leaders: led.map(|(mask, _)| mask),
-            reference: led.map(|(_, reference)| reference),
+            leaders: leaders.mask,
+            reference: leaders.reference,
             dz,
-            heads,
-            loss: self.loss,
-            leader_weight,
-            follower_weight,
+            predictions,
+            loss,
+            worker_loss: self.loss,
             reduction: self.reduction(),
             align: self.align(),
         });
+        Some(dz)
+    }
+
+    /// Writes the gradient of the sum (or mean, see `reduction`) of all workers' losses with respect to
+    /// the logits: every worker trains on the targets.
+    pub fn loss_gradient(&self, step: &mut StepBuilder<'_>, outputs: WorkerOutputs) -> TensorId {
+        let WorkerOutputs { predictions, logits: z, output, target, .. } = outputs;
+        let dz = step.like("workers.gradient", z);
+        let (loss, reduction) = (self.loss, self.reduction());
+        step.push(LossGradient { z, output, target, dz, predictions, loss, reduction });
         dz
     }
 }
 
-/// How a single worker's prediction is judged; none in regression.
+/// Which of a worker's predictions are wrong; none in regression.
 pub(crate) fn worker_decision(loss: Loss) -> Option<Decision> {
     match loss {
         Loss::CrossEntropy { .. } => Some(Decision::Largest),

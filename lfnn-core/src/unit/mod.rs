@@ -9,14 +9,15 @@ mod leadership;
 mod workers;
 
 pub(crate) use leadership::worker_decision;
-pub use leadership::{Leaders, Leadership, Predictions, UnitState};
+pub use leadership::{Leaders, Leadership, UnitState, WorkerOutputs};
 
 use crate::config::{ConfigError, UnitConfig};
 use crate::layer::{
-    Chain, Derivative, Gradients, Layer, LayerBuilder, ParameterSpec, Perturb, Record, Want,
+    Derivative, Gradients, Layer, LayerBuilder, NeedsGrad, ParameterSpec, Perturbation, Saved,
+    Sequential,
 };
-use crate::program::{Concat, Heads, MaskFollowers, Part, Split, TensorId};
-use crate::step::StepWriter;
+use crate::program::{Concat, MaskFollowers, Part, Predictions, Split, TensorId};
+use crate::step::StepBuilder;
 
 /// The kinds of workers (paper, Section 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +37,8 @@ pub enum WorkerKind {
 pub(crate) struct Body {
     /// Prefix of the parameters' names: empty, or `block{n}.`.
     prefix: String,
-    layers: Chain,
-    head: Chain,
+    layers: Sequential,
+    head: Sequential,
 }
 
 /// A hidden unit for inputs of one shape.
@@ -46,25 +47,25 @@ pub struct Unit {
     /// Position among the units, from 1.
     number: usize,
     kind: WorkerKind,
-    heads: Heads,
+    predictions: Predictions,
     bodies: Vec<Body>,
-    hand_on: Chain,
-    then: Chain,
+    output_activation: Sequential,
+    transition: Sequential,
 }
 
 /// What a unit's forward rule leaves.
 #[derive(Clone, Debug)]
-pub struct UnitRecord {
-    bodies: Vec<(Record, Option<Record>)>,
-    hand_on: Record,
-    then: Record,
+pub struct UnitSaved {
+    bodies: Vec<(Saved, Option<Saved>)>,
+    output_activation: Saved,
+    transition: Saved,
     /// The workers' logits, if they were asked to predict.
     pub logits: Option<TensorId>,
     /// What the unit hands on.
     pub output: TensorId,
 }
 
-/// The error signals that reach a unit.
+/// The gradients that reach a unit.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Signals {
     /// Gradient of the local losses with respect to the workers' logits.
@@ -74,7 +75,7 @@ pub struct Signals {
     /// Mask that keeps the global gradient from followers.
     pub leaders: Option<TensorId>,
     /// Whether the global gradient passes through followers to earlier units all the same.
-    pub followers_relay: bool,
+    pub gradient_through_followers: bool,
 }
 
 /// A parameter of a unit.
@@ -93,12 +94,12 @@ pub(crate) struct UnitPlace<'a> {
     pub(crate) index: usize,
     /// Shape of the input.
     pub(crate) input: &'a [usize],
-    /// Whether each net has its own part of the input (one-vs-all, after the first unit).
-    pub(crate) input_per_net: bool,
-    /// Independent nets.
-    pub(crate) nets: usize,
-    /// Width of a prediction.
-    pub(crate) width: usize,
+    /// Whether each classifier has its own part of the input (one-vs-all, after the first unit).
+    pub(crate) input_per_classifier: bool,
+    /// Independent classifiers.
+    pub(crate) classifiers: usize,
+    /// Numbers that one worker predicts.
+    pub(crate) classes: usize,
     /// Whether outputs are probabilities, and not the logits themselves.
     pub(crate) probabilities: bool,
 }
@@ -111,11 +112,16 @@ impl Unit {
     ) -> Result<Self, ConfigError> {
         let path = format!("network.units[{}]", place.index);
         let parts = workers::build(builder, config, place, &path)?;
-        let then_path = format!("{path}.then");
-        let then = builder.chain(&config.then, &parts.features, "then", &then_path)?;
-        if !then.parameters().is_empty() {
+        let transition_path = format!("{path}.transition");
+        let transition = builder.sequential(
+            &config.transition,
+            &parts.features,
+            "transition",
+            &transition_path,
+        )?;
+        if !transition.parameters().is_empty() {
             return Err(ConfigError::new(
-                then_path,
+                transition_path,
                 "holds a layer with parameters, which no local loss would train; \
                  put it into the `layers` of this unit or the next",
             ));
@@ -123,10 +129,14 @@ impl Unit {
         Ok(Self {
             number: place.index + 1,
             kind: parts.kind,
-            heads: Heads { nets: place.nets, workers: parts.workers, width: place.width },
+            predictions: Predictions {
+                classifiers: place.classifiers,
+                workers: parts.workers,
+                classes: place.classes,
+            },
             bodies: parts.bodies,
-            hand_on: parts.hand_on,
-            then,
+            output_activation: parts.output_activation,
+            transition,
         })
     }
 
@@ -140,14 +150,14 @@ impl Unit {
         self.kind
     }
 
-    /// How its logits fall into nets, workers and classes.
-    pub fn heads(&self) -> Heads {
-        self.heads
+    /// How its logits fall into classifiers, workers and classes.
+    pub fn predictions(&self) -> Predictions {
+        self.predictions
     }
 
     /// Shape of what it hands on, without the batch.
     pub fn output_shape(&self) -> &[usize] {
-        self.then.output_shape()
+        self.transition.output_shape()
     }
 
     /// How many layers with weights a local gradient crosses inside the unit, readouts left aside: 1
@@ -167,8 +177,8 @@ impl Unit {
     }
 
     /// The layers between the workers and the next unit, described.
-    pub fn describe_then(&self) -> String {
-        self.then.describe()
+    pub fn describe_transition(&self) -> String {
+        self.transition.describe()
     }
 
     /// All parameters, with full names, in the order in which the rules expect their tensors.
@@ -204,11 +214,11 @@ impl Unit {
     /// Writes the forward rule; with `predict` the workers' logits too.
     pub fn forward(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         tensors: &[TensorId],
         x: TensorId,
         predict: bool,
-    ) -> UnitRecord {
+    ) -> UnitSaved {
         step.part(Part::Unit(self.number));
         let mut bodies = Vec::with_capacity(self.bodies.len());
         for (body, layers, head) in self.split(tensors) {
@@ -219,25 +229,26 @@ impl Unit {
         self.join(step, bodies)
     }
 
-    /// Writes the forward rule with random directions added, layer by layer (see [`Perturb`]), from the
+    /// Writes the forward rule with random directions added, layer by layer (see [`Perturbation`]), from the
     /// input's tangent `dx`; none stands for zero. With `predict` the tangent of the workers' logits
     /// comes back, otherwise that of the output.
-    pub fn perturb(
+    pub fn jvp_with_noise(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         tensors: &[TensorId],
         (x, dx): (TensorId, Option<TensorId>),
         predict: bool,
-        perturb: Perturb,
-    ) -> (UnitRecord, Option<TensorId>) {
+        perturb: Perturbation,
+    ) -> (UnitSaved, Option<TensorId>) {
         step.part(Part::Unit(self.number));
         let mut bodies = Vec::with_capacity(self.bodies.len());
         let mut tangents = Vec::with_capacity(self.bodies.len());
         for (body, layers, head) in self.split(tensors) {
-            let behind = predict && body.head.mixes_samples();
-            let (record, dy) = body.layers.perturb(step, layers, x, dx, perturb.before(behind));
+            let behind = predict && body.head.couples_batch();
+            let (record, dy) =
+                body.layers.jvp_with_noise(step, layers, x, dx, perturb.before(behind));
             if predict {
-                let (logits, dz) = body.head.perturb(step, head, record.y, dy, perturb);
+                let (logits, dz) = body.head.jvp_with_noise(step, head, record.y, dy, perturb);
                 tangents.push((logits.y, dz));
                 bodies.push((record, Some(logits)));
             } else {
@@ -250,17 +261,18 @@ impl Unit {
         if predict {
             return (record, tangent);
         }
-        let tangent = self.hand_on.tangent(step, &[], &record.hand_on, tangent, None);
-        let tangent = self.then.tangent(step, &[], &record.then, tangent, None);
+        let tangent =
+            self.output_activation.jvp(step, &[], &record.output_activation, tangent, None);
+        let tangent = self.transition.jvp(step, &[], &record.transition, tangent, None);
         (record, tangent)
     }
 
     /// Writes the forward gradient of every parameter that [`perturb`](Self::perturb) reached.
-    pub fn estimate(
+    pub fn forward_gradient(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         tensors: &[TensorId],
-        record: &UnitRecord,
+        record: &UnitSaved,
         derivative: &mut Derivative,
     ) -> Gradients {
         step.part(Part::Unit(self.number));
@@ -268,10 +280,10 @@ impl Unit {
         for ((body, layers, head), (layer_record, head_record)) in
             self.split(tensors).into_iter().zip(&record.bodies)
         {
-            let own = body.layers.estimate(step, layers, layer_record, derivative);
+            let own = body.layers.forward_gradient(step, layers, layer_record, derivative);
             gradients.parameters.extend(own);
             if let Some(record) = head_record {
-                let own = body.head.estimate(step, head, record, derivative);
+                let own = body.head.forward_gradient(step, head, record, derivative);
                 gradients.parameters.extend(own);
             }
         }
@@ -279,41 +291,47 @@ impl Unit {
     }
 
     /// Whether what the unit hands on of a sample depends on other samples, in training.
-    pub fn mixes_samples(&self) -> bool {
-        self.bodies.iter().any(|body| body.layers.mixes_samples())
+    pub fn couples_batch(&self) -> bool {
+        self.bodies.iter().any(|body| body.layers.couples_batch())
     }
 
     /// Writes what follows the bodies.
-    fn join(&self, step: &mut StepWriter<'_>, bodies: Vec<(Record, Option<Record>)>) -> UnitRecord {
+    fn join(&self, step: &mut StepBuilder<'_>, bodies: Vec<(Saved, Option<Saved>)>) -> UnitSaved {
         let features = concat(step, bodies.iter().map(|(record, _)| record.y).collect());
         let logits: Option<Vec<TensorId>> =
             bodies.iter().map(|(_, head)| head.as_ref().map(|record| record.y)).collect();
         let logits = logits.map(|parts| concat(step, parts));
-        let hand_on = self.hand_on.forward(step, &[], features);
-        let then = self.then.forward(step, &[], hand_on.y);
-        let output = then.y;
-        UnitRecord { bodies, hand_on, then, logits, output }
+        let output_activation = self.output_activation.forward(step, &[], features);
+        let transition = self.transition.forward(step, &[], output_activation.y);
+        let output = transition.y;
+        UnitSaved { bodies, output_activation, transition, logits, output }
     }
 
     /// Writes the backward rule: the gradient of every parameter that a signal reaches, and with
-    /// `want_input` the global gradient of the input. The local signal never leaves the unit.
+    /// `needs_input_grad` the global gradient of the input. The local signal never leaves the unit.
     pub fn backward(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         tensors: &[TensorId],
-        record: &UnitRecord,
+        record: &UnitSaved,
         signals: Signals,
-        want_input: bool,
+        needs_input_grad: bool,
     ) -> Gradients {
         step.part(Part::Unit(self.number));
-        let want = Want { input: true, parameters: false };
+        let needs_grad = NeedsGrad { input: true, parameters: false };
         // The global gradient at the features: what updates the unit, and what passes through it.
         let (mut updating, mut passing) = (None, None);
         if let Some(dy) = signals.global {
-            let handed = |step: &mut StepWriter<'_>, d: TensorId| {
-                self.hand_on.backward(step, &[], &record.hand_on, d, want).input
+            let handed = |step: &mut StepBuilder<'_>, d: TensorId| {
+                self.output_activation
+                    .backward(step, &[], &record.output_activation, d, needs_grad)
+                    .input
             };
-            let arrived = self.then.backward(step, &[], &record.then, dy, want).input.unwrap_or(dy);
+            let arrived = self
+                .transition
+                .backward(step, &[], &record.transition, dy, needs_grad)
+                .input
+                .unwrap_or(dy);
             let masked = match signals.leaders {
                 Some(leaders) => {
                     let y = step.like("masked", arrived);
@@ -323,7 +341,8 @@ impl Unit {
                 None => arrived,
             };
             updating = handed(step, masked);
-            passing = if signals.followers_relay && masked != arrived && want_input {
+            passing = if signals.gradient_through_followers && masked != arrived && needs_input_grad
+            {
                 handed(step, arrived)
             } else {
                 updating
@@ -342,21 +361,21 @@ impl Unit {
             let (layer_record, head_record) = &record.bodies[index];
             let mut own = updating.as_ref().map(|parts| parts[index]);
             if let (Some(local), Some(head_record)) = (&local, head_record) {
-                let want = Want { input: true, parameters: true };
-                let part = body.head.backward(step, head, head_record, local[index], want);
+                let needs_grad = NeedsGrad { input: true, parameters: true };
+                let part = body.head.backward(step, head, head_record, local[index], needs_grad);
                 gradients.parameters.extend(part.parameters);
                 own = step.sum(own, part.input);
             }
-            let pass = passing.as_ref().map(|parts| parts[index]).filter(|_| want_input);
+            let pass = passing.as_ref().map(|parts| parts[index]).filter(|_| needs_input_grad);
             let together = own.is_some() && own == pass;
             if let Some(dy) = own {
-                let want = Want { input: together, parameters: true };
-                let part = body.layers.backward(step, layers, layer_record, dy, want);
+                let needs_grad = NeedsGrad { input: together, parameters: true };
+                let part = body.layers.backward(step, layers, layer_record, dy, needs_grad);
                 gradients.parameters.extend(part.parameters);
                 gradients.input = step.sum(gradients.input, part.input);
             }
             if let Some(dy) = pass.filter(|_| !together) {
-                let part = body.layers.backward(step, layers, layer_record, dy, want);
+                let part = body.layers.backward(step, layers, layer_record, dy, needs_grad);
                 gradients.input = step.sum(gradients.input, part.input);
             }
         }
@@ -365,7 +384,7 @@ impl Unit {
 }
 
 /// Tensors side by side along the last axis; one alone is itself.
-fn concat(step: &mut StepWriter<'_>, inputs: Vec<TensorId>) -> TensorId {
+fn concat(step: &mut StepBuilder<'_>, inputs: Vec<TensorId>) -> TensorId {
     let [first, _, ..] = inputs[..] else { return inputs[0] };
     let mut shape = step.shape(first).to_vec();
     if let Some(last) = shape.last_mut() {
@@ -378,7 +397,7 @@ fn concat(step: &mut StepWriter<'_>, inputs: Vec<TensorId>) -> TensorId {
 
 /// The tangent of [`concat`], from each part with its tangent; none stands for zero.
 fn concat_tangents(
-    step: &mut StepWriter<'_>,
+    step: &mut StepBuilder<'_>,
     parts: &[(TensorId, Option<TensorId>)],
 ) -> Option<TensorId> {
     if parts.iter().all(|(_, tangent)| tangent.is_none()) {
@@ -392,7 +411,7 @@ fn concat_tangents(
 }
 
 /// The inverse of [`concat`]: parts of `x` with the shapes of `parts`.
-fn split_like(step: &mut StepWriter<'_>, x: TensorId, parts: &[TensorId]) -> Vec<TensorId> {
+fn split_like(step: &mut StepBuilder<'_>, x: TensorId, parts: &[TensorId]) -> Vec<TensorId> {
     if parts.len() == 1 {
         return vec![x];
     }
@@ -403,8 +422,8 @@ fn split_like(step: &mut StepWriter<'_>, x: TensorId, parts: &[TensorId]) -> Vec
 
 /// A gradient at the unit's features, as one part per body.
 fn split(
-    step: &mut StepWriter<'_>,
-    record: &UnitRecord,
+    step: &mut StepBuilder<'_>,
+    record: &UnitSaved,
     gradient: Option<TensorId>,
 ) -> Option<Vec<TensorId>> {
     let features: Vec<TensorId> = record.bodies.iter().map(|(body, _)| body.y).collect();

@@ -1,10 +1,10 @@
 //! From the configuration of workers to the bodies of a unit.
 
 use super::{Body, UnitPlace, WorkerKind};
-use crate::config::{ConfigError, HandOn, UnitConfig, WorkersConfig};
+use crate::config::{ConfigError, OutputActivation, UnitConfig, WorkersConfig};
 use crate::layer::{
-    Chain, FilterMean, FlattenLayer, Layer, LayerBuilder, LinearLayer, Plain, SoftmaxLayer,
-    Weighted,
+    FilterMean, FlattenLayer, Layer, LayerBuilder, LinearLayer, ParameterFree, Parametric,
+    Sequential, SoftmaxLayer,
 };
 use crate::program::Activation;
 use crate::sizes;
@@ -16,7 +16,7 @@ pub(super) struct Parts {
     pub(super) bodies: Vec<Body>,
     /// Shape of what all bodies give together.
     pub(super) features: Vec<usize>,
-    pub(super) hand_on: Chain,
+    pub(super) output_activation: Sequential,
 }
 
 pub(super) fn build(
@@ -35,43 +35,56 @@ pub(super) fn build(
     if count == 0 {
         return Err(fail("a count of 0, expected at least 1 worker".into()));
     }
-    if place.nets > 1 && !matches!(config.workers, WorkersConfig::Neurons { .. }) {
+    if place.classifiers > 1 && !matches!(config.workers, WorkersConfig::Neurons { .. }) {
         return Err(fail("one-vs-all networks have units of `neurons` only".into()));
     }
     let mut layers =
-        || builder.chain(&config.layers, place.input, "layer", &format!("{path}.layers"));
+        || builder.sequential(&config.layers, place.input, "layer", &format!("{path}.layers"));
     match config.workers {
-        WorkersConfig::Neurons { activation, .. } => {
+        WorkersConfig::Neurons { output_activation: activation, .. } => {
             let mut body = layers()?;
-            if place.nets > 1 && body.depth() > 0 {
+            if place.classifiers > 1 && body.depth() > 0 {
                 let message =
                     "one-vs-all networks share no weights: expected no layer with weights";
                 return Err(ConfigError::new(format!("{path}.layers"), message));
             }
-            let neurons = place.nets * count * place.width;
-            let groups = if place.input_per_net { place.nets } else { 1 };
+            let neurons = place.classifiers * count * place.classes;
+            let groups = if place.input_per_classifier { place.classifiers } else { 1 };
             let linear = LinearLayer::new(body.output_shape(), neurons, groups, true);
-            let linear = linear.and_then(Weighted::new).map_err(fail)?;
+            let linear = linear.and_then(Parametric::new).map_err(fail)?;
             builder.admit(linear.output_shape(), &workers_path)?;
             body.push("neurons", Box::new(linear));
             let features = body.output_shape().to_vec();
-            let hand_on = hand_on(builder, &features, activation, place).map_err(fail)?;
-            let head = Chain::new(&features);
+            let output_activation =
+                output_activation(builder, &features, activation, place).map_err(fail)?;
+            let head = Sequential::new(&features);
             let bodies = vec![Body { prefix: String::new(), layers: body, head }];
-            Ok(Parts { kind: WorkerKind::Neurons, workers: count, bodies, features, hand_on })
+            Ok(Parts {
+                kind: WorkerKind::Neurons,
+                workers: count,
+                bodies,
+                features,
+                output_activation,
+            })
         }
         WorkersConfig::Filters { scale, .. } => {
             let body = layers()?;
             require_weights(&body, path)?;
             let features = body.output_shape().to_vec();
-            let mut head = Chain::new(&features);
-            let mean = FilterMean::new(&features, count, place.width, scale).map_err(fail)?;
-            let mean = Plain(mean);
+            let mut head = Sequential::new(&features);
+            let mean = FilterMean::new(&features, count, place.classes, scale).map_err(fail)?;
+            let mean = ParameterFree(mean);
             builder.admit(mean.output_shape(), &workers_path)?;
             head.push("", Box::new(mean));
             let bodies = vec![Body { prefix: String::new(), layers: body, head }];
-            let hand_on = Chain::new(&features);
-            Ok(Parts { kind: WorkerKind::Filters, workers: count, bodies, features, hand_on })
+            let output_activation = Sequential::new(&features);
+            Ok(Parts {
+                kind: WorkerKind::Filters,
+                workers: count,
+                bodies,
+                features,
+                output_activation,
+            })
         }
         WorkersConfig::Readout { grid, dropout, .. } => {
             let body = layers()?;
@@ -84,16 +97,22 @@ pub(super) fn build(
                 )));
             }
             let head =
-                readout(builder, &features, count, place.width, grid, dropout, &workers_path)?;
+                readout(builder, &features, count, place.classes, grid, dropout, &workers_path)?;
             let bodies = vec![Body { prefix: String::new(), layers: body, head }];
-            let hand_on = Chain::new(&features);
-            Ok(Parts { kind: WorkerKind::Readout, workers: count, bodies, features, hand_on })
+            let output_activation = Sequential::new(&features);
+            Ok(Parts {
+                kind: WorkerKind::Readout,
+                workers: count,
+                bodies,
+                features,
+                output_activation,
+            })
         }
         WorkersConfig::Block { grid, dropout, .. } => {
             // Room for what is there: the limit of layers may end this long before the count.
             let mut bodies = Vec::new();
             for block in 1..=count {
-                let layers = builder.chain(
+                let layers = builder.sequential(
                     &config.layers,
                     place.input,
                     "layer",
@@ -102,7 +121,7 @@ pub(super) fn build(
                 require_weights(&layers, path)?;
                 let features = layers.output_shape().to_vec();
                 let head =
-                    readout(builder, &features, 1, place.width, grid, dropout, &workers_path)?;
+                    readout(builder, &features, 1, place.classes, grid, dropout, &workers_path)?;
                 bodies.push(Body { prefix: format!("block{block}."), layers, head });
             }
             let mut features = bodies[0].layers.output_shape().to_vec();
@@ -110,13 +129,19 @@ pub(super) fn build(
                 *last *= count;
             }
             builder.admit(&features, &workers_path)?;
-            let hand_on = Chain::new(&features);
-            Ok(Parts { kind: WorkerKind::Block, workers: count, bodies, features, hand_on })
+            let output_activation = Sequential::new(&features);
+            Ok(Parts {
+                kind: WorkerKind::Block,
+                workers: count,
+                bodies,
+                features,
+                output_activation,
+            })
         }
     }
 }
 
-fn require_weights(layers: &Chain, path: &str) -> Result<(), ConfigError> {
+fn require_weights(layers: &Sequential, path: &str) -> Result<(), ConfigError> {
     if layers.depth() > 0 {
         return Ok(());
     }
@@ -135,9 +160,9 @@ fn readout(
     grid: Option<usize>,
     dropout: f64,
     path: &str,
-) -> Result<Chain, ConfigError> {
+) -> Result<Sequential, ConfigError> {
     let fail = |message: String| ConfigError::new(path, message);
-    let mut head = Chain::new(features);
+    let mut head = Sequential::new(features);
     let is_image = features.len() == 3;
     if let Some(grid) = grid {
         if !is_image {
@@ -152,32 +177,32 @@ fn readout(
     }
     if is_image {
         let flatten = FlattenLayer::new(head.output_shape()).map_err(fail)?;
-        head.push("", Box::new(Plain(flatten)));
+        head.push("", Box::new(ParameterFree(flatten)));
     }
     let linear = LinearLayer::new(head.output_shape(), workers * width, workers, true);
-    let linear = linear.and_then(Weighted::new).map_err(fail)?;
+    let linear = linear.and_then(Parametric::new).map_err(fail)?;
     builder.admit(linear.output_shape(), path)?;
     head.push("readout", Box::new(linear));
     Ok(head)
 }
 
 /// What a unit of neurons does with its logits before it hands them on.
-fn hand_on(
+fn output_activation(
     builder: &LayerBuilder,
     features: &[usize],
-    activation: HandOn,
+    activation: OutputActivation,
     place: UnitPlace<'_>,
-) -> Result<Chain, String> {
-    let mut chain = Chain::new(features);
+) -> Result<Sequential, String> {
+    let mut chain = Sequential::new(features);
     let function = match activation {
-        HandOn::Output if !place.probabilities => return Ok(chain),
-        HandOn::Output if place.width > 1 => {
-            chain.push("", Box::new(Plain(SoftmaxLayer::new(features, place.width)?)));
+        OutputActivation::Output if !place.probabilities => return Ok(chain),
+        OutputActivation::Output if place.classes > 1 => {
+            chain.push("", Box::new(ParameterFree(SoftmaxLayer::new(features, place.classes)?)));
             return Ok(chain);
         }
-        HandOn::Output | HandOn::Sigmoid => Activation::Sigmoid,
-        HandOn::Relu => Activation::Relu,
-        HandOn::Tanh => Activation::Tanh,
+        OutputActivation::Output | OutputActivation::Sigmoid => Activation::Sigmoid,
+        OutputActivation::Relu => Activation::Relu,
+        OutputActivation::Tanh => Activation::Tanh,
     };
     chain.push("", builder.activation(features, function));
     Ok(chain)

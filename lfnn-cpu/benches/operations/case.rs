@@ -4,7 +4,7 @@ use std::error::Error;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use lfnn_core::backend::{Backend, Executable, StepTime, TensorData};
-use lfnn_core::program::{Cost, DType, Module, Op, TensorId, clock, cost};
+use lfnn_core::program::{Cost, DType, Op, ProgramSet, TensorId, clock, cost};
 use lfnn_core::random::{Purpose, Stream, below, unit};
 use lfnn_cpu::Cpu;
 
@@ -21,7 +21,7 @@ pub(crate) struct Suite {
 /// A program and what is in its tensors.
 #[derive(Default)]
 pub(crate) struct Case {
-    module: Module,
+    set: ProgramSet,
     ops: Vec<Op>,
     contents: Vec<(TensorId, Contents)>,
 }
@@ -71,12 +71,12 @@ impl Case {
 
     /// A tensor for a result.
     pub(crate) fn output_of(&mut self, dtype: DType, shape: &[usize]) -> TensorId {
-        self.module.persistent("output", dtype, shape)
+        self.set.persistent("output", dtype, shape)
     }
 
     /// A real tensor between operations that become one.
     pub(crate) fn between_operations(&mut self, shape: &[usize]) -> TensorId {
-        self.module.build("").real("between", shape)
+        self.set.build("").real("between", shape)
     }
 
     /// Appends an operation.
@@ -85,7 +85,7 @@ impl Case {
     }
 
     fn fill(&mut self, dtype: DType, shape: &[usize], contents: Contents) -> TensorId {
-        let id = self.module.persistent("input", dtype, shape);
+        let id = self.set.persistent("input", dtype, shape);
         self.contents.push((id, contents));
         id
     }
@@ -107,9 +107,9 @@ impl Suite {
     /// # Errors
     /// A case that becomes several kernels: what is to be measured as one is no longer done as one.
     pub(crate) fn measure(&mut self, shape: &str, case: Case) -> Result<(), Box<dyn Error>> {
-        let Case { mut module, ops, contents } = case;
-        let Cost { flops, bytes } = ops.iter().map(|op| cost(op, module.tensors())).sum();
-        let mut builder = module.build("operation");
+        let Case { mut set, ops, contents } = case;
+        let Cost { flops, bytes } = ops.iter().map(|op| cost(op, set.tensors())).sum();
+        let mut builder = set.build("operation");
         for op in ops {
             builder.push(op);
         }
@@ -117,7 +117,7 @@ impl Suite {
         let throughput =
             if flops > 0 { Throughput::Elements(flops) } else { Throughput::Bytes(bytes) };
         for (threads, cpu) in &self.devices {
-            let mut executable = cpu.compile(&module)?;
+            let mut executable = cpu.compile(&set)?;
             for (id, contents) in &contents {
                 let data = match contents {
                     Contents::Real(values) => TensorData::Real(values),

@@ -5,9 +5,9 @@
 use lfnn_core::program::{AddBias, BiasGrad};
 use rayon::prelude::*;
 
-use crate::memory::{Binder, In, Out};
+use crate::memory::{BufferResolver, In, Out};
 use crate::simd::vectorized;
-use crate::work::{Kernel, Needs, Workspace, piece, piece_rows};
+use crate::work::{Kernel, ScratchSize, Workspace, piece, piece_rows};
 
 vectorized! {
     /// Adds each row of `x` to `sums`.
@@ -72,23 +72,23 @@ pub(crate) fn column_sums(x: &[f32], sums: &mut [f32], scratch: &mut [f32]) {
 pub(crate) struct SumRows {
     dy: In<f32>,
     dbias: Out<f32>,
-    needs: Needs,
+    needs: ScratchSize,
 }
 
 impl SumRows {
-    pub(crate) fn new(op: &BiasGrad, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &BiasGrad, bind: &mut BufferResolver<'_>) -> Self {
         let (rows, columns) = (bind.tensors().rows(op.dy), bind.tensors().channels(op.dy));
         let shared = reduction_len(rows, reduction_rows(columns), columns);
         Self {
             dy: bind.read(op.dy),
             dbias: bind.write(op.dbias),
-            needs: Needs { shared, ..Needs::default() },
+            needs: ScratchSize { shared, ..ScratchSize::default() },
         }
     }
 }
 
 impl Kernel for SumRows {
-    fn needs(&self) -> Needs {
+    fn scratch_size(&self) -> ScratchSize {
         self.needs
     }
 
@@ -104,7 +104,7 @@ pub(crate) struct Bias {
 }
 
 impl Bias {
-    pub(crate) fn new(op: &AddBias, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &AddBias, bind: &mut BufferResolver<'_>) -> Self {
         Self { x: bind.read(op.x), bias: bind.read(op.bias), y: bind.write(op.y) }
     }
 }

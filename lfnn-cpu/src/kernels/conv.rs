@@ -9,10 +9,10 @@ use lfnn_core::program::{Activate, Conv2d, TensorId, Tensors, Window};
 use rayon::prelude::*;
 
 use super::elementwise::relu_in_place;
-use crate::memory::{Binder, In, Out};
+use crate::memory::{BufferResolver, In, Out};
 use crate::product::{self, Gather, Rows};
 use crate::simd::vectorized;
-use crate::work::{Kernel, Needs, Workspace};
+use crate::work::{Kernel, ScratchSize, Workspace};
 
 /// Extents of a convolution.
 #[derive(Clone, Copy, Debug)]
@@ -330,7 +330,7 @@ pub(crate) struct Forward {
 
 impl Forward {
     /// With the ReLU of its result, if there is one.
-    pub(crate) fn new(op: &Conv2d, relu: Option<&Activate>, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &Conv2d, relu: Option<&Activate>, bind: &mut BufferResolver<'_>) -> Self {
         let geometry = Geometry::new(bind.tensors(), op.x, op.y, op.window, op.groups);
         Self {
             x: bind.read(op.x),
@@ -346,9 +346,9 @@ impl Forward {
 }
 
 impl Kernel for Forward {
-    fn needs(&self) -> Needs {
+    fn scratch_size(&self) -> ScratchSize {
         let g = &self.geometry;
-        Needs {
+        ScratchSize {
             shared: g.groups * product::packed_len(g.depth(), g.output),
             each: if g.direct() { g.input } else { columns_len(g) },
             tables: self.table.bytes() + self.taps.len() * size_of::<usize>(),
@@ -374,9 +374,9 @@ impl Kernel for Forward {
         let image_len = g.pixels() * g.channels();
         let x = x.par_chunks(images * image_len);
         let y = y.get().par_chunks_mut(images * g.windows() * g.outputs());
-        let slots = work.slots;
+        let buffers = work.buffers;
         y.zip(x).for_each(|(y, x)| {
-            slots.with(|slot| {
+            buffers.with(|slot| {
                 for (group, packed) in packed.chunks_exact(packed_len).enumerate() {
                     let bias = bias.map(|bias| &bias[group * g.output..][..g.output]);
                     piece(g, table, taps, group, x, packed, bias, slot, y);

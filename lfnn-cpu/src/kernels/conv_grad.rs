@@ -11,10 +11,10 @@ use rayon::prelude::*;
 
 use super::columns::sum_rows;
 use super::conv::{Geometry, Table, Target, Windows, columns_len};
-use crate::memory::{Binder, In, Out};
+use crate::memory::{BufferResolver, In, Out};
 use crate::product::{self, Gather, Pair, Pairs};
 use crate::simd::vectorized;
-use crate::work::{GRAIN, Kernel, Needs, Workspace};
+use crate::work::{GRAIN, Kernel, ScratchSize, Workspace};
 
 /// Pixels of one phase and the taps that reach them.
 struct Phase {
@@ -74,7 +74,7 @@ pub(crate) struct InputGrad {
 }
 
 impl InputGrad {
-    pub(crate) fn new(op: &Conv2dInputGrad, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &Conv2dInputGrad, bind: &mut BufferResolver<'_>) -> Self {
         let geometry = Geometry::new(bind.tensors(), op.dx, op.dy, op.window, op.groups);
         let [rows, columns] = op.window.stride;
         let phases = (0..rows)
@@ -93,9 +93,9 @@ impl InputGrad {
 }
 
 impl Kernel for InputGrad {
-    fn needs(&self) -> Needs {
+    fn scratch_size(&self) -> ScratchSize {
         let g = &self.geometry;
-        Needs {
+        ScratchSize {
             shared: g.groups * product::packed_len(g.taps() * g.output, g.input),
             each: g.output,
             tables: self.phases.iter().map(Phase::bytes).sum(),
@@ -123,9 +123,9 @@ impl Kernel for InputGrad {
         let dy_len = g.windows() * g.outputs();
         let dx_len = g.pixels() * g.channels();
         let dy = dy.par_chunks(images * dy_len);
-        let slots = work.slots;
+        let buffers = work.buffers;
         dx.par_chunks_mut(images * dx_len).zip(dy).for_each(|(dx, dy)| {
-            slots.with(|slot| {
+            buffers.with(|slot| {
                 let zeros = &mut slot[..g.output];
                 zeros.fill(0.0);
                 for (group, packed) in packed.chunks_exact(packed_len).enumerate() {
@@ -180,7 +180,7 @@ enum Windowing {
 }
 
 impl WeightGrad {
-    pub(crate) fn new(op: &Conv2dWeightGrad, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &Conv2dWeightGrad, bind: &mut BufferResolver<'_>) -> Self {
         let geometry = Geometry::new(bind.tensors(), op.x, op.dy, op.window, op.groups);
         let windows = if geometry.direct() {
             Windowing::Direct(PixelPairs::new(&geometry))
@@ -231,10 +231,10 @@ impl Plan {
 }
 
 impl Kernel for WeightGrad {
-    fn needs(&self) -> Needs {
+    fn scratch_size(&self) -> ScratchSize {
         let g = &self.geometry;
         let plan = self.plan();
-        Needs {
+        ScratchSize {
             shared: plan.parts * plan.len,
             each: if g.direct() { 0 } else { columns_len(g) },
             tables: match &self.windows {
@@ -250,7 +250,7 @@ impl Kernel for WeightGrad {
         let windows = &*windows;
         let (x, dy, dweight) = (x.get(), dy.get(), dweight.get());
         let with_bias = dbias.is_some();
-        let slots = work.slots;
+        let buffers = work.buffers;
         let sums = &mut work.shared[..plan.parts * plan.len];
         sums.par_chunks_mut(plan.len).enumerate().for_each(|(part, sums)| {
             let first = part * plan.images;
@@ -266,7 +266,7 @@ impl Kernel for WeightGrad {
                     let first = piece * plan.outputs;
                     match windows {
                         Windowing::Direct(pairs) => direct(g, pairs, x, dy, first, weights),
-                        Windowing::Columns(table, pairs) => slots.with(|slot| {
+                        Windowing::Columns(table, pairs) => buffers.with(|slot| {
                             by_columns(g, table, pairs, x, dy, first, slot, weights);
                         }),
                     }

@@ -4,7 +4,7 @@ use lfnn_core::program::{Augment, LoadImages, LoadLabels, LoadValues, clock};
 use lfnn_core::random::below;
 use rayon::prelude::*;
 
-use crate::memory::{Binder, In, Out};
+use crate::memory::{BufferResolver, In, Out};
 use crate::simd::vectorized;
 use crate::work::{GRAIN, Kernel, Workspace};
 
@@ -134,7 +134,7 @@ pub(crate) struct Images {
 }
 
 impl Images {
-    pub(crate) fn new(op: &LoadImages, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &LoadImages, bind: &mut BufferResolver<'_>) -> Self {
         let shape = &bind.tensor(op.x).shape;
         Self {
             pixels: bind.read(op.pixels),
@@ -181,7 +181,7 @@ pub(crate) struct Labels {
 }
 
 impl Labels {
-    pub(crate) fn new(op: &LoadLabels, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &LoadLabels, bind: &mut BufferResolver<'_>) -> Self {
         Self {
             labels: bind.read(op.labels),
             order: bind.read(op.order),
@@ -211,7 +211,7 @@ pub(crate) struct Values {
 }
 
 impl Values {
-    pub(crate) fn new(op: &LoadValues, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &LoadValues, bind: &mut BufferResolver<'_>) -> Self {
         Self {
             values: bind.read(op.values),
             order: bind.read(op.order),

@@ -4,9 +4,9 @@ use lfnn_core::program::{Activate, ActivateGrad, Activation, Add, Dropout, clock
 use lfnn_core::random::Stream;
 use rayon::prelude::*;
 
-use crate::memory::{Binder, In, Out};
+use crate::memory::{BufferResolver, In, Out};
 use crate::simd::vectorized;
-use crate::work::{GRAIN, Kernel, Needs, Workspace};
+use crate::work::{GRAIN, Kernel, ScratchSize, Workspace};
 
 vectorized! {
     /// Keeps a NaN, which must not disappear here but be noticed in the loss.
@@ -96,7 +96,7 @@ pub(crate) struct Pointwise {
 }
 
 impl Pointwise {
-    pub(crate) fn new(op: &Activate, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &Activate, bind: &mut BufferResolver<'_>) -> Self {
         Self { x: bind.read(op.x), y: bind.write(op.y), function: op.function }
     }
 }
@@ -122,7 +122,7 @@ pub(crate) struct PointwiseGrad {
 }
 
 impl PointwiseGrad {
-    pub(crate) fn new(op: &ActivateGrad, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &ActivateGrad, bind: &mut BufferResolver<'_>) -> Self {
         Self {
             y: bind.read(op.y),
             dy: bind.read(op.dy),
@@ -151,7 +151,7 @@ pub(crate) struct Sum {
 }
 
 impl Sum {
-    pub(crate) fn new(op: &Add, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &Add, bind: &mut BufferResolver<'_>) -> Self {
         Self {
             inputs: op.inputs.iter().map(|&input| bind.read(input)).collect(),
             y: bind.write(op.y),
@@ -160,8 +160,8 @@ impl Sum {
 }
 
 impl Kernel for Sum {
-    fn needs(&self) -> Needs {
-        Needs { tables: self.inputs.len() * size_of::<In<f32>>(), ..Needs::default() }
+    fn scratch_size(&self) -> ScratchSize {
+        ScratchSize { tables: self.inputs.len() * size_of::<In<f32>>(), ..ScratchSize::default() }
     }
 
     fn run(&mut self, _: &mut Workspace<'_>) {
@@ -185,7 +185,7 @@ pub(crate) struct Drop {
 }
 
 impl Drop {
-    pub(crate) fn new(op: &Dropout, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &Dropout, bind: &mut BufferResolver<'_>) -> Self {
         Self {
             x: bind.read(op.x),
             clock: bind.read(op.clock),

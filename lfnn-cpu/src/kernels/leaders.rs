@@ -1,37 +1,37 @@
 //! Selection of leaders, what followers align with, and the mask of a gradient.
 
 use lfnn_core::program::{
-    AlignmentTarget, EpochLeaders, Heads, MaskFollowers, Reference, SelectLeaders, clock,
+    AlignmentTarget, EpochLeaders, MaskFollowers, Predictions, Reference, SelectLeaders, clock,
 };
 use lfnn_core::random::below;
 use rayon::prelude::*;
 
 use super::losses::examples;
-use crate::memory::{Binder, In, Out};
+use crate::memory::{BufferResolver, In, Out};
 use crate::simd::vectorized;
 use crate::work::{Kernel, Workspace, piece_rows};
 
 vectorized! {
-    /// How many of `errors` come before an error in the order of errors: those that are smaller, and
+    /// How many of `losses` come before a loss in the order of losses: those that are smaller, and
     /// where `ties` is set those that are equal. NaN counts as infinite.
-    fn count_before(errors: &[f32], error: f32, ties: bool) -> usize {
+    fn count_before(losses: &[f32], loss: f32, ties: bool) -> usize {
         let mut count = 0u32;
-        for &other in errors {
+        for &other in losses {
             let other = if other.is_nan() { f32::INFINITY } else { other };
-            count += u32::from(other < error || (ties && other == error));
+            count += u32::from(other < loss || (ties && other == loss));
         }
         count as usize
     }
 }
 
-/// Selects the leaders of one net; gives the best worker.
-fn select(errors: &[f32], count: usize, leaders: &mut [f32]) -> u32 {
+/// Selects the leaders of one classifier; gives the best worker.
+fn select(losses: &[f32], count: usize, leaders: &mut [f32]) -> u32 {
     let mut best = 0;
     for (worker, leads) in leaders.iter_mut().enumerate() {
-        let error = if errors[worker].is_nan() { f32::INFINITY } else { errors[worker] };
-        let (before, after) = errors.split_at(worker);
+        let loss = if losses[worker].is_nan() { f32::INFINITY } else { losses[worker] };
+        let (before, after) = losses.split_at(worker);
         // Ties go to the smaller index.
-        let rank = count_before(before, error, true) + count_before(after, error, false);
+        let rank = count_before(before, loss, true) + count_before(after, loss, false);
         *leads = if rank < count { 1.0 } else { 0.0 };
         if rank == 0 {
             best = worker as u32;
@@ -40,36 +40,44 @@ fn select(errors: &[f32], count: usize, leaders: &mut [f32]) -> u32 {
     best
 }
 
-/// Selects in every row and net.
-fn select_all(heads: &Heads, count: usize, errors: &[f32], leaders: &mut [f32], best: &mut [u32]) {
-    let workers = heads.workers;
+/// Selects in every row and classifier.
+fn select_all(
+    predictions: &Predictions,
+    count: usize,
+    losses: &[f32],
+    leaders: &mut [f32],
+    best: &mut [u32],
+) {
+    let workers = predictions.workers;
     // Ranking is quadratic in the workers.
-    let nets = piece_rows(workers * workers);
-    let errors = errors.par_chunks(nets * workers);
-    let leaders = leaders.par_chunks_mut(nets * workers);
-    best.par_chunks_mut(nets).zip(leaders).zip(errors).for_each(|((best, leaders), errors)| {
-        let nets = errors.chunks_exact(workers).zip(leaders.chunks_exact_mut(workers));
-        for (best, (errors, leaders)) in best.iter_mut().zip(nets) {
-            *best = select(errors, count, leaders);
-        }
-    });
+    let classifiers = piece_rows(workers * workers);
+    let losses = losses.par_chunks(classifiers * workers);
+    let leaders = leaders.par_chunks_mut(classifiers * workers);
+    best.par_chunks_mut(classifiers).zip(leaders).zip(losses).for_each(
+        |((best, leaders), losses)| {
+            let classifiers = losses.chunks_exact(workers).zip(leaders.chunks_exact_mut(workers));
+            for (best, (losses, leaders)) in best.iter_mut().zip(classifiers) {
+                *best = select(losses, count, leaders);
+            }
+        },
+    );
 }
 
 pub(crate) struct Select {
-    errors: In<f32>,
+    losses: In<f32>,
     leaders: Out<f32>,
     best: Out<u32>,
-    heads: Heads,
+    predictions: Predictions,
     count: usize,
 }
 
 impl Select {
-    pub(crate) fn new(op: &SelectLeaders, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &SelectLeaders, bind: &mut BufferResolver<'_>) -> Self {
         Self {
-            errors: bind.read(op.errors),
+            losses: bind.read(op.losses),
             leaders: bind.write(op.leaders),
             best: bind.write(op.best),
-            heads: op.heads,
+            predictions: op.predictions,
             count: op.count,
         }
     }
@@ -78,29 +86,29 @@ impl Select {
 impl Kernel for Select {
     fn run(&mut self, _: &mut Workspace<'_>) {
         let (leaders, best) = (self.leaders.get(), self.best.get());
-        select_all(&self.heads, self.count, self.errors.get(), leaders, best);
+        select_all(&self.predictions, self.count, self.losses.get(), leaders, best);
     }
 }
 
 pub(crate) struct Epoch {
-    errors: In<f32>,
+    losses: In<f32>,
     clock: In<u32>,
-    epoch_errors: Out<f32>,
+    epoch_losses: Out<f32>,
     leaders: Out<f32>,
     best: Out<u32>,
-    heads: Heads,
+    predictions: Predictions,
     count: usize,
 }
 
 impl Epoch {
-    pub(crate) fn new(op: &EpochLeaders, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &EpochLeaders, bind: &mut BufferResolver<'_>) -> Self {
         Self {
-            errors: bind.read(op.errors),
+            losses: bind.read(op.losses),
             clock: bind.read(op.clock),
-            epoch_errors: bind.write(op.epoch_errors),
+            epoch_losses: bind.write(op.epoch_losses),
             leaders: bind.write(op.leaders),
             best: bind.write(op.best),
-            heads: op.heads,
+            predictions: op.predictions,
             count: op.count,
         }
     }
@@ -108,15 +116,15 @@ impl Epoch {
 
 impl Kernel for Epoch {
     fn run(&mut self, _: &mut Workspace<'_>) {
-        let (errors, now) = (self.errors.get(), self.clock.get());
-        let epoch_errors = self.epoch_errors.get();
+        let (losses, now) = (self.losses.get(), self.clock.get());
+        let epoch_losses = self.epoch_losses.get();
         if now[clock::STEP] == 0 {
-            let by = if now[clock::EPOCH] > 0 { &*epoch_errors } else { errors };
-            select_all(&self.heads, self.count, by, self.leaders.get(), self.best.get());
-            epoch_errors.fill(0.0);
+            let by = if now[clock::EPOCH] > 0 { &*epoch_losses } else { losses };
+            select_all(&self.predictions, self.count, by, self.leaders.get(), self.best.get());
+            epoch_losses.fill(0.0);
         }
-        for (sum, error) in epoch_errors.iter_mut().zip(errors) {
-            *sum += error;
+        for (sum, loss) in epoch_losses.iter_mut().zip(losses) {
+            *sum += loss;
         }
     }
 }
@@ -127,19 +135,19 @@ pub(crate) struct Target {
     best: In<u32>,
     clock: In<u32>,
     reference: Out<f32>,
-    heads: Heads,
+    predictions: Predictions,
     rule: Reference,
 }
 
 impl Target {
-    pub(crate) fn new(op: &AlignmentTarget, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &AlignmentTarget, bind: &mut BufferResolver<'_>) -> Self {
         Self {
             value: bind.read(op.value),
             leaders: bind.read(op.leaders),
             best: bind.read(op.best),
             clock: bind.read(op.clock),
             reference: bind.write(op.reference),
-            heads: op.heads,
+            predictions: op.predictions,
             rule: op.rule,
         }
     }
@@ -147,24 +155,26 @@ impl Target {
 
 impl Kernel for Target {
     fn run(&mut self, _: &mut Workspace<'_>) {
-        let Self { heads, rule, .. } = *self;
+        let Self { predictions, rule, .. } = *self;
         let (value, leaders, best) = (self.value.get(), self.leaders.get(), self.best.get());
         let now = self.clock.get();
-        let examples = examples(&heads);
+        let examples = examples(&predictions);
         let reference = self.reference.get();
-        let per_sample = best.len() > heads.nets;
-        let pieces = reference.par_chunks_mut(examples * heads.nets * heads.width);
+        let per_sample = best.len() > predictions.classifiers;
+        let pieces =
+            reference.par_chunks_mut(examples * predictions.classifiers * predictions.classes);
         pieces.enumerate().for_each(|(piece, reference)| {
-            for (i, to) in reference.chunks_exact_mut(heads.width).enumerate() {
-                let at = piece * examples * heads.nets + i;
-                let net = at % heads.nets;
-                // Row of leadership, and net.
-                let row = if per_sample { at / heads.nets } else { 0 };
-                let chosen = row * heads.nets + net;
-                let leaders = &leaders[chosen * heads.workers..][..heads.workers];
-                let values = &value[at * heads.workers * heads.width..];
-                let value = |worker: usize| &values[worker * heads.width..][..heads.width];
-                let leading = || (0..heads.workers).filter(|&worker| leaders[worker] != 0.0);
+            for (i, to) in reference.chunks_exact_mut(predictions.classes).enumerate() {
+                let at = piece * examples * predictions.classifiers + i;
+                let classifier = at % predictions.classifiers;
+                // Row of leadership, and classifier.
+                let row = if per_sample { at / predictions.classifiers } else { 0 };
+                let chosen = row * predictions.classifiers + classifier;
+                let leaders = &leaders[chosen * predictions.workers..][..predictions.workers];
+                let values = &value[at * predictions.workers * predictions.classes..];
+                let value =
+                    |worker: usize| &values[worker * predictions.classes..][..predictions.classes];
+                let leading = || (0..predictions.workers).filter(|&worker| leaders[worker] != 0.0);
                 match rule {
                     Reference::Best => to.copy_from_slice(value(best[chosen] as usize)),
                     Reference::Random(stream) => {
@@ -200,7 +210,7 @@ pub(crate) struct Mask {
 }
 
 impl Mask {
-    pub(crate) fn new(op: &MaskFollowers, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &MaskFollowers, bind: &mut BufferResolver<'_>) -> Self {
         let tensors = bind.tensors();
         Self {
             x: bind.read(op.x),

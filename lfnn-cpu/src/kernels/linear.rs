@@ -5,9 +5,9 @@ use rayon::prelude::*;
 
 use super::columns::{column_sums, reduction_len, reduction_rows};
 use super::elementwise::relu_in_place;
-use crate::memory::{Binder, In, Out};
+use crate::memory::{BufferResolver, In, Out};
 use crate::product::{self, Gather, PANEL_ROWS, Pair, Pairs, Rows};
-use crate::work::{Kernel, Needs, Workspace};
+use crate::work::{Kernel, ScratchSize, Workspace};
 
 #[derive(Clone, Copy)]
 struct Geometry {
@@ -111,7 +111,7 @@ pub(crate) struct Forward {
 
 impl Forward {
     /// With the ReLU of its result, if there is one.
-    pub(crate) fn new(op: &Linear, relu: Option<&Activate>, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &Linear, relu: Option<&Activate>, bind: &mut BufferResolver<'_>) -> Self {
         Self {
             x: bind.read(op.x),
             weight: bind.read(op.weight),
@@ -124,9 +124,12 @@ impl Forward {
 }
 
 impl Kernel for Forward {
-    fn needs(&self) -> Needs {
+    fn scratch_size(&self) -> ScratchSize {
         let g = &self.geometry;
-        Needs { shared: g.groups * product::packed_len(g.input, g.output), ..Needs::default() }
+        ScratchSize {
+            shared: g.groups * product::packed_len(g.input, g.output),
+            ..ScratchSize::default()
+        }
     }
 
     fn run(&mut self, work: &mut Workspace<'_>) {
@@ -168,7 +171,7 @@ pub(crate) struct InputGrad {
 }
 
 impl InputGrad {
-    pub(crate) fn new(op: &LinearInputGrad, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &LinearInputGrad, bind: &mut BufferResolver<'_>) -> Self {
         let g = Geometry::new(bind.tensors(), op.dx, op.weight, op.groups);
         Self {
             dy: bind.read(op.dy),
@@ -180,9 +183,12 @@ impl InputGrad {
 }
 
 impl Kernel for InputGrad {
-    fn needs(&self) -> Needs {
+    fn scratch_size(&self) -> ScratchSize {
         let g = &self.geometry;
-        Needs { shared: g.groups * product::packed_len(g.input, g.output), ..Needs::default() }
+        ScratchSize {
+            shared: g.groups * product::packed_len(g.input, g.output),
+            ..ScratchSize::default()
+        }
     }
 
     fn run(&mut self, work: &mut Workspace<'_>) {
@@ -221,7 +227,7 @@ enum Sums {
 }
 
 impl WeightGrad {
-    pub(crate) fn new(op: &LinearWeightGrad, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &LinearWeightGrad, bind: &mut BufferResolver<'_>) -> Self {
         let g = Geometry::new(bind.tensors(), op.x, op.dweight, op.groups);
         let sums = if g.groups == 1 && g.input.min(g.output) >= 32 && g.batch >= 64 {
             let width = product::panel_columns(g.input);
@@ -247,7 +253,7 @@ impl WeightGrad {
 const STRETCH: usize = 256;
 
 impl Kernel for WeightGrad {
-    fn needs(&self) -> Needs {
+    fn scratch_size(&self) -> ScratchSize {
         let g = &self.geometry;
         let outputs = g.groups * g.output;
         let bias = match self.dbias {
@@ -262,7 +268,11 @@ impl Kernel for WeightGrad {
                 (pairs.len() * columns, pairs)
             }
         };
-        Needs { shared: bias.max(panels), tables: size_of_val(&**pairs), ..Needs::default() }
+        ScratchSize {
+            shared: bias.max(panels),
+            tables: size_of_val(&**pairs),
+            ..ScratchSize::default()
+        }
     }
 
     fn run(&mut self, work: &mut Workspace<'_>) {

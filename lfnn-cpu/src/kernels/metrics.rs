@@ -1,10 +1,12 @@
 //! Sums over the rows of a batch that hold examples, and the clock.
 
-use lfnn_core::program::{AccumulateRows, AdvanceClock, CountErrors, Decision, Heads, Loss, clock};
+use lfnn_core::program::{
+    AccumulateRows, AdvanceClock, CountErrors, Decision, Loss, Predictions, clock,
+};
 
 use super::columns::sum_rows;
-use crate::memory::{Binder, In, Out};
-use crate::work::{Kernel, Needs, Workspace};
+use crate::memory::{BufferResolver, In, Out};
+use crate::work::{Kernel, ScratchSize, Workspace};
 
 pub(crate) struct Rows {
     x: In<f32>,
@@ -13,14 +15,14 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    pub(crate) fn new(op: &AccumulateRows, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &AccumulateRows, bind: &mut BufferResolver<'_>) -> Self {
         Self { x: bind.read(op.x), clock: bind.read(op.clock), total: bind.write(op.total) }
     }
 }
 
 impl Kernel for Rows {
-    fn needs(&self) -> Needs {
-        Needs { shared: self.total.len(), ..Needs::default() }
+    fn scratch_size(&self) -> ScratchSize {
+        ScratchSize { shared: self.total.len(), ..ScratchSize::default() }
     }
 
     fn run(&mut self, work: &mut Workspace<'_>) {
@@ -43,18 +45,18 @@ pub(crate) struct Count {
     target: In<u32>,
     clock: In<u32>,
     wrong: Out<f32>,
-    heads: Heads,
+    predictions: Predictions,
     decision: Decision,
 }
 
 impl Count {
-    pub(crate) fn new(op: &CountErrors, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &CountErrors, bind: &mut BufferResolver<'_>) -> Self {
         Self {
             output: bind.read(op.output),
             target: bind.read(op.target),
             clock: bind.read(op.clock),
             wrong: bind.write(op.wrong),
-            heads: op.heads,
+            predictions: op.predictions,
             decision: op.decision,
         }
     }
@@ -72,23 +74,25 @@ fn beaten(values: &[f32], label: usize) -> bool {
 impl Kernel for Count {
     fn run(&mut self, _: &mut Workspace<'_>) {
         let (output, target, wrong) = (self.output.get(), self.target.get(), self.wrong.get());
-        let heads = self.heads;
+        let predictions = self.predictions;
         let rows = clock::valid_rows(self.clock.get(), target.len());
-        let examples = output.chunks_exact(heads.features()).zip(target).take(rows);
+        let examples = output.chunks_exact(predictions.features()).zip(target).take(rows);
         for (output, &label) in examples {
             match self.decision {
                 Decision::Largest => {
-                    for (wrong, output) in wrong.iter_mut().zip(output.chunks_exact(heads.width)) {
+                    for (wrong, output) in
+                        wrong.iter_mut().zip(output.chunks_exact(predictions.classes))
+                    {
                         *wrong += f32::from(beaten(output, label as usize));
                     }
                 }
                 Decision::Threshold { one_vs_all } => {
                     for (i, (wrong, output)) in wrong.iter_mut().zip(output).enumerate() {
-                        let positive = Loss::positive(one_vs_all, i / heads.workers, label);
+                        let positive = Loss::positive(one_vs_all, i / predictions.workers, label);
                         *wrong += f32::from((*output > 0.5) != positive);
                     }
                 }
-                Decision::LargestNet => {
+                Decision::LargestClassifier => {
                     wrong[0] += f32::from(beaten(output, label as usize));
                 }
             }
@@ -101,7 +105,7 @@ pub(crate) struct Advance {
 }
 
 impl Advance {
-    pub(crate) fn new(op: &AdvanceClock, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &AdvanceClock, bind: &mut BufferResolver<'_>) -> Self {
         Self { clock: bind.write(op.clock) }
     }
 }

@@ -7,6 +7,8 @@ pub(crate) mod data;
 pub(crate) mod elementwise;
 pub(crate) mod leaders;
 pub(crate) mod linear;
+pub(crate) mod local_losses;
+pub(crate) mod loss_gradients;
 pub(crate) mod losses;
 pub(crate) mod metrics;
 pub(crate) mod norm;

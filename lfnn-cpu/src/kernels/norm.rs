@@ -9,10 +9,10 @@ use rayon::prelude::*;
 
 use super::columns::{reduce_rows, reduction_len, reduction_rows, sum_rows};
 use super::pool::Poolings;
-use crate::fuse::Behind;
-use crate::memory::{Binder, In, Out};
+use crate::fuse::Epilogue;
+use crate::memory::{BufferResolver, In, Out};
 use crate::simd::vectorized;
-use crate::work::{GRAIN, Kernel, Needs, Slots, Workspace, piece};
+use crate::work::{GRAIN, Kernel, ScratchSize, ThreadBuffers, Workspace, piece};
 
 vectorized! {
     /// `part` receives the means and the sums of squared deviations of the columns of `x`.
@@ -56,7 +56,11 @@ vectorized! {
 }
 
 /// Where the result goes, if it is stored.
-fn result(y: TensorId, behind: Option<&Behind<'_>>, bind: &mut Binder<'_>) -> Option<Out<f32>> {
+fn result(
+    y: TensorId,
+    behind: Option<&Epilogue<'_>>,
+    bind: &mut BufferResolver<'_>,
+) -> Option<Out<f32>> {
     match behind {
         None => Some(bind.write(y)),
         Some(behind) => behind.stored.then(|| bind.write(behind.y)),
@@ -64,7 +68,7 @@ fn result(y: TensorId, behind: Option<&Behind<'_>>, bind: &mut Binder<'_>) -> Op
 }
 
 /// Rows of an image.
-fn pixels(bind: &Binder<'_>, x: TensorId) -> usize {
+fn pixels(bind: &BufferResolver<'_>, x: TensorId) -> usize {
     bind.tensors().rows(x).checked_div(bind.tensor(x).shape[0]).unwrap_or(0)
 }
 
@@ -91,7 +95,11 @@ pub(crate) struct Forward {
 
 impl Forward {
     /// With the ReLU and the poolings that follow it, if any do.
-    pub(crate) fn new(op: &BatchNorm, behind: Option<&Behind<'_>>, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(
+        op: &BatchNorm,
+        behind: Option<&Epilogue<'_>>,
+        bind: &mut BufferResolver<'_>,
+    ) -> Self {
         Self {
             x: bind.read(op.x),
             gamma: bind.read(op.gamma),
@@ -113,11 +121,11 @@ impl Forward {
 }
 
 impl Kernel for Forward {
-    fn needs(&self) -> Needs {
+    fn scratch_size(&self) -> ScratchSize {
         let step = reduction_rows(self.columns);
         let shared = self.columns + reduction_len(self.rows, step, 2 * self.columns);
         let each = if self.y.is_none() { self.image * self.columns } else { 0 };
-        Needs { shared, each, ..Needs::default() }
+        ScratchSize { shared, each, ..ScratchSize::default() }
     }
 
     fn run(&mut self, work: &mut Workspace<'_>) {
@@ -154,7 +162,7 @@ impl Kernel for Forward {
         }
         let affine = Affine { mean, scale, shift: beta, relu: self.relu };
         let y = self.y.as_mut().map(Out::get);
-        affine.run(x, y, &mut self.poolings, self.image, work.slots);
+        affine.run(x, y, &mut self.poolings, self.image, work.buffers);
     }
 }
 
@@ -174,7 +182,7 @@ impl Affine<'_> {
         y: Option<&mut [f32]>,
         poolings: &mut Poolings,
         image: usize,
-        slots: &Slots,
+        buffers: &ThreadBuffers,
     ) {
         let Self { mean, scale, shift, .. } = *self;
         let kernel = if self.relu { normalize_relu } else { normalize };
@@ -187,7 +195,7 @@ impl Affine<'_> {
             let images = (GRAIN / len).max(1);
             let pieces = poolings.pieces(images, x.len() / len).zip(x.par_chunks(images * len));
             return pieces.for_each(|(mut pooled, x)| {
-                slots.with(|slot| {
+                buffers.with(|slot| {
                     for (i, x) in x.chunks_exact(len).enumerate() {
                         kernel(x, mean, scale, shift, &mut slot[..len]);
                         pooled.image(i, &slot[..len]);
@@ -233,8 +241,8 @@ impl Inference {
     /// With the ReLU and the poolings that follow it, if any do.
     pub(crate) fn new(
         op: &BatchNormInference,
-        behind: Option<&Behind<'_>>,
-        bind: &mut Binder<'_>,
+        behind: Option<&Epilogue<'_>>,
+        bind: &mut BufferResolver<'_>,
     ) -> Self {
         Self {
             x: bind.read(op.x),
@@ -253,9 +261,9 @@ impl Inference {
 }
 
 impl Kernel for Inference {
-    fn needs(&self) -> Needs {
+    fn scratch_size(&self) -> ScratchSize {
         let each = if self.y.is_none() { self.image * self.columns } else { 0 };
-        Needs { shared: self.columns, each, ..Needs::default() }
+        ScratchSize { shared: self.columns, each, ..ScratchSize::default() }
     }
 
     fn run(&mut self, work: &mut Workspace<'_>) {
@@ -267,7 +275,7 @@ impl Kernel for Inference {
         }
         let affine = Affine { mean, scale, shift: beta, relu: self.relu };
         let y = self.y.as_mut().map(Out::get);
-        affine.run(x, y, &mut self.poolings, self.image, work.slots);
+        affine.run(x, y, &mut self.poolings, self.image, work.buffers);
     }
 }
 

@@ -12,9 +12,9 @@ use super::columns::{reduce_rows, reduction_len, reduction_rows};
 use super::norm::normalize;
 use super::pool::PoolGrad;
 use super::workers::FiltersGrad;
-use crate::memory::{Binder, In, Out};
+use crate::memory::{BufferResolver, In, Out};
 use crate::simd::vectorized;
-use crate::work::{GRAIN, Kernel, Needs, Slots, Workspace, piece};
+use crate::work::{GRAIN, Kernel, ScratchSize, ThreadBuffers, Workspace, piece};
 
 vectorized! {
     /// Adds `Σ d` and `Σ d x̂` to the two halves of `part`.
@@ -175,7 +175,7 @@ impl Upstream {
         rows: usize,
         columns: usize,
         image: usize,
-        slots: &Slots,
+        buffers: &ThreadBuffers,
         f: impl FnOnce(&[f32]),
     ) {
         let spread = |to: &mut [f32], f: &dyn Fn(usize, &mut [f32])| {
@@ -186,11 +186,11 @@ impl Upstream {
         let len = rows * columns;
         match self {
             Upstream::Stored(dy) => f(&dy.get()[first * columns..][..len]),
-            Upstream::Pool(pool) => slots.with(|slot| {
+            Upstream::Pool(pool) => buffers.with(|slot| {
                 spread(&mut slot[..len], &|i, to| pool.image(i, to));
                 f(&slot[..len]);
             }),
-            Upstream::Filters(filters) => slots.with(|slot| {
+            Upstream::Filters(filters) => buffers.with(|slot| {
                 spread(&mut slot[..len], &|i, to| filters.image(i, to));
                 f(&slot[..len]);
             }),
@@ -220,7 +220,7 @@ impl Grad {
         op: &BatchNormGrad,
         mask: Mask,
         upstream: Upstream,
-        bind: &mut Binder<'_>,
+        bind: &mut BufferResolver<'_>,
     ) -> Self {
         let rows = bind.tensors().rows(op.x);
         Self {
@@ -249,18 +249,18 @@ impl Grad {
 }
 
 impl Kernel for Grad {
-    fn needs(&self) -> Needs {
+    fn scratch_size(&self) -> ScratchSize {
         let shared = 3 * self.columns + reduction_len(self.rows, self.step(), 2 * self.columns);
         let each = match self.upstream {
             Upstream::Stored(_) => 0,
             _ => self.step().min(self.rows) * self.columns,
         };
-        Needs { shared, each, ..Needs::default() }
+        ScratchSize { shared, each, ..ScratchSize::default() }
     }
 
     fn run(&mut self, work: &mut Workspace<'_>) {
         let (rows, columns, image, step) = (self.rows, self.columns, self.image, self.step());
-        let (x, upstream, slots) = (self.x.get(), &self.upstream, work.slots);
+        let (x, upstream, buffers) = (self.x.get(), &self.upstream, work.buffers);
         let (mean, inv_std, gamma) = (self.mean.get(), self.inv_std.get(), self.gamma.get());
         let mask = &self.mask;
         let (factors, scratch) = work.shared.split_at_mut(3 * columns);
@@ -270,7 +270,7 @@ impl Kernel for Grad {
         }
         let factor = &*factor;
         let parts = reduce_rows(rows, step, 2 * columns, scratch, |first, rows, part| {
-            upstream.with(first, rows, columns, image, slots, |dy| {
+            upstream.with(first, rows, columns, image, buffers, |dy| {
                 let piece = first * columns..(first + rows) * columns;
                 let x = &x[piece.clone()];
                 match mask {
@@ -301,7 +301,7 @@ impl Kernel for Grad {
         pieces.for_each(|(i, dx)| {
             let start = i * step * columns;
             let here = start..start + dx.len();
-            upstream.with(i * step, dx.len() / columns, columns, image, slots, |dy| {
+            upstream.with(i * step, dx.len() / columns, columns, image, buffers, |dy| {
                 let x = &x[here.clone()];
                 match mask {
                     Mask::Nothing => project(x, dy, mean, factor, first, second, dx),
@@ -332,7 +332,7 @@ pub(crate) struct Tangent {
 }
 
 impl Tangent {
-    pub(crate) fn new(op: &BatchNormTangent, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &BatchNormTangent, bind: &mut BufferResolver<'_>) -> Self {
         Self {
             x: bind.read(op.x),
             mean: bind.read(op.mean),
@@ -349,10 +349,10 @@ impl Tangent {
 }
 
 impl Kernel for Tangent {
-    fn needs(&self) -> Needs {
+    fn scratch_size(&self) -> ScratchSize {
         let shared = 3 * self.columns
             + reduction_len(self.rows, reduction_rows(self.columns), 2 * self.columns);
-        Needs { shared, ..Needs::default() }
+        ScratchSize { shared, ..ScratchSize::default() }
     }
 
     fn run(&mut self, work: &mut Workspace<'_>) {

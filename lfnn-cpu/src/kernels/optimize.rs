@@ -3,9 +3,9 @@
 use lfnn_core::program::{AdamStep, ClipFactor, SgdStep, clock};
 use rayon::prelude::*;
 
-use crate::memory::{Binder, In, Out};
+use crate::memory::{BufferResolver, In, Out};
 use crate::simd::vectorized;
-use crate::work::{GRAIN, Kernel, Needs, Workspace};
+use crate::work::{GRAIN, Kernel, ScratchSize, Workspace};
 
 vectorized! {
     fn sum_of_squares(x: &[f32]) -> f64 {
@@ -97,7 +97,7 @@ pub(crate) struct Clip {
 }
 
 impl Clip {
-    pub(crate) fn new(op: &ClipFactor, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &ClipFactor, bind: &mut BufferResolver<'_>) -> Self {
         Self {
             gradients: op.gradients.iter().map(|&gradient| bind.read(gradient)).collect(),
             factor: bind.write(op.factor),
@@ -107,11 +107,11 @@ impl Clip {
 }
 
 impl Kernel for Clip {
-    fn needs(&self) -> Needs {
+    fn scratch_size(&self) -> ScratchSize {
         let pieces = self.gradients.iter().map(|g| g.get().len().div_ceil(GRAIN)).max();
         let tables = self.gradients.len() * size_of::<In<f32>>();
         // A double for each piece.
-        Needs { shared: 2 * pieces.unwrap_or(0), tables, ..Needs::default() }
+        ScratchSize { shared: 2 * pieces.unwrap_or(0), tables, ..ScratchSize::default() }
     }
 
     fn run(&mut self, work: &mut Workspace<'_>) {
@@ -147,7 +147,7 @@ pub(crate) struct Sgd {
 }
 
 impl Sgd {
-    pub(crate) fn new(op: &SgdStep, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &SgdStep, bind: &mut BufferResolver<'_>) -> Self {
         Self {
             gradient: bind.read(op.gradient),
             rates: bind.read(op.rates),
@@ -197,7 +197,7 @@ pub(crate) struct Adam {
 }
 
 impl Adam {
-    pub(crate) fn new(op: &AdamStep, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &AdamStep, bind: &mut BufferResolver<'_>) -> Self {
         Self {
             gradient: bind.read(op.gradient),
             rates: bind.read(op.rates),

@@ -4,9 +4,9 @@ use lfnn_core::program::{Gaussian, InnerProduct, clock};
 use lfnn_core::random::Stream;
 use rayon::prelude::*;
 
-use crate::memory::{Binder, In, Out};
+use crate::memory::{BufferResolver, In, Out};
 use crate::simd::vectorized;
-use crate::work::{GRAIN, Kernel, Needs, Workspace};
+use crate::work::{GRAIN, Kernel, ScratchSize, Workspace};
 
 /// Blocks of the random stream that are drawn side by side.
 const LANES: usize = 16;
@@ -154,7 +154,7 @@ pub(crate) struct Draw {
 }
 
 impl Draw {
-    pub(crate) fn new(op: &Gaussian, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &Gaussian, bind: &mut BufferResolver<'_>) -> Self {
         Self {
             clock: bind.read(op.clock),
             factor: op.factor.map(|factor| bind.read(factor)),
@@ -198,14 +198,14 @@ pub(crate) struct Inner {
 }
 
 impl Inner {
-    pub(crate) fn new(op: &InnerProduct, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &InnerProduct, bind: &mut BufferResolver<'_>) -> Self {
         Self { a: bind.read(op.a), b: bind.read(op.b), y: bind.write(op.y) }
     }
 }
 
 impl Kernel for Inner {
-    fn needs(&self) -> Needs {
-        Needs { shared: self.a.get().len().div_ceil(GRAIN), ..Needs::default() }
+    fn scratch_size(&self) -> ScratchSize {
+        ScratchSize { shared: self.a.get().len().div_ceil(GRAIN), ..ScratchSize::default() }
     }
 
     fn run(&mut self, work: &mut Workspace<'_>) {
@@ -235,7 +235,12 @@ mod tests {
     use lfnn_core::random::{Purpose, normal_pair};
 
     fn origin() -> Origin {
-        Origin { stream: Stream::new(Purpose::Perturb, 3), seed: 5 << 40 | 7, epoch: 1, step: 2 }
+        Origin {
+            stream: Stream::new(Purpose::Perturbation, 3),
+            seed: 5 << 40 | 7,
+            epoch: 1,
+            step: 2,
+        }
     }
 
     #[test]

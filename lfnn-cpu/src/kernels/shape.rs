@@ -3,8 +3,8 @@
 use lfnn_core::program::{Concat, Flatten, Split, TensorId, Unflatten};
 use rayon::prelude::*;
 
-use crate::memory::{Binder, In, Out};
-use crate::work::{GRAIN, Kernel, Needs, Workspace, piece_rows};
+use crate::memory::{BufferResolver, In, Out};
+use crate::work::{GRAIN, Kernel, ScratchSize, Workspace, piece_rows};
 
 /// Writes the transpose of a matrix with rows of `columns` numbers.
 fn transpose(x: &[f32], columns: usize, y: &mut [f32]) {
@@ -31,17 +31,17 @@ pub(crate) struct Transpose {
 }
 
 impl Transpose {
-    pub(crate) fn flatten(op: &Flatten, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn flatten(op: &Flatten, bind: &mut BufferResolver<'_>) -> Self {
         let channels = bind.tensors().channels(op.x);
         Self::new(op.x, op.y, channels, bind)
     }
 
-    pub(crate) fn unflatten(op: &Unflatten, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn unflatten(op: &Unflatten, bind: &mut BufferResolver<'_>) -> Self {
         let image = &bind.tensor(op.y).shape;
         Self::new(op.x, op.y, image[1] * image[2], bind)
     }
 
-    fn new(x: TensorId, y: TensorId, columns: usize, bind: &mut Binder<'_>) -> Self {
+    fn new(x: TensorId, y: TensorId, columns: usize, bind: &mut BufferResolver<'_>) -> Self {
         let tensor = bind.tensor(x);
         let len = tensor.len().checked_div(tensor.shape[0]).unwrap_or(0);
         Self { x: bind.read(x), y: bind.write(y), len, columns }
@@ -72,7 +72,7 @@ pub(crate) struct Join {
 }
 
 impl Join {
-    pub(crate) fn new(op: &Concat, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &Concat, bind: &mut BufferResolver<'_>) -> Self {
         let tensors = bind.tensors();
         Self {
             inputs: op.inputs.iter().map(|&id| (bind.read(id), tensors.channels(id))).collect(),
@@ -83,9 +83,9 @@ impl Join {
 }
 
 impl Kernel for Join {
-    fn needs(&self) -> Needs {
+    fn scratch_size(&self) -> ScratchSize {
         let tables = self.inputs.len() * size_of::<(In<f32>, usize)>();
-        Needs { tables, ..Needs::default() }
+        ScratchSize { tables, ..ScratchSize::default() }
     }
 
     fn run(&mut self, _: &mut Workspace<'_>) {
@@ -114,7 +114,7 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    pub(crate) fn new(op: &Split, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &Split, bind: &mut BufferResolver<'_>) -> Self {
         let tensors = bind.tensors();
         Self {
             x: bind.read(op.x),
@@ -125,9 +125,9 @@ impl Part {
 }
 
 impl Kernel for Part {
-    fn needs(&self) -> Needs {
+    fn scratch_size(&self) -> ScratchSize {
         let tables = self.outputs.len() * size_of::<(Out<f32>, usize)>();
-        Needs { tables, ..Needs::default() }
+        ScratchSize { tables, ..ScratchSize::default() }
     }
 
     fn run(&mut self, _: &mut Workspace<'_>) {

@@ -4,9 +4,9 @@ use lfnn_core::program::{FilterLogits, FilterLogitsGrad, Softmax, SoftmaxGrad};
 use rayon::prelude::*;
 
 use super::columns::sum_rows;
-use crate::memory::{Binder, In, Out};
+use crate::memory::{BufferResolver, In, Out};
 use crate::simd::vectorized;
-use crate::work::{GRAIN, Kernel, Needs, Workspace};
+use crate::work::{GRAIN, Kernel, ScratchSize, Workspace};
 
 /// Softmax of runs of `width` numbers; `log_sums` receives `log Σ exp x` of each, where it is wanted.
 pub(crate) fn softmax(x: &[f32], width: usize, y: &mut [f32], mut log_sums: Option<&mut [f32]>) {
@@ -133,7 +133,7 @@ pub(crate) struct Normalized {
 }
 
 impl Normalized {
-    pub(crate) fn new(op: &Softmax, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &Softmax, bind: &mut BufferResolver<'_>) -> Self {
         Self { x: bind.read(op.x), y: bind.write(op.y), width: op.width }
     }
 }
@@ -156,7 +156,7 @@ pub(crate) struct NormalizedGrad {
 }
 
 impl NormalizedGrad {
-    pub(crate) fn new(op: &SoftmaxGrad, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &SoftmaxGrad, bind: &mut BufferResolver<'_>) -> Self {
         Self { y: bind.read(op.y), dy: bind.read(op.dy), dx: bind.write(op.dx), width: op.width }
     }
 }
@@ -212,24 +212,24 @@ pub(crate) struct Logits {
 }
 
 impl Logits {
-    pub(crate) fn new(op: &FilterLogits, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &FilterLogits, bind: &mut BufferResolver<'_>) -> Self {
         let filters = Filters::new(&bind.tensor(op.x).shape, op.workers, op.width, op.scale);
         Self { x: bind.read(op.x), z: bind.write(op.z), filters }
     }
 }
 
 impl Kernel for Logits {
-    fn needs(&self) -> Needs {
-        Needs { each: self.filters.channels, ..Needs::default() }
+    fn scratch_size(&self) -> ScratchSize {
+        ScratchSize { each: self.filters.channels, ..ScratchSize::default() }
     }
 
     fn run(&mut self, work: &mut Workspace<'_>) {
         let f = self.filters;
         let (logits, images) = (f.workers * f.width, f.images());
         let x = self.x.get().par_chunks(images * f.len);
-        let slots = work.slots;
+        let buffers = work.buffers;
         self.z.get().par_chunks_mut(images * logits).zip(x).for_each(|(z, x)| {
-            slots.with(|slot| {
+            buffers.with(|slot| {
                 let sums = &mut slot[..f.channels];
                 for (z, x) in z.chunks_exact_mut(logits).zip(x.chunks_exact(f.len)) {
                     sums.fill(0.0);
@@ -251,7 +251,7 @@ pub(crate) struct FiltersGrad {
 }
 
 impl FiltersGrad {
-    pub(crate) fn new(op: &FilterLogitsGrad, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &FilterLogitsGrad, bind: &mut BufferResolver<'_>) -> Self {
         let filters = Filters::new(&bind.tensor(op.dx).shape, op.workers, op.width, op.scale);
         Self { dz: bind.read(op.dz), filters }
     }
@@ -276,7 +276,7 @@ pub(crate) struct LogitsGrad {
 }
 
 impl LogitsGrad {
-    pub(crate) fn new(op: &FilterLogitsGrad, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &FilterLogitsGrad, bind: &mut BufferResolver<'_>) -> Self {
         Self { grad: FiltersGrad::new(op, bind), dx: bind.write(op.dx) }
     }
 }

@@ -33,7 +33,7 @@ impl Data {
 
 /// A training step as it is written down.
 pub struct Step {
-    module: Module,
+    set: ProgramSet,
     ops: Vec<Op>,
     /// At which operation each unit begins.
     begins: Vec<usize>,
@@ -51,14 +51,14 @@ impl Step {
     /// A step on images of this size.
     pub fn new(batch: usize, side: usize, channels: usize) -> Self {
         let images = 2 * batch;
-        let mut module = Module::new();
-        let clock = module.persistent("clock", DType::U32, &[clock::LEN]);
-        let order = module.persistent("order", DType::U32, &[images]);
-        let labels = module.persistent("labels", DType::U32, &[images]);
-        let pixels = module.persistent("pixels", DType::U8, &[images, side, side, channels]);
-        let scale = module.persistent("scale", DType::Real, &[channels]);
-        let shift = module.persistent("shift", DType::Real, &[channels]);
-        let rates = module.persistent("rates", DType::Real, &[1]);
+        let mut set = ProgramSet::new();
+        let clock = set.persistent("clock", DType::U32, &[clock::LEN]);
+        let order = set.persistent("order", DType::U32, &[images]);
+        let labels = set.persistent("labels", DType::U32, &[images]);
+        let pixels = set.persistent("pixels", DType::U8, &[images, side, side, channels]);
+        let scale = set.persistent("scale", DType::Real, &[channels]);
+        let shift = set.persistent("shift", DType::Real, &[channels]);
+        let rates = set.persistent("rates", DType::Real, &[1]);
         let mut now = vec![0; clock::LEN];
         now[clock::COUNT] = images as u32;
         let bytes = (0..images * side * side * channels).map(|i| (i * 7919 % 251) as u8).collect();
@@ -71,29 +71,29 @@ impl Step {
             (shift, Data::Real(vec![-1.5; channels])),
             (rates, Data::Real(vec![1e-3])),
         ];
-        let mut b = module.build("parts");
+        let mut b = set.build("parts");
         let x = b.real("x", &[batch, side, side, channels]);
         let target = b.temporary("target", DType::U32, &[batch]);
         let ops = vec![
             LoadImages { pixels, order, clock, scale, shift, x, augment: None }.into(),
             LoadLabels { labels, order, clock, target }.into(),
         ];
-        Self { module, ops, begins: Vec::new(), uploads, clock, rates, target, x, batch, units: 0 }
+        Self { set, ops, begins: Vec::new(), uploads, clock, rates, target, x, batch, units: 0 }
     }
 
     fn real(&mut self, shape: &[usize]) -> TensorId {
-        self.module.build("parts").real("t", shape)
+        self.set.build("parts").real("t", shape)
     }
 
     fn vector(&mut self, n: usize, value: f32) -> TensorId {
-        let id = self.module.persistent("v", DType::Real, &[n]);
+        let id = self.set.persistent("v", DType::Real, &[n]);
         self.uploads.push((id, Data::Real(vec![value; n])));
         id
     }
 
     /// A parameter with He's initial values.
     fn weight(&mut self, shape: &[usize]) -> TensorId {
-        let id = self.module.persistent("w", DType::Real, shape);
+        let id = self.set.persistent("w", DType::Real, shape);
         let n: usize = shape.iter().product();
         let std = (2.0 / (n / shape[0]) as f64).sqrt();
         let stream = Stream::new(Purpose::Init, id.index() as u32);
@@ -109,9 +109,9 @@ impl Step {
     }
 
     fn adam(&mut self, parameter: TensorId, gradient: TensorId) {
-        let shape = self.module.tensors()[parameter].shape.clone();
-        let first = self.module.persistent("m", DType::Real, &shape);
-        let second = self.module.persistent("v", DType::Real, &shape);
+        let shape = self.set.tensors()[parameter].shape.clone();
+        let first = self.set.persistent("m", DType::Real, &shape);
+        let second = self.set.persistent("v", DType::Real, &shape);
         self.ops.push(
             AdamStep {
                 gradient,
@@ -133,8 +133,7 @@ impl Step {
     /// Convolution, batch normalisation, ReLU, perhaps pooling, readouts, and the unit's update.
     pub fn unit(&mut self, filters: usize, pool: bool) {
         self.begins.push(self.ops.len());
-        let [batch, height, width, channels] = *self.module.tensors()[self.x].shape.as_slice()
-        else {
+        let [batch, height, width, channels] = *self.set.tensors()[self.x].shape.as_slice() else {
             panic!("an image")
         };
         let x = self.x;
@@ -205,7 +204,7 @@ impl Step {
 
     /// The activation as a vector.
     pub fn flatten(&mut self) {
-        let shape = self.module.tensors()[self.x].shape.clone();
+        let shape = self.set.tensors()[self.x].shape.clone();
         let flat = self.real(&[self.batch, shape[1..].iter().product()]);
         self.ops.push(Flatten { x: self.x, y: flat }.into());
         self.x = flat;
@@ -215,7 +214,7 @@ impl Step {
     pub fn dense(&mut self, units: usize) {
         self.begins.push(self.ops.len());
         let x = self.x;
-        let features = self.module.tensors()[x].shape[1];
+        let features = self.set.tensors()[x].shape[1];
         let (weight, bias) = (self.weight(&[units, features]), self.vector(units, 0.0));
         let [z, a, dz] = std::array::from_fn(|_| self.real(&[self.batch, units]));
         let function = Activation::Relu;
@@ -235,15 +234,15 @@ impl Step {
     fn readout(&mut self, features: TensorId, width: usize) -> TensorId {
         let batch = self.batch;
         self.units += 1;
-        let heads = Heads { nets: 1, workers: WORKERS, width: CLASSES };
+        let predictions = Predictions { classifiers: 1, workers: WORKERS, classes: CLASSES };
         let (logits, each) = (WORKERS * CLASSES, width / WORKERS);
         let (weight, bias) = (self.weight(&[logits, each]), self.vector(logits, 0.0));
         let [z, output, dz] = std::array::from_fn(|_| self.real(&[batch, logits]));
-        let errors = self.real(&[batch, WORKERS]);
+        let losses = self.real(&[batch, WORKERS]);
         let (mean, leaders) = (self.real(&[WORKERS]), self.real(&[1, WORKERS]));
         let reference = self.real(&[batch, CLASSES]);
-        let best = self.module.build("parts").temporary("best", DType::U32, &[1, 1]);
-        let fault = self.module.persistent("fault", DType::U32, &[1]);
+        let best = self.set.build("parts").temporary("best", DType::U32, &[1, 1]);
+        let nonfinite = self.set.persistent("nonfinite", DType::U32, &[1]);
         let wrong = self.vector(WORKERS, 0.0);
         let dfeatures = self.real(&[batch, width]);
         let (dweight, dbias) = (self.real(&[logits, each]), self.real(&[logits]));
@@ -251,35 +250,35 @@ impl Step {
         let (target, clock) = (self.target, self.clock);
         let ops: [Op; 9] = [
             Linear { x: features, weight, bias: Some(bias), y: z, groups: WORKERS }.into(),
-            WorkerErrors { z, target, output, errors, heads, loss }.into(),
-            MeanErrors { errors, mean, fault }.into(),
-            SelectLeaders { errors: mean, leaders, best, heads, count: 3 }.into(),
+            WorkerLoss { z, target, output, losses, predictions, loss }.into(),
+            MeanWorkerLoss { losses, mean, nonfinite }.into(),
+            SelectLeaders { losses: mean, leaders, best, predictions, count: 3 }.into(),
             AlignmentTarget {
                 value: output,
                 leaders,
                 best,
                 clock,
                 reference,
-                heads,
+                predictions,
                 rule: Reference::Best,
             }
             .into(),
-            LocalGradient {
+            LocalLossGradient {
                 z,
                 output,
                 target,
-                leaders: Some(leaders),
-                reference: Some(reference),
+                leaders,
+                reference,
                 dz,
-                heads,
-                loss,
-                leader_weight: 1.0,
-                follower_weight: 1.0,
+                predictions,
+                loss: LocalLoss { leader: 1.0, follower: 1.0 },
+                worker_loss: loss,
                 reduction: Reduction::Sum,
                 align: Align::Output,
             }
             .into(),
-            CountErrors { output, target, clock, wrong, heads, decision: Decision::Largest }.into(),
+            CountErrors { output, target, clock, wrong, predictions, decision: Decision::Largest }
+                .into(),
             LinearWeightGrad { x: features, dy: dz, dweight, dbias: Some(dbias), groups: WORKERS }
                 .into(),
             LinearInputGrad { dy: dz, weight, dx: dfeatures, groups: WORKERS }.into(),
@@ -293,8 +292,8 @@ impl Step {
     /// A direction, the derivatives of the batch and of each example along it, and the direction again.
     pub fn perturb(&mut self) {
         let (x, clock, batch) = (self.x, self.clock, self.batch);
-        let shape = self.module.tensors()[x].shape.clone();
-        let stream = Stream::new(Purpose::Perturb, 0);
+        let shape = self.set.tensors()[x].shape.clone();
+        let stream = Stream::new(Purpose::Perturbation, 0);
         let [tangent, dy] = std::array::from_fn(|_| self.real(&shape));
         let (whole, each) = (self.vector(1, 0.0), self.vector(batch, 0.0));
         self.ops.push(Gaussian { clock, factor: None, y: tangent, stream }.into());
@@ -302,14 +301,16 @@ impl Step {
             self.ops.push(InnerProduct { a: x, b: tangent, y: factor }.into());
             self.ops.push(Gaussian { clock, factor: Some(factor), y: estimate, stream }.into());
         }
-        let y = self.module.persistent("estimates", DType::Real, &shape);
+        let y = self.set.persistent("estimates", DType::Real, &shape);
         self.ops.push(Add { inputs: vec![dy, tangent], y }.into());
     }
 
-    /// The module, its program, and what to upload.
+    /// The program set, its program, and what to upload.
     #[allow(clippy::type_complexity, reason = "used in three places")]
-    pub fn finish(mut self) -> Result<(Module, ProgramId, Vec<(TensorId, Data)>), ProgramError> {
-        let mut b = self.module.build("train");
+    pub fn finish(
+        mut self,
+    ) -> Result<(ProgramSet, ProgramId, Vec<(TensorId, Data)>), ProgramError> {
+        let mut b = self.set.build("train");
         let mut begins = self.begins.iter().zip(1..).peekable();
         for (i, op) in self.ops.into_iter().enumerate() {
             if let Some((_, unit)) = begins.next_if(|(begin, _)| **begin == i) {
@@ -320,6 +321,6 @@ impl Step {
         b.part(Part::Batch);
         b.push(AdvanceClock { clock: self.clock });
         let program = b.finish()?;
-        Ok((self.module, program, self.uploads))
+        Ok((self.set, program, self.uploads))
     }
 }

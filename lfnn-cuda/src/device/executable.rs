@@ -18,7 +18,7 @@ use super::driver::{Block, Call, Context, Event, Graph, Kernels, Stream};
 use super::{CudaError, capture};
 use crate::plan::{Argument, Launch, Place, Plan, ProgramPlan, Work};
 
-/// Memory of lanes begins at multiples of this many bytes, as the driver's own allocations do.
+/// Memory of streams begins at multiples of this many bytes, as the driver's own allocations do.
 const LANE_ALIGNMENT: usize = 256;
 
 /// A module with its memory on a GPU.
@@ -31,7 +31,7 @@ pub struct CudaExecutable {
     _temporary: Block,
     _scratch: Block,
     workspace: Block,
-    lanes: Vec<Stream>,
+    streams: Vec<Stream>,
     tensors: Tensors,
     offsets: Vec<Option<usize>>,
     memory: Memory,
@@ -42,7 +42,7 @@ pub struct CudaExecutable {
 #[derive(Debug)]
 struct Bound {
     steps: Vec<BoundStep>,
-    /// Where the first lane begins, and where each further one ends.
+    /// Where the first stream begins, and where each further one ends.
     fork: Event,
     joins: Vec<Event>,
     /// Captured in the second run.
@@ -56,10 +56,10 @@ struct BoundStep {
     /// Positions of its operations in the program.
     ops: Vec<usize>,
     work: BoundWork,
-    lane: usize,
-    /// Steps of other lanes that must be done before.
+    stream: usize,
+    /// Steps of other streams that must be done before.
     after: Vec<usize>,
-    /// Recorded when it is done, if another lane waits for it.
+    /// Recorded when it is done, if another stream waits for it.
     done: Option<Event>,
 }
 
@@ -75,14 +75,14 @@ struct Addresses<'a> {
     persistent: u64,
     temporary: u64,
     scratch: u64,
-    /// Bytes of scratch memory from one lane to the next.
+    /// Bytes of scratch memory from one stream to the next.
     scratch_stride: usize,
 }
 
 impl Addresses<'_> {
-    fn of(&self, place: Place, program: &ProgramPlan, lane: usize) -> u64 {
+    fn of(&self, place: Place, program: &ProgramPlan, stream: usize) -> u64 {
         match place {
-            Place::Scratch(offset) => self.scratch + (lane * self.scratch_stride + offset) as u64,
+            Place::Scratch(offset) => self.scratch + (stream * self.scratch_stride + offset) as u64,
             Place::Beside(offset) => self.persistent + (self.plan.loss_scales + offset) as u64,
             Place::Tensor(id, more) => {
                 let temporary = program.temporaries[id.index()];
@@ -108,9 +108,9 @@ impl CudaExecutable {
         images: &[(Unit, Vec<u8>)],
     ) -> Result<Self, CudaError> {
         context.make_current()?;
-        let count = plan.programs.iter().map(|program| program.lanes).max().unwrap_or(1).max(1);
-        let lanes = (0..count).map(|_| Stream::new(context)).collect::<Result<Vec<_>, _>>()?;
-        let block = |bytes, what| Block::new(context, &lanes[0], bytes, what);
+        let count = plan.programs.iter().map(|program| program.streams).max().unwrap_or(1).max(1);
+        let streams = (0..count).map(|_| Stream::new(context)).collect::<Result<Vec<_>, _>>()?;
+        let block = |bytes, what| Block::new(context, &streams[0], bytes, what);
         let largest =
             |of: fn(&ProgramPlan) -> usize| plan.programs.iter().map(of).max().unwrap_or(0);
         let persistent = block(plan.persistent_bytes, "parameters and data")?;
@@ -142,7 +142,7 @@ impl CudaExecutable {
             });
         let stride = wanted.max().unwrap_or(0).next_multiple_of(LANE_ALIGNMENT);
         let workspace = block(count * stride, "matrix products")?;
-        lanes[0].synchronize()?;
+        streams[0].synchronize()?;
         let memory = Memory {
             persistent: persistent.bytes(),
             temporary: temporary.bytes() + scratch.bytes() + workspace.bytes(),
@@ -154,7 +154,7 @@ impl CudaExecutable {
             _temporary: temporary,
             _scratch: scratch,
             workspace,
-            lanes,
+            streams,
             tensors: tensors.clone(),
             offsets: plan.persistent.clone(),
             memory,
@@ -184,7 +184,7 @@ impl CudaExecutable {
     /// A failure of an earlier run.
     pub fn synchronize(&self) -> Result<(), CudaError> {
         self.context.make_current()?;
-        self.lanes[0].synchronize()
+        self.streams[0].synchronize()
     }
 }
 
@@ -195,7 +195,7 @@ impl Bound {
         program: &ProgramPlan,
         addresses: &Addresses<'_>,
         kernels: &BTreeMap<Unit, Kernels>,
-        lanes: usize,
+        streams: usize,
     ) -> Result<Self, CudaError> {
         let mut awaited = vec![false; program.steps.len()];
         for step in &program.steps {
@@ -205,7 +205,7 @@ impl Bound {
         }
         let mut steps = Vec::with_capacity(program.steps.len());
         for (step, awaited) in program.steps.iter().zip(awaited) {
-            let address = |place| addresses.of(place, program, step.lane);
+            let address = |place| addresses.of(place, program, step.stream);
             let work = match &step.work {
                 Work::Launch(launch) => BoundWork::Launch(bind(launch, kernels, address)?),
                 Work::Product(product) => {
@@ -217,29 +217,29 @@ impl Bound {
                 name: step.name,
                 ops: step.ops.clone(),
                 work,
-                lane: step.lane,
+                stream: step.stream,
                 after: step.after.clone(),
                 done,
             });
         }
-        let joins = (1..lanes).map(|_| Event::new(context)).collect::<Result<_, _>>()?;
+        let joins = (1..streams).map(|_| Event::new(context)).collect::<Result<_, _>>()?;
         Ok(Self { steps, fork: Event::new(context)?, joins, graph: None, has_run: false })
     }
 
-    /// Launches every step on the stream of its lane.
-    fn launch(&mut self, lanes: &[Stream], workspace: &Block) -> Result<(), CudaError> {
-        let stride = workspace.bytes() / lanes.len();
-        let (first, others) = lanes.split_at(1);
+    /// Launches every step on the stream of its stream.
+    fn launch(&mut self, streams: &[Stream], workspace: &Block) -> Result<(), CudaError> {
+        let stride = workspace.bytes() / streams.len();
+        let (first, others) = streams.split_at(1);
         if !others.is_empty() {
             first[0].record(&self.fork)?;
-            for lane in others {
-                lane.wait(&self.fork)?;
+            for stream in others {
+                stream.wait(&self.fork)?;
             }
         }
         for index in 0..self.steps.len() {
             let (before, rest) = self.steps.split_at_mut(index);
             let step = &mut rest[0];
-            let stream = &lanes[step.lane];
+            let stream = &streams[step.stream];
             for event in step.after.iter().filter_map(|&other| before[other].done.as_ref()) {
                 stream.wait(event)?;
             }
@@ -248,8 +248,8 @@ impl Bound {
                 stream.record(event)?;
             }
         }
-        for (lane, event) in others.iter().zip(&self.joins) {
-            lane.record(event)?;
+        for (stream, event) in others.iter().zip(&self.joins) {
+            stream.record(event)?;
             first[0].wait(event)?;
         }
         Ok(())
@@ -257,12 +257,12 @@ impl Bound {
 }
 
 impl BoundStep {
-    /// Launches it on a stream; each lane has `stride` bytes of the workspace.
+    /// Launches it on a stream; each stream has `stride` bytes of the workspace.
     fn launch(&mut self, stream: &Stream, workspace: u64, stride: usize) -> Result<(), CudaError> {
         match &mut self.work {
             BoundWork::Launch(call) => call.launch(stream),
             BoundWork::Product(product) => {
-                product.launch(stream, workspace + (self.lane * stride) as u64)
+                product.launch(stream, workspace + (self.stream * stride) as u64)
             }
         }
     }
@@ -325,7 +325,7 @@ impl Executable for CudaExecutable {
             TensorData::U8(data) => (DType::U8, data.len(), data),
         };
         let offset = self.find(tensor, dtype, len)?;
-        self.persistent.write(&self.lanes[0], offset, bytes)
+        self.persistent.write(&self.streams[0], offset, bytes)
     }
 
     fn download(&self, tensor: TensorId, data: TensorDataMut<'_>) -> Result<(), CudaError> {
@@ -336,7 +336,7 @@ impl Executable for CudaExecutable {
             TensorDataMut::U8(data) => (DType::U8, data.len(), data),
         };
         let offset = self.find(tensor, dtype, len)?;
-        self.persistent.read(&self.lanes[0], offset, bytes)
+        self.persistent.read(&self.streams[0], offset, bytes)
     }
 
     fn run(&mut self, program: ProgramId) -> Result<(), CudaError> {
@@ -345,19 +345,19 @@ impl Executable for CudaExecutable {
         let Some(bound) = self.programs.get_mut(program.0) else {
             return Err(CudaError::NoProgram { index: program.0, programs });
         };
-        let (lanes, workspace) = (&self.lanes, &self.workspace);
+        let (streams, workspace) = (&self.streams, &self.workspace);
         if !bound.has_run {
             bound.has_run = true;
             // What is launched for the first time is loaded.
             let _outside = capture::outside();
-            return bound.launch(lanes, workspace);
+            return bound.launch(streams, workspace);
         }
         if bound.graph.is_none() {
-            let graph = lanes[0].capture(|| bound.launch(lanes, workspace))?;
+            let graph = streams[0].capture(|| bound.launch(streams, workspace))?;
             bound.graph = Some(graph);
         }
         match &bound.graph {
-            Some(graph) => lanes[0].launch(graph),
+            Some(graph) => streams[0].launch(graph),
             None => Ok(()),
         }
     }
@@ -371,8 +371,8 @@ impl Executable for CudaExecutable {
             return Err(CudaError::NoProgram { index: program.0, programs });
         };
         bound.has_run = true;
-        let stream = &self.lanes[0];
-        let stride = self.workspace.bytes() / self.lanes.len();
+        let stream = &self.streams[0];
+        let stride = self.workspace.bytes() / self.streams.len();
         let mut before = Event::timed(&self.context)?;
         stream.record(&before)?;
         let mut events = Vec::with_capacity(bound.steps.len());

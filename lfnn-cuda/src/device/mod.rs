@@ -1,13 +1,12 @@
 //! The GPU's side of the backend: libraries, compilation, memory, graphs.
 //!
-//! * [`Cuda`] is the backend, [`CudaExecutable`] what a module becomes on it.
+//! * [`Cuda`] is the backend, [`CudaExecutable`] what a program set becomes on it.
 //! * `probe` asks what the machine has; `folders` and `library` find NVRTC and cuBLASLt.
 //! * `nvrtc`, `compile` and `cache` turn kernel files into machine code, once on a machine.
 //! * `driver` and `cublaslt` hold all calls of foreign functions, each behind an owner of its handle.
 
 mod cache;
 mod capture;
-mod ceilings;
 mod compile;
 mod cublaslt;
 mod driver;
@@ -16,6 +15,7 @@ mod executable;
 mod folders;
 mod library;
 mod nvrtc;
+mod peak_rates;
 mod probe;
 mod usage;
 
@@ -23,8 +23,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::rc::Rc;
 
-use lfnn_core::backend::{Backend, Ceilings};
-use lfnn_core::program::Module;
+use lfnn_core::backend::{Backend, PeakRates};
+use lfnn_core::program::ProgramSet;
 
 pub use cache::Cache;
 pub use compile::{Progress, Unit, compile};
@@ -45,7 +45,7 @@ use driver::Context;
 pub struct Cuda {
     ordinal: usize,
     precision: Precision,
-    lanes: usize,
+    streams: usize,
     info: DeviceInfo,
     nvrtc: Nvrtc,
     cache: Cache,
@@ -68,7 +68,7 @@ impl Cuda {
         Ok(Self {
             ordinal,
             precision,
-            lanes: crate::plan::LANES,
+            streams: crate::plan::STREAMS,
             info,
             nvrtc,
             cache: Cache::of_user(),
@@ -78,10 +78,10 @@ impl Cuda {
         })
     }
 
-    /// Runs what can be run side by side on this many streams, at most [`MAX_LANES`](crate::plan::MAX_LANES).
+    /// Runs what can be run side by side on this many streams, at most [`MAX_STREAMS`](crate::plan::MAX_STREAMS).
     #[must_use]
-    pub fn with_lanes(self, lanes: usize) -> Self {
-        Self { lanes, ..self }
+    pub fn with_streams(self, streams: usize) -> Self {
+        Self { streams, ..self }
     }
 
     /// Keeps compiled kernels elsewhere than in the user's cache.
@@ -121,22 +121,23 @@ impl Backend for Cuda {
         format!("cuda:{}", self.ordinal)
     }
 
-    fn compile(&self, module: &Module) -> Result<CudaExecutable, CudaError> {
-        let plan = Plan::with_lanes(module, self.precision, self.lanes)?;
+    fn compile(&self, set: &ProgramSet) -> Result<CudaExecutable, CudaError> {
+        let plan = Plan::with_streams(set, self.precision, self.streams)?;
         let units: Vec<Unit> = units(&plan).into_iter().collect();
         let target = self.nvrtc.target(self.info.capability);
         let images = compile(&self.nvrtc, &units, target, &self.cache, &self.progress)?;
         let images: Vec<(Unit, Vec<u8>)> =
             units.into_iter().zip(images.into_iter().map(|image| image.bytes)).collect();
-        CudaExecutable::new(&self.context, &self.products, &plan, module.tensors(), &images)
+        CudaExecutable::new(&self.context, &self.products, &plan, set.tensors(), &images)
     }
 
-    fn ceilings(&self) -> Result<Option<Ceilings>, CudaError> {
+    fn peak_rates(&self) -> Result<Option<PeakRates>, CudaError> {
         let target = self.nvrtc.target(self.info.capability);
-        let images = compile(&self.nvrtc, &[ceilings::UNIT], target, &self.cache, &self.progress)?;
+        let images =
+            compile(&self.nvrtc, &[peak_rates::UNIT], target, &self.cache, &self.progress)?;
         let Some(image) = images.first() else { return Ok(None) };
         let multiprocessors = self.info.multiprocessors;
-        ceilings::measure(&self.context, &image.bytes, multiprocessors).map(Some)
+        peak_rates::measure(&self.context, &image.bytes, multiprocessors).map(Some)
     }
 }
 
@@ -156,7 +157,7 @@ impl fmt::Debug for Cuda {
         f.debug_struct("Cuda")
             .field("ordinal", &self.ordinal)
             .field("precision", &self.precision)
-            .field("lanes", &self.lanes)
+            .field("streams", &self.streams)
             .field("info", &self.info)
             .finish_non_exhaustive()
     }

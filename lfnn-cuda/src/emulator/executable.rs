@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lfnn_core::backend::{Executable, Memory as Bytes, TensorData, TensorDataMut};
-use lfnn_core::program::{DType, Kind, Module, ProgramId, TensorId, Tensors};
+use lfnn_core::program::{DType, Kind, ProgramId, ProgramSet, TensorId, Tensors};
 use lfnn_core::random::{Purpose, Stream, below};
 
 use super::library::{Kind as Passed, Library, Value};
@@ -12,7 +12,7 @@ use super::memory::Memory;
 use super::{Emulator, EmulatorError, library, product};
 use crate::plan::{Argument, Element, Family, Launch, Place, Plan, Step, Work};
 
-/// A module on the emulator.
+/// A program set on the emulator.
 pub struct EmulatorExecutable {
     emulator: Emulator,
     tensors: Tensors,
@@ -27,7 +27,7 @@ impl EmulatorExecutable {
     pub(super) fn new(
         emulator: Emulator,
         plan: Plan,
-        module: &Module,
+        set: &ProgramSet,
     ) -> Result<Self, EmulatorError> {
         let mut libraries = BTreeMap::new();
         for step in plan.programs.iter().flat_map(|program| &program.steps) {
@@ -39,7 +39,7 @@ impl EmulatorExecutable {
                 libraries.insert(key, library);
             }
         }
-        let tensors = module.tensors().clone();
+        let tensors = set.tensors().clone();
         let memory = Memory::new(&plan, &tensors, emulator.sanitized);
         Ok(Self { emulator, tensors, plan, memory, libraries, launches: 0 })
     }
@@ -64,22 +64,22 @@ impl EmulatorExecutable {
     /// An order of a program's steps in which every step comes behind those it waits for.
     fn order(&mut self, program: usize) -> Vec<usize> {
         let steps = &self.plan.programs[program].steps;
-        let lanes = self.plan.programs[program].lanes;
-        // The steps of each lane, last first.
-        let mut waiting: Vec<Vec<usize>> = (0..lanes)
-            .map(|lane| (0..steps.len()).rev().filter(|&i| steps[i].lane == lane).collect())
+        let streams = self.plan.programs[program].streams;
+        // The steps of each stream, last first.
+        let mut waiting: Vec<Vec<usize>> = (0..streams)
+            .map(|stream| (0..steps.len()).rev().filter(|&i| steps[i].stream == stream).collect())
             .collect();
         let after: Vec<Vec<usize>> = steps.iter().map(|step| step.after.clone()).collect();
         let mut done = vec![false; after.len()];
         let mut order = Vec::with_capacity(after.len());
         while order.len() < after.len() {
-            let free = |lane: &Vec<usize>| {
-                lane.last().is_some_and(|&step| after[step].iter().all(|&before| done[before]))
+            let free = |stream: &Vec<usize>| {
+                stream.last().is_some_and(|&step| after[step].iter().all(|&before| done[before]))
             };
-            let ready: Vec<usize> = (0..lanes).filter(|&lane| free(&waiting[lane])).collect();
+            let ready: Vec<usize> = (0..streams).filter(|&stream| free(&waiting[stream])).collect();
             assert!(!ready.is_empty(), "steps that wait for one another");
-            let lane = ready[self.draw(ready.len())];
-            if let Some(step) = waiting[lane].pop() {
+            let stream = ready[self.draw(ready.len())];
+            if let Some(step) = waiting[stream].pop() {
                 done[step] = true;
                 order.push(step);
             }
@@ -89,12 +89,12 @@ impl EmulatorExecutable {
 
     fn step(&mut self, program: usize, step: &Step) -> Result<(), EmulatorError> {
         match &step.work {
-            Work::Launch(launch) => self.launch(program, step.lane, launch),
+            Work::Launch(launch) => self.launch(program, step.stream, launch),
             Work::Product(product) => {
                 let memory = &mut self.memory;
                 // SAFETY: places of the plan's memory, which nobody else uses now.
                 unsafe {
-                    product::run(product, |place| memory.resolve(program, step.lane, place));
+                    product::run(product, |place| memory.resolve(program, step.stream, place));
                 }
                 Ok(())
             }
@@ -104,13 +104,13 @@ impl EmulatorExecutable {
     fn launch(
         &mut self,
         program: usize,
-        lane: usize,
+        stream: usize,
         launch: &Launch,
     ) -> Result<(), EmulatorError> {
         let seed = self.emulator.seed ^ (self.draw(1 << 31) as u64) << 32;
         let memory = &mut self.memory;
         let mut address = |place: Place| {
-            let (start, _) = memory.resolve(program, lane, place);
+            let (start, _) = memory.resolve(program, stream, place);
             (start as u64).to_ne_bytes()
         };
         let mut values: Vec<Value> = launch
@@ -207,7 +207,7 @@ impl Executable for EmulatorExecutable {
             .plan
             .programs
             .iter()
-            .map(|program| program.temporary_bytes + program.lanes * program.scratch_bytes)
+            .map(|program| program.temporary_bytes + program.streams * program.scratch_bytes)
             .max();
         Bytes { persistent: self.plan.persistent_bytes, temporary: temporary.unwrap_or(0) }
     }

@@ -64,7 +64,7 @@ pub(super) struct Memory {
     temporary: Vec<Vec<Option<(usize, usize)>>>,
     /// The blocks that a run begins with as poison, for each program.
     poisoned: Vec<Vec<usize>>,
-    /// The block of scratch memory of each lane.
+    /// The block of scratch memory of each stream.
     scratch: Vec<usize>,
     /// The block of the loss scales, and where they begin in it.
     loss_scales: (usize, usize),
@@ -95,9 +95,9 @@ impl Memory {
             .collect();
         let largest = plan.programs.iter().map(|program| program.temporary_bytes).max();
         let shared = memory.block(largest.unwrap_or(0), POISON);
-        let lanes = plan.programs.iter().map(|program| program.lanes).max().unwrap_or(0);
+        let streams = plan.programs.iter().map(|program| program.streams).max().unwrap_or(0);
         let scratch = plan.programs.iter().map(|program| program.scratch_bytes).max();
-        memory.scratch = (0..lanes).map(|_| memory.block(scratch.unwrap_or(0), POISON)).collect();
+        memory.scratch = (0..streams).map(|_| memory.block(scratch.unwrap_or(0), POISON)).collect();
         for program in &plan.programs {
             let mut poisoned = vec![shared];
             poisoned.extend(&memory.scratch);
@@ -154,11 +154,11 @@ impl Memory {
     pub(super) fn resolve(
         &mut self,
         program: usize,
-        lane: usize,
+        stream: usize,
         place: Place,
     ) -> (*mut u8, usize) {
         let (block, offset) = match place {
-            Place::Scratch(offset) => (self.scratch[lane], offset),
+            Place::Scratch(offset) => (self.scratch[stream], offset),
             Place::Beside(offset) => (self.loss_scales.0, self.loss_scales.1 + offset),
             Place::Tensor(id, offset) => {
                 let found = self.temporary[program][id.index()].or(self.persistent[id.index()]);

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use lfnn_core::backend::Backend;
 use lfnn_core::backend::Precision;
-use lfnn_core::program::{DType, Module};
+use lfnn_core::program::{DType, ProgramSet};
 use thiserror::Error;
 
 pub use compile::is_available;
@@ -58,9 +58,9 @@ impl Backend for Emulator {
         "cuda emulator".into()
     }
 
-    fn compile(&self, module: &Module) -> Result<EmulatorExecutable, EmulatorError> {
+    fn compile(&self, set: &ProgramSet) -> Result<EmulatorExecutable, EmulatorError> {
         let lower = if self.all_narrow { Plan::all_narrow } else { Plan::new };
-        EmulatorExecutable::new(*self, lower(module, self.precision)?, module)
+        EmulatorExecutable::new(*self, lower(set, self.precision)?, set)
     }
 }
 
@@ -94,7 +94,7 @@ fn library(family: Family, real: Element, sanitized: bool) -> Result<Arc<Library
 /// What can go wrong on the emulator.
 #[derive(Debug, Error)]
 pub enum EmulatorError {
-    /// The module cannot be lowered.
+    /// The program set cannot be lowered.
     #[error(transparent)]
     Plan(#[from] PlanError),
     /// There is no g++.
@@ -169,7 +169,7 @@ pub enum EmulatorError {
         /// Its length.
         given_length: usize,
     },
-    /// A program that the module does not have.
+    /// A program that the program set does not have.
     #[error("there is no program {0}")]
     NoProgram(usize),
 }

@@ -1,15 +1,15 @@
 // Who leads, what the followers align with, and the mask of a gradient: the kernels.
 
 extern "C" __global__ void __launch_bounds__(256)
-    select_leaders(const float* __restrict__ errors, float* __restrict__ leaders, u32* __restrict__ best, u32 nets,
-                   u32 workers, u32 count) {
-    select_leaders_of(errors, leaders, best, nets, workers, count);
+    select_leaders(const float* __restrict__ losses, float* __restrict__ leaders, u32* __restrict__ best,
+                   u32 classifiers, u32 workers, u32 count) {
+    select_leaders_of(losses, leaders, best, classifiers, workers, count);
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-    epoch_leaders(const float* __restrict__ errors, const u32* __restrict__ clock, float* epoch_errors,
+    epoch_leaders(const float* __restrict__ losses, const u32* __restrict__ clock, float* epoch_losses,
                   float* __restrict__ leaders, u32* __restrict__ best, u32 workers, u32 count) {
-    epoch_leaders_of(errors, clock, epoch_errors, leaders, best, workers, count);
+    epoch_leaders_of(losses, clock, epoch_losses, leaders, best, workers, count);
 }
 
 extern "C" __global__ void __launch_bounds__(256)

@@ -1,35 +1,36 @@
 // Who leads, and what the followers align with: for the kernels of leaders.cu and unit.cu.
 
-// The place of worker `worker` among the `workers` errors of its net: how many come before it. Ties go to the
+// The place of worker `worker` among the `workers` losses of its classifier: how many come before it. Ties go to the
 // smaller index, NaN counts as infinite.
-__device__ __forceinline__ u32 rank_of(const float* errors, u32 workers, u32 worker) {
-    float own = isnan(errors[worker]) ? POSITIVE_INFINITY : errors[worker];
+__device__ __forceinline__ u32 rank_of(const float* losses, u32 workers, u32 worker) {
+    float own = isnan(losses[worker]) ? POSITIVE_INFINITY : losses[worker];
     u32 rank = 0;
     for (u32 n = 0; n < workers; ++n) {
-        float other = isnan(errors[n]) ? POSITIVE_INFINITY : errors[n];
+        float other = isnan(losses[n]) ? POSITIVE_INFINITY : losses[n];
         rank += other < own || (other == own && n < worker);
     }
     return rank;
 }
 
-// The `count` best workers of each net lead: errors, leaders [rows, nets, workers], best [rows, nets].
-__device__ __forceinline__ void select_leaders_of(const float* errors, float* leaders, u32* best, u32 nets,
+// The `count` best workers of each classifier lead: losses, leaders [rows, classifiers, workers],
+// best [rows, classifiers].
+__device__ __forceinline__ void select_leaders_of(const float* losses, float* leaders, u32* best, u32 classifiers,
                                                   u32 workers, u32 count) {
-    GRID_STRIDE(i, nets * workers) {
-        u32 net = i / workers, worker = i % workers;
-        u32 rank = rank_of(errors + net * workers, workers, worker);
+    GRID_STRIDE(i, classifiers * workers) {
+        u32 classifier = i / workers, worker = i % workers;
+        u32 rank = rank_of(losses + classifier * workers, workers, worker);
         leaders[i] = rank < count ? 1.0f : 0.0f;
-        if (rank == 0) best[net] = worker;
+        if (rank == 0) best[classifier] = worker;
     }
 }
 
-// Leaders held for an epoch, and the sums of its errors. A block has a net.
-__device__ __forceinline__ void epoch_leaders_of(const float* errors, const u32* clock, float* epoch_errors,
+// Leaders held for an epoch, and the sums of its losses. A block has a classifier.
+__device__ __forceinline__ void epoch_leaders_of(const float* losses, const u32* clock, float* epoch_losses,
                                                  float* leaders, u32* best, u32 workers, u32 count) {
     u32 first = blockIdx.x * workers;
     bool selects = clock[CLOCK_STEP] == 0;
     if (selects) {
-        const float* by = (clock[CLOCK_EPOCH] > 0 ? epoch_errors : errors) + first;
+        const float* by = (clock[CLOCK_EPOCH] > 0 ? epoch_losses : losses) + first;
         for (u32 n = threadIdx.x; n < workers; n += blockDim.x) {
             u32 rank = rank_of(by, workers, n);
             leaders[first + n] = rank < count ? 1.0f : 0.0f;
@@ -39,7 +40,7 @@ __device__ __forceinline__ void epoch_leaders_of(const float* errors, const u32*
     // The sums are read by all before any is set anew.
     __syncthreads();
     for (u32 n = threadIdx.x; n < workers; n += blockDim.x) {
-        epoch_errors[first + n] = (selects ? 0.0f : epoch_errors[first + n]) + errors[first + n];
+        epoch_losses[first + n] = (selects ? 0.0f : epoch_losses[first + n]) + losses[first + n];
     }
 }
 
@@ -49,7 +50,7 @@ __device__ __forceinline__ void epoch_leaders_of(const float* errors, const u32*
 
 // `Target` of plan/leaders.rs.
 struct Target {
-    u32 batch, nets, workers, width;
+    u32 batch, classifiers, workers, classes;
     u32 leader_rows, rule, stream;
 };
 
@@ -61,16 +62,16 @@ __device__ __forceinline__ u32 leader_at(const float* roles, u32 workers, u32 i)
     return 0;
 }
 
-// reference [batch, nets, width] from value [batch, nets, workers, width].
+// reference [batch, classifiers, classes] from value [batch, classifiers, workers, classes].
 __device__ __forceinline__ void alignment_target_of(const real* value, const float* leaders, const u32* best,
                                                     const u32* clock, real* reference, Target t) {
-    GRID_STRIDE(i, t.batch * t.nets * t.width) {
-        u32 k = i % t.width, of_net = i / t.width;
-        u32 chosen = t.leader_rows == 1 ? of_net % t.nets : of_net;
+    GRID_STRIDE(i, t.batch * t.classifiers * t.classes) {
+        u32 k = i % t.classes, of_classifier = i / t.classes;
+        u32 chosen = t.leader_rows == 1 ? of_classifier % t.classifiers : of_classifier;
         const float* roles = leaders + chosen * t.workers;
-        const real* values = value + of_net * t.workers * t.width + k;
+        const real* values = value + of_classifier * t.workers * t.classes + k;
         if (t.rule == BEST) {
-            reference[i] = values[best[chosen] * t.width];
+            reference[i] = values[best[chosen] * t.classes];
             continue;
         }
         u32 count = 0;
@@ -78,12 +79,12 @@ __device__ __forceinline__ void alignment_target_of(const real* value, const flo
         for (u32 n = 0; n < t.workers; ++n) {
             if (roles[n] != 0.0f) {
                 ++count;
-                sum += to_float(values[n * t.width]);
+                sum += to_float(values[n * t.classes]);
             }
         }
         if (t.rule == RANDOM) {
             u32 word = word_of(random_block(clock, t.stream, clock[CLOCK_STEP], chosen / 4), chosen % 4);
-            reference[i] = values[leader_at(roles, t.workers, below(word, count)) * t.width];
+            reference[i] = values[leader_at(roles, t.workers, below(word, count)) * t.classes];
         } else {
             reference[i] = to_real(sum / (float)count);
         }

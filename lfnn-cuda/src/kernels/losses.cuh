@@ -1,82 +1,82 @@
-// Errors of workers, the local losses and their gradient: for the kernels of losses.cu and unit.cu.
+// Losses of workers, the losses that are minimised and their gradients: for the kernels of losses.cu and unit.cu.
 
 // The losses, in the order of plan/losses.rs.
 #define CROSS_ENTROPY 0
 #define BINARY 1
 
-// `Heads` of plan/losses.rs: how predictions are divided, and the loss.
-struct Heads {
-    u32 batch, nets, workers, width;
+// `Predictions` of plan/losses.rs: how predictions are divided, and the loss.
+struct Predictions {
+    u32 batch, classifiers, workers, classes;
     u32 loss;
-    // Whether the positive label of a net is its own number (binary).
+    // Whether the positive label of a classifier is its own number (binary).
     u32 one_vs_all;
     float smoothing;
     // Lanes that share a prediction, a power of two.
     u32 lanes;
 
-    __device__ __forceinline__ u32 predictors() const { return nets * workers; }
+    __device__ __forceinline__ u32 predictors() const { return classifiers * workers; }
 };
 
 // t of binary cross-entropy.
-__device__ __forceinline__ float binary_target(const Heads& h, u32 net, u32 label) {
-    bool positive = label == (h.one_vs_all ? net : 1);
+__device__ __forceinline__ float binary_target(const Predictions& h, u32 classifier, u32 label) {
+    bool positive = label == (h.one_vs_all ? classifier : 1);
     return (positive ? 1.0f - h.smoothing : 0.0f) + 0.5f * h.smoothing;
 }
 
-// Outputs and errors of all predictions: z, output [batch, predictors, width], errors [batch, predictors].
-__device__ __forceinline__ void worker_errors_of(const real* z, const u32* labels, const float* values, real* output,
-                                                 float* errors, Heads h) {
+// Outputs and losses of all predictions: z, output [batch, predictors, classes], losses [batch, predictors].
+__device__ __forceinline__ void worker_loss_of(const real* z, const u32* labels, const float* values, real* output,
+                                                 float* losses, Predictions h) {
     u32 lane = threadIdx.x % h.lanes, groups = blockDim.x / h.lanes, predictions = h.batch * h.predictors();
     // Whole warps go on together, because their lanes exchange values.
     for (u32 first = blockIdx.x * groups; first < predictions; first += gridDim.x * groups) {
         u32 i = first + threadIdx.x / h.lanes;
         bool inside = i < predictions;
-        u32 at = i * h.width, example = i / h.predictors(), net = i % h.predictors() / h.workers;
-        float error = 0.0f;
+        u32 at = i * h.classes, example = i / h.predictors(), classifier = i % h.predictors() / h.workers;
+        float loss = 0.0f;
         if (h.loss == CROSS_ENTROPY) {
             float largest = -POSITIVE_INFINITY, sum = 0.0f, logits = 0.0f;
-            for (u32 k = lane; inside && k < h.width; k += h.lanes) largest = fmaxf(largest, to_float(z[at + k]));
+            for (u32 k = lane; inside && k < h.classes; k += h.lanes) largest = fmaxf(largest, to_float(z[at + k]));
             largest = join_lanes(largest, h.lanes, Largest());
-            for (u32 k = lane; inside && k < h.width; k += h.lanes) {
+            for (u32 k = lane; inside && k < h.classes; k += h.lanes) {
                 sum += expf(to_float(z[at + k]) - largest);
                 logits += to_float(z[at + k]) - largest;
             }
             sum = join_lanes(sum, h.lanes, Plus());
             logits = join_lanes(logits, h.lanes, Plus());
             float share = 1.0f / sum;
-            for (u32 k = lane; inside && k < h.width; k += h.lanes) {
+            for (u32 k = lane; inside && k < h.classes; k += h.lanes) {
                 output[at + k] = to_real(expf(to_float(z[at + k]) - largest) * share);
             }
             if (inside && lane == 0) {
                 float log_sum = logf(sum);
-                error = log_sum - (to_float(z[at + labels[example]]) - largest);
+                loss = log_sum - (to_float(z[at + labels[example]]) - largest);
                 if (h.smoothing != 0.0f) {
-                    float of_all = log_sum - logits / (float)h.width;
-                    error = (1.0f - h.smoothing) * error + h.smoothing * of_all;
+                    float of_all = log_sum - logits / (float)h.classes;
+                    loss = (1.0f - h.smoothing) * loss + h.smoothing * of_all;
                 }
             }
         } else if (h.loss == BINARY) {
             if (inside && lane == 0) {
                 float logit = to_float(z[at]);
                 output[at] = to_real(1.0f / (1.0f + expf(-logit)));
-                error = fmaxf(logit, 0.0f) - binary_target(h, net,
-                              labels[example]) * logit + log1pf(expf(-fabsf(logit)));
+                float t = binary_target(h, classifier, labels[example]);
+                loss = fmaxf(logit, 0.0f) - t * logit + log1pf(expf(-fabsf(logit)));
             }
         } else {
-            for (u32 k = lane; inside && k < h.width; k += h.lanes) {
+            for (u32 k = lane; inside && k < h.classes; k += h.lanes) {
                 float prediction = to_float(z[at + k]);
                 output[at + k] = to_real(prediction);
-                float difference = prediction - values[(example * h.nets + net) * h.width + k];
-                error += difference * difference;
+                float difference = prediction - values[(example * h.classifiers + classifier) * h.classes + k];
+                loss += difference * difference;
             }
-            error = join_lanes(error, h.lanes, Plus()) / (float)h.width;
+            loss = join_lanes(loss, h.lanes, Plus()) / (float)h.classes;
         }
-        if (inside && lane == 0) errors[i] = error;
+        if (inside && lane == 0) losses[i] = loss;
     }
 }
 
-// Sets the fault to 1 + the first of the means that is not finite, unless it is set. One block does this.
-__device__ __forceinline__ void watch(const float* mean, u32* fault, u32 predictors) {
+// Sets `nonfinite` to 1 + the first of the means that is not finite, unless it is set. One block does this.
+__device__ __forceinline__ void watch(const float* mean, u32* nonfinite, u32 predictors) {
     __shared__ u32 first;
     u32 thread = threadIdx.y * blockDim.x + threadIdx.x;
     if (thread == 0) first = predictors;
@@ -85,98 +85,123 @@ __device__ __forceinline__ void watch(const float* mean, u32* fault, u32 predict
         if (!isfinite(mean[n])) atomicMin(&first, n);
     }
     __syncthreads();
-    if (thread == 0 && *fault == 0 && first < predictors) *fault = first + 1;
+    if (thread == 0 && *nonfinite == 0 && first < predictors) *nonfinite = first + 1;
 }
 
-// mean[n] = the mean of errors[b, n] over the batch; a lone block watches, too.
-__device__ __forceinline__ void mean_errors_of(const float* errors, float* mean, u32* fault, u32 batch,
+// mean[n] = the mean of losses[b, n] over the batch; a lone block watches, too.
+__device__ __forceinline__ void mean_worker_loss_of(const float* losses, float* mean, u32* nonfinite, u32 batch,
                                                u32 predictors, const Threads& threads) {
     __shared__ double space[256];
     u32 n = blockIdx.x * threads.across + threads.x;
     double sum = 0.0;
     if (n < predictors) {
 #pragma unroll 4
-        for (u32 b = threads.y; b < batch; b += threads.down) sum += (double)errors[b * predictors + n];
+        for (u32 b = threads.y; b < batch; b += threads.down) sum += (double)losses[b * predictors + n];
     }
     sum = sum_over_y(sum, space, threads);
     if (n < predictors && threads.y == 0) mean[n] = (float)(sum / (double)batch);
     if (gridDim.x == 1) {
         __syncthreads();
-        watch(mean, fault, predictors);
+        watch(mean, nonfinite, predictors);
     }
 }
 
-// `Gradient` of plan/losses.rs.
-struct Gradient {
-    Heads heads;
+// Where a prediction is: its first element, its example and classifier, and the first element of its target.
+struct Predicted {
+    u32 at, example, classifier, target;
+
+    __device__ __forceinline__ Predicted(const Predictions& h, u32 i)
+        : at(i * h.classes), example(i / h.predictors()), classifier(i % h.predictors() / h.workers),
+          target((example * h.classifiers + classifier) * h.classes) {}
+};
+
+// The gradient of a prediction's loss with respect to its logits, times a weight.
+__device__ __forceinline__ void learn(const Predictions& h, const Predicted& p, const real* z, const real* output,
+                                      const u32* labels, const float* values, float weight, u32 lane, real* dz) {
+    for (u32 k = lane; k < h.classes; k += h.lanes) {
+        float slope;
+        if (h.loss == CROSS_ENTROPY) {
+            float t = (k == labels[p.example] ? 1.0f - h.smoothing : 0.0f) + h.smoothing / (float)h.classes;
+            slope = to_float(output[p.at + k]) - t;
+        } else if (h.loss == BINARY) {
+            slope = to_float(output[p.at + k]) - binary_target(h, p.classifier, labels[p.example]);
+        } else {
+            slope = 2.0f * (to_float(z[p.at + k]) - values[p.target + k]) / (float)h.classes;
+        }
+        dz[p.at + k] = to_real(weight * slope);
+    }
+}
+
+// The gradient of all workers' losses times `weight`: z, output, dz [batch, predictors, classes]; in half precision
+// times the scale of the loss.
+__device__ __forceinline__ void loss_gradient_of(const real* z, const real* output, const u32* labels,
+                                                 const float* values, real* dz, Scaling scaling, Predictions h,
+                                                 float weight) {
+    u32 lane = threadIdx.x % h.lanes, groups = blockDim.x / h.lanes, predictions = h.batch * h.predictors();
+    weight *= scaling.value();
+    for (u32 i = blockIdx.x * groups + threadIdx.x / h.lanes; i < predictions; i += gridDim.x * groups) {
+        learn(h, Predicted(h, i), z, output, labels, values, weight, lane, dz);
+    }
+}
+
+// `LocalLoss` of plan/losses.rs.
+struct LocalLoss {
+    Predictions predictions;
     // Rows of the mask of leaders: 1, or the batch.
     u32 leader_rows;
     // Whether losses are means over the workers of a role.
     u32 mean;
     // Whether followers align their logits, not their outputs.
     u32 align_logits;
-    // The weights of the two losses, over the batch.
-    float leader_weight, follower_weight;
+    // The weights of the losses of leaders and followers, over the batch.
+    float leader, follower;
     u32 unused;
 };
 
-// The gradient of the local losses: z, output, dz [batch, predictors, width], leaders [1 or batch, predictors] (none:
-// all lead), reference [batch, nets, width]; in half precision times the scale of the loss.
-__device__ __forceinline__ void local_gradient_of(const real* z, const real* output, const u32* labels,
-                                                  const float* values, const float* leaders, const real* reference,
-                                                  real* dz, Scaling scaling, Gradient g) {
-    const Heads& h = g.heads;
+// The gradient of the local loss: z, output, dz [batch, predictors, classes], leaders [1 or batch, predictors],
+// reference [batch, classifiers, classes]; in half precision times the scale of the loss.
+__device__ __forceinline__ void local_loss_gradient_of(const real* z, const real* output, const u32* labels,
+                                                       const float* values, const float* leaders,
+                                                       const real* reference, real* dz, Scaling scaling, LocalLoss g) {
+    const Predictions& h = g.predictions;
     u32 lane = threadIdx.x % h.lanes, groups = blockDim.x / h.lanes, predictions = h.batch * h.predictors();
     for (u32 first = blockIdx.x * groups; first < predictions; first += gridDim.x * groups) {
         u32 i = first + threadIdx.x / h.lanes;
         bool inside = i < predictions;
-        u32 at = i * h.width, example = i / h.predictors(), predictor = i % h.predictors(), net = predictor / h.workers;
-        // Who leads in this row and net.
-        const float* roles = leaders + (g.leader_rows == 1 ? 0 : example * h.predictors()) + net * h.workers;
-        bool leads = !leaders || (inside && roles[predictor % h.workers] != 0.0f);
-        float weight = leads ? g.leader_weight : g.follower_weight;
+        Predicted p(h, i);
+        // Who leads in this row and classifier.
+        u32 row = g.leader_rows == 1 ? 0 : p.example;
+        const float* roles = leaders + row * h.predictors() + p.classifier * h.workers;
+        bool leads = inside && roles[i % h.workers] != 0.0f;
+        float weight = leads ? g.leader : g.follower;
         if (g.mean) {
             u32 count = 0;
-            for (u32 n = lane; leaders && inside && n < h.workers; n += h.lanes) count += roles[n] != 0.0f;
-            count = leaders ? join_lanes(count, h.lanes, Plus()) : h.workers;
+            for (u32 n = lane; inside && n < h.workers; n += h.lanes) count += roles[n] != 0.0f;
+            count = join_lanes(count, h.lanes, Plus());
             weight /= (float)(leads ? count : h.workers - count);
         }
         weight *= scaling.value();
-        u32 of_net = (example * h.nets + net) * h.width;
-        if (leads) {
-            for (u32 k = lane; inside && k < h.width; k += h.lanes) {
-                float slope;
-                if (h.loss == CROSS_ENTROPY) {
-                    float t = (k == labels[example] ? 1.0f - h.smoothing : 0.0f) + h.smoothing / (float)h.width;
-                    slope = to_float(output[at + k]) - t;
-                } else if (h.loss == BINARY) {
-                    slope = to_float(output[at + k]) - binary_target(h, net, labels[example]);
-                } else {
-                    slope = 2.0f * (to_float(z[at + k]) - values[of_net + k]) / (float)h.width;
-                }
-                dz[at + k] = to_real(weight * slope);
-            }
-        }
+        if (leads) learn(h, p, z, output, labels, values, weight, lane, dz);
         // Followers align; the lanes of a warp may have both roles, and exchange their sums together.
         bool follows = inside && !leads, through_output = !g.align_logits && h.loss != 2;
         const real* value = through_output ? output : z;
-        float factor = 2.0f * weight / (float)h.width, sum = 0.0f;
-        for (u32 k = lane; follows && h.loss == CROSS_ENTROPY && k < h.width; k += h.lanes) {
-            sum += to_float(value[at + k]) * factor * (to_float(value[at + k]) - to_float(reference[of_net + k]));
+        float factor = 2.0f * weight / (float)h.classes, sum = 0.0f;
+        for (u32 k = lane; follows && h.loss == CROSS_ENTROPY && k < h.classes; k += h.lanes) {
+            sum += to_float(value[p.at + k]) * factor * (to_float(value[p.at + k]) - to_float(reference[p.target + k]));
         }
         sum = join_lanes(sum, h.lanes, Plus());
-        for (u32 k = lane; follows && k < h.width; k += h.lanes) {
-            float own = to_float(value[at + k]);
-            float slope = factor * (own - to_float(reference[of_net + k]));
+        for (u32 k = lane; follows && k < h.classes; k += h.lanes) {
+            float own = to_float(value[p.at + k]);
+            float slope = factor * (own - to_float(reference[p.target + k]));
             if (through_output) slope = h.loss == CROSS_ENTROPY ? own * (slope - sum) : slope * own * (1.0f - own);
-            dz[at + k] = to_real(slope);
+            dz[p.at + k] = to_real(slope);
         }
     }
 }
 
 // `Losses` of plan/losses.rs.
 struct Losses {
-    u32 batch, nets, workers, width;
+    u32 batch, classifiers, workers, classes;
     u32 leader_rows, mean;
 };
 
@@ -187,28 +212,29 @@ __device__ __forceinline__ void join_losses(double& leader, double& follower) {
     follower = block_sum(follower, space);
 }
 
-// The two local losses, or the part of them that falls to each block: parts [blocks, 2]. A warp has a row and net.
-__device__ __forceinline__ void local_losses_of(const float* errors, const real* value, const float* leaders,
+// The two local losses, or the part of them that falls to each block: parts [blocks, 2]. A warp
+// has a row and classifier.
+__device__ __forceinline__ void local_losses_of(const float* worker_losses, const real* value, const float* leaders,
                                                 const real* reference, double* parts, float* losses, Losses l) {
     u32 lane = threadIdx.x % 32, warps = blockDim.x / 32;
     double leader = 0.0, follower = 0.0;
-    for (u32 row = blockIdx.x * warps + threadIdx.x / 32; row < l.batch * l.nets; row += gridDim.x * warps) {
-        u32 example = row / l.nets, net = row % l.nets;
-        const float* roles = leaders + ((l.leader_rows == 1 ? 0 : example) * l.nets + net) * l.workers;
+    for (u32 row = blockIdx.x * warps + threadIdx.x / 32; row < l.batch * l.classifiers; row += gridDim.x * warps) {
+        u32 example = row / l.classifiers, classifier = row % l.classifiers;
+        const float* roles = leaders + ((l.leader_rows == 1 ? 0 : example) * l.classifiers + classifier) * l.workers;
         float own_leader = 0.0f, own_follower = 0.0f;
         u32 count = 0;
         for (u32 n = lane; n < l.workers; n += 32) {
             u32 i = row * l.workers + n;
             if (roles[n] != 0.0f) {
-                own_leader += errors[i];
+                own_leader += worker_losses[i];
                 ++count;
             } else {
                 float sum = 0.0f;
-                for (u32 k = 0; k < l.width; ++k) {
-                    float difference = to_float(value[i * l.width + k]) - to_float(reference[row * l.width + k]);
+                for (u32 k = 0; k < l.classes; ++k) {
+                    float difference = to_float(value[i * l.classes + k]) - to_float(reference[row * l.classes + k]);
                     sum += difference * difference;
                 }
-                own_follower += sum / (float)l.width;
+                own_follower += sum / (float)l.classes;
             }
         }
         count = join_lanes(count, 32, Plus());

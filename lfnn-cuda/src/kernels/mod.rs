@@ -28,7 +28,7 @@ macro_rules! families {
 
 families! {
     /// Arithmetic alone and memory alone, for measurements.
-    CEILINGS = "ceilings",
+    CEILINGS = "peak_rates",
     /// Bias and sums over rows.
     COLUMNS = "columns",
     /// Convolutions and linear maps.

@@ -26,26 +26,28 @@ struct __align__(8) Tasks {
 
 // The operations, in the order of plan/unit.rs.
 enum : u32 {
-    WORKER_ERRORS,
-    MEAN_ERRORS,
+    WORKER_LOSS,
+    MEAN_WORKER_LOSS,
     ACCUMULATE_ROWS,
     COUNT_ERRORS,
     SELECT_LEADERS,
     EPOCH_LEADERS,
     ALIGNMENT_TARGET,
     LOCAL_LOSSES,
-    LOCAL_GRADIENT
+    LOSS_GRADIENT,
+    LOCAL_LOSS_GRADIENT
 };
 
 __device__ __forceinline__ void run(const Task& t) {
     const u32* w = t.words;
     switch (t.operation) {
-    case WORKER_ERRORS:
-        worker_errors_of(t.pointer<real>(0), t.pointer<u32>(1), t.pointer<float>(2), t.pointer<real>(3),
-                         t.pointer<float>(4), t.at<Heads>(0));
+    case WORKER_LOSS:
+        worker_loss_of(t.pointer<real>(0), t.pointer<u32>(1), t.pointer<float>(2), t.pointer<real>(3),
+                       t.pointer<float>(4), t.at<Predictions>(0));
         break;
-    case MEAN_ERRORS:
-        mean_errors_of(t.pointer<float>(0), t.pointer<float>(1), t.pointer<u32>(2), w[0], w[1], Threads::for_columns(w[1]));
+    case MEAN_WORKER_LOSS:
+        mean_worker_loss_of(t.pointer<float>(0), t.pointer<float>(1), t.pointer<u32>(2), w[0], w[1],
+                            Threads::for_columns(w[1]));
         break;
     case ACCUMULATE_ROWS:
         accumulate_rows_of(t.pointer<float>(0), t.pointer<u32>(1), t.pointer<float>(2), w[0], w[1],
@@ -70,10 +72,14 @@ __device__ __forceinline__ void run(const Task& t) {
         local_losses_of(t.pointer<float>(0), t.pointer<real>(1), t.pointer<float>(2), t.pointer<real>(3),
                         t.pointer<double>(4), t.pointer<float>(5), t.at<Losses>(0));
         break;
-    case LOCAL_GRADIENT:
-        local_gradient_of(t.pointer<real>(0), t.pointer<real>(1), t.pointer<u32>(2), t.pointer<float>(3),
-                          t.pointer<float>(4), t.pointer<real>(5), t.pointer<real>(6), t.at<Scaling>(0),
-                          t.at<Gradient>(4));
+    case LOSS_GRADIENT:
+        loss_gradient_of(t.pointer<real>(0), t.pointer<real>(1), t.pointer<u32>(2), t.pointer<float>(3),
+                         t.pointer<real>(4), t.at<Scaling>(0), t.at<Predictions>(4), t.at<float>(12));
+        break;
+    case LOCAL_LOSS_GRADIENT:
+        local_loss_gradient_of(t.pointer<real>(0), t.pointer<real>(1), t.pointer<u32>(2), t.pointer<float>(3),
+                               t.pointer<float>(4), t.pointer<real>(5), t.pointer<real>(6), t.at<Scaling>(0),
+                               t.at<LocalLoss>(4));
         break;
     }
 }

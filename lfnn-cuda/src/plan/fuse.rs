@@ -187,7 +187,7 @@ pub(super) fn fuse<'p>(tensors: &'p Tensors, ops: &'p [Op], scales: &Scales) -> 
     // How many steps touch each tensor.
     let mut touching = vec![0usize; tensors.len()];
     for node in steps.iter().flatten().map(Group::node) {
-        let mut ids = node.touches();
+        let mut ids = node.uses();
         ids.sort_unstable();
         ids.dedup();
         ids.into_iter().for_each(|id| touching[id.index()] += 1);
@@ -227,10 +227,10 @@ pub(super) fn fuse<'p>(tensors: &'p Tensors, ops: &'p [Op], scales: &Scales) -> 
 /// Whether an operation touches nothing that earlier ones change, and changes nothing that they touch.
 fn independent<O: Operation>(op: &O, earlier: &[&O]) -> bool {
     let changed = |op: &O| [op.writes(), op.updates()].concat();
-    let (mine, touched) = (changed(op), op.touches());
+    let (mine, touched) = (changed(op), op.uses());
     !earlier.iter().any(|other| {
         changed(other).iter().any(|id| touched.contains(id))
-            || other.touches().iter().any(|id| mine.contains(id))
+            || other.uses().iter().any(|id| mine.contains(id))
     })
 }
 

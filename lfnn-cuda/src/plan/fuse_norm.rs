@@ -11,17 +11,17 @@ pub(super) struct Norm<'p> {
     pub(super) norm: &'p BatchNorm,
     /// The convolution that makes its input. The blocks that have a tile of that take the moments of its channels.
     pub(super) conv: Option<&'p Conv2d>,
-    pub(super) behind: Option<Behind<'p>>,
+    pub(super) behind: Option<Epilogue<'p>>,
 }
 
 /// Batch normalisation in prediction.
 pub(super) struct Inference<'p> {
     pub(super) norm: &'p BatchNormInference,
-    pub(super) behind: Behind<'p>,
+    pub(super) behind: Epilogue<'p>,
 }
 
 /// The ReLU behind a normalisation, which alone reads the result, and a maximum pooling of its output.
-pub(super) struct Behind<'p> {
+pub(super) struct Epilogue<'p> {
     pub(super) relu: &'p Activate,
     /// Windows lie side by side.
     pub(super) pool: Option<&'p MaxPool>,
@@ -124,7 +124,7 @@ impl<'p> Norm<'p> {
 
     pub(super) fn operations(&self) -> Vec<Op> {
         let conv = self.conv.map(|op| op.clone().into());
-        let behind = self.behind.iter().flat_map(Behind::operations);
+        let behind = self.behind.iter().flat_map(Epilogue::operations);
         conv.into_iter().chain([self.norm.clone().into()]).chain(behind).collect()
     }
 }
@@ -152,7 +152,7 @@ impl<'p> Inference<'p> {
     }
 }
 
-impl Behind<'_> {
+impl Epilogue<'_> {
     fn passed(&self, normal: TensorId) -> Vec<TensorId> {
         [normal].into_iter().chain((!self.stored).then_some(self.relu.y)).collect()
     }
@@ -220,11 +220,11 @@ fn conv_before<'p>(uses: &Uses<'p>, i: usize, x: TensorId) -> Option<(usize, &'p
 }
 
 /// What can be done at once with the normalisation at `i` to `y`, and where it stood.
-fn behind<'p>(uses: &Uses<'p>, i: usize, y: TensorId) -> Option<(Behind<'p>, Vec<usize>)> {
-    let (j, relu) = uses.relu_behind(i, y)?;
+fn behind<'p>(uses: &Uses<'p>, i: usize, y: TensorId) -> Option<(Epilogue<'p>, Vec<usize>)> {
+    let (j, relu) = uses.fusable_relu(i, y)?;
     let pool = pool_behind(uses, i, j, relu.y);
     let taken = [j].into_iter().chain(pool.map(|(k, _)| k)).collect();
-    Some((Behind { relu, pool: pool.map(|(_, op)| op), stored: true }, taken))
+    Some((Epilogue { relu, pool: pool.map(|(_, op)| op), stored: true }, taken))
 }
 
 /// The first pooling of what the ReLU at `j` writes, if its results are free from operation `i` on.
@@ -240,7 +240,7 @@ fn pool_behind<'p>(
             && side_by_side(pool.window)
         {
             let results: Vec<TensorId> = [pool.y].into_iter().chain(pool.position).collect();
-            let free = !uses.touches(i..k, &results);
+            let free = !uses.uses(i..k, &results);
             return (free && pool.y != y).then_some((k, pool));
         }
         if uses.changes(k..k + 1, &[y]) {

@@ -9,13 +9,13 @@ use super::lower::Lowering;
 use crate::kernels::LEADERS;
 
 pub(super) fn select(op: &SelectLeaders, to: &mut Lowering<'_>) {
-    let nets = to.len(op.best);
+    let classifiers = to.len(op.best);
     let arguments = arguments![
-        to.place(op.errors),
+        to.place(op.losses),
         to.place(op.leaders),
         to.place(op.best),
-        nets,
-        op.heads.workers,
+        classifiers,
+        op.predictions.workers,
         op.count,
     ];
     to.launch(LEADERS.over("select_leaders", to.real(), to.len(op.leaders), arguments));
@@ -23,15 +23,15 @@ pub(super) fn select(op: &SelectLeaders, to: &mut Lowering<'_>) {
 
 pub(super) fn epoch(op: &EpochLeaders, to: &mut Lowering<'_>) {
     let arguments = arguments![
-        to.place(op.errors),
+        to.place(op.losses),
         to.place(op.clock),
-        to.place(op.epoch_errors),
+        to.place(op.epoch_losses),
         to.place(op.leaders),
         to.place(op.best),
-        op.heads.workers,
+        op.predictions.workers,
         op.count,
     ];
-    let (grid, block) = ([op.heads.nets as u32, 1, 1], [THREADS, 1, 1]);
+    let (grid, block) = ([op.predictions.classifiers as u32, 1, 1], [THREADS, 1, 1]);
     to.launch(LEADERS.launch("epoch_leaders", to.real(), grid, block, arguments));
 }
 
@@ -40,9 +40,9 @@ pub(super) fn epoch(op: &EpochLeaders, to: &mut Lowering<'_>) {
 #[repr(C)]
 struct Target {
     batch: u32,
-    nets: u32,
+    classifiers: u32,
     workers: u32,
-    width: u32,
+    classes: u32,
     leader_rows: u32,
     rule: u32,
     stream: u32,
@@ -56,9 +56,9 @@ pub(super) fn alignment_target(op: &AlignmentTarget, to: &mut Lowering<'_>) {
     };
     let target = Target {
         batch: to.tensors()[op.value].shape[0] as u32,
-        nets: op.heads.nets as u32,
-        workers: op.heads.workers as u32,
-        width: op.heads.width as u32,
+        classifiers: op.predictions.classifiers as u32,
+        workers: op.predictions.workers as u32,
+        classes: op.predictions.classes as u32,
         leader_rows: to.tensors()[op.leaders].shape[0] as u32,
         rule,
         stream,

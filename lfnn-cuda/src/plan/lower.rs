@@ -1,8 +1,8 @@
-//! From a module to a plan.
+//! From a program set to a plan.
 
 use lfnn_core::backend::Precision;
 use lfnn_core::program::{
-    ALIGNMENT, DType, Kind, Module, Node, Op, Program, TensorId, Tensors, plan_memory_in,
+    ALIGNMENT, DType, Kind, Node, Op, Program, ProgramSet, TensorId, Tensors, plan_memory_in,
 };
 use thiserror::Error;
 
@@ -22,12 +22,12 @@ use crate::kernels::ELEMENTWISE;
 const MOST_ELEMENTS: usize = 1 << 31;
 
 /// Lanes of a plan: a unit's update runs beside the next unit's forward pass.
-pub const LANES: usize = 2;
+pub const STREAMS: usize = 2;
 
-/// The most lanes of a plan: each is a stream with scratch memory of its own, and no network has work for more.
-pub const MAX_LANES: usize = 64;
+/// The most streams of a plan: each is a stream with scratch memory of its own, and no network has work for more.
+pub const MAX_STREAMS: usize = 64;
 
-/// A module that has no plan.
+/// A program set that has no plan.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum PlanError {
     /// A tensor that kernels cannot address.
@@ -41,24 +41,24 @@ pub enum PlanError {
 }
 
 impl Plan {
-    /// Lowers every program of a module, for [`LANES`] lanes.
+    /// Lowers every program of a program set, for [`STREAMS`] streams.
     ///
     /// # Errors
     /// A tensor that is too large for the kernels.
-    pub fn new(module: &Module, precision: Precision) -> Result<Self, PlanError> {
-        Self::with_lanes(module, precision, LANES)
+    pub fn new(set: &ProgramSet, precision: Precision) -> Result<Self, PlanError> {
+        Self::with_streams(set, precision, STREAMS)
     }
 
-    /// Lowers every program of a module, for this many lanes: one at least, and no more than [`MAX_LANES`].
+    /// Lowers every program of a program set, for this many streams: one at least, and no more than [`MAX_STREAMS`].
     ///
     /// # Errors
     /// As [`Plan::new`].
-    pub fn with_lanes(
-        module: &Module,
+    pub fn with_streams(
+        set: &ProgramSet,
         precision: Precision,
-        lanes: usize,
+        streams: usize,
     ) -> Result<Self, PlanError> {
-        Self::lower(module, precision, lanes.clamp(1, MAX_LANES), false)
+        Self::lower(set, precision, streams.clamp(1, MAX_STREAMS), false)
     }
 
     /// As [`Plan::new`], but every operation works in the type of activations, even where all of its
@@ -67,17 +67,17 @@ impl Plan {
     /// # Errors
     /// As [`Plan::new`].
     #[cfg(feature = "emulator")]
-    pub fn all_narrow(module: &Module, precision: Precision) -> Result<Self, PlanError> {
-        Self::lower(module, precision, LANES, true)
+    pub fn all_narrow(set: &ProgramSet, precision: Precision) -> Result<Self, PlanError> {
+        Self::lower(set, precision, STREAMS, true)
     }
 
     fn lower(
-        module: &Module,
+        set: &ProgramSet,
         precision: Precision,
-        lanes: usize,
+        streams: usize,
         all_narrow: bool,
     ) -> Result<Self, PlanError> {
-        let tensors = module.tensors();
+        let tensors = set.tensors();
         for (_, tensor) in tensors.iter() {
             // Bytes are only ever gathered: their kernels count in 64 bits.
             if tensor.dtype != DType::U8 && tensor.len() >= MOST_ELEMENTS {
@@ -85,7 +85,7 @@ impl Plan {
                 return Err(PlanError::TooLarge { name, elements });
             }
         }
-        let elements = elements(module, precision);
+        let elements = elements(set, precision);
         let mut persistent_bytes = 0;
         let persistent = tensors
             .iter()
@@ -99,8 +99,8 @@ impl Plan {
             })
             .collect();
         let loss_scales = persistent_bytes;
-        let mut programs = Vec::with_capacity(module.programs().len());
-        for program in module.programs() {
+        let mut programs = Vec::with_capacity(set.programs().len());
+        for program in set.programs() {
             let first = (persistent_bytes - loss_scales) / LOSS_SCALE_BYTES;
             let scales = match precision {
                 Precision::F16 => Scales::new(tensors, program.ops(), first),
@@ -108,7 +108,7 @@ impl Plan {
             };
             persistent_bytes += scales.len() * LOSS_SCALE_BYTES;
             let kinds = (precision, all_narrow);
-            programs.push(lower(program, tensors, &elements, kinds, lanes, &scales));
+            programs.push(lower(program, tensors, &elements, kinds, streams, &scales));
         }
         Ok(Self { precision, elements, persistent, persistent_bytes, loss_scales, programs })
     }
@@ -119,13 +119,13 @@ fn lower(
     tensors: &Tensors,
     elements: &[Element],
     (precision, all_narrow): (Precision, bool),
-    lanes: usize,
+    streams: usize,
     scales: &Scales,
 ) -> ProgramPlan {
     let ops = scales.gather(program.ops());
     let groups = fuse(tensors, &ops, scales);
     let nodes: Vec<Node> = groups.iter().map(Group::node).collect();
-    let schedule = Schedule::new(&nodes, tensors, lanes);
+    let schedule = Schedule::new(&nodes, tensors, streams);
     let bytes = |id: TensorId| tensors[id].len() * elements[id.index()].bytes();
     let lifetimes = plan_memory_in(tensors, &nodes, &schedule, bytes);
     let mut to = Lowering::new(tensors, elements, precision, scales);
@@ -166,7 +166,7 @@ fn lower(
         temporaries: lifetimes.offsets,
         temporary_bytes: lifetimes.bytes,
         scratch_bytes: to.scratch_bytes,
-        lanes: schedule.lanes,
+        streams: schedule.streams,
     }
 }
 
@@ -220,12 +220,13 @@ fn single(op: &Op, to: &mut Lowering<'_>) {
         Op::Split(op) => shape::split(op, to),
         Op::FilterLogits(op) => workers::filter_logits(op, to),
         Op::FilterLogitsGrad(op) => workers::filter_logits_grad(op, to),
-        Op::WorkerErrors(op) => losses::worker_errors(op, to),
-        Op::MeanErrors(op) => losses::mean_errors(op, to),
+        Op::WorkerLoss(op) => losses::worker_loss(op, to),
+        Op::MeanWorkerLoss(op) => losses::mean_worker_loss(op, to),
         Op::SelectLeaders(op) => leaders::select(op, to),
         Op::EpochLeaders(op) => leaders::epoch(op, to),
         Op::AlignmentTarget(op) => leaders::alignment_target(op, to),
-        Op::LocalGradient(op) => losses::local_gradient(op, to),
+        Op::LossGradient(op) => losses::loss_gradient(op, to),
+        Op::LocalLossGradient(op) => losses::local_loss_gradient(op, to),
         Op::LocalLosses(op) => losses::local_losses(op, to),
         Op::MaskFollowers(op) => leaders::mask(op, to),
         Op::Gaussian(op) => perturb::gaussian(op, to),
@@ -295,7 +296,7 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// The tensors of the module.
+    /// The tensors of the program set.
     pub(super) fn tensors(&self) -> &'a Tensors {
         self.tensors
     }
@@ -384,7 +385,7 @@ impl<'a> Lowering<'a> {
 
     fn push(&mut self, work: Work) {
         let (name, ops) = (self.name, self.ops.clone());
-        self.steps.push(Step { name, ops, work, lane: 0, after: Vec::new() });
+        self.steps.push(Step { name, ops, work, stream: 0, after: Vec::new() });
     }
 }
 

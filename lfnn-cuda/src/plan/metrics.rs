@@ -26,13 +26,13 @@ pub(super) fn accumulate(op: &AccumulateRows, to: &mut Lowering<'_>) {
 pub(super) fn count(op: &CountErrors, to: &mut Lowering<'_>) {
     let batch = to.len(op.target);
     let (decision, one_vs_all) = match op.decision {
-        Decision::Largest | Decision::LargestNet => (0, false),
+        Decision::Largest | Decision::LargestClassifier => (0, false),
         Decision::Threshold { one_vs_all } => (1, one_vs_all),
     };
-    // The nets together are one prediction.
+    // The classifiers together are one prediction.
     let (predictors, width) = match op.decision {
-        Decision::LargestNet => (1, op.heads.nets),
-        _ => (op.heads.predictors(), op.heads.width),
+        Decision::LargestClassifier => (1, op.predictions.classifiers),
+        _ => (op.predictions.predictors(), op.predictions.classes),
     };
     let output = to.read(op.output);
     let arguments = arguments![
@@ -45,7 +45,7 @@ pub(super) fn count(op: &CountErrors, to: &mut Lowering<'_>) {
         width,
         u32::from(decision == 1),
         one_vs_all,
-        op.heads.workers,
+        op.predictions.workers,
     ];
     let (grid, block) = extents(predictors);
     to.launch(METRICS.launch("count_errors", to.real(), grid, block, arguments));

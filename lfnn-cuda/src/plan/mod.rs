@@ -31,7 +31,7 @@ mod workers;
 #[cfg(feature = "emulator")]
 pub use product::force_tile;
 
-pub use lower::{LANES, MAX_LANES, PlanError};
+pub use lower::{MAX_STREAMS, PlanError, STREAMS};
 #[cfg(feature = "emulator")]
 pub(crate) use scale::LOSS_SCALE_BYTES;
 
@@ -99,10 +99,10 @@ pub struct ProgramPlan {
     pub temporaries: Vec<Option<usize>>,
     /// Bytes of the block of temporaries.
     pub temporary_bytes: usize,
-    /// Bytes of scratch memory that the steps of one lane need.
+    /// Bytes of scratch memory that the steps of one stream need.
     pub scratch_bytes: usize,
-    /// How many lanes the steps use.
-    pub lanes: usize,
+    /// How many streams the steps use.
+    pub streams: usize,
 }
 
 /// One launch or product.
@@ -114,9 +114,9 @@ pub struct Step {
     pub ops: Vec<usize>,
     /// What is done.
     pub work: Work,
-    /// Which stream it belongs to: steps of one lane run in order.
-    pub lane: usize,
-    /// Earlier steps of other lanes, by position, that must be done before.
+    /// Which stream it belongs to: steps of one stream run in order.
+    pub stream: usize,
+    /// Earlier steps of other streams, by position, that must be done before.
     pub after: Vec<usize>,
 }
 
@@ -158,7 +158,7 @@ pub struct Launch {
 pub enum Place {
     /// The first element of a tensor, plus this many bytes.
     Tensor(TensorId, usize),
-    /// An offset in bytes in the scratch memory of the step's lane. It holds nothing from one step to
+    /// An offset in bytes in the scratch memory of the step's stream. It holds nothing from one step to
     /// the next but within the steps of one operation.
     Scratch(usize),
     /// An offset in bytes in the block of persistent tensors, behind these: there lie the loss scales, zeros at first.

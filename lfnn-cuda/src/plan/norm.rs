@@ -8,7 +8,7 @@ use lfnn_core::program::{
 
 use super::columns::Columns;
 use super::conv::{self, Moments};
-use super::fuse_norm::{Behind, NormGrad, PoolGrad};
+use super::fuse_norm::{Epilogue, NormGrad, PoolGrad};
 use super::launch::arguments;
 use super::lower::{Lowering, optional};
 use super::product::Divide;
@@ -102,7 +102,7 @@ fn columns(to: &Lowering<'_>, x: TensorId) -> Columns {
 pub(super) fn train(
     op: &BatchNorm,
     conv: Option<&Conv2d>,
-    behind: Option<&Behind<'_>>,
+    behind: Option<&Epilogue<'_>>,
     to: &mut Lowering<'_>,
 ) {
     let columns = columns(to, op.x);
@@ -185,7 +185,7 @@ fn describe(op: &BatchNorm, x: Place, left: Moments, to: &Lowering<'_>) -> Argum
 /// Prediction; `behind` as in [`train`].
 pub(super) fn inference(
     op: &BatchNormInference,
-    behind: Option<&Behind<'_>>,
+    behind: Option<&Epilogue<'_>>,
     to: &mut Lowering<'_>,
 ) {
     let (columns, x) = (columns(to, op.x), to.read(op.x));
@@ -201,7 +201,7 @@ fn normalize(
     (x, y): (Place, TensorId),
     vectors: [TensorId; 4],
     epsilon: Option<f32>,
-    behind: Option<&Behind<'_>>,
+    behind: Option<&Epilogue<'_>>,
 ) {
     let stored = behind.is_none_or(|behind| behind.stored);
     let y = behind.map_or(y, |behind| behind.relu.y);

@@ -6,19 +6,19 @@
 //! half precision, and the singles are converted on the way in or out.
 
 use lfnn_core::backend::Precision;
-use lfnn_core::program::{DType, Kind, Module, Op, Operation, TensorId};
+use lfnn_core::program::{DType, Kind, Op, Operation, ProgramSet, TensorId};
 
 use super::Element;
 
-/// How each tensor of a module is stored.
-pub(super) fn elements(module: &Module, precision: Precision) -> Vec<Element> {
-    let tensors = module.tensors();
+/// How each tensor of a program set is stored.
+pub(super) fn elements(set: &ProgramSet, precision: Precision) -> Vec<Element> {
+    let tensors = set.tensors();
     let half = activation(precision);
     let mut real: Vec<bool> = tensors
         .iter()
         .map(|(_, tensor)| tensor.kind == Kind::Temporary && tensor.dtype == DType::Real)
         .collect();
-    for op in module.programs().iter().flat_map(|program| program.ops()) {
+    for op in set.programs().iter().flat_map(|program| program.ops()) {
         let operands = real_operands(op);
         let touched = [op.reads(), op.writes(), op.updates()].concat();
         for id in touched.into_iter().filter(|id| !operands.contains(id)) {
@@ -86,9 +86,10 @@ pub(super) fn real_operands(op: &Op) -> Vec<TensorId> {
         Op::Split(op) => [op.outputs.as_slice(), &[op.x]].concat(),
         Op::FilterLogits(op) => vec![op.x, op.z],
         Op::FilterLogitsGrad(op) => vec![op.dz, op.dx],
-        Op::WorkerErrors(op) => vec![op.z, op.output],
+        Op::WorkerLoss(op) => vec![op.z, op.output],
         Op::AlignmentTarget(op) => vec![op.value, op.reference],
-        Op::LocalGradient(op) => [&[op.z, op.output, op.dz], op.reference.as_slice()].concat(),
+        Op::LossGradient(op) => vec![op.z, op.output, op.dz],
+        Op::LocalLossGradient(op) => vec![op.z, op.output, op.dz, op.reference],
         Op::LocalLosses(op) => vec![op.value, op.reference],
         Op::MaskFollowers(op) => vec![op.x, op.y],
         Op::Gaussian(op) => vec![op.y],
@@ -97,7 +98,7 @@ pub(super) fn real_operands(op: &Op) -> Vec<TensorId> {
         Op::LoadLabels(_)
         | Op::LoadValues(_)
         | Op::AdvanceClock(_)
-        | Op::MeanErrors(_)
+        | Op::MeanWorkerLoss(_)
         | Op::SelectLeaders(_)
         | Op::EpochLeaders(_)
         | Op::AccumulateRows(_)

@@ -20,7 +20,7 @@ use std::slice;
 
 use bytemuck::{Pod, Zeroable};
 use lfnn_core::program::rewrite::{changes, touches_any};
-use lfnn_core::program::{Kind, Op, Operation, TensorId, Tensors};
+use lfnn_core::program::{Kind, LocalLossGradient, LossGradient, Op, Operation, TensorId, Tensors};
 
 /// Bytes of a scale and of what moves it.
 pub(crate) const LOSS_SCALE_BYTES: usize = 16;
@@ -97,11 +97,12 @@ impl Scales {
             };
             let read = given(&[op.reads(), op.updates()].concat());
             match op {
-                Op::LocalGradient(seed) => {
+                Op::LossGradient(LossGradient { dz, .. })
+                | Op::LocalLossGradient(LocalLossGradient { dz, .. }) => {
                     kept.extend(read);
                     meetings.0.push(meetings.0.len());
-                    uses.push((seed.dz, meetings.0.len() - 1));
-                    loss_of[seed.dz.index()] = Some(meetings.0.len() - 1);
+                    uses.push((*dz, meetings.0.len() - 1));
+                    loss_of[dz.index()] = Some(meetings.0.len() - 1);
                     continue;
                 }
                 Op::ClipFactor(clip) => {

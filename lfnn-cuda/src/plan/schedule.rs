@@ -1,32 +1,32 @@
 //! Which steps may run beside which, and where temporaries lie when they do.
 //!
-//! A [`Schedule`] keeps a program's order and gives every operation a *lane*: lanes run side by side, the
-//! operations of a lane one after the other, and an operation waits for those of other lanes on which
-//! it depends. On a device a lane is a stream, and a wait an event.
+//! A [`Schedule`] keeps a program's order and gives every operation a *stream*: streams run side by side, the
+//! operations of a stream one after the other, and an operation waits for those of other streams on which
+//! it depends. On a device a stream is a stream, and a wait an event.
 //!
 //! Two temporaries may share memory only where all uses of one come before all uses of the other
-//! whatever the lanes' speed (`plan_memory_in`), and so a second lane costs memory.
+//! whatever the streams' speed (`plan_memory_in`), and so a second stream costs memory.
 
 use std::cmp::Reverse;
 use std::ops::Range;
 
-use lfnn_core::program::{Node, Order, Tensors, dependences};
+use lfnn_core::program::{Node, Order, Tensors, dependencies};
 
 use super::Step;
 
 /// Nanoseconds of the shortest kernel in a graph.
 const LAUNCH: u64 = 2_000;
-/// Bytes that a device moves in a nanosecond; a round figure, since it only balances lanes.
+/// Bytes that a device moves in a nanosecond; a round figure, since it only balances streams.
 const BYTES_PER_NANOSECOND: u64 = 1_000;
 
-/// Which nodes are on the chain of dependences that takes longest, if each takes as long as to move its tensors.
-fn longest_chain(nodes: &[Node], tensors: &Tensors, dependences: &[Vec<usize>]) -> Vec<bool> {
+/// Which nodes are on the chain of dependencies that takes longest, if each takes as long as to move its tensors.
+fn longest_chain(nodes: &[Node], tensors: &Tensors, dependencies: &[Vec<usize>]) -> Vec<bool> {
     let cost = |node: &Node| LAUNCH + node.bytes(tensors) as u64 / BYTES_PER_NANOSECOND;
     // For each node, the time from its start to the end of all that waits for it, and who of these is slowest.
     let mut rest: Vec<(u64, Option<usize>)> = vec![(0, None); nodes.len()];
     for node in (0..nodes.len()).rev() {
         rest[node].0 += cost(&nodes[node]);
-        for &before in &dependences[node] {
+        for &before in &dependencies[node] {
             // At equal times, the first of those that wait.
             if rest[node].0 >= rest[before].0 {
                 rest[before] = (rest[node].0, Some(node));
@@ -45,47 +45,47 @@ fn longest_chain(nodes: &[Node], tensors: &Tensors, dependences: &[Vec<usize>]) 
 /// Lanes of nodes, and what each waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
-    /// How many lanes there are: one at least.
-    pub lanes: usize,
-    /// Each node's lane.
-    pub lane: Vec<usize>,
-    /// For each node, nodes of other lanes that must be done before it starts, beside those for which an
-    /// earlier node of its lane has waited.
+    /// How many streams there are: one at least.
+    pub streams: usize,
+    /// Each node's stream.
+    pub stream: Vec<usize>,
+    /// For each node, nodes of other streams that must be done before it starts, beside those for which an
+    /// earlier node of its stream has waited.
     pub after: Vec<Vec<usize>>,
-    /// For each node, how many nodes of each lane are certainly done when it is.
+    /// For each node, how many nodes of each stream are certainly done when it is.
     done: Vec<Vec<usize>>,
-    /// Each node's place in its lane, from one on.
+    /// Each node's place in its stream, from one on.
     place: Vec<usize>,
-    /// The nodes of each lane.
+    /// The nodes of each stream.
     nodes: Vec<Vec<usize>>,
 }
 
 impl Schedule {
-    /// The longest chain of nodes keeps the first lane: in `lfnn-l` the forward pass from unit to unit, in
+    /// The longest chain of nodes keeps the first stream: in `lfnn-l` the forward pass from unit to unit, in
     /// `bp` the gradient on its way back. What stands between two stretches of the chain goes to another
-    /// lane: a unit's own backward pass and update, or a layer's weight gradient.
+    /// stream: a unit's own backward pass and update, or a layer's weight gradient.
     ///
     /// So that the chain does not run far ahead, with all that it wrote still needed, a stretch of it waits
-    /// for the work beside it but for the last `lanes - 1` pieces.
-    pub fn new(nodes: &[Node], tensors: &Tensors, lanes: usize) -> Self {
-        let lanes = lanes.max(1);
+    /// for the work beside it but for the last `streams - 1` pieces.
+    pub fn new(nodes: &[Node], tensors: &Tensors, streams: usize) -> Self {
+        let streams = streams.max(1);
         let mut schedule = Self {
-            lanes,
-            lane: Vec::with_capacity(nodes.len()),
+            streams,
+            stream: Vec::with_capacity(nodes.len()),
             after: Vec::with_capacity(nodes.len()),
             done: Vec::with_capacity(nodes.len()),
             place: Vec::with_capacity(nodes.len()),
-            nodes: vec![Vec::new(); lanes],
+            nodes: vec![Vec::new(); streams],
         };
-        let dependences = dependences(nodes, tensors);
-        let chain = longest_chain(nodes, tensors, &dependences);
-        let mut last: Vec<Option<usize>> = vec![None; lanes];
+        let dependencies = dependencies(nodes, tensors);
+        let chain = longest_chain(nodes, tensors, &dependencies);
+        let mut last: Vec<Option<usize>> = vec![None; streams];
         // The last node of each piece of work beside the chain.
         let mut pieces: Vec<usize> = Vec::new();
         let mut was_in_chain = true;
-        for (node, mut before) in dependences.into_iter().enumerate() {
-            let lane = if lanes == 1 || chain[node] {
-                if !was_in_chain && let Some(piece) = pieces.len().checked_sub(lanes) {
+        for (node, mut before) in dependencies.into_iter().enumerate() {
+            let stream = if streams == 1 || chain[node] {
+                if !was_in_chain && let Some(piece) = pieces.len().checked_sub(streams) {
                     before.push(pieces[piece]);
                     before.sort_unstable();
                 }
@@ -97,22 +97,22 @@ impl Schedule {
                 if let Some(end) = pieces.last_mut() {
                     *end = node;
                 }
-                1 + (pieces.len() - 1) % (lanes - 1)
+                1 + (pieces.len() - 1) % (streams - 1)
             };
-            was_in_chain = lanes == 1 || chain[node];
-            schedule.push(lane, &before, &mut last);
+            was_in_chain = streams == 1 || chain[node];
+            schedule.push(stream, &before, &mut last);
         }
         schedule
     }
 
     /// Appends a node that waits for these.
-    fn push(&mut self, lane: usize, before: &[usize], last: &mut [Option<usize>]) {
-        // What is done already: all that the lane's last node knew, then what the dependences know.
-        let mut done = last[lane].map_or_else(|| vec![0; self.lanes], |i| self.done[i].clone());
+    fn push(&mut self, stream: usize, before: &[usize], last: &mut [Option<usize>]) {
+        // What is done already: all that the stream's last node knew, then what the dependencies know.
+        let mut done = last[stream].map_or_else(|| vec![0; self.streams], |i| self.done[i].clone());
         let mut after = Vec::new();
         for &other in before.iter().rev() {
-            let from = self.lane[other];
-            if from == lane || done[from] >= self.place[other] {
+            let from = self.stream[other];
+            if from == stream || done[from] >= self.place[other] {
                 continue;
             }
             after.push(other);
@@ -121,42 +121,44 @@ impl Schedule {
             }
         }
         after.reverse();
-        let place = last[lane].map_or(0, |i| self.place[i]) + 1;
-        done[lane] = place;
-        last[lane] = Some(self.lane.len());
-        self.nodes[lane].push(self.lane.len());
-        self.lane.push(lane);
+        let place = last[stream].map_or(0, |i| self.place[i]) + 1;
+        done[stream] = place;
+        last[stream] = Some(self.stream.len());
+        self.nodes[stream].push(self.stream.len());
+        self.stream.push(stream);
         self.after.push(after);
         self.place.push(place);
         self.done.push(done);
     }
 
-    /// Gives lanes and waits to the steps of a program, of which each node's begin at `first`. A node may have
+    /// Gives streams and waits to the steps of a program, of which each node's begin at `first`. A node may have
     /// no steps: then whoever waits for it waits for what it waited for.
     pub(super) fn assign(&self, first: &[usize], steps: &mut [Step]) {
-        // The last step of each lane so far, and waits that its next step takes over.
-        let mut last: Vec<Option<usize>> = vec![None; self.lanes];
-        let mut pending: Vec<Vec<usize>> = vec![Vec::new(); self.lanes];
+        // The last step of each stream so far, and waits that its next step takes over.
+        let mut last: Vec<Option<usize>> = vec![None; self.streams];
+        let mut pending: Vec<Vec<usize>> = vec![Vec::new(); self.streams];
         // For each node, the steps that are done when it is.
         let mut ends: Vec<Vec<usize>> = Vec::with_capacity(first.len());
         for (node, &begin) in first.iter().enumerate() {
             let end = first.get(node + 1).copied().unwrap_or(steps.len());
-            let lane = self.lane[node];
+            let stream = self.stream[node];
             let waits = self.after[node].iter().flat_map(|&other| ends[other].iter().copied());
-            pending[lane].extend(waits);
+            pending[stream].extend(waits);
             for step in &mut steps[begin..end] {
-                step.lane = lane;
+                step.stream = stream;
             }
             if begin < end {
-                let mut after = std::mem::take(&mut pending[lane]);
+                let mut after = std::mem::take(&mut pending[stream]);
                 after.sort_unstable();
                 after.dedup();
-                after.retain(|&step| steps[step].lane != lane);
+                after.retain(|&step| steps[step].stream != stream);
                 steps[begin].after = after;
-                last[lane] = Some(end - 1);
+                last[stream] = Some(end - 1);
                 ends.push(vec![end - 1]);
             } else {
-                ends.push(last[lane].into_iter().chain(pending[lane].iter().copied()).collect());
+                ends.push(
+                    last[stream].into_iter().chain(pending[stream].iter().copied()).collect(),
+                );
             }
         }
     }
@@ -164,19 +166,19 @@ impl Schedule {
 
 impl Order for Schedule {
     fn ordered(&self, first: usize, then: usize) -> bool {
-        first != then && self.done[then][self.lane[first]] >= self.place[first]
+        first != then && self.done[then][self.stream[first]] >= self.place[first]
     }
 
-    fn lane(&self, step: usize) -> usize {
-        self.lane[step]
+    fn stream(&self, step: usize) -> usize {
+        self.stream[step]
     }
 
-    /// From the first node of another lane that need not be done before it, to the last that need not wait.
+    /// From the first node of another stream that need not be done before it, to the last that need not wait.
     fn beside(&self, step: usize) -> Range<usize> {
-        let (own, place) = (self.lane[step], self.place[step]);
-        let others = self.nodes.iter().enumerate().filter(|(lane, _)| *lane != own);
-        others.fold(step..step + 1, |range, (lane, nodes)| {
-            let first = nodes.get(self.done[step][lane]).copied().unwrap_or(step);
+        let (own, place) = (self.stream[step], self.place[step]);
+        let others = self.nodes.iter().enumerate().filter(|(stream, _)| *stream != own);
+        others.fold(step..step + 1, |range, (stream, nodes)| {
+            let first = nodes.get(self.done[step][stream]).copied().unwrap_or(step);
             let waiting = nodes.partition_point(|&node| self.done[node][own] < place);
             let last = waiting.checked_sub(1).map_or(step, |at| nodes[at]);
             range.start.min(first)..range.end.max(last + 1)

@@ -1,6 +1,6 @@
 //! The small operations between a unit's logits and their gradient: one launch where one block can do them all.
 //!
-//! Errors, their means, the choice of leaders, losses and their gradient are a dozen launches on a few thousand
+//! Losses, their means, the choice of leaders, local losses and their gradient are a dozen launches on a few thousand
 //! numbers, each shorter than the way to it. They are lowered one by one as ever; then their launches' arguments
 //! become the tasks of one block.
 
@@ -22,16 +22,17 @@ const MOST_ELEMENTS: usize = 1 << 11;
 const MOST_COLUMNS: usize = 32;
 
 /// The kernels that are tasks, in the order of the kernel's own list.
-const KERNELS: [&str; 9] = [
-    "worker_errors",
-    "mean_errors",
+const KERNELS: [&str; 10] = [
+    "worker_loss",
+    "mean_worker_loss",
     "accumulate_rows",
     "count_errors",
     "select_leaders",
     "epoch_leaders",
     "alignment_target",
     "local_losses",
-    "local_gradient",
+    "loss_gradient",
+    "local_loss_gradient",
 ];
 
 /// The structure of the kernel.
@@ -56,15 +57,20 @@ struct Tasks {
 /// Whether one block does an operation in no time.
 pub(super) fn is_small(op: &Op, tensors: &Tensors) -> bool {
     let len = |id| tensors[id].len();
+    // Several lanes share a prediction.
+    let shared = |z, classes: usize| len(z) / classes.max(1) * lanes(classes);
     let elements = match op {
-        Op::WorkerErrors(op) => len(op.errors) * lanes(op.heads.width),
-        Op::LocalGradient(op) => len(op.z) / op.heads.width.max(1) * lanes(op.heads.width),
+        Op::WorkerLoss(op) => len(op.losses) * lanes(op.predictions.classes),
+        Op::LossGradient(op) => shared(op.z, op.predictions.classes),
+        Op::LocalLossGradient(op) => shared(op.z, op.predictions.classes),
         Op::LocalLosses(op) => len(op.value),
-        Op::AlignmentTarget(op) => len(op.reference) * op.heads.workers,
-        Op::SelectLeaders(op) => len(op.leaders) * op.heads.workers,
-        // A block has a net.
-        Op::EpochLeaders(op) if op.heads.nets == 1 => len(op.leaders) * op.heads.workers,
-        Op::MeanErrors(op) if len(op.mean) <= MOST_COLUMNS => len(op.errors),
+        Op::AlignmentTarget(op) => len(op.reference) * op.predictions.workers,
+        Op::SelectLeaders(op) => len(op.leaders) * op.predictions.workers,
+        // A block has a classifier.
+        Op::EpochLeaders(op) if op.predictions.classifiers == 1 => {
+            len(op.leaders) * op.predictions.workers
+        }
+        Op::MeanWorkerLoss(op) if len(op.mean) <= MOST_COLUMNS => len(op.losses),
         Op::AccumulateRows(op) if len(op.total) <= MOST_COLUMNS => len(op.x),
         Op::CountErrors(op) if len(op.wrong) <= MOST_COLUMNS => len(op.output),
         _ => return false,

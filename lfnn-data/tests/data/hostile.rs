@@ -185,3 +185,21 @@ fn an_image_of_a_forged_size_is_refused() {
     let error = load_image(&file, shape).unwrap_err().to_string();
     assert!(error.contains("cannot be decoded"), "{error}");
 }
+
+/// A few bytes can hold an image that takes very long to decode: longer than any side of a JPEG, or huge.
+#[test]
+fn an_image_of_an_absurd_size_is_refused_before_it_is_decoded() {
+    let folder = tempdir().unwrap();
+    for (width, height) in [(65_536, 1), (9_000, 9_000)] {
+        let file = folder.path().join(format!("{width}.png"));
+        image::GrayImage::new(width, height).save(&file).unwrap();
+        let shape = ImageShape { height: 2, width: 2, channels: 1 };
+        let error = load_image(&file, shape).unwrap_err().to_string();
+        let expected = format!(
+            "{}: image size is {height} × {width} pixels (height × width); expected at most 65535 on a side and \
+             67108864 in all",
+            file.display()
+        );
+        assert_eq!(error, expected);
+    }
+}

@@ -2,29 +2,29 @@
 
 use super::store::Store;
 use lfnn_core::program::{
-    AlignmentTarget, EpochLeaders, Heads, MaskFollowers, Reference, SelectLeaders, clock,
+    AlignmentTarget, EpochLeaders, MaskFollowers, Predictions, Reference, SelectLeaders, clock,
 };
 use lfnn_core::random::below;
 
-/// The leaders' mask and the best worker of every net of every row.
-fn choose(errors: &[f64], heads: Heads, count: usize) -> (Vec<f64>, Vec<u32>) {
+/// The leaders' mask and the best worker of every classifier of every row.
+fn choose(losses: &[f64], predictions: Predictions, count: usize) -> (Vec<f64>, Vec<u32>) {
     let (mut leaders, mut best) = (Vec::new(), Vec::new());
-    for net in errors.chunks(heads.workers) {
-        let error = |n: usize| if net[n].is_nan() { f64::INFINITY } else { net[n] };
+    for classifier in losses.chunks(predictions.workers) {
+        let loss = |n: usize| if classifier[n].is_nan() { f64::INFINITY } else { classifier[n] };
         // The rank of a worker is the number of workers that come before it.
         let rank = |n: usize| {
-            let before = |m: usize| error(m) < error(n) || (error(m) == error(n) && m < n);
-            (0..heads.workers).filter(|&m| before(m)).count()
+            let before = |m: usize| loss(m) < loss(n) || (loss(m) == loss(n) && m < n);
+            (0..predictions.workers).filter(|&m| before(m)).count()
         };
-        leaders.extend((0..heads.workers).map(|n| f64::from(rank(n) < count)));
-        best.extend((0..heads.workers).filter(|&n| rank(n) == 0).map(|n| n as u32));
+        leaders.extend((0..predictions.workers).map(|n| f64::from(rank(n) < count)));
+        best.extend((0..predictions.workers).filter(|&n| rank(n) == 0).map(|n| n as u32));
     }
     (leaders, best)
 }
 
 /// Leaders of the batch, or of each sample.
 pub(super) fn select(op: &SelectLeaders, s: &mut Store) {
-    let (leaders, best) = choose(s.real(op.errors), op.heads, op.count);
+    let (leaders, best) = choose(s.real(op.losses), op.predictions, op.count);
     s.set_real(op.leaders, leaders);
     s.set_whole(op.best, best);
 }
@@ -34,47 +34,51 @@ pub(super) fn epoch(op: &EpochLeaders, s: &mut Store) {
     let clock = s.whole(op.clock);
     let first_epoch = clock[clock::EPOCH] == 0;
     let first_step = clock[clock::STEP] == 0;
-    let errors = s.real(op.errors).to_vec();
-    let mut sums = s.real(op.epoch_errors).to_vec();
+    let losses = s.real(op.losses).to_vec();
+    let mut sums = s.real(op.epoch_losses).to_vec();
     if first_step {
-        let (leaders, best) = choose(if first_epoch { &errors } else { &sums }, op.heads, op.count);
+        let (leaders, best) =
+            choose(if first_epoch { &losses } else { &sums }, op.predictions, op.count);
         s.set_real(op.leaders, leaders);
         s.set_whole(op.best, best);
         sums.fill(0.0);
     }
-    for (sum, error) in sums.iter_mut().zip(&errors) {
-        *sum += error;
+    for (sum, loss) in sums.iter_mut().zip(&losses) {
+        *sum += loss;
     }
-    s.set_real(op.epoch_errors, sums);
+    s.set_real(op.epoch_losses, sums);
 }
 
 /// p* or z*.
 pub(super) fn alignment_target(op: &AlignmentTarget, s: &mut Store) {
-    let Heads { nets, workers, width } = op.heads;
+    let Predictions { classifiers, workers, classes } = op.predictions;
     let clock = s.whole(op.clock);
     let rows = s.batch(op.leaders);
     let mut reference = Vec::new();
     for b in 0..s.batch(op.value) {
         let row = if rows == 1 { 0 } else { b };
-        for net in 0..nets {
-            let leads = |n: usize| s.real(op.leaders)[(row * nets + net) * workers + n] != 0.0;
+        for classifier in 0..classifiers {
+            let leads = |n: usize| {
+                s.real(op.leaders)[(row * classifiers + classifier) * workers + n] != 0.0
+            };
             let leaders: Vec<usize> = (0..workers).filter(|&n| leads(n)).collect();
             let followed = match op.rule {
-                Reference::Best => vec![s.whole(op.best)[row * nets + net] as usize],
+                Reference::Best => vec![s.whole(op.best)[row * classifiers + classifier] as usize],
                 Reference::Mean => leaders,
                 Reference::Random(stream) => {
                     let word = stream.at(
                         clock::seed(clock),
                         clock[clock::EPOCH],
                         clock[clock::STEP],
-                        (row * nets + net) as u32,
+                        (row * classifiers + classifier) as u32,
                     );
                     vec![leaders[below(word, leaders.len() as u32) as usize]]
                 }
             };
-            for k in 0..width {
-                let value =
-                    |n: usize| s.real(op.value)[((b * nets + net) * workers + n) * width + k];
+            for k in 0..classes {
+                let value = |n: usize| {
+                    s.real(op.value)[((b * classifiers + classifier) * workers + n) * classes + k]
+                };
                 let sum: f64 = followed.iter().map(|&n| value(n)).sum();
                 reference.push(sum / followed.len() as f64);
             }

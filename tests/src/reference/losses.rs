@@ -1,34 +1,49 @@
-//! Errors of workers, the local losses, and their gradient.
+//! Losses of workers, the losses that are minimised, and their gradients.
 
 use super::store::Store;
 use super::workers::{softmax_grad_of, softmax_of};
 use lfnn_core::program::{
-    Align, Heads, LocalGradient, LocalLosses, Loss, MeanErrors, Reduction, TensorId, WorkerErrors,
+    Align, LocalLossGradient, LocalLosses, Loss, LossGradient, MeanWorkerLoss, Predictions,
+    Reduction, TensorId, WorkerLoss,
 };
 
-/// The elements of worker `worker` of net `net` in row `b`.
-fn prediction(values: &[f64], heads: Heads, b: usize, net: usize, worker: usize) -> &[f64] {
-    let start = ((b * heads.nets + net) * heads.workers + worker) * heads.width;
-    &values[start..start + heads.width]
+/// The elements of worker `worker` of classifier `classifier` in row `b`.
+fn prediction(
+    values: &[f64],
+    predictions: Predictions,
+    b: usize,
+    classifier: usize,
+    worker: usize,
+) -> &[f64] {
+    let start = ((b * predictions.classifiers + classifier) * predictions.workers + worker)
+        * predictions.classes;
+    &values[start..start + predictions.classes]
 }
 
-/// The target t of net `net` in row `b`.
-fn target(s: &Store, id: TensorId, heads: Heads, loss: Loss, b: usize, net: usize) -> Vec<f64> {
-    let width = heads.width as f64;
+/// The target t of classifier `classifier` in row `b`.
+fn target(
+    s: &Store,
+    id: TensorId,
+    predictions: Predictions,
+    loss: Loss,
+    b: usize,
+    classifier: usize,
+) -> Vec<f64> {
+    let width = predictions.classes as f64;
     match loss {
         Loss::CrossEntropy { smoothing } => {
             let label = s.whole(id)[b] as usize;
-            let one_hot = (0..heads.width).map(|k| f64::from(k == label));
+            let one_hot = (0..predictions.classes).map(|k| f64::from(k == label));
             one_hot.map(|hit| (1.0 - smoothing) * hit + smoothing / width).collect()
         }
         Loss::Binary { one_vs_all, smoothing } => {
-            let positive_label = if one_vs_all { net } else { 1 };
+            let positive_label = if one_vs_all { classifier } else { 1 };
             let hit = f64::from(s.whole(id)[b] as usize == positive_label);
             vec![(1.0 - smoothing) * hit + smoothing / 2.0]
         }
         Loss::MeanSquared => {
-            let start = (b * heads.nets + net) * heads.width;
-            s.real(id)[start..start + heads.width].to_vec()
+            let start = (b * predictions.classifiers + classifier) * predictions.classes;
+            s.real(id)[start..start + predictions.classes].to_vec()
         }
     }
 }
@@ -43,7 +58,7 @@ fn output(loss: Loss, z: &[f64]) -> Vec<f64> {
 }
 
 /// ℓ(z, t).
-fn error(loss: Loss, z: &[f64], t: &[f64]) -> f64 {
+fn loss_of(loss: Loss, z: &[f64], t: &[f64]) -> f64 {
     match loss {
         Loss::CrossEntropy { .. } => {
             let largest = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -58,41 +73,47 @@ fn error(loss: Loss, z: &[f64], t: &[f64]) -> f64 {
     }
 }
 
-/// Outputs and errors of all workers.
-pub(super) fn worker_errors(op: &WorkerErrors, s: &mut Store) {
-    let (mut outputs, mut errors) = (Vec::new(), Vec::new());
+/// Outputs and losses of all workers.
+pub(super) fn worker_loss(op: &WorkerLoss, s: &mut Store) {
+    let (mut outputs, mut losses) = (Vec::new(), Vec::new());
     for b in 0..s.batch(op.z) {
-        for net in 0..op.heads.nets {
-            let t = target(s, op.target, op.heads, op.loss, b, net);
-            for worker in 0..op.heads.workers {
-                let z = prediction(s.real(op.z), op.heads, b, net, worker);
+        for classifier in 0..op.predictions.classifiers {
+            let t = target(s, op.target, op.predictions, op.loss, b, classifier);
+            for worker in 0..op.predictions.workers {
+                let z = prediction(s.real(op.z), op.predictions, b, classifier, worker);
                 outputs.extend(output(op.loss, z));
-                errors.push(error(op.loss, z, &t));
+                losses.push(loss_of(op.loss, z, &t));
             }
         }
     }
     s.set_real(op.output, outputs);
-    s.set_real(op.errors, errors);
+    s.set_real(op.losses, losses);
 }
 
-/// Means over the batch; the first fault stays.
-pub(super) fn mean_errors(op: &MeanErrors, s: &mut Store) {
-    let [batch, predictors] = s.matrix(op.errors);
-    let errors = s.real(op.errors);
+/// Means over the batch; the first that is not finite stays.
+pub(super) fn mean_worker_loss(op: &MeanWorkerLoss, s: &mut Store) {
+    let [batch, predictors] = s.matrix(op.losses);
+    let losses = s.real(op.losses);
     let mean: Vec<f64> = (0..predictors)
-        .map(|n| (0..batch).map(|b| errors[b * predictors + n]).sum::<f64>() / batch as f64)
+        .map(|n| (0..batch).map(|b| losses[b * predictors + n]).sum::<f64>() / batch as f64)
         .collect();
     let found = mean.iter().position(|mean| !mean.is_finite()).map_or(0, |n| n as u32 + 1);
-    let before = s.whole(op.fault)[0];
-    s.set_whole(op.fault, vec![if before == 0 { found } else { before }]);
+    let before = s.whole(op.nonfinite)[0];
+    s.set_whole(op.nonfinite, vec![if before == 0 { found } else { before }]);
     s.set_real(op.mean, mean);
 }
 
-/// Which workers lead in each row of the batch and each net, from a mask of one row or of all.
-fn leads(s: &Store, leaders: TensorId, heads: Heads, b: usize, net: usize) -> Vec<bool> {
+/// Which workers lead in each row of the batch and each classifier, from a mask of one row or of all.
+fn leads(
+    s: &Store,
+    leaders: TensorId,
+    predictions: Predictions,
+    b: usize,
+    classifier: usize,
+) -> Vec<bool> {
     let row = if s.batch(leaders) == 1 { 0 } else { b };
-    let start = row * heads.predictors() + net * heads.workers;
-    s.real(leaders)[start..start + heads.workers].iter().map(|&leads| leads != 0.0).collect()
+    let start = row * predictions.predictors() + classifier * predictions.workers;
+    s.real(leaders)[start..start + predictions.workers].iter().map(|&leads| leads != 0.0).collect()
 }
 
 /// What a worker's loss is multiplied with: 1, or 1 / (workers of its role).
@@ -103,33 +124,53 @@ fn share(reduction: Reduction, roles: &[bool], role: bool) -> f64 {
     }
 }
 
-/// The gradient of the weighted local losses with respect to the logits.
-pub(super) fn local_gradient(op: &LocalGradient, s: &mut Store) {
-    let (batch, heads) = (s.batch(op.z), op.heads);
-    let width = heads.width as f64;
+/// Gradient of ℓ(z, t) with respect to z.
+fn slope(loss: Loss, z: &[f64], p: &[f64], t: &[f64]) -> Vec<f64> {
+    match loss {
+        Loss::MeanSquared => {
+            z.iter().zip(t).map(|(value, t)| 2.0 * (value - t) / z.len() as f64).collect()
+        }
+        // dℓ/dz is p − t for both cross-entropies, since Σ t = 1.
+        _ => p.iter().zip(t).map(|(p, t)| p - t).collect(),
+    }
+}
+
+/// The gradient of all workers' losses with respect to the logits.
+pub(super) fn loss_gradient(op: &LossGradient, s: &mut Store) {
+    let (batch, predictions) = (s.batch(op.z), op.predictions);
+    let roles = vec![true; predictions.workers];
+    let factor = share(op.reduction, &roles, true) / batch as f64;
     let mut dz = Vec::new();
     for b in 0..batch {
-        for net in 0..heads.nets {
-            let t = target(s, op.target, heads, op.loss, b, net);
-            let roles = op
-                .leaders
-                .map_or(vec![true; heads.workers], |leaders| leads(s, leaders, heads, b, net));
+        for classifier in 0..predictions.classifiers {
+            let t = target(s, op.target, predictions, op.loss, b, classifier);
+            for worker in 0..predictions.workers {
+                let z = prediction(s.real(op.z), predictions, b, classifier, worker);
+                let p = prediction(s.real(op.output), predictions, b, classifier, worker);
+                dz.extend(slope(op.loss, z, p, &t).iter().map(|slope| factor * slope));
+            }
+        }
+    }
+    s.set_real(op.dz, dz);
+}
+
+/// The gradient of a local loss with respect to the logits.
+pub(super) fn local_loss_gradient(op: &LocalLossGradient, s: &mut Store) {
+    let (batch, predictions) = (s.batch(op.z), op.predictions);
+    let mut dz = Vec::new();
+    for b in 0..batch {
+        for classifier in 0..predictions.classifiers {
+            let t = target(s, op.target, predictions, op.worker_loss, b, classifier);
+            let roles = leads(s, op.leaders, predictions, b, classifier);
+            let start = (b * predictions.classifiers + classifier) * predictions.classes;
+            let aim = &s.real(op.reference)[start..start + predictions.classes];
             for (worker, &role) in roles.iter().enumerate() {
-                let z = prediction(s.real(op.z), heads, b, net, worker);
-                let p = prediction(s.real(op.output), heads, b, net, worker);
-                let (weight, slope): (f64, Vec<f64>) = if role {
-                    // dℓ/dz is p − t for both cross-entropies, since Σ t = 1.
-                    let slope = match op.loss {
-                        Loss::MeanSquared => {
-                            z.iter().zip(&t).map(|(z, t)| 2.0 * (z - t) / width).collect()
-                        }
-                        _ => p.iter().zip(&t).map(|(p, t)| p - t).collect(),
-                    };
-                    (op.leader_weight, slope)
+                let z = prediction(s.real(op.z), predictions, b, classifier, worker);
+                let p = prediction(s.real(op.output), predictions, b, classifier, worker);
+                let (weight, slope) = if role {
+                    (op.loss.leader, slope(op.worker_loss, z, p, &t))
                 } else {
-                    let start = (b * heads.nets + net) * heads.width;
-                    let aim = &s.real(op.reference.unwrap())[start..start + heads.width];
-                    (op.follower_weight, alignment_slope(op.loss, op.align, z, p, aim))
+                    (op.loss.follower, alignment_slope(op.worker_loss, op.align, z, p, aim))
                 };
                 let factor = weight * share(op.reduction, &roles, role) / batch as f64;
                 dz.extend(slope.iter().map(|slope| factor * slope));
@@ -153,21 +194,22 @@ fn alignment_slope(loss: Loss, align: Align, z: &[f64], p: &[f64], aim: &[f64]) 
 
 /// `L^δ` and `L^δ̄`.
 pub(super) fn local_losses(op: &LocalLosses, s: &mut Store) {
-    let (batch, heads) = (s.batch(op.value), op.heads);
+    let (batch, predictions) = (s.batch(op.value), op.predictions);
     let mut losses = vec![0.0; 2];
     for b in 0..batch {
-        for net in 0..heads.nets {
-            let roles = leads(s, op.leaders, heads, b, net);
-            let start = (b * heads.nets + net) * heads.width;
-            let aim = &s.real(op.reference)[start..start + heads.width];
+        for classifier in 0..predictions.classifiers {
+            let roles = leads(s, op.leaders, predictions, b, classifier);
+            let start = (b * predictions.classifiers + classifier) * predictions.classes;
+            let aim = &s.real(op.reference)[start..start + predictions.classes];
             for (worker, &role) in roles.iter().enumerate() {
                 let factor = share(op.reduction, &roles, role) / batch as f64;
                 if role {
-                    let n = net * heads.workers + worker;
-                    losses[0] += factor * s.real(op.errors)[b * heads.predictors() + n];
+                    let n = classifier * predictions.workers + worker;
+                    losses[0] +=
+                        factor * s.real(op.worker_losses)[b * predictions.predictors() + n];
                 } else {
-                    let value = prediction(s.real(op.value), heads, b, net, worker);
-                    losses[1] += factor * error(Loss::MeanSquared, value, aim);
+                    let value = prediction(s.real(op.value), predictions, b, classifier, worker);
+                    losses[1] += factor * loss_of(Loss::MeanSquared, value, aim);
                 }
             }
         }

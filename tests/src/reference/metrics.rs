@@ -27,7 +27,7 @@ fn largest(values: &[f64]) -> usize {
 
 /// Adds the wrong predictions.
 pub(super) fn count_errors(op: &CountErrors, s: &mut Store) {
-    let features = op.heads.features();
+    let features = op.predictions.features();
     let (output, target) = (s.real(op.output), s.whole(op.target));
     let mut wrong = s.real(op.wrong).to_vec();
     for b in 0..valid(s.whole(op.clock), target.len()) {
@@ -35,17 +35,17 @@ pub(super) fn count_errors(op: &CountErrors, s: &mut Store) {
         let label = target[b] as usize;
         match op.decision {
             Decision::Largest => {
-                for (n, outputs) in row.chunks(op.heads.width).enumerate() {
+                for (n, outputs) in row.chunks(op.predictions.classes).enumerate() {
                     wrong[n] += f64::from(largest(outputs) != label);
                 }
             }
             Decision::Threshold { one_vs_all } => {
                 for (n, &output) in row.iter().enumerate() {
-                    let positive_label = if one_vs_all { n / op.heads.workers } else { 1 };
+                    let positive_label = if one_vs_all { n / op.predictions.workers } else { 1 };
                     wrong[n] += f64::from((output > 0.5) != (label == positive_label));
                 }
             }
-            Decision::LargestNet => wrong[0] += f64::from(largest(row) != label),
+            Decision::LargestClassifier => wrong[0] += f64::from(largest(row) != label),
         }
     }
     s.set_real(op.wrong, wrong);

@@ -25,7 +25,7 @@ use std::fmt;
 
 use lfnn_core::backend::{Backend, Executable, Memory, TensorData, TensorDataMut};
 use lfnn_core::program::{
-    DType, Kind, Module, Op, Program, ProgramId, Step, TensorId, Tensors, clock,
+    DType, Kind, Op, Program, ProgramId, ProgramSet, Step, TensorId, Tensors, clock,
 };
 use store::{Buffer, Store};
 
@@ -35,7 +35,7 @@ pub use rounding::Rounding;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reference;
 
-/// A module on the reference backend.
+/// A program set on the reference backend.
 #[derive(Debug)]
 pub struct ReferenceExecutable {
     programs: Vec<Scheduled>,
@@ -70,14 +70,14 @@ impl Backend for Reference {
         "reference".into()
     }
 
-    fn compile(&self, module: &Module) -> Result<ReferenceExecutable, ReferenceError> {
+    fn compile(&self, set: &ProgramSet) -> Result<ReferenceExecutable, ReferenceError> {
         Ok(ReferenceExecutable {
-            programs: module
+            programs: set
                 .programs()
                 .iter()
-                .map(|program| schedule(program, module.tensors()))
+                .map(|program| schedule(program, set.tensors()))
                 .collect(),
-            store: Store::new(module.tensors()),
+            store: Store::new(set.tensors()),
             rounding: None,
         })
     }
@@ -91,8 +91,8 @@ impl Backend for Rounding {
         "reference with errors".into()
     }
 
-    fn compile(&self, module: &Module) -> Result<ReferenceExecutable, ReferenceError> {
-        Ok(ReferenceExecutable { rounding: Some(*self), ..Reference.compile(module)? })
+    fn compile(&self, set: &ProgramSet) -> Result<ReferenceExecutable, ReferenceError> {
+        Ok(ReferenceExecutable { rounding: Some(*self), ..Reference.compile(set)? })
     }
 }
 
@@ -198,7 +198,7 @@ impl ReferenceExecutable {
 fn schedule(program: &Program, tensors: &Tensors) -> Scheduled {
     let mut last = vec![None; tensors.len()];
     for (index, op) in program.ops().iter().enumerate() {
-        for id in op.touches() {
+        for id in op.uses() {
             last[id.index()] = Some(index);
         }
     }
@@ -253,12 +253,13 @@ fn execute(op: &Op, store: &mut Store) {
         Op::Split(op) => shape::split(op, store),
         Op::FilterLogits(op) => workers::filter_logits(op, store),
         Op::FilterLogitsGrad(op) => workers::filter_logits_grad(op, store),
-        Op::WorkerErrors(op) => losses::worker_errors(op, store),
-        Op::MeanErrors(op) => losses::mean_errors(op, store),
+        Op::WorkerLoss(op) => losses::worker_loss(op, store),
+        Op::MeanWorkerLoss(op) => losses::mean_worker_loss(op, store),
         Op::SelectLeaders(op) => leaders::select(op, store),
         Op::EpochLeaders(op) => leaders::epoch(op, store),
         Op::AlignmentTarget(op) => leaders::alignment_target(op, store),
-        Op::LocalGradient(op) => losses::local_gradient(op, store),
+        Op::LossGradient(op) => losses::loss_gradient(op, store),
+        Op::LocalLossGradient(op) => losses::local_loss_gradient(op, store),
         Op::LocalLosses(op) => losses::local_losses(op, store),
         Op::MaskFollowers(op) => leaders::mask_followers(op, store),
         Op::Gaussian(op) => perturb::gaussian(op, store),

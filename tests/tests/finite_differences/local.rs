@@ -1,13 +1,13 @@
 //! The gradient of the local losses, with leaders and what followers align with held constant.
 
 use lfnn_core::program::{
-    Align, AlignmentTarget, DType, EpochLeaders, LocalGradient, LocalLosses, MeanErrors, Reduction,
-    Reference, SelectLeaders, TensorId, WorkerErrors,
+    Align, AlignmentTarget, DType, EpochLeaders, LocalLoss, LocalLossGradient, LocalLosses,
+    LossGradient, MeanWorkerLoss, Reduction, Reference, SelectLeaders, TensorId, WorkerLoss,
 };
 use lfnn_core::random::{Purpose, Stream};
 use lfnn_tests::derivative::{Rules, Variable};
 use lfnn_tests::harness::Case;
-use lfnn_tests::predictions::{Predictions, predictions};
+use lfnn_tests::predictions::{PredictionBatch, predictions};
 use lfnn_tests::property::property;
 use proptest::prelude::*;
 
@@ -21,7 +21,7 @@ enum Scope {
 
 #[derive(Clone, Copy, Debug)]
 struct Setting {
-    predictions: Predictions,
+    outputs: PredictionBatch,
     reduction: Reduction,
     align: Align,
     scope: Scope,
@@ -39,8 +39,8 @@ fn settings() -> impl Strategy<Value = Setting> {
         prop_oneof![Just(Reference::Best), Just(Reference::Mean), Just(Reference::Random(stream))],
         any::<u64>(),
     )
-        .prop_map(|(predictions, reduction, align, scope, rule, seed)| Setting {
-            predictions,
+        .prop_map(|(outputs, reduction, align, scope, rule, seed)| Setting {
+            outputs,
             reduction,
             align,
             scope,
@@ -49,35 +49,45 @@ fn settings() -> impl Strategy<Value = Setting> {
         })
 }
 
-/// Writes the selection of `count` leaders from the errors of a batch, and of what the followers
+/// Writes the selection of `count` leaders from the losses of a batch, and of what the followers
 /// align with.
-fn select(case: &mut Case, of: Setting, count: usize, errors: TensorId, value: TensorId) -> Chosen {
-    let Predictions { batch, heads, .. } = of.predictions;
+fn select(case: &mut Case, of: Setting, count: usize, losses: TensorId, value: TensorId) -> Chosen {
+    let PredictionBatch { batch, predictions, .. } = of.outputs;
     let rows = if of.scope == Scope::Sample { batch } else { 1 };
     let clock = case.clock(0, 0, u32::MAX);
-    let leaders = case.output("leaders", &[rows, heads.predictors()]);
-    let best = case.output_of("best", DType::U32, &[rows, heads.nets]);
-    let mean = case.output("mean", &[heads.predictors()]);
-    let fault = case.whole("fault", &[1], vec![0]);
-    case.push(MeanErrors { errors, mean, fault });
+    let leaders = case.output("leaders", &[rows, predictions.predictors()]);
+    let best = case.output_of("best", DType::U32, &[rows, predictions.classifiers]);
+    let mean = case.output("mean", &[predictions.predictors()]);
+    let nonfinite = case.whole("nonfinite", &[1], vec![0]);
+    case.push(MeanWorkerLoss { losses, mean, nonfinite });
     match of.scope {
-        Scope::Batch => case.push(SelectLeaders { errors: mean, leaders, best, heads, count }),
-        Scope::Sample => case.push(SelectLeaders { errors, leaders, best, heads, count }),
+        Scope::Batch => {
+            case.push(SelectLeaders { losses: mean, leaders, best, predictions, count })
+        }
+        Scope::Sample => case.push(SelectLeaders { losses, leaders, best, predictions, count }),
         Scope::Epoch => {
-            let epoch_errors = case.input("epoch_errors", &[heads.predictors()]);
+            let epoch_losses = case.input("epoch losses", &[predictions.predictors()]);
             case.push(EpochLeaders {
-                errors: mean,
+                losses: mean,
                 clock,
-                epoch_errors,
+                epoch_losses,
                 leaders,
                 best,
-                heads,
+                predictions,
                 count,
             });
         }
     }
-    let reference = case.output("reference", &of.predictions.reference_shape());
-    case.push(AlignmentTarget { value, leaders, best, clock, reference, heads, rule: of.rule });
+    let reference = case.output("reference", &of.outputs.reference_shape());
+    case.push(AlignmentTarget {
+        value,
+        leaders,
+        best,
+        clock,
+        reference,
+        predictions,
+        rule: of.rule,
+    });
     Chosen { leaders, reference }
 }
 
@@ -87,46 +97,70 @@ struct Chosen {
     reference: TensorId,
 }
 
-/// Checks the gradient with these leaders; where `all` lead, also without naming them.
-fn check(of: Setting, count: usize, name_leaders: bool) -> Result<(), String> {
+/// Whose gradient is checked.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    /// That of the local losses of leaders and followers.
+    Local,
+    /// That of all workers' losses.
+    OfAll,
+}
+
+/// Checks a gradient with these leaders.
+fn check(of: Setting, count: usize, kind: Kind) -> Result<(), String> {
     let mut case = Case::new(of.seed);
-    let Predictions { heads, loss, .. } = of.predictions;
-    let shape = of.predictions.shape();
+    let PredictionBatch { predictions, loss, .. } = of.outputs;
+    let shape = of.outputs.shape();
     let z = case.input_between("z", &shape, -2.0, 2.0);
-    let target = of.predictions.target(&mut case);
+    let target = of.outputs.target(&mut case);
     let output = case.output("output", &shape);
-    let errors = case.output("errors", &of.predictions.errors_shape());
+    let worker_losses = case.output("worker losses", &of.outputs.losses_shape());
     let value = if of.align == Align::Output { output } else { z };
-    let evaluate = WorkerErrors { z, target, output, errors, heads, loss };
+    let evaluate = WorkerLoss { z, target, output, losses: worker_losses, predictions, loss };
 
     case.push(evaluate.clone());
-    let Chosen { leaders, reference } = select(&mut case, of, count, errors, value);
+    let Chosen { leaders, reference } = select(&mut case, of, count, worker_losses, value);
     let before = case.finish()?;
 
     let losses = case.output("losses", &[1, 2]);
     case.push(evaluate.clone());
     let reduction = of.reduction;
-    case.push(LocalLosses { errors, value, leaders, reference, losses, heads, reduction });
+    case.push(LocalLosses {
+        worker_losses,
+        value,
+        leaders,
+        reference,
+        losses,
+        predictions,
+        reduction,
+    });
     let forward = case.finish()?;
 
-    // The weights of the two losses are the gradient of the weighted sum.
-    let weights = case.source.pick(&[[1.0, 1.0], [0.5, 2.0], [0.0, 1.0]]);
+    // The weights of the two losses are the gradient of the weighted sum; without leaders there is one loss.
+    let weights = match kind {
+        Kind::Local => case.source.pick(&[[1.0, 1.0], [0.5, 2.0], [0.0, 1.0]]),
+        Kind::OfAll => [1.0, 0.0],
+    };
     let dz = case.output("dz", &shape);
     case.push(evaluate);
-    case.push(LocalGradient {
-        z,
-        output,
-        target,
-        leaders: name_leaders.then_some(leaders),
-        reference: name_leaders.then_some(reference),
-        dz,
-        heads,
-        loss,
-        leader_weight: f64::from(weights[0]),
-        follower_weight: f64::from(weights[1]),
-        reduction,
-        align: of.align,
-    });
+    match kind {
+        Kind::Local => case.push(LocalLossGradient {
+            z,
+            output,
+            target,
+            leaders,
+            reference,
+            dz,
+            predictions,
+            loss: LocalLoss { leader: f64::from(weights[0]), follower: f64::from(weights[1]) },
+            worker_loss: loss,
+            reduction,
+            align: of.align,
+        }),
+        Kind::OfAll => {
+            case.push(LossGradient { z, output, target, dz, predictions, loss, reduction });
+        }
+    }
     let backward = case.finish()?;
 
     let rules = Rules {
@@ -143,11 +177,11 @@ fn check(of: Setting, count: usize, name_leaders: bool) -> Result<(), String> {
 #[test]
 fn the_local_gradient_is_that_of_the_local_losses() {
     property(384, (settings(), any::<prop::sample::Index>()), |(of, index)| {
-        check(of, 1 + index.index(of.predictions.heads.workers), true)
+        check(of, 1 + index.index(of.outputs.predictions.workers), Kind::Local)
     });
 }
 
 #[test]
-fn without_leaders_all_workers_lead() {
-    property(128, settings(), |of| check(of, of.predictions.heads.workers, false));
+fn the_gradient_of_all_losses_is_that_of_the_leader_loss_when_all_lead() {
+    property(128, settings(), |of| check(of, of.outputs.predictions.workers, Kind::OfAll));
 }

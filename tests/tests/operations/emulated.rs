@@ -143,7 +143,8 @@ emulated! {
     pool: max_pool_agrees_also_on_ties, max_pool_grad_agrees, max_pool_tangent_agrees, average_pool_agrees, average_pool_grad_agrees, adaptive_pool_agrees, adaptive_pool_grad_agrees;
     normalization: batch_norm_agrees, batch_norm_inference_agrees, batch_norm_grad_agrees, batch_norm_tangent_agrees, normalisation_with_pooling_agrees, normalisation_with_bins_agrees, inference_with_pooling_agrees, a_nan_passes_through_normalisation_and_relu;
     shape: flatten_agrees, unflatten_agrees, concat_agrees, split_agrees;
-    losses: worker_errors_agree, mean_errors_agree_and_keep_the_first_fault, local_gradients_agree, local_losses_agree;
+    losses: worker_losses_agree, mean_losses_agree_and_keep_the_first_that_is_not_finite, loss_gradients_agree,
+        local_loss_gradients_agree, local_losses_agree;
     larger: convolutions_agree_on_larger_shapes, convolution_with_normalisation_agrees_on_many_pixels, linear_maps_agree_on_larger_shapes, pools_agree_on_larger_shapes, elementwise_operations_agree_on_larger_shapes,
         normalisation_agrees_on_larger_shapes, layout_operations_agree_on_larger_shapes,
         workers_agree_on_larger_shapes, losses_and_leaders_agree_on_larger_shapes,
@@ -175,7 +176,7 @@ narrow! {
     elementwise: adding_a_bias_agrees, bias_grad_agrees, activations_agree, activation_grads_agree,
         dropout_drops_the_same_elements, sums_agree;
     leaders: followers_follow_the_same_leader, followers_are_masked;
-    losses: worker_errors_agree, local_gradients_agree, local_losses_agree;
+    losses: worker_losses_agree, loss_gradients_agree, local_loss_gradients_agree, local_losses_agree;
     normalization: batch_norm_agrees, batch_norm_inference_agrees, batch_norm_grad_agrees,
         batch_norm_tangent_agrees, normalisation_with_pooling_agrees,
         normalisation_with_bins_agrees, inference_with_pooling_agrees;

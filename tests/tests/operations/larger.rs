@@ -1,8 +1,8 @@
 //! Shapes of real networks, where a backend may take other paths than on small ones: several
 //! threads, several tiles, chunks of the batch, channels that fill no vector register.
 
-use lfnn_core::program::{Activation, Heads, Loss};
-use lfnn_tests::predictions::Predictions;
+use lfnn_core::program::{Activation, Loss, Predictions};
+use lfnn_tests::predictions::PredictionBatch;
 
 use crate::window::{Sliding, square};
 use crate::{
@@ -142,21 +142,22 @@ pub(crate) fn workers_agree_on_larger_shapes() {
 
 #[test]
 pub(crate) fn losses_and_leaders_agree_on_larger_shapes() {
-    let cross_entropy = Predictions {
+    let cross_entropy = PredictionBatch {
         batch: 256,
-        heads: Heads { nets: 1, workers: 32, width: 10 },
+        predictions: Predictions { classifiers: 1, workers: 32, classes: 10 },
         loss: Loss::CrossEntropy { smoothing: 0.1 },
     };
-    let one_vs_all = Predictions {
+    let one_vs_all = PredictionBatch {
         batch: 128,
-        heads: Heads { nets: 10, workers: 128, width: 1 },
+        predictions: Predictions { classifiers: 10, workers: 128, classes: 1 },
         loss: Loss::Binary { one_vs_all: true, smoothing: 0.0 },
     };
     for of in [cross_entropy, one_vs_all] {
         for seed in 0..4 {
-            losses::worker_errors((of, seed)).unwrap();
-            losses::mean_errors((of, seed)).unwrap();
-            losses::local_gradient((of, seed)).unwrap();
+            losses::worker_loss((of, seed)).unwrap();
+            losses::mean_worker_loss((of, seed)).unwrap();
+            losses::loss_gradient((of, seed)).unwrap();
+            losses::local_loss_gradient((of, seed)).unwrap();
             losses::local_losses((of, seed)).unwrap();
             leaders::select((of, seed)).unwrap();
             leaders::epoch((of, seed)).unwrap();

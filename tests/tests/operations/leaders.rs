@@ -6,7 +6,7 @@ use lfnn_core::program::{
 use lfnn_core::random::{Purpose, Stream};
 use lfnn_tests::compare::Tolerance;
 use lfnn_tests::harness::Case;
-use lfnn_tests::predictions::{Predictions, predictions};
+use lfnn_tests::predictions::{PredictionBatch, predictions};
 use lfnn_tests::property::property;
 use proptest::prelude::*;
 
@@ -15,9 +15,9 @@ const MEANS: Tolerance = Tolerance::sums(1e-6);
 
 /// Few values, so that ties are common; their sums are exact. −0 equals 0, and what is not a number
 /// counts as infinite.
-const ERRORS: [f32; 8] = [0.0, -0.0, 0.25, 0.5, 1.0, 2.0, f32::NAN, f32::INFINITY];
+const LOSSES: [f32; 8] = [0.0, -0.0, 0.25, 0.5, 1.0, 2.0, f32::NAN, f32::INFINITY];
 
-pub(crate) type Setting = (Predictions, u64);
+pub(crate) type Setting = (PredictionBatch, u64);
 
 fn settings() -> impl Strategy<Value = Setting> {
     (predictions(), any::<u64>())
@@ -26,15 +26,15 @@ fn settings() -> impl Strategy<Value = Setting> {
 pub(crate) fn select((of, seed): Setting) -> Result<(), String> {
     let mut case = Case::new(seed);
     let rows = of.leader_rows(&mut case);
-    let predictors = of.heads.predictors();
-    let values = case.source.picks(rows * predictors, &ERRORS);
-    // Mean errors have one axis.
+    let predictors = of.predictions.predictors();
+    let values = case.source.picks(rows * predictors, &LOSSES);
+    // Mean losses have one axis.
     let shape = if rows == 1 { vec![predictors] } else { vec![rows, predictors] };
     let op = SelectLeaders {
-        errors: case.real("errors", &shape, values),
+        losses: case.real("losses", &shape, values),
         leaders: case.output("leaders", &[rows, predictors]),
-        best: case.output_of("best", DType::U32, &[rows, of.heads.nets]),
-        heads: of.heads,
+        best: case.output_of("best", DType::U32, &[rows, of.predictions.classifiers]),
+        predictions: of.predictions,
         count: of.leader_count(&mut case),
     };
     case.push(op);
@@ -47,18 +47,18 @@ pub(crate) fn epoch((of, seed): Setting) -> Result<(), String> {
     case.runs = 1 + case.source.index(3);
     let (epoch, step) = (case.source.below(3), case.source.pick(&[0, 0, 1, 5]));
     let clock = case.clock(epoch, step, u32::MAX);
-    let predictors = of.heads.predictors();
-    let errors = case.source.picks(predictors, &ERRORS);
-    let earlier = case.source.picks(predictors, &ERRORS);
+    let predictors = of.predictions.predictors();
+    let losses = case.source.picks(predictors, &LOSSES);
+    let earlier = case.source.picks(predictors, &LOSSES);
     let count = of.leader_count(&mut case);
     let (leaders, best) = of.leaders(&mut case, 1, count);
     let op = EpochLeaders {
-        errors: case.real("errors", &[predictors], errors),
+        losses: case.real("losses", &[predictors], losses),
         clock,
-        epoch_errors: case.real("epoch_errors", &[predictors], earlier),
+        epoch_losses: case.real("epoch losses", &[predictors], earlier),
         leaders,
         best,
-        heads: of.heads,
+        predictions: of.predictions,
         count,
     };
     case.push(op);
@@ -75,7 +75,15 @@ pub(crate) fn alignment((of, seed): Setting) -> Result<(), String> {
     let reference = case.output("reference", &of.reference_shape());
     let stream = Stream::new(Purpose::Reference, case.source.below(1 << 24));
     let rule = case.source.pick(&[Reference::Best, Reference::Mean, Reference::Random(stream)]);
-    case.push(AlignmentTarget { value, leaders, best, clock, reference, heads: of.heads, rule });
+    case.push(AlignmentTarget {
+        value,
+        leaders,
+        best,
+        clock,
+        reference,
+        predictions: of.predictions,
+        rule,
+    });
     case.agrees(MEANS)
 }
 
@@ -84,7 +92,7 @@ pub(crate) fn mask((of, space, per_worker, seed): Masked) -> Result<(), String> 
     let mut case = Case::new(seed);
     let mut shape = space;
     shape.insert(0, of.batch);
-    shape.push(of.heads.predictors() * per_worker);
+    shape.push(of.predictions.predictors() * per_worker);
     let (rows, count) = (of.leader_rows(&mut case), of.leader_count(&mut case));
     let (leaders, _) = of.leaders(&mut case, rows, count);
     let x = case.input("x", &shape);
@@ -93,8 +101,8 @@ pub(crate) fn mask((of, space, per_worker, seed): Masked) -> Result<(), String> 
     case.agrees(Tolerance::EXACT)
 }
 
-/// Predictions, axes between the batch and the channels, channels of a worker, a seed.
-pub(crate) type Masked = (Predictions, Vec<usize>, usize, u64);
+/// PredictionBatch, axes between the batch and the channels, channels of a worker, a seed.
+pub(crate) type Masked = (PredictionBatch, Vec<usize>, usize, u64);
 
 fn masked() -> impl Strategy<Value = Masked> {
     let space = prop_oneof![

@@ -1,6 +1,6 @@
 //! Sums for the record, in whole and in partial batches.
 
-use lfnn_core::program::{AccumulateRows, CountErrors, Decision, Heads};
+use lfnn_core::program::{AccumulateRows, CountErrors, Decision, Predictions};
 use lfnn_tests::compare::Tolerance;
 use lfnn_tests::harness::Case;
 use lfnn_tests::property::property;
@@ -35,24 +35,25 @@ pub(crate) fn count((rows, step, count, _, seed): Rows) -> Result<(), String> {
     let decision = case.source.pick(&[
         Decision::Largest,
         Decision::Threshold { one_vs_all },
-        Decision::LargestNet,
+        Decision::LargestClassifier,
     ]);
-    let (nets, workers, width) =
+    let (classifiers, workers, classes) =
         (1 + case.source.index(4), 1 + case.source.index(5), 1 + case.source.index(6));
-    let heads = match decision {
-        Decision::Largest => Heads { nets, workers, width },
-        Decision::Threshold { .. } => Heads { nets, workers, width: 1 },
-        Decision::LargestNet => Heads { nets, workers: 1, width: 1 },
+    let predictions = match decision {
+        Decision::Largest => Predictions { classifiers, workers, classes },
+        Decision::Threshold { .. } => Predictions { classifiers, workers, classes: 1 },
+        Decision::LargestClassifier => Predictions { classifiers, workers: 1, classes: 1 },
     };
-    let counters = if decision == Decision::LargestNet { 1 } else { heads.predictors() };
-    let outputs = case.source.picks(rows * heads.features(), &[0.0, 0.25, 0.5, 0.75, 1.0]);
+    let counters =
+        if decision == Decision::LargestClassifier { 1 } else { predictions.predictors() };
+    let outputs = case.source.picks(rows * predictions.features(), &[0.0, 0.25, 0.5, 0.75, 1.0]);
     let before = case.source.picks(counters, &[0.0, 1.0, 1000.0]);
     let op = CountErrors {
-        output: case.real("output", &[rows, heads.features()], outputs),
-        target: case.whole_below("target", &[rows], 1 + width.max(nets) as u32),
+        output: case.real("output", &[rows, predictions.features()], outputs),
+        target: case.whole_below("target", &[rows], 1 + classes.max(classifiers) as u32),
         clock: case.clock(0, step, count),
         wrong: case.real("wrong", &[counters], before),
-        heads,
+        predictions,
         decision,
     };
     case.push(op);

@@ -28,7 +28,7 @@ pub(crate) fn gaussian((shape, seed): (Vec<usize>, u64)) -> Result<(), String> {
         case.input("factor", &rows)
     });
     let y = case.output("y", &shape);
-    case.push(Gaussian { clock, factor, y, stream: Stream::new(Purpose::Perturb, number) });
+    case.push(Gaussian { clock, factor, y, stream: Stream::new(Purpose::Perturbation, number) });
     case.agrees(DRAWS)
 }
 

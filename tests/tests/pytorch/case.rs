@@ -12,7 +12,7 @@ use serde_json::Value;
 /// A case of `tests/vectors`.
 pub(crate) struct Case {
     pub(crate) name: String,
-    pub(crate) method: &'static dyn Method,
+    pub(crate) method: &'static Method,
     /// Channels, height, width.
     pub(crate) input: [usize; 3],
     pub(crate) classes: usize,

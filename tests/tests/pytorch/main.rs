@@ -11,8 +11,8 @@ mod curve;
 
 use case::{Case, names};
 use lfnn_core::backend::Backend;
-use lfnn_core::method::{METHODS, Method};
-use lfnn_core::train::{Inspection, InspectionInput, State, StateData, Target, inspect};
+use lfnn_core::method;
+use lfnn_core::train::{State, StateData, StepTrace, Target, TraceInput, trace_step};
 use lfnn_cpu::Cpu;
 use lfnn_tests::reference::Reference;
 use lfnn_tests::under_test::{emulator, gpu, on_emulator};
@@ -60,7 +60,7 @@ fn single_steps_on_a_gpu_agree_with_pytorch() {
 #[test]
 fn the_vectors_cover_every_method_and_every_kind_of_workers() {
     let names = names();
-    for method in METHODS.map(Method::name) {
+    for method in method::names() {
         for kind in ["neurons", "filters", "readout", "block"] {
             let prefix = format!("{method}_{kind}");
             assert!(names.iter().any(|name| name.starts_with(&prefix)), "no case {prefix}");
@@ -76,7 +76,7 @@ fn check_step<B: Backend>(backend: &B, case: &Case, tolerance: f64) {
         [] => Target::Values(&target.real),
         labels => Target::Labels(labels),
     };
-    let input = InspectionInput {
+    let input = TraceInput {
         network: &case.network,
         leadership: case.leadership,
         label_smoothing: case.training.label_smoothing,
@@ -87,7 +87,7 @@ fn check_step<B: Backend>(backend: &B, case: &Case, tolerance: f64) {
         shape: &images.shape,
         target,
     };
-    let seen = inspect(backend, &input, &case.start()).unwrap();
+    let seen = trace_step(backend, &input, &case.start()).unwrap();
     check_outputs(case, &seen, tolerance);
     check_states(case, "expected/gradients/", &seen.gradients, tolerance);
     check_states(case, "expected/running/", &seen.buffers, tolerance);
@@ -95,19 +95,19 @@ fn check_step<B: Backend>(backend: &B, case: &Case, tolerance: f64) {
     check_states(case, "feedback/", &seen.feedback, 0.0);
 }
 
-fn check_outputs(case: &Case, seen: &Inspection, tolerance: f64) {
+fn check_outputs(case: &Case, seen: &StepTrace, tolerance: f64) {
     let check = |name: &str, actual: &[f32]| {
         let name = format!("expected/{name}");
         check_close(case, &name, actual, &case.get(&name).real, tolerance);
     };
     check("logits", &seen.logits);
     check("output.loss", &[seen.loss as f32]);
-    if case.method.has_leaders() {
+    if case.method.workers.have_leaders() {
         assert_eq!(seen.units.len(), case.network.units.len(), "{}", case.name);
     }
     for (index, unit) in seen.units.iter().enumerate() {
         let name = |what: &str| format!("unit{}.{what}", index + 1);
-        check(&name("errors"), &unit.errors);
+        check(&name("errors"), &unit.worker_losses);
         check(&name("leaders"), &unit.leaders);
         let best = &case.get(&format!("expected/{}", name("best"))).whole;
         assert_eq!(&unit.best, best, "{}: {}", case.name, name("best"));

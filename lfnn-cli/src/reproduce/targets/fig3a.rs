@@ -2,7 +2,7 @@
 
 use lfnn_data::DatasetName;
 
-use super::super::plan::{Ask, Job, Training};
+use super::super::plan::{Job, ReproduceRequest, Training};
 use super::super::report::{Cell, Report, Table};
 use super::super::runner::Results;
 use super::{Errors, Target, is_there, missing, one_pass, quick_note};
@@ -12,11 +12,11 @@ use crate::failure::Failure;
 #[derive(Debug)]
 pub(super) struct Fig3a;
 
-fn widths(ask: &Ask<'_>) -> &'static [usize] {
+fn widths(ask: &ReproduceRequest<'_>) -> &'static [usize] {
     if ask.is_paper() { &[32, 64, 128, 256, 512] } else { &[32, 64, 128] }
 }
 
-fn percentages(ask: &Ask<'_>) -> &'static [usize] {
+fn percentages(ask: &ReproduceRequest<'_>) -> &'static [usize] {
     if ask.is_paper() {
         &[10, 20, 30, 40, 50, 60, 70, 80, 90, 100]
     } else {
@@ -24,7 +24,7 @@ fn percentages(ask: &Ask<'_>) -> &'static [usize] {
     }
 }
 
-fn trainings(ask: &Ask<'_>, width: usize, percent: Option<usize>) -> Vec<Training> {
+fn trainings(ask: &ReproduceRequest<'_>, width: usize, percent: Option<usize>) -> Vec<Training> {
     let of = |&seed: &u64| match percent {
         Some(percent) => one_pass(ask, "lfnn", width, seed).leaders(percent),
         None => one_pass(ask, "bp", width, seed),
@@ -41,7 +41,7 @@ impl Target for Fig3a {
         "one pass over permuted images, one-vs-all: accuracy against leadership size, bp as the line to reach"
     }
 
-    fn plan(&self, ask: &Ask<'_>) -> Result<Vec<Job>, Failure> {
+    fn plan(&self, ask: &ReproduceRequest<'_>) -> Result<Vec<Job>, Failure> {
         if ask.is_paper() && !is_there(ask, DatasetName::Mnist) {
             return Err(missing(ask, DatasetName::Mnist));
         }
@@ -55,7 +55,7 @@ impl Target for Fig3a {
         Ok(jobs)
     }
 
-    fn report(&self, ask: &Ask<'_>, results: &Results) -> Result<Report, Failure> {
+    fn report(&self, ask: &ReproduceRequest<'_>, results: &Results) -> Result<Report, Failure> {
         let mut report = Report {
             title: "Figure 3a: accuracy after one pass against leadership size".into(),
             ..Report::default()

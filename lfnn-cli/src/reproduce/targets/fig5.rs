@@ -7,7 +7,7 @@ use lfnn_data::DatasetName;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::super::plan::{Ask, Computation, Job};
+use super::super::plan::{Computation, Job, ReproduceRequest};
 use super::super::report::{Cell, Report, Stat, Table};
 use super::super::runner::Results;
 use super::super::trace::{self, Activity};
@@ -42,16 +42,16 @@ const DENSITY: f64 = 4.0;
 const SPEED: f64 = 0.1;
 const SMALL: usize = 400;
 
-fn activity_id(ask: &Ask<'_>, seed: u64) -> String {
+fn activity_id(ask: &ReproduceRequest<'_>, seed: u64) -> String {
     format!("activity-{}", one_pass(ask, "lfnn", 32, seed).leaders(30).id())
 }
 
 /// Steps whose movements are drawn.
-fn drawn(ask: &Ask<'_>) -> [usize; 4] {
+fn drawn(ask: &ReproduceRequest<'_>) -> [usize; 4] {
     if ask.is_paper() { [1, 20, 100, 500] } else { [1, 20, 60, 200] }
 }
 
-fn activity(ask: &Ask<'_>, seed: u64) -> Result<Computation, Failure> {
+fn activity(ask: &ReproduceRequest<'_>, seed: u64) -> Result<Computation, Failure> {
     let config = one_pass(ask, "lfnn", 32, seed).leaders(30).config()?;
     let drawn = drawn(ask);
     let settings = json!({"config": serde_json::to_value(&config)?, "drawn": drawn});
@@ -69,7 +69,7 @@ fn activity(ask: &Ask<'_>, seed: u64) -> Result<Computation, Failure> {
 }
 
 /// A flock to simulate: its name, its settings, steps and moments.
-fn flocks(ask: &Ask<'_>) -> Vec<(String, Settings, usize, Vec<usize>)> {
+fn flocks(ask: &ReproduceRequest<'_>) -> Vec<(String, Settings, usize, Vec<usize>)> {
     let settings = |particles: usize, noise: f64| Settings {
         particles,
         side: (particles as f64 / DENSITY).sqrt(),
@@ -150,7 +150,7 @@ impl Target for Fig5 {
         "how workers move in a step, leaders and followers; the Vicsek model beside it"
     }
 
-    fn plan(&self, ask: &Ask<'_>) -> Result<Vec<Job>, Failure> {
+    fn plan(&self, ask: &ReproduceRequest<'_>) -> Result<Vec<Job>, Failure> {
         if ask.is_paper() && !is_there(ask, DatasetName::Mnist) {
             return Err(missing(ask, DatasetName::Mnist));
         }
@@ -162,7 +162,7 @@ impl Target for Fig5 {
         Ok(jobs)
     }
 
-    fn report(&self, ask: &Ask<'_>, results: &Results) -> Result<Report, Failure> {
+    fn report(&self, ask: &ReproduceRequest<'_>, results: &Results) -> Result<Report, Failure> {
         let mut report = Report {
             title: "Figure 5: the movement of workers, and the Vicsek model".into(),
             ..Report::default()
@@ -185,7 +185,11 @@ impl Target for Fig5 {
     }
 }
 
-fn activity_report(ask: &Ask<'_>, results: &Results, report: &mut Report) -> Result<(), Failure> {
+fn activity_report(
+    ask: &ReproduceRequest<'_>,
+    results: &Results,
+    report: &mut Report,
+) -> Result<(), Failure> {
     let mut all: Vec<Vec<Activity>> = Vec::new();
     for &seed in &ask.seeds {
         if let Some(value) = results.value(&activity_id(ask, seed)) {
@@ -298,7 +302,11 @@ fn activity_report(ask: &Ask<'_>, results: &Results, report: &mut Report) -> Res
     Ok(())
 }
 
-fn vicsek_report(ask: &Ask<'_>, results: &Results, report: &mut Report) -> Result<(), Failure> {
+fn vicsek_report(
+    ask: &ReproduceRequest<'_>,
+    results: &Results,
+    report: &mut Report,
+) -> Result<(), Failure> {
     if let Some(small) = shown(results, "vicsek-small")? {
         let side = (SMALL as f64 / DENSITY).sqrt();
         let panels = small.pictures.iter().map(|(step, seen)| {

@@ -2,7 +2,7 @@
 
 use lfnn_data::DatasetName;
 
-use super::super::plan::{Ask, Job, Training};
+use super::super::plan::{Job, ReproduceRequest, Training};
 use super::super::report::{Cell, Report, Table};
 use super::super::runner::{Results, Trained};
 use super::{Target, is_there, missing, quick_note};
@@ -13,7 +13,7 @@ use crate::failure::Failure;
 pub(super) struct Fig6;
 
 /// Two fully connected units of 32 workers, six of which lead.
-pub(super) fn training(ask: &Ask<'_>, seed: u64) -> Training {
+pub(super) fn training(ask: &ReproduceRequest<'_>, seed: u64) -> Training {
     let training = ask.training("mnist-fc", "lfnn-l", seed).leaders(20);
     if ask.is_paper() {
         return training;
@@ -31,14 +31,14 @@ impl Target for Fig6 {
         "how often each of 32 workers leads, in each unit and epoch, lfnn-l with 20 % leaders"
     }
 
-    fn plan(&self, ask: &Ask<'_>) -> Result<Vec<Job>, Failure> {
+    fn plan(&self, ask: &ReproduceRequest<'_>) -> Result<Vec<Job>, Failure> {
         if ask.is_paper() && !is_there(ask, DatasetName::Mnist) {
             return Err(missing(ask, DatasetName::Mnist));
         }
         Ok(ask.seeds.iter().map(|&seed| Job::Train(training(ask, seed))).collect())
     }
 
-    fn report(&self, ask: &Ask<'_>, results: &Results) -> Result<Report, Failure> {
+    fn report(&self, ask: &ReproduceRequest<'_>, results: &Results) -> Result<Report, Failure> {
         let mut report =
             Report { title: "Figure 6: how often each worker leads".into(), ..Report::default() };
         report.text.extend(quick_note(ask, "Batches of 4, so that an epoch has 300 of them."));

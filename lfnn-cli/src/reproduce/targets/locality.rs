@@ -11,13 +11,13 @@ use lfnn_core::network::Network;
 use lfnn_core::program::influences;
 use lfnn_core::random::{philox, unit as unit_interval};
 use lfnn_core::train::{
-    InspectionInput, Labels, State, StateData, StepProgram, Target as Targets, Trainer, inspect,
+    Labels, State, StateData, StepProgram, Target as Targets, TraceInput, Trainer, trace_step,
 };
 use lfnn_data::DatasetName;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::super::plan::{Ask, Computation, Job, Place};
+use super::super::plan::{Computation, Job, Place, ReproduceRequest};
 use super::super::report::{Report, Table};
 use super::super::runner::Results;
 use super::super::trial;
@@ -46,15 +46,15 @@ struct Dependence {
     change: Vec<Vec<f64>>,
 }
 
-fn id(ask: &Ask<'_>, method: &str) -> String {
+fn id(ask: &ReproduceRequest<'_>, method: &str) -> String {
     format!("locality-{}-{method}", recipe(ask))
 }
 
-fn recipe(ask: &Ask<'_>) -> &'static str {
+fn recipe(ask: &ReproduceRequest<'_>) -> &'static str {
     if ask.is_paper() { "mnist-s" } else { "digits" }
 }
 
-fn computation(ask: &Ask<'_>, method: &str) -> Result<Computation, Failure> {
+fn computation(ask: &ReproduceRequest<'_>, method: &str) -> Result<Computation, Failure> {
     let mut config = ask.training(recipe(ask), method, 1).leaders(70).config()?;
     // A batch says as much as an epoch.
     config.training.epochs = 1;
@@ -95,7 +95,7 @@ impl BackendJob for Measure<'_> {
         let path = paths(config, &data)?;
         let batch = Batch::new(config, &data);
         let gradients = |weights: &State| -> Result<State, Failure> {
-            let input = InspectionInput {
+            let input = TraceInput {
                 network: &config.network,
                 leadership: config.leadership,
                 label_smoothing: config.training.label_smoothing,
@@ -106,7 +106,7 @@ impl BackendJob for Measure<'_> {
                 shape: &batch.shape,
                 target: Targets::Labels(&batch.labels),
             };
-            Ok(inspect(backend, &input, weights)?.gradients)
+            Ok(trace_step(backend, &input, weights)?.gradients)
         };
         let before = gradients(&weights)?;
         let count = groups.len();
@@ -149,7 +149,7 @@ fn paths(config: &RunConfig, data: &Prepared) -> Result<Vec<Vec<bool>>, Failure>
     let shape = data.images().shape;
     let step = StepProgram::new(&setup(config, &data.normalization), shape, data.classes.len())
         .map_err(|error| Failure::Usage(error.into()))?;
-    let program = &step.module.programs()[step.program.0];
+    let program = &step.set.programs()[step.program.0];
     let groups: Vec<_> = step.parameters.units.iter().chain([&step.parameters.output]).collect();
     let row = |group: &&Vec<_>| -> Vec<bool> {
         let own = step.gradients.iter().filter(|(parameter, _)| group.contains(parameter));
@@ -234,14 +234,14 @@ impl Target for Locality {
         "on whose parameters the gradient of each unit depends, for all methods"
     }
 
-    fn plan(&self, ask: &Ask<'_>) -> Result<Vec<Job>, Failure> {
+    fn plan(&self, ask: &ReproduceRequest<'_>) -> Result<Vec<Job>, Failure> {
         if ask.is_paper() && !is_there(ask, DatasetName::Mnist) {
             return Err(missing(ask, DatasetName::Mnist));
         }
         methods().into_iter().map(|method| Ok(Job::Compute(computation(ask, method)?))).collect()
     }
 
-    fn report(&self, ask: &Ask<'_>, results: &Results) -> Result<Report, Failure> {
+    fn report(&self, ask: &ReproduceRequest<'_>, results: &Results) -> Result<Report, Failure> {
         let mut report =
             Report { title: "Locality: what each gradient depends on".into(), ..Report::default() };
         report.text.extend(quick_note(ask, ""));
@@ -300,7 +300,7 @@ impl Target for Locality {
                     ]);
                 }
             }
-            if later && by_name(method).is_some_and(|method| method.is_local()) {
+            if later && by_name(method).is_some_and(|method| method.local) {
                 report.faults.push(format!("{method} says that it is local, and is not."));
             }
             let pairs = found.groups.len().pow(2);

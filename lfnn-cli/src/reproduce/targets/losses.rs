@@ -4,7 +4,7 @@ use anyhow::Context;
 use lfnn_data::DatasetName;
 use serde_json::json;
 
-use super::super::plan::{Ask, Computation, Job};
+use super::super::plan::{Computation, Job, ReproduceRequest};
 use super::super::report::{Cell, Report, Stat, Table};
 use super::super::runner::Results;
 use super::super::trace::{self, LossRow};
@@ -41,14 +41,18 @@ const VARIANTS: [(&str, &str, f64, f64); 4] = [
     ("L4", "global loss alone", 0.0, 0.0),
 ];
 
-fn id(ask: &Ask<'_>, variant: usize, seed: u64) -> String {
+fn id(ask: &ReproduceRequest<'_>, variant: usize, seed: u64) -> String {
     let (name, _, lambda1, lambda2) = VARIANTS[variant];
     let label = format!("losses-{name}");
     let sets = [format!("leadership.lambda1={lambda1}"), format!("leadership.lambda2={lambda2}")];
     one_pass(ask, "lfnn", 32, seed).leaders(30).set(&label, &sets).id()
 }
 
-fn computation(ask: &Ask<'_>, variant: usize, seed: u64) -> Result<Computation, Failure> {
+fn computation(
+    ask: &ReproduceRequest<'_>,
+    variant: usize,
+    seed: u64,
+) -> Result<Computation, Failure> {
     let (_, _, lambda1, lambda2) = VARIANTS[variant];
     let mut config = one_pass(ask, "lfnn", 32, seed).leaders(30).config()?;
     config.leadership.lambda1 = lambda1;
@@ -69,7 +73,11 @@ fn computation(ask: &Ask<'_>, variant: usize, seed: u64) -> Result<Computation, 
 }
 
 /// The rows of a variant, for each seed.
-fn rows(ask: &Ask<'_>, results: &Results, variant: usize) -> Result<Vec<Vec<LossRow>>, Failure> {
+fn rows(
+    ask: &ReproduceRequest<'_>,
+    results: &Results,
+    variant: usize,
+) -> Result<Vec<Vec<LossRow>>, Failure> {
     let of = |&seed: &u64| -> Option<anyhow::Result<Vec<LossRow>>> {
         let value = results.value(&id(ask, variant, seed))?.clone();
         Some(serde_json::from_value(value).context("a trace that cannot be read"))
@@ -102,7 +110,7 @@ impl Target for Losses {
         self.about
     }
 
-    fn plan(&self, ask: &Ask<'_>) -> Result<Vec<Job>, Failure> {
+    fn plan(&self, ask: &ReproduceRequest<'_>) -> Result<Vec<Job>, Failure> {
         if ask.is_paper() && !is_there(ask, DatasetName::Mnist) {
             return Err(missing(ask, DatasetName::Mnist));
         }
@@ -115,7 +123,7 @@ impl Target for Losses {
         Ok(jobs)
     }
 
-    fn report(&self, ask: &Ask<'_>, results: &Results) -> Result<Report, Failure> {
+    fn report(&self, ask: &ReproduceRequest<'_>, results: &Results) -> Result<Report, Failure> {
         let mut report = Report { title: self.title.into(), ..Report::default() };
         report.text.extend(quick_note(ask, "One pass in batches of 5."));
         report.text.push(

@@ -9,7 +9,7 @@ use lfnn_data::DatasetName;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::super::plan::{Ask, Computation, Job, Place};
+use super::super::plan::{Computation, Job, Place, ReproduceRequest};
 use super::super::report::{Cell, Report, Table};
 use super::super::runner::Results;
 use super::{Target, is_there, missing, quick_note};
@@ -42,16 +42,16 @@ struct Taken {
     parameters: usize,
 }
 
-fn depths(ask: &Ask<'_>) -> &'static [usize] {
+fn depths(ask: &ReproduceRequest<'_>) -> &'static [usize] {
     if ask.is_paper() { &[1, 2, 4, 8, 16, 32] } else { &[1, 2, 4, 8, 16] }
 }
 
-fn id(ask: &Ask<'_>, method: &str, depth: usize) -> String {
+fn id(ask: &ReproduceRequest<'_>, method: &str, depth: usize) -> String {
     let data = if ask.is_paper() { "mnist" } else { "digits" };
     format!("memory-{data}-{method}-depth{depth}")
 }
 
-fn config(ask: &Ask<'_>, method: &str, depth: usize) -> Result<RunConfig, Failure> {
+fn config(ask: &ReproduceRequest<'_>, method: &str, depth: usize) -> Result<RunConfig, Failure> {
     let unit = "{layers: [{conv: {filters: 32, kernel: 3, padding: 1, bias: false}}, {batch_norm: {}}, relu], \
                 workers: {readout: {count: 4, grid: 4}}}";
     let sets = [
@@ -63,7 +63,11 @@ fn config(ask: &Ask<'_>, method: &str, depth: usize) -> Result<RunConfig, Failur
     ask.training(recipe, method, 1).set("depth", &sets).config()
 }
 
-fn computation(ask: &Ask<'_>, method: &str, depth: usize) -> Result<Computation, Failure> {
+fn computation(
+    ask: &ReproduceRequest<'_>,
+    method: &str,
+    depth: usize,
+) -> Result<Computation, Failure> {
     let config = config(ask, method, depth)?;
     let long = if ask.is_short() { Duration::ZERO } else { LONG };
     Ok(Computation {
@@ -141,7 +145,7 @@ impl Target for Memory {
         "memory and time of a training step against depth, lfnn-l beside bp"
     }
 
-    fn plan(&self, ask: &Ask<'_>) -> Result<Vec<Job>, Failure> {
+    fn plan(&self, ask: &ReproduceRequest<'_>) -> Result<Vec<Job>, Failure> {
         if ask.is_paper() && !is_there(ask, DatasetName::Mnist) {
             return Err(missing(ask, DatasetName::Mnist));
         }
@@ -154,7 +158,7 @@ impl Target for Memory {
         Ok(jobs)
     }
 
-    fn report(&self, ask: &Ask<'_>, results: &Results) -> Result<Report, Failure> {
+    fn report(&self, ask: &ReproduceRequest<'_>, results: &Results) -> Result<Report, Failure> {
         let mut report = Report {
             title: "Memory and time of a training step against depth".into(),
             ..Report::default()

@@ -16,7 +16,7 @@ use anyhow::anyhow;
 use lfnn_core::method::by_name;
 use lfnn_data::{DatasetName, Presence};
 
-use super::plan::{Ask, Job, Training};
+use super::plan::{Job, ReproduceRequest, Training};
 use super::report::{Report, Stat};
 use super::runner::Results;
 use crate::failure::Failure;
@@ -38,13 +38,13 @@ pub(super) trait Target: Debug + Sync {
     ///
     /// # Errors
     /// Data that is missing, or a setting that does not fit.
-    fn plan(&self, ask: &Ask<'_>) -> Result<Vec<Job>, Failure>;
+    fn plan(&self, ask: &ReproduceRequest<'_>) -> Result<Vec<Job>, Failure>;
 
     /// Tables and figures of what came out.
     ///
     /// # Errors
     /// A result that cannot be read.
-    fn report(&self, ask: &Ask<'_>, results: &Results) -> Result<Report, Failure>;
+    fn report(&self, ask: &ReproduceRequest<'_>, results: &Results) -> Result<Report, Failure>;
 }
 
 /// Every target.
@@ -73,13 +73,13 @@ fn methods() -> Vec<&'static str> {
 }
 
 /// Whether a data set can be used.
-fn is_there(ask: &Ask<'_>, name: DatasetName) -> bool {
+fn is_there(ask: &ReproduceRequest<'_>, name: DatasetName) -> bool {
     let there = |presence: &Presence| matches!(presence, Presence::Present | Presence::Embedded);
     lfnn_data::list(ask.root).iter().any(|found| found.name == name && there(&found.presence))
 }
 
 /// The error for data that is needed and not there.
-fn missing(ask: &Ask<'_>, name: DatasetName) -> Failure {
+fn missing(ask: &ReproduceRequest<'_>, name: DatasetName) -> Failure {
     let root = ask.root.display();
     Failure::Runtime(anyhow!(
         "{name} is not in {root}, and this target at paper scale needs it; `lfnn-cli data fetch {name}` \
@@ -91,7 +91,11 @@ fn missing(ask: &Ask<'_>, name: DatasetName) -> Failure {
 ///
 /// # Errors
 /// A recipe that no part has.
-fn chosen<T>(ask: &Ask<'_>, parts: Vec<T>, recipe: fn(&T) -> &str) -> Result<Vec<T>, Failure> {
+fn chosen<T>(
+    ask: &ReproduceRequest<'_>,
+    parts: Vec<T>,
+    recipe: fn(&T) -> &str,
+) -> Result<Vec<T>, Failure> {
     for asked in &ask.recipes {
         if !parts.iter().any(|part| recipe(part) == asked) {
             let list: Vec<&str> = parts.iter().map(recipe).collect();
@@ -134,7 +138,7 @@ impl Errors {
 
 /// One-vs-all networks of one hidden layer (paper, Section 3.1): permuted MNIST, or the digits with small
 /// batches, so that one pass has about as many steps.
-fn one_pass(ask: &Ask<'_>, method: &str, workers: usize, seed: u64) -> Training {
+fn one_pass(ask: &ReproduceRequest<'_>, method: &str, workers: usize, seed: u64) -> Training {
     let width = format!("network.units.0.workers.neurons.count={workers}");
     let training =
         ask.training("mnist-permuted-ova", method, seed).set(&format!("{workers}"), &[width]);
@@ -146,7 +150,7 @@ fn one_pass(ask: &Ask<'_>, method: &str, workers: usize, seed: u64) -> Training 
 }
 
 /// What a report at quick scale says first.
-fn quick_note(ask: &Ask<'_>, note: &str) -> Option<String> {
+fn quick_note(ask: &ReproduceRequest<'_>, note: &str) -> Option<String> {
     let text = format!(
         "This is the quick scale: the 8×8 digits inside the program take the place of the paper's data. It \
          shows that everything works, and how results look; its numbers are not to be compared with the \

@@ -2,7 +2,7 @@
 
 use lfnn_data::DatasetName;
 
-use super::super::plan::{Ask, Job, Training};
+use super::super::plan::{Job, ReproduceRequest, Training};
 use super::super::report::{Cell, Report, Stat, Table};
 use super::super::runner::{Results, Trained};
 use super::fig6::{self, most};
@@ -14,7 +14,7 @@ use crate::failure::Failure;
 pub(super) struct Supplement;
 
 /// Name and training of each part, for a seed.
-fn parts(ask: &Ask<'_>, seed: u64) -> Vec<(&'static str, Training)> {
+fn parts(ask: &ReproduceRequest<'_>, seed: u64) -> Vec<(&'static str, Training)> {
     let recipe = if ask.is_paper() { "mnist-s" } else { "digits" };
     vec![
         ("convolutions, lfnn-l", ask.training(recipe, "lfnn-l", seed).leaders(70)),
@@ -60,7 +60,7 @@ impl Target for Supplement {
         "the best leader’s error in each unit, and leaders beside followers"
     }
 
-    fn plan(&self, ask: &Ask<'_>) -> Result<Vec<Job>, Failure> {
+    fn plan(&self, ask: &ReproduceRequest<'_>) -> Result<Vec<Job>, Failure> {
         if ask.is_paper() && !is_there(ask, DatasetName::Mnist) {
             return Err(missing(ask, DatasetName::Mnist));
         }
@@ -68,7 +68,7 @@ impl Target for Supplement {
         Ok(ask.seeds.iter().flat_map(of_seed).collect())
     }
 
-    fn report(&self, ask: &Ask<'_>, results: &Results) -> Result<Report, Failure> {
+    fn report(&self, ask: &ReproduceRequest<'_>, results: &Results) -> Result<Report, Failure> {
         let mut report = Report {
             title: "Supplement: the best leader of each unit; leaders beside followers".into(),
             ..Report::default()

@@ -3,7 +3,7 @@
 use lfnn_data::DatasetName;
 
 use super::super::paper::{self, Quoted, Sweep as Values};
-use super::super::plan::{Ask, Job, Training, distinct, workers};
+use super::super::plan::{Job, ReproduceRequest, Training, distinct, workers};
 use super::super::report::{Cell, Report, Table};
 use super::super::runner::Results;
 use super::{Errors, MNIST, Target, chosen, is_there, missing, quick_note};
@@ -48,7 +48,10 @@ pub(super) const TABLE3: Sweep = Sweep {
 
 impl Sweep {
     /// Name and recipe of each part whose data is there.
-    fn parts(&self, ask: &Ask<'_>) -> Result<Vec<(&'static str, &'static str)>, Failure> {
+    fn parts(
+        &self,
+        ask: &ReproduceRequest<'_>,
+    ) -> Result<Vec<(&'static str, &'static str)>, Failure> {
         if !ask.is_paper() {
             return chosen(ask, vec![("digits", "digits")], |part| part.1);
         }
@@ -62,12 +65,17 @@ impl Sweep {
 }
 
 /// The trainings with this percentage of leaders.
-fn trainings(ask: &Ask<'_>, recipe: &str, method: &str, percent: usize) -> Vec<Training> {
+fn trainings(
+    ask: &ReproduceRequest<'_>,
+    recipe: &str,
+    method: &str,
+    percent: usize,
+) -> Vec<Training> {
     ask.seeds.iter().map(|&seed| ask.training(recipe, method, seed).leaders(percent)).collect()
 }
 
 /// Percentages, each with the one whose trainings it shares.
-fn shared(ask: &Ask<'_>, recipe: &str) -> Result<Vec<(usize, usize)>, Failure> {
+fn shared(ask: &ReproduceRequest<'_>, recipe: &str) -> Result<Vec<(usize, usize)>, Failure> {
     let config = ask.training(recipe, METHODS[0], 1).config()?;
     // 70 % is Table 1's: where it leads as many, its trainings are taken.
     let mut order = vec![70];
@@ -90,7 +98,7 @@ impl Target for Sweep {
         true
     }
 
-    fn plan(&self, ask: &Ask<'_>) -> Result<Vec<Job>, Failure> {
+    fn plan(&self, ask: &ReproduceRequest<'_>) -> Result<Vec<Job>, Failure> {
         let mut jobs = Vec::new();
         for (_, recipe) in self.parts(ask)? {
             let percentages = shared(ask, recipe)?;
@@ -107,7 +115,7 @@ impl Target for Sweep {
         Ok(jobs)
     }
 
-    fn report(&self, ask: &Ask<'_>, results: &Results) -> Result<Report, Failure> {
+    fn report(&self, ask: &ReproduceRequest<'_>, results: &Results) -> Result<Report, Failure> {
         let paper = paper::read()?;
         let paper = if self.name == "table2" { paper.table2 } else { paper.table3 };
         let mut report = Report { title: self.title.into(), ..Report::default() };
@@ -163,7 +171,7 @@ impl Target for Sweep {
 
 /// A method's table, and the points of its curve and the paper's.
 fn table(
-    ask: &Ask<'_>,
+    ask: &ReproduceRequest<'_>,
     results: &Results,
     (name, recipe, method): (&str, &str, &str),
     paper: &Quoted<Values>,

@@ -3,7 +3,7 @@
 use lfnn_data::DatasetName;
 
 use super::super::paper;
-use super::super::plan::{Ask, Job, Training};
+use super::super::plan::{Job, ReproduceRequest, Training};
 use super::super::report::{Cell, Report, Table};
 use super::super::runner::Results;
 use super::{Errors, MNIST, Target, chosen, is_there, methods, missing, quick_note};
@@ -32,7 +32,7 @@ struct Column {
     paper: &'static str,
 }
 
-fn columns(ask: &Ask<'_>) -> Result<Vec<Column>, Failure> {
+fn columns(ask: &ReproduceRequest<'_>) -> Result<Vec<Column>, Failure> {
     let column = |name, recipe, paper| Column { name, recipe, sets: Vec::new(), label: "", paper };
     if !ask.is_paper() {
         return chosen(ask, vec![column("digits", "digits", "")], |column| column.recipe);
@@ -70,14 +70,14 @@ fn columns(ask: &Ask<'_>) -> Result<Vec<Column>, Failure> {
 }
 
 /// The learning rate of AdamW with which a forward gradient is trained, where it is not the recipe's.
-fn rate(ask: &Ask<'_>, column: &Column, method: &str) -> Option<&'static str> {
+fn rate(ask: &ReproduceRequest<'_>, column: &Column, method: &str) -> Option<&'static str> {
     if !ask.is_paper() || column.recipe == TINY {
         return None;
     }
     RATES.iter().find(|(name, _)| *name == method).map(|(_, rate)| *rate)
 }
 
-fn training(ask: &Ask<'_>, column: &Column, method: &str, seed: u64) -> Training {
+fn training(ask: &ReproduceRequest<'_>, column: &Column, method: &str, seed: u64) -> Training {
     let mut training = ask.training(column.recipe, method, seed).leaders(70);
     if let Some(rate) = rate(ask, column, method) {
         training =
@@ -86,7 +86,7 @@ fn training(ask: &Ask<'_>, column: &Column, method: &str, seed: u64) -> Training
     if column.sets.is_empty() { training } else { training.set(column.label, &column.sets) }
 }
 
-fn trainings(ask: &Ask<'_>, column: &Column, method: &str) -> Vec<Training> {
+fn trainings(ask: &ReproduceRequest<'_>, column: &Column, method: &str) -> Vec<Training> {
     ask.seeds.iter().map(|&seed| training(ask, column, method, seed)).collect()
 }
 
@@ -103,7 +103,7 @@ impl Target for Table1 {
         true
     }
 
-    fn plan(&self, ask: &Ask<'_>) -> Result<Vec<Job>, Failure> {
+    fn plan(&self, ask: &ReproduceRequest<'_>) -> Result<Vec<Job>, Failure> {
         let mut jobs = Vec::new();
         for column in columns(ask)? {
             // Seed by seed: what is stopped can be reported with fewer of them.
@@ -115,7 +115,7 @@ impl Target for Table1 {
         Ok(jobs)
     }
 
-    fn report(&self, ask: &Ask<'_>, results: &Results) -> Result<Report, Failure> {
+    fn report(&self, ask: &ReproduceRequest<'_>, results: &Results) -> Result<Report, Failure> {
         let paper = paper::read()?.table1;
         let mut report = Report {
             title: "Table 1: test and training error of every method".into(),

@@ -10,8 +10,8 @@ use lfnn_core::program::{
 use rayon::iter::{Either, repeat_n};
 use rayon::prelude::*;
 
-use crate::fuse::Behind;
-use crate::memory::{Binder, In, Out};
+use crate::fuse::Epilogue;
+use crate::memory::{BufferResolver, In, Out};
 use crate::work::{GRAIN, Kernel, Workspace};
 
 /// The results of maximum pooling.
@@ -23,7 +23,7 @@ struct Maxima {
 }
 
 impl Maxima {
-    fn new(op: &MaxPool, bind: &mut Binder<'_>) -> Self {
+    fn new(op: &MaxPool, bind: &mut BufferResolver<'_>) -> Self {
         Self {
             y: bind.write(op.y),
             position: op.position.map(|position| bind.write(position)),
@@ -41,7 +41,7 @@ pub(crate) struct Max {
 }
 
 impl Max {
-    pub(crate) fn new(op: &MaxPool, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &MaxPool, bind: &mut BufferResolver<'_>) -> Self {
         let maxima = Maxima::new(op, bind);
         let image_len = maxima.geometry.image_len();
         let poolings = Poolings { max: Some(maxima), adaptive: None };
@@ -72,7 +72,7 @@ pub(crate) struct Poolings {
 }
 
 impl Poolings {
-    pub(crate) fn new(behind: Option<&Behind<'_>>, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(behind: Option<&Epilogue<'_>>, bind: &mut BufferResolver<'_>) -> Self {
         let max = behind.and_then(|behind| behind.max).map(|op| Maxima::new(op, bind));
         let adaptive = behind
             .and_then(|behind| behind.adaptive)
@@ -167,7 +167,7 @@ pub(crate) struct PoolGrad {
 }
 
 impl PoolGrad {
-    pub(crate) fn max(op: &MaxPoolGrad, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn max(op: &MaxPoolGrad, bind: &mut BufferResolver<'_>) -> Self {
         Self {
             dy: bind.read(op.dy),
             position: Some(bind.read(op.position)),
@@ -176,7 +176,7 @@ impl PoolGrad {
         }
     }
 
-    pub(crate) fn adaptive(op: &AdaptiveAvgPoolGrad, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn adaptive(op: &AdaptiveAvgPoolGrad, bind: &mut BufferResolver<'_>) -> Self {
         Self {
             dy: bind.read(op.dy),
             position: None,
@@ -235,7 +235,7 @@ impl Rule {
 }
 
 impl Pool {
-    fn down(x: TensorId, y: TensorId, rule: Rule, bind: &mut Binder<'_>) -> Self {
+    fn down(x: TensorId, y: TensorId, rule: Rule, bind: &mut BufferResolver<'_>) -> Self {
         Self {
             from: bind.read(x),
             position: None,
@@ -246,7 +246,7 @@ impl Pool {
         }
     }
 
-    fn up(dy: TensorId, dx: TensorId, rule: Rule, bind: &mut Binder<'_>) -> Self {
+    fn up(dy: TensorId, dx: TensorId, rule: Rule, bind: &mut BufferResolver<'_>) -> Self {
         Self {
             from: bind.read(dy),
             position: None,
@@ -257,29 +257,29 @@ impl Pool {
         }
     }
 
-    pub(crate) fn max_grad(op: &MaxPoolGrad, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn max_grad(op: &MaxPoolGrad, bind: &mut BufferResolver<'_>) -> Self {
         let pool = Self::up(op.dy, op.dx, Rule::MaxGrad(op.window), bind);
         Self { position: Some(bind.read(op.position)), ..pool }
     }
 
-    pub(crate) fn max_tangent(op: &MaxPoolTangent, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn max_tangent(op: &MaxPoolTangent, bind: &mut BufferResolver<'_>) -> Self {
         let pool = Self::down(op.dx, op.dy, Rule::MaxTangent(op.window), bind);
         Self { position: Some(bind.read(op.position)), ..pool }
     }
 
-    pub(crate) fn average(op: &AvgPool, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn average(op: &AvgPool, bind: &mut BufferResolver<'_>) -> Self {
         Self::down(op.x, op.y, Rule::Average(op.window), bind)
     }
 
-    pub(crate) fn average_grad(op: &AvgPoolGrad, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn average_grad(op: &AvgPoolGrad, bind: &mut BufferResolver<'_>) -> Self {
         Self::up(op.dy, op.dx, Rule::AverageGrad(op.window), bind)
     }
 
-    pub(crate) fn adaptive(op: &AdaptiveAvgPool, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn adaptive(op: &AdaptiveAvgPool, bind: &mut BufferResolver<'_>) -> Self {
         Self::down(op.x, op.y, Rule::Adaptive, bind)
     }
 
-    pub(crate) fn adaptive_grad(op: &AdaptiveAvgPoolGrad, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn adaptive_grad(op: &AdaptiveAvgPoolGrad, bind: &mut BufferResolver<'_>) -> Self {
         Self::up(op.dy, op.dx, Rule::AdaptiveGrad, bind)
     }
 }

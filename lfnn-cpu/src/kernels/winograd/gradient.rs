@@ -11,9 +11,9 @@ use super::transform::{self, FREQUENCIES, Lattice, Part};
 use super::{distance, grid};
 use crate::kernels::columns::{column_sums, reduction_len, reduction_rows};
 use crate::kernels::conv::Geometry;
-use crate::memory::{Binder, In, Out};
+use crate::memory::{BufferResolver, In, Out};
 use crate::product::{self, PANEL_ROWS, Pair, Pairs};
-use crate::work::{Kernel, Needs, Workspace};
+use crate::work::{Kernel, ScratchSize, Workspace};
 
 /// Tiles in a stretch: panels of each side stay near the processor.
 const STRETCH: usize = 128;
@@ -25,7 +25,7 @@ pub(crate) struct WeightGrad {
     dbias: Option<Out<f32>>,
     geometry: Geometry,
     /// Of x, and of dy.
-    lattices: [Lattice; 2],
+    tile_grids: [Lattice; 2],
     /// Channels of x in a panel.
     inputs: usize,
     /// Rows of a panel of dy beside those of a panel of x.
@@ -33,9 +33,9 @@ pub(crate) struct WeightGrad {
 }
 
 impl WeightGrad {
-    pub(crate) fn new(op: &Conv2dWeightGrad, g: &Geometry, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn new(op: &Conv2dWeightGrad, g: &Geometry, bind: &mut BufferResolver<'_>) -> Self {
         let grid = grid(g.result);
-        let source = Lattice::sources(grid, g.window.padding, g.image, g.input);
+        let source = Lattice::producers(grid, g.window.padding, g.image, g.input);
         let gradient = Lattice::results(grid, g.result, g.output);
         let stretch = STRETCH.min(g.batch * source.tiles);
         let inputs = product::panel_columns(g.input);
@@ -45,7 +45,7 @@ impl WeightGrad {
             dweight: bind.write(op.dweight),
             dbias: op.dbias.map(|dbias| bind.write(dbias)),
             geometry: *g,
-            lattices: [source, gradient],
+            tile_grids: [source, gradient],
             inputs,
             pairs: (0..stretch).map(|t| [(t * PANEL_ROWS) as u32, (t * inputs) as u32]).collect(),
         }
@@ -76,19 +76,19 @@ impl WeightGrad {
 }
 
 impl Kernel for WeightGrad {
-    fn needs(&self) -> Needs {
-        let lattices: usize = self.lattices.iter().map(Lattice::bytes).sum();
-        Needs {
+    fn scratch_size(&self) -> ScratchSize {
+        let tile_grids: usize = self.tile_grids.iter().map(Lattice::bytes).sum();
+        ScratchSize {
             shared: self.parts().iter().sum(),
             each: 0,
-            tables: lattices + size_of_val(&*self.pairs),
+            tables: tile_grids + size_of_val(&*self.pairs),
         }
     }
 
     fn run(&mut self, work: &mut Workspace<'_>) {
         let (parts, panels) = (self.parts(), self.panels());
-        let Self { x, dy, dweight, dbias, geometry: g, lattices, inputs: width, pairs } = self;
-        let (x, dy, [source, gradient], width) = (x.get(), dy.get(), &*lattices, *width);
+        let Self { x, dy, dweight, dbias, geometry: g, tile_grids, inputs: width, pairs } = self;
+        let (x, dy, [source, gradient], width) = (x.get(), dy.get(), &*tile_grids, *width);
         let (sums, rest) = work.shared.split_at_mut(parts[0]);
         let (inputs, rest) = rest.split_at_mut(parts[1]);
         let (gradients, rest) = rest.split_at_mut(parts[2]);

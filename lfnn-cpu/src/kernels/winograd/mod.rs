@@ -19,9 +19,9 @@ use self::weights::Weights;
 use super::conv::Geometry;
 use super::elementwise::relu_in_place;
 use super::linear::Slab;
-use crate::memory::{Binder, In, Out};
+use crate::memory::{BufferResolver, In, Out};
 use crate::product::{self, Gather};
-use crate::work::{Kernel, Needs, Workspace};
+use crate::work::{Kernel, ScratchSize, Workspace};
 
 /// Tiles along each axis of the result.
 fn grid(result: [usize; 2]) -> [usize; 2] {
@@ -29,7 +29,7 @@ fn grid(result: [usize; 2]) -> [usize; 2] {
 }
 
 /// Whether the transforms cost less than they save.
-pub(crate) fn pays(g: &Geometry) -> bool {
+pub(crate) fn is_profitable(g: &Geometry) -> bool {
     let fits = g.window.kernel == [3, 3]
         && g.window.stride == [1, 1]
         && g.window.padding.iter().all(|&padding| padding <= 2)
@@ -64,7 +64,7 @@ pub(crate) struct Convolution {
     relu: bool,
     weights: Weights,
     /// Of the source, and of the result.
-    lattices: [Lattice; 2],
+    tile_grids: [Lattice; 2],
     batch: usize,
     images: usize,
 }
@@ -75,10 +75,10 @@ impl Convolution {
         op: &Conv2d,
         relu: Option<&Activate>,
         g: &Geometry,
-        bind: &mut Binder<'_>,
+        bind: &mut BufferResolver<'_>,
     ) -> Self {
         let grid = grid(g.result);
-        let source = Lattice::sources(grid, g.window.padding, g.image, g.input);
+        let source = Lattice::producers(grid, g.window.padding, g.image, g.input);
         let result = Lattice::results(grid, g.result, g.output);
         Self {
             x: bind.read(op.x),
@@ -88,15 +88,19 @@ impl Convolution {
             relu: relu.is_some(),
             weights: Weights { input: g.input, output: g.output, turned: false },
             images: images(result.tiles, g.input + g.output, g.batch),
-            lattices: [source, result],
+            tile_grids: [source, result],
             batch: g.batch,
         }
     }
 
-    pub(crate) fn input_grad(op: &Conv2dInputGrad, g: &Geometry, bind: &mut Binder<'_>) -> Self {
+    pub(crate) fn input_grad(
+        op: &Conv2dInputGrad,
+        g: &Geometry,
+        bind: &mut BufferResolver<'_>,
+    ) -> Self {
         let grid = grid(g.image);
         let padding = g.window.padding.map(|padding| 2 - padding);
-        let source = Lattice::sources(grid, padding, g.result, g.output);
+        let source = Lattice::producers(grid, padding, g.result, g.output);
         let result = Lattice::results(grid, g.image, g.input);
         Self {
             x: bind.read(op.dy),
@@ -106,42 +110,42 @@ impl Convolution {
             relu: false,
             weights: Weights { input: g.output, output: g.input, turned: true },
             images: images(result.tiles, g.input + g.output, g.batch),
-            lattices: [source, result],
+            tile_grids: [source, result],
             batch: g.batch,
         }
     }
 
     /// Numbers from one matrix of transformed pixels to the next, and from one of products.
     fn distances(&self) -> [usize; 2] {
-        let tiles = self.images * self.lattices[1].tiles;
+        let tiles = self.images * self.tile_grids[1].tiles;
         [distance(tiles, self.weights.input), distance(tiles, self.weights.output)]
     }
 }
 
 impl Kernel for Convolution {
-    fn needs(&self) -> Needs {
+    fn scratch_size(&self) -> ScratchSize {
         let Weights { input, output, .. } = self.weights;
         let tiles = input + output + FREQUENCIES * self.distances().iter().sum::<usize>();
-        Needs {
+        ScratchSize {
             shared: self.weights.len(),
             each: tiles.max(self.weights.scratch()),
-            tables: self.lattices.iter().map(Lattice::bytes).sum(),
+            tables: self.tile_grids.iter().map(Lattice::bytes).sum(),
         }
     }
 
     fn run(&mut self, work: &mut Workspace<'_>) {
         let between = self.distances();
-        let Self { x, weight, bias, y, relu, weights, lattices: [source, result], batch, images } =
+        let Self { x, weight, bias, y, relu, weights, tile_grids: [source, result], batch, images } =
             self;
         let (x, weight, bias) = (x.get(), weight.get(), bias.as_ref().map(In::get));
-        let (packed, slots) = (&mut work.shared[..weights.len()], work.slots);
-        weights.transform(weight, slots, packed);
+        let (packed, buffers) = (&mut work.shared[..weights.len()], work.buffers);
+        weights.transform(weight, buffers, packed);
         let Weights { input, output, .. } = *weights;
         let (packed, y, relu) = (&*packed, y.get(), *relu);
         let (x_len, y_len) = (x.len() / *batch, y.len() / *batch);
         let pieces = y.par_chunks_mut(*images * y_len).zip(x.par_chunks(*images * x_len));
         pieces.for_each(|(y, x)| {
-            slots.with(|slot| {
+            buffers.with(|slot| {
                 let tiles = y.len() / y_len * result.tiles;
                 let part = |channels: usize, distance: usize| Part {
                     tiles: [0, tiles],

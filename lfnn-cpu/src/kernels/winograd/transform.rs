@@ -31,7 +31,7 @@ pub(crate) struct Lattice {
 
 impl Lattice {
     /// Tiles of the pixels that results are made of: they overlap. The first begin `padding` before the image.
-    pub(crate) fn sources(
+    pub(crate) fn producers(
         grid: [usize; 2],
         padding: [usize; 2],
         image: [usize; 2],

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::transform::{self, FREQUENCIES};
 use crate::product;
-use crate::work::Slots;
+use crate::work::ThreadBuffers;
 
 /// Input channels that are transposed together: they stay in the first level of the cache.
 const CHUNK: usize = 16;
@@ -59,7 +59,7 @@ impl Weights {
     }
 
     /// Transforms weights `[filters, 3, 3, channels]`.
-    pub(super) fn transform(&self, weight: &[f32], slots: &Slots, packed: &mut [f32]) {
+    pub(super) fn transform(&self, weight: &[f32], buffers: &ThreadBuffers, packed: &mut [f32]) {
         let width = product::panel_columns(self.output);
         let panels = packed.par_chunks_mut(self.panel_len()).enumerate();
         panels.for_each(|(panel, packed)| {
@@ -69,7 +69,7 @@ impl Weights {
             if self.turned {
                 self.rows(weight, columns, width, packed);
             } else {
-                slots.with(|slot| self.columns(weight, columns, width, slot, packed));
+                buffers.with(|slot| self.columns(weight, columns, width, slot, packed));
             }
         });
     }

@@ -1,17 +1,17 @@
 //! Layers one after the other.
 
-use super::{Derivative, Gradients, Layer, ParameterSpec, Perturb, Record, Want};
+use super::{Derivative, Gradients, Layer, NeedsGrad, ParameterSpec, Perturbation, Saved};
 use crate::program::TensorId;
-use crate::step::StepWriter;
+use crate::step::StepBuilder;
 
 /// Layers one after the other, each with the prefix of its parameters' names (empty for none).
 #[derive(Debug)]
-pub struct Chain {
+pub struct Sequential {
     input: Vec<usize>,
     layers: Vec<(String, Box<dyn Layer>)>,
 }
 
-impl Chain {
+impl Sequential {
     /// A chain without layers, which hands its input on.
     pub fn new(input: &[usize]) -> Self {
         Self { input: input.to_vec(), layers: Vec::new() }
@@ -49,7 +49,7 @@ impl Chain {
     }
 }
 
-impl Layer for Chain {
+impl Layer for Sequential {
     fn describe(&self) -> String {
         let parts: Vec<String> = self.layers().map(Layer::describe).collect();
         parts.join(", ")
@@ -77,8 +77,8 @@ impl Layer for Chain {
         self.layers().map(Layer::depth).sum()
     }
 
-    fn forward(&self, step: &mut StepWriter<'_>, parameters: &[TensorId], x: TensorId) -> Record {
-        let mut record = Record::new(x, x);
+    fn forward(&self, step: &mut StepBuilder<'_>, parameters: &[TensorId], x: TensorId) -> Saved {
+        let mut record = Saved::new(x, x);
         for (layer, own) in self.split(parameters) {
             let inner = layer.forward(step, own, record.y);
             record.y = inner.y;
@@ -89,16 +89,16 @@ impl Layer for Chain {
 
     fn backward(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         parameters: &[TensorId],
-        record: &Record,
+        record: &Saved,
         dy: TensorId,
-        want: Want,
+        needs_grad: NeedsGrad,
     ) -> Gradients {
         // Below the first layer with parameters no gradient is needed unless the input's is.
-        let first = if want.input {
+        let first = if needs_grad.input {
             0
-        } else if want.parameters {
+        } else if needs_grad.parameters {
             self.layers()
                 .position(|layer| layer.parameters().iter().any(|spec| spec.trainable))
                 .unwrap_or(self.layers.len())
@@ -109,22 +109,22 @@ impl Layer for Chain {
         let layers: Vec<_> = self.split(parameters).zip(&record.inner).collect();
         for (index, ((layer, own), inner)) in layers.into_iter().enumerate().skip(first).rev() {
             let Some(dy) = gradients.input else { break };
-            let want = Want { input: want.input || index > first, ..want };
-            let part = layer.backward(step, own, inner, dy, want);
+            let needs_grad = NeedsGrad { input: needs_grad.input || index > first, ..needs_grad };
+            let part = layer.backward(step, own, inner, dy, needs_grad);
             gradients.input = part.input;
             gradients.parameters.extend(part.parameters);
         }
-        if !want.input {
+        if !needs_grad.input {
             gradients.input = None;
         }
         gradients
     }
 
-    fn tangent(
+    fn jvp(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         parameters: &[TensorId],
-        record: &Record,
+        record: &Saved,
         dx: Option<TensorId>,
         dparameters: Option<&[TensorId]>,
     ) -> Option<TensorId> {
@@ -137,45 +137,46 @@ impl Layer for Chain {
                 rest = Some(others);
                 own
             });
-            tangent = layer.tangent(step, own, inner, tangent, down.filter(|d| !d.is_empty()));
+            tangent = layer.jvp(step, own, inner, tangent, down.filter(|d| !d.is_empty()));
         }
         tangent
     }
 
-    fn mixes_samples(&self) -> bool {
-        self.layers().any(Layer::mixes_samples)
+    fn couples_batch(&self) -> bool {
+        self.layers().any(Layer::couples_batch)
     }
 
-    fn perturb(
+    fn jvp_with_noise(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         parameters: &[TensorId],
         x: TensorId,
         dx: Option<TensorId>,
-        perturb: Perturb,
-    ) -> (Record, Option<TensorId>) {
-        let mut record = Record::new(x, x);
+        perturb: Perturbation,
+    ) -> (Saved, Option<TensorId>) {
+        let mut record = Saved::new(x, x);
         let mut tangent = dx;
-        let last = self.layers.iter().rposition(|(_, layer)| layer.mixes_samples());
+        let last = self.layers.iter().rposition(|(_, layer)| layer.couples_batch());
         for (index, (layer, own)) in self.split(parameters).enumerate() {
             let mixes = last.is_some_and(|last| last > index);
-            let (inner, dy) = layer.perturb(step, own, record.y, tangent, perturb.before(mixes));
+            let (inner, dy) =
+                layer.jvp_with_noise(step, own, record.y, tangent, perturb.before(mixes));
             (record.y, tangent) = (inner.y, dy);
             record.inner.push(inner);
         }
         (record, tangent)
     }
 
-    fn estimate(
+    fn forward_gradient(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         parameters: &[TensorId],
-        record: &Record,
+        record: &Saved,
         derivative: &mut Derivative,
     ) -> Vec<(TensorId, TensorId)> {
         let layers = self.split(parameters).zip(&record.inner);
         layers
-            .flat_map(|((layer, own), inner)| layer.estimate(step, own, inner, derivative))
+            .flat_map(|((layer, own), inner)| layer.forward_gradient(step, own, inner, derivative))
             .collect()
     }
 }

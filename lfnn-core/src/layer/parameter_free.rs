@@ -2,12 +2,12 @@
 
 use std::fmt::Debug;
 
-use super::{Gradients, Layer, Record, Want};
+use super::{Gradients, Layer, NeedsGrad, Saved};
 use crate::program::TensorId;
-use crate::step::StepWriter;
+use crate::step::StepBuilder;
 
 /// What a layer without parameters must say.
-pub(crate) trait Map: Debug + Send + Sync {
+pub(crate) trait ParameterFreeLayer: Debug + Send + Sync {
     /// See [`Layer::describe`].
     fn describe(&self) -> String;
 
@@ -15,20 +15,20 @@ pub(crate) trait Map: Debug + Send + Sync {
     fn output_shape(&self) -> &[usize];
 
     /// Writes the layer itself.
-    fn apply(&self, step: &mut StepWriter<'_>, x: TensorId) -> Record;
+    fn forward(&self, step: &mut StepBuilder<'_>, x: TensorId) -> Saved;
 
     /// Writes the transposed Jacobian: the gradient of the input.
-    fn pull_back(&self, step: &mut StepWriter<'_>, record: &Record, dy: TensorId) -> TensorId;
+    fn vjp(&self, step: &mut StepBuilder<'_>, record: &Saved, dy: TensorId) -> TensorId;
 
     /// Writes the Jacobian: the tangent of the output.
-    fn push_forward(&self, step: &mut StepWriter<'_>, record: &Record, dx: TensorId) -> TensorId;
+    fn jvp(&self, step: &mut StepBuilder<'_>, record: &Saved, dx: TensorId) -> TensorId;
 }
 
 /// A layer without parameters.
 #[derive(Debug)]
-pub(crate) struct Plain<M>(pub(crate) M);
+pub(crate) struct ParameterFree<M>(pub(crate) M);
 
-impl<M: Map> Layer for Plain<M> {
+impl<M: ParameterFreeLayer> Layer for ParameterFree<M> {
     fn describe(&self) -> String {
         self.0.describe()
     }
@@ -37,30 +37,30 @@ impl<M: Map> Layer for Plain<M> {
         self.0.output_shape()
     }
 
-    fn forward(&self, step: &mut StepWriter<'_>, _: &[TensorId], x: TensorId) -> Record {
-        self.0.apply(step, x)
+    fn forward(&self, step: &mut StepBuilder<'_>, _: &[TensorId], x: TensorId) -> Saved {
+        self.0.forward(step, x)
     }
 
     fn backward(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         _: &[TensorId],
-        record: &Record,
+        record: &Saved,
         dy: TensorId,
-        want: Want,
+        needs_grad: NeedsGrad,
     ) -> Gradients {
-        let input = want.input.then(|| self.0.pull_back(step, record, dy));
+        let input = needs_grad.input.then(|| self.0.vjp(step, record, dy));
         Gradients { input, ..Gradients::default() }
     }
 
-    fn tangent(
+    fn jvp(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         _: &[TensorId],
-        record: &Record,
+        record: &Saved,
         dx: Option<TensorId>,
         _: Option<&[TensorId]>,
     ) -> Option<TensorId> {
-        dx.map(|dx| self.0.push_forward(step, record, dx))
+        dx.map(|dx| self.0.jvp(step, record, dx))
     }
 }

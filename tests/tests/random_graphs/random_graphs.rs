@@ -121,7 +121,7 @@ impl Soup {
             }
             10 => {
                 let factor = case.source.coin().then(|| self.factors.read(case));
-                let stream = Stream::new(Purpose::Perturb, case.source.below(100));
+                let stream = Stream::new(Purpose::Perturbation, case.source.below(100));
                 let y = self.images.write(case, &[]);
                 case.push(Gaussian { clock: self.clock, factor, y, stream });
             }

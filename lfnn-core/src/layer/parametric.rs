@@ -2,10 +2,10 @@
 
 use std::fmt::Debug;
 
-use super::{Gradients, Init, Layer, ParameterSpec, Record, Want};
+use super::{Gradients, Init, Layer, NeedsGrad, ParameterSpec, Saved};
 use crate::program::TensorId;
 use crate::sizes;
-use crate::step::StepWriter;
+use crate::step::StepBuilder;
 
 /// What a layer with a weight must say.
 pub(crate) trait Affine: Debug + Send + Sync {
@@ -24,7 +24,7 @@ pub(crate) trait Affine: Debug + Send + Sync {
     /// Writes `W x + b`.
     fn product(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         x: TensorId,
         weight: TensorId,
         bias: Option<TensorId>,
@@ -33,7 +33,7 @@ pub(crate) trait Affine: Debug + Send + Sync {
     /// Writes the gradients of weight and bias into the tensors given.
     fn weight_gradient(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         x: TensorId,
         dy: TensorId,
         dweight: TensorId,
@@ -41,10 +41,10 @@ pub(crate) trait Affine: Debug + Send + Sync {
     );
 
     /// Writes the gradient of the input into the tensor given. `weight` is whatever carries it back:
-    /// see [`StepWriter::carrier`].
+    /// see [`StepBuilder::backward_weight`].
     fn input_gradient(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         dy: TensorId,
         weight: TensorId,
         dx: TensorId,
@@ -53,9 +53,9 @@ pub(crate) trait Affine: Debug + Send + Sync {
 
 /// A layer with a weight.
 #[derive(Debug)]
-pub(crate) struct Weighted<A>(A);
+pub(crate) struct Parametric<A>(A);
 
-impl<A: Affine> Weighted<A> {
+impl<A: Affine> Parametric<A> {
     /// The layer, if its weight is not too large.
     ///
     /// # Errors
@@ -66,7 +66,7 @@ impl<A: Affine> Weighted<A> {
     }
 }
 
-impl<A: Affine> Layer for Weighted<A> {
+impl<A: Affine> Layer for Parametric<A> {
     fn describe(&self) -> String {
         self.0.describe()
     }
@@ -89,41 +89,41 @@ impl<A: Affine> Layer for Weighted<A> {
         1
     }
 
-    fn forward(&self, step: &mut StepWriter<'_>, parameters: &[TensorId], x: TensorId) -> Record {
-        Record::new(x, self.0.product(step, x, parameters[0], parameters.get(1).copied()))
+    fn forward(&self, step: &mut StepBuilder<'_>, parameters: &[TensorId], x: TensorId) -> Saved {
+        Saved::new(x, self.0.product(step, x, parameters[0], parameters.get(1).copied()))
     }
 
     fn backward(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         parameters: &[TensorId],
-        record: &Record,
+        record: &Saved,
         dy: TensorId,
-        want: Want,
+        needs_grad: NeedsGrad,
     ) -> Gradients {
         let mut gradients = Gradients::default();
-        if want.parameters {
+        if needs_grad.parameters {
             let dweight = step.gradient(parameters[0]);
             let dbias = parameters.get(1).map(|&bias| step.gradient(bias));
             self.0.weight_gradient(step, record.x, dy, dweight, dbias);
             gradients.parameters =
                 parameters.iter().copied().zip([dweight].into_iter().chain(dbias)).collect();
         }
-        if want.input {
+        if needs_grad.input {
             let dx = step.like("input.gradient", record.x);
-            let carrier = step.carrier(parameters[0]);
-            self.0.input_gradient(step, dy, carrier, dx);
+            let backward_weight = step.backward_weight(parameters[0]);
+            self.0.input_gradient(step, dy, backward_weight, dx);
             gradients.input = Some(dx);
         }
         gradients
     }
 
     /// `W ẋ + (Ẇ x + ḃ)`.
-    fn tangent(
+    fn jvp(
         &self,
-        step: &mut StepWriter<'_>,
+        step: &mut StepBuilder<'_>,
         parameters: &[TensorId],
-        record: &Record,
+        record: &Saved,
         dx: Option<TensorId>,
         dparameters: Option<&[TensorId]>,
     ) -> Option<TensorId> {

@@ -7,14 +7,14 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod pooling;
-mod soup;
+mod random_graphs;
 
 use lfnn_tests::harness::Case;
 use lfnn_tests::parity;
 use lfnn_tests::property::property;
 use lfnn_tests::under_test::on_emulator;
 use proptest::prelude::*;
-use soup::Soup;
+use random_graphs::Soup;
 
 fn shapes() -> impl Strategy<Value = Vec<usize>> {
     prop_oneof![
@@ -32,9 +32,9 @@ fn operations_in_any_order_agree_with_the_reference() {
 
 fn holds(shape: &[usize], ops: usize, seed: u64) -> Result<(), String> {
     let mut case = Case::new(seed);
-    let mut soup = Soup::new(&mut case, shape);
+    let mut random_graphs = Soup::new(&mut case, shape);
     for _ in 0..ops {
-        soup.stir(&mut case);
+        random_graphs.stir(&mut case);
     }
     parity::agrees(&case)?;
     parity::is_deterministic(&case)

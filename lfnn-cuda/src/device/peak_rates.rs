@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use lfnn_core::backend::Ceilings;
+use lfnn_core::backend::PeakRates;
 
 use super::compile::Unit;
 use super::driver::{Block, Context, Event, Kernels, Stream};
@@ -30,7 +30,7 @@ pub(super) fn measure(
     context: &Rc<Context>,
     image: &[u8],
     multiprocessors: u32,
-) -> Result<Ceilings, CudaError> {
+) -> Result<PeakRates, CudaError> {
     context.make_current()?;
     let stream = Stream::new(context)?;
     let kernels = BTreeMap::from([(UNIT, Kernels::load(context, image, &UNIT.name())?)]);
@@ -73,5 +73,5 @@ pub(super) fn measure(
     let flops = 2.0 * f64::from(blocks * THREADS) * f64::from(ROUNDS * OF_ROUND) / seconds;
     let vectors = (COPIED / size_of::<u128>()) as u32;
     let seconds = fastest("copy", blocks, vec![at(0), at(COPIED), Argument::U32(vectors)])?;
-    Ok(Ceilings { flops, bytes: 2.0 * COPIED as f64 / seconds })
+    Ok(PeakRates { flops, bytes: 2.0 * COPIED as f64 / seconds })
 }

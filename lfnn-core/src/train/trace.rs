@@ -6,8 +6,8 @@ use crate::backend::{Backend, Executable, TensorData, TensorDataMut};
 use crate::config::{ConfigError, LeadershipConfig, NetworkConfig, Scope};
 use crate::method::{Method, TrainingStep};
 use crate::network::{Network, NetworkTensors};
-use crate::program::{DType, Module, TensorId, clock};
-use crate::step::{Mode, StepWriter};
+use crate::program::{DType, ProgramSet, TensorId, clock};
+use crate::step::{Mode, StepBuilder};
 use crate::unit::Leadership;
 
 use super::error::TrainError;
@@ -16,7 +16,7 @@ use super::state::{State, StateData, StateTensor, saved, to_channels_first, to_c
 
 /// What the step is taken on.
 #[derive(Clone, Copy, Debug)]
-pub struct InspectionInput<'a> {
+pub struct TraceInput<'a> {
     /// The network.
     pub network: &'a NetworkConfig,
     /// Who leads.
@@ -24,7 +24,7 @@ pub struct InspectionInput<'a> {
     /// Share of the target spread over the classes.
     pub label_smoothing: f64,
     /// The method.
-    pub method: &'static dyn Method,
+    pub method: &'static Method,
     /// Seed of dropout, random leaders, directions of forward gradients and feedback matrices.
     pub seed: u64,
     /// Number of classes (numbers to predict, in regression).
@@ -48,13 +48,13 @@ pub enum Target<'a> {
 
 /// What the step computed, before any parameter changed.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Inspection {
+pub struct StepTrace {
     /// The global loss.
     pub loss: f64,
     /// `[batch, outputs]`.
     pub logits: Vec<f32>,
     /// For each hidden unit, where the method has leaders.
-    pub units: Vec<UnitInspection>,
+    pub units: Vec<UnitTrace>,
     /// Gradients of the parameters that the method trains, named and shaped like them, and the
     /// buffers after the step.
     pub gradients: State,
@@ -70,12 +70,12 @@ pub struct Inspection {
 
 /// What the step computed in a hidden unit.
 #[derive(Clone, Debug, PartialEq)]
-pub struct UnitInspection {
-    /// Mean error of each worker, `[nets · workers]`.
-    pub errors: Vec<f32>,
-    /// 1 for a leader, 0 for a follower, `[rows, nets · workers]`; one row, or one per sample.
+pub struct UnitTrace {
+    /// Mean loss of each worker, `[classifiers · workers]`.
+    pub worker_losses: Vec<f32>,
+    /// 1 for a leader, 0 for a follower, `[rows, classifiers · workers]`; one row, or one per sample.
     pub leaders: Vec<f32>,
-    /// The best leader, `[rows, nets]`.
+    /// The best leader, `[rows, classifiers]`.
     pub best: Vec<u32>,
     /// `L^δ`.
     pub leader_loss: f64,
@@ -89,11 +89,11 @@ pub struct UnitInspection {
 ///
 /// # Errors
 /// A configuration, weights or a batch that do not fit, or a failure of the backend.
-pub fn inspect<B: Backend>(
+pub fn trace_step<B: Backend>(
     backend: &B,
-    input: &InspectionInput<'_>,
+    input: &TraceInput<'_>,
     weights: &State,
-) -> Result<Inspection, TrainError<B::Error>> {
+) -> Result<StepTrace, TrainError<B::Error>> {
     let data = |message: String| Err(TrainError::Data(message));
     let elements = input.shape.iter().try_fold(1usize, |a, &b| a.checked_mul(b));
     if elements != Some(input.images.len()) {
@@ -114,7 +114,7 @@ pub fn inspect<B: Backend>(
     let network = Network::new(input.network, &shape, input.classes)?;
     let loss = network.loss(input.label_smoothing);
     let leadership = Leadership::new(input.leadership, loss)?;
-    let heads = network.output().heads();
+    let predictions = network.output().predictions();
     let fits = network.check_batch(batch, Mode::Train);
     fits.map_err(|message| ConfigError::new("batch", message))?;
     match input.target {
@@ -129,11 +129,11 @@ pub fn inspect<B: Backend>(
             }
         }
         Target::Values(values) if !loss.takes_labels() => {
-            if values.len() != batch * heads.width {
+            if values.len() != batch * predictions.classes {
                 return data(format!(
                     "{} targets, expected {batch} × {}",
                     values.len(),
-                    heads.width
+                    predictions.classes
                 ));
             }
         }
@@ -141,24 +141,24 @@ pub fn inspect<B: Backend>(
         Target::Values(_) => return data("numbers as target, but the task takes labels".into()),
     }
 
-    let mut module = Module::new();
-    let tensors = network.declare(&mut module);
+    let mut set = ProgramSet::new();
+    let tensors = network.declare(&mut set);
     let units: Vec<_> = network
         .units()
         .iter()
-        .map(|unit| leadership.declare(&mut module, unit.number(), unit.heads()))
+        .map(|unit| leadership.declare(&mut set, unit.number(), unit.predictions()))
         .collect();
-    let output = network.output().declare_state(&mut module, "training");
-    let now = module.persistent("training/clock", DType::U32, &[clock::LEN]);
+    let output = network.output().declare_state(&mut set, "training");
+    let now = set.persistent("training/clock", DType::U32, &[clock::LEN]);
     let mut whole = vec![batch];
     whole.extend(&shape);
-    let x = module.persistent("data/images", DType::Real, &whole);
+    let x = set.persistent("data/images", DType::Real, &whole);
     let (kind, target_shape) = match input.target {
         Target::Labels(_) => (DType::U32, vec![batch]),
-        Target::Values(_) => (DType::Real, vec![batch, heads.width]),
+        Target::Values(_) => (DType::Real, vec![batch, predictions.classes]),
     };
-    let target = module.persistent("data/target", kind, &target_shape);
-    let writer = StepWriter::new(&mut module, "inspect", Mode::Train, batch, now, true);
+    let target = set.persistent("data/target", kind, &target_shape);
+    let writer = StepBuilder::new(&mut set, "trace_step", Mode::Train, batch, now, true);
     let mut step = TrainingStep {
         writer,
         network: &network,
@@ -169,18 +169,18 @@ pub fn inspect<B: Backend>(
         optimizer: None,
         input: x,
         target,
-        local: input.method.is_local(),
+        local: input.method.local,
         waiting: Vec::new(),
     };
-    input.method.write(&mut step);
+    (input.method.write)(&mut step);
     let written = step.finish()?;
 
     let parameters: Vec<_> = tensors.iter().zip(network.parameters()).collect();
     // Before memory is asked for: a file may say anything of its network.
-    let given = fit(&module, &tensors, &written.feedback, weights).map_err(TrainError::State)?;
-    let mut executable = backend.compile(&module).map_err(TrainError::Backend)?;
+    let given = fit(&set, &tensors, &written.feedback, weights).map_err(TrainError::State)?;
+    let mut executable = backend.compile(&set).map_err(TrainError::Backend)?;
     for (id, data) in &given {
-        let values = to_channels_last(&module.tensors()[*id].shape, data);
+        let values = to_channels_last(&set.tensors()[*id].shape, data);
         executable.upload(*id, TensorData::Real(&values)).map_err(TrainError::Backend)?;
     }
     let is_given: HashSet<TensorId> = given.iter().map(|&(id, _)| id).collect();
@@ -201,10 +201,10 @@ pub fn inspect<B: Backend>(
     upload(&mut executable, now, TensorData::U32(&time))?;
     executable.run(written.program).map_err(TrainError::Backend)?;
 
-    let reader = Reader { module: &module, executable: &executable };
+    let reader = Reader { set: &set, executable: &executable };
     let read = |name: &str| reader.real(name).map_err(TrainError::Backend);
     let mut seen = Vec::new();
-    for unit in network.units().iter().filter(|_| input.method.has_leaders()) {
+    for unit in network.units().iter().filter(|_| input.method.workers.have_leaders()) {
         let name = |what: &str| format!("unit{}.{what}", unit.number());
         // Leaders that are held for an epoch lie with the training's state.
         let held = if input.leadership.scope == Scope::Epoch { "training/" } else { "" };
@@ -213,8 +213,8 @@ pub fn inspect<B: Backend>(
             _ => format!("{held}{}", name(&format!("epoch_{what}"))),
         };
         let losses = read(&name("losses"))?;
-        seen.push(UnitInspection {
-            errors: read(&name("errors"))?,
+        seen.push(UnitTrace {
+            worker_losses: read(&name("worker_losses"))?,
             leaders: read(&which("leaders"))?,
             best: reader.whole(&which("best")).map_err(TrainError::Backend)?,
             leader_loss: f64::from(losses[0]),
@@ -222,7 +222,7 @@ pub fn inspect<B: Backend>(
         });
     }
     let read_as = |of: Vec<(TensorId, String)>| reader.state(of).map_err(TrainError::Backend);
-    let name = |id: TensorId| module.tensors()[id].name.clone();
+    let name = |id: TensorId| set.tensors()[id].name.clone();
     let without = |id: TensorId, prefix: &str| {
         let name = name(id);
         name.strip_prefix(prefix).map_or_else(|| name.clone(), str::to_owned)
@@ -231,7 +231,7 @@ pub fn inspect<B: Backend>(
     let gradients = written.gradients.iter().map(|&(of, gradient)| (gradient, name(of)));
     let directions = written.directions.iter().map(|&id| (id, without(id, "directions/")));
     let feedback = written.feedback.iter().map(|&(of, matrix)| (matrix, name(of)));
-    Ok(Inspection {
+    Ok(StepTrace {
         loss: read("output.loss")?.iter().map(|&loss| f64::from(loss)).sum(),
         logits: read("output.logits")?,
         units: seen,
@@ -243,26 +243,25 @@ pub fn inspect<B: Backend>(
 }
 
 struct Reader<'a, E> {
-    module: &'a Module,
+    set: &'a ProgramSet,
     executable: &'a E,
 }
 
 impl<E: Executable> Reader<'_, E> {
     fn find(&self, name: &str) -> TensorId {
-        let mut all = self.module.tensors().iter();
+        let mut all = self.set.tensors().iter();
         let found = all.find(|(_, tensor)| tensor.name == name).map(|(id, _)| id);
         found.unwrap_or_else(|| unreachable!("an inspected step keeps `{name}`"))
     }
 
     fn read(&self, id: TensorId) -> Result<Vec<f32>, E::Error> {
-        super::metrics::read(self.executable, id, self.module.tensors()[id].len())
+        super::metrics::read(self.executable, id, self.set.tensors()[id].len())
     }
 
     /// Tensors under other names, in the layout of saved states.
     fn state(&self, of: Vec<(TensorId, String)>) -> Result<State, E::Error> {
         let read = |(id, name)| {
-            let (shape, data) =
-                to_channels_first(&self.module.tensors()[id].shape, &self.read(id)?);
+            let (shape, data) = to_channels_first(&self.set.tensors()[id].shape, &self.read(id)?);
             Ok(StateTensor { name, shape, data: StateData::Real(data) })
         };
         Ok(State { tensors: of.into_iter().map(read).collect::<Result<_, _>>()? })
@@ -274,7 +273,7 @@ impl<E: Executable> Reader<'_, E> {
 
     fn whole(&self, name: &str) -> Result<Vec<u32>, E::Error> {
         let id = self.find(name);
-        let mut data = vec![0; self.module.tensors()[id].len()];
+        let mut data = vec![0; self.set.tensors()[id].len()];
         self.executable.download(id, TensorDataMut::U32(&mut data))?;
         Ok(data)
     }
@@ -282,20 +281,20 @@ impl<E: Executable> Reader<'_, E> {
 
 /// What a state gives a step: every parameter and buffer, and feedback matrices, as far as it has them.
 fn fit<'s>(
-    module: &Module,
+    set: &ProgramSet,
     tensors: &NetworkTensors,
     feedback: &[(TensorId, TensorId)],
     weights: &'s State,
 ) -> Result<Vec<(TensorId, &'s [f32])>, String> {
     let index = weights.index();
-    let name = |id: TensorId| module.tensors()[id].name.as_str();
+    let name = |id: TensorId| set.tensors()[id].name.as_str();
     let matrices = feedback.iter().map(|&(_, matrix)| matrix);
     let known: HashSet<&str> = tensors.iter().chain(matrices.clone()).map(name).collect();
     if let Some(saved) = weights.tensors.iter().find(|saved| !known.contains(saved.name.as_str())) {
         return Err(format!("a tensor `{}` that this network lacks", saved.name));
     }
     let given = matrices.filter(|&matrix| index.contains_key(name(matrix)));
-    let values = |id: TensorId| match &saved(&module.tensors()[id], &index)?.data {
+    let values = |id: TensorId| match &saved(&set.tensors()[id], &index)?.data {
         StateData::Real(data) => Ok((id, data.as_slice())),
         StateData::U32(_) => Err(format!("`{}` holds whole numbers, expected real ones", name(id))),
     };

@@ -1,5 +1,5 @@
 //! Lanes: what depends on another step waits for it, steps that may run side by side share no memory, and
-//! in `lfnn-l` memory stays flat in depth, with one lane and with two.
+//! in `lfnn-l` memory stays flat in depth, with one stream and with two.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -13,13 +13,13 @@ use lfnn_tests::schedules::{
 use lfnn_tests::source::Source;
 use proptest::prelude::*;
 
-/// For each node, those that are certainly done before it starts: the nodes before it in its lane, those
+/// For each node, those that are certainly done before it starts: the nodes before it in its stream, those
 /// it waits for, and those that are done before these.
 fn before(schedule: &Schedule) -> Vec<Vec<bool>> {
-    let count = schedule.lane.len();
+    let count = schedule.stream.len();
     let mut before = vec![vec![false; count]; count];
     for node in 0..count {
-        let same_lane = (0..node).rfind(|&other| schedule.lane[other] == schedule.lane[node]);
+        let same_lane = (0..node).rfind(|&other| schedule.stream[other] == schedule.stream[node]);
         for direct in same_lane.into_iter().chain(schedule.after[node].iter().copied()) {
             let known = before[direct].clone();
             before[node].iter_mut().zip(known).for_each(|(is, was)| *is |= was);
@@ -30,15 +30,15 @@ fn before(schedule: &Schedule) -> Vec<Vec<bool>> {
 }
 
 /// Checks everything that a schedule and its places promise.
-fn check(nodes: &[Node], tensors: &Tensors, lanes: usize) -> Result<(), String> {
-    let schedule = Schedule::new(nodes, tensors, lanes);
+fn check(nodes: &[Node], tensors: &Tensors, streams: usize) -> Result<(), String> {
+    let schedule = Schedule::new(nodes, tensors, streams);
     let before = before(&schedule);
     for then in 0..nodes.len() {
-        if schedule.lane[then] >= lanes {
-            return Err(format!("node {then} in lane {} of {lanes}", schedule.lane[then]));
+        if schedule.stream[then] >= streams {
+            return Err(format!("node {then} in stream {} of {streams}", schedule.stream[then]));
         }
         for &wait in &schedule.after[then] {
-            if wait >= then || schedule.lane[wait] == schedule.lane[then] {
+            if wait >= then || schedule.stream[wait] == schedule.stream[then] {
                 return Err(format!("node {then} waits for {wait}"));
             }
         }
@@ -66,16 +66,16 @@ fn dependences_are_kept_and_memory_is_apart_in_any_program() {
     property(
         256,
         (1usize..25, 0usize..40, 1usize..5, any::<u64>()),
-        |(count, nodes, lanes, seed)| {
+        |(count, nodes, streams, seed)| {
             let mut source = Source::new(seed);
-            let (module, nodes) = random_nodes(&mut source, count, nodes);
-            check(&nodes, module.tensors(), lanes)
+            let (set, nodes) = random_nodes(&mut source, count, nodes);
+            check(&nodes, set.tensors(), streams)
         },
     );
 }
 
 fn nodes(step: &StepProgram) -> Vec<Node> {
-    let ops = step.module.programs()[step.program.0].ops();
+    let ops = step.set.programs()[step.program.0].ops();
     ops.iter().map(|op| Node::of([op as &dyn Operation])).collect()
 }
 
@@ -83,8 +83,8 @@ fn nodes(step: &StepProgram) -> Vec<Node> {
 fn dependences_are_kept_in_training_steps() {
     for method in ["lfnn-l", "lfnn", "bp"] {
         let step = training_step(method, 3);
-        for lanes in 1..4 {
-            check(&nodes(&step), step.module.tensors(), lanes).unwrap();
+        for streams in 1..4 {
+            check(&nodes(&step), step.set.tensors(), streams).unwrap();
         }
     }
 }
@@ -92,34 +92,34 @@ fn dependences_are_kept_in_training_steps() {
 #[test]
 fn one_lane_is_the_plan_of_the_core() {
     let step = training_step("lfnn", 3);
-    let tensors = step.module.tensors();
+    let tensors = step.set.tensors();
     let nodes = nodes(&step);
     let schedule = Schedule::new(&nodes, tensors, 1);
     assert!(schedule.after.iter().all(Vec::is_empty));
     let bytes = |id| tensors[id].bytes();
-    let ops = step.module.programs()[step.program.0].ops();
+    let ops = step.set.programs()[step.program.0].ops();
     let plan = plan_memory_in(tensors, &nodes, &schedule, bytes);
     assert_eq!(plan, plan_memory(tensors, ops, bytes));
 }
 
 /// Bytes of the temporaries of a step.
-fn temporaries(method: &str, depth: usize, lanes: usize) -> usize {
+fn temporaries(method: &str, depth: usize, streams: usize) -> usize {
     let step = training_step(method, depth);
-    let tensors = step.module.tensors();
+    let tensors = step.set.tensors();
     let nodes = nodes(&step);
-    let schedule = Schedule::new(&nodes, tensors, lanes);
+    let schedule = Schedule::new(&nodes, tensors, streams);
     plan_memory_in(tensors, &nodes, &schedule, |id| tensors[id].bytes()).bytes
 }
 
 #[test]
 fn memory_is_flat_in_depth_without_backpropagation() {
-    for lanes in [1, 2] {
-        let [few, some, many] = [4, 16, 64].map(|depth| temporaries("lfnn-l", depth, lanes));
-        println!("lfnn-l, {lanes} lanes: {few}, {some}, {many} bytes with 4, 16, 64 units");
-        assert!(many <= few + few / 10, "{lanes} lanes: {few} bytes grow to {many}");
-        assert!(some <= few + few / 10, "{lanes} lanes: {few} bytes grow to {some}");
-        let [few, some, many] = [4, 16, 64].map(|depth| temporaries("bp", depth, lanes));
-        println!("bp, {lanes} lanes: {few}, {some}, {many} bytes");
+    for streams in [1, 2] {
+        let [few, some, many] = [4, 16, 64].map(|depth| temporaries("lfnn-l", depth, streams));
+        println!("lfnn-l, {streams} streams: {few}, {some}, {many} bytes with 4, 16, 64 units");
+        assert!(many <= few + few / 10, "{streams} streams: {few} bytes grow to {many}");
+        assert!(some <= few + few / 10, "{streams} streams: {few} bytes grow to {some}");
+        let [few, some, many] = [4, 16, 64].map(|depth| temporaries("bp", depth, streams));
+        println!("bp, {streams} streams: {few}, {some}, {many} bytes");
         assert!(some > 2 * few && many > 3 * some, "{few}, {some}, {many}");
     }
 }
@@ -127,8 +127,8 @@ fn memory_is_flat_in_depth_without_backpropagation() {
 #[test]
 fn a_unit_is_updated_beside_the_next_units_forward_pass() {
     let step = training_step("lfnn-l", 3);
-    let tensors = step.module.tensors();
-    let ops = step.module.programs()[step.program.0].ops();
+    let tensors = step.set.tensors();
+    let ops = step.set.programs()[step.program.0].ops();
     let nodes = nodes(&step);
     let position = |touched: &str, name: &str| {
         let wanted = |op: &&lfnn_core::program::Op| {

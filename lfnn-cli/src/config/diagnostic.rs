@@ -4,12 +4,12 @@ use std::fmt;
 
 use serde::de::{Error, Expected, Unexpected};
 
-use super::node::Place;
+use super::node::Location;
 
 /// Something wrong in a configuration.
 #[derive(Debug)]
-pub(crate) struct Issue {
-    place: Option<Place>,
+pub(crate) struct ConfigDiagnostic {
+    place: Option<Location>,
     /// Steps from the inside out.
     path: Vec<Step>,
     what: What,
@@ -39,9 +39,9 @@ enum What {
 /// Characters of a value that are repeated in a message.
 const LONGEST: usize = 60;
 
-impl Issue {
+impl ConfigDiagnostic {
     /// A message at a place.
-    pub(crate) fn at(place: &Place, message: impl Into<String>) -> Self {
+    pub(crate) fn at(place: &Location, message: impl Into<String>) -> Self {
         Self { place: Some(place.clone()), path: Vec::new(), what: What::Message(message.into()) }
     }
 
@@ -58,7 +58,7 @@ impl Issue {
     }
 
     /// Sets the place if nobody nearer to the cause has.
-    pub(super) fn or_at(mut self, place: &Place) -> Self {
+    pub(super) fn or_at(mut self, place: &Location) -> Self {
         self.place.get_or_insert_with(|| place.clone());
         self
     }
@@ -85,9 +85,9 @@ impl Issue {
     }
 }
 
-impl std::error::Error for Issue {}
+impl std::error::Error for ConfigDiagnostic {}
 
-impl fmt::Display for Issue {
+impl fmt::Display for ConfigDiagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(place) = &self.place {
             write!(f, "{place}: ")?;
@@ -120,7 +120,7 @@ impl fmt::Display for Issue {
     }
 }
 
-impl Error for Issue {
+impl Error for ConfigDiagnostic {
     fn custom<T: fmt::Display>(message: T) -> Self {
         Self { place: None, path: Vec::new(), what: What::Message(message.to_string()) }
     }
@@ -155,7 +155,7 @@ impl Error for Issue {
     }
 }
 
-impl Issue {
+impl ConfigDiagnostic {
     fn unknown(found: &str, expected: &[&'static str]) -> Self {
         let what =
             What::Unknown { word: "key", found: found.to_owned(), expected: expected.to_vec() };

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use lfnn_core::backend::Ceilings;
+use lfnn_core::backend::PeakRates;
 use rayon::prelude::*;
 
 use crate::simd::{Four, Level, Vector, level};
@@ -15,7 +15,7 @@ const TRIALS: usize = 5;
 const COPIED: usize = 1 << 23;
 
 /// Measures on the threads of the current pool.
-pub(crate) fn measure() -> Ceilings {
+pub(crate) fn measure() -> PeakRates {
     let threads = rayon::current_num_threads();
     let (mut flops, mut bytes) = (0.0f64, 0.0f64);
     // Long enough for the clock to settle, and then as often as fills a trial.
@@ -36,7 +36,7 @@ pub(crate) fn measure() -> Ceilings {
         let moved = threads * 2 * COPIED * size_of::<f32>();
         bytes = bytes.max(moved as f64 / seconds.as_secs_f64());
     }
-    Ceilings { flops, bytes }
+    PeakRates { flops, bytes }
 }
 
 fn time(f: impl FnOnce()) -> Duration {

@@ -6,7 +6,7 @@ use lfnn_core::program::{
 };
 use lfnn_tests::harness::Case;
 
-use crate::soup::Pool;
+use crate::random_graphs::Pool;
 
 /// Tensors of the shapes of pooled images, of grids and of logits.
 pub(crate) struct Pooling {

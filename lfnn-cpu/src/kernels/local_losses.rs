@@ -1,0 +1,72 @@
+//! The leader loss and the follower loss, for the metrics.
+
+use lfnn_core::program::{LocalLosses, Predictions, Reduction};
+
+use super::loss_gradients::leading;
+use crate::memory::{BufferResolver, In, Out};
+use crate::work::{Kernel, Workspace};
+
+pub(crate) struct LocalLossSums {
+    worker_losses: In<f32>,
+    value: In<f32>,
+    leaders: In<f32>,
+    reference: In<f32>,
+    losses: Out<f32>,
+    predictions: Predictions,
+    reduction: Reduction,
+}
+
+impl LocalLossSums {
+    pub(crate) fn new(op: &LocalLosses, bind: &mut BufferResolver<'_>) -> Self {
+        Self {
+            worker_losses: bind.read(op.worker_losses),
+            value: bind.read(op.value),
+            leaders: bind.read(op.leaders),
+            reference: bind.read(op.reference),
+            losses: bind.write(op.losses),
+            predictions: op.predictions,
+            reduction: op.reduction,
+        }
+    }
+}
+
+impl Kernel for LocalLossSums {
+    fn run(&mut self, _: &mut Workspace<'_>) {
+        let Predictions { classifiers, workers, classes } = self.predictions;
+        let (worker_losses, value) = (self.worker_losses.get(), self.value.get());
+        let (leaders, reference) = (self.leaders.get(), self.reference.get());
+        let batch = worker_losses.len() / (classifiers * workers);
+        let per_sample = leaders.len() != classifiers * workers || batch == 1;
+        let mut losses = [0.0f64; 2];
+        for row in 0..batch * classifiers {
+            let (example, classifier) = (row / classifiers, row % classifiers);
+            let leaders_row = if per_sample { example } else { 0 };
+            let leaders = &leaders[(leaders_row * classifiers + classifier) * workers..];
+            let leaders = &leaders[..workers];
+            let worker_losses = &worker_losses[row * workers..][..workers];
+            let values = value[row * workers * classes..].chunks_exact(classes);
+            let reference = &reference[row * classes..][..classes];
+            let mut sums = [0.0f64; 2];
+            for ((&leads, &loss), value) in leaders.iter().zip(worker_losses).zip(values) {
+                if leads != 0.0 {
+                    sums[0] += f64::from(loss);
+                } else {
+                    let sum: f32 =
+                        value.iter().zip(reference).map(|(v, r)| (r - v) * (r - v)).sum();
+                    sums[1] += f64::from(sum) / classes as f64;
+                }
+            }
+            let count = leading(leaders);
+            let counts = match self.reduction {
+                Reduction::Sum => [1, 1],
+                Reduction::Mean => [count.max(1), (workers - count).max(1)],
+            };
+            for ((loss, sum), count) in losses.iter_mut().zip(sums).zip(counts) {
+                *loss += sum / count as f64;
+            }
+        }
+        for (to, loss) in self.losses.get().iter_mut().zip(losses) {
+            *to = (loss / batch as f64) as f32;
+        }
+    }
+}
