@@ -8,7 +8,7 @@
 //! 3. [`train::Trainer`] compiles it on a backend and runs it, batch after batch.
 //!
 //! To embed it, start at [`train::Setup`]. To check another implementation against it, or it against
-//! another, see [`train::inspect()`].
+//! another, see [`train::trace_step()`].
 #![forbid(unsafe_code)]
 
 pub mod backend;

@@ -4,7 +4,7 @@
 //! (given the gradient of its output) and forward-mode (given the tangent of its input and of its
 //! parameters). No layer knows which method asks: a method decides which rules are written, and a
 //! rule writes nothing that was not asked for. What forward gradients need beside the three is made of
-//! them: [`Layer::perturb`] and [`Layer::estimate`].
+//! them: [`Layer::jvp_with_noise`] and [`Layer::forward_gradient`].
 
 mod activation;
 mod batch_norm;
@@ -227,7 +227,7 @@ pub trait Layer: Debug + Send + Sync {
         (record, dy)
     }
 
-    /// Writes the forward gradient of every parameter that [`perturb`](Self::perturb) reached: pairs
+    /// Writes the forward gradient of every parameter that [`jvp_with_noise`](Self::jvp_with_noise) reached: pairs
     /// of a parameter and its gradient.
     fn forward_gradient(
         &self,

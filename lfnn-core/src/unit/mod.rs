@@ -267,7 +267,7 @@ impl Unit {
         (record, tangent)
     }
 
-    /// Writes the forward gradient of every parameter that [`perturb`](Self::perturb) reached.
+    /// Writes the forward gradient of every parameter that [`jvp_with_noise`](Self::jvp_with_noise) reached.
     pub fn forward_gradient(
         &self,
         step: &mut StepBuilder<'_>,
