@@ -5,4 +5,6 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| lfnn_cli::fuzzing::checkpoint(bytes));
+fuzz_target!(|bytes: &[u8]| {
+    lfnn_cli::fuzzing::checkpoint(bytes);
+});

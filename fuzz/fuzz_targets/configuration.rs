@@ -3,4 +3,6 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|text: &[u8]| lfnn_cli::fuzzing::configuration(text));
+fuzz_target!(|text: &[u8]| {
+    lfnn_cli::fuzzing::configuration(text);
+});

@@ -3,4 +3,6 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| lfnn_cli::fuzzing::step(bytes));
+fuzz_target!(|bytes: &[u8]| {
+    lfnn_cli::fuzzing::step(bytes);
+});

@@ -32,26 +32,26 @@ network:
 training: {batch_size: 4, epochs: 1, optimizer: {sgd: {lr: 0.1}}}
 ";
 
-/// A file of `train --config`: resolved, written and read again, its network built and its step planned.
+/// A file of `train --config`: resolved, written and read again, its network built and its step planned. Says
+/// whether all of that could be done, as the other functions do.
 ///
 /// # Panics
 /// If a configuration is another one after it was written and read.
-pub fn configuration(text: &[u8]) {
+pub fn configuration(text: &[u8]) -> bool {
     let folder = Folder::new();
     let file = folder.write("fuzz.yaml", text);
     let request = Request { file: Some(&file), ..Request::default() };
-    let Ok(config) = config::resolve(&request) else { return };
+    let Ok(config) = config::resolve(&request) else { return false };
     let yaml = config.to_yaml().expect("a configuration as YAML");
     let again: RunConfig = config::read(&yaml, "again").expect("what was written can be read");
     assert_eq!(again, config);
     // The others need no files.
-    if config.dataset.name != lfnn_data::DatasetName::Folder {
-        let _ = train::dry_run::show(&config, folder.path(), cpu(), &silent());
-    }
+    config.dataset.name != lfnn_data::DatasetName::Folder
+        && train::dry_run::show(&config, folder.path(), cpu(), &silent()).is_ok()
 }
 
 /// A checkpoint: the metadata of one if it begins with `{`, otherwise the file. Its checksum is made right.
-pub fn checkpoint(bytes: &[u8]) {
+pub fn checkpoint(bytes: &[u8]) -> bool {
     let folder = Folder::new();
     let file = match std::str::from_utf8(bytes) {
         Ok(metadata) if metadata.starts_with('{') => checkpoint::signed(metadata, &small().1),
@@ -60,20 +60,21 @@ pub fn checkpoint(bytes: &[u8]) {
     let run = folder.write("fuzz.safetensors", &file);
     let image = folder.write("image.pgm", &[b"P5 8 8 255 ".as_slice(), &[99; 64]].concat());
     let predict = PredictArgs { run: run.clone(), images: vec![image], json: true };
-    let _ = commands::predict::command(&predict, cpu(), &silent());
+    let mut good = commands::predict::command(&predict, cpu(), &silent()).is_ok();
     for format in [ExportFormat::Onnx, ExportFormat::Safetensors] {
         let export = ExportArgs { run: run.clone(), format, out: None };
-        let _ = commands::export::command(&export, &silent());
+        good &= commands::export::command(&export, &silent()).is_ok();
     }
+    good
 }
 
 /// The files of `step`: two lengths of 16 bits, then the configuration, the weights and the batch.
-pub fn step(bytes: &[u8]) {
-    let Some(([a, b, c, d], rest)) = bytes.split_first_chunk() else { return };
+pub fn step(bytes: &[u8]) -> bool {
+    let Some(([a, b, c, d], rest)) = bytes.split_first_chunk() else { return false };
     let [first, second] =
         [[*a, *b], [*c, *d]].map(|length| usize::from(u16::from_le_bytes(length)));
-    let Some((config, rest)) = rest.split_at_checked(first) else { return };
-    let Some((weights, batch)) = rest.split_at_checked(second) else { return };
+    let Some((config, rest)) = rest.split_at_checked(first) else { return false };
+    let Some((weights, batch)) = rest.split_at_checked(second) else { return false };
     let folder = Folder::new();
     let step = StepArgs {
         config: folder.write("config.yaml", config),
@@ -81,7 +82,7 @@ pub fn step(bytes: &[u8]) {
         batch: folder.write("batch.safetensors", batch),
         out: folder.path().join("out.safetensors"),
     };
-    let _ = commands::step::command(&step, cpu(), &silent());
+    commands::step::command(&step, cpu(), &silent()).is_ok()
 }
 
 /// A checkpoint whose checksum is made right, whatever was changed in it; nothing if it is none.

@@ -1,38 +1,35 @@
-//! The fuzzers' seeds go through the functions that the fuzzers call, so that these are tested where nobody fuzzes.
+//! The fuzzers' seeds go through the functions that the fuzzers call: a seed is of use only while it is accepted.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use lfnn_cli::fuzzing;
 
-fn seeds(target: &str) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds").join(target);
-    let entries = std::fs::read_dir(&folder).unwrap();
-    let seeds: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    assert!(!seeds.is_empty(), "{}", folder.display());
-    seeds
+/// Every file of a folder of this crate's, or beside it, is accepted.
+fn all_accepted(folder: &str, accepts: fn(&[u8]) -> bool) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let mut count = 0;
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        assert!(accepts(&std::fs::read(&path).unwrap()), "{}", path.display());
+        count += 1;
+    }
+    assert!(count > 0, "{}", folder.display());
 }
 
 #[test]
 fn configurations() {
-    let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
-    let recipes = std::fs::read_dir(recipes).unwrap().map(|entry| entry.unwrap().path());
-    for path in seeds("configuration").into_iter().chain(recipes) {
-        fuzzing::configuration(&std::fs::read(path).unwrap());
-    }
+    all_accepted("../fuzz/seeds/configuration", fuzzing::configuration);
+    all_accepted("recipes", fuzzing::configuration);
 }
 
 #[test]
 fn checkpoints() {
-    for path in seeds("checkpoint") {
-        fuzzing::checkpoint(&std::fs::read(path).unwrap());
-    }
+    all_accepted("../fuzz/seeds/checkpoint", fuzzing::checkpoint);
 }
 
 #[test]
 fn steps() {
-    for path in seeds("step") {
-        fuzzing::step(&std::fs::read(path).unwrap());
-    }
+    all_accepted("../fuzz/seeds/step", fuzzing::step);
 }

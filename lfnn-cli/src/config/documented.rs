@@ -74,7 +74,7 @@ fn every_key_and_name_that_is_accepted_is_documented() {
     }
     texts.push(unit("x", "block"));
     texts.push(unit("", "x"));
-    texts.push(unit("", "{neurons: {count: 1, activation: x}}"));
+    texts.push(unit("", "{neurons: {count: 1, output_activation: x}}"));
     for workers in ["neurons", "filters", "readout", "block"] {
         texts.push(unit("", &format!("{{{workers}: {{x: 1}}}}")));
     }

@@ -146,7 +146,7 @@ fn neurons_with_a_softmax_per_worker_run_in_onnx_runtime() {
         "  units:
     - layers: [flatten, {linear: {features: 24}}, {batch_norm: {}}, relu]
       workers: {neurons: {count: 4}}
-    - workers: {neurons: {count: 2, activation: tanh}}
+    - workers: {neurons: {count: 2, output_activation: tanh}}
   output: {layers: [{linear: {features: 10, bias: false}}, {softmax: {width: 5}}]}",
     ));
 }
@@ -158,7 +158,7 @@ fn one_vs_all_runs_in_onnx_runtime() {
         "  task: one_vs_all
   units:
     - layers: [flatten]
-      workers: {neurons: {count: 6, activation: relu}}
+      workers: {neurons: {count: 6, output_activation: relu}}
     - workers: {neurons: {count: 4}}",
     ));
 }
