@@ -108,8 +108,8 @@ class Unit(nn.Module):
                 nn.init.uniform_(self.weight, -(own**-0.5), own**-0.5)
             case _:
                 raise ValueError(f"workers `{self.kind}` are not among those that are compared")
-        self.then = layers(given.get("transition") or [], shape)
-        self.shape = after(self.then, shape)
+        self.transition = layers(given.get("transition") or [], shape)
+        self.shape = after(self.transition, shape)
 
     def forward(self, x, predict=True):
         """What is handed on, before `transition`, and the logits if asked for."""
@@ -156,7 +156,7 @@ class Network(nn.Module):
     def forward(self, x):
         """Logits from images; hidden units' workers predict nothing."""
         for unit in self.units:
-            x = unit.then(unit(x, predict=False)[0])
+            x = unit.transition(unit(x, predict=False)[0])
         return self.logits(x)
 
 
@@ -268,7 +268,7 @@ class Trainer:
                     local.append(own)
                 if self.method == "lfnn":
                     a = FromLeaders.apply(a, leads)
-                x = unit.then(a)
+                x = unit.transition(a)
                 if self.method == "lfnn-l":
                     x = x.detach()
             return F.cross_entropy(self.net.logits(x).float(), target), local

@@ -28,7 +28,7 @@ def residual(body, shortcut=()):
 
 
 def unit(*layers, workers, transition=()):
-    return {"layers": list(layers), "workers": workers, "transition": list(then)}
+    return {"layers": list(layers), "workers": workers, "transition": list(transition)}
 
 
 def neurons(count, **options):

@@ -223,16 +223,16 @@ class Unit(nn.Module):
                 shape = (self.count * one[0], *one[1:])
         assert self.workers.kind in ("neurons", "filters") or self.workers.dropout == 0
         assert self.workers.kind == "neurons" or self.nets == 1
-        self.then = attach(self, "transition", config.transition, shape)
-        assert not any(p.numel() for m in self.then for p in m.parameters())
-        self.shape = output_shape(self.then, shape)
+        self.transition = attach(self, "transition", config.transition, shape)
+        assert not any(p.numel() for m in self.transition for p in m.parameters())
+        self.shape = output_shape(self.transition, shape)
 
     def add_layers(self, config, shape):
         self.layers = attach(self, "layer", config.layers, shape)
         return output_shape(self.layers, shape)
 
     def pass_on(self, handed_on):
-        return apply(self.then, handed_on)
+        return apply(self.transition, handed_on)
 
     def forward(self, x):
         match self.workers.kind:

@@ -95,7 +95,7 @@ impl Network {
         let mut x = Value::Image(images);
         for unit in &self.units {
             let (handed, _) = unit.forward(x, false)?;
-            x = unit.then(handed)?;
+            x = unit.transition(handed)?;
         }
         self.output.logits(x)
     }

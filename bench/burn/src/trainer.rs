@@ -66,7 +66,7 @@ impl Trainer {
         let mut x = Value::Image(self.images.clone());
         for (i, unit) in before.into_iter().enumerate() {
             let (handed, logits) = unit.forward(x, true)?;
-            x = unit.then(handed.detach())?;
+            x = unit.transition(handed.detach())?;
             let logits = logits.context("workers that were asked gave no logits")?;
             let loss = losses::local(logits, &self.labels, self.leaders[i], self.lambda)?;
             let gradients = GradientsParams::from_grads(loss.backward(), &unit);

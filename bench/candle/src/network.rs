@@ -36,7 +36,7 @@ enum Workers {
 
 /// What a unit's layers and workers give.
 pub(crate) struct Results {
-    /// What the unit hands on, before `then`.
+    /// What the unit hands on, before `transition`.
     pub(crate) handed: Tensor,
     /// The workers' logits `[workers, batch, classes]`, where there was something to ask them for.
     pub(crate) logits: Option<Tensor>,

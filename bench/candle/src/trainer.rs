@@ -48,7 +48,7 @@ impl Trainer {
     fn hidden(&self, mode: Mode) -> Result<Tensor> {
         let mut x = self.images.clone();
         for unit in &self.network.units {
-            x = unit.then(&unit.forward(&x, mode, false)?.handed, mode)?;
+            x = unit.transition(&unit.forward(&x, mode, false)?.handed, mode)?;
         }
         Ok(x)
     }
@@ -69,7 +69,7 @@ impl Trainer {
                 let loss = losses::local(logits, &self.labels, self.leaders[i], self.lambda)?;
                 self.optimizers[i].step(&loss.backward()?)?;
             }
-            x = unit.then(&results.handed.detach(), mode)?.detach();
+            x = unit.transition(&results.handed.detach(), mode)?.detach();
         }
         let gradients = self.global_loss(&x)?.backward()?;
         self.optimizers[self.leaders.len()].step(&gradients)
