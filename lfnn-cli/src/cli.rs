@@ -17,28 +17,27 @@ Examples:
   lfnn-cli eval runs/digits-lfnn-l-1      loss and error on the test images
   lfnn-cli data fetch mnist               download MNIST";
 
-/// Train networks of leaders and followers without a global backward pass.
+/// Train leader-follower networks with local losses, and compare them with backpropagation and others.
 #[derive(Debug, Parser)]
 #[command(name = "lfnn-cli", version, about, after_help = EXAMPLES, max_term_width = 100)]
 pub(crate) struct Cli {
-    /// What computes: auto, cpu, cuda or cuda:ORDINAL; `auto` takes the GPU if it works
+    /// Compute backend: auto, cpu, cuda or cuda:ORDINAL; `auto` uses a GPU if one is available
     #[arg(long, global = true, value_name = "NAME", default_value = "auto")]
     pub(crate) backend: BackendChoice,
 
-    /// Threads of the CPU; all of them if not given. Results do not depend on it
+    /// CPU threads [default: all]. Results do not depend on it
     #[arg(long, global = true, value_name = "N", value_parser = threads)]
     pub(crate) threads: Option<usize>,
 
-    /// Streams of the GPU that work side by side; 1 does all in order. Results do not depend on it
-    /// [default: 2]
+    /// Concurrent GPU streams; 1 runs everything in order [default: 2]. Results do not depend on it
     #[arg(long, global = true, value_name = "N", value_parser = streams)]
     pub(crate) streams: Option<usize>,
 
-    /// Tell more: per epoch, every unit's worker errors and who led
+    /// Verbose output: after each epoch, every unit's worker errors and leaders
     #[arg(short, long, global = true, action = ArgAction::SetTrue)]
     pub(crate) verbose: bool,
 
-    /// Tell only results and errors
+    /// Print only results and errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
 
@@ -121,7 +120,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) out: Option<PathBuf>,
 
-    /// Where all random numbers come from [default: 1]
+    /// Random seed [default: 1]
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
 
@@ -287,7 +286,7 @@ Targets:
   memory      memory and time of a step against depth, lfnn-l beside bp
 
 The plan is printed first, with the time that it will take. Ctrl-C, or a crash, loses nothing: the
-same command goes on. Everything lies below OUT: runs/ holds the trainings, which targets share, and a
+same command resumes. Everything is below OUT: runs/ holds the trainings, which targets share, and a
 folder for each target holds report.html, tables as CSV, results.json and figures as SVG and PNG.";
 
 /// Arguments of `reproduce`.

@@ -1,4 +1,4 @@
-//! The narrow waist between the core and a device.
+//! The interface between the core and a device.
 //!
 //! A backend allocates the tensors of a [`ProgramSet`], copies persistent ones to and from the host, and
 //! runs programs. Nothing else of the core reaches the device, and nothing in a run returns a number

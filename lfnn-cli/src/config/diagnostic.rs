@@ -151,7 +151,7 @@ impl Error for ConfigDiagnostic {
     }
 
     fn duplicate_field(field: &'static str) -> Self {
-        Self::custom(format!("the key `{field}` stands here twice"))
+        Self::custom(format!("duplicate key `{field}`"))
     }
 }
 

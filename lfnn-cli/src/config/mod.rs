@@ -35,7 +35,7 @@ pub(crate) struct RunConfig {
     /// The arithmetic, of which the CPU has single precision alone.
     #[serde(default, serialize_with = "write_precision", deserialize_with = "known_precision")]
     pub(crate) precision: Precision,
-    /// Where all random numbers come from.
+    /// Random seed.
     #[serde(default = "default_seed")]
     pub(crate) seed: u64,
     /// The images.

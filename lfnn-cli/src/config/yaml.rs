@@ -107,10 +107,7 @@ impl<'a> Builder<'a> {
             }
             Event::Alias(anchor) => {
                 let Some(node) = self.anchors.get(&anchor) else {
-                    return Err(ConfigDiagnostic::at(
-                        &place,
-                        "an alias of something that is not over yet",
-                    ));
+                    return Err(ConfigDiagnostic::at(&place, "an alias to an unfinished node"));
                 };
                 if self.open.len() + depth(node) > MAX_DEPTH {
                     return Err(too_deep(&place));
@@ -186,7 +183,7 @@ impl<'a> Builder<'a> {
                         ));
                     };
                     if !keys.insert(text.clone()) {
-                        let message = format!("the key `{text}` stands here twice");
+                        let message = format!("duplicate key `{text}`");
                         return Err(ConfigDiagnostic::at(&node.place, message));
                     }
                     *key = Some((text, node.place));

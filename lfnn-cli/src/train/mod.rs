@@ -267,7 +267,7 @@ fn print_header<B: Backend>(
         data.classes.len()
     ))?;
     output.info(&format!(
-        "network: {} hidden units, {} parameters and {} of readouts",
+        "network: {} hidden units, {} parameters and {} in readouts",
         trainer.network().units().len(),
         format::count(parameters),
         format::count(readout)

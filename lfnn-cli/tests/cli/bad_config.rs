@@ -69,7 +69,7 @@ fn a_value_of_the_wrong_kind_names_its_line() {
             "line 1: leadership.gradient_through_followers: expected true or false, found `maybe`",
         ),
         ("a: [", "line 2: not YAML: while parsing a node, did not find expected node content"),
-        ("seed: 1\nseed: 2", "line 2: the key `seed` stands here twice"),
+        ("seed: 1\nseed: 2", "line 2: duplicate key `seed`"),
         (
             "network:\n  units:\n    - layers: [relu]",
             "line 3: network.units[0]: the key `workers` is missing",

@@ -31,7 +31,7 @@ pub struct Setup<'a> {
     pub augmentation: Augmentation,
     /// Mean and standard deviation of the pixels.
     pub normalization: Normalization,
-    /// Where all random numbers come from.
+    /// Random seed.
     pub seed: u64,
     /// Restrictions for trying things out.
     pub limits: Limits,

@@ -99,7 +99,7 @@ impl Nvrtc {
             let version: unsafe extern "C" fn(*mut c_int, *mut c_int) -> Status =
                 function(&library, "nvrtcVersion")?;
             if version(&mut major, &mut minor) != 0 {
-                return Err("it does not tell its version".into());
+                return Err("cannot query its version".into());
             }
             let version = Version { major: major as u32, minor: minor as u32 };
             if version.major < 12 {
@@ -114,11 +114,11 @@ impl Nvrtc {
             let list: GetInts = function(&library, "nvrtcGetSupportedArchs")?;
             let mut number = 0;
             if count(&mut number) != 0 || number <= 0 {
-                return Err("it does not tell for what it compiles".into());
+                return Err("cannot query supported architectures".into());
             }
             let mut architectures = vec![0; number as usize];
             if list(architectures.as_mut_ptr()) != 0 {
-                return Err("it does not tell for what it compiles".into());
+                return Err("cannot query supported architectures".into());
             }
             Ok(Self {
                 found: Found { version, path },
