@@ -33,7 +33,8 @@ assert numpy.abs(alone - p[:1]).max() < 1e-5
 assert z.shape == (len(x), z.shape[1]) and numpy.isfinite(z).all()
 classes = json.loads(session.get_modelmeta().custom_metadata_map['classes'])
 rows = json.load(open(predictions))
-expected = numpy.array([[row['probabilities'][name] for name in classes] for row in rows])
+assert all([p['class'] for p in row['probabilities']] == classes for row in rows)
+expected = numpy.array([[p['probability'] for p in row['probabilities']] for row in rows])
 assert p.shape == expected.shape, (p.shape, expected.shape)
 assert expected.std(axis=0).max() > 0.01, 'every image looks alike to this network'
 print(len(x), numpy.abs(p - expected).max())
