@@ -135,7 +135,7 @@ fn impossible_networks_are_refused_with_the_path_and_the_reason() {
         ),
         (
             json!({"layers": [conv(4)], "workers": readout, "transition": [conv(4)]}),
-            "network.units[0].then: holds a layer with parameters, which no local loss would \
+            "network.units[0].transition: holds a layer with parameters, which no local loss would \
              train; put it into the `layers` of this unit or the next",
         ),
     ];

@@ -74,7 +74,7 @@ pub enum CpuError {
         step: &'static str,
     },
     /// A program that the module does not have.
-    #[error("there is no program {index}: the module has {programs}")]
+    #[error("there is no program {index}: the program set has {programs}")]
     NoProgram {
         /// The number asked for.
         index: usize,

@@ -56,5 +56,5 @@ fn mistakes_name_the_tensor_and_both_sizes() {
         executable.download(ids[2], TensorDataMut::Real(&mut [0.0; 4])),
         "tensor `sum` lives only inside a run: the host cannot read or write it",
     );
-    says(executable.run(ProgramId(1)), "there is no program 1: the set has 1");
+    says(executable.run(ProgramId(1)), "there is no program 1: the program set has 1");
 }

@@ -133,7 +133,7 @@ pub enum CudaError {
         status: String,
     },
     /// A program that the module does not have.
-    #[error("no program {index}: the module has {programs}")]
+    #[error("no program {index}: the program set has {programs}")]
     NoProgram {
         /// The one asked for.
         index: usize,
