@@ -135,12 +135,19 @@ fn request(args: &TrainArgs) -> Request<'_> {
 /// a digest says whether it is the same data.
 const MOVABLE: &str = "dataset.path";
 
+/// The first key, with both values, in which two configurations of a run differ although it decides the result.
+fn decisive_difference(
+    one: &RunConfig,
+    other: &RunConfig,
+) -> Result<Option<(String, String, String)>, Failure> {
+    Ok(differences(one, other)?.into_iter().find(|(key, ..)| key != MOVABLE))
+}
+
 /// The configuration with which a run is resumed: its own, and where its data lies now.
 fn asked(folder: &RunFolder, request: &Request<'_>) -> Result<RunConfig, Failure> {
     let saved = config::resume(&folder.config(), &Request::default())?;
     let asked = config::resume(&folder.config(), request)?;
-    let different = differences(&saved, &asked)?;
-    if let Some((key, saved, asked)) = different.iter().find(|(key, ..)| key != MOVABLE) {
+    if let Some((key, saved, asked)) = decisive_difference(&saved, &asked)? {
         return Err(Failure::Usage(anyhow!(
             "{}: `{key}` is {saved} in this run, but {asked} is asked for; a run is resumed with its own settings, \
              because others would change its result (leave the option out, or start a new run)",
@@ -160,8 +167,8 @@ fn prepare(
     let last = folder.last();
     let checkpoint = if run.resume && last.exists() {
         let checkpoint = checkpoint::load(&last)?;
-        let different = differences(&checkpoint.metadata.config, config)?;
-        if let Some((key, found, expected)) = different.iter().find(|(key, ..)| key != MOVABLE) {
+        let found = &checkpoint.metadata.config;
+        if let Some((key, found, expected)) = decisive_difference(found, config)? {
             return Err(Failure::Runtime(anyhow!(
                 "{}: made with `{key}` = {found}, but config.yaml says {expected}",
                 last.display()
@@ -187,7 +194,8 @@ fn prepare(
         }
         None => Metadata::new(config.clone(), data.classes.clone(), data.images().shape, digest),
     };
-    if config::resume(&folder.config(), &Request::default())? != *config {
+    // A new run has just written it.
+    if run.resume && config::resume(&folder.config(), &Request::default())? != *config {
         folder.save_config(config)?;
     }
     Ok((data, metadata, checkpoint.map(|checkpoint| checkpoint.state)))
