@@ -70,6 +70,8 @@ operation! {
         /// Groups of channels that do not see one another.
         groups: usize,
     }
+    activations { x, y }
+    product { y by weight }
 }
 
 operation! {
@@ -92,6 +94,8 @@ operation! {
         /// Groups of channels that do not see one another.
         groups: usize,
     }
+    activations { dy, dx }
+    product { dy by weight }
 }
 
 operation! {
@@ -116,6 +120,8 @@ operation! {
         /// Groups of channels that do not see one another.
         groups: usize,
     }
+    activations { x, dy }
+    product { dy by dweight }
 }
 
 fn check_forward(op: &Conv2d, t: &Tensors) -> Result<(), String> {

@@ -1,6 +1,6 @@
 //! What an operation cannot do without: arithmetic of products, and bytes moved.
 
-use super::{Op, Operation, TensorId, Tensors};
+use super::{Operation, TensorId, Tensors};
 
 /// The least that an operation takes, whatever the backend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,35 +29,29 @@ impl std::iter::Sum for Cost {
     }
 }
 
-/// The cost of one operation.
-pub fn cost(op: &Op, tensors: &Tensors) -> Cost {
-    // A row of a product meets each of its weights once.
-    let product = |result: TensorId, weight: TensorId| {
-        (2 * tensors.rows(result) as u64).saturating_mul(tensors[weight].len() as u64)
-    };
-    let flops = match op {
-        Op::Linear(op) => product(op.y, op.weight),
-        Op::LinearInputGrad(op) => product(op.dy, op.weight),
-        Op::LinearWeightGrad(op) => product(op.dy, op.dweight),
-        Op::Conv2d(op) => product(op.y, op.weight),
-        Op::Conv2dInputGrad(op) => product(op.dy, op.weight),
-        Op::Conv2dWeightGrad(op) => product(op.dy, op.dweight),
-        _ => 0,
-    };
-    Cost { flops, bytes: bytes(op, tensors) }
-}
+impl Cost {
+    /// Bytes of every tensor of an operation, and no products.
+    pub(super) fn of_tensors(op: &impl Operation, tensors: &Tensors) -> Self {
+        let all =
+            |ids: Vec<TensorId>| ids.iter().map(|&id| tensors[id].bytes() as u64).sum::<u64>();
+        Self { flops: 0, bytes: all(op.reads()) + all(op.writes()) + 2 * all(op.updates()) }
+    }
 
-fn bytes(op: &Op, tensors: &Tensors) -> u64 {
-    let all = |ids: Vec<TensorId>| ids.iter().map(|&id| tensors[id].bytes() as u64).sum::<u64>();
-    // Of the data set, which is read in part, what makes a batch.
-    let gathered = |x: TensorId, from: TensorId| {
-        (tensors[x].bytes() + tensors[x].len() * tensors[from].dtype.bytes()) as u64
-    };
-    match op {
-        Op::LoadImages(op) => gathered(op.x, op.pixels),
-        Op::LoadLabels(op) => gathered(op.target, op.labels),
-        Op::LoadValues(op) => gathered(op.target, op.values),
-        _ => all(op.reads()) + all(op.writes()) + 2 * all(op.updates()),
+    /// The same with a product in which each row of `result` meets each element of `weight` once.
+    pub(super) fn with_product(
+        self,
+        tensors: &Tensors,
+        result: TensorId,
+        weight: TensorId,
+    ) -> Self {
+        let rows = 2 * tensors.rows(result) as u64;
+        Self { flops: rows.saturating_mul(tensors[weight].len() as u64), ..self }
+    }
+
+    /// The cost of an operation that writes `batch` and reads as many elements of `table`.
+    pub(super) fn with_gather(self, tensors: &Tensors, batch: TensorId, table: TensorId) -> Self {
+        let read = tensors[batch].len() * tensors[table].dtype.bytes();
+        Self { bytes: (tensors[batch].bytes() + read) as u64, ..self }
     }
 }
 
@@ -78,15 +72,15 @@ mod tests {
         let multiplications = 2 * 9 * 6 * (9 * 2);
         let elements = 200 + 108 + 6 + 108;
         let expected = Cost { flops: 2 * multiplications, bytes: 4 * elements };
-        assert_eq!(cost(&conv.into(), set.tensors()), expected);
+        assert_eq!(conv.cost(set.tensors()), expected);
         let grad = Conv2dWeightGrad { x, dy: y, dweight: weight, dbias: None, window, groups: 2 };
-        assert_eq!(cost(&grad.into(), set.tensors()).flops, 2 * multiplications);
+        assert_eq!(grad.cost(set.tensors()).flops, 2 * multiplications);
 
         let mut tensor = |name: &str, shape: &[usize]| set.persistent(name, DType::Real, shape);
         let (x, weight, y) = (tensor("x", &[7, 6]), tensor("w", &[4, 3]), tensor("y", &[7, 4]));
         let linear = Linear { x, weight, bias: None, y, groups: 2 };
-        assert_eq!(cost(&linear.into(), set.tensors()).flops, 2 * 7 * 4 * 3);
+        assert_eq!(linear.cost(set.tensors()).flops, 2 * 7 * 4 * 3);
         let sum = Add { inputs: vec![x, x], y: x };
-        assert_eq!(cost(&sum.into(), set.tensors()), Cost { flops: 0, bytes: 3 * 4 * 42 });
+        assert_eq!(sum.cost(set.tensors()), Cost { flops: 0, bytes: 3 * 4 * 42 });
     }
 }

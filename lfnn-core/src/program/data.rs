@@ -52,6 +52,8 @@ operation! {
         /// Random changes, in training.
         augment: Option<Augment>,
     }
+    activations { x }
+    gathers { x from pixels }
 }
 
 operation! {
@@ -71,6 +73,7 @@ operation! {
     }
     updates {}
     with {}
+    gathers { target from labels }
 }
 
 operation! {
@@ -91,6 +94,7 @@ operation! {
     }
     updates {}
     with {}
+    gathers { target from values }
 }
 
 fn check_images(op: &LoadImages, t: &Tensors) -> Result<(), String> {

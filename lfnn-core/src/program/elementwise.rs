@@ -32,6 +32,7 @@ operation! {
         /// f.
         function: Activation,
     }
+    activations { x, y }
 }
 
 operation! {
@@ -53,6 +54,7 @@ operation! {
         /// f.
         function: Activation,
     }
+    activations { y, dy, dx }
 }
 
 operation! {
@@ -77,6 +79,7 @@ operation! {
         /// Where the random words come from.
         stream: Stream,
     }
+    activations { x, y }
 }
 
 operation! {
@@ -92,6 +95,7 @@ operation! {
     }
     updates {}
     with {}
+    activations { inputs, y }
 }
 
 operation! {
@@ -109,6 +113,7 @@ operation! {
     }
     updates {}
     with {}
+    activations { x, y }
 }
 
 operation! {
@@ -124,6 +129,7 @@ operation! {
     }
     updates {}
     with {}
+    activations { dy }
 }
 
 fn check_activate(op: &Activate, t: &Tensors) -> Result<(), String> {

@@ -98,6 +98,7 @@ operation! {
         /// Which leader.
         rule: Reference,
     }
+    activations { value, reference }
 }
 
 operation! {
@@ -116,6 +117,7 @@ operation! {
     }
     updates {}
     with {}
+    activations { x, y }
 }
 
 fn check_select(op: &SelectLeaders, t: &Tensors) -> Result<(), String> {

@@ -27,6 +27,8 @@ operation! {
         /// Number of independent groups.
         groups: usize,
     }
+    activations { x, y }
+    product { y by weight }
 }
 
 operation! {
@@ -47,6 +49,8 @@ operation! {
         /// Number of independent groups.
         groups: usize,
     }
+    activations { dy, dx }
+    product { dy by weight }
 }
 
 operation! {
@@ -69,6 +73,8 @@ operation! {
         /// Number of independent groups.
         groups: usize,
     }
+    activations { x, dy }
+    product { dy by dweight }
 }
 
 fn check_linear(op: &Linear, t: &Tensors) -> Result<(), String> {

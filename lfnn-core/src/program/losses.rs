@@ -129,6 +129,7 @@ operation! {
         /// ℓ.
         loss: Loss,
     }
+    activations { z, output }
 }
 
 operation! {
@@ -177,6 +178,7 @@ operation! {
         /// Sum or mean over workers.
         reduction: Reduction,
     }
+    activations { z, output, dz }
 }
 
 operation! {
@@ -211,6 +213,7 @@ operation! {
         /// What followers align.
         align: Align,
     }
+    activations { z, output, dz, reference }
 }
 
 operation! {
@@ -237,6 +240,7 @@ operation! {
         /// Sum or mean over workers.
         reduction: Reduction,
     }
+    activations { value, reference }
 }
 
 fn check_worker_loss(op: &WorkerLoss, t: &Tensors) -> Result<(), String> {

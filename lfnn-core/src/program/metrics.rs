@@ -60,6 +60,7 @@ operation! {
         /// What counts as wrong.
         decision: Decision,
     }
+    activations { output }
 }
 
 fn check_rows(op: &AccumulateRows, t: &Tensors) -> Result<(), String> {

@@ -41,32 +41,26 @@ mod tensor;
 mod workers;
 
 pub use clock::AdvanceClock;
-pub use conv::{Conv2d, Conv2dInputGrad, Conv2dWeightGrad, Window};
-pub use cost::{Cost, cost};
-pub use data::{Augment, LoadImages, LoadLabels, LoadValues};
+pub use conv::*;
+pub use cost::Cost;
+pub use data::*;
 pub use dependence::influences;
-pub use elementwise::{Activate, ActivateGrad, Activation, Add, AddBias, BiasGrad, Dropout};
-pub use leaders::{AlignmentTarget, EpochLeaders, MaskFollowers, Reference, SelectLeaders};
-pub use linear::{Linear, LinearInputGrad, LinearWeightGrad};
+pub use elementwise::*;
+pub use leaders::*;
+pub use linear::*;
 pub use liveness::{ALIGNMENT, InOrder, MemoryPlan, Order, Step, plan_memory, plan_memory_in};
-pub use losses::{
-    Align, LocalLoss, LocalLossGradient, LocalLosses, Loss, LossGradient, MeanWorkerLoss,
-    Predictions, Reduction, WorkerLoss,
-};
-pub use metrics::{AccumulateRows, CountErrors, Decision};
-pub use normalization::{BatchNorm, BatchNormGrad, BatchNormInference, BatchNormTangent};
+pub use losses::*;
+pub use metrics::*;
+pub use normalization::*;
 pub use operation::{Op, Operation};
-pub use optimize::{AdamStep, ClipFactor, SgdStep};
+pub use optimize::*;
 pub use order::{Node, dependencies, producers};
-pub use perturb::{Gaussian, InnerProduct};
+pub use perturb::*;
 pub use phases::{Phase, Phases};
-pub use pool::{
-    AdaptiveAvgPool, AdaptiveAvgPoolGrad, AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad,
-    MaxPoolTangent, adaptive_bin,
-};
-pub use shape::{Concat, Flatten, Split, Unflatten};
+pub use pool::*;
+pub use shape::*;
 pub use tensor::{DType, Kind, Tensor, TensorId, Tensors};
-pub use workers::{FilterLogits, FilterLogitsGrad, Softmax, SoftmaxGrad};
+pub use workers::*;
 
 use thiserror::Error;
 

@@ -35,6 +35,7 @@ operation! {
         /// ε.
         epsilon: f64,
     }
+    activations { x, y }
 }
 
 operation! {
@@ -61,6 +62,7 @@ operation! {
         /// ε.
         epsilon: f64,
     }
+    activations { x, y }
 }
 
 operation! {
@@ -89,6 +91,7 @@ operation! {
     }
     updates {}
     with {}
+    activations { x, dy, dx }
 }
 
 operation! {
@@ -117,6 +120,7 @@ operation! {
     }
     updates {}
     with {}
+    activations { x, dy, dx }
 }
 
 fn check_train(op: &BatchNorm, t: &Tensors) -> Result<(), String> {

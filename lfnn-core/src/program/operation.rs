@@ -12,6 +12,11 @@ pub trait Operation {
     fn writes(&self) -> Vec<TensorId>;
     /// Tensors that it changes in place.
     fn updates(&self) -> Vec<TensorId>;
+    /// Which of its tensors are activations or their gradients: those that a backend may store in
+    /// half precision. Its other real tensors are always single precision.
+    fn activations(&self) -> Vec<TensorId>;
+    /// The least arithmetic and memory traffic that it takes, whatever the backend.
+    fn cost(&self, tensors: &Tensors) -> Cost;
     /// Whether shapes and types fit together; the message says what does not.
     ///
     /// # Errors
@@ -42,8 +47,23 @@ impl Ids for Vec<TensorId> {
     }
 }
 
+/// The ids in some fields of an operation.
+macro_rules! ids {
+    ($op:ident, $($field:ident)*) => {{
+        #[allow(unused_mut, reason = "an operation may have no tensors of one use")]
+        let mut ids = Vec::new();
+        $(crate::program::operation::Ids::extend(&$op.$field, &mut ids);)*
+        ids
+    }};
+}
+
 /// Declares an operation: its tensors by how it uses them, then its settings. The check is a
-/// function `(operation, tensors) -> Result<(), String>` beside it.
+/// function `(operation, tensors) -> Result<(), String>` beside it. Further clauses say what holds
+/// for some operations only:
+///
+/// * `activations { x, y }`: see [`Operation::activations`].
+/// * `product { result by weight }`: every row of one tensor meets every element of another.
+/// * `gathers { batch from table }`: of the table only what makes the batch is read.
 macro_rules! operation {
     (
         $(#[$doc:meta])*
@@ -52,6 +72,9 @@ macro_rules! operation {
         writes { $($(#[$wdoc:meta])* $write:ident: $wty:ty),* $(,)? }
         updates { $($(#[$udoc:meta])* $update:ident: $uty:ty),* $(,)? }
         with { $($(#[$sdoc:meta])* $setting:ident: $sty:ty),* $(,)? }
+        $(activations { $($activation:ident),* })?
+        $(product { $result:ident by $weight:ident })?
+        $(gathers { $batch:ident from $table:ident })?
     ) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq)]
@@ -66,23 +89,23 @@ macro_rules! operation {
             fn name(&self) -> &'static str {
                 stringify!($name)
             }
-            #[allow(unused_mut, reason = "an operation may have no tensors of one use")]
             fn reads(&self) -> Vec<crate::program::TensorId> {
-                let mut ids = Vec::new();
-                $(crate::program::operation::Ids::extend(&self.$read, &mut ids);)*
-                ids
+                ids!(self, $($read)*)
             }
-            #[allow(unused_mut, reason = "an operation may have no tensors of one use")]
             fn writes(&self) -> Vec<crate::program::TensorId> {
-                let mut ids = Vec::new();
-                $(crate::program::operation::Ids::extend(&self.$write, &mut ids);)*
-                ids
+                ids!(self, $($write)*)
             }
-            #[allow(unused_mut, reason = "an operation may have no tensors of one use")]
             fn updates(&self) -> Vec<crate::program::TensorId> {
-                let mut ids = Vec::new();
-                $(crate::program::operation::Ids::extend(&self.$update, &mut ids);)*
-                ids
+                ids!(self, $($update)*)
+            }
+            fn activations(&self) -> Vec<crate::program::TensorId> {
+                ids!(self, $($($activation)*)?)
+            }
+            fn cost(&self, tensors: &crate::program::Tensors) -> crate::program::Cost {
+                let cost = crate::program::Cost::of_tensors(self, tensors);
+                $(let cost = cost.with_product(tensors, self.$result, self.$weight);)?
+                $(let cost = cost.with_gather(tensors, self.$batch, self.$table);)?
+                cost
             }
             fn check(&self, tensors: &crate::program::Tensors) -> Result<(), String> {
                 $check(self, tensors)
@@ -91,8 +114,10 @@ macro_rules! operation {
     };
 }
 
+/// Makes [`Op`] and [`with_operation!`](crate::with_operation) of the list of operations. `$d` is a
+/// dollar sign, for the macro that this macro declares.
 macro_rules! operations {
-    ($($name:ident),* $(,)?) => {
+    ($d:tt $($name:ident),* $(,)?) => {
         /// One operation of a program.
         #[derive(Clone, Debug, PartialEq)]
         #[allow(missing_docs, reason = "each variant is documented at the type it holds")]
@@ -106,6 +131,26 @@ macro_rules! operations {
             }
         })*
 
+        /// Evaluates an expression with the operation inside an [`Op`](crate::program::Op), whatever its
+        /// type. The types of all operations must have what the expression uses: a backend
+        /// implements a trait of its own for each, beside the kernel.
+        ///
+        /// ```
+        /// use lfnn_core::program::{Op, Operation, Tensors};
+        ///
+        /// fn flops(op: &Op, tensors: &Tensors) -> u64 {
+        ///     lfnn_core::with_operation!(op, op => op.cost(tensors).flops)
+        /// }
+        /// ```
+        #[macro_export]
+        macro_rules! with_operation {
+            ($d op:expr, $d inner:ident => $d value:expr) => {
+                match $d op {
+                    $($d crate::program::Op::$name($d inner) => $d value,)*
+                }
+            };
+        }
+
         impl Op {
             fn inner(&self) -> &dyn Operation {
                 match self {
@@ -116,7 +161,7 @@ macro_rules! operations {
     };
 }
 
-operations! {
+operations! { $
     // the batch
     LoadImages, LoadLabels, LoadValues, AdvanceClock,
     // linear maps
@@ -157,6 +202,14 @@ impl Operation for Op {
 
     fn updates(&self) -> Vec<TensorId> {
         self.inner().updates()
+    }
+
+    fn activations(&self) -> Vec<TensorId> {
+        self.inner().activations()
+    }
+
+    fn cost(&self, tensors: &Tensors) -> Cost {
+        self.inner().cost(tensors)
     }
 
     fn check(&self, tensors: &Tensors) -> Result<(), String> {

@@ -36,6 +36,7 @@ operation! {
         /// Where the random words come from.
         stream: Stream,
     }
+    activations { y }
 }
 
 operation! {
@@ -54,6 +55,7 @@ operation! {
     }
     updates {}
     with {}
+    activations { a, b }
 }
 
 fn check_gaussian(op: &Gaussian, t: &Tensors) -> Result<(), String> {

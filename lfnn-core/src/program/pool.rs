@@ -23,6 +23,7 @@ operation! {
         /// Geometry; fewer than 256 positions in a window, each window overlapping the image.
         window: Window,
     }
+    activations { x, y }
 }
 
 operation! {
@@ -43,6 +44,7 @@ operation! {
         /// Geometry.
         window: Window,
     }
+    activations { dy, dx }
 }
 
 operation! {
@@ -63,6 +65,7 @@ operation! {
         /// Geometry.
         window: Window,
     }
+    activations { dx, dy }
 }
 
 operation! {
@@ -81,6 +84,7 @@ operation! {
         /// Geometry.
         window: Window,
     }
+    activations { x, y }
 }
 
 operation! {
@@ -99,6 +103,7 @@ operation! {
         /// Geometry.
         window: Window,
     }
+    activations { dy, dx }
 }
 
 operation! {
@@ -115,6 +120,7 @@ operation! {
     }
     updates {}
     with {}
+    activations { x, y }
 }
 
 operation! {
@@ -130,6 +136,7 @@ operation! {
     }
     updates {}
     with {}
+    activations { dy, dx }
 }
 
 /// The positions `⌊i·n/grid⌋ .. ⌈(i+1)·n/grid⌉` that bin `i` of `grid` covers on an axis of extent

@@ -17,6 +17,7 @@ operation! {
     }
     updates {}
     with {}
+    activations { x, y }
 }
 
 operation! {
@@ -32,6 +33,7 @@ operation! {
     }
     updates {}
     with {}
+    activations { x, y }
 }
 
 operation! {
@@ -47,6 +49,7 @@ operation! {
     }
     updates {}
     with {}
+    activations { inputs, y }
 }
 
 operation! {
@@ -62,6 +65,7 @@ operation! {
     }
     updates {}
     with {}
+    activations { outputs, x }
 }
 
 fn check_flatten(op: &Flatten, t: &Tensors) -> Result<(), String> {

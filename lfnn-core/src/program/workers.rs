@@ -18,6 +18,7 @@ operation! {
         /// Elements of one softmax.
         width: usize,
     }
+    activations { x, y }
 }
 
 operation! {
@@ -39,6 +40,7 @@ operation! {
         /// Elements of one softmax.
         width: usize,
     }
+    activations { y, dy, dx }
 }
 
 operation! {
@@ -63,6 +65,7 @@ operation! {
         /// Factor on the mean.
         scale: f64,
     }
+    activations { x, z }
 }
 
 operation! {
@@ -85,6 +88,7 @@ operation! {
         /// Factor on the mean.
         scale: f64,
     }
+    activations { dz, dx }
 }
 
 fn check_softmax(op: &Softmax, t: &Tensors) -> Result<(), String> {

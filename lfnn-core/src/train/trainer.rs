@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::backend::{Backend, Executable, Memory, StepTime, TensorData};
 use crate::network::Network;
 use crate::optim::learning_rate;
-use crate::program::{Cost, Part, ProgramSet, clock, cost};
+use crate::program::{Cost, Operation, Part, ProgramSet, clock};
 use crate::random::{Purpose, Stream, permutation};
 
 use super::data::Images;
@@ -264,7 +264,7 @@ impl<B: Backend> Trainer<B> {
         let profiled = |time: StepTime| ProfiledStep {
             name: time.name,
             part: time.ops.first().map_or(Part::default(), |&op| program.parts()[op]),
-            cost: time.ops.iter().map(|&op| cost(&program.ops()[op], set.tensors())).sum(),
+            cost: time.ops.iter().map(|&op| program.ops()[op].cost(set.tensors())).sum(),
             time: time.time,
         };
         Ok(times.into_iter().map(profiled).collect())
@@ -348,7 +348,7 @@ impl<B: Backend> Trainer<B> {
     pub fn step_cost(&self) -> Cost {
         let set = &self.built.set;
         let ops = set.programs()[self.built.step.program.0].ops();
-        ops.iter().map(|op| cost(op, set.tensors())).sum()
+        ops.iter().map(|op| op.cost(set.tensors())).sum()
     }
 
     /// Whether every loss has been finite so far. This waits for the device.
