@@ -127,10 +127,15 @@ pub(crate) fn command(
     }
 }
 
+/// The names of all targets.
+pub(crate) fn target_names() -> impl Iterator<Item = &'static str> {
+    TARGETS.iter().map(|target| target.name())
+}
+
 fn find(name: &str) -> Result<&'static dyn Target, Failure> {
     let found = TARGETS.into_iter().find(|target| target.name() == name);
     found.ok_or_else(|| {
-        let names: Vec<&str> = TARGETS.iter().map(|target| target.name()).collect();
+        let names: Vec<&str> = target_names().collect();
         let near = nearest(name, names.iter().copied());
         let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
         let list = names.join(", ");

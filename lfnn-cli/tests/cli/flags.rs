@@ -1,5 +1,7 @@
 //! One test for each flag.
 
+use std::process::Command;
+
 use lfnn_core::method;
 
 use super::support::{Place, SMALL, small_mnist};
@@ -409,6 +411,41 @@ fn completions_are_printed_for_every_shell() {
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
         assert!(place.ok(&["completions", shell]).contains("lfnn-cli"), "{shell}");
     }
+}
+
+/// Asks a real bash for the words that could follow, as its Tab key does.
+#[test]
+fn bash_completes_commands_options_and_names() {
+    const ASK: &str = r#"
+source completions.bash
+words=("$@")
+COMP_WORDS=("${words[@]}"); COMP_CWORD=$((${#words[@]} - 1))
+function=$(complete -p lfnn-cli | sed 's/.*-F \([^ ]*\).*/\1/')
+$function lfnn-cli "${words[COMP_CWORD]}" "${words[COMP_CWORD - 1]}"
+printf '%s\n' "${COMPREPLY[@]}"
+"#;
+    if Command::new("bash").arg("--version").output().is_err() {
+        eprintln!("skipped: there is no bash here to complete the command line");
+        return;
+    }
+    let place = Place::new();
+    place.write("completions.bash", place.ok(&["completions", "bash"]));
+    let complete = |words: &[&str]| -> Vec<String> {
+        let mut bash = Command::new("bash");
+        bash.args(["-c", ASK, "bash", "lfnn-cli"]).args(words).current_dir(place.path("."));
+        let out = bash.output().unwrap();
+        assert!(out.stderr.is_empty(), "{}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8_lossy(&out.stdout).lines().map(str::to_owned).collect()
+    };
+    assert_eq!(complete(&["tra"]), ["train"]);
+    assert_eq!(complete(&["train", "--meth"]), ["--method"]);
+    assert_eq!(complete(&["train", "--method", "lfnn"]), ["lfnn", "lfnn-l"]);
+    assert_eq!(complete(&["train", "--precision", "b"]), ["bf16"]);
+    assert_eq!(complete(&["train", "mnist-f"]), ["mnist-fc"]);
+    assert_eq!(complete(&["data", "fet"]), ["fetch"]);
+    assert_eq!(complete(&["data", "fetch", "fash"]), ["fashion-mnist"]);
+    assert_eq!(complete(&["reproduce", "table2"]), ["table2"]);
+    assert_eq!(complete(&["bench", "--recipe", "cifar10-b"]), ["cifar10-block"]);
 }
 
 #[test]
