@@ -4,6 +4,7 @@
 //! images stay `u8`, and shuffling, augmenting and normalising them is the backend's work.
 #![forbid(unsafe_code)]
 
+mod arrays;
 mod catalogue;
 mod cifar;
 mod dataset;
@@ -26,9 +27,11 @@ mod permute;
 mod progress;
 mod split;
 mod statistics;
+mod table;
 mod tiny_imagenet;
 mod verify;
 
+pub use arrays::{ArrayDataset, ArrayPart, ArrayValues, StoredArray};
 pub use dataset::{Dataset, Source};
 pub use decode::{LoadedImage, load_image};
 pub use error::{Attempt, DataError};
@@ -42,4 +45,7 @@ pub use permute::{permute_pixels, pixel_permutation};
 pub use progress::{Progress, Step, Unit, silent};
 pub use split::{Split, hold_out};
 pub use statistics::{ChannelStatistics, channel_statistics};
+pub use table::{
+    ColumnEncoding, ColumnKind, MissingCells, Table, TableColumns, TableEncoding, TargetEncoding,
+};
 pub use verify::{FileReport, FileState, Verification, verify};

@@ -1,0 +1,54 @@
+//! Arrays in a safetensors file.
+
+use std::path::Path;
+
+use half::{bf16, f16};
+use safetensors::{Dtype, SafeTensors};
+
+use super::{ArrayValues, Arrays, StoredArray, format_error};
+use crate::DataError;
+
+/// The tensors of a file, by their names.
+pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Arrays, DataError> {
+    let file = SafeTensors::deserialize(bytes).map_err(|error| {
+        format_error(path, "the file", &format!("damaged ({error})"), "a safetensors file")
+    })?;
+    let mut arrays = Arrays::new();
+    for (name, tensor) in file.iter() {
+        let data = tensor.data();
+        let values = match tensor.dtype() {
+            Dtype::U8 | Dtype::BOOL => ArrayValues::U8(data.to_vec()),
+            Dtype::U16 => whole(data, u16::from_le_bytes),
+            Dtype::U32 => whole(data, u32::from_le_bytes),
+            Dtype::I8 => whole(data, i8::from_le_bytes),
+            Dtype::I16 => whole(data, i16::from_le_bytes),
+            Dtype::I32 => whole(data, i32::from_le_bytes),
+            Dtype::I64 => whole(data, i64::from_le_bytes),
+            Dtype::F16 => real(data, |bytes| f16::from_le_bytes(bytes).to_f32()),
+            Dtype::BF16 => real(data, |bytes| bf16::from_le_bytes(bytes).to_f32()),
+            Dtype::F32 => real(data, f32::from_le_bytes),
+            Dtype::F64 => real(data, |bytes| f64::from_le_bytes(bytes) as f32),
+            other => {
+                let found = format!("of type {other:?}");
+                let expected = "U8, U16, U32, I8, I16, I32, I64, F16, BF16, F32, F64 or BOOL";
+                return Err(format_error(path, &format!("`{name}`"), &found, expected));
+            }
+        };
+        arrays.insert(name.to_owned(), StoredArray { shape: tensor.shape().to_vec(), values });
+    }
+    Ok(arrays)
+}
+
+/// The elements of a tensor, each of `N` bytes.
+fn elements<const N: usize, T>(data: &[u8], decode: impl Fn([u8; N]) -> T) -> Vec<T> {
+    let (chunks, _) = data.as_chunks::<N>();
+    chunks.iter().map(|&bytes| decode(bytes)).collect()
+}
+
+fn whole<const N: usize, T: Into<i64>>(data: &[u8], decode: fn([u8; N]) -> T) -> ArrayValues {
+    ArrayValues::Whole(elements(data, |bytes| decode(bytes).into()))
+}
+
+fn real<const N: usize>(data: &[u8], decode: impl Fn([u8; N]) -> f32) -> ArrayValues {
+    ArrayValues::Real(elements(data, decode))
+}
