@@ -12,7 +12,7 @@ use super::{distance, grid};
 use crate::kernels::columns::{column_sums, reduction_len, reduction_rows};
 use crate::kernels::conv::Geometry;
 use crate::memory::{BufferResolver, In, Out};
-use crate::product::{self, PANEL_ROWS, Pair, Pairs};
+use crate::product::{self, PANEL_ROWS, RowPair, RowPairs};
 use crate::work::{Kernel, ScratchSize, Workspace};
 
 /// Tiles in a stretch: panels of each side stay near the processor.
@@ -29,7 +29,7 @@ pub(crate) struct WeightGrad {
     /// Channels of x in a panel.
     inputs: usize,
     /// Rows of a panel of dy beside those of a panel of x.
-    pairs: Vec<Pair>,
+    pairs: Vec<RowPair>,
 }
 
 impl WeightGrad {
@@ -117,7 +117,8 @@ impl Kernel for WeightGrad {
                 });
             };
             rayon::join(of_x, of_dy);
-            let (inputs, gradients, pairs) = (&*inputs, &*gradients, Pairs::new(&pairs[..count]));
+            let (inputs, gradients, pairs) =
+                (&*inputs, &*gradients, RowPairs::new(&pairs[..count]));
             let matrices = sums.par_chunks_exact_mut(g.output * g.input).enumerate();
             matrices.for_each(|(f, sums)| {
                 for (panel, x) in inputs.chunks_exact(panels[0]).enumerate() {

@@ -18,9 +18,8 @@ use self::transform::{FREQUENCIES, Lattice, Part, STEP};
 use self::weights::Weights;
 use super::conv::Geometry;
 use super::elementwise::relu_in_place;
-use super::linear::Slab;
 use crate::memory::{BufferResolver, In, Out};
-use crate::product::{self, Gather};
+use crate::product::{self, Gather, StridedRows};
 use crate::work::{Kernel, ScratchSize, Workspace};
 
 /// Tiles along each axis of the result.
@@ -161,7 +160,7 @@ impl Kernel for Convolution {
                 for f in 0..FREQUENCIES {
                     let to = &mut to[f * between[1]..];
                     for panel in weights.panels(packed, f) {
-                        let rows = Slab {
+                        let rows = StridedRows {
                             data: &from[f * between[0]..],
                             stride: input,
                             depth: input,
