@@ -7,7 +7,7 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use lfnn_core::train::{Images, Labels, Normalization};
 use lfnn_data::{
-    Dataset, DatasetName, ImageShape, Note, Source, Step, Unit, channel_statistics, hold_out,
+    Dataset, DatasetSize, ImageShape, Note, Source, Step, Unit, channel_statistics, hold_out,
     permute_pixels,
 };
 
@@ -131,19 +131,13 @@ pub(crate) fn known_shape(
     root: &Path,
     output: &Output,
 ) -> Result<Shape, Failure> {
-    let (image, classes, train, test) = match config.dataset.name {
-        DatasetName::Digits => ([8, 8, 1], 10, 1442, 355),
-        DatasetName::Mnist | DatasetName::FashionMnist => ([28, 28, 1], 10, 60_000, 10_000),
-        DatasetName::Cifar10 => ([32, 32, 3], 10, 50_000, 10_000),
-        DatasetName::Cifar100 => ([32, 32, 3], 100, 50_000, 10_000),
-        DatasetName::TinyImagenet => ([64, 64, 3], 200, 100_000, 10_000),
-        DatasetName::Folder => {
-            let data = Prepared::load(config, root, output)?;
-            let train = data.train.len() + data.validation.len();
-            (data.shape, data.classes.len(), train, data.test.len())
-        }
-    };
-    Ok(Shape { image, classes, train, test })
+    if let Some(DatasetSize { shape, classes, train, test }) = config.dataset.name.size() {
+        let image = [shape.height, shape.width, shape.channels];
+        return Ok(Shape { image, classes, train, test });
+    }
+    let data = Prepared::load(config, root, output)?;
+    let train = data.train.len() + data.validation.len();
+    Ok(Shape { image: data.shape, classes: data.classes.len(), train, test: data.test.len() })
 }
 
 /// The folder of the data sets: the one given, or the user's cache folder.

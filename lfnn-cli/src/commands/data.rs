@@ -63,7 +63,7 @@ fn line(listing: &Listing) -> Vec<String> {
         Presence::Embedded => ("inside", "in this program".into()),
         Presence::Present => ("there", folder()),
         Presence::Incomplete { problem } => ("broken", problem.clone()),
-        Presence::Absent { hint } => ("missing", hint.clone()),
+        Presence::Absent { hint } => ("missing", format!("{}: {hint}", folder())),
     };
     let (train, test) = (count(listing.train), count(listing.test));
     vec![listing.name.to_string(), state.into(), train, test, about]
@@ -82,17 +82,18 @@ fn verify(sources: &[Source], root: &Path, output: &Output) -> Result<(), Failur
     let mut wrong = 0;
     for source in sources {
         let name = source.name;
-        let folder = match (name, &source.path) {
-            (DatasetName::Folder, None) => {
-                let message = "expected the path of a folder of images: \
-                               `lfnn-cli data verify folder PATH`";
-                return Err(Failure::Usage(anyhow!("data verify folder: {message}")));
+        let folder = match &source.path {
+            None if name.needs_path() => {
+                return Err(Failure::Usage(anyhow!(
+                    "data verify {name}: expected the path of a folder of images: \
+                     `lfnn-cli data verify {name} PATH`"
+                )));
             }
-            (DatasetName::Digits, Some(path)) => {
-                let message = "digits is compiled in; expected no path";
+            Some(path) if name.is_embedded() => {
+                let message = format!("{name} is compiled in; expected no path");
                 return Err(Failure::Usage(anyhow!("{}: {message}", path.display())));
             }
-            // The embedded digits have no folder.
+            // A data set that is compiled in has no folder.
             _ => source.folder(root)?.unwrap_or_else(|| root.to_owned()),
         };
         let progress = DataProgress::new(output);

@@ -1,8 +1,7 @@
 //! A walk through the blocks of one scan. Nothing is decoded but the lengths of what is there.
 
-use super::bits::{Bits, Table};
+use super::bits::{Bits, Fault, Table, Tables};
 use super::frame::Frame;
-use super::{Fault, Tables};
 
 /// Padding after the last block, as some encoders write it. More than that means that the walk went
 /// astray, because the data is not what was encoded.
