@@ -396,11 +396,33 @@ fn data_verify_names_every_wrong_file() {
 fn devices_says_what_runs_here_and_why_the_others_do_not() {
     let out = Place::new().ok(&["devices"]);
     assert!(out.starts_with("cpu") && out.contains(" yes  "), "{out}");
+    let level = lfnn_cpu::Cpu::new(Some(1)).unwrap().level();
+    assert!(out.lines().next().is_some_and(|line| line.ends_with(&format!(", {level}"))), "{out}");
     for library in ["NVRTC", "cuBLASLt"] {
         assert!(out.contains(library), "{out}");
     }
     let about = out.lines().find(|line| line.starts_with("cuda")).unwrap_or_default();
     assert!(about.contains("compute capability") || about.contains("NVIDIA"), "{out}");
+}
+
+#[test]
+fn an_environment_variable_selects_the_instructions_of_the_cpu() {
+    let place = Place::new();
+    let run = |level: &str, args: &[&str]| {
+        let output = place.command(args).env("LFNN_CPU_LEVEL", level).output().unwrap();
+        (output.status.code(), [output.stdout, output.stderr].map(|o| String::from_utf8(o).unwrap()))
+    };
+    let (code, [out, _]) = run("portable", &["devices"]);
+    assert!(code == Some(0) && out.lines().next().unwrap().ends_with(", portable"), "{out}");
+    let short = ["train", "--backend", "cpu", "--epochs", "1", "--limit-batches", "2"];
+    let (code, [_, err]) = run("portable", &short);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    let (code, [_, err]) = run("sse9", &short);
+    let expected = "error: LFNN_CPU_LEVEL is `sse9`; expected one that this machine has: ";
+    assert!(code == Some(2) && err.starts_with(expected), "{err}");
+    // The list says why there is no CPU.
+    let (code, [out, _]) = run("sse9", &["devices"]);
+    assert!(code == Some(0) && out.contains("LFNN_CPU_LEVEL is `sse9`"), "{out}");
 }
 
 #[test]
