@@ -6,7 +6,7 @@ use lfnn_core::backend::PeakRates;
 use rayon::prelude::*;
 
 use crate::product::multiply;
-use crate::simd::{Vector, by_level};
+use crate::simd::by_level;
 
 /// How long one trial of each takes, about.
 const TRIAL: Duration = Duration::from_millis(40);
@@ -63,16 +63,15 @@ fn multiply_add(rounds: usize) -> usize {
     }
 }
 
-/// Sums that are in flight at once: more than the latency of an addition needs, no more than the
-/// registers hold.
-const SUMS: usize = 12;
-
 /// Multiplies and adds in registers alone.
 ///
 /// # Safety
 /// The machine has the vector's instructions.
+#[cfg(target_arch = "x86_64")]
 #[inline(always)]
-unsafe fn chains<V: Vector>(rounds: usize) -> usize {
+unsafe fn chains<V: crate::simd::Vector>(rounds: usize) -> usize {
+    // In flight at once: more than the latency of an addition needs, no more than the registers hold.
+    const SUMS: usize = 12;
     // Many at once, since a call must not cost more than they do.
     const EACH: usize = 1 << 10;
     // SAFETY: the caller's; the array holds a vector.

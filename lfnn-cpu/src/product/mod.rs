@@ -8,6 +8,7 @@
 mod operands;
 mod pack;
 mod portable;
+#[cfg(target_arch = "x86_64")]
 mod vectors;
 
 pub(crate) use self::operands::{Gather, RowPair, RowPairs, Rows, StridedRows};

@@ -11,6 +11,7 @@ const COPIED: usize = 1 << 17;
 /// [`gather_product`](super::gather_product).
 pub(super) fn gather<R: Rows>(source: &R, job: Gather<'_>, y: &mut [f32]) {
     let Gather { rows, segments, depth, columns, .. } = job;
+    let packed = &job.packed[..job.packed_depth * columns];
     let block = (COPIED / (segments.len() * depth).max(1)).max(64);
     let (mut a, mut c) = (Vec::new(), Vec::new());
     for first in (0..rows).step_by(block) {
@@ -30,7 +31,7 @@ pub(super) fn gather<R: Rows>(source: &R, job: Gather<'_>, y: &mut [f32]) {
                 }
             }
             let size = [block.len(), run.len() * depth, columns];
-            let b = &job.packed[run[0] * depth * columns..];
+            let b = &packed[run[0] * depth * columns..];
             multiply(size, (&a, [size[1], 1]), b, 1.0, (&mut c, columns));
         }
         for (r, c) in block.zip(c.chunks_exact(columns.max(1))) {
