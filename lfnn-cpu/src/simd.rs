@@ -109,8 +109,8 @@ pub(crate) fn with_each_level(test: impl Fn(Level)) {
     }
 }
 
-/// Calls the expression of the [`Level`] in use, with the arguments of the function that it stands in, which are plain
-/// names. Those of vectors are compiled with the level's instructions.
+/// Evaluates the expression of the [`Level`] in use. The expressions are compiled with the level's instructions and use
+/// the arguments of the surrounding function, which are plain names.
 macro_rules! by_level {
     (
         fn $(<$($generic:ident : $bound:path),*>)? ($($argument:ident : $type:ty),* $(,)?) $(-> $result:ty)?;

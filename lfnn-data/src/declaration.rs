@@ -84,7 +84,7 @@ impl Declaration {
     pub(crate) fn hint(&self) -> String {
         match self.origin {
             Origin::Embedded => "it is compiled in".to_owned(),
-            Origin::Download { .. } => format!("`lfnn-cli data fetch {}` gets it", self.name),
+            Origin::Download { .. } => format!("`lfnn-cli data fetch {}` downloads it", self.name),
             Origin::Manual { hint, .. } | Origin::Path { hint } => hint.to_owned(),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! A header of big-endian numbers: two zero bytes, the type of a value (8: unsigned byte), the
 //! number of dimensions, then each dimension; after it the values. A header is never trusted: the
-//! sizes it claims are held against what the file can hold before anything is allocated.
+//! sizes it claims are compared with what the file can hold before anything is allocated.
 
 use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read};
@@ -96,7 +96,7 @@ fn read<const D: usize>(path: &Path) -> Result<([u32; D], Vec<u8>), DataError> {
     let side = |axis: usize| dims.get(axis).map_or(1, |&side| side as usize);
     let image = ImageShape { height: side(1), width: side(2), channels: 1 };
     let mut bytes = image.reserve(side(0), &path.display().to_string())?;
-    // One byte more than there should be tells an oversized file from a right one.
+    // One byte more than there should be distinguishes an oversized file from a right one.
     reader.take(values + 1).read_to_end(&mut bytes).map_err(unreadable(path))?;
     let (found, start) = (bytes.len() as u64, header_length(D));
     let asked = format!("{}, for its header says {dims:?}", values + start);
@@ -109,7 +109,7 @@ fn read<const D: usize>(path: &Path) -> Result<([u32; D], Vec<u8>), DataError> {
     Ok((dims, bytes))
 }
 
-/// The number of images a file's header speaks of.
+/// The number of images that a file's header claims.
 fn count(path: &Path) -> Result<u64, DataError> {
     let (mut reader, available) = open(path)?;
     Ok(header::<3>(&mut reader, available, path)?[0].into())

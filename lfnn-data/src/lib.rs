@@ -40,7 +40,7 @@ pub use images::{ImageShape, Images};
 pub use listing::{Listing, Presence, list};
 pub use notes::Note;
 pub use permute::{permute_pixels, pixel_permutation};
-pub use progress::{Progress, Step, Unit, silent};
+pub use progress::{Counted, Progress, Update, silent};
 pub use published::PublishedFile;
 pub use source::Source;
 pub use split::{Split, hold_out};

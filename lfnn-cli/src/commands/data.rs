@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::anyhow;
-use lfnn_data::{DatasetName, Listing, Presence, Source, Step};
+use lfnn_data::{DatasetName, Listing, Presence, Source, Update};
 
 use crate::cli::DataAction;
 use crate::config::nearest;
@@ -31,7 +31,8 @@ pub(crate) fn command(action: &DataAction, output: &Output) -> Result<(), Failur
         DataAction::Fetch { name, data } => {
             let (name, root) = (known(name)?, root(data.data_dir.as_deref())?);
             let progress = DataProgress::new(output);
-            let fetched = lfnn_data::fetch(name, &root, &|step: &Step<'_>| progress.show(step));
+            let fetched =
+                lfnn_data::fetch(name, &root, &|update: &Update<'_>| progress.show(update));
             progress.clear();
             output.result(&format!("{name}: {}", fetched?.display()))
         }
@@ -97,7 +98,7 @@ fn verify(sources: &[Source], root: &Path, output: &Output) -> Result<(), Failur
             _ => source.folder(root)?.unwrap_or_else(|| root.to_owned()),
         };
         let progress = DataProgress::new(output);
-        let found = lfnn_data::verify(name, &folder, &|step: &Step<'_>| progress.show(step));
+        let found = lfnn_data::verify(name, &folder, &|update: &Update<'_>| progress.show(update));
         progress.clear();
         let found = found?;
         for report in found.files {

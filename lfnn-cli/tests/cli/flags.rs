@@ -373,7 +373,7 @@ fn recipes_lists_and_prints() {
 #[test]
 fn data_list_fetch_and_verify() {
     let place = Place::new();
-    assert!(place.ok(&["data", "list"]).contains("`lfnn-cli data fetch cifar-10` gets it"));
+    assert!(place.ok(&["data", "list"]).contains("`lfnn-cli data fetch cifar-10` downloads it"));
     assert!(place.ok(&["data", "verify", "digits"]).ends_with("everything is right\n"));
     assert!(place.ok(&["data", "verify"]).contains("1797 images"));
     place.fails(2, &["data", "fetch", "digits"], "digits cannot be fetched; it is compiled in");
@@ -410,7 +410,10 @@ fn an_environment_variable_selects_the_instructions_of_the_cpu() {
     let place = Place::new();
     let run = |level: &str, args: &[&str]| {
         let output = place.command(args).env("LFNN_CPU_LEVEL", level).output().unwrap();
-        (output.status.code(), [output.stdout, output.stderr].map(|o| String::from_utf8(o).unwrap()))
+        (
+            output.status.code(),
+            [output.stdout, output.stderr].map(|o| String::from_utf8(o).unwrap()),
+        )
     };
     let (code, [out, _]) = run("portable", &["devices"]);
     assert!(code == Some(0) && out.lines().next().unwrap().ends_with(", portable"), "{out}");

@@ -4,7 +4,7 @@ use crate::simd::vectorized;
 
 /// How the rows of a product are found.
 pub(crate) trait Rows {
-    /// Where a row lies, worked out once.
+    /// Where a row is, computed once.
     type Place: Copy;
     /// The place of row `r`.
     fn place(&self, r: usize) -> Self::Place;

@@ -148,7 +148,7 @@ unsafe fn store_row<V: Vector, const WIDTH: usize>(row: &[V; WIDTH], to: *mut f3
 /// [`transposed_product`](super::transposed_product) for one kind of vector, as [`gather`].
 ///
 /// # Safety
-/// The machine has the vector's instructions; every pair's rows and the result's lie in the slices.
+/// The machine has the vector's instructions; every pair's rows and the result's are in the slices.
 #[inline(always)]
 pub(super) unsafe fn transposed<
     V: Vector,
@@ -178,7 +178,7 @@ pub(super) unsafe fn transposed<
 }
 
 /// The columns of one panel: blocks of `ROWS` rows, then as few as can be of four, of two and of one.
-/// `WHOLE` says that every vector of the panel lies within the columns.
+/// `WHOLE` says that every vector of the panel is within the columns.
 ///
 /// # Safety
 /// As for [`transposed`].

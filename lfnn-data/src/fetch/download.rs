@@ -9,7 +9,7 @@ use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body};
 
 use super::remote::{Patience, Remote};
-use crate::{Attempt, DataError, FileState, Progress, Step, Unit, files};
+use crate::{Attempt, Counted, DataError, FileState, Progress, Update, files};
 
 /// Downloads `remote` to `target`.
 pub(super) fn download(
@@ -101,8 +101,8 @@ impl Download<'_> {
             }
             match self.finish()? {
                 Ok(()) => return Ok(Ok(())),
-                // The fault may lie with bytes that another mirror or an older run left: once
-                // more, and from the start.
+                // Bytes that another mirror or an older run left may be wrong: once more, and from the
+                // start.
                 Err(wrong) if mixed => (mixed, problem) = (false, wrong),
                 Err(wrong) => return Ok(Err(wrong)),
             }
@@ -199,7 +199,7 @@ impl Download<'_> {
             part.write_all(&buffer[..count]).map_err(DataError::io("write", &self.part))?;
             done += count as u64;
             let what = &*self.remote.file.name;
-            self.progress.report(&Step { what, unit: Unit::Bytes, done, total });
+            self.progress.report(&Update { what, counted: Counted::Bytes, done, total });
         }
     }
 }

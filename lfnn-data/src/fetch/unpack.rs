@@ -10,9 +10,9 @@ use std::path::{Component, Path};
 use flate2::read::GzDecoder;
 
 use super::download::part_of;
-use crate::{DataError, Progress, PublishedFile, Step, Unit};
+use crate::{Counted, DataError, Progress, PublishedFile, Update};
 
-/// Bytes an archive may hold beside its members: headers, padding, a note of the authors.
+/// Bytes an archive may hold in addition to its members: headers, padding, a note of the authors.
 const ROOM: u64 = 1 << 20;
 
 /// Takes members out of a `.tar.gz` and writes them into a folder, which must be there.
@@ -62,7 +62,7 @@ pub fn unpack(
             return Err(wrong(format!("cut at {written} bytes"), format!("{size} bytes")));
         }
         let done = total - missing.len() as u64;
-        progress.report(&Step { what: &what, unit: Unit::Files, done, total });
+        progress.report(&Update { what: &what, counted: Counted::Files, done, total });
         if missing.is_empty() {
             return Ok(());
         }

@@ -162,7 +162,7 @@ impl<'a> Bits<'a> {
         while let Some(&byte) = self.file.get(self.at) {
             match (byte, self.file.get(self.at + 1)) {
                 (0xff, Some(0)) => self.at += 1,
-                // Any number of them may stand before a marker.
+                // Any number of them may precede a marker.
                 (0xff, Some(0xff)) => {
                     self.at += 1;
                     continue;

@@ -68,7 +68,7 @@ fn next_segment<'f>(file: &'f [u8], at: &mut usize) -> Option<(u8, &'f [u8])> {
         let marker = file[start + 1];
         *at = start + 2;
         match marker {
-            // These stand alone. A restart marker may follow the last block too.
+            // These have no data. A restart marker may follow the last block too.
             0x01 | 0xd0..=0xd8 => {}
             END => return Some((marker, &[])),
             _ => {

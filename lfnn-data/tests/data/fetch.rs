@@ -8,7 +8,7 @@ use std::time::Duration;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use lfnn_data::fetch::{Patience, Remote, fetch_files};
-use lfnn_data::{Attempt, DataError, DatasetName, PublishedFile, Step, fetch, silent};
+use lfnn_data::{Attempt, DataError, DatasetName, PublishedFile, Update, fetch, silent};
 use sha2::{Digest, Sha256};
 use tempfile::tempdir;
 
@@ -65,10 +65,10 @@ fn a_file_is_received_checked_and_reported() {
     let server = Server::start([("/x", Behaviour::Serve(content()))]);
     let folder = tempdir().unwrap();
     let last = Mutex::new(0);
-    let progress = |step: &Step<'_>| {
-        assert_eq!(step.total, 100_000);
-        if step.what == "file.gz" {
-            *last.lock().unwrap() = step.done;
+    let progress = |update: &Update<'_>| {
+        assert_eq!(update.total, 100_000);
+        if update.what == "file.gz" {
+            *last.lock().unwrap() = update.done;
         }
     };
     let remote = remote(vec![server.url("/x")]);

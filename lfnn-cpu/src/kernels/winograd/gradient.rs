@@ -27,7 +27,7 @@ pub(crate) struct WeightGrad {
     tile_grids: [TileGrid; 2],
     /// Channels of x in a panel.
     inputs: usize,
-    /// Rows of a panel of dy beside those of a panel of x.
+    /// Rows of a panel of dy, paired with those of a panel of x.
     pairs: Vec<RowPair>,
 }
 
