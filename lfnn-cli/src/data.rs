@@ -7,7 +7,7 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use lfnn_core::train::{Images, Labels, Normalization};
 use lfnn_data::{
-    Dataset, DatasetName, ImageShape, Note, Source, Step, Unit, channel_statistics, hold_out,
+    Counted, Dataset, DatasetSize, ImageShape, Note, Source, Update, channel_statistics, hold_out,
     permute_pixels,
 };
 
@@ -41,8 +41,8 @@ impl Prepared {
     /// Data that is missing or broken, or settings that do not fit it.
     pub(crate) fn load(config: &RunConfig, root: &Path, output: &Output) -> Result<Self, Failure> {
         let progress = DataProgress::new(output);
-        let loaded = Dataset::load(&source(&config.dataset), root, &|step: &Step<'_>| {
-            progress.show(step);
+        let loaded = Dataset::load(&source(&config.dataset), root, &|update: &Update<'_>| {
+            progress.show(update);
         });
         progress.clear();
         let Dataset { mut train, mut test, classes, notes, .. } = loaded?;
@@ -131,19 +131,13 @@ pub(crate) fn known_shape(
     root: &Path,
     output: &Output,
 ) -> Result<Shape, Failure> {
-    let (image, classes, train, test) = match config.dataset.name {
-        DatasetName::Digits => ([8, 8, 1], 10, 1442, 355),
-        DatasetName::Mnist | DatasetName::FashionMnist => ([28, 28, 1], 10, 60_000, 10_000),
-        DatasetName::Cifar10 => ([32, 32, 3], 10, 50_000, 10_000),
-        DatasetName::Cifar100 => ([32, 32, 3], 100, 50_000, 10_000),
-        DatasetName::TinyImagenet => ([64, 64, 3], 200, 100_000, 10_000),
-        DatasetName::Folder => {
-            let data = Prepared::load(config, root, output)?;
-            let train = data.train.len() + data.validation.len();
-            (data.shape, data.classes.len(), train, data.test.len())
-        }
-    };
-    Ok(Shape { image, classes, train, test })
+    if let Some(DatasetSize { shape, classes, train, test }) = config.dataset.name.size() {
+        let image = [shape.height, shape.width, shape.channels];
+        return Ok(Shape { image, classes, train, test });
+    }
+    let data = Prepared::load(config, root, output)?;
+    let train = data.train.len() + data.validation.len();
+    Ok(Shape { image: data.shape, classes: data.classes.len(), train, test: data.test.len() })
 }
 
 /// The folder of the data sets: the one given, or the user's cache folder.
@@ -173,32 +167,34 @@ impl<'a> DataProgress<'a> {
         Self { output, bar: Mutex::new(None) }
     }
 
-    /// Shows a step.
-    pub(crate) fn show(&self, step: &Step<'_>) {
+    /// Shows a update.
+    pub(crate) fn show(&self, update: &Update<'_>) {
         let Some(bars) = self.output.bars() else { return };
         let Ok(mut shown) = self.bar.lock() else { return };
         let bar = match &*shown {
-            Some((what, bar)) if what == step.what => bar,
+            Some((what, bar)) if what == update.what => bar,
             _ => {
                 if let Some((_, old)) = shown.take() {
                     old.finish_and_clear();
                 }
-                let bar = bars.add(ProgressBar::new(step.total));
-                let counts = match step.unit {
-                    Unit::Bytes => "{binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}",
-                    Unit::Images | Unit::Files => "{human_pos} of {human_len}, {per_sec}",
+                let bar = bars.add(ProgressBar::new(update.total));
+                let counts = match update.counted {
+                    Counted::Bytes => {
+                        "{binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}"
+                    }
+                    Counted::Images | Counted::Files => "{human_pos} of {human_len}, {per_sec}",
                 };
                 let template = format!("{{msg}} {{wide_bar}} {counts}, {{eta}} left");
                 if let Ok(style) = ProgressStyle::with_template(&template) {
                     bar.set_style(style);
                 }
-                bar.set_message(step.what.to_owned());
-                &shown.insert((step.what.to_owned(), bar)).1
+                bar.set_message(update.what.to_owned());
+                &shown.insert((update.what.to_owned(), bar)).1
             }
         };
         // Reports of several threads may come out of order.
-        if step.done > bar.position() {
-            bar.set_position(step.done);
+        if update.done > bar.position() {
+            bar.set_position(update.done);
         }
     }
 

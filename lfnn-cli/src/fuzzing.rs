@@ -46,7 +46,7 @@ pub fn configuration(text: &[u8]) -> bool {
     let again: RunConfig = config::read(&yaml, "again").expect("what was written can be read");
     assert_eq!(again, config);
     // The others need no files.
-    config.dataset.name != lfnn_data::DatasetName::Folder
+    !config.dataset.name.needs_path()
         && train::dry_run::show(&config, folder.path(), cpu(), &silent()).is_ok()
 }
 

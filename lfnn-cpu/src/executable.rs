@@ -19,12 +19,14 @@ use crate::fuse::{FusedOp, fuse};
 use crate::host::{available_memory, max_threads};
 use crate::memory::{Block, BufferResolver, Element};
 use crate::peak_rates;
+use crate::simd::Level;
 use crate::work::{Kernel, ThreadBuffers, Workspace};
 
 /// The CPU: a pool of threads.
 #[derive(Clone, Debug)]
 pub struct Cpu {
     pool: Arc<ThreadPool>,
+    level: Level,
 }
 
 impl Cpu {
@@ -32,8 +34,10 @@ impl Cpu {
     /// depend on how many they are.
     ///
     /// # Errors
-    /// More threads than [`max_threads`], or threads that the system does not grant.
+    /// More threads than [`max_threads`], threads that the system does not grant, or an environment variable
+    /// `LFNN_CPU_LEVEL` that names instructions that this machine does not have.
     pub fn new(threads: Option<usize>) -> Result<Self, CpuError> {
+        let level = Level::selected()?;
         let most = max_threads();
         if let Some(threads) = threads.filter(|&threads| threads > most) {
             return Err(CpuError::TooManyThreads { threads, most });
@@ -46,12 +50,18 @@ impl Cpu {
             .num_threads(threads)
             .thread_name(|i| format!("lfnn-cpu-{i}"))
             .build()?;
-        Ok(Self { pool: Arc::new(pool) })
+        Ok(Self { pool: Arc::new(pool), level })
     }
 
     /// How many threads it has.
     pub fn threads(&self) -> usize {
         self.pool.current_num_threads()
+    }
+
+    /// The vector instructions that its kernels use: `avx512`, `avx2` or `portable`. They are the best that this machine
+    /// has, or those that the environment variable `LFNN_CPU_LEVEL` names: for tests and bug reports.
+    pub fn level(&self) -> &'static str {
+        self.level.name()
     }
 
     /// Bytes of the temporaries of a program set's largest program, without scratch memory of kernels: what

@@ -14,7 +14,7 @@ use std::str::FromStr;
 
 use anyhow::anyhow;
 use lfnn_core::backend::{Backend, Precision};
-use lfnn_cpu::Cpu;
+use lfnn_cpu::{Cpu, CpuError};
 
 use crate::failure::Failure;
 use crate::format;
@@ -158,7 +158,10 @@ impl BackendArgs {
                 "`precision` is {name}, which needs a GPU, and {no_gpu} (`--precision f32` runs on the CPU)"
             )));
         }
-        let cpu = Cpu::new(self.threads).map_err(anyhow::Error::from)?;
+        let cpu = Cpu::new(self.threads).map_err(|error| match error {
+            CpuError::Level { .. } => Failure::Usage(error.into()),
+            error => Failure::Runtime(error.into()),
+        })?;
         let mut device = self.cpu();
         if !no_gpu.is_empty() {
             device += &format!(" (auto: {no_gpu})");
@@ -181,7 +184,10 @@ impl BackendArgs {
 /// What can be said of each backend on this machine: lines of name, whether it runs, and what it is.
 pub(crate) fn devices(choice: BackendArgs) -> Vec<[String; 3]> {
     let cpu = match Cpu::new(choice.threads) {
-        Ok(_) => line("cpu", "yes", &choice.cpu()["cpu, ".len()..]),
+        Ok(cpu) => {
+            let threads = format::number_of(cpu.threads(), "thread");
+            line("cpu", "yes", &format!("{threads}, {}", cpu.level()))
+        }
         Err(error) => line("cpu", "no", &error.to_string()),
     };
     let mut lines = vec![cpu];

@@ -148,10 +148,13 @@ fn a_typo_on_the_command_line_repeats_what_was_typed() {
         "--set network.units.first.workers=block: `first` is no position; a number from 0 to 3 is \
          expected there",
     );
+    let names = lfnn_data::DatasetName::ALL.map(lfnn_data::DatasetName::as_str).join(", ");
     refused(
         &["--set", "dataset.name=mnits"],
-        "--set dataset.name=mnits: dataset.name: unknown value `mnits`; did you mean `mnist`? \
-         (expected one of digits, mnist, fashion-mnist, cifar-10, cifar-100, tiny-imagenet, folder)",
+        &format!(
+            "--set dataset.name=mnits: dataset.name: unknown value `mnits`; did you mean `mnist`? \
+             (expected one of {names})"
+        ),
     );
     refused(
         &["--config", "nowhere.yaml"],

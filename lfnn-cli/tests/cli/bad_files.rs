@@ -41,7 +41,7 @@ fn a_path_of_a_data_set_is_taken_and_its_absence_named() {
     place.fails(
         1,
         &["train", "mnist-s", "--set", "dataset.path=elsewhere"],
-        "elsewhere: not found; expected the folder of mnist; `lfnn-cli data fetch mnist` gets it",
+        "elsewhere: not found; expected the folder of mnist; `lfnn-cli data fetch mnist` downloads it",
     );
 }
 

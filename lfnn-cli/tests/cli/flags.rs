@@ -375,7 +375,7 @@ fn recipes_lists_and_prints() {
 #[test]
 fn data_list_fetch_and_verify() {
     let place = Place::new();
-    assert!(place.ok(&["data", "list"]).contains("`lfnn-cli data fetch cifar-10` gets it"));
+    assert!(place.ok(&["data", "list"]).contains("`lfnn-cli data fetch cifar-10` downloads it"));
     assert!(place.ok(&["data", "verify", "digits"]).ends_with("everything is right\n"));
     assert!(place.ok(&["data", "verify"]).contains("1797 images"));
     place.fails(2, &["data", "fetch", "digits"], "digits cannot be fetched; it is compiled in");
@@ -398,11 +398,36 @@ fn data_verify_names_every_wrong_file() {
 fn devices_says_what_runs_here_and_why_the_others_do_not() {
     let out = Place::new().ok(&["devices"]);
     assert!(out.starts_with("cpu") && out.contains(" yes  "), "{out}");
+    let level = lfnn_cpu::Cpu::new(Some(1)).unwrap().level();
+    assert!(out.lines().next().is_some_and(|line| line.ends_with(&format!(", {level}"))), "{out}");
     for library in ["NVRTC", "cuBLASLt"] {
         assert!(out.contains(library), "{out}");
     }
     let about = out.lines().find(|line| line.starts_with("cuda")).unwrap_or_default();
     assert!(about.contains("compute capability") || about.contains("NVIDIA"), "{out}");
+}
+
+#[test]
+fn an_environment_variable_selects_the_instructions_of_the_cpu() {
+    let place = Place::new();
+    let run = |level: &str, args: &[&str]| {
+        let output = place.command(args).env("LFNN_CPU_LEVEL", level).output().unwrap();
+        (
+            output.status.code(),
+            [output.stdout, output.stderr].map(|o| String::from_utf8(o).unwrap()),
+        )
+    };
+    let (code, [out, _]) = run("portable", &["devices"]);
+    assert!(code == Some(0) && out.lines().next().unwrap().ends_with(", portable"), "{out}");
+    let short = ["train", "--backend", "cpu", "--epochs", "1", "--limit-batches", "2"];
+    let (code, [_, err]) = run("portable", &short);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    let (code, [_, err]) = run("sse9", &short);
+    let expected = "error: LFNN_CPU_LEVEL is `sse9`; expected one that this machine has: ";
+    assert!(code == Some(2) && err.starts_with(expected), "{err}");
+    // The list says why there is no CPU.
+    let (code, [out, _]) = run("sse9", &["devices"]);
+    assert!(code == Some(0) && out.contains("LFNN_CPU_LEVEL is `sse9`"), "{out}");
 }
 
 #[test]

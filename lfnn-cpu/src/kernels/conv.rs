@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::elementwise::relu_in_place;
 use crate::memory::{BufferResolver, In, Out};
-use crate::product::{self, Gather, Rows};
+use crate::product::{self, Gather, Rows, StridedRows};
 use crate::simd::vectorized;
 use crate::work::{Kernel, ScratchSize, Workspace};
 
@@ -289,33 +289,6 @@ fn divide(a: usize, b: usize) -> (usize, usize) {
     ((a / b) as usize, (a % b) as usize)
 }
 
-/// Rows of a matrix in scratch memory.
-struct Tile<'a> {
-    rows: &'a [f32],
-    depth: usize,
-    distance: usize,
-    first: usize,
-}
-
-impl Rows for Tile<'_> {
-    type Place = usize;
-
-    #[inline(always)]
-    fn place(&self, r: usize) -> usize {
-        r * self.depth
-    }
-
-    #[inline(always)]
-    fn segment(&self, place: usize, _: usize) -> &[f32] {
-        &self.rows[place..][..self.depth]
-    }
-
-    #[inline(always)]
-    fn target(&self, r: usize) -> usize {
-        r * self.distance + self.first
-    }
-}
-
 pub(crate) struct Forward {
     x: In<f32>,
     weight: In<f32>,
@@ -432,7 +405,8 @@ fn piece(
     for (index, y) in y.chunks_mut(tile * outputs).enumerate() {
         let rows = y.len() / outputs;
         table.columns(g, x, group, index * tile, rows, slot);
-        let tile = Tile { rows: slot, depth, distance: outputs, first: group * g.output };
+        let first = group * g.output;
+        let tile = StridedRows { data: slot, stride: depth, depth, distance: outputs, first };
         let job = Gather { rows, segments: &[0], depth, ..job };
         product::gather_product(&tile, job, y);
     }

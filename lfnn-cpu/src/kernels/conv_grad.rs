@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::columns::sum_rows;
 use super::conv::{Geometry, Table, Target, Windows, columns_len};
 use crate::memory::{BufferResolver, In, Out};
-use crate::product::{self, Gather, Pair, Pairs};
+use crate::product::{self, Gather, RowPair, RowPairs};
 use crate::simd::vectorized;
 use crate::work::{GRAIN, Kernel, ScratchSize, Workspace};
 
@@ -176,7 +176,7 @@ enum Windowing {
     /// Where they lie.
     Direct(PixelPairs),
     /// By copying a tile of them, whose rows meet those of dy in pairs.
-    Columns(Table, Vec<Pair>),
+    Columns(Table, Vec<RowPair>),
 }
 
 impl WeightGrad {
@@ -318,7 +318,7 @@ fn by_group(
 /// Output pixels beside the input pixels that each tap sees, in pieces that stay in the first level
 /// of the cache. A piece is some rows of an image, or several small images.
 struct PixelPairs {
-    pairs: Vec<Pair>,
+    pairs: Vec<RowPair>,
     /// For each piece and tap, where its pairs begin and end.
     ranges: Vec<[u32; 2]>,
     /// Pieces of an image; 1 where a piece is several images.
@@ -364,10 +364,10 @@ impl PixelPairs {
     }
 
     /// The pairs of a piece and a tap, of the first `images` images.
-    fn of(&self, piece: usize, tap: usize, taps: usize, images: usize) -> Pairs<'_> {
+    fn of(&self, piece: usize, tap: usize, taps: usize, images: usize) -> RowPairs<'_> {
         let [start, end] = self.ranges[piece * taps + tap];
         let pairs = &self.pairs[start as usize..end as usize];
-        Pairs::new(&pairs[..pairs.len() / self.images * images])
+        RowPairs::new(&pairs[..pairs.len() / self.images * images])
     }
 }
 
@@ -405,7 +405,7 @@ fn direct(
 fn by_columns(
     g: &Geometry,
     table: &Table,
-    pairs: &[Pair],
+    pairs: &[RowPair],
     x: &[f32],
     dy: &[f32],
     first: usize,
@@ -419,7 +419,7 @@ fn by_columns(
         for (index, dy) in dy.chunks(tile * outputs).enumerate() {
             let rows = dy.len() / outputs;
             table.columns(g, x, group, index * tile, rows, slot);
-            let (pairs, size) = (Pairs::new(&pairs[..rows]), [to - from, depth]);
+            let (pairs, size) = (RowPairs::new(&pairs[..rows]), [to - from, depth]);
             product::transposed_product(pairs, &dy[from..], slot, size, false, weights, depth);
         }
     }

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use super::columns::{column_sums, reduction_len, reduction_rows};
 use super::elementwise::relu_in_place;
 use crate::memory::{BufferResolver, In, Out};
-use crate::product::{self, Gather, PANEL_ROWS, Pair, Pairs, Rows};
+use crate::product::{self, Gather, PANEL_ROWS, RowPair, RowPairs, StridedRows};
 use crate::work::{Kernel, ScratchSize, Workspace};
 
 #[derive(Clone, Copy)]
@@ -32,35 +32,6 @@ impl Geometry {
     }
 }
 
-/// Rows of a matrix that lies in wider rows.
-pub(crate) struct Slab<'a> {
-    pub(crate) data: &'a [f32],
-    pub(crate) stride: usize,
-    pub(crate) depth: usize,
-    /// Of rows of the result, and where the first begins.
-    pub(crate) distance: usize,
-    pub(crate) first: usize,
-}
-
-impl Rows for Slab<'_> {
-    type Place = usize;
-
-    #[inline(always)]
-    fn place(&self, r: usize) -> usize {
-        r * self.stride
-    }
-
-    #[inline(always)]
-    fn segment(&self, place: usize, _: usize) -> &[f32] {
-        &self.data[place..][..self.depth]
-    }
-
-    #[inline(always)]
-    fn target(&self, r: usize) -> usize {
-        r * self.distance + self.first
-    }
-}
-
 /// `y = x B + b` per group, or the ReLU of it, with B packed: x has `input` features a group, y has `output`.
 fn product(
     g: &Geometry,
@@ -75,7 +46,7 @@ fn product(
     let packed_len = product::packed_len(g.input, g.output);
     y.par_chunks_mut(rows * output).zip(x.par_chunks(rows * input)).for_each(|(y, x)| {
         for (group, packed) in packed.chunks_exact(packed_len).enumerate() {
-            let slab = Slab {
+            let rows = StridedRows {
                 data: &x[group * g.input..],
                 stride: input,
                 depth: g.input,
@@ -91,7 +62,7 @@ fn product(
                 columns: g.output,
                 bias: bias.map(|bias| &bias[group * g.output..][..g.output]),
             };
-            product::gather_product(&slab, job, y);
+            product::gather_product(&rows, job, y);
         }
         if relu {
             relu_in_place(y);
@@ -220,10 +191,10 @@ pub(crate) struct WeightGrad {
 /// How the rows of dy and of x are read.
 enum Sums {
     /// Where they lie: pairs of where they begin.
-    Direct(Vec<Pair>),
+    Direct(Vec<RowPair>),
     /// From copies in panels of so many columns of x, so that what a block of the product reads lies together;
     /// pairs of where a panel's rows begin.
-    Panels(usize, Vec<Pair>),
+    Panels(usize, Vec<RowPair>),
 }
 
 impl WeightGrad {
@@ -279,7 +250,7 @@ impl Kernel for WeightGrad {
         let Self { x, dy, dweight, dbias, geometry: g, sums } = self;
         let (x, dy, dweight) = (x.get(), dy.get(), dweight.get());
         match sums {
-            Sums::Direct(pairs) => direct(g, Pairs::new(pairs), x, dy, dweight),
+            Sums::Direct(pairs) => direct(g, RowPairs::new(pairs), x, dy, dweight),
             Sums::Panels(width, pairs) => by_panels(g, *width, pairs, x, dy, work.shared, dweight),
         }
         if let Some(dbias) = dbias {
@@ -289,7 +260,7 @@ impl Kernel for WeightGrad {
 }
 
 /// The weight gradient from rows where they lie.
-fn direct(g: &Geometry, pairs: Pairs<'_>, x: &[f32], dy: &[f32], dweight: &mut [f32]) {
+fn direct(g: &Geometry, pairs: RowPairs<'_>, x: &[f32], dy: &[f32], dweight: &mut [f32]) {
     // Filters in a piece, within a group.
     let work_each = (g.batch * g.input).max(1);
     let filters = (1usize << 19).div_ceil(work_each).next_multiple_of(8).min(g.output.max(1));
@@ -309,7 +280,7 @@ fn direct(g: &Geometry, pairs: Pairs<'_>, x: &[f32], dy: &[f32], dweight: &mut [
 fn by_panels(
     g: &Geometry,
     width: usize,
-    pairs: &[Pair],
+    pairs: &[RowPair],
     x: &[f32],
     dy: &[f32],
     scratch: &mut [f32],
@@ -331,7 +302,7 @@ fn by_panels(
             || copy(x, g.input, width, inputs),
             || copy(dy, g.output, PANEL_ROWS, gradients),
         );
-        let (inputs, pairs) = (&*inputs, Pairs::new(&pairs[..x.len() / g.input]));
+        let (inputs, pairs) = (&*inputs, RowPairs::new(&pairs[..x.len() / g.input]));
         let panels = dweight.par_chunks_mut(PANEL_ROWS * g.input);
         panels.zip(gradients.par_chunks_exact(rows * PANEL_ROWS)).for_each(|(dweight, dy)| {
             let filters = dweight.len() / g.input;

@@ -11,35 +11,38 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use crate::decode::Fit;
-use crate::layout::{Files, Layout, empty};
-use crate::notes::{LeftOut, Note, Tally};
-use crate::{DataError, Dataset, DatasetName, ImageShape, Progress, files};
+use crate::declaration::{DatasetSize, Declaration, Origin};
+use crate::image_folder::{Files, ImageFolder, Layout, empty};
+use crate::notes::{LeftOut, Note};
+use crate::{DataError, ImageShape, files};
 
-const NAME: DatasetName = DatasetName::TinyImagenet;
-const SHAPE: ImageShape = ImageShape { height: 64, width: 64, channels: 3 };
+pub(super) static DATASET: Declaration = Declaration {
+    name: "tiny-imagenet",
+    origin: Origin::Manual {
+        folder: "tiny-imagenet-200",
+        hint: "unpack http://cs231n.stanford.edu/tiny-imagenet-200.zip in the data folder, or point \
+               `dataset.path` at it",
+    },
+    size: Some(DatasetSize {
+        shape: ImageShape { height: 64, width: 64, channels: 3 },
+        classes: 200,
+        train: 100_000,
+        test: 10_000,
+    }),
+    reader: &ImageFolder { layout, image_size: Some((64, 64)) },
+};
 
-pub(crate) const FIT: Fit = Fit::Exact(SHAPE.height, SHAPE.width);
-
-pub(crate) fn load(folder: &Path, progress: &dyn Progress) -> Result<Dataset, DataError> {
-    let layout = Layout::read(NAME, folder)?;
-    let (train, of_train) = layout.train.decode(SHAPE, FIT, "decoding train", progress)?;
-    let (test, of_test) = layout.test.decode(SHAPE, FIT, "decoding val", progress)?;
-    let data = Dataset::assemble(NAME, &layout.classes, train, test);
-    Ok(data.with_notes(layout.notes).with_notes(Tally::notes([of_train, of_test])))
-}
-
-pub(crate) fn layout(folder: &Path, train: &Path) -> Result<Layout, DataError> {
+fn layout(set: &Declaration, folder: &Path, train: &Path) -> Result<Layout, DataError> {
     let mut left_out = LeftOut::default();
     let wnids = wnids(folder, train, &mut left_out)?;
     let labels = wnids.iter().zip(0u32..).map(|(wnid, label)| (wnid.as_str(), label)).collect();
-    let mut set = Files::default();
+    let mut images = Files::default();
     for (wnid, label) in wnids.iter().zip(0..) {
-        set.add_class(&train.join(wnid).join("images"), label, &mut left_out)?;
+        images.add_class(&train.join(wnid).join("images"), label, &mut left_out)?;
     }
-    let (test, test_note) = val_files(folder, &labels)?;
+    let (test, test_note) = val_files(set, folder, &labels)?;
     let notes = left_out.note(folder, train).into_iter().chain(test_note).collect();
-    Ok(Layout { train: set, test, classes: names(folder, &wnids)?, notes })
+    Ok(Layout { train: images, test, classes: names(folder, &wnids)?, notes })
 }
 
 fn wnids(folder: &Path, train: &Path, left_out: &mut LeftOut) -> Result<Vec<String>, DataError> {
@@ -83,17 +86,21 @@ fn names(folder: &Path, wnids: &[String]) -> Result<Vec<String>, DataError> {
 }
 
 /// The validation images in the order of the annotation file, and what is not used of their folder.
-fn val_files(root: &Path, labels: &HashMap<&str, u32>) -> Result<(Files, Option<Note>), DataError> {
+fn val_files(
+    set: &Declaration,
+    root: &Path,
+    labels: &HashMap<&str, u32>,
+) -> Result<(Files, Option<Note>), DataError> {
     let val = root.join("val");
     let (folder, list) = (val.join("images"), val.join("val_annotations.txt"));
-    NAME.need_folder(&folder, "the validation images")?;
+    set.need_folder(&folder, "the validation images")?;
     if !list.is_file() {
-        return Err(NAME.missing(&list, "the classes of the validation images"));
+        return Err(set.missing(&list, "the classes of the validation images"));
     }
     let mut left_out = LeftOut::default();
     let images = files::image_files(&folder, &mut left_out)?;
     let mut unnamed: HashSet<PathBuf> = images.into_iter().collect();
-    let mut set = Files::default();
+    let mut test = Files::default();
     for (number, line) in files::read_text(&list)?.lines().enumerate() {
         if line.trim().is_empty() {
             continue;
@@ -106,17 +113,17 @@ fn val_files(root: &Path, labels: &HashMap<&str, u32>) -> Result<(Files, Option<
             return Err(wrong(line, "a file, a tab and a class"));
         };
         let label = labels.get(wnid.trim());
-        set.labels.push(*label.ok_or_else(|| wrong(wnid, "one of the classes of train/"))?);
+        test.labels.push(*label.ok_or_else(|| wrong(wnid, "one of the classes of train/"))?);
         // Taking it from the listing also keeps a file name with a path in it from leading away.
         let path = unnamed.take(&folder.join(file));
-        set.paths.push(path.ok_or_else(|| wrong(file, "a file of val/images, each once"))?);
+        test.paths.push(path.ok_or_else(|| wrong(file, "a file of val/images, each once"))?);
     }
     if let Some(path) = unnamed.into_iter().min() {
         let found = format!("without {}", path.file_name().unwrap_or_default().display());
         return Err(DataError::format(&list, "its list", found, "each file of val/images"));
     }
-    if set.paths.is_empty() {
+    if test.paths.is_empty() {
         return Err(empty(&folder));
     }
-    Ok((set, left_out.note(root, &val)))
+    Ok((test, left_out.note(root, &val)))
 }

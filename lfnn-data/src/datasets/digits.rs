@@ -5,11 +5,21 @@ use std::path::Path;
 
 use flate2::read::GzDecoder;
 
-use crate::known::DIGITS;
-use crate::{DataError, Dataset, DatasetName, ImageShape, Images};
+use crate::declaration::{DatasetSize, Declaration, Origin, Reader};
+use crate::{DataError, Dataset, ImageShape, Images, Progress};
+
+pub(super) static DATASET: Declaration = Declaration {
+    name: "digits",
+    origin: Origin::Embedded,
+    size: Some(DatasetSize { shape: SHAPE, classes: 10, train: 1442, test: 355 }),
+    reader: &Embedded,
+};
+
+/// The names of ten digits.
+pub(super) const CLASSES: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
 
 const SHAPE: ImageShape = ImageShape { height: 8, width: 8, channels: 1 };
-const CSV: &[u8] = include_bytes!("../data/digits.csv.gz");
+const CSV: &[u8] = include_bytes!("../../data/digits.csv.gz");
 /// How the embedded file is called in an error.
 const FILE: &str = "digits.csv.gz";
 
@@ -17,12 +27,32 @@ const FILE: &str = "digits.csv.gz";
 /// seed, so that all results on the digits speak of the same images.
 const TEST_EVERY: usize = 5;
 
-pub(crate) fn load() -> Result<Dataset, DataError> {
+struct Embedded;
+
+impl Reader for Embedded {
+    fn load(
+        &self,
+        set: &Declaration,
+        _: &Path,
+        _: Option<(usize, usize)>,
+        _: &dyn Progress,
+    ) -> Result<Dataset, DataError> {
+        let [train, test] = load()?;
+        Ok(Dataset::new(set.name, &CLASSES, train, test, Vec::new()))
+    }
+
+    fn count(&self, _: &Declaration, _: &Path) -> Result<[u64; 2], DataError> {
+        Ok(load()?.map(|set| set.len() as u64))
+    }
+}
+
+/// The training and the test images.
+fn load() -> Result<[Images; 2], DataError> {
     let mut text = String::new();
     GzDecoder::new(CSV).read_to_string(&mut text).map_err(DataError::io("read", FILE.as_ref()))?;
     let all = parse(&text, FILE.as_ref())?;
 
-    let mut seen = [0; DIGITS.len()];
+    let mut seen = [0; CLASSES.len()];
     let (mut train, mut test) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
     for (index, &label) in all.labels.iter().enumerate() {
         let count = &mut seen[label as usize];
@@ -32,12 +62,7 @@ pub(crate) fn load() -> Result<Dataset, DataError> {
         pixels.extend_from_slice(all.image(index));
         labels.push(label);
     }
-    Ok(Dataset::assemble(
-        DatasetName::Digits,
-        &DIGITS,
-        Images::new(SHAPE, train.0, train.1)?,
-        Images::new(SHAPE, test.0, test.1)?,
-    ))
+    Ok([Images::new(SHAPE, train.0, train.1)?, Images::new(SHAPE, test.0, test.1)?])
 }
 
 /// Lines of 64 values from 0 to 16 and a digit, separated by commas.
@@ -53,7 +78,7 @@ fn parse(text: &str, file: &Path) -> Result<Images, DataError> {
         match values.split_last() {
             Some((&label, image))
                 if image.len() == SHAPE.bytes()
-                    && usize::from(label) < DIGITS.len()
+                    && usize::from(label) < CLASSES.len()
                     && image.iter().all(|&value| value <= 16) =>
             {
                 labels.push(u32::from(label));
@@ -72,23 +97,23 @@ mod tests {
 
     #[test]
     fn the_embedded_digits_split_four_to_one_in_every_class() {
-        let digits = load().unwrap();
-        assert_eq!(digits.classes, DIGITS);
-        assert_eq!((digits.train.len(), digits.test.len()), (1442, 355));
+        let [train, test] = load().unwrap();
+        let size = DATASET.size.unwrap();
+        assert_eq!((train.len(), test.len()), (size.train, size.test));
         for class in 0..10 {
             let of = |set: &Images| set.labels.iter().filter(|&&label| label == class).count();
-            let (train, test) = (of(&digits.train), of(&digits.test));
+            let (train, test) = (of(&train), of(&test));
             assert_eq!(test, (train + test) / 5, "class {class}");
         }
     }
 
     #[test]
     fn pixels_are_scaled_to_the_whole_range_and_rounded() {
-        let digits = load().unwrap();
+        let [train, _] = load().unwrap();
         // The first line of the file begins 0,0,5,13,9,1,0,0 and is a zero.
-        assert_eq!(digits.train.labels[0], 0);
-        assert_eq!(&digits.train.image(0)[..8], [0, 0, 80, 207, 143, 16, 0, 0]);
-        assert_eq!(digits.train.pixels.iter().max(), Some(&255));
+        assert_eq!(train.labels[0], 0);
+        assert_eq!(&train.image(0)[..8], [0, 0, 80, 207, 143, 16, 0, 0]);
+        assert_eq!(train.pixels.iter().max(), Some(&255));
     }
 
     #[test]
