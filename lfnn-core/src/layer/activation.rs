@@ -1,21 +1,23 @@
 //! ReLU, sigmoid and tanh.
 
-use super::{ParameterFreeLayer, Saved};
+use super::{BuildLayer, Built, LayerBuilder, ParameterFreeLayer, Saved};
 use crate::program::{Activate, ActivateGrad, Activation, TensorId};
 use crate::step::StepBuilder;
 
 /// A pointwise nonlinearity.
 #[derive(Debug)]
-pub(super) struct ActivationLayer {
+struct ActivationLayer {
     shape: Vec<usize>,
     function: Activation,
 }
 
-impl ActivationLayer {
-    pub(super) fn new(input: &[usize], function: Activation) -> Self {
-        Self { shape: input.to_vec(), function }
+impl BuildLayer for Activation {
+    fn build(&self, _: &mut LayerBuilder<'_>, input: &[usize]) -> Built {
+        Ok(Box::new(ActivationLayer { shape: input.to_vec(), function: *self }))
     }
+}
 
+impl ActivationLayer {
     /// The Jacobian is diagonal: one rule serves both directions.
     fn scale(&self, step: &mut StepBuilder<'_>, y: TensorId, dy: TensorId) -> TensorId {
         let dx = step.like("activation.gradient", y);
@@ -44,11 +46,11 @@ impl ParameterFreeLayer for ActivationLayer {
         Saved::new(x, y)
     }
 
-    fn vjp(&self, step: &mut StepBuilder<'_>, record: &Saved, dy: TensorId) -> TensorId {
-        self.scale(step, record.y, dy)
+    fn vjp(&self, step: &mut StepBuilder<'_>, saved: &Saved, dy: TensorId) -> TensorId {
+        self.scale(step, saved.y, dy)
     }
 
-    fn jvp(&self, step: &mut StepBuilder<'_>, record: &Saved, dx: TensorId) -> TensorId {
-        self.scale(step, record.y, dx)
+    fn jvp(&self, step: &mut StepBuilder<'_>, saved: &Saved, dx: TensorId) -> TensorId {
+        self.scale(step, saved.y, dx)
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use lfnn_core::backend::Backend;
+use lfnn_core::layer::Parameter;
 use lfnn_core::method::by_name;
 use lfnn_core::network::Network;
 use lfnn_core::program::influences;
@@ -138,9 +139,9 @@ fn groups(network: &Network) -> Vec<(String, String)> {
 
 /// Parameters and buffers of a state, without what training adds.
 fn parameters(network: &Network, mut state: State) -> State {
-    let names: BTreeSet<String> =
-        network.parameters().into_iter().map(|parameter| parameter.spec.name).collect();
-    state.tensors.retain(|tensor| names.contains(&tensor.name));
+    let names: BTreeSet<&str> =
+        network.parameters().iter().map(|parameter| &parameter.tensor.name[..]).collect();
+    state.tensors.retain(|tensor| names.contains(&tensor.name[..]));
     state
 }
 
@@ -150,12 +151,13 @@ fn paths(config: &RunConfig, data: &Prepared) -> Result<Vec<Vec<bool>>, Failure>
     let step = StepProgram::new(&setup(config, &data.normalization), shape, data.classes.len())
         .map_err(|error| Failure::Usage(error.into()))?;
     let program = &step.set.programs()[step.program.0];
-    let groups: Vec<_> = step.parameters.units.iter().chain([&step.parameters.output]).collect();
-    let row = |group: &&Vec<_>| -> Vec<bool> {
-        let own = step.gradients.iter().filter(|(parameter, _)| group.contains(parameter));
+    let groups: Vec<_> = step.parameters.chunk_by(|one, next| one.part == next.part).collect();
+    let has = |group: &[Parameter], id| group.iter().any(|parameter| parameter.id == id);
+    let row = |group: &&[Parameter]| -> Vec<bool> {
+        let own = step.gradients.iter().filter(|&&(parameter, _)| has(group, parameter));
         let found: BTreeSet<_> =
             own.flat_map(|&(_, gradient)| influences(program, gradient)).collect();
-        groups.iter().map(|other| other.iter().any(|id| found.contains(id))).collect()
+        groups.iter().map(|other| other.iter().any(|own| found.contains(&own.id))).collect()
     };
     Ok(groups.iter().map(row).collect())
 }
