@@ -7,13 +7,8 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use crate::layer::{
-    AdaptiveAvgPoolConfig, AvgPoolConfig, BatchNormConfig, ConvConfig, DropoutConfig, LayerConfig,
-    LinearConfig, MaxPoolConfig, PoolConfig, ResidualConfig, SoftmaxConfig,
-};
-pub use crate::unit::{
-    BlockConfig, FiltersConfig, NeuronsConfig, OutputActivation, ReadoutConfig, WorkersConfig,
-};
+pub use crate::layer::LayerConfig;
+pub use crate::unit::WorkersConfig;
 
 /// A setting that cannot be, with its path.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]

@@ -58,7 +58,7 @@ pub struct GlobalLoss {
 
 impl Network {
     /// The network for inputs of shape `input` (without the batch) and this many classes (numbers to
-    /// predict, in regression), its parameters and buffers declared in `set`. Whoever wants its shapes alone gives
+    /// predict, in regression), its parameters and buffers declared in `set`. For its shapes alone, give
     /// an empty set.
     ///
     /// # Errors

@@ -29,7 +29,7 @@ pub struct StepBuilder<'m> {
     gradients: Vec<(TensorId, TensorId)>,
     /// The random directions drawn so far.
     directions: Vec<TensorId>,
-    /// Pairs of a weight and the matrix in its place on the way back, by the weight; none where that is the weight.
+    /// The matrix that replaces each weight in the backward pass; none where that is the weight itself.
     feedback: Option<BTreeMap<TensorId, TensorId>>,
 }
 
@@ -195,7 +195,7 @@ impl<'m> StepBuilder<'m> {
         &self.directions
     }
 
-    /// From here on a fixed matrix of its own stands for each weight on the way back.
+    /// From here on, a fixed matrix replaces each weight in the backward pass.
     pub fn use_feedback(&mut self) {
         self.feedback.get_or_insert_default();
     }
@@ -214,7 +214,7 @@ impl<'m> StepBuilder<'m> {
         matrix
     }
 
-    /// Pairs of a weight and the matrix in its place on the way back, as far as there are any.
+    /// Pairs of a weight and the matrix that replaces it in the backward pass.
     pub fn feedback(&self) -> Vec<(TensorId, TensorId)> {
         self.feedback.iter().flatten().map(|(&weight, &matrix)| (weight, matrix)).collect()
     }

@@ -11,6 +11,19 @@ struct ActivationLayer {
     function: Activation,
 }
 
+/// `relu`, `sigmoid` and `tanh`.
+///
+/// ```
+/// # use lfnn_core::{config::LayerConfig, layer::LayerBuilder, program::ProgramSet};
+/// let mut set = ProgramSet::new();
+/// for name in [r#""relu""#, r#""sigmoid""#, r#""tanh""#] {
+///     let config: LayerConfig = serde_json::from_str(name)?;
+///     let layer = LayerBuilder::new(&mut set, "layer").layer(&config, &[8, 8, 3])?;
+///     assert_eq!(layer.output_shape(), [8, 8, 3]);
+///     assert!(layer.trainable().is_empty());
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 impl BuildLayer for Activation {
     fn build(&self, _: &mut LayerBuilder<'_>, input: &[usize]) -> Built {
         Ok(Box::new(ActivationLayer { shape: input.to_vec(), function: *self }))

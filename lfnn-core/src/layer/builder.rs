@@ -82,6 +82,12 @@ impl From<String> for BuildError {
     }
 }
 
+impl From<&str> for BuildError {
+    fn from(message: &str) -> Self {
+        BuildError::Here(message.to_owned())
+    }
+}
+
 impl From<ConfigError> for BuildError {
     fn from(error: ConfigError) -> Self {
         BuildError::Inside(error)

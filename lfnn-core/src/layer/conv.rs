@@ -52,7 +52,7 @@ impl BuildLayer for ConvConfig {
         ])?;
         let [height, width, channels] = image(input)?;
         if filters == 0 {
-            return Err("0 filters, expected at least 1".to_owned().into());
+            return Err("0 filters, expected at least 1".into());
         }
         if groups == 0 || !channels.is_multiple_of(groups) || !filters.is_multiple_of(groups) {
             let message = format!(

@@ -58,7 +58,7 @@ fn build(
 ) -> Built {
     let inputs = vector(input)?;
     if features == 0 {
-        return Err("0 features, expected at least 1".to_owned().into());
+        return Err("0 features, expected at least 1".into());
     }
     if groups == 0 || !inputs.is_multiple_of(groups) || !features.is_multiple_of(groups) {
         let message =

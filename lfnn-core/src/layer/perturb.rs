@@ -1,7 +1,7 @@
 //! Forward gradients: random directions added on the way forward, and what a directional derivative
 //! makes of them.
 //!
-//! With a direction v ~ N(0, I), `(∇L·v) v` is `∇L` in the mean (Baydin et al. 2022). v may lie in the
+//! With a direction v ~ N(0, I), `(∇L·v) v` is `∇L` in the mean (Baydin et al. 2022). v is a direction in the
 //! space of the parameters, or in that of the layers' outputs a (Ren et al. 2022), where
 //! `(∂L/∂a·v) v` takes the place of `∂L/∂a` and the layer's own rule leads to its parameters. All
 //! layers get their directions in one pass. They are drawn again when the derivative is known, and

@@ -106,6 +106,9 @@ impl BuildLayer for AvgPoolConfig {
 /// let layer = LayerBuilder::new(&mut set, "layer").layer(&config, &[8, 8, 40])?;
 /// assert_eq!(layer.output_shape(), [3, 3, 40]);
 /// assert!(layer.trainable().is_empty());
+/// let config: LayerConfig = serde_json::from_str(r#""global_avg_pool""#)?;
+/// let layer = LayerBuilder::new(&mut set, "layer").layer(&config, &[8, 8, 40])?;
+/// assert_eq!(layer.output_shape(), [1, 1, 40]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

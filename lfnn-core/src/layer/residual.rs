@@ -54,7 +54,7 @@ impl BuildLayer for ResidualConfig {
             return Err(message.into());
         }
         if body.is_empty() {
-            return Err("the body has no layers".to_owned().into());
+            return Err("the body has no layers".into());
         }
         Ok(Box::new(ResidualLayer { body, shortcut }))
     }

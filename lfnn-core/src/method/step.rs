@@ -185,7 +185,7 @@ impl TrainingStep<'_, '_> {
         self.network.output().forward_gradient(&mut self.builder, &saved.layers, derivative)
     }
 
-    /// From here on fixed random matrices carry gradients back in the place of weights.
+    /// From here on, fixed random matrices replace the weights in the backward pass.
     pub fn use_feedback(&mut self) {
         self.builder.use_feedback();
     }
@@ -261,7 +261,7 @@ pub(crate) struct BuiltStep {
     pub(crate) program: ProgramId,
     /// Each parameter that the method trains, with its gradient.
     pub(crate) gradients: Vec<(TensorId, TensorId)>,
-    /// Weights with the matrices that stand for them on the way back.
+    /// Weights with the matrices that replace them in the backward pass.
     pub(crate) feedback: Vec<(TensorId, TensorId)>,
     /// Directions of forward gradients.
     pub(crate) directions: Vec<TensorId>,

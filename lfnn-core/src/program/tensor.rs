@@ -56,7 +56,7 @@ pub enum Role {
     Normalization,
     /// State of the optimiser.
     Optimizer,
-    /// A fixed matrix that takes the place of a weight on the way back.
+    /// A fixed matrix that replaces a weight in the backward pass.
     Feedback,
     /// A sum over the steps of an epoch.
     Metric,

@@ -195,7 +195,7 @@ impl TrainingPrograms {
     }
 }
 
-/// Initial values of the matrices that stand for weights on the way back: distributed as the weights'
+/// Initial values of the matrices that replace weights in the backward pass: distributed as the weights'
 /// own, from streams of their own.
 pub(super) fn feedback_values(
     network: &Network,

@@ -1,4 +1,4 @@
-//! Everything that must be saved to go on later: parameters, buffers, optimiser, counters.
+//! Everything needed to resume: parameters, buffers, optimiser, counters.
 
 use std::collections::{HashMap, HashSet};
 use std::error::Error;
@@ -53,7 +53,7 @@ impl State {
         self.tensors.iter().find(|tensor| !is_finite(tensor))
     }
 
-    /// The tensors by their names: for who asks for many.
+    /// The tensors by their names.
     pub(super) fn index(&self) -> HashMap<&str, &StateTensor> {
         self.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect()
     }

@@ -64,7 +64,7 @@ pub struct StepTrace {
     /// those of outputs are named like the layers, `[batch, channels, height, width]` or
     /// `[batch, features]`.
     pub directions: State,
-    /// The matrices that stood for weights on the way back, named and shaped like them.
+    /// The matrices that replaced weights in the backward pass, named and shaped like them.
     pub feedback: State,
 }
 

@@ -1,4 +1,4 @@
-//! The trainer: epochs of steps, evaluation, and a state to go on from.
+//! The trainer: epochs of steps, evaluation, and a state from which training resumes.
 
 use std::time::Duration;
 
@@ -395,7 +395,7 @@ impl<B: Backend> Trainer<B> {
         Err(TrainError::StateNotFinite { tensor, epoch, batch })
     }
 
-    /// Goes on from a saved state of the same network, data and settings; the steps that follow are
+    /// Resumes from a saved state of the same network, data and settings; the steps that follow are
     /// those that would have followed.
     ///
     /// # Errors

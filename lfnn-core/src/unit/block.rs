@@ -41,14 +41,6 @@ fn one() -> usize {
 }
 
 impl BuildWorkers for BlockConfig {
-    fn kind(&self) -> &'static str {
-        "block"
-    }
-
-    fn count(&self) -> usize {
-        self.count
-    }
-
     fn build(
         &self,
         builder: &mut LayerBuilder<'_>,

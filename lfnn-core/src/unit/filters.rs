@@ -36,14 +36,6 @@ fn one() -> f64 {
 }
 
 impl BuildWorkers for FiltersConfig {
-    fn kind(&self) -> &'static str {
-        "filters"
-    }
-
-    fn count(&self) -> usize {
-        self.count
-    }
-
     fn build(
         &self,
         builder: &mut LayerBuilder<'_>,

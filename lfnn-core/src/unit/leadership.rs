@@ -74,7 +74,7 @@ pub struct Leaders {
     pub best: TensorId,
     /// `L^δ` and `L^δ̄`, `[1, 2]`.
     pub local_losses: TensorId,
-    /// Whether every worker is a leader whatever its loss, so that there is nobody to mask.
+    /// Whether every worker is a leader whatever its loss, so that no gradient is masked.
     pub all: bool,
 }
 

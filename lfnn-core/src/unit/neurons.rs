@@ -50,14 +50,6 @@ pub enum OutputActivation {
 }
 
 impl BuildWorkers for NeuronsConfig {
-    fn kind(&self) -> &'static str {
-        "neurons"
-    }
-
-    fn count(&self) -> usize {
-        self.count
-    }
-
     fn build(
         &self,
         builder: &mut LayerBuilder<'_>,

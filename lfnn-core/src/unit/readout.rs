@@ -40,14 +40,6 @@ pub struct ReadoutConfig {
 }
 
 impl BuildWorkers for ReadoutConfig {
-    fn kind(&self) -> &'static str {
-        "readout"
-    }
-
-    fn count(&self) -> usize {
-        self.count
-    }
-
     fn build(
         &self,
         builder: &mut LayerBuilder<'_>,

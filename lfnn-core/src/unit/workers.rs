@@ -22,23 +22,24 @@ pub enum WorkersConfig {
 }
 
 impl WorkersConfig {
-    fn kind_of(&self) -> &dyn BuildWorkers {
+    /// The key in a configuration, the number of workers, and how they are built.
+    fn parts(&self) -> (&'static str, usize, &dyn BuildWorkers) {
         match self {
-            WorkersConfig::Neurons(config) => config,
-            WorkersConfig::Filters(config) => config,
-            WorkersConfig::Readout(config) => config,
-            WorkersConfig::Block(config) => config,
+            WorkersConfig::Neurons(config) => ("neurons", config.count, config),
+            WorkersConfig::Filters(config) => ("filters", config.count, config),
+            WorkersConfig::Readout(config) => ("readout", config.count, config),
+            WorkersConfig::Block(config) => ("block", config.count, config),
         }
     }
 
     /// The key of this kind in a configuration.
     pub fn kind(&self) -> &'static str {
-        self.kind_of().kind()
+        self.parts().0
     }
 
     /// Number of workers.
     pub fn count(&self) -> usize {
-        self.kind_of().count()
+        self.parts().1
     }
 
     /// The workers of a unit, built.
@@ -47,9 +48,10 @@ impl WorkersConfig {
         builder: &mut LayerBuilder<'_>,
         place: &UnitPlace<'_>,
     ) -> Result<Workers, ConfigError> {
+        let (kind, count, workers) = self.parts();
         builder.within(".workers", "", |builder| {
-            builder.limit(&[(&format!("{}.count", self.kind()), self.count())])?;
-            if self.count() == 0 {
+            builder.limit(&[(&format!("{kind}.count"), count)])?;
+            if count == 0 {
                 return Err(builder.error("a count of 0, expected at least 1 worker"));
             }
             if place.classifiers > 1 && !matches!(self, WorkersConfig::Neurons(_)) {
@@ -57,18 +59,12 @@ impl WorkersConfig {
             }
             Ok(())
         })?;
-        self.kind_of().build(builder, place)
+        workers.build(builder, place)
     }
 }
 
 /// What the configuration of a kind of workers does: it builds a unit's layers and the workers' heads.
 pub(super) trait BuildWorkers {
-    /// See [`WorkersConfig::kind`].
-    fn kind(&self) -> &'static str;
-
-    /// Number of workers.
-    fn count(&self) -> usize;
-
     /// The workers of a unit.
     fn build(
         &self,
