@@ -6,6 +6,7 @@
 use lfnn_core::backend::{Backend, Executable, TensorDataMut};
 use lfnn_core::config::{LeadershipConfig, NetworkConfig, TrainingConfig};
 use lfnn_core::method::{METHODS, by_name, names};
+use lfnn_core::program::Role;
 use lfnn_core::program::{
     Activate, ActivateGrad, Activation, AdvanceClock, Align, DType, Linear, LinearInputGrad,
     LinearWeightGrad, LocalLoss, LocalLossGradient, Loss, Predictions, ProgramId, Reduction,
@@ -278,10 +279,8 @@ fn train<B: Backend>(method: &str, backend: &B) -> [State; 2] {
 fn moved([before, after]: &[State; 2]) -> Vec<(&str, Vec<f64>)> {
     let mut all = Vec::new();
     for (before, after) in before.tensors.iter().zip(&after.tensors) {
-        let passed_over = ["optimizer/", "training/", "feedback/"];
-        if passed_over.iter().any(|prefix| before.name.starts_with(prefix))
-            || before.name.contains(".running_")
-        {
+        let trained = Role::of_saved(&before.name) == Some(Role::Parameter);
+        if !trained || before.name.contains(".running_") {
             continue;
         }
         if let (StateData::Real(a), StateData::Real(b)) = (&after.data, &before.data) {

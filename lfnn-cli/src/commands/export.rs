@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
+use lfnn_core::program::TensorId;
 use lfnn_core::train::{StateData, StateTensor};
 use lfnn_data::pixel_permutation;
 use serde_json::{Map, Value, json};
@@ -51,12 +52,10 @@ fn encode(checkpoint: &Checkpoint, format: ExportFormat) -> anyhow::Result<(Vec<
     let Checkpoint { metadata, state } = checkpoint;
     let (config, classes) = (&metadata.config, metadata.classes.len());
     let (predictor, parameters) = predictor(checkpoint)?;
+    let role = |id: TensorId| predictor.set.tensors()[id].role;
+    let weights = parameters.iter().filter(|(id, _)| role(*id).is_of_network());
+    let weights: Vec<StateTensor> = weights.map(|&(_, tensor)| tensor.clone()).collect();
     let parameters: Vec<&StateTensor> = parameters.into_iter().map(|(_, tensor)| tensor).collect();
-    let weights: Vec<StateTensor> = parameters
-        .iter()
-        .filter(|tensor| !tensor.name.starts_with("input."))
-        .map(|&tensor| tensor.clone())
-        .collect();
     let (count, _) = predictor.network.parameter_counts();
 
     let mut about = Map::new();

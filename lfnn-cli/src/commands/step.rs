@@ -7,6 +7,7 @@ use lfnn_core::backend::Backend;
 use lfnn_core::backend::Precision;
 use lfnn_core::config::Task;
 use lfnn_core::method;
+use lfnn_core::program::Role;
 use lfnn_core::train::{State, StateData, StateTensor, StepTrace, Target, TraceInput, trace_step};
 
 use crate::backend::{BackendArgs, Job};
@@ -50,12 +51,12 @@ fn read_weights(path: &Path) -> anyhow::Result<State> {
         let prefixed = file.names().any(|name| name.starts_with(PREFIX));
         let mut tensors = Vec::new();
         for mut tensor in file.all()? {
+            let role = Role::of_saved(&tensor.name);
             let name = match prefixed {
-                _ if tensor.name.starts_with("feedback/") => Some(tensor.name.as_str()),
+                _ if role == Some(Role::Feedback) => Some(tensor.name.as_str()),
                 true => tensor.name.strip_prefix(PREFIX),
                 // A checkpoint holds the optimiser and counters, and how pixels are normalised.
-                false => Some(tensor.name.as_str())
-                    .filter(|name| !name.contains('/') && !name.starts_with("input.")),
+                false => (role == Some(Role::Parameter)).then_some(tensor.name.as_str()),
             };
             if let Some(name) = name.map(str::to_owned) {
                 tensor.name = name;

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use lfnn_core::backend::Precision;
-use lfnn_core::config::WorkersConfig;
 use serde_json::Value;
 
 use crate::backend::{BackendArgs, Job as Work};
@@ -169,13 +168,7 @@ impl Job {
 
 /// Number of workers in each unit.
 pub(super) fn workers(config: &RunConfig) -> Vec<usize> {
-    let count = |workers: &WorkersConfig| match *workers {
-        WorkersConfig::Neurons { count, .. }
-        | WorkersConfig::Filters { count, .. }
-        | WorkersConfig::Readout { count, .. }
-        | WorkersConfig::Block { count, .. } => count,
-    };
-    config.network.units.iter().map(|unit| count(&unit.workers)).collect()
+    config.network.units.iter().map(|unit| unit.workers.count()).collect()
 }
 
 /// Percentages of leaders, each with the smallest that makes as many lead in every unit: those trainings

@@ -7,8 +7,9 @@ use lfnn_core::config::{ConfigError, Scope};
 use lfnn_core::layer::Perturbation;
 use lfnn_core::method::{self, Gradient, Method};
 use lfnn_core::network::Network;
+use lfnn_core::program::{Part, ProgramSet, Role};
 use lfnn_core::train::{MemoryEstimate, Normalization, Setup, StepProgram};
-use lfnn_core::unit::{Unit, WorkerKind};
+use lfnn_core::unit::Unit;
 use lfnn_cpu::Cpu;
 use lfnn_data::DataError;
 
@@ -37,7 +38,9 @@ pub(crate) fn show(
     choice.check(config.precision)?;
     let method = config.method();
     setup(config, shape, method).validate(training).usage()?;
-    let network = Network::new(&config.network, &shape.image, shape.classes).usage()?;
+    let network =
+        Network::new(&mut ProgramSet::new(), &config.network, &shape.image, shape.classes);
+    let network = network.usage()?;
     output.result(&format!(
         "{} · {}: {}\n{}: images {}, {} classes, {} to train on, {} held out\n\n{}\n{}\n{}",
         config.label(),
@@ -78,16 +81,10 @@ fn units(config: &RunConfig, network: &Network) -> String {
     let mut lines = vec![head.map(str::to_owned).to_vec()];
     let has_leaders = config.method().workers.have_leaders();
     let counts = counts(network);
-    let count_of = |unit: Option<usize>| counts.get(&unit).copied().unwrap_or_default();
+    let count_of = |part: Part| counts.get(&part).copied().unwrap_or_default();
     for unit in network.units() {
-        let (parameters, readout) = count_of(Some(unit.number()));
+        let (parameters, readout) = count_of(Part::Unit(unit.number()));
         let predictions = unit.predictions();
-        let kind = match unit.kind() {
-            WorkerKind::Neurons => "neurons",
-            WorkerKind::Filters => "filters",
-            WorkerKind::Readout => "readout",
-            WorkerKind::Block => "block",
-        };
         let nets = if predictions.classifiers > 1 {
             format!("{} nets × ", predictions.classifiers)
         } else {
@@ -102,7 +99,7 @@ fn units(config: &RunConfig, network: &Network) -> String {
         lines.push(vec![
             unit.number().to_string(),
             format::shape(unit.output_shape()),
-            format!("{nets}{} {kind}", predictions.workers),
+            format!("{nets}{} {}", predictions.workers, unit.kind()),
             lead,
             unit.depth().to_string(),
             format::count(parameters),
@@ -116,7 +113,7 @@ fn units(config: &RunConfig, network: &Network) -> String {
         }));
     }
     let output = network.output();
-    let (parameters, _) = count_of(None);
+    let (parameters, _) = count_of(Part::Output);
     lines.push(vec![
         "out".into(),
         output.predictions().features().to_string(),
@@ -176,12 +173,16 @@ fn wrap(text: &str) -> Vec<String> {
     lines
 }
 
-/// Trainable parameters of each unit and of the output layer, and those of its readouts.
-fn counts(network: &Network) -> HashMap<Option<usize>, (usize, usize)> {
-    let mut counts: HashMap<Option<usize>, (usize, usize)> = HashMap::new();
-    for parameter in network.parameters().iter().filter(|p| p.spec.trainable) {
-        let (own, readout) = counts.entry(parameter.unit).or_default();
-        *(if parameter.readout { readout } else { own }) += parameter.spec.len();
+/// Trainable parameters of each unit and of the output layer, and those of workers' heads.
+fn counts(network: &Network) -> HashMap<Part, (usize, usize)> {
+    let mut counts: HashMap<Part, (usize, usize)> = HashMap::new();
+    for parameter in network.parameters() {
+        let (own, head) = counts.entry(parameter.part).or_default();
+        match parameter.tensor.role {
+            Role::Parameter => *own += parameter.tensor.len(),
+            Role::Head => *head += parameter.tensor.len(),
+            _ => {}
+        }
     }
     counts
 }

@@ -5,10 +5,10 @@ mod schedule;
 pub use schedule::{learning_rate, validate as validate_schedule};
 
 use crate::config::{AdamConfig, ConfigError, OptimizerConfig, TrainingConfig};
-use crate::program::{AdamStep, ClipFactor, DType, SgdStep, TensorId};
+use crate::program::{AdamStep, ClipFactor, DType, Role, SgdStep, TensorId};
 use crate::step::StepBuilder;
 
-/// Writes optimiser steps, and declares the state that they need: `optimizer/{parameter}.…`.
+/// Writes optimiser steps, and declares the state that they need.
 #[derive(Clone, Copy, Debug)]
 pub struct Optimizer<'a> {
     config: &'a OptimizerConfig,
@@ -55,8 +55,8 @@ impl<'a> Optimizer<'a> {
         let (rates, clock) = (self.rates, step.clock());
         let mut state = |name: &str| {
             let shape = step.shape(parameter).to_vec();
-            let name = format!("optimizer/{}.{name}", step.name_of(parameter));
-            step.persistent(name, DType::Real, &shape)
+            let name = format!("{}.{name}", step.name_of(parameter));
+            step.declare(Role::Optimizer, &name, DType::Real, &shape)
         };
         match *self.config {
             OptimizerConfig::Sgd { momentum, nesterov, weight_decay, .. } => {

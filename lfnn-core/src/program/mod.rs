@@ -59,7 +59,7 @@ pub use perturb::*;
 pub use phases::{Phase, Phases};
 pub use pool::*;
 pub use shape::*;
-pub use tensor::{DType, Kind, Tensor, TensorId, Tensors};
+pub use tensor::{DType, Kind, Role, Tensor, TensorId, Tensors};
 pub use workers::*;
 
 use thiserror::Error;
@@ -153,19 +153,16 @@ impl ProgramSet {
         &self.tensors
     }
 
-    /// Adds a tensor that keeps its contents between runs and that the host can write and read.
-    pub fn persistent(
-        &mut self,
-        name: impl Into<String>,
-        dtype: DType,
-        shape: &[usize],
-    ) -> TensorId {
-        self.tensors.add(Tensor {
-            name: name.into(),
-            dtype,
-            shape: shape.to_vec(),
-            kind: Kind::Persistent,
-        })
+    /// Adds a tensor that keeps its contents between runs and that the host can write and read. Its
+    /// name begins with the role's [`prefix`](Role::prefix).
+    pub fn declare(&mut self, role: Role, name: &str, dtype: DType, shape: &[usize]) -> TensorId {
+        let (name, shape) = (format!("{}{name}", role.prefix()), shape.to_vec());
+        self.tensors.add(Tensor { name, role, dtype, shape, kind: Kind::Persistent })
+    }
+
+    /// [`declare`](Self::declare)s a tensor of no particular role, such as an input of a program.
+    pub fn persistent(&mut self, name: impl AsRef<str>, dtype: DType, shape: &[usize]) -> TensorId {
+        self.declare(Role::Host, name.as_ref(), dtype, shape)
     }
 
     /// The programs, indexed by [`ProgramId`].
@@ -203,12 +200,8 @@ impl ProgramBuilder<'_> {
         dtype: DType,
         shape: &[usize],
     ) -> TensorId {
-        self.set.tensors.add(Tensor {
-            name: name.into(),
-            dtype,
-            shape: shape.to_vec(),
-            kind: Kind::Temporary,
-        })
+        let (name, role, shape) = (name.into(), Role::Intermediate, shape.to_vec());
+        self.set.tensors.add(Tensor { name, role, dtype, shape, kind: Kind::Temporary })
     }
 
     /// Adds a real temporary tensor.
@@ -216,14 +209,9 @@ impl ProgramBuilder<'_> {
         self.temporary(name, DType::Real, shape)
     }
 
-    /// Adds a tensor that outlives the run; see [`ProgramSet::persistent`].
-    pub fn persistent(
-        &mut self,
-        name: impl Into<String>,
-        dtype: DType,
-        shape: &[usize],
-    ) -> TensorId {
-        self.set.persistent(name, dtype, shape)
+    /// Adds a tensor that outlives the run; see [`ProgramSet::declare`].
+    pub fn declare(&mut self, role: Role, name: &str, dtype: DType, shape: &[usize]) -> TensorId {
+        self.set.declare(role, name, dtype, shape)
     }
 
     /// The shape of a tensor.

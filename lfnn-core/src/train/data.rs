@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::{Executable, TensorData};
 use crate::config::ConfigError;
-use crate::program::{Augment, DType, LoadImages, LoadLabels, LoadValues, ProgramSet, TensorId};
+use crate::program::{
+    Augment, DType, LoadImages, LoadLabels, LoadValues, ProgramSet, Role, TensorId,
+};
 use crate::random::{Purpose, Stream};
 use crate::step::StepBuilder;
 
@@ -129,7 +131,7 @@ impl Normalization {
     }
 }
 
-/// The data set's tensors in a module.
+/// The data set's tensors in a program set.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DataTensors {
     pixels: TensorId,
@@ -150,17 +152,20 @@ impl DataTensors {
     ) -> Self {
         let [height, width, channels] = shape;
         let labels = match values {
-            None => set.persistent("data/labels", DType::U32, &[images]),
-            Some(n) => set.persistent("data/values", DType::Real, &[images, n]),
+            None => set.declare(Role::Data, "labels", DType::U32, &[images]),
+            Some(n) => set.declare(Role::Data, "values", DType::Real, &[images, n]),
         };
+        let mut normalization =
+            |name: &str| set.declare(Role::Normalization, name, DType::Real, &[channels]);
+        let (scale, shift) = (normalization("scale"), normalization("shift"));
         let pixel_shape = [images, height, width, channels];
         Self {
-            pixels: set.persistent("data/pixels", DType::U8, &pixel_shape),
+            pixels: set.declare(Role::Data, "pixels", DType::U8, &pixel_shape),
             labels,
-            values,
-            scale: set.persistent("input.scale", DType::Real, &[channels]),
-            shift: set.persistent("input.shift", DType::Real, &[channels]),
+            scale,
+            shift,
             shape,
+            values,
         }
     }
 

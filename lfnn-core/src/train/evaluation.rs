@@ -2,10 +2,10 @@
 
 use crate::backend::{Backend, Executable, TensorData};
 use crate::config::{ConfigError, NetworkConfig};
-use crate::network::{Network, NetworkTensors, OutputState};
+use crate::network::{Network, OutputState};
 use crate::program::{
     AccumulateRows, AdvanceClock, CountErrors, DType, Loss, ProgramError, ProgramId, ProgramSet,
-    TensorId, WorkerLoss, clock,
+    Role, TensorId, WorkerLoss, clock,
 };
 use crate::step::{Mode, StepBuilder};
 use crate::unit::worker_decision;
@@ -53,7 +53,7 @@ pub(super) struct EvaluationScope {
 /// Takes the outputs of a batch, `[rows, outputs]`.
 type EachBatch<'a> = &'a mut dyn FnMut(&[f32]);
 
-/// The evaluation program of a network in a module.
+/// The evaluation program of a network in a program set.
 #[derive(Debug)]
 pub(super) struct EvaluationProgram {
     program: ProgramId,
@@ -86,56 +86,51 @@ impl EvaluationProgram {
     pub(super) fn write(
         set: &mut ProgramSet,
         network: &Network,
-        tensors: &NetworkTensors,
         data: &DataTensors,
         scope: EvaluationScope,
     ) -> Result<Self, ProgramError> {
         let EvaluationScope { loss, batch, workers_predict, .. } = scope;
-        let clock = set.persistent("evaluation/clock", DType::U32, &[clock::LEN]);
-        let order = set.persistent("evaluation/order", DType::U32, &[scope.images.max(1)]);
-        let output = network.output().declare_state(set, "evaluation");
-        let sums: Vec<UnitSums> = network
-            .units()
-            .iter()
-            .filter(|_| workers_predict)
-            .map(|unit| {
+        let role = Role::Evaluation;
+        let clock = set.declare(role, "clock", DType::U32, &[clock::LEN]);
+        let order = set.declare(role, "order", DType::U32, &[scope.images.max(1)]);
+        let mut step = StepBuilder::new(set, "evaluate", Mode::Evaluate, batch, clock, false);
+        let output = network.output().declare_state(&mut step, role);
+        let (mut x, target) = data.load(&mut step, order, Augmentation::default());
+        let mut units = Vec::new();
+        for unit in network.units() {
+            let saved = unit.forward(&mut step, x, workers_predict);
+            if let Some(z) = saved.logits {
                 let predictions = unit.predictions();
                 let (predictors, features) = (predictions.predictors(), predictions.features());
                 let mut declare = |name: &str, shape: &[usize]| {
-                    let name = format!("evaluation/unit{}.{name}", unit.number());
-                    set.persistent(name, DType::Real, shape)
+                    let name = format!("unit{}.{name}", unit.number());
+                    step.declare(role, &name, DType::Real, shape)
                 };
-                UnitSums {
-                    losses: declare("errors", &[predictors]),
-                    wrong: declare("wrong", &[predictors]),
-                    outputs: declare("outputs", &[batch, features]),
-                    predictors,
-                    features,
-                }
-            })
-            .collect();
-        let mut step = StepBuilder::new(set, "evaluate", Mode::Evaluate, batch, clock, false);
-        let (mut x, target) = data.load(&mut step, order, Augmentation::default());
-        for (index, unit) in network.units().iter().enumerate() {
-            let record = unit.forward(&mut step, &tensors.units[index], x, workers_predict);
-            if let (Some(z), Some(sums)) = (record.logits, sums.get(index)) {
-                let predictions = unit.predictions();
-                let &UnitSums { outputs: output, wrong, predictors, .. } = sums;
+                let total = declare("worker_losses", &[predictors]);
+                let wrong = declare("wrong", &[predictors]);
+                let output = declare("outputs", &[batch, features]);
                 let losses = step.activation("workers.losses", &[predictors]);
                 step.push(WorkerLoss { z, target, output, losses, predictions, loss });
-                step.push(AccumulateRows { x: losses, clock, total: sums.losses });
+                step.push(AccumulateRows { x: losses, clock, total });
                 if let Some(decision) = worker_decision(loss) {
                     step.push(CountErrors { output, target, clock, wrong, predictions, decision });
                 }
+                units.push(UnitSums {
+                    losses: total,
+                    wrong,
+                    outputs: output,
+                    predictors,
+                    features,
+                });
             }
-            x = record.output;
+            x = saved.output;
         }
         let layer = network.output();
-        let record = layer.forward(&mut step, &tensors.output, &output, x, target, loss);
+        let z = layer.forward(&mut step, x).y;
+        let global = layer.global_loss(&mut step, &output, z, target, loss);
         let features = layer.predictions().features();
-        let name = "evaluation/probabilities";
-        let probabilities = step.persistent(name, DType::Real, &[batch, features]);
-        step.copy(record.probabilities(), probabilities);
+        let probabilities = step.declare(role, "probabilities", DType::Real, &[batch, features]);
+        step.copy(global.output, probabilities);
         step.push(AdvanceClock { clock });
         let (program, _) = step.finish()?;
         Ok(Self {
@@ -149,7 +144,7 @@ impl EvaluationProgram {
             has_error: layer.decision(loss).is_some(),
             batch,
             images: scope.images,
-            units: sums,
+            units,
         })
     }
 
@@ -269,20 +264,18 @@ impl<B: Backend> Evaluator<B> {
         batch: usize,
         workers_predict: bool,
     ) -> Result<Self, TrainError<B::Error>> {
-        let network = Network::new(network, &images.shape, images.classes)?;
+        let mut set = ProgramSet::new();
+        let network = Network::new(&mut set, network, &images.shape, images.classes)?;
         let loss = network.loss(0.0);
         images.validate(loss.takes_labels()).map_err(TrainError::Data)?;
-        let mut set = ProgramSet::new();
         let count = images.count();
         let batch = batch.clamp(1, count);
         let fits = network.check_batch(batch, Mode::Evaluate);
         fits.map_err(|message| ConfigError::new("training.batch_size", message))?;
         let data = DataTensors::declare(&mut set, count, images.shape, network.values());
-        let tensors = network.declare(&mut set);
         let program = EvaluationProgram::write(
             &mut set,
             &network,
-            &tensors,
             &data,
             EvaluationScope { loss, batch, images: count, workers_predict },
         )?;

@@ -79,12 +79,12 @@ pub(super) fn clear<E: Executable>(
 /// The sums of an epoch, with their lengths.
 pub(super) fn sums(
     units: &[UnitState],
-    predictors: &[usize],
     output: &OutputState,
     classifiers: usize,
 ) -> Vec<(TensorId, usize)> {
     let mut all = vec![(output.loss, classifiers), (output.wrong, 1)];
-    for (unit, &n) in units.iter().zip(predictors) {
+    for unit in units {
+        let n = unit.predictions.predictors();
         all.extend([
             (unit.losses, n),
             (unit.wrong, n),
@@ -108,10 +108,10 @@ pub(super) enum UnitLoss {
 pub(super) fn read_unit<E: Executable>(
     executable: &E,
     unit: &UnitState,
-    predictors: usize,
     (batches, examples): (usize, usize),
     loss: UnitLoss,
 ) -> Result<UnitMetrics, E::Error> {
+    let predictors = unit.predictions.predictors();
     let per = |count: usize| 1.0 / count.max(1) as f64;
     let means = |tensor, len, factor| read_means(executable, tensor, len, factor);
     let worker_losses = means(unit.losses, predictors, per(examples))?;

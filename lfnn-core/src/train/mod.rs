@@ -1,8 +1,8 @@
 //! Training and evaluation of a network on any backend.
 //!
-//! The trainer writes the programs of a network and a method, fills the tensors, and runs one program
+//! The trainer builds the programs of a network and a method, fills the tensors, and runs one program
 //! per batch. Between steps it copies nothing from the device; metrics are read when asked for. It
-//! knows no files and no threads: whoever embeds it saves its [`State`] and shows its metrics.
+//! knows no files and no threads: its caller saves its [`State`] and shows its metrics.
 
 mod data;
 mod error;

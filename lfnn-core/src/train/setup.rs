@@ -3,16 +3,17 @@
 use std::collections::HashMap;
 
 use crate::config::{ConfigError, LeadershipConfig, NetworkConfig, TrainingConfig};
-use crate::method::{Method, TrainingStep, WrittenStep};
-use crate::network::{Network, NetworkTensors, OutputState};
+use crate::layer::Parameter;
+use crate::method::{BuiltStep, Method, TrainingStep};
+use crate::network::Network;
 use crate::optim::{self, Optimizer};
 use crate::program::{
-    DType, Loss, ProgramError, ProgramId, ProgramSet, TensorId, clock, plan_memory,
+    DType, Loss, ProgramError, ProgramId, ProgramSet, Role, TensorId, clock, plan_memory,
 };
 use crate::random::{Purpose, Stream};
 use crate::sizes;
 use crate::step::{Mode, StepBuilder};
-use crate::unit::{Leadership, UnitState};
+use crate::unit::Leadership;
 
 use super::data::{Augmentation, DataTensors, Normalization};
 
@@ -150,15 +151,12 @@ pub(super) fn check_smoothing(share: f64) -> Result<(), ConfigError> {
 pub(super) struct TrainingPrograms {
     pub(super) set: ProgramSet,
     pub(super) network: Network,
-    pub(super) tensors: NetworkTensors,
     pub(super) data: DataTensors,
-    pub(super) units: Vec<UnitState>,
-    pub(super) output: OutputState,
     pub(super) loss: Loss,
     pub(super) clock: TensorId,
     pub(super) order: TensorId,
     pub(super) rates: TensorId,
-    pub(super) step: WrittenStep,
+    pub(super) step: BuiltStep,
 }
 
 impl TrainingPrograms {
@@ -171,69 +169,46 @@ impl TrainingPrograms {
         steps: usize,
     ) -> Result<Self, SetupError> {
         setup.check()?;
-        let network = Network::new(setup.network, &shape, classes)?;
+        let mut set = ProgramSet::new();
+        let network = Network::new(&mut set, setup.network, &shape, classes)?;
         let batch = setup.training.batch_size;
         let fits = network.check_batch(batch, Mode::Train);
         fits.map_err(|message| ConfigError::new("training.batch_size", message))?;
         setup.normalization.validate(shape[2])?;
         let loss = network.loss(setup.training.label_smoothing);
         let leadership = Leadership::new(setup.leadership, loss)?;
-        let mut set = ProgramSet::new();
         let data = DataTensors::declare(&mut set, images, shape, network.values());
-        let tensors = network.declare(&mut set);
-        let units = network
-            .units()
-            .iter()
-            .map(|unit| leadership.declare(&mut set, unit.number(), unit.predictions()))
-            .collect::<Vec<_>>();
-        let output = network.output().declare_state(&mut set, "training");
-        let clock = set.persistent("training/clock", DType::U32, &[clock::LEN]);
-        let order = set.persistent("data/order", DType::U32, &[(steps * batch).max(1)]);
-        let rates = set.persistent("data/rates", DType::Real, &[steps.max(1)]);
+        let clock = set.declare(Role::StepCounter, "clock", DType::U32, &[clock::LEN]);
+        let order = set.declare(Role::Data, "order", DType::U32, &[(steps * batch).max(1)]);
+        let rates = set.declare(Role::Data, "rates", DType::Real, &[steps.max(1)]);
 
-        let mut writer = StepBuilder::new(&mut set, "train", Mode::Train, batch, clock, false);
+        let mut builder = StepBuilder::new(&mut set, "train", Mode::Train, batch, clock, false);
         let augmentation = match setup.limits.overfit_batches {
             Some(_) => Augmentation::default(),
             None => setup.augmentation,
         };
-        let (input, target) = data.load(&mut writer, order, augmentation);
-        let mut step = TrainingStep {
-            writer,
-            network: &network,
-            tensors: &tensors,
-            leadership: &leadership,
-            units: &units,
-            output: &output,
-            optimizer: Some(Optimizer::new(setup.training, rates)),
-            input,
-            target,
-            local: setup.method.local,
-            waiting: Vec::new(),
-        };
-        (setup.method.write)(&mut step);
-        let step = step.finish()?;
-        Ok(Self { set, network, tensors, data, units, output, loss, clock, order, rates, step })
+        let batch = data.load(&mut builder, order, augmentation);
+        let optimizer = Some(Optimizer::new(setup.training, rates));
+        let step =
+            TrainingStep::build(setup.method, builder, &network, &leadership, batch, optimizer)?;
+        Ok(Self { set, network, data, loss, clock, order, rates, step })
     }
 }
 
-/// Initial values of the matrices that stand for weights on the way back: distributed as the weights'
+/// Initial values of the matrices that replace weights in the backward pass: distributed as the weights'
 /// own, from streams of their own.
 pub(super) fn feedback_values(
     network: &Network,
-    tensors: &NetworkTensors,
     feedback: &[(TensorId, TensorId)],
     seed: u64,
 ) -> Vec<(TensorId, Vec<f32>)> {
-    let parameters = network.parameters();
     let matrices: HashMap<TensorId, TensorId> = feedback.iter().copied().collect();
-    let mut all = Vec::with_capacity(feedback.len());
-    for (number, (id, parameter)) in tensors.iter().zip(&parameters).enumerate() {
-        if let Some(&matrix) = matrices.get(&id) {
-            let stream = Stream::new(Purpose::Feedback, number as u32);
-            all.push((matrix, parameter.spec.init.values(seed, stream, parameter.spec.len())));
-        }
-    }
-    all
+    let draw = |(number, parameter): (usize, &Parameter)| {
+        let stream = Stream::new(Purpose::Feedback, number as u32);
+        let matrix = *matrices.get(&parameter.id)?;
+        Some((matrix, parameter.init.values(seed, stream, parameter.tensor.len())))
+    };
+    network.parameters().iter().enumerate().filter_map(draw).collect()
 }
 
 /// What goes wrong before a backend is involved.
@@ -274,8 +249,8 @@ pub struct StepProgram {
     pub program: ProgramId,
     /// Each parameter that the method trains, with its gradient.
     pub gradients: Vec<(TensorId, TensorId)>,
-    /// Tensors of all parameters and buffers.
-    pub parameters: NetworkTensors,
+    /// All parameters and buffers, from the input to the output.
+    pub parameters: Vec<Parameter>,
 }
 
 impl StepProgram {
@@ -294,7 +269,7 @@ impl StepProgram {
             set: built.set,
             program: built.step.program,
             gradients: built.step.gradients,
-            parameters: built.tensors,
+            parameters: built.network.parameters().to_vec(),
         })
     }
 
@@ -308,13 +283,12 @@ impl StepProgram {
     /// The memory of a training run whose temporaries take `step` bytes, as a backend plans them.
     pub fn memory_with(&self, step: usize) -> MemoryEstimate {
         let tensors = self.set.tensors();
-        let with_prefix = |prefix: &str| -> usize {
-            tensors.iter().filter(|(_, t)| t.name.starts_with(prefix)).map(|(_, t)| t.bytes()).sum()
+        let bytes = |is_counted: fn(Role) -> bool| -> usize {
+            tensors.iter().filter(|(_, t)| is_counted(t.role)).map(|(_, t)| t.bytes()).sum()
         };
-        let parameters: usize = self.parameters.iter().map(|id| tensors[id].bytes()).sum();
         MemoryEstimate {
-            parameters: parameters + with_prefix("feedback/"),
-            optimizer: with_prefix("optimizer/"),
+            parameters: bytes(|role| role.is_of_network() || role == Role::Feedback),
+            optimizer: bytes(|role| role == Role::Optimizer),
             step,
         }
     }

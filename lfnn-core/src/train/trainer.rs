@@ -1,4 +1,4 @@
-//! The trainer: epochs of steps, evaluation, and a state to go on from.
+//! The trainer: epochs of steps, evaluation, and a state from which training resumes.
 
 use std::time::Duration;
 
@@ -61,7 +61,6 @@ fn with_evaluation(
     let evaluation = EvaluationProgram::write(
         &mut built.set,
         &built.network,
-        &built.tensors,
         &built.data,
         EvaluationScope {
             loss: built.loss,
@@ -140,15 +139,12 @@ impl<B: Backend> Trainer<B> {
         let built = &self.built;
         built.data.upload_images(&mut self.executable, images)?;
         built.data.upload_normalization(&mut self.executable, &setup.normalization)?;
-        let parameters = built.network.parameters();
-        for (number, (id, parameter)) in built.tensors.iter().zip(parameters).enumerate() {
-            let spec = parameter.spec;
+        for (number, parameter) in built.network.parameters().iter().enumerate() {
             let stream = Stream::new(Purpose::Init, number as u32);
-            let values = spec.init.values(self.seed, stream, spec.len());
-            self.executable.upload(id, TensorData::Real(&values))?;
+            let values = parameter.init.values(self.seed, stream, parameter.tensor.len());
+            self.executable.upload(parameter.id, TensorData::Real(&values))?;
         }
-        let feedback = &built.step.feedback;
-        for (id, values) in feedback_values(&built.network, &built.tensors, feedback, self.seed) {
+        for (id, values) in feedback_values(&built.network, &built.step.feedback, self.seed) {
             self.executable.upload(id, TensorData::Real(&values))?;
         }
         self.begin_epoch()
@@ -208,7 +204,8 @@ impl<B: Backend> Trainer<B> {
         now[clock::TIME] = (self.epoch * self.steps_per_epoch) as u32;
         now[clock::COUNT] = (self.steps_per_epoch * self.training.batch_size) as u32;
         self.executable.upload(self.built.clock, TensorData::U32(&now))?;
-        let sums = self.sums();
+        let classifiers = self.built.network.output().predictions().classifiers;
+        let sums = metrics::sums(&self.built.step.units, &self.built.step.output, classifiers);
         metrics::clear(&mut self.executable, &sums)
     }
 
@@ -227,15 +224,6 @@ impl<B: Backend> Trainer<B> {
         let rates: Vec<f32> =
             (first..first + self.steps_per_epoch).map(|step| self.rate(step) as f32).collect();
         self.executable.upload(self.built.rates, TensorData::Real(&rates))
-    }
-
-    fn predictors(&self) -> Vec<usize> {
-        self.built.network.units().iter().map(|unit| unit.predictions().predictors()).collect()
-    }
-
-    fn sums(&self) -> Vec<(crate::program::TensorId, usize)> {
-        let classifiers = self.built.network.output().predictions().classifiers;
-        metrics::sums(&self.built.units, &self.predictors(), &self.built.output, classifiers)
     }
 
     /// Runs one training step.
@@ -315,24 +303,21 @@ impl<B: Backend> Trainer<B> {
         let examples = batches * self.training.batch_size;
         let per_example = 1.0 / examples.max(1) as f64;
         let predictions = self.built.network.output().predictions();
-        let output = &self.built.output;
+        let output = &self.built.step.output;
         let losses = metrics::read(&self.executable, output.loss, predictions.classifiers)?;
         let wrong = metrics::read(&self.executable, output.wrong, 1)?;
         let has_error = self.built.network.output().decision(self.built.loss).is_some();
         let mut units = Vec::new();
         if self.workers_learn {
-            for (unit, layers) in self.built.units.iter().zip(self.built.network.units()) {
-                let predictions = layers.predictions();
+            for unit in &self.built.step.units {
                 let loss = match (self.has_leaders, self.reduction) {
                     (true, _) => UnitLoss::LeadersAndFollowers,
                     (false, ReductionConfig::Sum) => UnitLoss::OfAll(1.0),
                     (false, ReductionConfig::Mean) => {
-                        UnitLoss::OfAll(1.0 / predictions.workers as f64)
+                        UnitLoss::OfAll(1.0 / unit.predictions.workers as f64)
                     }
                 };
-                let (executable, predictors) = (&self.executable, predictions.predictors());
-                let count = (batches, examples);
-                units.push(metrics::read_unit(executable, unit, predictors, count, loss)?);
+                units.push(metrics::read_unit(&self.executable, unit, (batches, examples), loss)?);
             }
         }
         Ok(TrainingMetrics {
@@ -360,13 +345,13 @@ impl<B: Backend> Trainer<B> {
         let first = |tensor| {
             metrics::read_u32(&self.executable, tensor).map_err(TrainError::<B::Error>::Backend)
         };
-        for (unit, state) in self.built.units.iter().enumerate() {
+        for (unit, state) in self.built.step.units.iter().enumerate() {
             let worker = first(state.nonfinite)? as usize;
             if worker > 0 {
                 return Err(TrainError::WorkerNotFinite { unit: unit + 1, worker, epoch, batch });
             }
         }
-        if first(self.built.output.nonfinite)? > 0 {
+        if first(self.built.step.output.nonfinite)? > 0 {
             return Err(TrainError::OutputNotFinite { epoch, batch });
         }
         Ok(())
@@ -410,13 +395,14 @@ impl<B: Backend> Trainer<B> {
         Err(TrainError::StateNotFinite { tensor, epoch, batch })
     }
 
-    /// Goes on from a saved state of the same network, data and settings; the steps that follow are
+    /// Resumes from a saved state of the same network, data and settings; the steps that follow are
     /// those that would have followed.
     ///
     /// # Errors
     /// A state that does not fit, or a failure of the backend.
     pub fn restore(&mut self, state: &State) -> Result<(), TrainError<B::Error>> {
-        let clock = match state.get("training/clock").map(|tensor| &tensor.data) {
+        let name = &self.built.set.tensors()[self.built.clock].name;
+        let clock = match state.get(name).map(|tensor| &tensor.data) {
             Some(StateData::U32(clock)) if clock.len() == clock::LEN => clock,
             _ => return Err(TrainError::State("it lacks the clock of a training run".into())),
         };

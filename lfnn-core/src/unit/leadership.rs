@@ -5,11 +5,12 @@ use crate::config::{
 };
 use crate::program::{
     AccumulateRows, Align, AlignmentTarget, CountErrors, DType, Decision, EpochLeaders, LocalLoss,
-    LocalLossGradient, LocalLosses, Loss, LossGradient, MeanWorkerLoss, Predictions, ProgramSet,
-    Reduction, Reference, SelectLeaders, TensorId, WorkerLoss,
+    LocalLossGradient, LocalLosses, Loss, LossGradient, MeanWorkerLoss, Predictions, Reduction,
+    Reference, Role, SelectLeaders, TensorId, WorkerLoss,
 };
 use crate::random::{Purpose, Stream};
 use crate::step::StepBuilder;
+use crate::unit::Unit;
 
 /// The settings of leadership, checked, with the loss by which leaders are chosen.
 #[derive(Clone, Copy, Debug)]
@@ -20,10 +21,14 @@ pub struct Leadership {
     pub loss: Loss,
 }
 
-/// Tensors of a unit that outlive a step: sums for the metrics of training, and leaders that are
-/// held for an epoch.
+/// Tensors of a unit that outlive a step: sums for the metrics of training, and leaders that stay for an
+/// epoch.
 #[derive(Clone, Debug)]
 pub struct UnitState {
+    /// Position of the unit, from 1.
+    number: usize,
+    /// How the unit's logits fall into classifiers, workers and classes.
+    pub predictions: Predictions,
     /// `U32 [1]`: 1 + the first worker whose mean loss was not finite, or 0.
     pub nonfinite: TensorId,
     /// `[classifiers · workers]`: sum over examples of each worker's loss.
@@ -34,10 +39,10 @@ pub struct UnitState {
     pub lead_counts: TensorId,
     /// `[2]`: sums over steps of leader and follower loss.
     pub local_losses: TensorId,
-    held: Option<EpochSelection>,
+    epoch: Option<EpochSelection>,
 }
 
-/// Leaders held for an epoch, and the losses by which those of the next epoch are chosen.
+/// Leaders that stay for an epoch, and the losses by which those of the next epoch are chosen.
 #[derive(Clone, Debug)]
 struct EpochSelection {
     losses: TensorId,
@@ -52,18 +57,24 @@ pub struct WorkerOutputs {
     logits: TensorId,
     output: TensorId,
     losses: TensorId,
-    mean: TensorId,
+    /// Mean loss of each worker, `[classifiers · workers]`.
+    pub mean: TensorId,
     target: TensorId,
 }
 
 /// The leaders of a step, and the output that followers train to match.
 #[derive(Clone, Copy, Debug)]
 pub struct Leaders {
-    outputs: WorkerOutputs,
+    /// What the workers compute.
+    pub outputs: WorkerOutputs,
     reference: TensorId,
     /// 1 for a leader, 0 for a follower, `[1 or batch, classifiers · workers]`.
     pub mask: TensorId,
-    /// Whether every worker is a leader whatever its loss, so that there is nobody to mask.
+    /// The best leader, `[1 or batch, classifiers]`.
+    pub best: TensorId,
+    /// `L^δ` and `L^δ̄`, `[1, 2]`.
+    pub local_losses: TensorId,
+    /// Whether every worker is a leader whatever its loss, so that no gradient is masked.
     pub all: bool,
 }
 
@@ -109,28 +120,34 @@ impl Leadership {
         }
     }
 
-    /// Adds the tensors of unit `number` that outlive a step.
-    pub fn declare(
-        &self,
-        set: &mut ProgramSet,
-        number: usize,
-        predictions: Predictions,
-    ) -> UnitState {
+    /// Adds the tensors of a unit that outlive a step.
+    pub fn declare(&self, step: &mut StepBuilder<'_>, unit: &Unit) -> UnitState {
+        let (number, predictions) = (unit.number(), unit.predictions());
         let predictors = predictions.predictors();
-        let mut declare = |name: &str, dtype: DType, shape: &[usize]| {
-            set.persistent(format!("training/unit{number}.{name}"), dtype, shape)
+        let mut declare = |role: Role, name: &str, dtype: DType, shape: &[usize]| {
+            step.declare(role, &format!("unit{number}.{name}"), dtype, shape)
         };
-        let nonfinite = declare("fault", DType::U32, &[1]);
-        let losses = declare("errors", DType::Real, &[predictors]);
-        let wrong = declare("wrong", DType::Real, &[predictors]);
-        let lead_counts = declare("leads", DType::Real, &[predictors]);
-        let local_losses = declare("losses", DType::Real, &[2]);
-        let held = (self.config.scope == Scope::Epoch).then(|| EpochSelection {
-            losses: declare("epoch_errors", DType::Real, &[predictors]),
-            leaders: declare("epoch_leaders", DType::Real, &[1, predictors]),
-            best: declare("epoch_best", DType::U32, &[1, predictions.classifiers]),
+        let mut sum = |name: &str, len: usize| declare(Role::Metric, name, DType::Real, &[len]);
+        let losses = sum("worker_losses", predictors);
+        let wrong = sum("wrong", predictors);
+        let lead_counts = sum("lead_counts", predictors);
+        let local_losses = sum("losses", 2);
+        let nonfinite = declare(Role::Metric, "nonfinite", DType::U32, &[1]);
+        let epoch = (self.config.scope == Scope::Epoch).then(|| EpochSelection {
+            losses: declare(Role::Leaders, "epoch_losses", DType::Real, &[predictors]),
+            leaders: declare(Role::Leaders, "epoch_leaders", DType::Real, &[1, predictors]),
+            best: declare(Role::Leaders, "epoch_best", DType::U32, &[1, predictions.classifiers]),
         });
-        UnitState { nonfinite, losses, wrong, lead_counts, local_losses, held }
+        UnitState {
+            number,
+            predictions,
+            nonfinite,
+            losses,
+            wrong,
+            lead_counts,
+            local_losses,
+            epoch,
+        }
     }
 
     /// Writes the workers' outputs and losses from logits `z`, and adds the losses to the metrics of
@@ -139,18 +156,17 @@ impl Leadership {
         &self,
         step: &mut StepBuilder<'_>,
         state: &UnitState,
-        number: usize,
-        predictions: Predictions,
         z: TensorId,
         target: TensorId,
     ) -> WorkerOutputs {
+        let &UnitState { number, predictions, .. } = state;
         let loss = self.loss;
         let (predictors, clock) = (predictions.predictors(), step.clock());
         let output = step.like("workers.output", z);
         let losses = step.activation("workers.losses", &[predictors]);
         step.push(WorkerLoss { z, target, output, losses, predictions, loss });
-        let mean =
-            step.debug_tensor(format!("unit{number}.worker_losses"), DType::Real, &[predictors]);
+        let name = format!("unit{number}.worker_losses");
+        let mean = step.debug_tensor(&name, DType::Real, &[predictors]);
         step.push(MeanWorkerLoss { losses, mean, nonfinite: state.nonfinite });
         step.push(AccumulateRows { x: losses, clock, total: state.losses });
         if let Some(decision) = worker_decision(loss) {
@@ -165,18 +181,18 @@ impl Leadership {
         &self,
         step: &mut StepBuilder<'_>,
         state: &UnitState,
-        number: usize,
         outputs: WorkerOutputs,
     ) -> Leaders {
         let WorkerOutputs { predictions, logits: z, output, losses: worker_losses, mean, .. } =
             outputs;
+        let number = state.number;
         let (batch, predictors) = (step.batch(), predictions.predictors());
         let count = self.config.leaders(predictions.workers);
         let clock = step.clock();
-        let (leaders, best) = match &state.held {
-            Some(held) => {
-                let (losses, epoch_losses) = (mean, held.losses);
-                let (leaders, best) = (held.leaders, held.best);
+        let (leaders, best) = match &state.epoch {
+            Some(epoch) => {
+                let (losses, epoch_losses) = (mean, epoch.losses);
+                let (leaders, best) = (epoch.leaders, epoch.best);
                 step.push(EpochLeaders {
                     losses,
                     clock,
@@ -192,9 +208,9 @@ impl Leadership {
                 let per_sample = self.config.scope == Scope::Sample;
                 let (rows, losses) = if per_sample { (batch, worker_losses) } else { (1, mean) };
                 let name = format!("unit{number}.leaders");
-                let leaders = step.debug_tensor(name, DType::Real, &[rows, predictors]);
+                let leaders = step.debug_tensor(&name, DType::Real, &[rows, predictors]);
                 let name = format!("unit{number}.best");
-                let best = step.debug_tensor(name, DType::U32, &[rows, predictions.classifiers]);
+                let best = step.debug_tensor(&name, DType::U32, &[rows, predictions.classifiers]);
                 step.push(SelectLeaders { losses, leaders, best, predictions, count });
                 (leaders, best)
             }
@@ -210,7 +226,7 @@ impl Leadership {
         let reference = step.activation("workers.reference", &[predictions.outputs()]);
         step.push(AlignmentTarget { value, leaders, best, clock, reference, predictions, rule });
 
-        let losses = step.debug_tensor(format!("unit{number}.losses"), DType::Real, &[1, 2]);
+        let losses = step.debug_tensor(&format!("unit{number}.losses"), DType::Real, &[1, 2]);
         step.push(LocalLosses {
             worker_losses,
             value,
@@ -224,7 +240,7 @@ impl Leadership {
             step.push(AccumulateRows { x, clock, total });
         }
         let all = count == predictions.workers;
-        Leaders { outputs, reference, mask: leaders, all }
+        Leaders { outputs, reference, mask: leaders, best, local_losses: losses, all }
     }
 
     /// Writes the gradient of `loss` with respect to the logits; none where both weights are 0.

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use lfnn_core::backend::Backend;
+use lfnn_core::layer::Parameter;
 use lfnn_core::method::by_name;
 use lfnn_core::network::Network;
-use lfnn_core::program::influences;
+use lfnn_core::program::{Part, influences};
 use lfnn_core::random::{philox, unit as unit_interval};
 use lfnn_core::train::{
     Labels, State, StateData, StepProgram, Target as Targets, TraceInput, Trainer, trace_step,
@@ -116,9 +117,9 @@ impl BackendJob for Measure<'_> {
             if interrupt::requested() {
                 return Err(Failure::Interrupted);
             }
-            let after = gradients(&disturbed(&weights, &groups[column].1))?;
-            for (row, (_, prefix)) in groups.iter().enumerate() {
-                let (old, new) = (of_group(&before, prefix), of_group(&after, prefix));
+            let after = gradients(&disturbed(&weights, groups[column].1))?;
+            for (row, &(_, group)) in groups.iter().enumerate() {
+                let (old, new) = (of_group(&before, group), of_group(&after, group));
                 let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
                 changed[row][column] = bits(&old) != bits(&new);
                 change[row][column] = distance(&old, &new);
@@ -129,18 +130,26 @@ impl BackendJob for Measure<'_> {
     }
 }
 
-/// Hidden units and the output layer: a name for people, and how the names of the parameters begin.
-fn groups(network: &Network) -> Vec<(String, String)> {
-    let unit = |number: usize| (format!("unit {number}"), format!("unit{number}."));
-    let units = network.units().iter().map(|one| unit(one.number()));
-    units.chain([("output".to_owned(), "output.".to_owned())]).collect()
+/// Hidden units and the output layer: a name for people, and the parameters.
+fn groups(network: &Network) -> Vec<(String, &[Parameter])> {
+    let groups = network.parameters().chunk_by(|one, next| one.part == next.part);
+    let name = |part: Part| match part {
+        Part::Unit(number) => format!("unit {number}"),
+        _ => "output".to_owned(),
+    };
+    groups.map(|group| (name(group[0].part), group)).collect()
+}
+
+/// The parameter of a group with this name.
+fn find<'a>(group: &'a [Parameter], name: &str) -> Option<&'a Parameter> {
+    group.iter().find(|parameter| parameter.tensor.name == name)
 }
 
 /// Parameters and buffers of a state, without what training adds.
 fn parameters(network: &Network, mut state: State) -> State {
-    let names: BTreeSet<String> =
-        network.parameters().into_iter().map(|parameter| parameter.spec.name).collect();
-    state.tensors.retain(|tensor| names.contains(&tensor.name));
+    let names: BTreeSet<&str> =
+        network.parameters().iter().map(|parameter| &parameter.tensor.name[..]).collect();
+    state.tensors.retain(|tensor| names.contains(&tensor.name[..]));
     state
 }
 
@@ -150,12 +159,13 @@ fn paths(config: &RunConfig, data: &Prepared) -> Result<Vec<Vec<bool>>, Failure>
     let step = StepProgram::new(&setup(config, &data.normalization), shape, data.classes.len())
         .map_err(|error| Failure::Usage(error.into()))?;
     let program = &step.set.programs()[step.program.0];
-    let groups: Vec<_> = step.parameters.units.iter().chain([&step.parameters.output]).collect();
-    let row = |group: &&Vec<_>| -> Vec<bool> {
-        let own = step.gradients.iter().filter(|(parameter, _)| group.contains(parameter));
+    let groups: Vec<_> = step.parameters.chunk_by(|one, next| one.part == next.part).collect();
+    let has = |group: &[Parameter], id| group.iter().any(|parameter| parameter.id == id);
+    let row = |group: &&[Parameter]| -> Vec<bool> {
+        let own = step.gradients.iter().filter(|&&(parameter, _)| has(group, parameter));
         let found: BTreeSet<_> =
             own.flat_map(|&(_, gradient)| influences(program, gradient)).collect();
-        groups.iter().map(|other| other.iter().any(|id| found.contains(id))).collect()
+        groups.iter().map(|other| other.iter().any(|own| found.contains(&own.id))).collect()
     };
     Ok(groups.iter().map(row).collect())
 }
@@ -192,16 +202,18 @@ impl Batch {
 }
 
 /// The weights with every parameter of a group moved a little, buffers left as they are.
-fn disturbed(weights: &State, prefix: &str) -> State {
+fn disturbed(weights: &State, group: &[Parameter]) -> State {
     let mut weights = weights.clone();
-    let of_group = weights.tensors.iter_mut().filter(|tensor| tensor.name.starts_with(prefix));
-    for (number, tensor) in of_group.enumerate() {
-        if tensor.name.contains("running_") {
+    let mut number = 0u32;
+    for tensor in &mut weights.tensors {
+        let Some(parameter) = find(group, &tensor.name) else { continue };
+        number += 1;
+        if !parameter.trainable() {
             continue;
         }
         if let StateData::Real(values) = &mut tensor.data {
             for (index, value) in values.iter_mut().enumerate() {
-                let [word, ..] = philox([index as u32, number as u32, 0, u32::MAX - 1], [1, 0]);
+                let [word, ..] = philox([index as u32, number - 1, 0, u32::MAX - 1], [1, 0]);
                 *value += 0.1 * (unit_interval(word) as f32 - 0.5);
             }
         }
@@ -210,8 +222,8 @@ fn disturbed(weights: &State, prefix: &str) -> State {
 }
 
 /// All gradients of a group in a row.
-fn of_group(gradients: &State, prefix: &str) -> Vec<f32> {
-    let own = gradients.tensors.iter().filter(|tensor| tensor.name.starts_with(prefix));
+fn of_group(gradients: &State, group: &[Parameter]) -> Vec<f32> {
+    let own = gradients.tensors.iter().filter(|tensor| find(group, &tensor.name).is_some());
     own.flat_map(|tensor| match &tensor.data {
         StateData::Real(values) => values.clone(),
         StateData::U32(_) => Vec::new(),

@@ -162,6 +162,7 @@ fn quick_note(ask: &ReproduceRequest<'_>, note: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use lfnn_core::network::Network;
+    use lfnn_core::program::ProgramSet;
 
     use super::MNIST;
     use crate::config::{Request, resolve};
@@ -172,7 +173,8 @@ mod tests {
             let request =
                 Request { recipe: Some(recipe), file: None, options: Vec::new(), sets: &[] };
             let config = resolve(&request).unwrap();
-            let network = Network::new(&config.network, &[28, 28, 1], 10).unwrap();
+            let network =
+                Network::new(&mut ProgramSet::new(), &config.network, &[28, 28, 1], 10).unwrap();
             let thousands = (network.parameter_counts().0 + 500) / 1000;
             assert!(name.contains(&format!(" {thousands} thousand ")), "{name}: {thousands}");
         }
