@@ -5,6 +5,7 @@ use crate::layer::{
     Derivative, Extent, FlattenLayer, Gradients, Layer, LayerBuilder, LinearLayer, NeedsGrad,
     ParameterFree, ParameterSpec, Parametric, Perturbation, Saved, Sequential,
 };
+use crate::metric::{Metric, MetricScope, Per};
 use crate::program::{
     AccumulateRows, Activate, Activation, CountErrors, DType, Decision, Loss, LossGradient,
     MeanWorkerLoss, Part, Predictions, ProgramSet, Reduction, Softmax, TensorId, WorkerLoss,
@@ -49,6 +50,19 @@ pub struct NetworkTensors {
     /// The output layer's.
     pub output: Vec<TensorId>,
 }
+
+/// The global loss.
+const LOSS: Metric = Metric {
+    name: "loss",
+    about: "mean global loss",
+    scope: MetricScope::Network,
+    per: Per::Example,
+    factor: 1.0,
+};
+
+/// The error of the network; there is none in regression.
+const ERROR: Metric =
+    Metric { name: "error", about: "share of wrong predictions in percent", factor: 100.0, ..LOSS };
 
 /// Sums of the output layer that outlive a step.
 #[derive(Clone, Copy, Debug)]
@@ -411,6 +425,7 @@ impl OutputLayer {
         let mean = step.debug_tensor("output.loss", DType::Real, &[predictions.classifiers]);
         step.push(MeanWorkerLoss { losses, mean, nonfinite: state.nonfinite });
         step.push(AccumulateRows { x: losses, clock, total: state.loss });
+        step.metric(LOSS, 0, state.loss, 0..predictions.classifiers);
         if let Some(decision) = self.decision(loss) {
             step.push(CountErrors {
                 output,
@@ -420,6 +435,7 @@ impl OutputLayer {
                 predictions,
                 decision,
             });
+            step.metric(ERROR, 0, state.wrong, 0..1);
         }
         OutputSaved { layers, output, target, losses, logits: z }
     }

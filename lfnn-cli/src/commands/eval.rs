@@ -4,8 +4,9 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use lfnn_core::backend::Backend;
-use lfnn_core::train::{Evaluation, Evaluator};
-use serde_json::json;
+use lfnn_core::metric::Metrics;
+use lfnn_core::train::Evaluator;
+use serde_json::{Value, json};
 
 use super::of_checkpoint;
 use lfnn_core::backend::Precision;
@@ -18,6 +19,7 @@ use crate::digest;
 use crate::failure::Failure;
 use crate::format::{self, Align, table};
 use crate::output::Output;
+use crate::run::{lowest, mean};
 
 /// Runs the command.
 ///
@@ -73,9 +75,9 @@ struct Evaluate<'a> {
 }
 
 impl Job for Evaluate<'_> {
-    type Output = Evaluation;
+    type Output = Metrics;
 
-    fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Evaluation, Failure> {
+    fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Metrics, Failure> {
         let Checkpoint { metadata, state } = self.checkpoint;
         let config = &metadata.config;
         let batch = config.training.batch_size.max(32);
@@ -94,39 +96,24 @@ impl Job for Evaluate<'_> {
     }
 }
 
-fn to_json(
-    split: &str,
-    checkpoint: &Checkpoint,
-    evaluation: &Evaluation,
-) -> anyhow::Result<String> {
-    let units: Vec<_> = evaluation
-        .units
-        .iter()
-        .zip(1..)
-        .map(|(unit, number)| {
-            json!({
-                "unit": number,
-                "worker_losses": unit.worker_losses,
-                "worker_errors": unit.worker_errors,
-            })
-        })
-        .collect();
+fn to_json(split: &str, checkpoint: &Checkpoint, evaluation: &Metrics) -> anyhow::Result<String> {
     let config = &checkpoint.metadata.config;
-    let value = json!({
+    let mut value = json!({
         "split": split,
-        "examples": evaluation.examples,
-        "loss": evaluation.loss,
-        "error": evaluation.error,
-        "units": units,
         "recipe": config.recipe,
         "method": config.method,
         "seed": config.seed,
         "epoch": checkpoint.metadata.epoch,
     });
+    if let (Value::Object(value), Value::Object(metrics)) =
+        (&mut value, serde_json::to_value(evaluation)?)
+    {
+        value.extend(metrics);
+    }
     serde_json::to_string_pretty(&value).context("cannot write JSON")
 }
 
-fn to_text(split: &str, path: &Path, checkpoint: &Checkpoint, evaluation: &Evaluation) -> String {
+fn to_text(split: &str, path: &Path, checkpoint: &Checkpoint, evaluation: &Metrics) -> String {
     let config = &checkpoint.metadata.config;
     let mut text = format!(
         "{}: {} · {} · seed {}, after epoch {}\n{split}: {} images, loss {:.4}, error {}\n",
@@ -136,8 +123,8 @@ fn to_text(split: &str, path: &Path, checkpoint: &Checkpoint, evaluation: &Evalu
         config.seed,
         checkpoint.metadata.epoch,
         format::count(evaluation.examples),
-        evaluation.loss,
-        format::percent(evaluation.error)
+        evaluation.loss(),
+        format::percent(evaluation.error())
     );
     if evaluation.units.is_empty() {
         return text;
@@ -145,13 +132,12 @@ fn to_text(split: &str, path: &Path, checkpoint: &Checkpoint, evaluation: &Evalu
     let head = ["unit", "workers", "best", "mean", "worst"];
     let mut lines = vec![head.map(str::to_owned).to_vec()];
     for (unit, number) in evaluation.units.iter().zip(1..) {
-        let errors = &unit.worker_errors;
-        let mean = errors.iter().sum::<f64>() / errors.len().max(1) as f64;
+        let errors = unit.workers("worker_errors");
         lines.push(vec![
             format!("{number}"),
             errors.len().to_string(),
-            format::percent(errors.iter().copied().reduce(f64::min)),
-            format::percent(Some(mean)),
+            format::percent(lowest(errors)),
+            format::percent(mean(errors)),
             format::percent(errors.iter().copied().reduce(f64::max)),
         ]);
     }

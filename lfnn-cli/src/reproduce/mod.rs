@@ -222,7 +222,7 @@ fn provenance(
                     let yaml = run.config.to_yaml().unwrap_or_default();
                     configurations.entry(key).or_insert((id.clone(), yaml));
                 }
-                let text = format!("test error {}", format::percent(run.summary.test_error));
+                let text = format!("test error {}", format::percent(run.summary.test_error()));
                 (text, serde_json::to_value(&run.summary).unwrap_or(Value::Null))
             }
             Outcome::Computed(value) => ("computed".into(), value.clone()),

@@ -238,7 +238,7 @@ impl Runner<'_> {
     ) -> Result<(), Failure> {
         let what = match outcome {
             Outcome::Trained(run) => {
-                format!("test error {}", format::percent(run.summary.test_error))
+                format!("test error {}", format::percent(run.summary.test_error()))
             }
             Outcome::Computed(_) => "computed".into(),
             Outcome::Failed(why) => format!("FAILED: {why}"),

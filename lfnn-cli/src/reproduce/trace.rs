@@ -1,7 +1,8 @@
 //! Trainings watched step by step: the terms of the loss, and the movement of the workers.
 
 use lfnn_core::backend::Backend;
-use lfnn_core::train::{Trainer, TrainingMetrics};
+use lfnn_core::metric::Metrics;
+use lfnn_core::train::Trainer;
 use serde::{Deserialize, Serialize};
 
 use super::plan::Place;
@@ -50,12 +51,12 @@ struct Losses<'a> {
 }
 
 /// Sums since the epoch began, from means.
-fn sums(metrics: &TrainingMetrics) -> [f64; 4] {
+fn sums(metrics: &Metrics) -> [f64; 4] {
     let (batches, examples) = (metrics.batches as f64, metrics.examples as f64);
-    let leader: f64 = metrics.units.iter().map(|unit| unit.leader_loss).sum();
-    let follower: f64 = metrics.units.iter().map(|unit| unit.follower_loss).sum();
-    let wrong = metrics.error.unwrap_or(0.0) / 100.0 * examples;
-    [wrong, metrics.loss * examples, leader * batches, follower * batches]
+    let local = |name| metrics.units.iter().filter_map(|unit| unit.value(name)).sum::<f64>();
+    let wrong = metrics.error().unwrap_or(0.0) / 100.0 * examples;
+    let (leader, follower) = (local("leader_loss"), local("follower_loss"));
+    [wrong, metrics.loss() * examples, leader * batches, follower * batches]
 }
 
 impl Job for Losses<'_> {
@@ -86,7 +87,7 @@ impl Job for Losses<'_> {
             rows.push(LossRow {
                 step,
                 accuracy: 100.0 * (1.0 - since(0) / examples),
-                test_accuracy: tested.and_then(|tested| Some(100.0 - tested.error?)),
+                test_accuracy: tested.and_then(|tested| Some(100.0 - tested.error()?)),
                 global: since(1) / examples,
                 leader: since(2) / batches,
                 follower: since(3) / batches,
@@ -159,13 +160,12 @@ impl Job for Watch<'_> {
         let look = |trainer: &mut Trainer<B>| -> Result<Vec<f32>, Failure> {
             Ok(trainer.worker_outputs(probe)?.into_iter().next().unwrap_or_default())
         };
-        let leads = |trainer: &Trainer<B>| -> Result<Vec<u64>, Failure> {
-            Ok(trainer
-                .metrics()?
-                .units
-                .first()
-                .map(|unit| unit.lead_counts.clone())
-                .unwrap_or_default())
+        // In how many batches each worker has been a leader.
+        let leads = |trainer: &Trainer<B>| -> Result<Vec<f64>, Failure> {
+            let metrics = trainer.metrics()?;
+            let count = |share: &f64| (share / 100.0 * metrics.batches as f64).round();
+            let shares = metrics.units.first().map_or(&[][..], |unit| unit.workers("lead_percent"));
+            Ok(shares.iter().map(count).collect())
         };
         let (mut before, mut led) = (look(&mut trainer)?, leads(&trainer)?);
         let mut rows = Vec::new();

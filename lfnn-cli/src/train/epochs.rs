@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use lfnn_core::backend::Backend;
-use lfnn_core::config::Scope;
-use lfnn_core::train::{Evaluation, Trainer, TrainingMetrics};
+use lfnn_core::metric;
+use lfnn_core::train::Trainer;
 
 use crate::checkpoint::{Best, Metadata};
 use crate::data::Prepared;
 use crate::failure::Failure;
 use crate::output::{Level, Output};
-use crate::run::{EpochRow, LossRow, Metrics, RunFolder, Summary, UnitRow};
+use crate::run::{EpochRow, Metrics, RunFolder, Summary};
 use crate::{interrupt, memory};
 
 use super::display::Display;
@@ -64,7 +64,7 @@ pub(super) fn run<B: Backend>(
             return stopped(&metadata, resume_command, output);
         };
         display.evaluating();
-        let row = end_epoch(&mut trainer, data, trained, metadata.config.leadership.scope)?;
+        let row = end_epoch(&mut trainer, data, trained)?;
         choose_best(&mut metadata, &row);
         let checkpoint = saver.encode(&trainer, &mut metadata)?;
         display.epoch(&row);
@@ -92,7 +92,7 @@ pub(super) fn run<B: Backend>(
 
 /// What the steps of an epoch leave.
 struct EpochStats {
-    metrics: TrainingMetrics,
+    metrics: metric::Metrics,
     learning_rate: f64,
     /// Images trained on by this process, and the time it took.
     images: usize,
@@ -148,9 +148,8 @@ fn end_epoch<B: Backend>(
     trainer: &mut Trainer<B>,
     data: &Prepared,
     trained: EpochStats,
-    scope: Scope,
 ) -> Result<EpochRow, Failure> {
-    let validation: Option<Evaluation> = match &data.validation[..] {
+    let validation = match &data.validation[..] {
         [] => None,
         indices => Some(trainer.evaluate(indices)?),
     };
@@ -158,7 +157,7 @@ fn end_epoch<B: Backend>(
     trainer.end_epoch()?;
     let epoch = trainer.epoch();
     for (images, evaluation) in [("validation", validation.as_ref()), ("test", Some(&test))] {
-        if evaluation.is_some_and(|evaluation| !evaluation.loss.is_finite()) {
+        if evaluation.is_some_and(|evaluation| !evaluation.loss().is_finite()) {
             return Err(Failure::Runtime(anyhow!(
                 "the loss on the {images} images is not finite after epoch {epoch}; a smaller learning rate or \
                  gradient clipping may help"
@@ -169,10 +168,9 @@ fn end_epoch<B: Backend>(
     Ok(EpochRow {
         epoch,
         learning_rate: trained.learning_rate,
-        train: LossRow::from(&trained.metrics),
-        validation: validation.as_ref().map(LossRow::from),
-        test: LossRow::from(&test),
-        units: UnitRow::join(&trained.metrics, validation.as_ref(), &test, scope),
+        train: trained.metrics,
+        validation,
+        test,
         seconds,
         images_per_second: trained.images as f64 / seconds.max(1e-9),
         peak_memory_bytes: memory::peak().unwrap_or(trainer.memory().total() as u64),
@@ -181,8 +179,9 @@ fn end_epoch<B: Backend>(
 
 /// Compares the epoch with the best one so far. The test images have no say.
 fn choose_best(metadata: &mut Metadata, row: &EpochRow) {
-    let judged = row.validation.unwrap_or(row.train);
-    let (error, loss) = (judged.error.unwrap_or(judged.loss), judged.loss);
+    let judged = row.validation.as_ref().unwrap_or(&row.train);
+    let loss = judged.loss();
+    let error = judged.error().unwrap_or(loss);
     if metadata.best.is_none_or(|best| (error, loss) < (best.error, best.loss)) {
         metadata.best = Some(Best { epoch: row.epoch, error, loss });
     }

@@ -2,6 +2,7 @@
 
 use crate::config::LeadershipConfig;
 use crate::layer::{Derivative, Gradients, NeedsGrad, Perturbation};
+use crate::metric::MetricSum;
 use crate::network::{Network, NetworkTensors, OutputSaved, OutputState};
 use crate::optim::Optimizer;
 use crate::program::{AdvanceClock, LocalLoss, ProgramError, ProgramId, TensorId};
@@ -216,8 +217,9 @@ impl TrainingStep<'_, '_> {
         let clock = self.writer.clock();
         self.writer.push(AdvanceClock { clock });
         let (feedback, directions) = (self.writer.feedback(), self.writer.directions().to_vec());
+        let metrics = self.writer.metrics().to_vec();
         let (program, gradients) = self.writer.finish()?;
-        Ok(WrittenStep { program, gradients, feedback, directions })
+        Ok(WrittenStep { program, gradients, feedback, directions, metrics })
     }
 }
 
@@ -231,4 +233,6 @@ pub(crate) struct WrittenStep {
     pub(crate) feedback: Vec<(TensorId, TensorId)>,
     /// Directions of forward gradients.
     pub(crate) directions: Vec<TensorId>,
+    /// What it adds up.
+    pub(crate) metrics: Vec<MetricSum>,
 }

@@ -1,41 +1,18 @@
 //! Loss and error of a trained network on chosen images, and its predictions.
 
-use crate::backend::{Backend, Executable, TensorData};
+use crate::backend::{Backend, Executable, TensorData, TensorDataMut};
 use crate::config::{ConfigError, NetworkConfig};
-use crate::network::{Network, NetworkTensors, OutputState};
+use crate::metric::{MetricSum, Metrics, clear};
+use crate::network::{Network, NetworkTensors};
 use crate::program::{
-    AccumulateRows, AdvanceClock, CountErrors, DType, Loss, ProgramError, ProgramId, ProgramSet,
-    TensorId, WorkerLoss, clock,
+    AdvanceClock, DType, Loss, ProgramError, ProgramId, ProgramSet, TensorId, WorkerLoss, clock,
 };
 use crate::step::{Mode, StepBuilder};
-use crate::unit::worker_decision;
+use crate::unit::{Unit, WorkerSums};
 
 use super::data::{Augmentation, DataTensors, Images};
 use super::error::TrainError;
-use super::metrics::{clear, read, read_means};
 use super::state::{State, fit, load};
-
-/// Result of an evaluation.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Evaluation {
-    /// Images evaluated.
-    pub examples: usize,
-    /// Mean global loss.
-    pub loss: f64,
-    /// Share of wrong predictions, in percent; none in regression.
-    pub error: Option<f64>,
-    /// For each hidden unit, where workers predict.
-    pub units: Vec<UnitEvaluation>,
-}
-
-/// Evaluation of a hidden unit's workers.
-#[derive(Clone, Debug, PartialEq)]
-pub struct UnitEvaluation {
-    /// Mean loss of each worker (of each classifier).
-    pub worker_losses: Vec<f64>,
-    /// Share of wrong predictions of each worker, in percent; 0 in regression.
-    pub worker_errors: Vec<f64>,
-}
 
 /// What an evaluation covers.
 #[derive(Clone, Copy, Debug)]
@@ -59,26 +36,35 @@ pub(super) struct EvaluationProgram {
     program: ProgramId,
     clock: TensorId,
     order: TensorId,
-    output: OutputState,
-    probabilities: TensorId,
-    classifiers: usize,
-    features: usize,
-    has_error: bool,
+    nonfinite: TensorId,
+    metrics: Vec<MetricSum>,
+    probabilities: BatchOutputs,
     batch: usize,
     images: usize,
     /// For each unit whose workers predict.
-    units: Vec<UnitSums>,
+    workers: Vec<BatchOutputs>,
 }
 
-/// Tensors of a unit's workers that outlive a batch of an evaluation.
+/// Outputs for the last batch, `[batch, features]`.
 #[derive(Clone, Copy, Debug)]
-struct UnitSums {
-    losses: TensorId,
-    wrong: TensorId,
-    /// `[batch, features]`: what the workers put out for the last batch.
-    outputs: TensorId,
-    predictors: usize,
+struct BatchOutputs {
+    tensor: TensorId,
     features: usize,
+}
+
+impl BatchOutputs {
+    /// The first rows of a batch of `batch`.
+    fn read<E: Executable>(
+        self,
+        executable: &E,
+        batch: usize,
+        rows: usize,
+    ) -> Result<Vec<f32>, E::Error> {
+        let mut data = vec![0.0; batch * self.features];
+        executable.download(self.tensor, TensorDataMut::Real(&mut data))?;
+        data.truncate(rows * self.features);
+        Ok(data)
+    }
 }
 
 impl EvaluationProgram {
@@ -94,39 +80,25 @@ impl EvaluationProgram {
         let clock = set.persistent("evaluation/clock", DType::U32, &[clock::LEN]);
         let order = set.persistent("evaluation/order", DType::U32, &[scope.images.max(1)]);
         let output = network.output().declare_state(set, "evaluation");
-        let sums: Vec<UnitSums> = network
-            .units()
-            .iter()
-            .filter(|_| workers_predict)
-            .map(|unit| {
-                let predictions = unit.predictions();
-                let (predictors, features) = (predictions.predictors(), predictions.features());
-                let mut declare = |name: &str, shape: &[usize]| {
-                    let name = format!("evaluation/unit{}.{name}", unit.number());
-                    set.persistent(name, DType::Real, shape)
-                };
-                UnitSums {
-                    losses: declare("errors", &[predictors]),
-                    wrong: declare("wrong", &[predictors]),
-                    outputs: declare("outputs", &[batch, features]),
-                    predictors,
-                    features,
-                }
-            })
-            .collect();
+        let mut declare_workers = |unit: &Unit| {
+            let (number, predictions) = (unit.number(), unit.predictions());
+            let sums = WorkerSums::declare(set, "evaluation", number, predictions);
+            let (name, features) =
+                (format!("evaluation/unit{number}.outputs"), predictions.features());
+            let tensor = set.persistent(name, DType::Real, &[batch, features]);
+            (sums, BatchOutputs { tensor, features })
+        };
+        let units = network.units().iter().filter(|_| workers_predict);
+        let (sums, workers): (Vec<_>, Vec<_>) = units.map(&mut declare_workers).unzip();
         let mut step = StepBuilder::new(set, "evaluate", Mode::Evaluate, batch, clock, false);
         let (mut x, target) = data.load(&mut step, order, Augmentation::default());
         for (index, unit) in network.units().iter().enumerate() {
             let record = unit.forward(&mut step, &tensors.units[index], x, workers_predict);
             if let (Some(z), Some(sums)) = (record.logits, sums.get(index)) {
-                let predictions = unit.predictions();
-                let &UnitSums { outputs: output, wrong, predictors, .. } = sums;
-                let losses = step.activation("workers.losses", &[predictors]);
+                let (predictions, output) = (unit.predictions(), workers[index].tensor);
+                let losses = step.activation("workers.losses", &[predictions.predictors()]);
                 step.push(WorkerLoss { z, target, output, losses, predictions, loss });
-                step.push(AccumulateRows { x: losses, clock, total: sums.losses });
-                if let Some(decision) = worker_decision(loss) {
-                    step.push(CountErrors { output, target, clock, wrong, predictions, decision });
-                }
+                sums.add(&mut step, predictions, loss, [losses, output, target]);
             }
             x = record.output;
         }
@@ -134,22 +106,21 @@ impl EvaluationProgram {
         let record = layer.forward(&mut step, &tensors.output, &output, x, target, loss);
         let features = layer.predictions().features();
         let name = "evaluation/probabilities";
-        let probabilities = step.persistent(name, DType::Real, &[batch, features]);
-        step.copy(record.probabilities(), probabilities);
+        let tensor = step.persistent(name, DType::Real, &[batch, features]);
+        step.copy(record.probabilities(), tensor);
         step.push(AdvanceClock { clock });
+        let metrics = step.metrics().to_vec();
         let (program, _) = step.finish()?;
         Ok(Self {
             program,
             clock,
             order,
-            output,
-            probabilities,
-            classifiers: layer.predictions().classifiers,
-            features,
-            has_error: layer.decision(loss).is_some(),
+            nonfinite: output.nonfinite,
+            metrics,
+            probabilities: BatchOutputs { tensor, features },
             batch,
             images: scope.images,
-            units: sums,
+            workers,
         })
     }
 
@@ -162,7 +133,7 @@ impl EvaluationProgram {
         executable: &mut E,
         indices: &[u32],
         each: Option<EachBatch<'_>>,
-    ) -> Result<Evaluation, TrainError<E::Error>> {
+    ) -> Result<Metrics, TrainError<E::Error>> {
         let count = self.images;
         // A device gathers images by these indices without looking.
         if let Some(&index) = indices.iter().find(|&&index| index as usize >= count) {
@@ -180,52 +151,27 @@ impl EvaluationProgram {
         executable: &mut E,
         indices: &[u32],
         mut each: Option<EachBatch<'_>>,
-    ) -> Result<Evaluation, E::Error> {
+    ) -> Result<Metrics, E::Error> {
         let mut order = indices.to_vec();
         order.resize(self.images.max(1), 0);
         executable.upload(self.order, TensorData::U32(&order))?;
         let mut now = [0; clock::LEN];
         now[clock::COUNT] = indices.len() as u32;
         executable.upload(self.clock, TensorData::U32(&now))?;
-        executable.upload(self.output.nonfinite, TensorData::U32(&[0]))?;
-        let mut sums = vec![(self.output.loss, self.classifiers), (self.output.wrong, 1)];
-        for unit in &self.units {
-            sums.extend([(unit.losses, unit.predictors), (unit.wrong, unit.predictors)]);
-        }
-        clear(executable, &sums)?;
+        executable.upload(self.nonfinite, TensorData::U32(&[0]))?;
+        clear(executable, &self.metrics)?;
+        let mut batches = 0;
         for start in (0..indices.len()).step_by(self.batch) {
             executable.run(self.program)?;
+            batches += 1;
             if let Some(each) = &mut each {
-                let outputs = read(executable, self.probabilities, self.batch * self.features)?;
                 let rows = self.batch.min(indices.len() - start);
-                each(&outputs[..rows * self.features]);
+                each(&self.probabilities.read(executable, self.batch, rows)?);
             }
         }
-        let per_example = 1.0 / indices.len().max(1) as f64;
-        let executable = &*executable;
-        let means = |tensor, len, factor| read_means(executable, tensor, len, factor);
-        let losses = means(self.output.loss, self.classifiers, per_example)?;
-        let wrong = means(self.output.wrong, 1, 100.0 * per_example)?;
-        let units = self
-            .units
-            .iter()
-            .map(|unit| {
-                Ok(UnitEvaluation {
-                    worker_losses: means(unit.losses, unit.predictors, per_example)?,
-                    worker_errors: means(unit.wrong, unit.predictors, 100.0 * per_example)?,
-                })
-            })
-            .collect::<Result<_, E::Error>>()?;
-        Ok(Evaluation {
-            examples: indices.len(),
-            loss: losses.iter().sum(),
-            error: self.has_error.then(|| wrong[0]),
-            units,
-        })
+        Metrics::read(executable, &self.metrics, batches, indices.len())
     }
-}
 
-impl EvaluationProgram {
     /// What the workers of each unit put out for these images: `[images, classifiers · workers · classes]`.
     ///
     /// # Errors
@@ -235,13 +181,12 @@ impl EvaluationProgram {
         executable: &mut E,
         indices: &[u32],
     ) -> Result<Vec<Vec<f32>>, TrainError<E::Error>> {
-        let mut all = vec![Vec::new(); self.units.len()];
+        let mut all = vec![Vec::new(); self.workers.len()];
         for batch in indices.chunks(self.batch) {
             self.run(executable, batch, None)?;
-            for (unit, outputs) in self.units.iter().zip(&mut all) {
-                let rows = read(executable, unit.outputs, self.batch * unit.features)
-                    .map_err(TrainError::Backend)?;
-                outputs.extend_from_slice(&rows[..batch.len() * unit.features]);
+            for (workers, outputs) in self.workers.iter().zip(&mut all) {
+                let rows = workers.read(executable, self.batch, batch.len());
+                outputs.extend(rows.map_err(TrainError::Backend)?);
             }
         }
         Ok(all)
@@ -299,7 +244,7 @@ impl<B: Backend> Evaluator<B> {
     ///
     /// # Errors
     /// An index of no image, more indices than images, or a failure of the backend.
-    pub fn evaluate(&mut self, indices: &[u32]) -> Result<Evaluation, TrainError<B::Error>> {
+    pub fn evaluate(&mut self, indices: &[u32]) -> Result<Metrics, TrainError<B::Error>> {
         self.program.run(&mut self.executable, indices, None)
     }
 

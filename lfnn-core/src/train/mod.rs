@@ -7,7 +7,6 @@
 mod data;
 mod error;
 mod evaluation;
-mod metrics;
 mod predictor;
 mod setup;
 mod state;
@@ -16,8 +15,7 @@ mod trainer;
 
 pub use data::{Augmentation, Images, Labels, Normalization};
 pub use error::TrainError;
-pub use evaluation::{Evaluation, Evaluator, UnitEvaluation};
-pub use metrics::{TrainingMetrics, UnitMetrics};
+pub use evaluation::Evaluator;
 pub use predictor::Predictor;
 pub use setup::{Limits, MemoryEstimate, Setup, StepProgram};
 pub use state::{State, StateData, StateTensor};

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::config::{ConfigError, LeadershipConfig, NetworkConfig, TrainingConfig};
 use crate::method::{Method, TrainingStep, WrittenStep};
+use crate::metric::MetricSum;
 use crate::network::{Network, NetworkTensors, OutputState};
 use crate::optim::{self, Optimizer};
 use crate::program::{
@@ -276,6 +277,8 @@ pub struct StepProgram {
     pub gradients: Vec<(TensorId, TensorId)>,
     /// Tensors of all parameters and buffers.
     pub parameters: NetworkTensors,
+    /// What the step adds up, to be read by the host.
+    pub metrics: Vec<MetricSum>,
 }
 
 impl StepProgram {
@@ -295,6 +298,7 @@ impl StepProgram {
             program: built.step.program,
             gradients: built.step.gradients,
             parameters: built.tensors,
+            metrics: built.step.metrics,
         })
     }
 

@@ -255,7 +255,9 @@ impl<E: Executable> Reader<'_, E> {
     }
 
     fn read(&self, id: TensorId) -> Result<Vec<f32>, E::Error> {
-        super::metrics::read(self.executable, id, self.set.tensors()[id].len())
+        let mut data = vec![0.0; self.set.tensors()[id].len()];
+        self.executable.download(id, TensorDataMut::Real(&mut data))?;
+        Ok(data)
     }
 
     /// Tensors under other names, in the layout of saved states.

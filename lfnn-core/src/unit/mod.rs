@@ -8,8 +8,7 @@
 mod leadership;
 mod workers;
 
-pub(crate) use leadership::worker_decision;
-pub use leadership::{Leaders, Leadership, UnitState, WorkerOutputs};
+pub use leadership::{Leaders, Leadership, UnitState, WorkerOutputs, WorkerSums};
 
 use crate::config::{ConfigError, UnitConfig};
 use crate::layer::{

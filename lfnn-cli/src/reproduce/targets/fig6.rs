@@ -81,32 +81,30 @@ impl Target for Fig6 {
 }
 
 /// The workers that led most, in the order of their numbers.
-pub(super) fn most(leads: &[u64], count: usize) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..leads.len()).collect();
-    order.sort_by_key(|&at| (std::cmp::Reverse(leads[at]), at));
+pub(super) fn most(shares: &[f64], count: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..shares.len()).collect();
+    // Of equal ones the order stays.
+    order.sort_by(|&a, &b| shares[b].total_cmp(&shares[a]));
     order.truncate(count);
     order.sort_unstable();
     order
 }
 
 fn rows(table: &mut Table, seed: u64, run: &Trained) {
-    let units = run.rows.first().map_or(0, |row| row.units.len());
-    for unit in 0..units {
+    for unit in 0..units(run) {
         let mut before: Option<Vec<usize>> = None;
         for row in &run.rows {
-            let unit = &row.units[unit];
+            let shares = row.train.units[unit].workers("lead_percent");
             let among = |low: f64, high: f64| {
-                let within =
-                    unit.leads_percent.iter().filter(|&&share| share >= low && share < high);
+                let within = shares.iter().filter(|&&share| share >= low && share < high);
                 Cell::count(within.count())
             };
-            let leaders = run.config.leadership.leaders(unit.leads.len());
-            let now = most(&unit.leads, leaders);
+            let now = most(shares, run.config.leadership.leaders(shares.len()));
             let kept =
                 before.as_ref().map(|then| now.iter().filter(|at| then.contains(at)).count());
             table.rows.push(vec![
                 Cell::count(seed as usize),
-                Cell::count(unit.unit),
+                Cell::count(unit + 1),
                 Cell::count(row.epoch),
                 among(90.0, f64::INFINITY),
                 among(10.0, 90.0),
@@ -118,11 +116,14 @@ fn rows(table: &mut Table, seed: u64, run: &Trained) {
     }
 }
 
+fn units(run: &Trained) -> usize {
+    run.rows.first().map_or(0, |row| row.train.units.len())
+}
+
 fn figure(run: &Trained) -> Figure {
-    let units = run.rows.first().map_or(0, |row| row.units.len());
     let panel = |unit: usize| {
         let dots = run.rows.iter().flat_map(|row| {
-            let shares = row.units[unit].leads_percent.iter().enumerate();
+            let shares = row.train.units[unit].workers("lead_percent").iter().enumerate();
             shares.map(|(worker, share)| (worker as f64 + 1.0, row.epoch as f64, share / 100.0))
         });
         let last = run.rows.len() as f64;
@@ -135,7 +136,7 @@ fn figure(run: &Trained) -> Figure {
             size: (460.0, 34.0 * last + 10.0),
         }
     };
-    let panels = (0..units).map(panel).collect();
+    let panels = (0..units(run)).map(panel).collect();
     Figure { title: "How often each worker leads".into(), panels, columns: 1 }
 }
 
@@ -145,7 +146,7 @@ mod tests {
 
     #[test]
     fn those_that_led_most_with_ties_by_number() {
-        assert_eq!(most(&[3, 9, 3, 0, 9], 3), [0, 1, 4]);
-        assert_eq!(most(&[1, 1], 5), [0, 1]);
+        assert_eq!(most(&[3.0, 9.0, 3.0, 0.0, 9.0], 3), [0, 1, 4]);
+        assert_eq!(most(&[1.0, 1.0], 5), [0, 1]);
     }
 }

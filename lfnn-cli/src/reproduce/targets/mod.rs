@@ -128,8 +128,8 @@ impl Errors {
         };
         let first = &runs.first()?.summary;
         Some(Self {
-            test: Stat::of(&all(|summary| summary.test_error))?,
-            train: Stat::of(&all(|summary| summary.train_error)),
+            test: Stat::of(&all(crate::run::Summary::test_error))?,
+            train: Stat::of(&all(|summary| summary.metrics.get("train_error").copied())),
             parameters: first.parameters,
             readout: first.readout_parameters,
         })

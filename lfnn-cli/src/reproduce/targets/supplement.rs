@@ -1,5 +1,6 @@
 //! The supplement's question: how good the best leader of each unit is, and leaders beside followers.
 
+use lfnn_core::metric::UnitMetrics;
 use lfnn_data::DatasetName;
 
 use super::super::plan::{Job, ReproduceRequest, Training};
@@ -34,9 +35,9 @@ struct Unit {
 /// The units of a run after its last epoch; leaders are those that led most in it.
 fn units(run: &Trained) -> Vec<Unit> {
     let Some(row) = run.rows.last() else { return Vec::new() };
-    let of = |unit: &crate::run::UnitRow| {
-        let errors = &unit.test_worker_errors;
-        let leaders = most(&unit.leads, run.config.leadership.leaders(unit.leads.len()));
+    let of = |(trained, tested): (&UnitMetrics, &UnitMetrics)| {
+        let (errors, shares) = (tested.workers("worker_errors"), trained.workers("lead_percent"));
+        let leaders = most(shares, run.config.leadership.leaders(shares.len()));
         let group = |leads: bool| -> Vec<f64> {
             let members = (0..errors.len()).filter(|at| leaders.contains(at) == leads);
             members.map(|at| errors[at]).collect()
@@ -48,7 +49,7 @@ fn units(run: &Trained) -> Vec<Unit> {
             followers: mean(group(false)),
         }
     };
-    row.units.iter().map(of).collect()
+    row.train.units.iter().zip(&row.test.units).map(of).collect()
 }
 
 impl Target for Supplement {
@@ -110,7 +111,7 @@ impl Target for Supplement {
                 }
                 table.rows.push(row);
             }
-            let output: Vec<f64> = runs.iter().filter_map(|run| run.summary.test_error).collect();
+            let output: Vec<f64> = runs.iter().filter_map(|run| run.summary.test_error()).collect();
             let output = Stat::of(&output);
             let mut row =
                 vec![name.into(), "output".into(), Cell::maybe(output.map(|stat| stat.mean))];
