@@ -11,13 +11,14 @@ use lfnn_data::{
     permute_pixels,
 };
 
+use crate::cli::DataFolder;
 use crate::config::{DatasetConfig, RunConfig};
 use crate::failure::{Failure, Usage};
 use crate::output::{Level, Output};
 
 /// A data set made ready.
 #[derive(Debug)]
-pub(crate) struct Prepared {
+pub(crate) struct LoadedData {
     /// Training images, then test images.
     pixels: Vec<u8>,
     labels: Vec<u32>,
@@ -34,7 +35,7 @@ pub(crate) struct Prepared {
     pub(crate) normalization: Normalization,
 }
 
-impl Prepared {
+impl LoadedData {
     /// Loads the data set of a configuration.
     ///
     /// # Errors
@@ -110,7 +111,7 @@ fn source(config: &DatasetConfig) -> Source {
 
 /// What is known of a data set without its files.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Shape {
+pub(crate) struct DataShape {
     /// Height, width, channels.
     pub(crate) image: [usize; 3],
     /// Number of classes.
@@ -122,37 +123,35 @@ pub(crate) struct Shape {
     pub(crate) test: usize,
 }
 
-/// Shape, classes and size of a data set; an image folder must be there, all others need not.
-///
-/// # Errors
-/// An image folder that cannot be read.
-pub(crate) fn known_shape(
-    config: &RunConfig,
-    root: &Path,
-    output: &Output,
-) -> Result<Shape, Failure> {
-    let (image, classes, train, test) = match config.dataset.name {
-        DatasetName::Digits => ([8, 8, 1], 10, 1442, 355),
-        DatasetName::Mnist | DatasetName::FashionMnist => ([28, 28, 1], 10, 60_000, 10_000),
-        DatasetName::Cifar10 => ([32, 32, 3], 10, 50_000, 10_000),
-        DatasetName::Cifar100 => ([32, 32, 3], 100, 50_000, 10_000),
-        DatasetName::TinyImagenet => ([64, 64, 3], 200, 100_000, 10_000),
-        DatasetName::Folder => {
-            let data = Prepared::load(config, root, output)?;
-            let train = data.train.len() + data.validation.len();
-            (data.shape, data.classes.len(), train, data.test.len())
-        }
-    };
-    Ok(Shape { image, classes, train, test })
+impl DataShape {
+    /// Shape, classes and size of a data set. An image folder must be there, all others need not.
+    ///
+    /// # Errors
+    /// An image folder that cannot be read.
+    pub(crate) fn of(config: &RunConfig, root: &Path, output: &Output) -> Result<Self, Failure> {
+        let (image, classes, train, test) = match config.dataset.name {
+            DatasetName::Digits => ([8, 8, 1], 10, 1442, 355),
+            DatasetName::Mnist | DatasetName::FashionMnist => ([28, 28, 1], 10, 60_000, 10_000),
+            DatasetName::Cifar10 => ([32, 32, 3], 10, 50_000, 10_000),
+            DatasetName::Cifar100 => ([32, 32, 3], 100, 50_000, 10_000),
+            DatasetName::TinyImagenet => ([64, 64, 3], 200, 100_000, 10_000),
+            DatasetName::Folder => {
+                let data = LoadedData::load(config, root, output)?;
+                let train = data.train.len() + data.validation.len();
+                (data.shape, data.classes.len(), train, data.test.len())
+            }
+        };
+        Ok(Self { image, classes, train, test })
+    }
 }
 
 /// The folder of the data sets: the one given, or the user's cache folder.
 ///
 /// # Errors
 /// A user without a home.
-pub(crate) fn root(given: Option<&Path>) -> Result<PathBuf, Failure> {
-    if let Some(given) = given {
-        return Ok(given.to_owned());
+pub(crate) fn root(given: &DataFolder) -> Result<PathBuf, Failure> {
+    if let Some(given) = &given.data_dir {
+        return Ok(given.clone());
     }
     directories::ProjectDirs::from("", "", "lfnn")
         .map(|folders| folders.cache_dir().to_owned())

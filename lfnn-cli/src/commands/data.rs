@@ -19,7 +19,7 @@ use crate::output::Output;
 pub(crate) fn command(action: &DataAction, output: &Output) -> Result<(), Failure> {
     match action {
         DataAction::List { data } => {
-            let root = root(data.data_dir.as_deref())?;
+            let root = root(data)?;
             let lines: Vec<Vec<String>> = lfnn_data::list(&root).iter().map(line).collect();
             output.info(&format!("data folder: {}", root.display()))?;
             let align = [Align::Left, Align::Left, Align::Right, Align::Right, Align::Left];
@@ -29,14 +29,14 @@ pub(crate) fn command(action: &DataAction, output: &Output) -> Result<(), Failur
         DataAction::Fetch { .. } => Err(crate::failure::lacks("`data fetch`", "download")),
         #[cfg(feature = "download")]
         DataAction::Fetch { name, data } => {
-            let (name, root) = (known(name)?, root(data.data_dir.as_deref())?);
+            let (name, root) = (known(name)?, root(data)?);
             let progress = DataProgress::new(output);
             let fetched = lfnn_data::fetch(name, &root, &|step: &Step<'_>| progress.show(step));
             progress.clear();
             output.result(&format!("{name}: {}", fetched?.display()))
         }
         DataAction::Verify { name, path, data } => {
-            let root = root(data.data_dir.as_deref())?;
+            let root = root(data)?;
             let sources = match name {
                 Some(name) => vec![Source { path: path.clone(), ..Source::named(known(name)?) }],
                 None => lfnn_data::list(&root)

@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use super::of_checkpoint;
 use lfnn_core::backend::Precision;
 
-use crate::backend::{BackendArgs, Job};
+use crate::backend::{BackendArgs, BackendTask};
 use crate::checkpoint::{self, Checkpoint};
-use crate::cli::{EvalArgs, SplitChoice};
-use crate::data::{Prepared, root};
+use crate::cli::{EvalArgs, Split};
+use crate::data::{self, LoadedData};
 use crate::digest;
 use crate::failure::Failure;
 use crate::format::{self, Align, table};
@@ -27,17 +27,16 @@ use crate::run::{lowest, mean};
 /// A checkpoint or data that are missing, broken or do not fit each other.
 pub(crate) fn command(
     args: &EvalArgs,
-    choice: BackendArgs,
+    backend: BackendArgs,
     output: &Output,
 ) -> Result<(), Failure> {
     let path = checkpoint::locate(&args.run)?;
     let checkpoint = checkpoint::load(&path)?;
-    let root = root(args.data.data_dir.as_deref())?;
     let mut config = checkpoint.metadata.config.clone();
     if args.path.is_some() {
         config.dataset.path.clone_from(&args.path);
     }
-    let data = Prepared::load(&config, &root, output)?;
+    let data = LoadedData::load(&config, &data::root(&args.data)?, output)?;
     let (image, classes) = (checkpoint.metadata.image, &checkpoint.metadata.classes);
     if data.images().shape != image || &data.classes != classes {
         let message = "the data set's images or classes are not those of the checkpoint";
@@ -49,16 +48,16 @@ pub(crate) fn command(
         );
     }
     let (name, indices) = match args.split {
-        SplitChoice::Test => ("test", &data.test),
-        SplitChoice::Train => ("train", &data.train),
-        SplitChoice::Validation => ("validation", &data.validation),
+        Split::Test => ("test", &data.test),
+        Split::Train => ("train", &data.train),
+        Split::Validation => ("validation", &data.validation),
     };
     if indices.is_empty() {
         let message = "the run held no image out (`dataset.validation` is 0)";
         return Err(Failure::Usage(anyhow!("--split {name}: {message}")));
     }
-    let job = Evaluate { checkpoint: &checkpoint, data: &data, indices, path: &path };
-    let evaluation = choice.run(Precision::F32, output, job)?;
+    let task = Evaluate { checkpoint: &checkpoint, data: &data, indices, path: &path };
+    let evaluation = backend.run(Precision::F32, output, task)?;
     let text = if args.json {
         to_json(name, &checkpoint, &evaluation)?
     } else {
@@ -69,12 +68,12 @@ pub(crate) fn command(
 
 struct Evaluate<'a> {
     checkpoint: &'a Checkpoint,
-    data: &'a Prepared,
+    data: &'a LoadedData,
     indices: &'a [u32],
     path: &'a Path,
 }
 
-impl Job for Evaluate<'_> {
+impl BackendTask for Evaluate<'_> {
     type Output = Metrics;
 
     fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Metrics, Failure> {

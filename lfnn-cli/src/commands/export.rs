@@ -3,11 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use lfnn_core::train::{StateData, StateTensor};
+use lfnn_core::train::{Predictor, StateData, StateTensor};
 use lfnn_data::pixel_permutation;
 use serde_json::{Map, Value, json};
 
-use super::predictor;
 use crate::checkpoint::{self, Checkpoint};
 use crate::cli::{ExportArgs, ExportFormat};
 use crate::failure::Failure;
@@ -51,7 +50,6 @@ fn encode(checkpoint: &Checkpoint, format: ExportFormat) -> anyhow::Result<(Vec<
     let Checkpoint { metadata, state } = checkpoint;
     let (config, classes) = (&metadata.config, metadata.classes.len());
     let (predictor, parameters) = predictor(checkpoint)?;
-    let parameters: Vec<&StateTensor> = parameters.into_iter().map(|(_, tensor)| tensor).collect();
     let weights: Vec<StateTensor> = parameters
         .iter()
         .filter(|tensor| !tensor.name.starts_with("input."))
@@ -90,6 +88,22 @@ fn encode(checkpoint: &Checkpoint, format: ExportFormat) -> anyhow::Result<(Vec<
         }
     };
     Ok((bytes, count))
+}
+
+/// The predictor of a checkpoint, with the saved tensors that it reads.
+///
+/// # Errors
+/// A network that cannot be, or tensors that are missing or have other shapes.
+fn predictor(
+    Checkpoint { metadata, state }: &Checkpoint,
+) -> anyhow::Result<(Predictor, Vec<&StateTensor>)> {
+    let network = &metadata.config.network;
+    let predictor = Predictor::new(network, metadata.image, metadata.classes.len())?;
+    let parameters = predictor
+        .parameters(state)
+        .map_err(|message| anyhow!("the saved state does not fit: {message}"))?;
+    let parameters = parameters.into_iter().map(|(_, tensor)| tensor).collect();
+    Ok((predictor, parameters))
 }
 
 /// Mean and standard deviation per channel, from the factor and summand that a state holds.

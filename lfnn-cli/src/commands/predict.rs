@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::of_checkpoint;
 use lfnn_core::backend::Precision;
 
-use crate::backend::{BackendArgs, Job};
+use crate::backend::{BackendArgs, BackendTask};
 use crate::checkpoint::{self, Checkpoint};
 use crate::cli::PredictArgs;
 use crate::failure::{Failure, chain};
@@ -28,21 +28,20 @@ const TOP: usize = 5;
 /// A checkpoint that is missing or broken; after all other images were answered, an image that is.
 pub(crate) fn command(
     args: &PredictArgs,
-    choice: BackendArgs,
+    backend: BackendArgs,
     output: &Output,
 ) -> Result<(), Failure> {
     let path = checkpoint::locate(&args.run)?;
     let checkpoint = checkpoint::load(&path)?;
     // Before an image is resized to what a damaged checkpoint may ask for.
-    super::predictor(&checkpoint).with_context(|| path.display().to_string())?;
     let image = checkpoint.metadata.image.into_iter().fold(1, usize::saturating_mul);
     memory::check(image.saturating_mul(args.images.len()), "images of its size")
         .with_context(|| path.display().to_string())?;
     let (images, loaded) = load(&args.images, &checkpoint, output)?;
     let mut outputs = Vec::new();
     if !images.is_empty() {
-        let job = Predict { checkpoint: &checkpoint, images: &images, path: &path };
-        outputs = choice.run(Precision::F32, output, job)?;
+        let task = Predict { checkpoint: &checkpoint, images: &images, path: &path };
+        outputs = backend.run(Precision::F32, output, task)?;
     }
     let classes = &checkpoint.metadata.classes;
     let mut outputs = outputs.iter().map(|row| probabilities(row, classes.len()));
@@ -158,7 +157,7 @@ struct Predict<'a> {
     path: &'a Path,
 }
 
-impl Job for Predict<'_> {
+impl BackendTask for Predict<'_> {
     type Output = Vec<Vec<f32>>;
 
     fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Self::Output, Failure> {

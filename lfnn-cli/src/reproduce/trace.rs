@@ -5,12 +5,13 @@ use lfnn_core::metric::Metrics;
 use lfnn_core::train::Trainer;
 use serde::{Deserialize, Serialize};
 
-use super::plan::Place;
-use crate::backend::Job;
+use super::plan::with_data;
+use crate::backend::BackendTask;
 use crate::config::RunConfig;
-use crate::data::Prepared;
+use crate::data::LoadedData;
 use crate::failure::Failure;
 use crate::interrupt;
+use crate::resolved::ResolvedRun;
 use crate::train::setup;
 
 /// What a training shows every few steps.
@@ -35,18 +36,13 @@ pub(super) struct LossRow {
 ///
 /// # Errors
 /// What fails in training, or the user's wish to stop.
-pub(super) fn losses(
-    config: &RunConfig,
-    place: Place<'_>,
-    every: usize,
-) -> Result<Vec<LossRow>, Failure> {
-    let data = place.load(config)?;
-    place.run(config.precision, Losses { config, data, every })
+pub(super) fn losses(run: &ResolvedRun, every: usize) -> Result<Vec<LossRow>, Failure> {
+    with_data(run, |data| Losses { config: &run.config, data, every })
 }
 
 struct Losses<'a> {
     config: &'a RunConfig,
-    data: Prepared,
+    data: LoadedData,
     every: usize,
 }
 
@@ -59,7 +55,7 @@ fn sums(metrics: &Metrics) -> [f64; 4] {
     [wrong, metrics.loss() * examples, leader * batches, follower * batches]
 }
 
-impl Job for Losses<'_> {
+impl BackendTask for Losses<'_> {
     type Output = Vec<LossRow>;
 
     fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Self::Output, Failure> {
@@ -130,22 +126,17 @@ pub(super) struct Activity {
 ///
 /// # Errors
 /// What fails in training, or the user's wish to stop.
-pub(super) fn activity(
-    config: &RunConfig,
-    place: Place<'_>,
-    drawn: &[usize],
-) -> Result<Vec<Activity>, Failure> {
-    let data = place.load(config)?;
-    place.run(config.precision, Watch { config, data, drawn })
+pub(super) fn activity(run: &ResolvedRun, drawn: &[usize]) -> Result<Vec<Activity>, Failure> {
+    with_data(run, |data| Watch { config: &run.config, data, drawn })
 }
 
 struct Watch<'a> {
     config: &'a RunConfig,
-    data: Prepared,
+    data: LoadedData,
     drawn: &'a [usize],
 }
 
-impl Job for Watch<'_> {
+impl BackendTask for Watch<'_> {
     type Output = Vec<Activity>;
 
     fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Self::Output, Failure> {
@@ -191,7 +182,7 @@ impl Job for Watch<'_> {
 }
 
 /// Classes of these images.
-fn labels(data: &Prepared, indices: &[u32]) -> Vec<u32> {
+fn labels(data: &LoadedData, indices: &[u32]) -> Vec<u32> {
     let lfnn_core::train::Labels::Classes(labels) = data.images().labels else {
         return Vec::new();
     };

@@ -8,32 +8,19 @@ use lfnn_core::metric;
 use lfnn_core::train::Trainer;
 
 use crate::checkpoint::{Best, Metadata};
-use crate::data::Prepared;
+use crate::data::LoadedData;
 use crate::failure::Failure;
 use crate::output::{Level, Output};
-use crate::run::{EpochRow, Metrics, RunFolder, Summary};
+use crate::run::{EpochRow, Metrics, Summary};
 use crate::{interrupt, memory};
 
 use super::display::Display;
 use super::report;
 use super::saver::Saver;
+use super::{Training, TrainingRun};
 
 /// Metrics are read from the device no more often than this.
 const LOOK: Duration = Duration::from_millis(250);
-
-/// What a run needs beside its trainer.
-pub(super) struct Context<'a> {
-    /// The data, of which only the division is needed.
-    pub(super) data: &'a Prepared,
-    /// Where everything goes.
-    pub(super) folder: &'a RunFolder,
-    /// The run so far.
-    pub(super) metadata: Metadata,
-    /// The command with which the user resumes it.
-    pub(super) resume_command: &'a str,
-    /// What the user sees.
-    pub(super) output: &'a Output,
-}
 
 /// Trains until the run is finished, stops early or is interrupted.
 ///
@@ -42,9 +29,10 @@ pub(super) struct Context<'a> {
 pub(super) fn run<B: Backend>(
     backend: String,
     mut trainer: Trainer<B>,
-    context: Context<'_>,
+    training: Training<'_>,
 ) -> Result<(), Failure> {
-    let Context { data, folder, mut metadata, resume_command, output } = context;
+    let Training { run, data, mut metadata, output, .. } = training;
+    let TrainingRun { folder, resume_command, .. } = run;
     let settings = metadata.config.checkpoints;
     let (mut metrics, notes) = Metrics::open(folder.path(), trainer.epoch())?;
     notes.iter().for_each(|text| output.note(&format!("note: {text}")));
@@ -64,7 +52,7 @@ pub(super) fn run<B: Backend>(
             return stopped(&metadata, resume_command, output);
         };
         display.evaluating();
-        let row = end_epoch(&mut trainer, data, trained)?;
+        let row = end_epoch(&mut trainer, &data, trained)?;
         choose_best(&mut metadata, &row);
         let checkpoint = saver.encode(&trainer, &mut metadata)?;
         display.epoch(&row);
@@ -146,7 +134,7 @@ fn train_epoch<B: Backend>(
 /// Evaluates, and moves on to the next epoch.
 fn end_epoch<B: Backend>(
     trainer: &mut Trainer<B>,
-    data: &Prepared,
+    data: &LoadedData,
     trained: EpochStats,
 ) -> Result<EpochRow, Failure> {
     let validation = match &data.validation[..] {

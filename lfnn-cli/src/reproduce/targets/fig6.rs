@@ -2,7 +2,7 @@
 
 use lfnn_data::DatasetName;
 
-use super::super::plan::{Job, ReproduceRequest, Training};
+use super::super::plan::{ReproduceRequest, Task, Training};
 use super::super::report::{Cell, Report, Table};
 use super::super::runner::{Results, Trained};
 use super::{Target, is_there, missing, quick_note};
@@ -13,9 +13,9 @@ use crate::failure::Failure;
 pub(super) struct Fig6;
 
 /// Two fully connected units of 32 workers, six of which lead.
-pub(super) fn training(ask: &ReproduceRequest<'_>, seed: u64) -> Training {
-    let training = ask.training("mnist-fc", "lfnn-l", seed).leaders(20);
-    if ask.is_paper() {
+pub(super) fn training(request: &ReproduceRequest<'_>, seed: u64) -> Training {
+    let training = request.training("mnist-fc", "lfnn-l", seed).leaders(20);
+    if request.is_paper() {
         return training;
     }
     let sets = ["dataset.name=digits", "training.batch_size=4", "limits.batches=300"];
@@ -31,17 +31,17 @@ impl Target for Fig6 {
         "how often each of 32 workers leads, in each unit and epoch, lfnn-l with 20 % leaders"
     }
 
-    fn plan(&self, ask: &ReproduceRequest<'_>) -> Result<Vec<Job>, Failure> {
-        if ask.is_paper() && !is_there(ask, DatasetName::Mnist) {
-            return Err(missing(ask, DatasetName::Mnist));
+    fn plan(&self, request: &ReproduceRequest<'_>) -> Result<Vec<Task>, Failure> {
+        if request.is_paper() && !is_there(request, DatasetName::Mnist) {
+            return Err(missing(request, DatasetName::Mnist));
         }
-        Ok(ask.seeds.iter().map(|&seed| Job::Train(training(ask, seed))).collect())
+        Ok(request.seeds.iter().map(|&seed| Task::Train(training(request, seed))).collect())
     }
 
-    fn report(&self, ask: &ReproduceRequest<'_>, results: &Results) -> Result<Report, Failure> {
+    fn report(&self, request: &ReproduceRequest<'_>, results: &Results) -> Result<Report, Failure> {
         let mut report =
             Report { title: "Figure 6: how often each worker leads".into(), ..Report::default() };
-        report.text.extend(quick_note(ask, "Batches of 4, so that an epoch has 300 of them."));
+        report.text.extend(quick_note(request, "Batches of 4, so that an epoch has 300 of them."));
         report.text.push(
             "Two fully connected units of 32 softmax workers trained by lfnn-l; in every batch the six of a \
              unit with the smallest error lead (20 %), and an epoch has 300 batches. The paper finds that \
@@ -61,13 +61,15 @@ impl Target for Fig6 {
         let caption = "Workers by how often they led; and how many of the six that led most also led most in \
                        the epoch before";
         let mut table = Table::new("fig6", caption, &head);
-        for &seed in &ask.seeds {
-            if let Some(run) = results.run(&training(ask, seed)) {
+        for &seed in &request.seeds {
+            if let Some(run) = results.run(&training(request, seed)) {
                 rows(&mut table, seed, run);
             }
         }
         report.tables.push(table);
-        if let Some(run) = ask.seeds.first().and_then(|&seed| results.run(&training(ask, seed))) {
+        if let Some(run) =
+            request.seeds.first().and_then(|&seed| results.run(&training(request, seed)))
+        {
             report.figures.push((
                 "fig6".into(),
                 "Seed 1. Area and darkness of a dot: the share of an epoch’s 300 batches in which the worker \

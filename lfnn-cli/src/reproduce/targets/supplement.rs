@@ -3,7 +3,7 @@
 use lfnn_core::metric::UnitMetrics;
 use lfnn_data::DatasetName;
 
-use super::super::plan::{Job, ReproduceRequest, Training};
+use super::super::plan::{ReproduceRequest, Task, Training};
 use super::super::report::{Cell, Report, Stat, Table};
 use super::super::runner::{Results, Trained};
 use super::fig6::{self, most};
@@ -15,12 +15,12 @@ use crate::failure::Failure;
 pub(super) struct Supplement;
 
 /// Name and training of each part, for a seed.
-fn parts(ask: &ReproduceRequest<'_>, seed: u64) -> Vec<(&'static str, Training)> {
-    let recipe = if ask.is_paper() { "mnist-s" } else { "digits" };
+fn parts(request: &ReproduceRequest<'_>, seed: u64) -> Vec<(&'static str, Training)> {
+    let recipe = if request.is_paper() { "mnist-s" } else { "digits" };
     vec![
-        ("convolutions, lfnn-l", ask.training(recipe, "lfnn-l", seed).leaders(70)),
-        ("convolutions, lfnn", ask.training(recipe, "lfnn", seed).leaders(70)),
-        ("fully connected, lfnn-l", fig6::training(ask, seed)),
+        ("convolutions, lfnn-l", request.training(recipe, "lfnn-l", seed).leaders(70)),
+        ("convolutions, lfnn", request.training(recipe, "lfnn", seed).leaders(70)),
+        ("fully connected, lfnn-l", fig6::training(request, seed)),
     ]
 }
 
@@ -61,20 +61,21 @@ impl Target for Supplement {
         "the best leader’s error in each unit, and leaders beside followers"
     }
 
-    fn plan(&self, ask: &ReproduceRequest<'_>) -> Result<Vec<Job>, Failure> {
-        if ask.is_paper() && !is_there(ask, DatasetName::Mnist) {
-            return Err(missing(ask, DatasetName::Mnist));
+    fn plan(&self, request: &ReproduceRequest<'_>) -> Result<Vec<Task>, Failure> {
+        if request.is_paper() && !is_there(request, DatasetName::Mnist) {
+            return Err(missing(request, DatasetName::Mnist));
         }
-        let of_seed = |&seed: &u64| parts(ask, seed).into_iter().map(|(_, one)| Job::Train(one));
-        Ok(ask.seeds.iter().flat_map(of_seed).collect())
+        let of_seed =
+            |&seed: &u64| parts(request, seed).into_iter().map(|(_, one)| Task::Train(one));
+        Ok(request.seeds.iter().flat_map(of_seed).collect())
     }
 
-    fn report(&self, ask: &ReproduceRequest<'_>, results: &Results) -> Result<Report, Failure> {
+    fn report(&self, request: &ReproduceRequest<'_>, results: &Results) -> Result<Report, Failure> {
         let mut report = Report {
             title: "Supplement: the best leader of each unit; leaders beside followers".into(),
             ..Report::default()
         };
-        report.text.extend(quick_note(ask, ""));
+        report.text.extend(quick_note(request, ""));
         report.text.push(
             "Test errors in percent of the workers inside the network, after the last epoch: of the best \
              leader, the mean of the leaders and the mean of the followers, each as mean and standard deviation \
@@ -87,12 +88,12 @@ impl Target for Supplement {
         let caption = "Test error in percent of workers as predictors; the last line of each is the output layer";
         let mut table = Table::new("supplement", caption, &head);
         let mut panels = Vec::new();
-        let names: Vec<&str> = parts(ask, 1).into_iter().map(|(name, _)| name).collect();
+        let names: Vec<&str> = parts(request, 1).into_iter().map(|(name, _)| name).collect();
         for (part, name) in names.into_iter().enumerate() {
-            let runs: Vec<&Trained> = ask
+            let runs: Vec<&Trained> = request
                 .seeds
                 .iter()
-                .filter_map(|&seed| results.run(&parts(ask, seed)[part].1))
+                .filter_map(|&seed| results.run(&parts(request, seed)[part].1))
                 .collect();
             let all: Vec<Vec<Unit>> = runs.iter().map(|run| units(run)).collect();
             let count = all.first().map_or(0, Vec::len);
