@@ -86,12 +86,7 @@ impl BackendTask for Evaluate<'_> {
             Evaluator::new(backend, &config.network, images, state, batch, workers)?
                 .evaluate(self.indices)
         };
-        evaluate().map_err(of_checkpoint).map_err(|failure| match failure {
-            Failure::Runtime(error) => {
-                Failure::Runtime(error.context(self.path.display().to_string()))
-            }
-            other => other,
-        })
+        evaluate().map_err(|error| of_checkpoint(self.path, error))
     }
 }
 

@@ -174,11 +174,6 @@ impl BackendTask for Predict<'_> {
             let network = &metadata.config.network;
             Evaluator::new(backend, network, images, state, count.min(64), false)?.predict(&all)
         };
-        predict().map_err(of_checkpoint).map_err(|failure| match failure {
-            Failure::Runtime(error) => {
-                Failure::Runtime(error.context(self.path.display().to_string()))
-            }
-            other => other,
-        })
+        predict().map_err(|error| of_checkpoint(self.path, error))
     }
 }

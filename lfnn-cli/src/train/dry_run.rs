@@ -69,17 +69,11 @@ fn examples(config: &RunConfig, shape: DataShape) -> Result<usize, DataError> {
 
 /// A line for each unit, the output layer and the sums.
 fn units(config: &RunConfig, network: &Network) -> String {
-    let head = [
-        "unit",
-        "output",
-        "workers",
-        "leaders",
-        "gradient depth",
-        "parameters",
-        "head parameters",
-        "layers",
+    let heads = [
+        ["", "", "", "", "gradient", "", "head", ""],
+        ["unit", "output", "workers", "leaders", "depth", "parameters", "parameters", "layers"],
     ];
-    let mut lines = vec![head.map(str::to_owned).to_vec()];
+    let mut lines: Vec<Vec<String>> = heads.map(|head| head.map(str::to_owned).to_vec()).to_vec();
     let has_leaders = config.method().workers.have_leaders();
     let counts = counts(network);
     let count_of = |unit: Option<usize>| counts.get(&unit).copied().unwrap_or_default();

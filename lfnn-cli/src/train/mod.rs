@@ -98,8 +98,8 @@ fn check_resumed(
     match decisive_difference(saved, requested)? {
         None => Ok(()),
         Some((key, saved, requested)) => Err(Failure::Usage(anyhow!(
-            "{}: `{key}` is {saved} in this run, but {requested} is asked for; a run is resumed with its own \
-             settings, because others would change its result (leave the option out, or start a new run)",
+            "{}: `{key}` is {saved} in this run, but the command line sets {requested}; a run is resumed with its \
+             own settings, because others would change its result (leave the option out, or start a new run)",
             folder.path().display()
         ))),
     }
@@ -162,8 +162,8 @@ impl TrainingRun {
         let (metadata, state) = match checkpoint {
             Some(Checkpoint { metadata, .. }) if metadata.data != digest => {
                 return Err(Failure::Runtime(anyhow!(
-                    "{}: the data is not that with which the run began: its digest is {digest}, expected {}; images, \
-                     labels or class names have changed",
+                    "{}: the data differs from the data that the run started with: its digest is {digest}, expected {}; \
+                     images, labels or class names have changed",
                     folder.path().display(),
                     metadata.data
                 )));
@@ -265,11 +265,11 @@ impl Training<'_> {
         }
         let (epoch, step) = (trainer.epoch(), trainer.step_in_epoch());
         if trainer.is_finished() {
-            output.info("this run is finished already")?;
+            output.info("run already finished")?;
         } else if epoch > 0 || step > 0 {
             output.info(&format!("resuming {}", epochs::progress(epoch, step)))?;
         } else if saved.is_some() {
-            output.info("no checkpoint yet: the run begins at its beginning")?;
+            output.info("no checkpoint yet; the run starts from its first epoch")?;
         }
         output.info("")
     }

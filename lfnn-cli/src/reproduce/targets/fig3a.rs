@@ -5,7 +5,7 @@ use lfnn_data::DatasetName;
 use super::super::plan::{ReproduceRequest, Task, Training};
 use super::super::report::{Cell, Report, Table};
 use super::super::runner::Results;
-use super::{Errors, Target, is_there, missing, one_pass, quick_note};
+use super::{Errors, Target, expect_data, one_pass, quick_note};
 use crate::chart::{Axis, Figure, Mark, Panel, Point};
 use crate::failure::Failure;
 
@@ -46,9 +46,7 @@ impl Target for Fig3a {
     }
 
     fn plan(&self, request: &ReproduceRequest<'_>) -> Result<Vec<Task>, Failure> {
-        if request.is_paper() && !is_there(request, DatasetName::Mnist) {
-            return Err(missing(request, DatasetName::Mnist));
-        }
+        expect_data(request, DatasetName::Mnist)?;
         let mut tasks = Vec::new();
         for &width in widths(request) {
             let all = percentages(request).iter().map(|&percent| Some(percent)).chain([None]);

@@ -13,7 +13,7 @@ use super::super::runner::Results;
 use super::super::trace::{self, Activity};
 use super::super::trial;
 use super::super::vicsek::{Flock, Settings};
-use super::{Target, is_there, missing, one_pass, quick_note};
+use super::{Target, expect_data, one_pass, quick_note};
 use crate::chart::{Axis, Figure, Mark, Panel, Point};
 use crate::failure::Failure;
 use crate::interrupt;
@@ -153,9 +153,7 @@ impl Target for Fig5 {
     }
 
     fn plan(&self, request: &ReproduceRequest<'_>) -> Result<Vec<Task>, Failure> {
-        if request.is_paper() && !is_there(request, DatasetName::Mnist) {
-            return Err(missing(request, DatasetName::Mnist));
-        }
+        expect_data(request, DatasetName::Mnist)?;
         let mut tasks = Vec::new();
         for &seed in &request.seeds {
             tasks.push(Task::Compute(activity(request, seed)?));

@@ -5,7 +5,7 @@ use lfnn_data::DatasetName;
 use super::super::plan::{ReproduceRequest, Task, Training};
 use super::super::report::{Cell, Report, Table};
 use super::super::runner::{Results, Trained};
-use super::{Target, is_there, missing, quick_note};
+use super::{Target, expect_data, quick_note};
 use crate::chart::{Axis, Figure, Mark, Panel};
 use crate::failure::Failure;
 
@@ -32,9 +32,7 @@ impl Target for Fig6 {
     }
 
     fn plan(&self, request: &ReproduceRequest<'_>) -> Result<Vec<Task>, Failure> {
-        if request.is_paper() && !is_there(request, DatasetName::Mnist) {
-            return Err(missing(request, DatasetName::Mnist));
-        }
+        expect_data(request, DatasetName::Mnist)?;
         Ok(request.seeds.iter().map(|&seed| Task::Train(training(request, seed))).collect())
     }
 

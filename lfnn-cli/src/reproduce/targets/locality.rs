@@ -21,7 +21,7 @@ use super::super::plan::{Computation, ReproduceRequest, Task, with_data};
 use super::super::report::{Report, Table};
 use super::super::runner::Results;
 use super::super::trial;
-use super::{Target, is_there, methods, missing, quick_note};
+use super::{Target, expect_data, methods, quick_note};
 use crate::backend::BackendTask;
 use crate::chart::{Axis, Figure, Mark, Panel};
 use crate::config::RunConfig;
@@ -237,9 +237,7 @@ impl Target for Locality {
     }
 
     fn plan(&self, request: &ReproduceRequest<'_>) -> Result<Vec<Task>, Failure> {
-        if request.is_paper() && !is_there(request, DatasetName::Mnist) {
-            return Err(missing(request, DatasetName::Mnist));
-        }
+        expect_data(request, DatasetName::Mnist)?;
         methods()
             .into_iter()
             .map(|method| Ok(Task::Compute(computation(request, method)?)))

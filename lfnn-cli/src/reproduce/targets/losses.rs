@@ -9,7 +9,7 @@ use super::super::report::{Cell, Report, Stat, Table};
 use super::super::runner::Results;
 use super::super::trace::{self, LossRow};
 use super::super::trial;
-use super::{Target, is_there, missing, one_pass, quick_note};
+use super::{Target, expect_data, one_pass, quick_note};
 use crate::chart::{Axis, Figure, Mark, Panel, Point};
 use crate::failure::Failure;
 
@@ -113,9 +113,7 @@ impl Target for Losses {
     }
 
     fn plan(&self, request: &ReproduceRequest<'_>) -> Result<Vec<Task>, Failure> {
-        if request.is_paper() && !is_there(request, DatasetName::Mnist) {
-            return Err(missing(request, DatasetName::Mnist));
-        }
+        expect_data(request, DatasetName::Mnist)?;
         let mut tasks = Vec::new();
         for variant in 0..VARIANTS.len() {
             for &seed in &request.seeds {

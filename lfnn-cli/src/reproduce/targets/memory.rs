@@ -12,7 +12,7 @@ use serde_json::json;
 use super::super::plan::{Computation, ReproduceRequest, Task, with_data};
 use super::super::report::{Cell, Report, Table};
 use super::super::runner::Results;
-use super::{Target, is_there, missing, quick_note};
+use super::{Target, expect_data, quick_note};
 use crate::backend::BackendTask;
 use crate::chart::{Axis, Figure, Mark, Panel, Point};
 use crate::config::RunConfig;
@@ -152,9 +152,7 @@ impl Target for Memory {
     }
 
     fn plan(&self, request: &ReproduceRequest<'_>) -> Result<Vec<Task>, Failure> {
-        if request.is_paper() && !is_there(request, DatasetName::Mnist) {
-            return Err(missing(request, DatasetName::Mnist));
-        }
+        expect_data(request, DatasetName::Mnist)?;
         let mut tasks = Vec::new();
         for method in METHODS {
             for &depth in depths(request) {

@@ -87,6 +87,17 @@ fn missing(request: &ReproduceRequest<'_>, name: DatasetName) -> Failure {
     ))
 }
 
+/// Checks that data which the paper's scale needs can be used.
+///
+/// # Errors
+/// It is not there.
+fn expect_data(request: &ReproduceRequest<'_>, name: DatasetName) -> Result<(), Failure> {
+    if request.is_paper() && !is_there(request, name) {
+        return Err(missing(request, name));
+    }
+    Ok(())
+}
+
 /// Those parts whose recipes are asked for.
 ///
 /// # Errors

@@ -7,7 +7,7 @@ use super::super::plan::{ReproduceRequest, Task, Training};
 use super::super::report::{Cell, Report, Stat, Table};
 use super::super::runner::{Results, Trained};
 use super::fig6::{self, most};
-use super::{Target, is_there, missing, quick_note};
+use super::{Target, expect_data, quick_note};
 use crate::chart::{Axis, Figure, Mark, Panel};
 use crate::failure::Failure;
 
@@ -62,9 +62,7 @@ impl Target for Supplement {
     }
 
     fn plan(&self, request: &ReproduceRequest<'_>) -> Result<Vec<Task>, Failure> {
-        if request.is_paper() && !is_there(request, DatasetName::Mnist) {
-            return Err(missing(request, DatasetName::Mnist));
-        }
+        expect_data(request, DatasetName::Mnist)?;
         let of_seed =
             |&seed: &u64| parts(request, seed).into_iter().map(|(_, one)| Task::Train(one));
         Ok(request.seeds.iter().flat_map(of_seed).collect())
