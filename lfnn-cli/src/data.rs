@@ -1,4 +1,4 @@
-//! A data set made ready for the core: one array of images, lists of indices, and statistics.
+//! A data set as the core takes it: one array of images, lists of indices, and statistics.
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -16,7 +16,7 @@ use crate::config::{DatasetConfig, RunConfig};
 use crate::failure::{Failure, Usage};
 use crate::output::{Level, Output};
 
-/// A data set made ready.
+/// A data set in memory.
 #[derive(Debug)]
 pub(crate) struct LoadedData {
     /// Training images, then test images.
@@ -47,7 +47,7 @@ impl LoadedData {
         });
         progress.clear();
         let Dataset { mut train, mut test, classes, notes, .. } = loaded?;
-        tell(&notes, output);
+        print_notes(&notes, output);
         if config.dataset.permute_pixels {
             permute_pixels(&mut train, config.seed);
             permute_pixels(&mut test, config.seed);
@@ -93,8 +93,8 @@ impl LoadedData {
     }
 }
 
-/// Tells what a user may not expect of a data set.
-pub(crate) fn tell(notes: &[Note], output: &Output) {
+/// Prints what a user may not expect of a data set.
+pub(crate) fn print_notes(notes: &[Note], output: &Output) {
     if output.level() >= Level::Normal {
         notes.iter().for_each(|note| output.note(&format!("note: {note}")));
     }

@@ -51,7 +51,6 @@ pub struct NetworkTensors {
     pub output: Vec<TensorId>,
 }
 
-/// The global loss.
 const LOSS: Metric = Metric {
     name: "loss",
     about: "mean global loss",

@@ -7,7 +7,7 @@ use lfnn_data::{DatasetName, Listing, Presence, Source, Step};
 
 use crate::cli::DataAction;
 use crate::config::nearest;
-use crate::data::{DataProgress, root, tell};
+use crate::data::{DataProgress, print_notes, root};
 use crate::failure::Failure;
 use crate::format::{self, Align, table};
 use crate::output::Output;
@@ -106,7 +106,7 @@ fn verify(sources: &[Source], root: &Path, output: &Output) -> Result<(), Failur
             let line = format!("{mark} {name} {}: {}", report.path.display(), report.state);
             if good { output.info(&line)? } else { output.result(&line)? }
         }
-        tell(&found.notes, output);
+        print_notes(&found.notes, output);
     }
     match wrong {
         0 => output.result("everything is right"),

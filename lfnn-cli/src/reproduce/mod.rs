@@ -1,8 +1,8 @@
 //! `reproduce`: the paper's tables and figures, each by one command.
 //!
 //! A target is a plan and a report: the plan is a list of trainings, which are ordinary runs, and of
-//! computations; the report makes tables and figures of what came out. Everything that is done is kept,
-//! so that the same command goes on where it was stopped, and targets share trainings.
+//! computations; the report makes tables and figures of their results. Results are kept, so that the same
+//! command resumes after an interruption, and targets share trainings.
 
 mod paper;
 mod plan;
@@ -34,7 +34,7 @@ use report::Provenance;
 use runner::{Outcome, Results, Runner};
 use targets::{TARGETS, Target};
 
-/// Seeds where none are asked for: a mean and a spread.
+/// Seeds by default: enough for a mean and a spread.
 const SEEDS: usize = 3;
 
 /// Runs the command.
@@ -54,7 +54,7 @@ pub(crate) fn command(
         scale: args.scale,
         recipes: args.recipes.clone(),
         seeds: (1..=args.seeds.unwrap_or(SEEDS) as u64).collect(),
-        root: &resources.data_root,
+        data_root: resources.data_root.clone(),
         limits: limits(args),
     };
     if !target.has_parts() && !request.recipes.is_empty() {
@@ -201,7 +201,7 @@ fn tell_plan(
 fn provenance(
     args: &ReproduceArgs,
     backend: BackendKind,
-    request: &ReproduceRequest<'_>,
+    request: &ReproduceRequest,
     ids: &[String],
     results: &Results,
 ) -> Provenance {
@@ -219,7 +219,7 @@ fn provenance(
         }
     }
     let (mut tasks, mut configurations) = (Vec::new(), BTreeMap::new());
-    // What was trained on a GPU can go on on a CPU.
+    // A training that began on a GPU may be resumed on a CPU.
     let mut backends = BTreeSet::new();
     for id in ids {
         let Some(outcome) = results.0.get(id) else { continue };

@@ -1,6 +1,6 @@
 //! A plan: what a target needs to be trained and computed.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use lfnn_core::config::WorkersConfig;
@@ -14,9 +14,9 @@ use crate::failure::Failure;
 use crate::output::{Level, Output};
 use crate::resolved::{ResolvedRun, Resources};
 
-/// What is asked for.
+/// What is to be reproduced.
 #[derive(Clone, Debug)]
-pub(super) struct ReproduceRequest<'a> {
+pub(super) struct ReproduceRequest {
     /// How much is computed.
     pub(super) scale: Scale,
     /// Of a table, the recipes whose parts are wanted; all if none is named.
@@ -24,12 +24,12 @@ pub(super) struct ReproduceRequest<'a> {
     /// The seeds, from 1.
     pub(super) seeds: Vec<u64>,
     /// The folder of the data sets.
-    pub(super) root: &'a Path,
+    pub(super) data_root: PathBuf,
     /// `KEY=VALUE` of every training: restrictions for trying things out.
     pub(super) limits: Vec<String>,
 }
 
-impl ReproduceRequest<'_> {
+impl ReproduceRequest {
     /// Whether the scale is the paper's.
     pub(super) fn is_paper(&self) -> bool {
         self.scale == Scale::Paper

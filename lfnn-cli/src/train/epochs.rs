@@ -19,8 +19,8 @@ use super::report;
 use super::saver::Saver;
 use super::{Training, TrainingRun};
 
-/// Metrics are read from the device no more often than this.
-const LOOK: Duration = Duration::from_millis(250);
+/// The progress bar reads metrics from the device no more often than this.
+const METRICS_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Trains until the run is finished, stops early or is interrupted.
 ///
@@ -97,7 +97,7 @@ fn train_epoch<B: Backend>(
     display.begin_epoch(trainer.epoch(), trainer.step_in_epoch(), trainer.steps_per_epoch());
     let first = trainer.step_in_epoch();
     let (start, mut paused) = (Instant::now(), Duration::ZERO);
-    let mut looked = Instant::now();
+    let mut last_read = Instant::now();
     let mut learning_rate = trainer.learning_rate();
     while !trainer.epoch_is_done() {
         if interrupt::requested() {
@@ -112,12 +112,12 @@ fn train_epoch<B: Backend>(
             trainer.check_finite()?;
             display.first_step();
         }
-        if looked.elapsed() >= LOOK {
+        if last_read.elapsed() > METRICS_INTERVAL {
             trainer.check_finite()?;
             let time = start.elapsed() - paused;
             let images = (trainer.step_in_epoch() - first) * trainer.batch_size();
             display.step(&trainer.metrics()?, images, time);
-            looked = Instant::now();
+            last_read = Instant::now();
         }
         if saver.is_due() && !trainer.epoch_is_done() {
             let before = Instant::now();
@@ -165,11 +165,11 @@ fn end_epoch<B: Backend>(
     })
 }
 
-/// Compares the epoch with the best one so far. The test images have no say.
+/// Compares the epoch with the best one so far, never by the test images.
 fn choose_best(metadata: &mut Metadata, row: &EpochRow) {
-    let judged = row.validation.as_ref().unwrap_or(&row.train);
-    let loss = judged.loss();
-    let error = judged.error().unwrap_or(loss);
+    let compared = row.validation.as_ref().unwrap_or(&row.train);
+    let loss = compared.loss();
+    let error = compared.error().unwrap_or(loss);
     if metadata.best.is_none_or(|best| (error, loss) < (best.error, best.loss)) {
         metadata.best = Some(Best { epoch: row.epoch, error, loss });
     }

@@ -21,7 +21,6 @@ pub struct Leadership {
     pub loss: Loss,
 }
 
-/// The loss of each worker.
 const WORKER_LOSSES: Metric = Metric {
     name: "worker_losses",
     about: "mean loss of each worker",
@@ -38,7 +37,6 @@ const WORKER_ERRORS: Metric = Metric {
     ..WORKER_LOSSES
 };
 
-/// How often each worker leads. Where leaders are chosen per sample, examples are counted.
 const LEAD_PERCENT: Metric = Metric {
     name: "lead_percent",
     about: "how often each worker was a leader, in percent of the batches (of the examples with `scope: sample`)",
@@ -63,7 +61,6 @@ const FOLLOWER_LOSS: Metric = Metric {
     ..LEADER_LOSS
 };
 
-/// The loss of a unit in which every worker trains on the targets.
 const LOCAL_LOSS: Metric = Metric {
     name: "local_loss",
     about: "mean loss of all workers together, where all train on the labels",

@@ -12,11 +12,11 @@ use crate::failure::Failure;
 #[derive(Debug)]
 pub(super) struct Fig3a;
 
-fn widths(request: &ReproduceRequest<'_>) -> &'static [usize] {
+fn widths(request: &ReproduceRequest) -> &'static [usize] {
     if request.is_paper() { &[32, 64, 128, 256, 512] } else { &[32, 64, 128] }
 }
 
-fn percentages(request: &ReproduceRequest<'_>) -> &'static [usize] {
+fn percentages(request: &ReproduceRequest) -> &'static [usize] {
     if request.is_paper() {
         &[10, 20, 30, 40, 50, 60, 70, 80, 90, 100]
     } else {
@@ -24,11 +24,7 @@ fn percentages(request: &ReproduceRequest<'_>) -> &'static [usize] {
     }
 }
 
-fn trainings(
-    request: &ReproduceRequest<'_>,
-    width: usize,
-    percent: Option<usize>,
-) -> Vec<Training> {
+fn trainings(request: &ReproduceRequest, width: usize, percent: Option<usize>) -> Vec<Training> {
     let of = |&seed: &u64| match percent {
         Some(percent) => one_pass(request, "lfnn", width, seed).leaders(percent),
         None => one_pass(request, "bp", width, seed),
@@ -45,7 +41,7 @@ impl Target for Fig3a {
         "one pass over permuted images, one-vs-all: accuracy against leadership size, bp as the line to reach"
     }
 
-    fn plan(&self, request: &ReproduceRequest<'_>) -> Result<Vec<Task>, Failure> {
+    fn plan(&self, request: &ReproduceRequest) -> Result<Vec<Task>, Failure> {
         expect_data(request, DatasetName::Mnist)?;
         let mut tasks = Vec::new();
         for &width in widths(request) {
@@ -57,7 +53,7 @@ impl Target for Fig3a {
         Ok(tasks)
     }
 
-    fn report(&self, request: &ReproduceRequest<'_>, results: &Results) -> Result<Report, Failure> {
+    fn report(&self, request: &ReproduceRequest, results: &Results) -> Result<Report, Failure> {
         let mut report = Report {
             title: "Figure 3a: accuracy after one pass against leadership size".into(),
             ..Report::default()

@@ -42,16 +42,16 @@ const DENSITY: f64 = 4.0;
 const SPEED: f64 = 0.1;
 const SMALL: usize = 400;
 
-fn activity_id(request: &ReproduceRequest<'_>, seed: u64) -> String {
+fn activity_id(request: &ReproduceRequest, seed: u64) -> String {
     format!("activity-{}", one_pass(request, "lfnn", 32, seed).leaders(30).id())
 }
 
 /// Steps whose movements are drawn.
-fn drawn(request: &ReproduceRequest<'_>) -> [usize; 4] {
+fn drawn(request: &ReproduceRequest) -> [usize; 4] {
     if request.is_paper() { [1, 20, 100, 500] } else { [1, 20, 60, 200] }
 }
 
-fn activity(request: &ReproduceRequest<'_>, seed: u64) -> Result<Computation, Failure> {
+fn activity(request: &ReproduceRequest, seed: u64) -> Result<Computation, Failure> {
     let config = one_pass(request, "lfnn", 32, seed).leaders(30).config()?;
     let drawn = drawn(request);
     let settings = json!({"config": serde_json::to_value(&config)?, "drawn": drawn});
@@ -71,7 +71,7 @@ fn activity(request: &ReproduceRequest<'_>, seed: u64) -> Result<Computation, Fa
 }
 
 /// A flock to simulate: its name, its settings, steps and moments.
-fn flocks(request: &ReproduceRequest<'_>) -> Vec<(String, Settings, usize, Vec<usize>)> {
+fn flocks(request: &ReproduceRequest) -> Vec<(String, Settings, usize, Vec<usize>)> {
     let settings = |particles: usize, noise: f64| Settings {
         particles,
         side: (particles as f64 / DENSITY).sqrt(),
@@ -152,7 +152,7 @@ impl Target for Fig5 {
         "how workers move in a step, leaders and followers; the Vicsek model beside it"
     }
 
-    fn plan(&self, request: &ReproduceRequest<'_>) -> Result<Vec<Task>, Failure> {
+    fn plan(&self, request: &ReproduceRequest) -> Result<Vec<Task>, Failure> {
         expect_data(request, DatasetName::Mnist)?;
         let mut tasks = Vec::new();
         for &seed in &request.seeds {
@@ -162,7 +162,7 @@ impl Target for Fig5 {
         Ok(tasks)
     }
 
-    fn report(&self, request: &ReproduceRequest<'_>, results: &Results) -> Result<Report, Failure> {
+    fn report(&self, request: &ReproduceRequest, results: &Results) -> Result<Report, Failure> {
         let mut report = Report {
             title: "Figure 5: the movement of workers, and the Vicsek model".into(),
             ..Report::default()
@@ -186,7 +186,7 @@ impl Target for Fig5 {
 }
 
 fn activity_report(
-    request: &ReproduceRequest<'_>,
+    request: &ReproduceRequest,
     results: &Results,
     report: &mut Report,
 ) -> Result<(), Failure> {
@@ -303,7 +303,7 @@ fn activity_report(
 }
 
 fn vicsek_report(
-    request: &ReproduceRequest<'_>,
+    request: &ReproduceRequest,
     results: &Results,
     report: &mut Report,
 ) -> Result<(), Failure> {

@@ -13,7 +13,7 @@ use crate::failure::Failure;
 pub(super) struct Fig6;
 
 /// Two fully connected units of 32 workers, six of which lead.
-pub(super) fn training(request: &ReproduceRequest<'_>, seed: u64) -> Training {
+pub(super) fn training(request: &ReproduceRequest, seed: u64) -> Training {
     let training = request.training("mnist-fc", "lfnn-l", seed).leaders(20);
     if request.is_paper() {
         return training;
@@ -31,12 +31,12 @@ impl Target for Fig6 {
         "how often each of 32 workers leads, in each unit and epoch, lfnn-l with 20 % leaders"
     }
 
-    fn plan(&self, request: &ReproduceRequest<'_>) -> Result<Vec<Task>, Failure> {
+    fn plan(&self, request: &ReproduceRequest) -> Result<Vec<Task>, Failure> {
         expect_data(request, DatasetName::Mnist)?;
         Ok(request.seeds.iter().map(|&seed| Task::Train(training(request, seed))).collect())
     }
 
-    fn report(&self, request: &ReproduceRequest<'_>, results: &Results) -> Result<Report, Failure> {
+    fn report(&self, request: &ReproduceRequest, results: &Results) -> Result<Report, Failure> {
         let mut report =
             Report { title: "Figure 6: how often each worker leads".into(), ..Report::default() };
         report.text.extend(quick_note(request, "Batches of 4, so that an epoch has 300 of them."));

@@ -47,15 +47,15 @@ struct Dependence {
     change: Vec<Vec<f64>>,
 }
 
-fn id(request: &ReproduceRequest<'_>, method: &str) -> String {
+fn id(request: &ReproduceRequest, method: &str) -> String {
     format!("locality-{}-{method}", recipe(request))
 }
 
-fn recipe(request: &ReproduceRequest<'_>) -> &'static str {
+fn recipe(request: &ReproduceRequest) -> &'static str {
     if request.is_paper() { "mnist-s" } else { "digits" }
 }
 
-fn computation(request: &ReproduceRequest<'_>, method: &str) -> Result<Computation, Failure> {
+fn computation(request: &ReproduceRequest, method: &str) -> Result<Computation, Failure> {
     let mut config = request.training(recipe(request), method, 1).leaders(70).config()?;
     // A batch says as much as an epoch.
     config.training.epochs = 1;
@@ -236,7 +236,7 @@ impl Target for Locality {
         "on whose parameters the gradient of each unit depends, for all methods"
     }
 
-    fn plan(&self, request: &ReproduceRequest<'_>) -> Result<Vec<Task>, Failure> {
+    fn plan(&self, request: &ReproduceRequest) -> Result<Vec<Task>, Failure> {
         expect_data(request, DatasetName::Mnist)?;
         methods()
             .into_iter()
@@ -244,7 +244,7 @@ impl Target for Locality {
             .collect()
     }
 
-    fn report(&self, request: &ReproduceRequest<'_>, results: &Results) -> Result<Report, Failure> {
+    fn report(&self, request: &ReproduceRequest, results: &Results) -> Result<Report, Failure> {
         let mut report =
             Report { title: "Locality: what each gradient depends on".into(), ..Report::default() };
         report.text.extend(quick_note(request, ""));

@@ -41,7 +41,7 @@ const VARIANTS: [(&str, &str, f64, f64); 4] = [
     ("L4", "global loss alone", 0.0, 0.0),
 ];
 
-fn id(request: &ReproduceRequest<'_>, variant: usize, seed: u64) -> String {
+fn id(request: &ReproduceRequest, variant: usize, seed: u64) -> String {
     let (name, _, lambda1, lambda2) = VARIANTS[variant];
     let label = format!("losses-{name}");
     let sets = [format!("leadership.lambda1={lambda1}"), format!("leadership.lambda2={lambda2}")];
@@ -49,7 +49,7 @@ fn id(request: &ReproduceRequest<'_>, variant: usize, seed: u64) -> String {
 }
 
 fn computation(
-    request: &ReproduceRequest<'_>,
+    request: &ReproduceRequest,
     variant: usize,
     seed: u64,
 ) -> Result<Computation, Failure> {
@@ -76,7 +76,7 @@ fn computation(
 
 /// The rows of a variant, for each seed.
 fn rows(
-    request: &ReproduceRequest<'_>,
+    request: &ReproduceRequest,
     results: &Results,
     variant: usize,
 ) -> Result<Vec<Vec<LossRow>>, Failure> {
@@ -112,7 +112,7 @@ impl Target for Losses {
         self.about
     }
 
-    fn plan(&self, request: &ReproduceRequest<'_>) -> Result<Vec<Task>, Failure> {
+    fn plan(&self, request: &ReproduceRequest) -> Result<Vec<Task>, Failure> {
         expect_data(request, DatasetName::Mnist)?;
         let mut tasks = Vec::new();
         for variant in 0..VARIANTS.len() {
@@ -123,7 +123,7 @@ impl Target for Losses {
         Ok(tasks)
     }
 
-    fn report(&self, request: &ReproduceRequest<'_>, results: &Results) -> Result<Report, Failure> {
+    fn report(&self, request: &ReproduceRequest, results: &Results) -> Result<Report, Failure> {
         let mut report = Report { title: self.title.into(), ..Report::default() };
         report.text.extend(quick_note(request, "One pass in batches of 5."));
         report.text.push(

@@ -43,20 +43,16 @@ struct Taken {
     parameters: usize,
 }
 
-fn depths(request: &ReproduceRequest<'_>) -> &'static [usize] {
+fn depths(request: &ReproduceRequest) -> &'static [usize] {
     if request.is_paper() { &[1, 2, 4, 8, 16, 32] } else { &[1, 2, 4, 8, 16] }
 }
 
-fn id(request: &ReproduceRequest<'_>, method: &str, depth: usize) -> String {
+fn id(request: &ReproduceRequest, method: &str, depth: usize) -> String {
     let data = if request.is_paper() { "mnist" } else { "digits" };
     format!("memory-{data}-{method}-depth{depth}")
 }
 
-fn config(
-    request: &ReproduceRequest<'_>,
-    method: &str,
-    depth: usize,
-) -> Result<RunConfig, Failure> {
+fn config(request: &ReproduceRequest, method: &str, depth: usize) -> Result<RunConfig, Failure> {
     let unit = "{layers: [{conv: {filters: 32, kernel: 3, padding: 1, bias: false}}, {batch_norm: {}}, relu], \
                 workers: {readout: {count: 4, grid: 4}}}";
     let sets = [
@@ -69,7 +65,7 @@ fn config(
 }
 
 fn computation(
-    request: &ReproduceRequest<'_>,
+    request: &ReproduceRequest,
     method: &str,
     depth: usize,
 ) -> Result<Computation, Failure> {
@@ -151,7 +147,7 @@ impl Target for Memory {
         "memory and time of a training step against depth, lfnn-l beside bp"
     }
 
-    fn plan(&self, request: &ReproduceRequest<'_>) -> Result<Vec<Task>, Failure> {
+    fn plan(&self, request: &ReproduceRequest) -> Result<Vec<Task>, Failure> {
         expect_data(request, DatasetName::Mnist)?;
         let mut tasks = Vec::new();
         for method in METHODS {
@@ -162,7 +158,7 @@ impl Target for Memory {
         Ok(tasks)
     }
 
-    fn report(&self, request: &ReproduceRequest<'_>, results: &Results) -> Result<Report, Failure> {
+    fn report(&self, request: &ReproduceRequest, results: &Results) -> Result<Report, Failure> {
         let mut report = Report {
             title: "Memory and time of a training step against depth".into(),
             ..Report::default()

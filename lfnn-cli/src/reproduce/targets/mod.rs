@@ -38,13 +38,13 @@ pub(super) trait Target: Debug + Sync {
     ///
     /// # Errors
     /// Data that is missing, or a setting that does not fit.
-    fn plan(&self, request: &ReproduceRequest<'_>) -> Result<Vec<Task>, Failure>;
+    fn plan(&self, request: &ReproduceRequest) -> Result<Vec<Task>, Failure>;
 
     /// Tables and figures of what came out.
     ///
     /// # Errors
     /// A result that cannot be read.
-    fn report(&self, request: &ReproduceRequest<'_>, results: &Results) -> Result<Report, Failure>;
+    fn report(&self, request: &ReproduceRequest, results: &Results) -> Result<Report, Failure>;
 }
 
 /// Every target.
@@ -73,14 +73,16 @@ fn methods() -> Vec<&'static str> {
 }
 
 /// Whether a data set can be used.
-fn is_there(request: &ReproduceRequest<'_>, name: DatasetName) -> bool {
+fn is_there(request: &ReproduceRequest, name: DatasetName) -> bool {
     let there = |presence: &Presence| matches!(presence, Presence::Present | Presence::Embedded);
-    lfnn_data::list(request.root).iter().any(|found| found.name == name && there(&found.presence))
+    lfnn_data::list(&request.data_root)
+        .iter()
+        .any(|found| found.name == name && there(&found.presence))
 }
 
 /// The error for data that is needed and not there.
-fn missing(request: &ReproduceRequest<'_>, name: DatasetName) -> Failure {
-    let root = request.root.display();
+fn missing(request: &ReproduceRequest, name: DatasetName) -> Failure {
+    let root = request.data_root.display();
     Failure::Runtime(anyhow!(
         "{name} is not in {root}, and this target at paper scale needs it; `lfnn-cli data fetch {name}` \
          brings it, --data-dir names another folder"
@@ -91,19 +93,19 @@ fn missing(request: &ReproduceRequest<'_>, name: DatasetName) -> Failure {
 ///
 /// # Errors
 /// It is not there.
-fn expect_data(request: &ReproduceRequest<'_>, name: DatasetName) -> Result<(), Failure> {
+fn expect_data(request: &ReproduceRequest, name: DatasetName) -> Result<(), Failure> {
     if request.is_paper() && !is_there(request, name) {
         return Err(missing(request, name));
     }
     Ok(())
 }
 
-/// Those parts whose recipes are asked for.
+/// The parts of the recipes that the user chose.
 ///
 /// # Errors
 /// A recipe that no part has.
 fn chosen<T>(
-    request: &ReproduceRequest<'_>,
+    request: &ReproduceRequest,
     parts: Vec<T>,
     recipe: fn(&T) -> &str,
 ) -> Result<Vec<T>, Failure> {
@@ -150,7 +152,7 @@ impl Errors {
 
 /// One-vs-all networks of one hidden layer (paper, Section 3.1): permuted MNIST, or the digits with small
 /// batches, so that one pass has about as many steps.
-fn one_pass(request: &ReproduceRequest<'_>, method: &str, workers: usize, seed: u64) -> Training {
+fn one_pass(request: &ReproduceRequest, method: &str, workers: usize, seed: u64) -> Training {
     let width = format!("network.units.0.workers.neurons.count={workers}");
     let training =
         request.training("mnist-permuted-ova", method, seed).set(&format!("{workers}"), &[width]);
@@ -162,7 +164,7 @@ fn one_pass(request: &ReproduceRequest<'_>, method: &str, workers: usize, seed: 
 }
 
 /// What a report at quick scale says first.
-fn quick_note(request: &ReproduceRequest<'_>, note: &str) -> Option<String> {
+fn quick_note(request: &ReproduceRequest, note: &str) -> Option<String> {
     let text = format!(
         "This is the quick scale: the 8×8 digits inside the program take the place of the paper's data. It \
          shows that everything works, and how results look; its numbers are not to be compared with the \

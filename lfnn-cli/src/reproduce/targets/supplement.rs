@@ -15,7 +15,7 @@ use crate::failure::Failure;
 pub(super) struct Supplement;
 
 /// Name and training of each part, for a seed.
-fn parts(request: &ReproduceRequest<'_>, seed: u64) -> Vec<(&'static str, Training)> {
+fn parts(request: &ReproduceRequest, seed: u64) -> Vec<(&'static str, Training)> {
     let recipe = if request.is_paper() { "mnist-s" } else { "digits" };
     vec![
         ("convolutions, lfnn-l", request.training(recipe, "lfnn-l", seed).leaders(70)),
@@ -61,14 +61,14 @@ impl Target for Supplement {
         "the best leader’s error in each unit, and leaders beside followers"
     }
 
-    fn plan(&self, request: &ReproduceRequest<'_>) -> Result<Vec<Task>, Failure> {
+    fn plan(&self, request: &ReproduceRequest) -> Result<Vec<Task>, Failure> {
         expect_data(request, DatasetName::Mnist)?;
         let of_seed =
             |&seed: &u64| parts(request, seed).into_iter().map(|(_, one)| Task::Train(one));
         Ok(request.seeds.iter().flat_map(of_seed).collect())
     }
 
-    fn report(&self, request: &ReproduceRequest<'_>, results: &Results) -> Result<Report, Failure> {
+    fn report(&self, request: &ReproduceRequest, results: &Results) -> Result<Report, Failure> {
         let mut report = Report {
             title: "Supplement: the best leader of each unit; leaders beside followers".into(),
             ..Report::default()

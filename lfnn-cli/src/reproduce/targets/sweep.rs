@@ -50,7 +50,7 @@ impl Sweep {
     /// Name and recipe of each part whose data is there.
     fn parts(
         &self,
-        request: &ReproduceRequest<'_>,
+        request: &ReproduceRequest,
     ) -> Result<Vec<(&'static str, &'static str)>, Failure> {
         if !request.is_paper() {
             return chosen(request, vec![("digits", "digits")], |part| part.1);
@@ -66,7 +66,7 @@ impl Sweep {
 
 /// The trainings with this percentage of leaders.
 fn trainings(
-    request: &ReproduceRequest<'_>,
+    request: &ReproduceRequest,
     recipe: &str,
     method: &str,
     percent: usize,
@@ -79,7 +79,7 @@ fn trainings(
 }
 
 /// Percentages, each with the one whose trainings it shares.
-fn shared(request: &ReproduceRequest<'_>, recipe: &str) -> Result<Vec<(usize, usize)>, Failure> {
+fn shared(request: &ReproduceRequest, recipe: &str) -> Result<Vec<(usize, usize)>, Failure> {
     let config = request.training(recipe, METHODS[0], 1).config()?;
     // 70 % is Table 1's: where it leads as many, its trainings are taken.
     let mut order = vec![70];
@@ -102,7 +102,7 @@ impl Target for Sweep {
         true
     }
 
-    fn plan(&self, request: &ReproduceRequest<'_>) -> Result<Vec<Task>, Failure> {
+    fn plan(&self, request: &ReproduceRequest) -> Result<Vec<Task>, Failure> {
         let mut tasks = Vec::new();
         for (_, recipe) in self.parts(request)? {
             let percentages = shared(request, recipe)?;
@@ -119,7 +119,7 @@ impl Target for Sweep {
         Ok(tasks)
     }
 
-    fn report(&self, request: &ReproduceRequest<'_>, results: &Results) -> Result<Report, Failure> {
+    fn report(&self, request: &ReproduceRequest, results: &Results) -> Result<Report, Failure> {
         let paper = paper::read()?;
         let paper = if self.name == "table2" { paper.table2 } else { paper.table3 };
         let mut report = Report { title: self.title.into(), ..Report::default() };
@@ -176,7 +176,7 @@ impl Target for Sweep {
 
 /// A method's table, and the points of its curve and the paper's.
 fn table(
-    request: &ReproduceRequest<'_>,
+    request: &ReproduceRequest,
     results: &Results,
     (name, recipe, method): (&str, &str, &str),
     paper: &Quoted<Values>,

@@ -32,7 +32,7 @@ struct Column {
     paper: &'static str,
 }
 
-fn columns(request: &ReproduceRequest<'_>) -> Result<Vec<Column>, Failure> {
+fn columns(request: &ReproduceRequest) -> Result<Vec<Column>, Failure> {
     let column = |name, recipe, paper| Column { name, recipe, sets: Vec::new(), label: "", paper };
     if !request.is_paper() {
         return chosen(request, vec![column("digits", "digits", "")], |column| column.recipe);
@@ -47,7 +47,7 @@ fn columns(request: &ReproduceRequest<'_>) -> Result<Vec<Column>, Failure> {
     if is_there(request, DatasetName::TinyImagenet) {
         columns.push(column("Tiny ImageNet", TINY, ""));
     }
-    let imagenet = request.root.join("imagenet");
+    let imagenet = request.data_root.join("imagenet");
     if imagenet.join("train").is_dir() {
         let path = imagenet.display().to_string();
         let sets = [
@@ -70,14 +70,14 @@ fn columns(request: &ReproduceRequest<'_>) -> Result<Vec<Column>, Failure> {
 }
 
 /// The learning rate of AdamW with which a forward gradient is trained, where it is not the recipe's.
-fn rate(request: &ReproduceRequest<'_>, column: &Column, method: &str) -> Option<&'static str> {
+fn rate(request: &ReproduceRequest, column: &Column, method: &str) -> Option<&'static str> {
     if !request.is_paper() || column.recipe == TINY {
         return None;
     }
     RATES.iter().find(|(name, _)| *name == method).map(|(_, rate)| *rate)
 }
 
-fn training(request: &ReproduceRequest<'_>, column: &Column, method: &str, seed: u64) -> Training {
+fn training(request: &ReproduceRequest, column: &Column, method: &str, seed: u64) -> Training {
     let mut training = request.training(column.recipe, method, seed).leaders(70);
     if let Some(rate) = rate(request, column, method) {
         training =
@@ -86,7 +86,7 @@ fn training(request: &ReproduceRequest<'_>, column: &Column, method: &str, seed:
     if column.sets.is_empty() { training } else { training.set(column.label, &column.sets) }
 }
 
-fn trainings(request: &ReproduceRequest<'_>, column: &Column, method: &str) -> Vec<Training> {
+fn trainings(request: &ReproduceRequest, column: &Column, method: &str) -> Vec<Training> {
     request.seeds.iter().map(|&seed| training(request, column, method, seed)).collect()
 }
 
@@ -103,7 +103,7 @@ impl Target for Table1 {
         true
     }
 
-    fn plan(&self, request: &ReproduceRequest<'_>) -> Result<Vec<Task>, Failure> {
+    fn plan(&self, request: &ReproduceRequest) -> Result<Vec<Task>, Failure> {
         let mut tasks = Vec::new();
         for column in columns(request)? {
             // Seed by seed: what is stopped can be reported with fewer of them.
@@ -115,7 +115,7 @@ impl Target for Table1 {
         Ok(tasks)
     }
 
-    fn report(&self, request: &ReproduceRequest<'_>, results: &Results) -> Result<Report, Failure> {
+    fn report(&self, request: &ReproduceRequest, results: &Results) -> Result<Report, Failure> {
         let paper = paper::read()?.table1;
         let mut report = Report {
             title: "Table 1: test and training error of every method".into(),
