@@ -4,7 +4,7 @@
 //! [`StepBuilder::metric`](crate::step::StepBuilder::metric). Everything else (the [`Metrics`] that a trainer and an
 //! evaluation return, and the files of a run) iterates over what was declared.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
@@ -109,27 +109,26 @@ impl Metrics {
         examples: usize,
     ) -> Result<Self, E::Error> {
         let mut read = Self { examples, batches, ..Self::default() };
-        let mut sums: HashMap<TensorId, Vec<f32>> = HashMap::new();
         for MetricSum { metric, unit, sum, len, elements } in metrics {
-            if !sums.contains_key(sum) {
-                let mut data = vec![0.0; *len];
-                executable.download(*sum, TensorDataMut::Real(&mut data))?;
-                sums.insert(*sum, data);
-            }
+            let mut sums = vec![0.0; *len];
+            executable.download(*sum, TensorDataMut::Real(&mut sums))?;
             let count = if metric.per == Per::Batch { batches } else { examples };
             let per = 1.0 / count.max(1) as f64;
             let value = |sum: f64| metric.factor * sum * per;
-            let elements = sums[sum][elements.clone()].iter().map(|&element| f64::from(element));
+            let elements = sums[elements.clone()].iter().map(|&element| f64::from(element));
             let name = metric.name.to_owned();
-            read.units.resize(read.units.len().max(*unit), UnitMetrics::default());
-            let mut of_unit = |value| read.units[unit - 1].0.insert(name.clone(), value);
-            match metric.scope {
-                MetricScope::Network => drop(read.network.insert(name, value(elements.sum()))),
-                MetricScope::Unit => drop(of_unit(MetricValue::Single(value(elements.sum())))),
-                MetricScope::Worker => {
-                    of_unit(MetricValue::Workers(elements.map(value).collect()));
+            let Some(unit) = unit.checked_sub(1) else {
+                read.network.insert(name, value(elements.sum()));
+                continue;
+            };
+            let of_unit = match metric.scope {
+                MetricScope::Worker => MetricValue::Workers(elements.map(value).collect()),
+                MetricScope::Network | MetricScope::Unit => {
+                    MetricValue::Single(value(elements.sum()))
                 }
-            }
+            };
+            read.units.resize(read.units.len().max(unit + 1), UnitMetrics::default());
+            read.units[unit].0.insert(name, of_unit);
         }
         Ok(read)
     }
