@@ -11,16 +11,12 @@ pub(crate) mod predict;
 pub(crate) mod recipes;
 pub(crate) mod step;
 
+use std::error::Error;
 use std::path::Path;
-
-use lfnn_core::train::TrainError;
 
 use crate::failure::Failure;
 
 /// A checkpoint carries its own configuration: what does not fit there is no mistake of the user's.
-fn of_checkpoint<E: std::error::Error + Send + Sync + 'static>(
-    path: &Path,
-    error: TrainError<E>,
-) -> Failure {
+fn of_checkpoint(path: &Path, error: impl Error + Send + Sync + 'static) -> Failure {
     Failure::Runtime(anyhow::Error::from(error).context(path.display().to_string()))
 }

@@ -12,7 +12,8 @@ use crate::unit::{Unit, WorkerSums};
 
 use super::data::{Augmentation, DataTensors, Images};
 use super::error::TrainError;
-use super::state::{State, fit, load};
+use super::setup::SetupError;
+use super::state::{State, StateTensor, fit, load};
 
 /// What an evaluation covers.
 #[derive(Clone, Copy, Debug)]
@@ -193,6 +194,68 @@ impl EvaluationProgram {
     }
 }
 
+/// An evaluation of a trained network, checked before images are read or a backend is opened.
+#[derive(Debug)]
+pub struct EvaluationPlan<'s> {
+    set: ProgramSet,
+    data: DataTensors,
+    program: EvaluationProgram,
+    /// The saved tensors that it reads.
+    fit: Vec<(TensorId, &'s StateTensor)>,
+    takes_labels: bool,
+    outputs: usize,
+}
+
+impl<'s> EvaluationPlan<'s> {
+    /// Plans the evaluation of a network on `count` images of this shape, with parameters from a saved state.
+    ///
+    /// # Errors
+    /// A configuration or a state that does not fit.
+    pub fn new(
+        network: &NetworkConfig,
+        (shape, classes, count): ([usize; 3], usize, usize),
+        state: &'s State,
+        batch: usize,
+        workers_predict: bool,
+    ) -> Result<Self, SetupError> {
+        let network = Network::new(network, &shape, classes)?;
+        let loss = network.loss(0.0);
+        let mut set = ProgramSet::new();
+        let batch = batch.clamp(1, count.max(1));
+        let fits = network.check_batch(batch, Mode::Evaluate);
+        fits.map_err(|message| ConfigError::new("training.batch_size", message))?;
+        let data = DataTensors::declare(&mut set, count, shape, network.values());
+        let tensors = network.declare(&mut set);
+        let scope = EvaluationScope { loss, batch, images: count, workers_predict };
+        let program = EvaluationProgram::write(&mut set, &network, &tensors, &data, scope)?;
+        let fit = fit(&set, state, false).map_err(SetupError::State)?;
+        let outputs = network.output().predictions().features();
+        let takes_labels = loss.takes_labels();
+        Ok(Self { set, data, program, fit, takes_labels, outputs })
+    }
+
+    /// Compiles it, and gives the backend the images and the parameters.
+    ///
+    /// # Errors
+    /// Other images than were planned for, or a failure of the backend.
+    pub fn compile<B: Backend>(
+        self,
+        backend: &B,
+        images: Images<'_>,
+    ) -> Result<Evaluator<B>, TrainError<B::Error>> {
+        let Self { set, data, program, fit, takes_labels, outputs } = self;
+        images.validate(takes_labels).map_err(TrainError::Data)?;
+        if images.count() != program.images {
+            let message = format!("{} images, expected {}", images.count(), program.images);
+            return Err(TrainError::Data(message));
+        }
+        let mut executable = backend.compile(&set).map_err(TrainError::Backend)?;
+        data.upload_images(&mut executable, images).map_err(TrainError::Backend)?;
+        load(&set, &mut executable, &fit)?;
+        Ok(Evaluator { executable, program, outputs })
+    }
+}
+
 /// Evaluates a trained network, without the means to train it.
 #[derive(Debug)]
 pub struct Evaluator<B: Backend> {
@@ -214,30 +277,8 @@ impl<B: Backend> Evaluator<B> {
         batch: usize,
         workers_predict: bool,
     ) -> Result<Self, TrainError<B::Error>> {
-        let network = Network::new(network, &images.shape, images.classes)?;
-        let loss = network.loss(0.0);
-        images.validate(loss.takes_labels()).map_err(TrainError::Data)?;
-        let mut set = ProgramSet::new();
-        let count = images.count();
-        let batch = batch.clamp(1, count);
-        let fits = network.check_batch(batch, Mode::Evaluate);
-        fits.map_err(|message| ConfigError::new("training.batch_size", message))?;
-        let data = DataTensors::declare(&mut set, count, images.shape, network.values());
-        let tensors = network.declare(&mut set);
-        let program = EvaluationProgram::write(
-            &mut set,
-            &network,
-            &tensors,
-            &data,
-            EvaluationScope { loss, batch, images: count, workers_predict },
-        )?;
-        // Before memory is asked for: a file may say anything of its network.
-        let fit = fit(&set, state, false).map_err(TrainError::State)?;
-        let mut executable = backend.compile(&set).map_err(TrainError::Backend)?;
-        data.upload_images(&mut executable, images).map_err(TrainError::Backend)?;
-        load(&set, &mut executable, &fit)?;
-        let outputs = network.output().predictions().features();
-        Ok(Self { executable, program, outputs })
+        let size = (images.shape, images.classes, images.count());
+        EvaluationPlan::new(network, size, state, batch, workers_predict)?.compile(backend, images)
     }
 
     /// Loss and error on the images with these indices.

@@ -15,9 +15,9 @@ mod trainer;
 
 pub use data::{Augmentation, Images, Labels, Normalization};
 pub use error::TrainError;
-pub use evaluation::Evaluator;
+pub use evaluation::{EvaluationPlan, Evaluator};
 pub use predictor::Predictor;
-pub use setup::{Limits, MemoryEstimate, Setup, StepProgram};
+pub use setup::{Limits, MemoryEstimate, Setup, SetupError, StepProgram};
 pub use state::{State, StateData, StateTensor};
 pub use trace::{StepTrace, Target, TraceInput, UnitTrace, trace_step};
 pub use trainer::{ProfiledStep, Trainer, trainer_programs};

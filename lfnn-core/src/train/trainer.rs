@@ -83,12 +83,8 @@ pub fn trainer_programs(
     examples: usize,
 ) -> Result<ProgramSet, ConfigError> {
     let steps = setup.steps_per_epoch(examples);
-    with_evaluation(setup, shape, classes, images, steps).map(|(built, _)| built.set).map_err(
-        |error| match error {
-            SetupError::Config(error) => error,
-            SetupError::Program(error) => ConfigError::new("network", error.to_string()),
-        },
-    )
+    let programs = with_evaluation(setup, shape, classes, images, steps);
+    programs.map(|(built, _)| built.set).map_err(SetupError::into_config)
 }
 
 impl<B: Backend> Trainer<B> {
