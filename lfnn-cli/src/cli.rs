@@ -6,7 +6,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use lfnn_cpu::max_threads;
 
-use crate::backend::{self, BackendChoice};
+use crate::backend::{self, BackendKind};
 use lfnn_core::method;
 
 const EXAMPLES: &str = "\
@@ -23,7 +23,7 @@ Examples:
 pub(crate) struct Cli {
     /// Compute backend: auto, cpu, cuda or cuda:ORDINAL; `auto` uses a GPU if one is available
     #[arg(long, global = true, value_name = "NAME", default_value = "auto")]
-    pub(crate) backend: BackendChoice,
+    pub(crate) backend: BackendKind,
 
     /// CPU threads [default: all]. Results do not depend on it
     #[arg(long, global = true, value_name = "N", value_parser = threads)]
@@ -154,7 +154,7 @@ pub(crate) struct TrainArgs {
 }
 
 /// Where data sets are.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct DataFolder {
     /// Folder of the data sets (mnist/, cifar-10-batches-bin/, …) [default: the user's cache folder]
     #[arg(long, env = "LFNN_DATA_DIR", value_name = "DIR", value_hint = ValueHint::DirPath)]
@@ -177,7 +177,7 @@ pub(crate) struct EvalArgs {
 
     /// Which images
     #[arg(long, value_enum, default_value_t)]
-    pub(crate) split: SplitChoice,
+    pub(crate) split: Split,
 
     /// Print JSON
     #[arg(long)]
@@ -186,7 +186,7 @@ pub(crate) struct EvalArgs {
 
 /// Which images of a data set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum SplitChoice {
+pub(crate) enum Split {
     /// The test images.
     #[default]
     Test,

@@ -1,4 +1,4 @@
-//! A data set made ready for the core: one array of images, lists of indices, and statistics.
+//! A data set as the core takes it: one array of images, lists of indices, and statistics.
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -11,13 +11,14 @@ use lfnn_data::{
     permute_pixels,
 };
 
+use crate::cli::DataFolder;
 use crate::config::{DatasetConfig, RunConfig};
 use crate::failure::{Failure, Usage};
 use crate::output::{Level, Output};
 
-/// A data set made ready.
+/// A data set in memory.
 #[derive(Debug)]
-pub(crate) struct Prepared {
+pub(crate) struct LoadedData {
     /// Training images, then test images.
     pixels: Vec<u8>,
     labels: Vec<u32>,
@@ -34,7 +35,7 @@ pub(crate) struct Prepared {
     pub(crate) normalization: Normalization,
 }
 
-impl Prepared {
+impl LoadedData {
     /// Loads the data set of a configuration.
     ///
     /// # Errors
@@ -46,7 +47,7 @@ impl Prepared {
         });
         progress.clear();
         let Dataset { mut train, mut test, classes, notes, .. } = loaded?;
-        tell(&notes, output);
+        print_notes(&notes, output);
         if config.dataset.permute_pixels {
             permute_pixels(&mut train, config.seed);
             permute_pixels(&mut test, config.seed);
@@ -92,8 +93,8 @@ impl Prepared {
     }
 }
 
-/// Tells what a user may not expect of a data set.
-pub(crate) fn tell(notes: &[Note], output: &Output) {
+/// Prints what a user may not expect of a data set.
+pub(crate) fn print_notes(notes: &[Note], output: &Output) {
     if output.level() >= Level::Normal {
         notes.iter().for_each(|note| output.note(&format!("note: {note}")));
     }
@@ -110,7 +111,7 @@ fn source(config: &DatasetConfig) -> Source {
 
 /// What is known of a data set without its files.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Shape {
+pub(crate) struct DataShape {
     /// Height, width, channels.
     pub(crate) image: [usize; 3],
     /// Number of classes.
@@ -122,31 +123,29 @@ pub(crate) struct Shape {
     pub(crate) test: usize,
 }
 
-/// Shape, classes and size of a data set; an image folder must be there, all others need not.
-///
-/// # Errors
-/// An image folder that cannot be read.
-pub(crate) fn known_shape(
-    config: &RunConfig,
-    root: &Path,
-    output: &Output,
-) -> Result<Shape, Failure> {
-    if let Some(DatasetSize { shape, classes, train, test }) = config.dataset.name.size() {
-        let image = [shape.height, shape.width, shape.channels];
-        return Ok(Shape { image, classes, train, test });
+impl DataShape {
+    /// Shape, classes and size of a data set. An image folder must be there, all others need not.
+    ///
+    /// # Errors
+    /// An image folder that cannot be read.
+    pub(crate) fn of(config: &RunConfig, root: &Path, output: &Output) -> Result<Self, Failure> {
+        if let Some(DatasetSize { shape, classes, train, test }) = config.dataset.name.size() {
+            let image = [shape.height, shape.width, shape.channels];
+            return Ok(Self { image, classes, train, test });
+        }
+        let data = LoadedData::load(config, root, output)?;
+        let train = data.train.len() + data.validation.len();
+        Ok(Self { image: data.shape, classes: data.classes.len(), train, test: data.test.len() })
     }
-    let data = Prepared::load(config, root, output)?;
-    let train = data.train.len() + data.validation.len();
-    Ok(Shape { image: data.shape, classes: data.classes.len(), train, test: data.test.len() })
 }
 
 /// The folder of the data sets: the one given, or the user's cache folder.
 ///
 /// # Errors
 /// A user without a home.
-pub(crate) fn root(given: Option<&Path>) -> Result<PathBuf, Failure> {
-    if let Some(given) = given {
-        return Ok(given.to_owned());
+pub(crate) fn root(given: &DataFolder) -> Result<PathBuf, Failure> {
+    if let Some(given) = &given.data_dir {
+        return Ok(given.clone());
     }
     directories::ProjectDirs::from("", "", "lfnn")
         .map(|folders| folders.cache_dir().to_owned())

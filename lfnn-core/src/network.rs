@@ -5,6 +5,7 @@ use crate::layer::{
     Derivative, Extent, FlattenConfig, Gradients, GroupedLinear, Layer, LayerBuilder, NeedsGrad,
     Parameter, Perturbation, Saved, Sequential,
 };
+use crate::metric::{Metric, MetricScope, Per};
 use crate::program::{
     AccumulateRows, Activate, Activation, CountErrors, DType, Decision, Loss, LossGradient,
     MeanWorkerLoss, Part, Predictions, ProgramSet, Reduction, Role, Softmax, TensorId, WorkerLoss,
@@ -30,6 +31,18 @@ pub struct OutputLayer {
     layers: Sequential,
     predictions: Predictions,
 }
+
+const LOSS: Metric = Metric {
+    name: "loss",
+    about: "mean global loss",
+    scope: MetricScope::Network,
+    per: Per::Example,
+    factor: 1.0,
+};
+
+/// The error of the network; there is none in regression.
+const ERROR: Metric =
+    Metric { name: "error", about: "share of wrong predictions in percent", factor: 100.0, ..LOSS };
 
 /// Sums of the output layer that outlive a step.
 #[derive(Clone, Copy, Debug)]
@@ -329,9 +342,11 @@ impl OutputLayer {
         let mean = step.debug_tensor("output.loss", DType::Real, &[predictions.classifiers]);
         step.push(MeanWorkerLoss { losses, mean, nonfinite: state.nonfinite });
         step.push(AccumulateRows { x: losses, clock, total: state.loss });
+        step.metric(LOSS, 0, state.loss, 0..predictions.classifiers);
         if let Some(decision) = self.decision(loss) {
             let wrong = state.wrong;
             step.push(CountErrors { output, target, clock, wrong, predictions, decision });
+            step.metric(ERROR, 0, wrong, 0..1);
         }
         GlobalLoss { loss, target, z, logits, output, mean }
     }

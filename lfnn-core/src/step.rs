@@ -2,7 +2,9 @@
 //! all of it shares.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
+use crate::metric::{Metric, MetricSum};
 use crate::program::{
     Add, Concat, DType, Gaussian, Op, Part, ProgramBuilder, ProgramError, ProgramId, ProgramSet,
     Role, TensorId,
@@ -31,6 +33,7 @@ pub struct StepBuilder<'m> {
     directions: Vec<TensorId>,
     /// The matrix that replaces each weight in the backward pass; none where that is the weight itself.
     feedback: Option<BTreeMap<TensorId, TensorId>>,
+    metrics: Vec<MetricSum>,
 }
 
 impl<'m> StepBuilder<'m> {
@@ -54,6 +57,7 @@ impl<'m> StepBuilder<'m> {
             gradients: Vec::new(),
             directions: Vec::new(),
             feedback: None,
+            metrics: Vec::new(),
         }
     }
 
@@ -217,6 +221,18 @@ impl<'m> StepBuilder<'m> {
     /// Pairs of a weight and the matrix that replaces it in the backward pass.
     pub fn feedback(&self) -> Vec<(TensorId, TensorId)> {
         self.feedback.iter().flatten().map(|(&weight, &matrix)| (weight, matrix)).collect()
+    }
+
+    /// Declares that a persistent tensor holds the sum of a metric. `unit` is the hidden unit, from 1, or 0 for a
+    /// metric of the network; `elements` are those of the tensor that belong to it.
+    pub fn metric(&mut self, metric: Metric, unit: usize, sum: TensorId, elements: Range<usize>) {
+        let len = self.program.shape(sum).iter().product();
+        self.metrics.push(MetricSum { metric, unit, sum, len, elements });
+    }
+
+    /// The metrics declared so far, in order.
+    pub fn metrics(&self) -> &[MetricSum] {
+        &self.metrics
     }
 
     /// A new tensor: the sum of two.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Measured, Spread};
 use crate::config::RunConfig;
-use crate::data::Shape;
+use crate::data::DataShape;
 use crate::failure::{Failure, Usage};
 use crate::format::{self, Align, table};
 
@@ -173,7 +173,10 @@ fn profile(head: &str, rows: &[Row], small: f64) -> String {
 ///
 /// # Errors
 /// A network that cannot be.
-pub(super) fn description(config: &RunConfig, shape: Shape) -> Result<Map<String, Value>, Failure> {
+pub(super) fn description(
+    config: &RunConfig,
+    shape: DataShape,
+) -> Result<Map<String, Value>, Failure> {
     let network =
         Network::new(&mut ProgramSet::new(), &config.network, &shape.image, shape.classes)
             .usage()?;

@@ -7,7 +7,7 @@ use lfnn_data::{DatasetName, Listing, Presence, Source, Update};
 
 use crate::cli::DataAction;
 use crate::config::nearest;
-use crate::data::{DataProgress, root, tell};
+use crate::data::{DataProgress, print_notes, root};
 use crate::failure::Failure;
 use crate::format::{self, Align, table};
 use crate::output::Output;
@@ -19,7 +19,7 @@ use crate::output::Output;
 pub(crate) fn command(action: &DataAction, output: &Output) -> Result<(), Failure> {
     match action {
         DataAction::List { data } => {
-            let root = root(data.data_dir.as_deref())?;
+            let root = root(data)?;
             let lines: Vec<Vec<String>> = lfnn_data::list(&root).iter().map(line).collect();
             output.info(&format!("data folder: {}", root.display()))?;
             let align = [Align::Left, Align::Left, Align::Right, Align::Right, Align::Left];
@@ -29,7 +29,7 @@ pub(crate) fn command(action: &DataAction, output: &Output) -> Result<(), Failur
         DataAction::Fetch { .. } => Err(crate::failure::lacks("`data fetch`", "download")),
         #[cfg(feature = "download")]
         DataAction::Fetch { name, data } => {
-            let (name, root) = (known(name)?, root(data.data_dir.as_deref())?);
+            let (name, root) = (known(name)?, root(data)?);
             let progress = DataProgress::new(output);
             let fetched =
                 lfnn_data::fetch(name, &root, &|update: &Update<'_>| progress.show(update));
@@ -37,7 +37,7 @@ pub(crate) fn command(action: &DataAction, output: &Output) -> Result<(), Failur
             output.result(&format!("{name}: {}", fetched?.display()))
         }
         DataAction::Verify { name, path, data } => {
-            let root = root(data.data_dir.as_deref())?;
+            let root = root(data)?;
             let sources = match name {
                 Some(name) => vec![Source { path: path.clone(), ..Source::named(known(name)?) }],
                 None => lfnn_data::list(&root)
@@ -108,7 +108,7 @@ fn verify(sources: &[Source], root: &Path, output: &Output) -> Result<(), Failur
             let line = format!("{mark} {name} {}: {}", report.path.display(), report.state);
             if good { output.info(&line)? } else { output.result(&line)? }
         }
-        tell(&found.notes, output);
+        print_notes(&found.notes, output);
     }
     match wrong {
         0 => output.result("everything is right"),

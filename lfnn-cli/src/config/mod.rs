@@ -20,6 +20,8 @@ use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub(crate) use diagnostic::nearest;
+#[cfg(feature = "report")]
+pub(crate) use resolve::read_saved;
 pub(crate) use resolve::{Request, differences, option, read_text, resolve, resolve_on, resume};
 
 /// Everything that decides what a run computes.

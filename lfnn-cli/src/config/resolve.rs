@@ -86,12 +86,25 @@ pub(crate) fn resolve_on(default: &str, request: &Request<'_>) -> Result<RunConf
     finish(tree, request)
 }
 
-/// The configuration of a run that goes on: the saved one with the command line over it.
+/// The configuration that a run was made with.
+///
+/// # Errors
+/// A file that cannot be read, or anything wrong in it.
+#[cfg(feature = "report")]
+pub(crate) fn read_saved(path: &Path) -> Result<RunConfig, Failure> {
+    finish(read_file(path)?, &Request::default())
+}
+
+/// The configuration that a run to be resumed was made with, and the same with the command line over it.
 ///
 /// # Errors
 /// A file that cannot be read, or anything wrong in it or in the command line.
-pub(crate) fn resume(saved: &Path, request: &Request<'_>) -> Result<RunConfig, Failure> {
-    let mut tree = read_file(saved)?;
+pub(crate) fn resume(
+    path: &Path,
+    request: &Request<'_>,
+) -> Result<(RunConfig, RunConfig), Failure> {
+    let mut tree = read_file(path)?;
+    let saved = finish(tree.clone(), &Request::default())?;
     if let Some(file) = request.file {
         tree.overlay(read_file(file)?);
     }
@@ -99,7 +112,7 @@ pub(crate) fn resume(saved: &Path, request: &Request<'_>) -> Result<RunConfig, F
         let node = text_node(recipe.to_owned(), tree.place.clone());
         tree.set(&["recipe"], node).map_err(|message| anyhow!(message)).usage()?;
     }
-    finish(tree, request)
+    Ok((saved, finish(tree, request)?))
 }
 
 /// Lays the command line over a tree and gives it types.

@@ -54,7 +54,7 @@ impl Metrics {
         if lines.as_bytes() != bytes {
             write_whole(&path, lines.as_bytes())?;
         }
-        let table = csv::table(rows.iter());
+        let table = csv::table(&rows);
         let csv = csv::path(folder);
         if csv.exists() && std::fs::read(&csv).is_ok_and(|found| found != table.as_bytes())
             || !csv.exists() && !table.is_empty()

@@ -323,7 +323,7 @@ fn dry_run_shows_every_recipe_without_data_and_leaves_nothing() {
     for name in names.lines().filter_map(|line| line.split_whitespace().next()) {
         let out = place.ok(&["train", name, "--dry-run"]);
         assert!(out.lines().skip(2).all(|line| line.chars().count() <= 130), "{name}: {out}");
-        for word in ["unit", "parameters", "readouts", "path", "memory", "lfnn-l", "bp"] {
+        for word in ["unit", "leaders", "head", "gradient", "memory", "lfnn-l", "bp"] {
             assert!(out.contains(word), "{name}: {out}");
         }
         for method in method::names() {
@@ -350,10 +350,10 @@ fn dry_run_shows_every_recipe_without_data_and_leaves_nothing() {
     let bp = place.ok(&["train", "digits", "--dry-run", "--method", "bp"]);
     assert!(bp.contains("4 layers with weights; the global gradient crosses every unit"), "{bp}");
     let forwards = place.ok(&["train", "digits", "--dry-run", "--method", "lg-fg-w"]);
-    let path = "derivative path, forwards: at most 1 layer with weights, inside a unit";
+    let path = "derivative depth, forwards: at most 1 layer with weights, inside a unit";
     assert!(forwards.contains(path), "{forwards}");
     // Perturbed outputs have less noise where each sample has a loss of its own.
-    let noise = "batch normalisation lets samples meet";
+    let noise = "batch normalisation couples the samples";
     assert!(!forwards.contains(noise), "{forwards}");
     assert!(place.ok(&["train", "digits", "--dry-run", "--method", "lg-fg-a"]).contains(noise));
     assert!(!place.ok(&["train", "mnist-mlp", "--dry-run", "--method", "fg-a"]).contains(noise));

@@ -3,6 +3,7 @@
 use crate::config::LeadershipConfig;
 use crate::layer::{Derivative, Gradients, NeedsGrad, Perturbation, Saved};
 use crate::method::Method;
+use crate::metric::MetricSum;
 use crate::network::{GlobalLoss, Network, OutputState};
 use crate::optim::Optimizer;
 use crate::program::{AdvanceClock, LocalLoss, ProgramError, ProgramId, Role, TensorId};
@@ -249,9 +250,20 @@ impl TrainingStep<'_, '_> {
         let clock = self.builder.clock();
         self.builder.push(AdvanceClock { clock });
         let (feedback, directions) = (self.builder.feedback(), self.builder.directions().to_vec());
+        let metrics = self.builder.metrics().to_vec();
         let Self { units, output, leaders, loss, .. } = self;
         let (program, gradients) = self.builder.finish()?;
-        Ok(BuiltStep { program, gradients, feedback, directions, units, output, leaders, loss })
+        Ok(BuiltStep {
+            program,
+            gradients,
+            feedback,
+            directions,
+            metrics,
+            units,
+            output,
+            leaders,
+            loss,
+        })
     }
 }
 
@@ -265,6 +277,8 @@ pub(crate) struct BuiltStep {
     pub(crate) feedback: Vec<(TensorId, TensorId)>,
     /// Directions of forward gradients.
     pub(crate) directions: Vec<TensorId>,
+    /// What it adds up.
+    pub(crate) metrics: Vec<MetricSum>,
     /// What outlives the step, for each hidden unit and for the output layer.
     pub(crate) units: Vec<UnitState>,
     pub(crate) output: OutputState,

@@ -7,7 +7,6 @@
 mod data;
 mod error;
 mod evaluation;
-mod metrics;
 mod predictor;
 mod setup;
 mod state;
@@ -16,10 +15,9 @@ mod trainer;
 
 pub use data::{Augmentation, Images, Labels, Normalization};
 pub use error::TrainError;
-pub use evaluation::{Evaluation, Evaluator, UnitEvaluation};
-pub use metrics::{TrainingMetrics, UnitMetrics};
+pub use evaluation::{EvaluationPlan, Evaluator};
 pub use predictor::Predictor;
-pub use setup::{Limits, MemoryEstimate, Setup, StepProgram};
+pub use setup::{Limits, MemoryEstimate, Setup, SetupError, StepProgram};
 pub use state::{State, StateData, StateTensor};
 pub use trace::{StepTrace, Target, TraceInput, UnitTrace, trace_step};
 pub use trainer::{ProfiledStep, Trainer, trainer_programs};

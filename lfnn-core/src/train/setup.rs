@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use crate::config::{ConfigError, LeadershipConfig, NetworkConfig, TrainingConfig};
 use crate::layer::Parameter;
 use crate::method::{BuiltStep, Method, TrainingStep};
+use crate::metric::MetricSum;
 use crate::network::Network;
 use crate::optim::{self, Optimizer};
 use crate::program::{
@@ -213,11 +214,26 @@ pub(super) fn feedback_values(
 
 /// What goes wrong before a backend is involved.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SetupError {
+pub enum SetupError {
+    /// A configuration that cannot be.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A program that is not well formed.
     #[error(transparent)]
     Program(#[from] ProgramError),
+    /// A saved state that belongs to another network.
+    #[error("the saved state does not fit: {0}")]
+    State(String),
+}
+
+impl SetupError {
+    /// As an error of the configuration, for callers without a saved state.
+    pub(super) fn into_config(self) -> ConfigError {
+        match self {
+            SetupError::Config(error) => error,
+            other => ConfigError::new("network", other.to_string()),
+        }
+    }
 }
 
 impl<E: std::error::Error> From<SetupError> for super::TrainError<E> {
@@ -225,6 +241,7 @@ impl<E: std::error::Error> From<SetupError> for super::TrainError<E> {
         match error {
             SetupError::Config(error) => error.into(),
             SetupError::Program(error) => error.into(),
+            SetupError::State(message) => Self::State(message),
         }
     }
 }
@@ -251,6 +268,8 @@ pub struct StepProgram {
     pub gradients: Vec<(TensorId, TensorId)>,
     /// All parameters and buffers, from the input to the output.
     pub parameters: Vec<Parameter>,
+    /// What the step adds up, to be read by the host.
+    pub metrics: Vec<MetricSum>,
 }
 
 impl StepProgram {
@@ -259,17 +278,14 @@ impl StepProgram {
     /// # Errors
     /// A configuration that cannot be.
     pub fn new(setup: &Setup<'_>, shape: [usize; 3], classes: usize) -> Result<Self, ConfigError> {
-        let built = TrainingPrograms::new(setup, shape, classes, 1, 1).map_err(|error| {
-            let SetupError::Config(error) = error else {
-                return ConfigError::new("network", error.to_string());
-            };
-            error
-        })?;
+        let built = TrainingPrograms::new(setup, shape, classes, 1, 1);
+        let built = built.map_err(SetupError::into_config)?;
         Ok(Self {
             set: built.set,
             program: built.step.program,
             gradients: built.step.gradients,
             parameters: built.network.parameters().to_vec(),
+            metrics: built.step.metrics,
         })
     }
 

@@ -216,7 +216,9 @@ struct Reader<'a, E> {
 
 impl<E: Executable> Reader<'_, E> {
     fn real(&self, id: TensorId) -> Result<Vec<f32>, E::Error> {
-        super::metrics::read(self.executable, id, self.set.tensors()[id].len())
+        let mut data = vec![0.0; self.set.tensors()[id].len()];
+        self.executable.download(id, TensorDataMut::Real(&mut data))?;
+        Ok(data)
     }
 
     fn whole(&self, id: TensorId) -> Result<Vec<u32>, E::Error> {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::backend::{Backend, Executable, Memory, StepTime, TensorData};
+use crate::backend::{Backend, Executable, Memory, StepTime, TensorData, TensorDataMut};
+use crate::metric::{self, Metrics};
 use crate::network::Network;
 use crate::optim::learning_rate;
 use crate::program::{Cost, Operation, Part, ProgramSet, clock};
@@ -10,11 +11,10 @@ use crate::random::{Purpose, Stream, permutation};
 
 use super::data::Images;
 use super::error::TrainError;
-use super::evaluation::{Evaluation, EvaluationProgram, EvaluationScope};
-use super::metrics::{self, TrainingMetrics, UnitLoss};
+use super::evaluation::{EvaluationProgram, EvaluationScope};
 use super::setup::{Limits, Setup, SetupError, TrainingPrograms, feedback_values};
 use super::state::{self, State, StateData};
-use crate::config::{ConfigError, ReductionConfig, Task, TrainingConfig};
+use crate::config::{ConfigError, Task, TrainingConfig};
 
 /// What one operation of a training step, or several done as one, took.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,9 +44,6 @@ pub struct Trainer<B: Backend> {
     /// Epochs that are over, and steps of the one under way.
     epoch: usize,
     step: usize,
-    workers_learn: bool,
-    has_leaders: bool,
-    reduction: ReductionConfig,
 }
 
 /// The training step and the evaluation for a data set of `images` images, `steps` batches per epoch.
@@ -85,12 +82,8 @@ pub fn trainer_programs(
     examples: usize,
 ) -> Result<ProgramSet, ConfigError> {
     let steps = setup.steps_per_epoch(examples);
-    with_evaluation(setup, shape, classes, images, steps).map(|(built, _)| built.set).map_err(
-        |error| match error {
-            SetupError::Config(error) => error,
-            SetupError::Program(error) => ConfigError::new("network", error.to_string()),
-        },
-    )
+    let programs = with_evaluation(setup, shape, classes, images, steps);
+    programs.map(|(built, _)| built.set).map_err(SetupError::into_config)
 }
 
 impl<B: Backend> Trainer<B> {
@@ -114,7 +107,6 @@ impl<B: Backend> Trainer<B> {
         let steps_per_epoch = setup.steps_per_epoch(examples.len());
         let (built, evaluation) =
             with_evaluation(setup, images.shape, images.classes, count, steps_per_epoch)?;
-        let workers_learn = setup.method.workers.learn();
         let executable = backend.compile(&built.set).map_err(TrainError::Backend)?;
         let mut trainer = Self {
             executable,
@@ -127,9 +119,6 @@ impl<B: Backend> Trainer<B> {
             steps_per_epoch,
             epoch: 0,
             step: 0,
-            workers_learn,
-            has_leaders: setup.method.workers.have_leaders(),
-            reduction: setup.leadership.reduction,
         };
         trainer.initialize(setup, images).map_err(TrainError::Backend)?;
         Ok(trainer)
@@ -204,9 +193,7 @@ impl<B: Backend> Trainer<B> {
         now[clock::TIME] = (self.epoch * self.steps_per_epoch) as u32;
         now[clock::COUNT] = (self.steps_per_epoch * self.training.batch_size) as u32;
         self.executable.upload(self.built.clock, TensorData::U32(&now))?;
-        let classifiers = self.built.network.output().predictions().classifiers;
-        let sums = metrics::sums(&self.built.step.units, &self.built.step.output, classifiers);
-        metrics::clear(&mut self.executable, &sums)
+        metric::clear(&mut self.executable, &self.built.step.metrics)
     }
 
     fn upload_schedule(&mut self) -> Result<(), B::Error> {
@@ -294,39 +281,10 @@ impl<B: Backend> Trainer<B> {
     ///
     /// # Errors
     /// A failure of the backend.
-    pub fn metrics(&self) -> Result<TrainingMetrics, TrainError<B::Error>> {
-        self.read_metrics().map_err(TrainError::Backend)
-    }
-
-    fn read_metrics(&self) -> Result<TrainingMetrics, B::Error> {
-        let batches = self.step;
-        let examples = batches * self.training.batch_size;
-        let per_example = 1.0 / examples.max(1) as f64;
-        let predictions = self.built.network.output().predictions();
-        let output = &self.built.step.output;
-        let losses = metrics::read(&self.executable, output.loss, predictions.classifiers)?;
-        let wrong = metrics::read(&self.executable, output.wrong, 1)?;
-        let has_error = self.built.network.output().decision(self.built.loss).is_some();
-        let mut units = Vec::new();
-        if self.workers_learn {
-            for unit in &self.built.step.units {
-                let loss = match (self.has_leaders, self.reduction) {
-                    (true, _) => UnitLoss::LeadersAndFollowers,
-                    (false, ReductionConfig::Sum) => UnitLoss::OfAll(1.0),
-                    (false, ReductionConfig::Mean) => {
-                        UnitLoss::OfAll(1.0 / unit.predictions.workers as f64)
-                    }
-                };
-                units.push(metrics::read_unit(&self.executable, unit, (batches, examples), loss)?);
-            }
-        }
-        Ok(TrainingMetrics {
-            batches,
-            examples,
-            loss: losses.iter().map(|&loss| f64::from(loss)).sum::<f64>() * per_example,
-            error: has_error.then(|| 100.0 * f64::from(wrong[0]) * per_example),
-            units,
-        })
+    pub fn metrics(&self) -> Result<Metrics, TrainError<B::Error>> {
+        let (batches, examples) = (self.step, self.step * self.training.batch_size);
+        let metrics = &self.built.step.metrics;
+        Metrics::read(&self.executable, metrics, batches, examples).map_err(TrainError::Backend)
     }
 
     /// What a training step cannot do without, whatever the backend.
@@ -343,7 +301,9 @@ impl<B: Backend> Trainer<B> {
     pub fn check_finite(&self) -> Result<(), TrainError<B::Error>> {
         let (epoch, batch) = (self.epoch + 1, self.step);
         let first = |tensor| {
-            metrics::read_u32(&self.executable, tensor).map_err(TrainError::<B::Error>::Backend)
+            let mut data = [0];
+            let read = self.executable.download(tensor, TensorDataMut::U32(&mut data));
+            read.map(|()| data[0]).map_err(TrainError::<B::Error>::Backend)
         };
         for (unit, state) in self.built.step.units.iter().enumerate() {
             let worker = first(state.nonfinite)? as usize;
@@ -361,7 +321,7 @@ impl<B: Backend> Trainer<B> {
     ///
     /// # Errors
     /// An index of no image, more indices than images, or a failure of the backend.
-    pub fn evaluate(&mut self, indices: &[u32]) -> Result<Evaluation, TrainError<B::Error>> {
+    pub fn evaluate(&mut self, indices: &[u32]) -> Result<Metrics, TrainError<B::Error>> {
         self.evaluation.run(&mut self.executable, indices, None)
     }
 

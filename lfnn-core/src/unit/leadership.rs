@@ -3,6 +3,7 @@
 use crate::config::{
     AlignConfig, ConfigError, LeadershipConfig, ReductionConfig, ReferenceConfig, Scope,
 };
+use crate::metric::{Metric, MetricScope, Per};
 use crate::program::{
     AccumulateRows, Align, AlignmentTarget, CountErrors, DType, Decision, EpochLeaders, LocalLoss,
     LocalLossGradient, LocalLosses, Loss, LossGradient, MeanWorkerLoss, Predictions, Reduction,
@@ -21,6 +22,53 @@ pub struct Leadership {
     pub loss: Loss,
 }
 
+const WORKER_LOSSES: Metric = Metric {
+    name: "worker_losses",
+    about: "mean loss of each worker",
+    scope: MetricScope::Worker,
+    per: Per::Example,
+    factor: 1.0,
+};
+
+/// The error of each worker; there is none in regression.
+const WORKER_ERRORS: Metric = Metric {
+    name: "worker_errors",
+    about: "share of wrong predictions of each worker in percent",
+    factor: 100.0,
+    ..WORKER_LOSSES
+};
+
+const LEAD_PERCENT: Metric = Metric {
+    name: "lead_percent",
+    about: "how often each worker was a leader, in percent of the batches (of the examples with `scope: sample`)",
+    scope: MetricScope::Worker,
+    per: Per::Batch,
+    factor: 100.0,
+};
+
+/// `L^δ`.
+const LEADER_LOSS: Metric = Metric {
+    name: "leader_loss",
+    about: "mean leader loss",
+    scope: MetricScope::Unit,
+    per: Per::Batch,
+    factor: 1.0,
+};
+
+/// `L^δ̄`.
+const FOLLOWER_LOSS: Metric = Metric {
+    name: "follower_loss",
+    about: "mean follower loss; 0 without followers",
+    ..LEADER_LOSS
+};
+
+const LOCAL_LOSS: Metric = Metric {
+    name: "local_loss",
+    about: "mean loss of all workers together, where all train on the labels",
+    per: Per::Example,
+    ..LEADER_LOSS
+};
+
 /// Tensors of a unit that outlive a step: sums for the metrics of training, and leaders that stay for an
 /// epoch.
 #[derive(Clone, Debug)]
@@ -31,15 +79,24 @@ pub struct UnitState {
     pub predictions: Predictions,
     /// `U32 [1]`: 1 + the first worker whose mean loss was not finite, or 0.
     pub nonfinite: TensorId,
-    /// `[classifiers · workers]`: sum over examples of each worker's loss.
-    pub losses: TensorId,
-    /// `[classifiers · workers]`: number of wrong predictions; stays 0 in regression.
-    pub wrong: TensorId,
+    /// Losses and errors of the workers.
+    pub workers: WorkerSums,
     /// `[classifiers · workers]`: in how many steps (or examples) each worker was a leader.
     pub lead_counts: TensorId,
     /// `[2]`: sums over steps of leader and follower loss.
     pub local_losses: TensorId,
     epoch: Option<EpochSelection>,
+}
+
+/// Sums of a unit's workers over the examples of an epoch or of an evaluation.
+#[derive(Clone, Copy, Debug)]
+pub struct WorkerSums {
+    /// The unit, from 1.
+    unit: usize,
+    /// `[classifiers · workers]`: sum over examples of each worker's loss.
+    losses: TensorId,
+    /// `[classifiers · workers]`: number of wrong predictions; stays 0 in regression.
+    wrong: TensorId,
 }
 
 /// Leaders that stay for an epoch, and the losses by which those of the next epoch are chosen.
@@ -60,6 +117,7 @@ pub struct WorkerOutputs {
     /// Mean loss of each worker, `[classifiers · workers]`.
     pub mean: TensorId,
     target: TensorId,
+    sums: WorkerSums,
 }
 
 /// The leaders of a step, and the output that followers train to match.
@@ -128,8 +186,6 @@ impl Leadership {
             step.declare(role, &format!("unit{number}.{name}"), dtype, shape)
         };
         let mut sum = |name: &str, len: usize| declare(Role::Metric, name, DType::Real, &[len]);
-        let losses = sum("worker_losses", predictors);
-        let wrong = sum("wrong", predictors);
         let lead_counts = sum("lead_counts", predictors);
         let local_losses = sum("losses", 2);
         let nonfinite = declare(Role::Metric, "nonfinite", DType::U32, &[1]);
@@ -138,16 +194,8 @@ impl Leadership {
             leaders: declare(Role::Leaders, "epoch_leaders", DType::Real, &[1, predictors]),
             best: declare(Role::Leaders, "epoch_best", DType::U32, &[1, predictions.classifiers]),
         });
-        UnitState {
-            number,
-            predictions,
-            nonfinite,
-            losses,
-            wrong,
-            lead_counts,
-            local_losses,
-            epoch,
-        }
+        let workers = WorkerSums::declare(step, Role::Metric, unit);
+        UnitState { number, predictions, nonfinite, workers, lead_counts, local_losses, epoch }
     }
 
     /// Writes the workers' outputs and losses from logits `z`, and adds the losses to the metrics of
@@ -161,19 +209,16 @@ impl Leadership {
     ) -> WorkerOutputs {
         let &UnitState { number, predictions, .. } = state;
         let loss = self.loss;
-        let (predictors, clock) = (predictions.predictors(), step.clock());
+        let predictors = predictions.predictors();
         let output = step.like("workers.output", z);
         let losses = step.activation("workers.losses", &[predictors]);
         step.push(WorkerLoss { z, target, output, losses, predictions, loss });
         let name = format!("unit{number}.worker_losses");
         let mean = step.debug_tensor(&name, DType::Real, &[predictors]);
         step.push(MeanWorkerLoss { losses, mean, nonfinite: state.nonfinite });
-        step.push(AccumulateRows { x: losses, clock, total: state.losses });
-        if let Some(decision) = worker_decision(loss) {
-            let wrong = state.wrong;
-            step.push(CountErrors { output, target, clock, wrong, predictions, decision });
-        }
-        WorkerOutputs { predictions, logits: z, output, losses, mean, target }
+        let sums = state.workers;
+        sums.add(step, predictions, loss, [losses, output, target]);
+        WorkerOutputs { predictions, logits: z, output, losses, mean, target, sums }
     }
 
     /// Writes the selection of leaders, and adds it to the metrics of training.
@@ -239,6 +284,10 @@ impl Leadership {
         for (x, total) in [(losses, state.local_losses), (leaders, state.lead_counts)] {
             step.push(AccumulateRows { x, clock, total });
         }
+        step.metric(LEADER_LOSS, number, state.local_losses, 0..1);
+        step.metric(FOLLOWER_LOSS, number, state.local_losses, 1..2);
+        let per = if self.config.scope == Scope::Sample { Per::Example } else { Per::Batch };
+        step.metric(Metric { per, ..LEAD_PERCENT }, number, state.lead_counts, 0..predictors);
         let all = count == predictions.workers;
         Leaders { outputs, reference, mask: leaders, best, local_losses: losses, all }
     }
@@ -274,16 +323,51 @@ impl Leadership {
     /// Writes the gradient of the sum (or mean, see `reduction`) of all workers' losses with respect to
     /// the logits: every worker trains on the targets.
     pub fn loss_gradient(&self, step: &mut StepBuilder<'_>, outputs: WorkerOutputs) -> TensorId {
-        let WorkerOutputs { predictions, logits: z, output, target, .. } = outputs;
+        let WorkerOutputs { predictions, logits: z, output, target, sums, .. } = outputs;
         let dz = step.like("workers.gradient", z);
         let (loss, reduction) = (self.loss, self.reduction());
         step.push(LossGradient { z, output, target, dz, predictions, loss, reduction });
+        let factor = match reduction {
+            Reduction::Sum => 1.0,
+            Reduction::Mean => 1.0 / predictions.workers as f64,
+        };
+        let elements = 0..predictions.predictors();
+        step.metric(Metric { factor, ..LOCAL_LOSS }, sums.unit, sums.losses, elements);
         dz
     }
 }
 
+impl WorkerSums {
+    /// Adds the sums of a unit.
+    pub(crate) fn declare(step: &mut StepBuilder<'_>, role: Role, unit: &Unit) -> Self {
+        let (unit, predictors) = (unit.number(), unit.predictions().predictors());
+        let mut declare = |name: &str| {
+            step.declare(role, &format!("unit{unit}.{name}"), DType::Real, &[predictors])
+        };
+        Self { unit, losses: declare("worker_losses"), wrong: declare("wrong") }
+    }
+
+    /// Adds a batch: the workers' losses `[batch, classifiers · workers]`, their outputs and the targets.
+    pub(crate) fn add(
+        self,
+        step: &mut StepBuilder<'_>,
+        predictions: Predictions,
+        loss: Loss,
+        [losses, output, target]: [TensorId; 3],
+    ) {
+        let (clock, all) = (step.clock(), 0..predictions.predictors());
+        step.push(AccumulateRows { x: losses, clock, total: self.losses });
+        step.metric(WORKER_LOSSES, self.unit, self.losses, all.clone());
+        if let Some(decision) = worker_decision(loss) {
+            let wrong = self.wrong;
+            step.push(CountErrors { output, target, clock, wrong, predictions, decision });
+            step.metric(WORKER_ERRORS, self.unit, wrong, all);
+        }
+    }
+}
+
 /// Which of a worker's predictions are wrong; none in regression.
-pub(crate) fn worker_decision(loss: Loss) -> Option<Decision> {
+fn worker_decision(loss: Loss) -> Option<Decision> {
     match loss {
         Loss::CrossEntropy { .. } => Some(Decision::Largest),
         Loss::Binary { one_vs_all, .. } => Some(Decision::Threshold { one_vs_all }),

@@ -14,8 +14,7 @@ mod workers;
 
 pub use block::BlockConfig;
 pub use filters::FiltersConfig;
-pub(crate) use leadership::worker_decision;
-pub use leadership::{Leaders, Leadership, UnitState, WorkerOutputs};
+pub use leadership::{Leaders, Leadership, UnitState, WorkerOutputs, WorkerSums};
 pub use neurons::{NeuronsConfig, OutputActivation};
 pub use readout::ReadoutConfig;
 pub use workers::WorkersConfig;

@@ -18,17 +18,18 @@ use lfnn_data::DatasetName;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::super::plan::{Computation, Job, Place, ReproduceRequest};
+use super::super::plan::{Computation, ReproduceRequest, Task, with_data};
 use super::super::report::{Report, Table};
 use super::super::runner::Results;
 use super::super::trial;
-use super::{Target, is_there, methods, missing, quick_note};
-use crate::backend::Job as BackendJob;
+use super::{Target, expect_data, methods, quick_note};
+use crate::backend::BackendTask;
 use crate::chart::{Axis, Figure, Mark, Panel};
 use crate::config::RunConfig;
-use crate::data::Prepared;
+use crate::data::LoadedData;
 use crate::failure::Failure;
 use crate::interrupt;
+use crate::resolved::ResolvedRun;
 use crate::train::setup;
 
 #[derive(Debug)]
@@ -47,16 +48,16 @@ struct Dependence {
     change: Vec<Vec<f64>>,
 }
 
-fn id(ask: &ReproduceRequest<'_>, method: &str) -> String {
-    format!("locality-{}-{method}", recipe(ask))
+fn id(request: &ReproduceRequest, method: &str) -> String {
+    format!("locality-{}-{method}", recipe(request))
 }
 
-fn recipe(ask: &ReproduceRequest<'_>) -> &'static str {
-    if ask.is_paper() { "mnist-s" } else { "digits" }
+fn recipe(request: &ReproduceRequest) -> &'static str {
+    if request.is_paper() { "mnist-s" } else { "digits" }
 }
 
-fn computation(ask: &ReproduceRequest<'_>, method: &str) -> Result<Computation, Failure> {
-    let mut config = ask.training(recipe(ask), method, 1).leaders(70).config()?;
+fn computation(request: &ReproduceRequest, method: &str) -> Result<Computation, Failure> {
+    let mut config = request.training(recipe(request), method, 1).leaders(70).config()?;
     // A batch says as much as an epoch.
     config.training.epochs = 1;
     let settings = serde_json::to_value(&config)?;
@@ -64,27 +65,28 @@ fn computation(ask: &ReproduceRequest<'_>, method: &str) -> Result<Computation, 
     few.limits.batches = Some(2);
     let again = config.network.units.len() as f64 + 2.0;
     Ok(Computation {
-        id: id(ask, method),
+        id: id(request, method),
         settings: json!({ "config": settings }),
         alone: false,
-        trial: Box::new(move |place| -> Result<Duration, Failure> {
-            Ok(trial::of_training(&few, place)?.mul_f64(again / 2.0))
+        trial: Box::new(move |resources| -> Result<Duration, Failure> {
+            Ok(trial::of_training(&resources.run(&few))?.mul_f64(again / 2.0))
         }),
-        work: Box::new(move |place| Ok(serde_json::to_value(measure(&config, place)?)?)),
+        work: Box::new(move |resources| {
+            Ok(serde_json::to_value(measure(&resources.run(&config))?)?)
+        }),
     })
 }
 
-fn measure(config: &RunConfig, place: Place<'_>) -> Result<Dependence, Failure> {
-    let data = place.load(config)?;
-    place.run(config.precision, Measure { config, data })
+fn measure(run: &ResolvedRun) -> Result<Dependence, Failure> {
+    with_data(run, |data| Measure { config: &run.config, data })
 }
 
 struct Measure<'a> {
     config: &'a RunConfig,
-    data: Prepared,
+    data: LoadedData,
 }
 
-impl BackendJob for Measure<'_> {
+impl BackendTask for Measure<'_> {
     type Output = Dependence;
 
     fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Dependence, Failure> {
@@ -154,7 +156,7 @@ fn parameters(network: &Network, mut state: State) -> State {
 }
 
 /// For each gradient, from which group's parameters the program has a path to it.
-fn paths(config: &RunConfig, data: &Prepared) -> Result<Vec<Vec<bool>>, Failure> {
+fn paths(config: &RunConfig, data: &LoadedData) -> Result<Vec<Vec<bool>>, Failure> {
     let shape = data.images().shape;
     let step = StepProgram::new(&setup(config, &data.normalization), shape, data.classes.len())
         .map_err(|error| Failure::Usage(error.into()))?;
@@ -178,7 +180,7 @@ struct Batch {
 }
 
 impl Batch {
-    fn new(config: &RunConfig, data: &Prepared) -> Self {
+    fn new(config: &RunConfig, data: &LoadedData) -> Self {
         let all = data.images();
         let [height, width, channels] = all.shape;
         let chosen = &data.train[..config.training.batch_size.min(data.train.len())];
@@ -246,17 +248,18 @@ impl Target for Locality {
         "on whose parameters the gradient of each unit depends, for all methods"
     }
 
-    fn plan(&self, ask: &ReproduceRequest<'_>) -> Result<Vec<Job>, Failure> {
-        if ask.is_paper() && !is_there(ask, DatasetName::Mnist) {
-            return Err(missing(ask, DatasetName::Mnist));
-        }
-        methods().into_iter().map(|method| Ok(Job::Compute(computation(ask, method)?))).collect()
+    fn plan(&self, request: &ReproduceRequest) -> Result<Vec<Task>, Failure> {
+        expect_data(request, DatasetName::Mnist)?;
+        methods()
+            .into_iter()
+            .map(|method| Ok(Task::Compute(computation(request, method)?)))
+            .collect()
     }
 
-    fn report(&self, ask: &ReproduceRequest<'_>, results: &Results) -> Result<Report, Failure> {
+    fn report(&self, request: &ReproduceRequest, results: &Results) -> Result<Report, Failure> {
         let mut report =
             Report { title: "Locality: what each gradient depends on".into(), ..Report::default() };
-        report.text.extend(quick_note(ask, ""));
+        report.text.extend(quick_note(request, ""));
         report.text.push(
             "Every parameter of one unit is moved a little, and the gradients of all units for one batch are \
              compared with those before. A number is the size of the change relative to the gradient; “same” \
@@ -287,7 +290,7 @@ impl Target for Locality {
         );
         let mut panels = Vec::new();
         for method in methods() {
-            let Some(value) = results.value(&id(ask, method)) else { continue };
+            let Some(value) = results.value(&id(request, method)) else { continue };
             let found: Dependence = serde_json::from_value(value.clone())
                 .context("a dependence that cannot be read")?;
             let (mut same, mut later) = (0, false);
