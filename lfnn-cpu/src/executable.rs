@@ -7,19 +7,20 @@ use std::time::Instant;
 use lfnn_core::backend::{
     Backend, Executable, Memory, PeakRates, StepTime, TensorData, TensorDataMut,
 };
+use lfnn_core::program::fusion::{FusedOp, fuse};
 use lfnn_core::program::{
-    ALIGNMENT, Kind, MemoryPlan, Node, Part, Phase, Phases, Program, ProgramId, ProgramSet,
+    ALIGNMENT, Kind, MemoryPlan, Node, Op, Part, Phase, Phases, Program, ProgramId, ProgramSet,
     TensorId, Tensors, plan_memory_in,
 };
+use lfnn_core::with_operation;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::CpuError;
-use crate::compile::{kernel, table_bytes};
-use crate::fuse::{FusedOp, fuse};
+use crate::fuse::{CpuCapabilities, kernel};
 use crate::host::{available_memory, max_threads};
 use crate::memory::{Block, BufferResolver, Element};
 use crate::peak_rates;
-use crate::work::{Kernel, ThreadBuffers, Workspace};
+use crate::work::{Compile, Kernel, ThreadBuffers, Workspace};
 
 /// The CPU: a pool of threads.
 #[derive(Clone, Debug)]
@@ -117,7 +118,8 @@ impl CpuExecutable {
         let pass = plans.iter().map(|(_, _, plan)| plan.bytes).max().unwrap_or(0);
         // The system would hand out more than it has, and end the process when it is used.
         let ops = set.programs().iter().flat_map(Program::ops);
-        let tables = ops.map(|op| table_bytes(op, &tensors)).fold(0, usize::saturating_add);
+        let table_bytes = |op: &Op| with_operation!(op, op => op.table_bytes(&tensors));
+        let tables = ops.map(table_bytes).fold(0, usize::saturating_add);
         let sum = |parts: &[usize]| parts.iter().copied().fold(0, usize::saturating_add);
         expect_memory(sum(&[stay, pass, tables]))?;
         let mut persistent = Block::new(stay, "parameters and data")?;
@@ -132,14 +134,14 @@ impl CpuExecutable {
             for phase in &phases.phases {
                 bind.begin_phase();
                 let phase_steps = &schedule[phase.begin..phase.end];
-                for (at, FusedOp { step, ops }) in (phase.begin..).zip(phase_steps) {
-                    let (name, second_half) = (step.name(), at >= phase.middle);
-                    let kernel = kernel(step, &mut bind);
+                for (at, FusedOp { fusion, ops, .. }) in (phase.begin..).zip(phase_steps) {
+                    let (name, second_half) = (fusion.name(), at >= phase.middle);
+                    let kernel = kernel(fusion, &mut bind);
                     bind.check(name, second_half)?;
                     let needs = kernel.scratch_size();
                     let shared = &mut shared[usize::from(second_half)];
                     *shared = needs.shared.max(*shared);
-                    each = needs.each.max(each);
+                    each = needs.per_thread.max(each);
                     held += needs.tables;
                     steps.push(CpuStep { name, ops: ops.clone(), kernel });
                 }
@@ -277,14 +279,14 @@ fn schedule<'p>(
     program: &'p Program,
     threads: usize,
 ) -> (Vec<FusedOp<'p>>, Phases) {
-    let steps = fuse(tensors, program.ops());
+    let steps = fuse(tensors, program.ops(), &CpuCapabilities(tensors));
     // One thread does one thing at a time, and has the smaller plan.
     if threads == 1 {
         let phases = Phases::in_order(steps.len());
         return (steps, phases);
     }
     let parts: Vec<Part> = steps.iter().map(|step| program.parts()[step.ops[0]]).collect();
-    let nodes: Vec<Node> = steps.iter().map(|step| step.node(program.ops())).collect();
+    let nodes: Vec<Node> = steps.iter().map(|step| step.node.clone()).collect();
     let phases = Phases::new(&nodes, &parts, tensors);
     let mut steps: Vec<Option<FusedOp<'_>>> = steps.into_iter().map(Some).collect();
     let steps = phases.order.iter().filter_map(|&step| steps[step].take()).collect();

@@ -5,14 +5,15 @@
 //! for those outside. With few channels (the first layer) such runs are too short, and a tile of
 //! windows is copied into rows of scratch memory.
 
-use lfnn_core::program::{Activate, Conv2d, TensorId, Tensors, Window};
+use lfnn_core::program::{Conv2d, TensorId, Tensors, Window};
 use rayon::prelude::*;
 
 use super::elementwise::relu_in_place;
-use crate::memory::{BufferResolver, In, Out};
+use super::winograd;
+use crate::memory::{BufferResolver, Input, Output};
 use crate::product::{self, Gather, Rows};
 use crate::simd::vectorized;
-use crate::work::{Kernel, ScratchSize, Workspace};
+use crate::work::{Compile, Kernel, ScratchSize, Workspace, kernel};
 
 /// Extents of a convolution.
 #[derive(Clone, Copy, Debug)]
@@ -96,9 +97,19 @@ impl Geometry {
         ((1usize << 13) / (self.depth() + self.outputs()).max(1)).clamp(8, 1024) / 8 * 8
     }
 
-    /// Images in a piece of work: enough of them for the work to be worth handing out, and for the
-    /// last rows of the piece not to matter.
-    pub(crate) fn images_per_piece(&self) -> usize {
+    /// Bytes of the tables with which a kernel finds its windows, at most.
+    pub(crate) fn table_bytes(&self) -> usize {
+        if winograd::is_profitable(self) {
+            return 0;
+        }
+        // Two numbers for each window and tap, of a few small images or of one.
+        let windows = self.windows().max(self.pixels()).max(128);
+        windows.saturating_mul(self.taps()).saturating_mul(2 * size_of::<u32>())
+    }
+
+    /// Images in a chunk: enough of them for the work to be worth handing out, and for the
+    /// last rows of the chunk not to matter.
+    pub(crate) fn images_per_chunk(&self) -> usize {
         let rows = self.windows().min(self.pixels()).max(1);
         (1usize << 20)
             .div_ceil(self.work().max(1))
@@ -316,32 +327,39 @@ impl Rows for Tile<'_> {
     }
 }
 
-pub(crate) struct Forward {
-    x: In<f32>,
-    weight: In<f32>,
-    bias: Option<In<f32>>,
-    y: Out<f32>,
-    /// Whether what is written is the ReLU of the result.
-    relu: bool,
-    geometry: Geometry,
-    table: Table,
-    taps: Vec<usize>,
+kernel! {
+    Forward of Conv2d { x: Input<f32>, weight: Input<f32>, bias: Option<Input<f32>> }
+    with |op, bind, relu: Option<TensorId>| {
+        y: Output<f32> = bind.write(relu.unwrap_or(op.y)),
+        /// Whether what is written is the ReLU of the result.
+        relu: bool = relu.is_some(),
+        geometry: Geometry = Geometry::new(bind.tensors(), op.x, op.y, op.window, op.groups),
+        table: Table = Table::new(&geometry),
+        taps: Vec<usize> = (0..geometry.taps()).collect(),
+    }
 }
 
-impl Forward {
-    /// With the ReLU of its result, if there is one.
-    pub(crate) fn new(op: &Conv2d, relu: Option<&Activate>, bind: &mut BufferResolver<'_>) -> Self {
-        let geometry = Geometry::new(bind.tensors(), op.x, op.y, op.window, op.groups);
-        Self {
-            x: bind.read(op.x),
-            weight: bind.read(op.weight),
-            bias: op.bias.map(|bias| bind.read(bias)),
-            y: bind.write(relu.map_or(op.y, |relu| relu.y)),
-            relu: relu.is_some(),
-            geometry,
-            table: Table::new(&geometry),
-            taps: (0..geometry.taps()).collect(),
-        }
+/// A convolution, or the ReLU of it, in the form that is faster here.
+pub(crate) fn forward(
+    op: &Conv2d,
+    relu: Option<TensorId>,
+    bind: &mut BufferResolver<'_>,
+) -> Box<dyn Kernel> {
+    let g = Geometry::new(bind.tensors(), op.x, op.y, op.window, op.groups);
+    if winograd::is_profitable(&g) {
+        Box::new(winograd::Convolution::forward(op, relu, &g, bind))
+    } else {
+        Box::new(Forward::new(op, relu, bind))
+    }
+}
+
+impl Compile for Conv2d {
+    fn kernel(&self, bind: &mut BufferResolver<'_>) -> Box<dyn Kernel> {
+        forward(self, None, bind)
+    }
+
+    fn table_bytes(&self, tensors: &Tensors) -> usize {
+        Geometry::new(tensors, self.x, self.y, self.window, self.groups).table_bytes()
     }
 }
 
@@ -350,15 +368,15 @@ impl Kernel for Forward {
         let g = &self.geometry;
         ScratchSize {
             shared: g.groups * product::packed_len(g.depth(), g.output),
-            each: if g.direct() { g.input } else { columns_len(g) },
-            tables: self.table.bytes() + self.taps.len() * size_of::<usize>(),
+            per_thread: if g.direct() { g.input } else { columns_len(g) },
+            tables: self.table.bytes() + size_of_val(&*self.taps),
         }
     }
 
     fn run(&mut self, work: &mut Workspace<'_>) {
         let relu = self.relu;
         let Self { x, weight, bias, y, geometry: g, table, taps, .. } = self;
-        let (x, weight, bias) = (x.get(), weight.get(), bias.as_ref().map(In::get));
+        let (x, weight, bias) = (x.get(), weight.get(), bias.as_ref().map(Input::get));
         let packed_len = product::packed_len(g.depth(), g.output);
         if x.is_empty() || packed_len == 0 || g.windows() == 0 {
             return y.get().fill(0.0);
@@ -370,7 +388,7 @@ impl Kernel for Forward {
             product::pack(weight, |k| k, g.depth(), g.depth(), g.output, packed);
         }
         let packed = &*packed;
-        let images = g.images_per_piece();
+        let images = g.images_per_chunk();
         let image_len = g.pixels() * g.channels();
         let x = x.par_chunks(images * image_len);
         let y = y.get().par_chunks_mut(images * g.windows() * g.outputs());
@@ -379,7 +397,7 @@ impl Kernel for Forward {
             buffers.with(|slot| {
                 for (group, packed) in packed.chunks_exact(packed_len).enumerate() {
                     let bias = bias.map(|bias| &bias[group * g.output..][..g.output]);
-                    piece(g, table, taps, group, x, packed, bias, slot, y);
+                    group_product(g, table, taps, group, x, packed, bias, slot, y);
                 }
             });
             if relu {
@@ -390,8 +408,8 @@ impl Kernel for Forward {
 }
 
 /// One group's outputs for some images.
-#[allow(clippy::too_many_arguments, reason = "a piece of `run`")]
-fn piece(
+#[allow(clippy::too_many_arguments, reason = "a part of `run`")]
+fn group_product(
     g: &Geometry,
     table: &Table,
     taps: &[usize],

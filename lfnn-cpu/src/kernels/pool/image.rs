@@ -5,7 +5,6 @@ use std::ops::Range;
 use lfnn_core::program::{TensorId, Tensors, Window, adaptive_bin};
 
 use crate::simd::vectorized;
-use crate::work::GRAIN;
 
 /// The sides of a pooling.
 #[derive(Clone, Copy)]
@@ -29,11 +28,6 @@ impl Geometry {
 
     pub(super) fn pooled_len(&self) -> usize {
         self.pooled[0] * self.pooled[1] * self.channels
-    }
-
-    /// Images in a piece of work.
-    pub(super) fn images(&self) -> usize {
-        (GRAIN / self.image_len().max(1)).max(1)
     }
 
     /// The part of a window that lies in the image, and where the window begins (which may be

@@ -9,9 +9,9 @@ use rayon::prelude::*;
 
 use super::transform::{self, FREQUENCIES, Lattice, Part};
 use super::{distance, grid};
-use crate::kernels::columns::{column_sums, reduction_len, reduction_rows};
 use crate::kernels::conv::Geometry;
-use crate::memory::{BufferResolver, In, Out};
+use crate::kernels::reduce::{channel_sums, channel_sums_len};
+use crate::memory::{BufferResolver, Input, Output};
 use crate::product::{self, PANEL_ROWS, Pair, Pairs};
 use crate::work::{Kernel, ScratchSize, Workspace};
 
@@ -19,10 +19,10 @@ use crate::work::{Kernel, ScratchSize, Workspace};
 const STRETCH: usize = 128;
 
 pub(crate) struct WeightGrad {
-    x: In<f32>,
-    dy: In<f32>,
-    dweight: Out<f32>,
-    dbias: Option<Out<f32>>,
+    x: Input<f32>,
+    dy: Input<f32>,
+    dweight: Output<f32>,
+    dbias: Option<Output<f32>>,
     geometry: Geometry,
     /// Of x, and of dy.
     tile_grids: [Lattice; 2],
@@ -62,7 +62,7 @@ impl WeightGrad {
         let [x, dy] = self.panels();
         let rows = g.batch * g.windows();
         let bias = match self.dbias {
-            Some(_) => reduction_len(rows, reduction_rows(g.output), g.output),
+            Some(_) => channel_sums_len(rows * g.output, g.output),
             None => 0,
         };
         [
@@ -80,7 +80,7 @@ impl Kernel for WeightGrad {
         let tile_grids: usize = self.tile_grids.iter().map(Lattice::bytes).sum();
         ScratchSize {
             shared: self.parts().iter().sum(),
-            each: 0,
+            per_thread: 0,
             tables: tile_grids + size_of_val(&*self.pairs),
         }
     }
@@ -139,7 +139,7 @@ impl Kernel for WeightGrad {
             transform::weight_gradients(&sums[filter * g.input..], g.output * g.input, dweight);
         });
         if let Some(dbias) = dbias {
-            column_sums(dy, dbias.get(), rest);
+            channel_sums(dy, dbias.get(), rest);
         }
     }
 }

@@ -11,7 +11,7 @@ mod weights;
 
 pub(crate) use gradient::WeightGrad;
 
-use lfnn_core::program::{Activate, Conv2d, Conv2dInputGrad};
+use lfnn_core::program::{Conv2d, Conv2dInputGrad, TensorId};
 use rayon::prelude::*;
 
 use self::transform::{FREQUENCIES, Lattice, Part, STEP};
@@ -19,7 +19,7 @@ use self::weights::Weights;
 use super::conv::Geometry;
 use super::elementwise::relu_in_place;
 use super::linear::Slab;
-use crate::memory::{BufferResolver, In, Out};
+use crate::memory::{BufferResolver, Input, Output};
 use crate::product::{self, Gather};
 use crate::work::{Kernel, ScratchSize, Workspace};
 
@@ -56,10 +56,10 @@ fn images(tiles: usize, channels: usize, batch: usize) -> usize {
 
 /// A convolution of x by weights, or of dy by weights turned around.
 pub(crate) struct Convolution {
-    x: In<f32>,
-    weight: In<f32>,
-    bias: Option<In<f32>>,
-    y: Out<f32>,
+    x: Input<f32>,
+    weight: Input<f32>,
+    bias: Option<Input<f32>>,
+    y: Output<f32>,
     /// Whether what is written is the ReLU of the result.
     relu: bool,
     weights: Weights,
@@ -73,7 +73,7 @@ impl Convolution {
     /// With the ReLU of its result, if there is one.
     pub(crate) fn forward(
         op: &Conv2d,
-        relu: Option<&Activate>,
+        relu: Option<TensorId>,
         g: &Geometry,
         bind: &mut BufferResolver<'_>,
     ) -> Self {
@@ -84,7 +84,7 @@ impl Convolution {
             x: bind.read(op.x),
             weight: bind.read(op.weight),
             bias: op.bias.map(|bias| bind.read(bias)),
-            y: bind.write(relu.map_or(op.y, |relu| relu.y)),
+            y: bind.write(relu.unwrap_or(op.y)),
             relu: relu.is_some(),
             weights: Weights { input: g.input, output: g.output, turned: false },
             images: images(result.tiles, g.input + g.output, g.batch),
@@ -128,7 +128,7 @@ impl Kernel for Convolution {
         let tiles = input + output + FREQUENCIES * self.distances().iter().sum::<usize>();
         ScratchSize {
             shared: self.weights.len(),
-            each: tiles.max(self.weights.scratch()),
+            per_thread: tiles.max(self.weights.scratch()),
             tables: self.tile_grids.iter().map(Lattice::bytes).sum(),
         }
     }
@@ -137,7 +137,7 @@ impl Kernel for Convolution {
         let between = self.distances();
         let Self { x, weight, bias, y, relu, weights, tile_grids: [source, result], batch, images } =
             self;
-        let (x, weight, bias) = (x.get(), weight.get(), bias.as_ref().map(In::get));
+        let (x, weight, bias) = (x.get(), weight.get(), bias.as_ref().map(Input::get));
         let (packed, buffers) = (&mut work.shared[..weights.len()], work.buffers);
         weights.transform(weight, buffers, packed);
         let Weights { input, output, .. } = *weights;
