@@ -33,7 +33,7 @@ pub(crate) struct Transpose {
 }
 
 impl Transpose {
-    fn new(
+    fn kernel(
         x: TensorId,
         y: TensorId,
         columns: usize,
@@ -46,14 +46,14 @@ impl Transpose {
 
 impl Compile for Flatten {
     fn kernel(&self, bind: &mut BufferResolver<'_>) -> Box<dyn Kernel> {
-        Transpose::new(self.x, self.y, bind.tensors().channels(self.x), bind)
+        Transpose::kernel(self.x, self.y, bind.tensors().channels(self.x), bind)
     }
 }
 
 impl Compile for Unflatten {
     fn kernel(&self, bind: &mut BufferResolver<'_>) -> Box<dyn Kernel> {
         let image = &bind.tensor(self.y).shape;
-        Transpose::new(self.x, self.y, image[1] * image[2], bind)
+        Transpose::kernel(self.x, self.y, image[1] * image[2], bind)
     }
 }
 
