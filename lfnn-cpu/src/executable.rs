@@ -1,4 +1,4 @@
-//! The backend and the modules that it has compiled.
+//! The backend and the program sets that it has compiled.
 
 use std::num::NonZero;
 use std::sync::Arc;
@@ -88,7 +88,7 @@ struct CpuStep {
     kernel: Box<dyn Kernel>,
 }
 
-/// A program: steps in the order of its phases, and which of them run beside which.
+/// A program: steps in the order of its phases, and which of them run concurrently.
 struct CpuProgram {
     steps: Vec<CpuStep>,
     phases: Vec<Phase>,
@@ -98,7 +98,7 @@ struct CpuProgram {
 pub struct CpuExecutable {
     pool: Arc<ThreadPool>,
     tensors: Tensors,
-    /// Where each persistent tensor lies.
+    /// Offset of each persistent tensor.
     offsets: Vec<usize>,
     programs: Vec<CpuProgram>,
     /// Scratch memory of the steps in each half of a phase.
@@ -113,19 +113,19 @@ pub struct CpuExecutable {
 impl CpuExecutable {
     fn new(set: &ProgramSet, pool: Arc<ThreadPool>) -> Result<Self, CpuError> {
         let tensors = set.tensors().clone();
-        let (offsets, stay) = place_persistent(&tensors);
+        let (offsets, persistent_bytes) = place_persistent(&tensors);
         let plans = plans(set, pool.current_num_threads());
-        let pass = plans.iter().map(|(_, _, plan)| plan.bytes).max().unwrap_or(0);
-        // The system would hand out more than it has, and end the process when it is used.
+        let temporary_bytes = plans.iter().map(|(_, _, plan)| plan.bytes).max().unwrap_or(0);
+        // The system would grant more than it has, and kill the process when that is used.
         let ops = set.programs().iter().flat_map(Program::ops);
-        let table_bytes = |op: &Op| with_operation!(op, op => op.table_bytes(&tensors));
-        let tables = ops.map(table_bytes).fold(0, usize::saturating_add);
+        let tables_of = |op: &Op| with_operation!(op, op => op.table_bytes(&tensors));
+        let tables = ops.map(tables_of).fold(0, usize::saturating_add);
         let sum = |parts: &[usize]| parts.iter().copied().fold(0, usize::saturating_add);
-        expect_memory(sum(&[stay, pass, tables]))?;
-        let mut persistent = Block::new(stay, "parameters and data")?;
-        let mut temporary = Block::new(pass, "the tensors of a step")?;
+        expect_memory(sum(&[persistent_bytes, temporary_bytes, tables]))?;
+        let mut persistent = Block::new(persistent_bytes, "parameters and data")?;
+        let mut temporary = Block::new(temporary_bytes, "the tensors of a step")?;
 
-        let (mut shared, mut each, mut held) = ([0, 0], 0, 0);
+        let (mut shared, mut per_thread, mut table_bytes) = ([0, 0], 0, 0);
         let mut programs = Vec::with_capacity(plans.len());
         for (schedule, phases, plan) in plans {
             let mut bind =
@@ -138,24 +138,24 @@ impl CpuExecutable {
                     let (name, second_half) = (fusion.name(), at >= phase.middle);
                     let kernel = kernel(fusion, &mut bind);
                     bind.check(name, second_half)?;
-                    let needs = kernel.scratch_size();
+                    let scratch = kernel.scratch_size();
                     let shared = &mut shared[usize::from(second_half)];
-                    *shared = needs.shared.max(*shared);
-                    each = needs.per_thread.max(each);
-                    held += needs.tables;
+                    *shared = scratch.shared.max(*shared);
+                    per_thread = scratch.per_thread.max(per_thread);
+                    table_bytes += scratch.tables;
                     steps.push(CpuStep { name, ops: ops.clone(), kernel });
                 }
             }
             programs.push(CpuProgram { steps, phases: phases.phases });
         }
-        let scratch = [shared[0], shared[1], each.saturating_mul(pool.current_num_threads())];
+        let scratch = [shared[0], shared[1], per_thread.saturating_mul(pool.current_num_threads())];
         let scratch = sum(&scratch).saturating_mul(size_of::<f32>());
-        expect_memory(sum(&[stay, pass, tables, scratch]))?;
+        expect_memory(sum(&[persistent_bytes, temporary_bytes, tables, scratch]))?;
         let [first, second] =
             shared.map(|len| Block::new(len * size_of::<f32>(), "scratch memory"));
         let shared = [first?, second?];
-        let buffers = ThreadBuffers::new(pool.current_num_threads(), each)?;
-        let scratch = shared[0].bytes() + shared[1].bytes() + buffers.bytes() + held;
+        let buffers = ThreadBuffers::new(pool.current_num_threads(), per_thread)?;
+        let scratch = shared[0].bytes() + shared[1].bytes() + buffers.bytes() + table_bytes;
         let memory =
             Memory { persistent: persistent.bytes(), temporary: temporary.bytes() + scratch };
         Ok(Self {
@@ -262,7 +262,7 @@ impl Running<'_> {
     }
 }
 
-/// The steps of each program, their phases on so many threads, and where their temporaries lie.
+/// The steps of each program, their phases on so many threads, and the memory plan of their temporaries.
 fn plans(set: &ProgramSet, threads: usize) -> Vec<(Vec<FusedOp<'_>>, Phases, MemoryPlan)> {
     let tensors = set.tensors();
     let plan = |program| {
@@ -307,7 +307,7 @@ fn place_persistent(tensors: &Tensors) -> (Vec<usize>, usize) {
     let offsets = tensors
         .iter()
         .map(|(_, tensor)| match tensor.kind {
-            // Never asked for: a temporary that a program uses has a place in its plan.
+            // Never used: the offset of a temporary is in the plan of its program.
             Kind::Temporary => usize::MAX,
             Kind::Persistent => {
                 let offset = bytes;

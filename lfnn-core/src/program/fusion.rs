@@ -14,7 +14,7 @@
 //!
 //! Operations that are not fused in this way may still share a launch with their neighbours: see [`sequences`].
 //!
-//! A fused operation stands where its product or normalisation stood: the operations behind it come forward, those
+//! A fused operation has the position of its product or normalisation: the operations behind it come forward, those
 //! before it wait. The analysis makes sure that nothing between reads or changes what they need.
 
 use super::rewrite::{Uses, reads_once};
@@ -265,7 +265,8 @@ fn drop_unread_outputs(tensors: &Tensors, fused: &mut [FusedOp<'_>]) {
 }
 
 /// Groups of adjacent operations that share a launch: single operations of which `joins` says that the last one can be
-/// done with those before it. What is fused otherwise, or joins nothing, is a group of one.
+/// done with those before it. What is fused otherwise, or joins nothing, is a group of one. A backend that scales losses
+/// joins all optimiser steps of one scale in this way.
 pub fn sequences<'p>(
     fused: Vec<FusedOp<'p>>,
     joins: impl Fn(&[&'p Op], &'p Op) -> bool,

@@ -1,6 +1,6 @@
 //! Convolution over channels-last images, without ever laying out a batch as a matrix.
 //!
-//! With many channels, a row of the product is a window: its numbers are read where they lie in the
+//! With many channels, a row of the product is a window: its numbers are read directly from the
 //! image, `channels` at a time, with a table of where each tap of each window begins and a row of zeros
 //! for those outside. With few channels (the first layer) such runs are too short, and a tile of
 //! windows is copied into rows of scratch memory.
@@ -86,7 +86,7 @@ impl Geometry {
         self.windows().saturating_mul(self.depth() * self.outputs())
     }
 
-    /// Whether windows are read where they lie.
+    /// Whether windows are read directly from the image.
     pub(crate) fn direct(&self) -> bool {
         self.input >= 8 || self.taps() == 1
     }
@@ -169,7 +169,7 @@ impl Table {
     ) {
         let images = &images[group * g.input..];
         let image_len = g.pixels() * g.channels();
-        // Taps that lie beside one another, where copying them together is faster.
+        // Adjacent taps, where copying them together is faster.
         let run = if g.groups == 1 && g.input > 1 { g.window.kernel[1] } else { 1 };
         copy_windows(images, image_len, &self.0, [g.taps(), run, g.input], from, rows, to);
     }
@@ -178,7 +178,7 @@ impl Table {
 /// Numbers copied at a time, of which those beyond a run are overwritten by the next one.
 const CHUNK: usize = 16;
 
-/// Numbers that [`Table::columns`] wants for a tile of windows.
+/// Numbers that [`Table::columns`] needs for a tile of windows.
 pub(crate) fn columns_len(g: &Geometry) -> usize {
     g.tile() * g.depth() + CHUNK
 }
@@ -218,7 +218,7 @@ vectorized! {
     }
 }
 
-/// Copies taps that lie beside one another, and perhaps some numbers behind them.
+/// Copies adjacent taps, and perhaps some numbers behind them.
 #[inline(always)]
 fn copy_run(x: &[f32], taps: &[u32], input: usize, to: &mut [f32]) {
     let (first, last) = (taps[0] as usize, taps[taps.len() - 1]);
@@ -249,16 +249,16 @@ pub(crate) struct Windows<'a> {
     pub(crate) windows: usize,
     /// Entries in a row of the table.
     pub(crate) taps: usize,
-    /// The entry of a row that stands for a segment.
+    /// The entry of a row for each segment.
     pub(crate) entry: &'a [usize],
     pub(crate) zeros: &'a [f32],
     /// Numbers of one segment.
     pub(crate) depth: usize,
-    /// Where a window lies in the result.
+    /// Position of a window in the result.
     pub(crate) target: Target<'a>,
 }
 
-/// Where rows lie in a result.
+/// Positions of rows in a result.
 pub(crate) enum Target<'a> {
     /// One after the other: distance, first.
     Rows(usize, usize),

@@ -4,7 +4,7 @@
 //! it. With a stride, pixels fall into phases (row and column modulo the stride), and those of a phase
 //! have the same taps; each phase is a product of its own, and no product with a zero is computed
 //! but at the border. The weight gradient is a sum over rows of pixels of transposed products, read
-//! where they lie; the images are divided into a fixed number of parts whose sums are added in order.
+//! directly from the images, which are divided into a fixed number of parts whose sums are added in order.
 
 use lfnn_core::program::{Conv2dInputGrad, Conv2dWeightGrad, Tensors};
 use rayon::prelude::*;
@@ -196,7 +196,7 @@ impl Compile for Conv2dWeightGrad {
 
 /// How the weight gradient finds windows.
 enum Windowing {
-    /// Where they lie.
+    /// Directly from the images.
     Direct(PixelPairs),
     /// By copying a tile of them, whose rows meet those of dy in pairs.
     Columns(Table, Vec<Pair>),
@@ -305,7 +305,7 @@ fn add_parts(sums: &[f32], len: usize, from: usize, to: &mut [f32]) {
     });
 }
 
-/// The parts of output channels `first..` that lie in one group: (group, first channel, end).
+/// The parts of output channels `first..` in one group: (group, first channel, end).
 fn by_group(
     g: &Geometry,
     first: usize,
@@ -316,7 +316,7 @@ fn by_group(
         .map(move |group| (group, first.max(group * output), end.min((group + 1) * output)))
 }
 
-/// Output pixels beside the input pixels that each tap sees, in chunks that stay in the first level
+/// Pairs of output pixels and the input pixels that each tap sees, in chunks that stay in the first level
 /// of the cache. A chunk is some rows of an image, or several small images.
 struct PixelPairs {
     pairs: Vec<Pair>,
@@ -372,7 +372,7 @@ impl PixelPairs {
     }
 }
 
-/// Adds the weight gradient of output channels `first..`, reading the images where they lie.
+/// Adds the weight gradient of output channels `first..`, reading the images directly.
 fn direct(
     g: &Geometry,
     table: &PixelPairs,

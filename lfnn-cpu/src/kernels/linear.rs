@@ -42,7 +42,7 @@ impl Geometry {
     }
 }
 
-/// Rows of a matrix that lies in wider rows.
+/// Strided rows of a matrix.
 pub(crate) struct Slab<'a> {
     pub(crate) data: &'a [f32],
     pub(crate) stride: usize,
@@ -200,9 +200,9 @@ kernel! {
 
 /// How the rows of dy and of x are read.
 enum Sums {
-    /// Where they lie: pairs of where they begin.
+    /// Directly: pairs of where they begin.
     Direct(Vec<Pair>),
-    /// From copies in panels of so many columns of x, so that what a block of the product reads lies together;
+    /// From copies in panels of so many columns of x, so that what a block of the product reads is contiguous;
     /// pairs of where a panel's rows begin.
     Panels(usize, Vec<Pair>),
 }
@@ -256,7 +256,7 @@ impl Kernel for LinearWeightGrad {
     }
 }
 
-/// The weight gradient from rows where they lie.
+/// The weight gradient, reading rows directly.
 fn direct(g: &Geometry, pairs: Pairs<'_>, x: &[f32], dy: &[f32], dweight: &mut [f32]) {
     // Filters in a chunk, within a group.
     let work_each = (g.batch * g.input).max(1);

@@ -1,4 +1,5 @@
-//! One file per family of operations: functions on slices, and the steps that call them on pieces.
+//! One file per family of operations: functions on slices, and the kernels that call them on
+//! chunks.
 
 pub(crate) mod conv;
 pub(crate) mod conv_grad;

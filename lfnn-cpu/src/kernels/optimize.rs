@@ -67,7 +67,7 @@ vectorized! {
     }
 }
 
-/// What Adam multiplies by in one step.
+/// The coefficients of one step of Adam.
 struct Coefficients {
     /// Clips the gradient.
     factor: f32,

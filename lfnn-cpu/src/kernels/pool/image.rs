@@ -30,7 +30,7 @@ impl Geometry {
         self.pooled[0] * self.pooled[1] * self.channels
     }
 
-    /// The part of a window that lies in the image, and where the window begins (which may be
+    /// The part of a window inside the image, and where the window begins (which may be
     /// before it).
     fn covered(&self, window: &Window, at: usize, axis: usize) -> (Range<usize>, usize) {
         let start = at * window.stride[axis];
