@@ -23,6 +23,7 @@ mod cost;
 mod data;
 mod dependence;
 mod elementwise;
+pub mod fusion;
 mod intervals;
 mod leaders;
 mod linear;

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use lfnn_core::backend::{Backend, Executable, StepTime, TensorData};
-use lfnn_core::program::{Cost, DType, Op, ProgramSet, TensorId, clock, cost};
+use lfnn_core::program::{Cost, DType, Op, Operation, ProgramSet, TensorId, clock};
 use lfnn_core::random::{Purpose, Stream, below, unit};
 use lfnn_cpu::Cpu;
 
@@ -108,7 +108,7 @@ impl Suite {
     /// A case that becomes several kernels: what is to be measured as one is no longer done as one.
     pub(crate) fn measure(&mut self, shape: &str, case: Case) -> Result<(), Box<dyn Error>> {
         let Case { mut set, ops, contents } = case;
-        let Cost { flops, bytes } = ops.iter().map(|op| cost(op, set.tensors())).sum();
+        let Cost { flops, bytes } = ops.iter().map(|op| op.cost(set.tensors())).sum();
         let mut builder = set.build("operation");
         for op in ops {
             builder.push(op);

@@ -1,7 +1,8 @@
 //! Gathering a batch, with its random changes.
 
+use super::Execute;
 use super::store::{Store, at, indices};
-use lfnn_core::program::{Augment, LoadImages, LoadLabels, LoadValues, clock};
+use lfnn_core::program::{AdvanceClock, Augment, LoadImages, LoadLabels, LoadValues, clock};
 use lfnn_core::random::below;
 
 /// The example in row `row` of the batch; beyond the count, the last one.
@@ -11,51 +12,61 @@ fn example(order: &[u32], clock: &[u32], batch: usize, row: usize) -> u32 {
 }
 
 /// Labels of the batch.
-pub(super) fn load_labels(op: &LoadLabels, s: &mut Store) {
-    let batch = s.len(op.target);
-    let (labels, order, clock) = (s.whole(op.labels), s.whole(op.order), s.whole(op.clock));
-    let target = (0..batch).map(|row| labels[example(order, clock, batch, row) as usize]).collect();
-    s.set_whole(op.target, target);
+impl Execute for LoadLabels {
+    fn execute(&self, s: &mut Store) {
+        let batch = s.len(self.target);
+        let (labels, order, clock) =
+            (s.whole(self.labels), s.whole(self.order), s.whole(self.clock));
+        let target =
+            (0..batch).map(|row| labels[example(order, clock, batch, row) as usize]).collect();
+        s.set_whole(self.target, target);
+    }
 }
 
 /// Rows of a table for the batch.
-pub(super) fn load_values(op: &LoadValues, s: &mut Store) {
-    let [batch, n] = s.matrix(op.target);
-    let (values, order, clock) = (s.real(op.values), s.whole(op.order), s.whole(op.clock));
-    let row = |row: usize| &values[example(order, clock, batch, row) as usize * n..][..n];
-    let target = (0..batch).flat_map(row).copied().collect();
-    s.set_real(op.target, target);
+impl Execute for LoadValues {
+    fn execute(&self, s: &mut Store) {
+        let [batch, n] = s.matrix(self.target);
+        let (values, order, clock) =
+            (s.real(self.values), s.whole(self.order), s.whole(self.clock));
+        let row = |row: usize| &values[example(order, clock, batch, row) as usize * n..][..n];
+        let target = (0..batch).flat_map(row).copied().collect();
+        s.set_real(self.target, target);
+    }
 }
 
 /// Images of the batch: moved, flipped, normalised, cut out.
-pub(super) fn load_images(op: &LoadImages, s: &mut Store) {
-    let image = s.image(op.x);
-    let [batch, height, width, channels] = image;
-    let (pixels, order, clock) = (s.bytes(op.pixels), s.whole(op.order), s.whole(op.clock));
-    let (scale, shift) = (s.real(op.scale), s.real(op.shift));
-    let images = pixels.len() / (height * width * channels);
-    let x = indices(image)
-        .map(|[row, y, x, c]| {
-            let number = example(order, clock, batch, row);
-            let change = Change::draw(op.augment, clock, number, height, width);
-            if change.cuts(y, x) {
-                return 0.0;
-            }
-            let moved_column = if change.flip { width - 1 - x } else { x };
-            let from_y = y as i64 + change.down;
-            let from_x = moved_column as i64 + change.right;
-            let inside =
-                (0..height as i64).contains(&from_y) && (0..width as i64).contains(&from_x);
-            let pixel = if inside {
-                let from = [number as usize, from_y as usize, from_x as usize, c];
-                pixels[at([images, height, width, channels], from)]
-            } else {
-                0
-            };
-            f64::from(pixel) / 255.0 * scale[c] + shift[c]
-        })
-        .collect();
-    s.set_real(op.x, x);
+impl Execute for LoadImages {
+    fn execute(&self, s: &mut Store) {
+        let image = s.image(self.x);
+        let [batch, height, width, channels] = image;
+        let (pixels, order, clock) =
+            (s.bytes(self.pixels), s.whole(self.order), s.whole(self.clock));
+        let (scale, shift) = (s.real(self.scale), s.real(self.shift));
+        let images = pixels.len() / (height * width * channels);
+        let x = indices(image)
+            .map(|[row, y, x, c]| {
+                let number = example(order, clock, batch, row);
+                let change = Change::draw(self.augment, clock, number, height, width);
+                if change.cuts(y, x) {
+                    return 0.0;
+                }
+                let moved_column = if change.flip { width - 1 - x } else { x };
+                let from_y = y as i64 + change.down;
+                let from_x = moved_column as i64 + change.right;
+                let inside =
+                    (0..height as i64).contains(&from_y) && (0..width as i64).contains(&from_x);
+                let pixel = if inside {
+                    let from = [number as usize, from_y as usize, from_x as usize, c];
+                    pixels[at([images, height, width, channels], from)]
+                } else {
+                    0
+                };
+                f64::from(pixel) / 255.0 * scale[c] + shift[c]
+            })
+            .collect();
+        s.set_real(self.x, x);
+    }
 }
 
 /// What happens to one image in one epoch.
@@ -99,5 +110,15 @@ impl Change {
         let within =
             |position: usize, start: i64| (start..start + self.side).contains(&(position as i64));
         within(y, self.cutout[0]) && within(x, self.cutout[1])
+    }
+}
+
+/// The next batch.
+impl Execute for AdvanceClock {
+    fn execute(&self, s: &mut Store) {
+        let mut clock = s.whole(self.clock).to_vec();
+        clock[clock::STEP] += 1;
+        clock[clock::TIME] += 1;
+        s.set_whole(self.clock, clock);
     }
 }

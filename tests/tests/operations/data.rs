@@ -90,22 +90,22 @@ pub(crate) fn values(shape: Shape) -> Result<(), String> {
 }
 
 #[test]
-pub(crate) fn images_are_gathered_and_changed_as_drawn() {
+fn images_are_gathered_and_changed_as_drawn() {
     property(512, shapes(), images);
 }
 
 #[test]
-pub(crate) fn labels_are_gathered() {
+fn labels_are_gathered() {
     property(256, shapes(), labels);
 }
 
 #[test]
-pub(crate) fn values_are_gathered() {
+fn values_are_gathered() {
     property(256, shapes(), values);
 }
 
 #[test]
-pub(crate) fn the_clock_advances() {
+fn the_clock_advances() {
     property(64, (0u32..9, 0u32..9, 1usize..4, any::<u64>()), |(epoch, step, runs, seed)| {
         let mut case = Case::new(seed);
         case.runs = runs;
@@ -113,4 +113,11 @@ pub(crate) fn the_clock_advances() {
         case.push(AdvanceClock { clock });
         case.agrees(Tolerance::EXACT)
     });
+}
+
+properties! {
+    images_are_gathered_and_changed_as_drawn of LoadImages, narrow;
+    labels_are_gathered of LoadLabels;
+    values_are_gathered of LoadValues;
+    the_clock_advances of AdvanceClock;
 }

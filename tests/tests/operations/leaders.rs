@@ -113,21 +113,28 @@ fn masked() -> impl Strategy<Value = Masked> {
 }
 
 #[test]
-pub(crate) fn the_same_workers_lead() {
+fn the_same_workers_lead() {
     property(512, settings(), select);
 }
 
 #[test]
-pub(crate) fn leaders_of_an_epoch_agree() {
+fn leaders_of_an_epoch_agree() {
     property(512, settings(), epoch);
 }
 
 #[test]
-pub(crate) fn followers_follow_the_same_leader() {
+fn followers_follow_the_same_leader() {
     property(512, settings(), alignment);
 }
 
 #[test]
-pub(crate) fn followers_are_masked() {
+fn followers_are_masked() {
     property(256, masked(), mask);
+}
+
+properties! {
+    the_same_workers_lead of SelectLeaders;
+    leaders_of_an_epoch_agree of EpochLeaders;
+    followers_follow_the_same_leader of AlignmentTarget, narrow;
+    followers_are_masked of MaskFollowers, narrow;
 }

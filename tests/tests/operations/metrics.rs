@@ -61,11 +61,16 @@ pub(crate) fn count((rows, step, count, _, seed): Rows) -> Result<(), String> {
 }
 
 #[test]
-pub(crate) fn rows_with_examples_are_summed() {
+fn rows_with_examples_are_summed() {
     property(512, rows(), accumulate);
 }
 
 #[test]
-pub(crate) fn wrong_predictions_are_counted() {
+fn wrong_predictions_are_counted() {
     property(512, rows(), count);
+}
+
+properties! {
+    rows_with_examples_are_summed of AccumulateRows;
+    wrong_predictions_are_counted of CountErrors;
 }

@@ -105,17 +105,23 @@ pub(crate) fn adam((shape, seed): (Vec<usize>, u64)) -> Result<(), String> {
 }
 
 #[test]
-pub(crate) fn clip_factors_agree() {
+fn clip_factors_agree() {
     let gradients = prop::collection::vec(shapes(), 1..6);
     property(256, (gradients, -3i32..4, 0.01f64..10.0, any::<u64>()), clip);
 }
 
 #[test]
-pub(crate) fn sgd_steps_agree() {
+fn sgd_steps_agree() {
     property(256, (shapes(), any::<u64>()), sgd);
 }
 
 #[test]
-pub(crate) fn adam_steps_agree() {
+fn adam_steps_agree() {
     property(256, (shapes(), any::<u64>()), adam);
+}
+
+properties! {
+    clip_factors_agree of ClipFactor;
+    sgd_steps_agree of SgdStep;
+    adam_steps_agree of AdamStep;
 }

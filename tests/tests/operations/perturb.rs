@@ -46,11 +46,16 @@ fn any_shape() -> impl Strategy<Value = Vec<usize>> {
 }
 
 #[test]
-pub(crate) fn gaussian_draws_agree() {
+fn gaussian_draws_agree() {
     property(256, (any_shape(), any::<u64>()), gaussian);
 }
 
 #[test]
-pub(crate) fn inner_products_agree() {
+fn inner_products_agree() {
     property(256, (any_shape(), any::<u64>()), inner_product);
+}
+
+properties! {
+    gaussian_draws_agree of Gaussian, narrow;
+    inner_products_agree of InnerProduct, narrow;
 }

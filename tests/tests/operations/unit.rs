@@ -98,6 +98,10 @@ fn losses((of, seed): (PredictionBatch, u64)) -> Result<(), String> {
 }
 
 #[test]
-pub(crate) fn losses_of_a_unit_agree() {
+fn losses_of_a_unit_agree() {
     property(512, (predictions(), any::<u64>()), losses);
+}
+
+properties! {
+    losses_of_a_unit_agree;
 }

@@ -8,9 +8,9 @@ use lfnn_core::program::Conv2dWeightGrad;
 use rayon::prelude::*;
 
 use super::transform::{self, FREQUENCIES, TileBlock, TileGrid, distance, grid};
-use crate::kernels::columns::{column_sums, reduction_len, reduction_rows};
 use crate::kernels::conv::Geometry;
-use crate::memory::{BufferResolver, In, Out};
+use crate::kernels::reduce::{channel_sums, channel_sums_len};
+use crate::memory::{BufferResolver, Input, Output};
 use crate::product::{self, PANEL_ROWS, RowPair, RowPairs};
 use crate::work::{Kernel, ScratchSize, Workspace};
 
@@ -18,10 +18,10 @@ use crate::work::{Kernel, ScratchSize, Workspace};
 const CHUNK: usize = 128;
 
 pub(crate) struct WeightGrad {
-    x: In<f32>,
-    dy: In<f32>,
-    dweight: Out<f32>,
-    dbias: Option<Out<f32>>,
+    x: Input<f32>,
+    dy: Input<f32>,
+    dweight: Output<f32>,
+    dbias: Option<Output<f32>>,
     geometry: Geometry,
     /// Of x, and of dy.
     tile_grids: [TileGrid; 2],
@@ -61,7 +61,7 @@ impl WeightGrad {
         let [x, dy] = self.panels();
         let rows = g.batch * g.windows();
         let bias = match self.dbias {
-            Some(_) => reduction_len(rows, reduction_rows(g.output), g.output),
+            Some(_) => channel_sums_len(rows * g.output, g.output),
             None => 0,
         };
         [
@@ -79,7 +79,7 @@ impl Kernel for WeightGrad {
         let tile_grids: usize = self.tile_grids.iter().map(TileGrid::bytes).sum();
         ScratchSize {
             shared: self.parts().iter().sum(),
-            each: 0,
+            per_thread: 0,
             tables: tile_grids + size_of_val(&*self.pairs),
         }
     }
@@ -139,7 +139,7 @@ impl Kernel for WeightGrad {
             transform::weight_gradients(&sums[filter * g.input..], g.output * g.input, dweight);
         });
         if let Some(dbias) = dbias {
-            column_sums(dy, dbias.get(), rest);
+            channel_sums(dy, dbias.get(), rest);
         }
     }
 }

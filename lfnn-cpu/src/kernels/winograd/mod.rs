@@ -11,14 +11,14 @@ mod weights;
 
 pub(crate) use gradient::WeightGrad;
 
-use lfnn_core::program::{Activate, Conv2d, Conv2dInputGrad};
+use lfnn_core::program::{Conv2d, Conv2dInputGrad, TensorId};
 use rayon::prelude::*;
 
 use self::transform::{FREQUENCIES, TileBlock, TileGrid, distance, grid};
 use self::weights::Weights;
 use super::conv::Geometry;
 use super::elementwise::relu_in_place;
-use crate::memory::{BufferResolver, In, Out};
+use crate::memory::{BufferResolver, Input, Output};
 use crate::product::{self, Gather, StridedRows};
 use crate::work::{Kernel, ScratchSize, Workspace};
 
@@ -44,10 +44,10 @@ fn images(tiles: usize, channels: usize, batch: usize) -> usize {
 
 /// A convolution of x by weights, or of dy by weights turned around.
 pub(crate) struct Convolution {
-    x: In<f32>,
-    weight: In<f32>,
-    bias: Option<In<f32>>,
-    y: Out<f32>,
+    x: Input<f32>,
+    weight: Input<f32>,
+    bias: Option<Input<f32>>,
+    y: Output<f32>,
     /// Whether what is written is the ReLU of the result.
     relu: bool,
     weights: Weights,
@@ -61,7 +61,7 @@ impl Convolution {
     /// With the ReLU of its result, if there is one.
     pub(crate) fn forward(
         op: &Conv2d,
-        relu: Option<&Activate>,
+        relu: Option<TensorId>,
         g: &Geometry,
         bind: &mut BufferResolver<'_>,
     ) -> Self {
@@ -72,7 +72,7 @@ impl Convolution {
             x: bind.read(op.x),
             weight: bind.read(op.weight),
             bias: op.bias.map(|bias| bind.read(bias)),
-            y: bind.write(relu.map_or(op.y, |relu| relu.y)),
+            y: bind.write(relu.unwrap_or(op.y)),
             relu: relu.is_some(),
             weights: Weights { input: g.input, output: g.output, turned: false },
             images: images(result.tiles, g.input + g.output, g.batch),
@@ -116,7 +116,7 @@ impl Kernel for Convolution {
         let tiles = input + output + FREQUENCIES * self.distances().iter().sum::<usize>();
         ScratchSize {
             shared: self.weights.len(),
-            each: tiles.max(self.weights.scratch()),
+            per_thread: tiles.max(self.weights.scratch()),
             tables: self.tile_grids.iter().map(TileGrid::bytes).sum(),
         }
     }
@@ -125,7 +125,7 @@ impl Kernel for Convolution {
         let between = self.distances();
         let Self { x, weight, bias, y, relu, weights, tile_grids: [source, result], batch, images } =
             self;
-        let (x, weight, bias) = (x.get(), weight.get(), bias.as_ref().map(In::get));
+        let (x, weight, bias) = (x.get(), weight.get(), bias.as_ref().map(Input::get));
         let (packed, buffers) = (&mut work.shared[..weights.len()], work.buffers);
         weights.transform(weight, buffers, packed);
         let Weights { input, output, .. } = *weights;
