@@ -11,8 +11,7 @@
 //!   depend on the number of threads.
 //! * [`CountingAllocator`] shows that a run allocates nothing; `peak_rates` measures what the machine can do
 //!   at best.
-//! * `product` has the two product loops behind every convolution and linear map, `simd` the vector
-//!   instructions of this machine.
+//! * `product` has the two products behind every convolution and linear map, `simd` the vector instructions in use.
 
 mod counting;
 mod error;

@@ -227,6 +227,18 @@ pub(crate) unsafe trait Vector: Copy {
     }
 }
 
+/// Functions of a vector that are one expression.
+macro_rules! expressions {
+    ($(fn $name:ident($($arguments:tt)*) $(-> $result:ty)? = $expression:expr;)*) => {$(
+        #[inline(always)]
+        #[allow(unused_unsafe, reason = "some need no instructions")]
+        unsafe fn $name($($arguments)*) $(-> $result)? {
+            // SAFETY: the caller has the instructions and the numbers; those outside a mask are not touched.
+            unsafe { $expression }
+        }
+    )*};
+}
+
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::*;
@@ -261,26 +273,12 @@ mod x86 {
         }
     }
 
-    /// Functions that are an expression of intrinsics.
-    macro_rules! intrinsics {
-        ($(fn $name:ident($($arguments:tt)*) $(-> $result:ty)? = $expression:expr;)*) => {$(
-            #[inline(always)]
-            unsafe fn $name($($arguments)*) $(-> $result)? {
-                // SAFETY: the caller has the instructions and the numbers; those outside a mask are not touched.
-                unsafe { $expression }
-            }
-        )*};
-    }
-
     // SAFETY: each function is the intrinsic of its name.
     unsafe impl Vector for __m512 {
         const LANES: usize = 16;
         type Mask = __mmask16;
-        #[inline(always)]
-        unsafe fn mask(n: usize) -> __mmask16 {
-            ((1u32 << n) - 1) as __mmask16
-        }
-        intrinsics! {
+        expressions! {
+            fn mask(n: usize) -> __mmask16 = ((1u32 << n) - 1) as __mmask16;
             fn zero() -> Self = _mm512_setzero_ps();
             fn splat(x: f32) -> Self = _mm512_set1_ps(x);
             fn load(from: *const f32) -> Self = _mm512_loadu_ps(from);
@@ -299,7 +297,7 @@ mod x86 {
     unsafe impl Vector for __m256 {
         const LANES: usize = 8;
         type Mask = __m256i;
-        intrinsics! {
+        expressions! {
             fn mask(n: usize) -> __m256i =
                 _mm256_cmpgt_epi32(_mm256_set1_epi32(n as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
             fn zero() -> Self = _mm256_setzero_ps();
@@ -326,59 +324,21 @@ pub(crate) struct F32x4([f32; 4]);
 unsafe impl Vector for F32x4 {
     const LANES: usize = 4;
     type Mask = usize;
-    #[inline(always)]
-    unsafe fn mask(n: usize) -> usize {
-        n
-    }
-    #[inline(always)]
-    unsafe fn zero() -> Self {
-        Self([0.0; 4])
-    }
-    #[inline(always)]
-    unsafe fn splat(x: f32) -> Self {
-        Self([x; 4])
-    }
-    #[inline(always)]
-    unsafe fn load(from: *const f32) -> Self {
-        // SAFETY: the caller's pointer is good for four.
-        Self(unsafe { from.cast::<[f32; 4]>().read_unaligned() })
-    }
-    #[inline(always)]
-    unsafe fn load_first(from: *const f32, n: usize) -> Self {
-        let mut numbers = [0.0; 4];
-        for (i, x) in numbers.iter_mut().enumerate().take(n) {
-            // SAFETY: the caller's pointer is good for n.
-            *x = unsafe { *from.add(i) };
-        }
-        Self(numbers)
-    }
-    #[inline(always)]
-    unsafe fn store_first(self, to: *mut f32, n: usize) {
-        for (i, &x) in self.0.iter().enumerate().take(n) {
-            // SAFETY: the caller's pointer is good for n.
-            unsafe { *to.add(i) = x };
-        }
-    }
-    #[inline(always)]
-    unsafe fn store(self, to: *mut f32) {
-        // SAFETY: the caller's pointer is good for four.
-        unsafe { to.cast::<[f32; 4]>().write_unaligned(self.0) }
-    }
-    #[inline(always)]
-    unsafe fn multiply_add(self, a: Self, b: Self) -> Self {
-        Self(std::array::from_fn(|i| self.0[i] + a.0[i] * b.0[i]))
-    }
-    #[inline(always)]
-    unsafe fn add(self, a: Self) -> Self {
-        Self(std::array::from_fn(|i| self.0[i] + a.0[i]))
-    }
-    #[inline(always)]
-    unsafe fn subtract(self, a: Self) -> Self {
-        Self(std::array::from_fn(|i| self.0[i] - a.0[i]))
-    }
-    #[inline(always)]
-    unsafe fn multiply(self, a: Self) -> Self {
-        Self(std::array::from_fn(|i| self.0[i] * a.0[i]))
+    expressions! {
+        fn mask(n: usize) -> usize = n;
+        fn zero() -> Self = Self([0.0; 4]);
+        fn splat(x: f32) -> Self = Self([x; 4]);
+        fn load(from: *const f32) -> Self = Self(from.cast::<[f32; 4]>().read_unaligned());
+        fn load_first(from: *const f32, n: usize) -> Self =
+            Self(std::array::from_fn(|i| if i < n { *from.add(i) } else { 0.0 }));
+        fn store_first(self, to: *mut f32, n: usize) =
+            (0..n).zip(self.0).for_each(|(i, x)| *to.add(i) = x);
+        fn store(self, to: *mut f32) = to.cast::<[f32; 4]>().write_unaligned(self.0);
+        fn multiply_add(self, a: Self, b: Self) -> Self =
+            Self(std::array::from_fn(|i| self.0[i] + a.0[i] * b.0[i]));
+        fn add(self, a: Self) -> Self = Self(std::array::from_fn(|i| self.0[i] + a.0[i]));
+        fn subtract(self, a: Self) -> Self = Self(std::array::from_fn(|i| self.0[i] - a.0[i]));
+        fn multiply(self, a: Self) -> Self = Self(std::array::from_fn(|i| self.0[i] * a.0[i]));
     }
 }
 

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use crate::declaration::{Declaration, Reader};
+use crate::declaration::{Declaration, Reader, Request};
 use crate::images::labels_of;
-use crate::{DataError, Dataset, ImageShape, Images, Progress, files};
+use crate::{DataError, Dataset, ImageShape, Images, files};
 
 const SHAPE: ImageShape = ImageShape { height: 32, width: 32, channels: 3 };
 
@@ -25,13 +25,8 @@ pub(crate) struct Cifar {
 }
 
 impl Reader for Cifar {
-    fn load(
-        &self,
-        set: &Declaration,
-        folder: &Path,
-        _: Option<(usize, usize)>,
-        _: &dyn Progress,
-    ) -> Result<Dataset, DataError> {
+    fn load(&self, request: &Request<'_>) -> Result<Dataset, DataError> {
+        let Request { set, folder, .. } = *request;
         let train = self.load_set(set, folder, self.train)?;
         let test = self.load_set(set, folder, self.test)?;
         Ok(Dataset::new(set.name, self.classes, train, test, Vec::new()))

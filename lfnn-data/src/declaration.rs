@@ -46,23 +46,27 @@ pub struct DatasetSize {
     pub test: usize,
 }
 
+/// What is to be loaded.
+pub(crate) struct Request<'a> {
+    pub(crate) set: &'a Declaration,
+    pub(crate) folder: &'a Path,
+    /// Height and width to resize every image to, where the origin is [`Origin::Path`].
+    pub(crate) image_size: Option<(usize, usize)>,
+    pub(crate) progress: &'a dyn Progress,
+}
+
 /// Reads the files of a data set.
 pub(crate) trait Reader: Sync {
-    /// Loads the data set from a folder; `image_size` is asked for only where the origin is [`Origin::Path`].
-    fn load(
-        &self,
-        set: &Declaration,
-        folder: &Path,
-        image_size: Option<(usize, usize)>,
-        progress: &dyn Progress,
-    ) -> Result<Dataset, DataError>;
+    /// Loads the data set.
+    fn load(&self, request: &Request<'_>) -> Result<Dataset, DataError>;
 
     /// Training and test images in a folder. Headers and folders are read, not the images.
     fn count(&self, set: &Declaration, folder: &Path) -> Result<[u64; 2], DataError>;
 
     /// Checks a folder without published checksums.
     fn verify(&self, set: &Declaration, folder: &Path, _: &dyn Progress) -> Verification {
-        let state = match self.load(set, folder, None, &silent) {
+        let request = Request { set, folder, image_size: None, progress: &silent };
+        let state = match self.load(&request) {
             Ok(data) => FileState::images(data.train.len() + data.test.len()),
             Err(error) => FileState::broken(&error, folder),
         };

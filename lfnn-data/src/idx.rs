@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 
-use crate::declaration::{Declaration, Reader};
+use crate::declaration::{Declaration, Reader, Request};
 use crate::images::labels_of;
-use crate::{DataError, Dataset, ImageShape, Images, Progress, files};
+use crate::{DataError, Dataset, ImageShape, Images, files};
 
 /// Deflate cannot pack more than this many bytes into one; what a compressed file can hold.
 const MOST_PER_COMPRESSED_BYTE: u64 = 1032;
@@ -25,13 +25,8 @@ pub(crate) struct Idx {
 }
 
 impl Reader for Idx {
-    fn load(
-        &self,
-        set: &Declaration,
-        folder: &Path,
-        _: Option<(usize, usize)>,
-        _: &dyn Progress,
-    ) -> Result<Dataset, DataError> {
+    fn load(&self, request: &Request<'_>) -> Result<Dataset, DataError> {
+        let Request { set, folder, .. } = *request;
         let [train_files, test_files] = [find(set, folder, "train")?, find(set, folder, "t10k")?];
         let train = load_set(&train_files, self.classes.len())?;
         let test = load_set(&test_files, self.classes.len())?;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::declaration::{Declaration, Reader};
+use crate::declaration::{Declaration, Reader, Request};
 use crate::decode::{Fit, check_all, check_size, decode_all, size};
 use crate::notes::{LeftOut, Note, Tally};
 use crate::{
@@ -37,13 +37,8 @@ impl ImageFolder {
 }
 
 impl Reader for ImageFolder {
-    fn load(
-        &self,
-        set: &Declaration,
-        folder: &Path,
-        image_size: Option<(usize, usize)>,
-        progress: &dyn Progress,
-    ) -> Result<Dataset, DataError> {
+    fn load(&self, request: &Request<'_>) -> Result<Dataset, DataError> {
+        let Request { set, folder, image_size, progress } = *request;
         image_size.map_or(Ok(()), check_size)?;
         let layout = self.read(set, folder)?;
         let (height, width) = match (image_size.or(self.image_size), layout.train.paths.first()) {

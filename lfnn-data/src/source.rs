@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::declaration::Request;
 use crate::{DataError, Dataset, DatasetName, Progress};
 
 /// Which data set, and what a user may say about it.
@@ -63,6 +64,7 @@ impl Dataset {
             set.need_own_folder(folder)?;
         }
         let folder = folder.as_deref().unwrap_or(root);
-        set.reader.load(set, folder, source.image_size, progress)
+        let request = Request { set, folder, image_size: source.image_size, progress };
+        set.reader.load(&request)
     }
 }

@@ -13,8 +13,8 @@ fn a_missing_data_folder_tells_how_to_get_the_data() {
     place.fails(
         1,
         &["train", "mnist-s", "--data-dir", "nowhere"],
-        "nowhere/mnist: not found; expected the folder of mnist; `lfnn-cli data fetch mnist` gets \
-         it",
+        "nowhere/mnist: not found; expected the folder of mnist; `lfnn-cli data fetch mnist` \
+         downloads it",
     );
     assert!(!place.has("runs/mnist-s-lfnn-l-1"));
 }

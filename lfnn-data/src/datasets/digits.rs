@@ -5,8 +5,8 @@ use std::path::Path;
 
 use flate2::read::GzDecoder;
 
-use crate::declaration::{DatasetSize, Declaration, Origin, Reader};
-use crate::{DataError, Dataset, ImageShape, Images, Progress};
+use crate::declaration::{DatasetSize, Declaration, Origin, Reader, Request};
+use crate::{DataError, Dataset, ImageShape, Images};
 
 pub(super) static DATASET: Declaration = Declaration {
     name: "digits",
@@ -30,15 +30,9 @@ const TEST_EVERY: usize = 5;
 struct Embedded;
 
 impl Reader for Embedded {
-    fn load(
-        &self,
-        set: &Declaration,
-        _: &Path,
-        _: Option<(usize, usize)>,
-        _: &dyn Progress,
-    ) -> Result<Dataset, DataError> {
+    fn load(&self, request: &Request<'_>) -> Result<Dataset, DataError> {
         let [train, test] = load()?;
-        Ok(Dataset::new(set.name, &CLASSES, train, test, Vec::new()))
+        Ok(Dataset::new(request.set.name, &CLASSES, train, test, Vec::new()))
     }
 
     fn count(&self, _: &Declaration, _: &Path) -> Result<[u64; 2], DataError> {

@@ -26,13 +26,6 @@ macro_rules! datasets {
                     $(DatasetName::$variant => &$module::DATASET,)*
                 }
             }
-
-            /// The data set in a few words.
-            pub fn summary(self) -> &'static str {
-                match self {
-                    $(DatasetName::$variant => $summary,)*
-                }
-            }
         }
     };
 }
