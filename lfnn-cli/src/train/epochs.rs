@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use lfnn_core::backend::Backend;
-use lfnn_core::metric;
+use lfnn_core::metric::Metrics;
 use lfnn_core::train::Trainer;
 
 use crate::checkpoint::{Best, Metadata};
 use crate::data::LoadedData;
 use crate::failure::Failure;
 use crate::output::{Level, Output};
-use crate::run::{EpochRow, Metrics, Summary};
+use crate::run::{EpochRow, MetricsLog, Summary};
 use crate::{interrupt, memory};
 
 use super::display::Display;
@@ -34,7 +34,7 @@ pub(super) fn run<B: Backend>(
     let Training { run, data, mut metadata, output, .. } = training;
     let TrainingRun { folder, resume_command, .. } = run;
     let settings = metadata.config.checkpoints;
-    let (mut metrics, notes) = Metrics::open(folder.path(), trainer.epoch())?;
+    let (mut metrics, notes) = MetricsLog::open(folder.path(), trainer.epoch())?;
     notes.iter().for_each(|text| output.note(&format!("note: {text}")));
     let mut saver = Saver::new(folder, settings);
     // A killed process may have left some.
@@ -80,7 +80,7 @@ pub(super) fn run<B: Backend>(
 
 /// What the steps of an epoch leave.
 struct EpochStats {
-    metrics: metric::Metrics,
+    metrics: Metrics,
     learning_rate: f64,
     /// Images trained on by this process, and the time it took.
     images: usize,

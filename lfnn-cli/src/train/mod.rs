@@ -9,6 +9,8 @@ mod report;
 mod resume_command;
 mod saver;
 
+use std::path::Path;
+
 use anyhow::anyhow;
 use lfnn_core::backend::Backend;
 use lfnn_core::train::{Normalization, Setup, State, Trainer};
@@ -36,22 +38,24 @@ pub(crate) fn command(
     processes::check_single()?;
     let request = request(args);
     let resources = Resources { data_root: data::root(&args.data)?, backend };
-    if args.dry_run {
-        let config = config::resolve(&request)?;
-        return dry_run::show(&ResolvedRun { config, resources }, output);
-    }
-    let (folder, saved, config) = if args.resume {
-        let path = match &args.out {
-            Some(out) => out.clone(),
-            None => run::newest(&config::resolve(&request)?)?,
-        };
-        let folder = RunFolder::open(&path)?;
+    let resume = |path: &Path| -> Result<_, Failure> {
+        let folder = RunFolder::open(path)?;
         let (saved, config) = config::resume(&folder.config(), &request)?;
         check_resumed(&folder, &saved, &config)?;
-        (folder, Some(saved), config)
-    } else {
-        let config = config::resolve(&request)?;
-        (RunFolder::create(args.out.as_deref(), &config)?, None, config)
+        Ok((folder, Some(saved), config))
+    };
+    let (folder, saved, config) = match &args.out {
+        Some(out) if args.resume => resume(out)?,
+        out => {
+            let config = config::resolve(&request)?;
+            if args.dry_run {
+                return dry_run::show(&ResolvedRun { config, resources }, output);
+            } else if args.resume {
+                resume(&run::newest(&config)?)?
+            } else {
+                (RunFolder::create(out.as_deref(), &config)?, None, config)
+            }
+        }
     };
     interrupt::listen()?;
     let resume_command = resume_command::write(folder.path(), backend, &args.data);
@@ -77,8 +81,8 @@ fn request(args: &TrainArgs) -> Request<'_> {
     }
 }
 
-/// The one key that may differ when a run is resumed: where the data lies does not decide what is computed, and
-/// a digest says whether it is the same data.
+/// The one key that may differ when a run is resumed. The folder of the data does not decide what is computed, and
+/// a digest checks that the data is the same.
 const MOVABLE: &str = "dataset.path";
 
 /// The first key, with both values, in which two configurations of a run differ although it decides the result.
@@ -89,7 +93,7 @@ fn decisive_difference(
     Ok(differences(one, other)?.into_iter().find(|(key, ..)| key != MOVABLE))
 }
 
-/// Checks that a run is resumed with its own settings, but for the place of its data.
+/// Checks that a run is resumed with its own settings, except for the folder of its data.
 fn check_resumed(
     folder: &RunFolder,
     saved: &RunConfig,

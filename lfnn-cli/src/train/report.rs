@@ -9,12 +9,12 @@ use crate::failure::Failure;
 use crate::format::{self, Align, table};
 use crate::memory;
 use crate::output::Output;
-use crate::run::{BestSummary, EpochRow, Metrics, RunFolder, Summary, lowest, mean};
+use crate::run::{BestSummary, EpochRow, MetricsLog, RunFolder, Summary, lowest, mean};
 
 /// What came out of a run.
 pub(super) fn summarize<B: Backend>(
     metadata: &Metadata,
-    metrics: &Metrics,
+    metrics: &MetricsLog,
     trainer: &Trainer<B>,
     backend: String,
 ) -> Summary {
@@ -59,7 +59,7 @@ pub(super) fn summarize<B: Backend>(
 pub(super) fn print(
     metadata: &Metadata,
     summary: &Summary,
-    metrics: &Metrics,
+    metrics: &MetricsLog,
     folder: &RunFolder,
     output: &Output,
 ) -> Result<(), Failure> {

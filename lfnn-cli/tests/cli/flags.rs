@@ -333,7 +333,7 @@ fn dry_run_shows_every_recipe_without_data_and_leaves_nothing() {
     }
     assert!(!place.has("runs"));
     let out = place.ok(&["train", "digits", "--dry-run"]);
-    assert!(out.contains("     1         176     2,600  conv 3×3, 16"), "{out}");
+    assert!(out.contains("     1         176       2,600  conv 3×3, 16"), "{out}");
     assert!(out.contains("layer-wise"), "{out}");
     // With more threads more is under way, as the CPU backend plans it.
     let activations = |threads: &str| -> f64 {

@@ -29,9 +29,6 @@ pub(super) struct EvaluationScope {
     pub(super) workers_predict: bool,
 }
 
-/// Takes the outputs of a batch, `[rows, outputs]`.
-type EachBatch<'a> = &'a mut dyn FnMut(&[f32]);
-
 /// The evaluation program of a network in a program set.
 #[derive(Debug)]
 pub(super) struct EvaluationProgram {
@@ -52,21 +49,6 @@ pub(super) struct EvaluationProgram {
 struct BatchOutputs {
     tensor: TensorId,
     features: usize,
-}
-
-impl BatchOutputs {
-    /// The first rows of a batch of `batch`.
-    fn read<E: Executable>(
-        self,
-        executable: &E,
-        batch: usize,
-        rows: usize,
-    ) -> Result<Vec<f32>, E::Error> {
-        let mut data = vec![0.0; batch * self.features];
-        executable.download(self.tensor, TensorDataMut::Real(&mut data))?;
-        data.truncate(rows * self.features);
-        Ok(data)
-    }
 }
 
 impl EvaluationProgram {
@@ -122,7 +104,7 @@ impl EvaluationProgram {
         })
     }
 
-    /// Evaluates the images with these indices; `each` is given the outputs of each batch.
+    /// Evaluates the images with these indices.
     ///
     /// # Errors
     /// An index of no image, more indices than images, or a failure of the backend.
@@ -130,7 +112,6 @@ impl EvaluationProgram {
         &self,
         executable: &mut E,
         indices: &[u32],
-        each: Option<EachBatch<'_>>,
     ) -> Result<Metrics, TrainError<E::Error>> {
         let count = self.images;
         // A device gathers images by these indices without looking.
@@ -141,14 +122,13 @@ impl EvaluationProgram {
             let message = format!("{} indices, expected at most the {count} images", indices.len());
             return Err(TrainError::Data(message));
         }
-        self.compute(executable, indices, each).map_err(TrainError::Backend)
+        self.compute(executable, indices).map_err(TrainError::Backend)
     }
 
     fn compute<E: Executable>(
         &self,
         executable: &mut E,
         indices: &[u32],
-        mut each: Option<EachBatch<'_>>,
     ) -> Result<Metrics, E::Error> {
         let mut order = indices.to_vec();
         order.resize(self.images.max(1), 0);
@@ -158,14 +138,9 @@ impl EvaluationProgram {
         executable.upload(self.clock, TensorData::U32(&now))?;
         executable.upload(self.nonfinite, TensorData::U32(&[0]))?;
         clear(executable, &self.metrics)?;
-        let mut batches = 0;
-        for start in (0..indices.len()).step_by(self.batch) {
+        let batches = indices.len().div_ceil(self.batch);
+        for _ in 0..batches {
             executable.run(self.program)?;
-            batches += 1;
-            if let Some(each) = &mut each {
-                let rows = self.batch.min(indices.len() - start);
-                each(&self.probabilities.read(executable, self.batch, rows)?);
-            }
         }
         Metrics::read(executable, &self.metrics, batches, indices.len())
     }
@@ -179,12 +154,24 @@ impl EvaluationProgram {
         executable: &mut E,
         indices: &[u32],
     ) -> Result<Vec<Vec<f32>>, TrainError<E::Error>> {
-        let mut all = vec![Vec::new(); self.workers.len()];
+        self.outputs(executable, indices, &self.workers)
+    }
+
+    /// Each of these outputs for these images, `[images, features]`.
+    fn outputs<E: Executable>(
+        &self,
+        executable: &mut E,
+        indices: &[u32],
+        wanted: &[BatchOutputs],
+    ) -> Result<Vec<Vec<f32>>, TrainError<E::Error>> {
+        let mut all = vec![Vec::new(); wanted.len()];
         for batch in indices.chunks(self.batch) {
-            self.run(executable, batch, None)?;
-            for (workers, outputs) in self.workers.iter().zip(&mut all) {
-                let rows = workers.read(executable, self.batch, batch.len());
-                outputs.extend(rows.map_err(TrainError::Backend)?);
+            self.run(executable, batch)?;
+            for (&BatchOutputs { tensor, features }, all) in wanted.iter().zip(&mut all) {
+                let mut data = vec![0.0; self.batch * features];
+                let read = executable.download(tensor, TensorDataMut::Real(&mut data));
+                read.map_err(TrainError::Backend)?;
+                all.extend_from_slice(&data[..batch.len() * features]);
             }
         }
         Ok(all)
@@ -200,7 +187,6 @@ pub struct EvaluationPlan<'s> {
     /// The saved tensors that it reads.
     fit: Vec<(TensorId, &'s StateTensor)>,
     takes_labels: bool,
-    outputs: usize,
 }
 
 impl<'s> EvaluationPlan<'s> {
@@ -225,9 +211,7 @@ impl<'s> EvaluationPlan<'s> {
         let scope = EvaluationScope { loss, batch, images: count, workers_predict };
         let program = EvaluationProgram::write(&mut set, &network, &data, scope)?;
         let fit = fit(&set, state, false).map_err(SetupError::State)?;
-        let outputs = network.output().predictions().features();
-        let takes_labels = loss.takes_labels();
-        Ok(Self { set, data, program, fit, takes_labels, outputs })
+        Ok(Self { set, data, program, fit, takes_labels: loss.takes_labels() })
     }
 
     /// Compiles it, and gives the backend the images and the parameters.
@@ -239,7 +223,7 @@ impl<'s> EvaluationPlan<'s> {
         backend: &B,
         images: Images<'_>,
     ) -> Result<Evaluator<B>, TrainError<B::Error>> {
-        let Self { set, data, program, fit, takes_labels, outputs } = self;
+        let Self { set, data, program, fit, takes_labels } = self;
         images.validate(takes_labels).map_err(TrainError::Data)?;
         if images.count() != program.images {
             let message = format!("{} images, expected {}", images.count(), program.images);
@@ -248,7 +232,7 @@ impl<'s> EvaluationPlan<'s> {
         let mut executable = backend.compile(&set).map_err(TrainError::Backend)?;
         data.upload_images(&mut executable, images).map_err(TrainError::Backend)?;
         load(&set, &mut executable, &fit)?;
-        Ok(Evaluator { executable, program, outputs })
+        Ok(Evaluator { executable, program })
     }
 }
 
@@ -257,7 +241,6 @@ impl<'s> EvaluationPlan<'s> {
 pub struct Evaluator<B: Backend> {
     executable: B::Executable,
     program: EvaluationProgram,
-    outputs: usize,
 }
 
 impl<B: Backend> Evaluator<B> {
@@ -282,7 +265,7 @@ impl<B: Backend> Evaluator<B> {
     /// # Errors
     /// An index of no image, more indices than images, or a failure of the backend.
     pub fn evaluate(&mut self, indices: &[u32]) -> Result<Metrics, TrainError<B::Error>> {
-        self.program.run(&mut self.executable, indices, None)
+        self.program.run(&mut self.executable, indices)
     }
 
     /// The outputs p for each of these images: class probabilities, or numbers in regression.
@@ -290,10 +273,8 @@ impl<B: Backend> Evaluator<B> {
     /// # Errors
     /// As [`evaluate`](Self::evaluate).
     pub fn predict(&mut self, indices: &[u32]) -> Result<Vec<Vec<f32>>, TrainError<B::Error>> {
-        let mut rows = Vec::with_capacity(indices.len());
-        let outputs = self.outputs;
-        let mut collect = |batch: &[f32]| rows.extend(batch.chunks(outputs).map(<[f32]>::to_vec));
-        self.program.run(&mut self.executable, indices, Some(&mut collect))?;
-        Ok(rows)
+        let wanted = self.program.probabilities;
+        let outputs = self.program.outputs(&mut self.executable, indices, &[wanted])?.concat();
+        Ok(outputs.chunks(wanted.features).map(<[f32]>::to_vec).collect())
     }
 }

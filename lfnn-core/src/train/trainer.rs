@@ -322,7 +322,7 @@ impl<B: Backend> Trainer<B> {
     /// # Errors
     /// An index of no image, more indices than images, or a failure of the backend.
     pub fn evaluate(&mut self, indices: &[u32]) -> Result<Metrics, TrainError<B::Error>> {
-        self.evaluation.run(&mut self.executable, indices, None)
+        self.evaluation.run(&mut self.executable, indices)
     }
 
     /// What the workers of each hidden unit put out for these images, `[images, classifiers · workers · classes]`
