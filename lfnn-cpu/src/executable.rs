@@ -8,8 +8,8 @@ use lfnn_core::backend::{
     Backend, Executable, Memory, PeakRates, StepTime, TensorData, TensorDataMut,
 };
 use lfnn_core::program::{
-    ALIGNMENT, Kind, MemoryPlan, Node, Part, Phase, Phases, Program, ProgramId, ProgramSet,
-    TensorId, Tensors, plan_memory_in,
+    ALIGNMENT, MemoryPlan, Node, Part, Phase, Phases, Program, ProgramId, ProgramSet, TensorId,
+    Tensors, plan_memory_in,
 };
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -186,7 +186,7 @@ impl CpuExecutable {
     fn find<T: Element>(&self, id: TensorId, len: usize) -> Result<usize, CpuError> {
         let tensor = &self.tensors[id];
         let name = || tensor.name.clone();
-        if tensor.kind != Kind::Persistent {
+        if !tensor.is_persistent() {
             return Err(CpuError::Temporary { name: name() });
         }
         if tensor.dtype != T::TYPE {
@@ -304,14 +304,14 @@ fn place_persistent(tensors: &Tensors) -> (Vec<usize>, usize) {
     let mut bytes = 0;
     let offsets = tensors
         .iter()
-        .map(|(_, tensor)| match tensor.kind {
-            // Never asked for: a temporary that a program uses has a place in its plan.
-            Kind::Temporary => usize::MAX,
-            Kind::Persistent => {
-                let offset = bytes;
-                bytes += tensor.bytes().next_multiple_of(ALIGNMENT);
-                offset
+        .map(|(_, tensor)| {
+            if !tensor.is_persistent() {
+                // Never asked for: a temporary that a program uses has a place in its plan.
+                return usize::MAX;
             }
+            let offset = bytes;
+            bytes += tensor.bytes().next_multiple_of(ALIGNMENT);
+            offset
         })
         .collect();
     (offsets, bytes)

@@ -6,8 +6,7 @@
 use lfnn_core::program::rewrite::{Uses, reads_once};
 use lfnn_core::program::{
     Activate, ActivateGrad, Activation, AdaptiveAvgPool, BatchNorm, BatchNormGrad,
-    BatchNormInference, Conv2d, Kind, Linear, MaxPool, Node, Op, Operation, Step, TensorId,
-    Tensors,
+    BatchNormInference, Conv2d, Linear, MaxPool, Node, Op, Operation, Step, TensorId, Tensors,
 };
 
 /// One or more operations that become one kernel.
@@ -214,7 +213,7 @@ pub(crate) fn fuse<'p>(tensors: &'p Tensors, ops: &'p [Op]) -> Vec<FusedOp<'p>> 
         let pooled = behind.max.is_some() || behind.adaptive.is_some();
         // It touches its own, as it is still stored.
         let seen = touching[behind.y.index()] > 1;
-        behind.stored = !pooled || seen || tensors[behind.y].kind != Kind::Temporary;
+        behind.stored = !pooled || seen || tensors[behind.y].is_persistent();
     }
     steps
 }
