@@ -9,8 +9,8 @@ use lfnn_core::backend::{
 };
 use lfnn_core::program::fusion::{FusedOp, fuse};
 use lfnn_core::program::{
-    ALIGNMENT, Kind, MemoryPlan, Node, Op, Part, Phase, Phases, Program, ProgramId, ProgramSet,
-    TensorId, Tensors, plan_memory_in,
+    ALIGNMENT, MemoryPlan, Node, Op, Part, Phase, Phases, Program, ProgramId, ProgramSet, TensorId,
+    Tensors, plan_memory_in,
 };
 use lfnn_core::with_operation;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -198,7 +198,7 @@ impl CpuExecutable {
     fn find<T: Element>(&self, id: TensorId, len: usize) -> Result<usize, CpuError> {
         let tensor = &self.tensors[id];
         let name = || tensor.name.clone();
-        if tensor.kind != Kind::Persistent {
+        if !tensor.is_persistent() {
             return Err(CpuError::Temporary { name: name() });
         }
         if tensor.dtype != T::TYPE {
@@ -316,14 +316,14 @@ fn place_persistent(tensors: &Tensors) -> (Vec<usize>, usize) {
     let mut bytes = 0;
     let offsets = tensors
         .iter()
-        .map(|(_, tensor)| match tensor.kind {
-            // Never used: the offset of a temporary is in the plan of its program.
-            Kind::Temporary => usize::MAX,
-            Kind::Persistent => {
-                let offset = bytes;
-                bytes += tensor.bytes().next_multiple_of(ALIGNMENT);
-                offset
+        .map(|(_, tensor)| {
+            if !tensor.is_persistent() {
+                // Never asked for: a temporary that a program uses has a place in its plan.
+                return usize::MAX;
             }
+            let offset = bytes;
+            bytes += tensor.bytes().next_multiple_of(ALIGNMENT);
+            offset
         })
         .collect();
     (offsets, bytes)

@@ -3,9 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-use lfnn_core::program::{
-    ALIGNMENT, DType, Kind, ProgramSet, Step, TensorId, Tensors, plan_memory,
-};
+use lfnn_core::program::{ALIGNMENT, DType, ProgramSet, Step, TensorId, Tensors, plan_memory};
 use lfnn_tests::chain::{self, Chain, Kinks};
 use lfnn_tests::harness::Case;
 use lfnn_tests::property::property;
@@ -56,7 +54,7 @@ fn check<S: Step>(
         let uses: Vec<usize> =
             (0..steps.len()).filter(|&step| steps[step].uses().contains(&id)).collect();
         let offset = plan.offsets[id.index()];
-        let wanted = tensor.kind == Kind::Temporary && !uses.is_empty();
+        let wanted = !tensor.is_persistent() && !uses.is_empty();
         match offset {
             Some(start) if wanted => {
                 let (first, last) = (uses[0], *uses.last().unwrap());

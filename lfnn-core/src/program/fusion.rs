@@ -20,8 +20,8 @@
 use super::rewrite::{Uses, reads_once};
 use super::{
     Activate, ActivateGrad, Activation, AdamStep, AdaptiveAvgPool, AdaptiveAvgPoolGrad, BatchNorm,
-    BatchNormGrad, BatchNormInference, Conv2d, FilterLogitsGrad, Kind, Linear, MaxPool,
-    MaxPoolGrad, Node, Op, Operation, SgdStep, Step, TensorId, Tensors,
+    BatchNormGrad, BatchNormInference, Conv2d, FilterLogitsGrad, Linear, MaxPool, MaxPoolGrad,
+    Node, Op, Operation, SgdStep, Step, TensorId, Tensors,
 };
 
 /// What a backend has kernels for. Nothing is fused but what it says.
@@ -255,7 +255,7 @@ fn drop_unread_outputs(tensors: &Tensors, fused: &mut [FusedOp<'_>]) {
     for FusedOp { fusion, node, .. } in fused {
         let Some(epilogue) = fusion.epilogue() else { continue };
         let y = epilogue.relu.y;
-        let unread = users[y.index()] == 1 && tensors[y].kind == Kind::Temporary;
+        let unread = users[y.index()] == 1 && !tensors[y].is_persistent();
         if epilogue.pools() && unread {
             epilogue.stored = false;
             node.reads.retain(|id| *id != y);

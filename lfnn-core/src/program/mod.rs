@@ -60,7 +60,7 @@ pub use perturb::*;
 pub use phases::{Phase, Phases};
 pub use pool::*;
 pub use shape::*;
-pub use tensor::{DType, Kind, Role, Tensor, TensorId, Tensors};
+pub use tensor::{DType, Role, Tensor, TensorId, Tensors};
 pub use workers::*;
 
 use thiserror::Error;
@@ -158,7 +158,7 @@ impl ProgramSet {
     /// name begins with the role's [`prefix`](Role::prefix).
     pub fn declare(&mut self, role: Role, name: &str, dtype: DType, shape: &[usize]) -> TensorId {
         let (name, shape) = (format!("{}{name}", role.prefix()), shape.to_vec());
-        self.tensors.add(Tensor { name, role, dtype, shape, kind: Kind::Persistent })
+        self.tensors.add(Tensor { name, role, dtype, shape })
     }
 
     /// [`declare`](Self::declare)s a tensor of no particular role, such as an input of a program.
@@ -202,7 +202,7 @@ impl ProgramBuilder<'_> {
         shape: &[usize],
     ) -> TensorId {
         let (name, role, shape) = (name.into(), Role::Intermediate, shape.to_vec());
-        self.set.tensors.add(Tensor { name, role, dtype, shape, kind: Kind::Temporary })
+        self.set.tensors.add(Tensor { name, role, dtype, shape })
     }
 
     /// Adds a real temporary tensor.
@@ -263,7 +263,7 @@ impl ProgramBuilder<'_> {
             op.check(tensors).map_err(&fail)?;
             let reads = op.reads();
             for &id in reads.iter().chain(&op.updates()) {
-                if tensors[id].kind == Kind::Temporary && !written[id.index()] {
+                if !tensors[id].is_persistent() && !written[id.index()] {
                     return Err(fail(format!(
                         "`{}` is read before it is written",
                         tensors[id].name
@@ -295,7 +295,7 @@ fn drop_unread_positions(tensors: &Tensors, ops: &mut [Op]) {
     for op in ops {
         if let Op::MaxPool(pool) = op
             && let Some(position) = pool.position
-            && tensors[position].kind == Kind::Temporary
+            && !tensors[position].is_persistent()
             && !read.contains(&position)
         {
             pool.position = None;

@@ -1,4 +1,4 @@
-//! Tensors as a program knows them: a name, a role, a type, a shape, and how long the contents live.
+//! Tensors as a program knows them: a name, a role, a type and a shape.
 
 use std::ops::Index;
 
@@ -34,15 +34,6 @@ impl DType {
     }
 }
 
-/// How long the contents of a tensor live.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// For the life of the executable. The host can upload and download it. Starts as zeros.
-    Persistent,
-    /// From its first write to its last read within one run; its memory is then used again.
-    Temporary,
-}
-
 /// What a tensor is for. Its name is for people and for checkpoints; code asks the role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
@@ -74,7 +65,8 @@ pub enum Role {
     Direction,
     /// Whatever else the host writes or reads.
     Host,
-    /// What a step computes on the way.
+    /// What a step computes on the way. It lives from its first write to its last read within one run; its memory is
+    /// then used again.
     Intermediate,
 }
 
@@ -125,14 +117,18 @@ pub struct Tensor {
     pub dtype: DType,
     /// Extent of each axis; the last one is contiguous in memory.
     pub shape: Vec<usize>,
-    /// Life of the contents.
-    pub kind: Kind,
 }
 
 impl Tensor {
     /// The name without the prefix of the role: of a gradient, say, the name of its parameter.
     pub fn bare_name(&self) -> &str {
         self.name.strip_prefix(self.role.prefix()).unwrap_or(&self.name)
+    }
+
+    /// Whether the contents live as long as the executable: they start as zeros, and the host can upload and download
+    /// them. Other tensors are temporaries.
+    pub fn is_persistent(&self) -> bool {
+        self.role != Role::Intermediate
     }
 
     /// Number of elements.

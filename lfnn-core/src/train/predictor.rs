@@ -6,7 +6,7 @@ use crate::program::{DType, Operation, Program, ProgramId, ProgramSet, Role, Ten
 use crate::step::{Mode, StepBuilder};
 
 use super::data::{Augmentation, DataTensors};
-use super::state::{State, StateTensor, is_state, saved};
+use super::state::{State, StateTensor, saved};
 
 /// A network's predictor as a program, from the bytes of an image to the outputs, to be translated
 /// into another format. Heads of workers, labels and losses are not part of it.
@@ -69,7 +69,7 @@ impl Predictor {
             self.program().ops().iter().flat_map(Operation::reads).collect();
         let tensors = self.set.tensors();
         let index = state.index();
-        let wanted = |id: &TensorId| is_state(&tensors[*id]);
+        let wanted = |id: &TensorId| tensors[*id].role.is_saved();
         read.into_iter().filter(wanted).map(|id| Ok((id, saved(&tensors[id], &index)?))).collect()
     }
 }

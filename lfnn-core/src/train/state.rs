@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::error::Error;
 
 use crate::backend::{Executable, TensorData, TensorDataMut};
-use crate::program::{DType, Kind, ProgramSet, Role, Tensor, TensorId};
+use crate::program::{DType, ProgramSet, Role, Tensor, TensorId};
 
 use super::error::TrainError;
 
@@ -57,11 +57,6 @@ impl State {
     pub(super) fn index(&self) -> HashMap<&str, &StateTensor> {
         self.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect()
     }
-}
-
-/// Whether a tensor belongs to a state.
-pub(super) fn is_state(tensor: &Tensor) -> bool {
-    tensor.kind == Kind::Persistent && tensor.role.is_saved()
 }
 
 /// `[out, kh, kw, in]` as `[out, in, kh, kw]`.
@@ -134,7 +129,7 @@ pub(super) fn saved<'s>(
 /// Reads the state of an executable.
 pub(super) fn save<E: Executable>(set: &ProgramSet, executable: &E) -> Result<State, E::Error> {
     let mut tensors = Vec::new();
-    for (id, tensor) in set.tensors().iter().filter(|(_, tensor)| is_state(tensor)) {
+    for (id, tensor) in set.tensors().iter().filter(|(_, tensor)| tensor.role.is_saved()) {
         let (shape, data) = match tensor.dtype {
             DType::Real => {
                 let mut data = vec![0.0; tensor.len()];
@@ -165,7 +160,8 @@ pub(super) fn fit<'s>(
     state: &'s State,
     exact: bool,
 ) -> Result<Vec<(TensorId, &'s StateTensor)>, String> {
-    let wanted: Vec<_> = set.tensors().iter().filter(|(_, tensor)| is_state(tensor)).collect();
+    let wanted: Vec<_> =
+        set.tensors().iter().filter(|(_, tensor)| tensor.role.is_saved()).collect();
     let names: HashSet<&str> = wanted.iter().map(|(_, tensor)| tensor.name.as_str()).collect();
     for saved in &state.tensors {
         let of_training = matches!(

@@ -2,9 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::workers::{BuildWorkers, Workers, layers_with_weights};
+use super::workers::{BuildWorkers, Built, Workers, layers_with_weights};
 use super::{Branch, ReadoutConfig, UnitPlace};
-use crate::config::ConfigError;
 use crate::layer::{Layer, LayerBuilder};
 
 /// Blocks as workers: a worker is a whole copy of the unit's layers with a readout at its end.
@@ -41,11 +40,7 @@ fn one() -> usize {
 }
 
 impl BuildWorkers for BlockConfig {
-    fn build(
-        &self,
-        builder: &mut LayerBuilder<'_>,
-        place: &UnitPlace<'_>,
-    ) -> Result<Workers, ConfigError> {
+    fn build(&self, builder: &mut LayerBuilder<'_>, place: &UnitPlace<'_>) -> Built {
         let Self { count, grid, dropout } = *self;
         builder.within(".workers", "", |builder| {
             builder.limit(&[("block.grid", grid.unwrap_or(1))])

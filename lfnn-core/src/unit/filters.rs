@@ -2,9 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::workers::{BuildWorkers, Workers, layers_with_weights};
+use super::workers::{BuildWorkers, Built, Workers, layers_with_weights};
 use super::{Branch, UnitPlace};
-use crate::config::ConfigError;
 use crate::layer::{FilterMeanConfig, Layer, LayerBuilder, Sequential};
 
 /// Filters as workers: a worker is a run of filters of the last convolution; its logits are their mean activations.
@@ -36,11 +35,7 @@ fn one() -> f64 {
 }
 
 impl BuildWorkers for FiltersConfig {
-    fn build(
-        &self,
-        builder: &mut LayerBuilder<'_>,
-        place: &UnitPlace<'_>,
-    ) -> Result<Workers, ConfigError> {
+    fn build(&self, builder: &mut LayerBuilder<'_>, place: &UnitPlace<'_>) -> Built {
         let layers = layers_with_weights(builder, place)?;
         let mut head = Sequential::new(layers.output_shape());
         let mean =

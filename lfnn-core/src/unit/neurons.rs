@@ -2,9 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::workers::{BuildWorkers, Workers};
+use super::workers::{BuildWorkers, Built, Workers};
 use super::{Branch, UnitPlace};
-use crate::config::ConfigError;
 use crate::layer::{BuildLayer, GroupedLinear, Layer, LayerBuilder, Sequential, SoftmaxConfig};
 use crate::program::Activation;
 
@@ -50,11 +49,7 @@ pub enum OutputActivation {
 }
 
 impl BuildWorkers for NeuronsConfig {
-    fn build(
-        &self,
-        builder: &mut LayerBuilder<'_>,
-        place: &UnitPlace<'_>,
-    ) -> Result<Workers, ConfigError> {
+    fn build(&self, builder: &mut LayerBuilder<'_>, place: &UnitPlace<'_>) -> Built {
         let mut layers = builder.within(".layers", "", |builder| {
             let layers = builder.sequential(place.layers, place.input, "layer")?;
             if place.classifiers > 1 && layers.depth() > 0 {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::workers::{BuildWorkers, Workers, layers_with_weights};
+use super::workers::{BuildWorkers, Built, Workers, layers_with_weights};
 use super::{Branch, UnitPlace};
 use crate::config::ConfigError;
 use crate::layer::{
@@ -40,11 +40,7 @@ pub struct ReadoutConfig {
 }
 
 impl BuildWorkers for ReadoutConfig {
-    fn build(
-        &self,
-        builder: &mut LayerBuilder<'_>,
-        place: &UnitPlace<'_>,
-    ) -> Result<Workers, ConfigError> {
+    fn build(&self, builder: &mut LayerBuilder<'_>, place: &UnitPlace<'_>) -> Built {
         builder.within(".workers", "", |builder| {
             builder.limit(&[("readout.grid", self.grid.unwrap_or(1))])
         })?;

@@ -43,11 +43,7 @@ impl WorkersConfig {
     }
 
     /// The workers of a unit, built.
-    pub(super) fn build(
-        &self,
-        builder: &mut LayerBuilder<'_>,
-        place: &UnitPlace<'_>,
-    ) -> Result<Workers, ConfigError> {
+    pub(super) fn build(&self, builder: &mut LayerBuilder<'_>, place: &UnitPlace<'_>) -> Built {
         let (kind, count, workers) = self.parts();
         builder.within(".workers", "", |builder| {
             builder.limit(&[(&format!("{kind}.count"), count)])?;
@@ -66,12 +62,11 @@ impl WorkersConfig {
 /// What the configuration of a kind of workers does: it builds a unit's layers and the workers' heads.
 pub(super) trait BuildWorkers {
     /// The workers of a unit.
-    fn build(
-        &self,
-        builder: &mut LayerBuilder<'_>,
-        place: &UnitPlace<'_>,
-    ) -> Result<Workers, ConfigError>;
+    fn build(&self, builder: &mut LayerBuilder<'_>, place: &UnitPlace<'_>) -> Built;
 }
+
+/// A unit's workers, or why there are none.
+pub(super) type Built = Result<Workers, ConfigError>;
 
 /// A unit's workers, built.
 pub(super) struct Workers {

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use lfnn_core::backend::{Executable, Memory, StepTime, TensorData, TensorDataMut};
-use lfnn_core::program::{DType, Kind, ProgramId, TensorId, Tensors};
+use lfnn_core::program::{DType, ProgramId, TensorId, Tensors};
 
 use super::compile::Unit;
 use super::cublaslt::{BoundProduct, Handle};
@@ -166,7 +166,7 @@ impl CudaExecutable {
     fn find(&self, id: TensorId, found: DType, len: usize) -> Result<usize, CudaError> {
         let tensor = &self.tensors[id];
         let name = || tensor.name.clone();
-        let (Kind::Persistent, Some(offset)) = (tensor.kind, self.offsets[id.index()]) else {
+        let (true, Some(offset)) = (tensor.is_persistent(), self.offsets[id.index()]) else {
             return Err(CudaError::Temporary { name: name() });
         };
         if tensor.dtype != found {

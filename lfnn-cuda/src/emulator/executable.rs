@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lfnn_core::backend::{Executable, Memory as Bytes, TensorData, TensorDataMut};
-use lfnn_core::program::{DType, Kind, ProgramId, ProgramSet, TensorId, Tensors};
+use lfnn_core::program::{DType, ProgramId, ProgramSet, TensorId, Tensors};
 use lfnn_core::random::{Purpose, Stream, below};
 
 use super::library::{Kind as Passed, Library, Value};
@@ -140,7 +140,7 @@ impl EmulatorExecutable {
     /// Checks that the host may read or write a tensor with data of this type and length.
     fn check(&self, id: TensorId, given: DType, given_length: usize) -> Result<(), EmulatorError> {
         let tensor = &self.tensors[id];
-        let persistent = tensor.kind == Kind::Persistent;
+        let persistent = tensor.is_persistent();
         if persistent && tensor.dtype == given && tensor.len() == given_length {
             return Ok(());
         }

@@ -3,7 +3,7 @@
 use std::alloc::{Layout, alloc, dealloc};
 use std::ptr::NonNull;
 
-use lfnn_core::program::{ALIGNMENT, Kind, TensorId, Tensors};
+use lfnn_core::program::{ALIGNMENT, TensorId, Tensors};
 
 use crate::plan::{LOSS_SCALE_BYTES, Place, Plan};
 
@@ -88,7 +88,7 @@ impl Memory {
         memory.persistent = tensors
             .iter()
             .map(|(id, tensor)| match plan.persistent[id.index()] {
-                _ if tensor.kind == Kind::Temporary => None,
+                _ if !tensor.is_persistent() => None,
                 Some(_) if apart => Some((memory.block(bytes(id), 0), 0)),
                 offset => offset.map(|offset| (shared, offset)),
             })

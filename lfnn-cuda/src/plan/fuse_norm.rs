@@ -3,7 +3,7 @@
 use lfnn_core::program::rewrite::{Uses, reads_once};
 use lfnn_core::program::{
     Activate, ActivateGrad, AdaptiveAvgPoolGrad, BatchNorm, BatchNormGrad, BatchNormInference,
-    Conv2d, Kind, MaxPool, MaxPoolGrad, Op, TensorId, Tensors, Window,
+    Conv2d, MaxPool, MaxPoolGrad, Op, TensorId, Tensors, Window,
 };
 
 /// Batch normalisation in training.
@@ -160,7 +160,7 @@ impl Epilogue<'_> {
     /// Does without the ReLU's output in memory if the pooling alone looks at it; `seen` says whether any other step does.
     pub(super) fn store_if(&mut self, tensors: &Tensors, seen: impl FnOnce(TensorId) -> bool) {
         let y = self.relu.y;
-        self.stored = self.pool.is_none() || tensors[y].kind != Kind::Temporary || seen(y);
+        self.stored = self.pool.is_none() || tensors[y].is_persistent() || seen(y);
     }
 
     fn operations(&self) -> Vec<Op> {

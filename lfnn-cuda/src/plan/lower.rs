@@ -2,7 +2,7 @@
 
 use lfnn_core::backend::Precision;
 use lfnn_core::program::{
-    ALIGNMENT, DType, Kind, Node, Op, Program, ProgramSet, TensorId, Tensors, plan_memory_in,
+    ALIGNMENT, DType, Node, Op, Program, ProgramSet, TensorId, Tensors, plan_memory_in,
 };
 use thiserror::Error;
 
@@ -91,7 +91,7 @@ impl Plan {
             .iter()
             .map(|(id, tensor)| {
                 let bytes = tensor.len() * elements[id.index()].bytes();
-                (tensor.kind == Kind::Persistent).then(|| {
+                tensor.is_persistent().then(|| {
                     let offset = persistent_bytes;
                     persistent_bytes += bytes.next_multiple_of(ALIGNMENT);
                     offset

@@ -6,7 +6,7 @@
 //! half precision, and the singles are converted on the way in or out.
 
 use lfnn_core::backend::Precision;
-use lfnn_core::program::{DType, Kind, Op, Operation, ProgramSet};
+use lfnn_core::program::{DType, Op, Operation, ProgramSet};
 
 use super::Element;
 
@@ -16,7 +16,7 @@ pub(super) fn elements(set: &ProgramSet, precision: Precision) -> Vec<Element> {
     let half = activation(precision);
     let mut real: Vec<bool> = tensors
         .iter()
-        .map(|(_, tensor)| tensor.kind == Kind::Temporary && tensor.dtype == DType::Real)
+        .map(|(_, tensor)| !tensor.is_persistent() && tensor.dtype == DType::Real)
         .collect();
     for op in set.programs().iter().flat_map(|program| program.ops()) {
         let operands = op.activations();

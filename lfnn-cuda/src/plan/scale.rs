@@ -20,7 +20,7 @@ use std::slice;
 
 use bytemuck::{Pod, Zeroable};
 use lfnn_core::program::rewrite::{changes, touches_any};
-use lfnn_core::program::{Kind, LocalLossGradient, LossGradient, Op, Operation, TensorId, Tensors};
+use lfnn_core::program::{LocalLossGradient, LossGradient, Op, Operation, TensorId, Tensors};
 
 /// Bytes of a scale and of what moves it.
 pub(crate) const LOSS_SCALE_BYTES: usize = 16;
@@ -134,7 +134,7 @@ impl Scales {
             let changed = [op.writes(), op.updates()].concat();
             let met = meetings.join(read.iter().copied());
             if let Some(loss) = met {
-                let seen = changed.iter().any(|id| tensors[*id].kind == Kind::Persistent);
+                let seen = changed.iter().any(|id| tensors[*id].is_persistent());
                 if seen || !is_linear(op, &read) {
                     kept.insert(loss);
                 }

@@ -24,7 +24,7 @@ mod workers;
 use std::fmt;
 
 use lfnn_core::backend::{Backend, Executable, Memory, TensorData, TensorDataMut};
-use lfnn_core::program::{DType, Kind, Program, ProgramId, ProgramSet, Step, TensorId, Tensors};
+use lfnn_core::program::{DType, Program, ProgramId, ProgramSet, Step, TensorId, Tensors};
 use lfnn_core::with_operation;
 use store::{Buffer, Store};
 
@@ -159,9 +159,10 @@ impl Executable for ReferenceExecutable {
                 Buffer::Whole(values) => values.len() * 4,
                 Buffer::Bytes(values) => values.len(),
             };
-            match tensor.kind {
-                Kind::Persistent => memory.persistent += bytes,
-                Kind::Temporary => memory.temporary += bytes,
+            if tensor.is_persistent() {
+                memory.persistent += bytes;
+            } else {
+                memory.temporary += bytes;
             }
         }
         memory
@@ -187,7 +188,7 @@ impl ReferenceExecutable {
 
     fn expect(&self, id: TensorId, dtype: DType, length: usize) -> Result<(), ReferenceError> {
         let tensor = &self.store.tensors()[id];
-        if tensor.kind == Kind::Persistent && tensor.dtype == dtype && tensor.len() == length {
+        if tensor.is_persistent() && tensor.dtype == dtype && tensor.len() == length {
             return Ok(());
         }
         Err(ReferenceError(format!("{length} values of {dtype:?} do not fit {tensor:?}")))
@@ -203,7 +204,7 @@ fn schedule(program: &Program, tensors: &Tensors) -> Scheduled {
     }
     let mut dead_after = vec![Vec::new(); program.ops().len()];
     for (id, tensor) in tensors.iter() {
-        if let (Kind::Temporary, Some(index)) = (tensor.kind, last[id.index()]) {
+        if let (false, Some(index)) = (tensor.is_persistent(), last[id.index()]) {
             dead_after[index].push(id);
         }
     }
