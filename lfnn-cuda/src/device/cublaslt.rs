@@ -257,7 +257,7 @@ impl BoundProduct {
     pub(super) fn new(
         handle: &Rc<Handle>,
         product: &Product,
-        address: impl Fn(crate::plan::Place) -> u64,
+        address: impl Fn(crate::plan::Address) -> u64,
     ) -> Result<Self, CudaError> {
         let name = || {
             format!(
@@ -300,9 +300,9 @@ impl BoundProduct {
             layout(library, matrix, rows, columns, product.stack)
         };
         let (rows, columns, inner) = (product.rows, product.columns, product.inner);
-        let a = (address(product.b.place), layout(&product.b, inner, columns)?);
-        let b = (address(product.a.place), layout(&product.a, rows, inner)?);
-        let d = (address(product.d.place), layout(&product.d, rows, columns)?);
+        let a = (address(product.b.address), layout(&product.b, inner, columns)?);
+        let b = (address(product.a.address), layout(&product.a, rows, inner)?);
+        let d = (address(product.d.address), layout(&product.d, rows, columns)?);
 
         let mut raw = std::ptr::null_mut();
         // SAFETY: as above.

@@ -96,10 +96,10 @@ pub enum CudaError {
         log: String,
     },
     /// A plan names a kernel file that the crate does not have.
-    #[error("no kernel file `{family}`")]
-    NoFamily {
+    #[error("no kernel file `{file}`")]
+    NoKernelFile {
         /// The file.
-        family: &'static str,
+        file: &'static str,
     },
     /// A plan that cannot be made.
     #[error(transparent)]

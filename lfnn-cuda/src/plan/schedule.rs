@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use lfnn_core::program::{Node, Order, Tensors, dependencies};
 
-use super::Step;
+use super::types::Step;
 
 /// Nanoseconds of the shortest kernel in a graph.
 const LAUNCH: u64 = 2_000;
