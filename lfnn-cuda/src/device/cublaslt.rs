@@ -253,7 +253,7 @@ pub(super) struct BoundProduct {
 }
 
 impl BoundProduct {
-    /// Describes a product whose operands lie at these addresses, and chooses the algorithm.
+    /// Describes a product whose operands are at these addresses, and chooses the algorithm.
     pub(super) fn new(
         handle: &Rc<Handle>,
         product: &Product,
@@ -355,7 +355,7 @@ impl BoundProduct {
     pub(super) fn launch(&self, stream: &Stream, workspace: u64) -> Result<(), CudaError> {
         let (one, zero) = (1.0_f32, 0.0_f32);
         // SAFETY: addresses and shapes are those of the plan, inside blocks that live as long as the
-        // executable; the factors are read before the call returns, since they lie on the host.
+        // executable; the factors are read before the call returns, since they are on the host.
         let status = unsafe {
             (self.handle.library.matmul)(
                 self.handle.raw,

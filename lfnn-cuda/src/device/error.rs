@@ -86,7 +86,7 @@ pub enum CudaError {
     /// A kernel source that NVRTC refuses: a mistake of lfnn's, or a compiler that is too old.
     #[error("NVRTC {version} does not compile {source_name} for {target}:\n{log}")]
     Compile {
-        /// The file, and the type that stands for `real`.
+        /// The file, and the type of activations.
         source_name: String,
         /// What it was compiled for.
         target: String,

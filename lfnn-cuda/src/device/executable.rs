@@ -3,7 +3,7 @@
 //! The first run of a program launches its steps one by one, so that libraries load what they load at first use
 //! and a failing launch is named. The second captures the same launches as a CUDA graph. From then on
 //! a run is one call. Nothing in a run allocates or waits for the device.
-//! A profile launches step by step again, with an event behind each.
+//! A profile launches step by step again, with an event after each.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -15,6 +15,7 @@ use lfnn_core::program::{DType, Kind, ProgramId, TensorId, Tensors};
 use super::cublaslt::{BoundProduct, Handle};
 use super::driver::{Block, Call, Context, Event, Graph, Kernels, Stream};
 use super::{CudaError, capture};
+use crate::host;
 use crate::plan::{Address, KernelSource, Launch, Plan, ProgramPlan, Work};
 
 /// Memory of streams begins at multiples of this many bytes, as the driver's own allocations do.
@@ -302,22 +303,14 @@ impl Executable for CudaExecutable {
 
     fn upload(&mut self, tensor: TensorId, data: TensorData<'_>) -> Result<(), CudaError> {
         self.context.make_current()?;
-        let (dtype, len, bytes): (_, _, &[u8]) = match data {
-            TensorData::Real(data) => (DType::Real, data.len(), bytemuck::cast_slice(data)),
-            TensorData::U32(data) => (DType::U32, data.len(), bytemuck::cast_slice(data)),
-            TensorData::U8(data) => (DType::U8, data.len(), data),
-        };
+        let (dtype, len, bytes) = host::bytes(data);
         let offset = self.find(tensor, dtype, len)?;
         self.persistent.write(&self.streams[0], offset, bytes)
     }
 
     fn download(&self, tensor: TensorId, data: TensorDataMut<'_>) -> Result<(), CudaError> {
         self.context.make_current()?;
-        let (dtype, len, bytes): (_, _, &mut [u8]) = match data {
-            TensorDataMut::Real(data) => (DType::Real, data.len(), bytemuck::cast_slice_mut(data)),
-            TensorDataMut::U32(data) => (DType::U32, data.len(), bytemuck::cast_slice_mut(data)),
-            TensorDataMut::U8(data) => (DType::U8, data.len(), data),
-        };
+        let (dtype, len, bytes) = host::bytes_mut(data);
         let offset = self.find(tensor, dtype, len)?;
         self.persistent.read(&self.streams[0], offset, bytes)
     }

@@ -87,7 +87,7 @@ impl Nvrtc {
     }
 
     fn open(library: Library, path: PathBuf, driver: Option<Version>) -> Result<Self, String> {
-        // NVRTC asks for it by name when it compiles, and the linker may not look where NVRTC lies.
+        // NVRTC asks for it by name when it compiles, and the linker may not look beside NVRTC.
         if let Some(folder) = path.parent() {
             for builtins in folders::libraries_beside(folder, "libnvrtc-builtins.so") {
                 preload(&builtins);

@@ -10,6 +10,7 @@ use lfnn_core::random::{Purpose, Stream, below};
 use super::library::{Kind as Passed, Library, Value};
 use super::memory::Memory;
 use super::{Emulator, EmulatorError, library, product};
+use crate::host;
 use crate::plan::{Argument, Element, KernelSource, Launch, Plan, Step, Work};
 
 /// A program set on the emulator.
@@ -55,7 +56,7 @@ impl EmulatorExecutable {
         below(word, n as u32) as usize
     }
 
-    /// An order of a program's steps in which every step comes behind those it waits for.
+    /// An order of a program's steps in which every step follows those it waits for.
     fn order(&mut self, program: usize) -> Vec<usize> {
         let steps = &self.plan.programs[program].steps;
         let streams = self.plan.programs[program].streams;
@@ -147,26 +148,14 @@ impl Executable for EmulatorExecutable {
     type Error = EmulatorError;
 
     fn upload(&mut self, tensor: TensorId, data: TensorData<'_>) -> Result<(), EmulatorError> {
-        let (dtype, length, bytes): (_, _, &[u8]) = match data {
-            TensorData::Real(values) => (DType::Real, values.len(), bytemuck::cast_slice(values)),
-            TensorData::U32(values) => (DType::U32, values.len(), bytemuck::cast_slice(values)),
-            TensorData::U8(values) => (DType::U8, values.len(), values),
-        };
+        let (dtype, length, bytes) = host::bytes(data);
         self.check(tensor, dtype, length)?;
         self.memory.bytes_mut(tensor, dtype.bytes()).copy_from_slice(bytes);
         Ok(())
     }
 
     fn download(&self, tensor: TensorId, data: TensorDataMut<'_>) -> Result<(), EmulatorError> {
-        let (dtype, length, bytes): (_, _, &mut [u8]) = match data {
-            TensorDataMut::Real(values) => {
-                (DType::Real, values.len(), bytemuck::cast_slice_mut(values))
-            }
-            TensorDataMut::U32(values) => {
-                (DType::U32, values.len(), bytemuck::cast_slice_mut(values))
-            }
-            TensorDataMut::U8(values) => (DType::U8, values.len(), values),
-        };
+        let (dtype, length, bytes) = host::bytes_mut(data);
         self.check(tensor, dtype, length)?;
         bytes.copy_from_slice(self.memory.bytes(tensor, dtype.bytes()));
         Ok(())

@@ -11,22 +11,22 @@ struct Filters {
     }
 };
 
-// Singles from one line of sums to the next: eight more than a multiple of 32, as far as can be, so that lines meet
+// Elements from one line of sums to the next: eight more than a multiple of 32, as far as can be, so that lines meet
 // different banks.
 template <class Engine>
 constexpr u32 LINE_OF_MOMENTS = Engine::COLUMNS % 32 == 8 ? Engine::COLUMNS : Engine::COLUMNS + 8;
 
 // The mean of each column of a tile, and the sum of squares of the differences from it: what batch normalisation
-// makes its statistics of. `rows` and `columns` of the tile are there. In shared memory the factors have had their time.
+// makes its statistics of. `rows` and `columns` of the tile are there. The factors in shared memory are no longer needed.
 template <class Engine>
 __device__ __forceinline__ void moments_of(const Engine& engine, float* space, u32 rows, u32 columns, float* means,
                                            float* squares) {
     constexpr u32 COLUMNS = Engine::COLUMNS, LINE = LINE_OF_MOMENTS<Engine>;
-    static_assert(COLUMNS <= Engine::THREADS, "a thread joins a column");
+    static_assert(COLUMNS <= Engine::THREADS, "a thread adds up a column");
     float *mean = space + Engine::LINES * LINE, *own = space + Engine::line() * LINE;
     u32 thread = threadIdx.x;
     auto keep = [&](u32 column, float total) { own[column] = total; };
-    auto joined = [&] {
+    auto reduced = [&] {
         float sum = 0.0f;
 #pragma unroll 4
         for (u32 line = 0; line < Engine::LINES; ++line) sum += space[line * LINE + thread];
@@ -35,7 +35,7 @@ __device__ __forceinline__ void moments_of(const Engine& engine, float* space, u
     __syncthreads();
     engine.template by_columns<true, true>([&](u32 row, u32, float sum) { return row < rows ? sum : 0.0f; }, keep);
     __syncthreads();
-    if (thread < COLUMNS) mean[thread] = joined() / (float)rows;
+    if (thread < COLUMNS) mean[thread] = reduced() / (float)rows;
     __syncthreads();
     engine.template by_columns<true, true>(
         [&](u32 row, u32 column, float sum) {
@@ -46,7 +46,7 @@ __device__ __forceinline__ void moments_of(const Engine& engine, float* space, u
     __syncthreads();
     if (thread < min(columns, COLUMNS)) {
         means[thread] = mean[thread];
-        squares[thread] = joined();
+        squares[thread] = reduced();
     }
 }
 
@@ -113,19 +113,19 @@ extern "C" __global__ void __launch_bounds__(256)
     }
 }
 
-template <u32 V> struct __align__(V * sizeof(float) < 16 ? V * sizeof(float) : 16) Singles {
+template <u32 V> struct __align__(V * sizeof(float) < 16 ? V * sizeof(float) : 16) Floats {
     float values[V];
 };
 
 // Elements of y, as they are stored, from the sums of the parts.
 template <u32 V>
-__device__ __forceinline__ void join_parts(const float* parts, const float (&bias)[V], u32 at, u32 n, u32 splits,
+__device__ __forceinline__ void reduce_parts(const float* parts, const float (&bias)[V], u32 at, u32 n, u32 splits,
                                            float (&out)[V]) {
 #pragma unroll
     for (u32 k = 0; k < V; ++k) out[k] = 0.0f;
 #pragma unroll 2
     for (u32 split = 0; split < splits; ++split) {
-        Singles<V> in = *reinterpret_cast<const Singles<V>*>(parts + (size_t)split * n + at);
+        Floats<V> in = *reinterpret_cast<const Floats<V>*>(parts + (size_t)split * n + at);
 #pragma unroll
         for (u32 k = 0; k < V; ++k) out[k] += in.values[k];
     }
@@ -146,11 +146,11 @@ __device__ __forceinline__ void sum_moments(const float* parts, const float* bia
 #pragma unroll
         for (u32 k = 0; k < V; ++k) added[k] = bias ? bias[channel + k] : 0.0f;
         // Differences from the chunk's first row: so nothing cancels where the mean is far from 0.
-        join_parts<V>(parts, added, begin * grid.channels + channel, n, splits, shift);
+        reduce_parts<V>(parts, added, begin * grid.channels + channel, n, splits, shift);
         for (u32 row = first_row(grid); row < end_row(grid); row += blockDim.y) {
             u32 at = row * grid.channels + channel;
             float values[V];
-            join_parts<V>(parts, added, at, n, splits, values);
+            reduce_parts<V>(parts, added, at, n, splits, values);
             store<V>(y + at, values);
 #pragma unroll
             for (u32 k = 0; k < V; ++k) {

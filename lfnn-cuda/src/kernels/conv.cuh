@@ -1,8 +1,8 @@
-// Convolutions as products whose factors are read where they lie, channels last. Shared by the three of them.
+// Convolutions as products whose factors are read in place, channels last. Shared by the three of them.
 //
 // Images of a batch and their pixels are one axis, so small images fill tiles too. A fully connected layer is the
 // convolution of an image of one pixel. Groups, parts of the inner axis (splits) and, for input gradients, phases of the
-// stride are further blocks of one launch. The parts of a split axis leave partial sums, which a second launch joins
+// stride are further blocks of one launch. The parts of a split axis leave partial sums, which a second launch adds
 // in order.
 
 // What a block computes.
@@ -123,7 +123,7 @@ template <class Engine> struct Staged {
     }
 };
 
-// Writes the sums of a block whose factors in `shared` have had their time. `channels` are those of the whole result.
+// Writes the sums of a block that no longer needs its factors in `shared`. `channels` are those of the whole result.
 template <bool A_INNER, bool B_INNER, class Engine>
 __device__ __forceinline__ void write(const Engine& engine, act_t* shared, const Results& results, u32 channels) {
     if constexpr (sizeof(act_t) == 2) {

@@ -1,4 +1,4 @@
-// Who leads, what the followers align with, and the mask of a gradient: the kernels.
+// The choice of leaders, what the followers align with, and the mask of a gradient: the kernels.
 
 extern "C" __global__ void __launch_bounds__(256)
     select_leaders(const float* __restrict__ losses, float* __restrict__ leaders, u32* __restrict__ best,

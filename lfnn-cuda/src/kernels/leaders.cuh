@@ -1,4 +1,4 @@
-// Who leads, and what the followers align with: for the kernels of leaders.cu and unit.cu.
+// The choice of leaders, and what the followers align with: for the kernels of leaders.cu and unit.cu.
 
 // The place of worker `worker` among the `workers` losses of its classifier: how many come before it. Ties go to the
 // smaller index, NaN counts as infinite.

@@ -40,13 +40,13 @@ extern "C" __global__ void __launch_bounds__(256) watch_losses(const float* mean
 
 // The losses from the parts. One block.
 extern "C" __global__ void __launch_bounds__(256)
-    join_local_losses(const double* __restrict__ parts, float* __restrict__ losses, u32 blocks, u32 batch) {
+    reduce_local_losses(const double* __restrict__ parts, float* __restrict__ losses, u32 blocks, u32 batch) {
     double leader = 0.0, follower = 0.0;
     for (u32 i = threadIdx.x; i < blocks; i += blockDim.x) {
         leader += parts[i * 2];
         follower += parts[i * 2 + 1];
     }
-    join_losses(leader, follower);
+    reduce_losses(leader, follower);
     if (threadIdx.x == 0) {
         losses[0] = (float)(leader / (double)batch);
         losses[1] = (float)(follower / (double)batch);

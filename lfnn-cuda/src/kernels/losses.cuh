@@ -21,13 +21,13 @@ __device__ __forceinline__ void worker_loss_of(const act_t* z, const u32* labels
         if (h.loss == CROSS_ENTROPY) {
             float largest = -POSITIVE_INFINITY, sum = 0.0f, logits = 0.0f;
             for (u32 k = lane; inside && k < h.classes; k += h.lanes) largest = fmaxf(largest, to_float(z[at + k]));
-            largest = join_lanes(largest, h.lanes, Largest());
+            largest = reduce_lanes(largest, h.lanes, Largest());
             for (u32 k = lane; inside && k < h.classes; k += h.lanes) {
                 sum += expf(to_float(z[at + k]) - largest);
                 logits += to_float(z[at + k]) - largest;
             }
-            sum = join_lanes(sum, h.lanes, Plus());
-            logits = join_lanes(logits, h.lanes, Plus());
+            sum = reduce_lanes(sum, h.lanes, Plus());
+            logits = reduce_lanes(logits, h.lanes, Plus());
             float share = 1.0f / sum;
             for (u32 k = lane; inside && k < h.classes; k += h.lanes) {
                 output[at + k] = to_act(expf(to_float(z[at + k]) - largest) * share);
@@ -54,7 +54,7 @@ __device__ __forceinline__ void worker_loss_of(const act_t* z, const u32* labels
                 float difference = prediction - values[(example * h.classifiers + classifier) * h.classes + k];
                 loss += difference * difference;
             }
-            loss = join_lanes(loss, h.lanes, Plus()) / (float)h.classes;
+            loss = reduce_lanes(loss, h.lanes, Plus()) / (float)h.classes;
         }
         if (inside && lane == 0) losses[i] = loss;
     }
@@ -148,7 +148,7 @@ __device__ __forceinline__ void local_loss_gradient_of(const act_t* z, const act
         if (g.mean) {
             u32 count = 0;
             for (u32 n = lane; inside && n < h.workers; n += h.lanes) count += roles[n] != 0.0f;
-            count = join_lanes(count, h.lanes, Plus());
+            count = reduce_lanes(count, h.lanes, Plus());
             weight /= (float)(leads ? count : h.workers - count);
         }
         weight *= scale_of(scaling);
@@ -160,7 +160,7 @@ __device__ __forceinline__ void local_loss_gradient_of(const act_t* z, const act
         for (u32 k = lane; follows && h.loss == CROSS_ENTROPY && k < h.classes; k += h.lanes) {
             sum += to_float(value[p.at + k]) * factor * (to_float(value[p.at + k]) - to_float(reference[p.target + k]));
         }
-        sum = join_lanes(sum, h.lanes, Plus());
+        sum = reduce_lanes(sum, h.lanes, Plus());
         for (u32 k = lane; follows && k < h.classes; k += h.lanes) {
             float own = to_float(value[p.at + k]);
             float slope = factor * (own - to_float(reference[p.target + k]));
@@ -170,8 +170,8 @@ __device__ __forceinline__ void local_loss_gradient_of(const act_t* z, const act
     }
 }
 
-// Joins the two sums of the threads of a block; thread 0 gets them.
-__device__ __forceinline__ void join_losses(double& leader, double& follower) {
+// Adds the two sums of the threads of a block; thread 0 gets them.
+__device__ __forceinline__ void reduce_losses(double& leader, double& follower) {
     __shared__ double space[32];
     leader = block_sum(leader, space);
     follower = block_sum(follower, space);
@@ -202,12 +202,12 @@ __device__ __forceinline__ void local_losses_of(const float* worker_losses, cons
                 own_follower += sum / (float)l.classes;
             }
         }
-        count = join_lanes(count, 32, Plus());
+        count = reduce_lanes(count, 32, Plus());
         u32 others = l.workers - count;
         leader += (double)own_leader / (double)(l.mean && count ? count : 1);
         follower += (double)own_follower / (double)(l.mean && others ? others : 1);
     }
-    join_losses(leader, follower);
+    reduce_losses(leader, follower);
     if (threadIdx.x != 0) return;
     if (gridDim.x == 1) {
         losses[0] = (float)(leader / (double)l.batch);

@@ -76,7 +76,7 @@ __device__ __forceinline__ void sum_pairs(const float* sums, const ChannelGrid& 
 }
 
 // The statistics, from the sums of several chunks.
-extern "C" __global__ void __launch_bounds__(CHANNEL_THREADS) norm_join_statistics(Statistics s, ChannelGrid grid) {
+extern "C" __global__ void __launch_bounds__(CHANNEL_THREADS) norm_reduce_statistics(Statistics s, ChannelGrid grid) {
     double sum, squares;
     sum_pairs(s.sums, grid, sum, squares);
     u32 channel = channel_of(grid);
@@ -114,19 +114,19 @@ struct Moments {
 
 // Fewer and larger chunks with the same moments: [2, blocks, channels].
 extern "C" __global__ void __launch_bounds__(CHANNEL_THREADS)
-    norm_fold_moments(Statistics s, float* __restrict__ folded, ChannelGrid grid) {
+    norm_merge_moments(Statistics s, float* __restrict__ merged, ChannelGrid grid) {
     Moments moments(s, grid);
     u32 channel = channel_of(grid);
     if (channel >= grid.channels || threadIdx.y != 0) return;
     double mean = moments.sum / moments.rows, squares = moments.squares - moments.sum * mean;
     u32 to = blockIdx.y * grid.channels + channel;
-    folded[to] = (float)(moments.shift + mean);
+    merged[to] = (float)(moments.shift + mean);
     // NaN stays NaN.
-    folded[gridDim.y * grid.channels + to] = squares < 0.0 ? 0.0f : (float)squares;
+    merged[gridDim.y * grid.channels + to] = squares < 0.0 ? 0.0f : (float)squares;
 }
 
 // The statistics, from the moments of the chunks, which a convolution left.
-extern "C" __global__ void __launch_bounds__(CHANNEL_THREADS) norm_join_moments(Statistics s, ChannelGrid grid) {
+extern "C" __global__ void __launch_bounds__(CHANNEL_THREADS) norm_reduce_moments(Statistics s, ChannelGrid grid) {
     Moments moments(s, grid);
     u32 channel = channel_of(grid);
     if (channel < grid.channels && threadIdx.y == 0) {
@@ -190,7 +190,7 @@ __device__ __forceinline__ u32 result_of(const Windows& w, u32 image, u32 row, u
     return ((image * w.out_height + row) * w.out_width + column) * channels;
 }
 
-// Where a cell lies, counted in cells.
+// The position of a cell, counted in cells.
 struct Cell {
     u32 image, row, column;
     // Whether it is a window.
@@ -300,7 +300,7 @@ template <u32 V> struct Sign {
     }
 };
 
-// Takes `dy` of the element at `at` and those behind it through the rule of the ReLU, if there is one.
+// Applies the rule of the ReLU, if there is one, to `dy` of V elements from `at` on.
 template <u32 V>
 __device__ __forceinline__ void through_relu(const Backward& b, u32 at, const float (&x)[V], const float (&mean)[V],
                                              const Sign<V>& sign, float (&dy)[V]) {
@@ -320,7 +320,7 @@ __device__ __forceinline__ void through_relu(const Backward& b, u32 at, const fl
     }
 }
 
-// `dy` of a row, behind the rule of the means of bins, if there are any.
+// `dy` of a row, after the rule of the means of bins, if there are any.
 template <u32 V>
 __device__ __forceinline__ void upstream(const Backward& b, const ChannelGrid& grid, u32 row, u32 channel,
                                          float (&dy)[V]) {
@@ -334,7 +334,7 @@ __device__ __forceinline__ void upstream(const Backward& b, const ChannelGrid& g
     for (u32 k = 0; k < V; ++k) dy[k] *= b.share;
 }
 
-// Gives to `out` each pixel of the thread's cells: its first element, x there, and dy behind the rules of maximum
+// Gives to `out` each pixel of the thread's cells: its first element, x there, and dy after the rules of maximum
 // pooling and ReLU. The rows of `grid` are cells.
 template <u32 V, class Out>
 __device__ __forceinline__ void by_cells(const Backward& b, const ChannelGrid& grid, u32 channel,
@@ -423,7 +423,7 @@ extern "C" __global__ void __launch_bounds__(CHANNEL_THREADS, 2) norm_backward_s
 }
 
 // The totals, from the sums of several chunks.
-extern "C" __global__ void __launch_bounds__(CHANNEL_THREADS) norm_join_sums(Backward b, ChannelGrid grid) {
+extern "C" __global__ void __launch_bounds__(CHANNEL_THREADS) norm_reduce_sums(Backward b, ChannelGrid grid) {
     double sum, product;
     sum_pairs(b.sums, grid, sum, product);
     u32 channel = channel_of(grid);

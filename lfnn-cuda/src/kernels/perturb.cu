@@ -52,7 +52,7 @@ extern "C" __global__ void __launch_bounds__(256)
 
 // The sums of the parts.
 extern "C" __global__ void __launch_bounds__(256)
-    join_products(const double* __restrict__ parts, float* __restrict__ y, u32 blocks, u32 rows) {
+    reduce_products(const double* __restrict__ parts, float* __restrict__ y, u32 blocks, u32 rows) {
     GRID_STRIDE(row, rows) {
         double sum = 0.0;
         for (u32 block = 0; block < blocks; ++block) sum += parts[block * rows + row];

@@ -2,10 +2,10 @@
 // windows that cover it, so that nothing is added by two threads.
 
 // An element's index, taken apart.
-struct Place {
+struct Index {
     u32 image, row, column, channel;
 
-    __device__ __forceinline__ Place(u32 i, u32 height, u32 width, u32 channels) {
+    __device__ __forceinline__ Index(u32 i, u32 height, u32 width, u32 channels) {
         channel = i % channels;
         i /= channels;
         column = i % width;
@@ -50,7 +50,7 @@ __device__ __forceinline__ u32 position_in(const Pool& pool, u32 row, u32 column
 extern "C" __global__ void __launch_bounds__(256)
     max_pool(const act_t* __restrict__ x, act_t* __restrict__ y, u8* __restrict__ position, Pool p) {
     GRID_STRIDE(i, p.batch * p.out_height * p.out_width * p.channels) {
-        Place out(i, p.out_height, p.out_width, p.channels);
+        Index out(i, p.out_height, p.out_width, p.channels);
         Covered rows(p, 0, out.row, p.height), columns(p, 1, out.column, p.width);
         act_t largest = x[at(out.image, rows.begin, columns.begin, out.channel, p.height, p.width, p.channels)];
         u32 row_of = rows.begin, column_of = columns.begin;
@@ -75,7 +75,7 @@ extern "C" __global__ void __launch_bounds__(256)
 extern "C" __global__ void __launch_bounds__(256)
     max_pool_grad(const act_t* __restrict__ dy, const u8* __restrict__ position, act_t* __restrict__ dx, Pool p) {
     GRID_STRIDE(i, p.batch * p.height * p.width * p.channels) {
-        Place in(i, p.height, p.width, p.channels);
+        Index in(i, p.height, p.width, p.channels);
         Covering rows(p, 0, in.row, p.out_height), columns(p, 1, in.column, p.out_width);
         float sum = 0.0f;
         for (u32 row = rows.begin; row < rows.end; ++row) {
@@ -92,7 +92,7 @@ extern "C" __global__ void __launch_bounds__(256)
 extern "C" __global__ void __launch_bounds__(256)
     max_pool_tangent(const act_t* __restrict__ dx, const u8* __restrict__ position, act_t* __restrict__ dy, Pool p) {
     GRID_STRIDE(i, p.batch * p.out_height * p.out_width * p.channels) {
-        Place out(i, p.out_height, p.out_width, p.channels);
+        Index out(i, p.out_height, p.out_width, p.channels);
         u32 row = out.row * p.stride[0] + position[i] / p.kernel[1] - p.padding[0];
         u32 column = out.column * p.stride[1] + position[i] % p.kernel[1] - p.padding[1];
         dy[i] = dx[at(out.image, row, column, out.channel, p.height, p.width, p.channels)];
@@ -102,7 +102,7 @@ extern "C" __global__ void __launch_bounds__(256)
 extern "C" __global__ void __launch_bounds__(256)
     avg_pool(const act_t* __restrict__ x, act_t* __restrict__ y, Pool p, float factor) {
     GRID_STRIDE(i, p.batch * p.out_height * p.out_width * p.channels) {
-        Place out(i, p.out_height, p.out_width, p.channels);
+        Index out(i, p.out_height, p.out_width, p.channels);
         Covered rows(p, 0, out.row, p.height), columns(p, 1, out.column, p.width);
         float sum = 0.0f;
         for (u32 row = rows.begin; row < rows.end; ++row) {
@@ -117,7 +117,7 @@ extern "C" __global__ void __launch_bounds__(256)
 extern "C" __global__ void __launch_bounds__(256)
     avg_pool_grad(const act_t* __restrict__ dy, act_t* __restrict__ dx, Pool p, float factor) {
     GRID_STRIDE(i, p.batch * p.height * p.width * p.channels) {
-        Place in(i, p.height, p.width, p.channels);
+        Index in(i, p.height, p.width, p.channels);
         Covering rows(p, 0, in.row, p.out_height), columns(p, 1, in.column, p.out_width);
         float sum = 0.0f;
         for (u32 row = rows.begin; row < rows.end; ++row) {
@@ -135,7 +135,7 @@ __device__ __forceinline__ u32 bin_end(u32 i, u32 grid, u32 n) { return ((i + 1)
 
 extern "C" __global__ void __launch_bounds__(256) adaptive_pool(const act_t* __restrict__ x, act_t* __restrict__ y, Pool p) {
     GRID_STRIDE(i, p.batch * p.out_height * p.out_width * p.channels) {
-        Place out(i, p.out_height, p.out_width, p.channels);
+        Index out(i, p.out_height, p.out_width, p.channels);
         u32 row_begin = bin_begin(out.row, p.out_height, p.height), row_end = bin_end(out.row, p.out_height, p.height);
         u32 begin = bin_begin(out.column, p.out_width, p.width), end = bin_end(out.column, p.out_width, p.width);
         float sum = 0.0f;
@@ -151,7 +151,7 @@ extern "C" __global__ void __launch_bounds__(256) adaptive_pool(const act_t* __r
 extern "C" __global__ void __launch_bounds__(256)
     adaptive_pool_grad(const act_t* __restrict__ dy, act_t* __restrict__ dx, Pool p) {
     GRID_STRIDE(i, p.batch * p.height * p.width * p.channels) {
-        Place in(i, p.height, p.width, p.channels);
+        Index in(i, p.height, p.width, p.channels);
         // The bins that cover a position k: from k * grid / n to ((k + 1) * grid - 1) / n.
         u32 row_first = in.row * p.out_height / p.height, row_last = ((in.row + 1) * p.out_height - 1) / p.height;
         u32 first = in.column * p.out_width / p.width, last = ((in.column + 1) * p.out_width - 1) / p.width;

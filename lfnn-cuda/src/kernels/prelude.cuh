@@ -60,11 +60,11 @@ struct Largest {
     __device__ __forceinline__ float operator()(float a, float b) const { return fmaxf(a, b); }
 };
 
-// Joins the values of groups of `lanes` lanes, a power of two; every lane gets the result. All lanes of the
+// Reduces the values of groups of `lanes` lanes, a power of two; every lane gets the result. All lanes of the
 // warp take part.
-template <class T, class F> __device__ __forceinline__ T join_lanes(T value, u32 lanes, F join) {
+template <class T, class F> __device__ __forceinline__ T reduce_lanes(T value, u32 lanes, F reduce) {
     for (u32 offset = lanes / 2; offset > 0; offset /= 2) {
-        value = join(value, __shfl_xor_sync(FULL_MASK, value, offset));
+        value = reduce(value, __shfl_xor_sync(FULL_MASK, value, offset));
     }
     return value;
 }
@@ -72,13 +72,13 @@ template <class T, class F> __device__ __forceinline__ T join_lanes(T value, u32
 // The sum over a block of at most 1024 threads, whole warps; thread 0 gets it. `space` has room for 32.
 template <class T> __device__ __forceinline__ T block_sum(T value, T* space) {
     u32 thread = threadIdx.x + blockDim.x * threadIdx.y, threads = blockDim.x * blockDim.y;
-    value = join_lanes(value, 32, Plus());
+    value = reduce_lanes(value, 32, Plus());
     __syncthreads();
     if (thread % 32 == 0) space[thread / 32] = value;
     __syncthreads();
     if (thread < 32) {
         value = thread < threads / 32 ? space[thread] : T(0);
-        value = join_lanes(value, 32, Plus());
+        value = reduce_lanes(value, 32, Plus());
     }
     return value;
 }

@@ -1,8 +1,8 @@
 // Tiles of products: how a block multiplies two tiles in shared memory, with and without tensor cores, and the loop that
 // keeps copies ahead of the arithmetic. What the factors are is in conv.cu.
 //
-// A tile of a factor has an outer axis (rows of a, columns of b) and the inner one, which is summed over. It lies in
-// shared memory as it does in global memory: with the inner axis contiguous, or the outer one. Rows are padded so
+// A tile of a factor has an outer axis (rows of a, columns of b) and the inner one, which is summed over. It is stored in
+// shared memory as in global memory: with the inner axis contiguous, or the outer one. Rows are padded so
 // that lanes meet different banks.
 
 // Elements of the inner axis in one step.
@@ -10,7 +10,7 @@ constexpr u32 STEP = STEP_BYTES / sizeof(act_t);
 
 template <bool INNER, u32 EXTENT> struct Tile {
     // An odd number of packs spreads the rows of `load_matrices` over all banks; 2 more than a multiple of 4 does so
-    // for singles that are read one by one.
+    // for f32 elements that are read one by one.
     static constexpr u32 OUTER_PACKS = sizeof(act_t) == 4 ? EXTENT / PACK + (6 - EXTENT / PACK % 4) % 4 : EXTENT / PACK | 1;
     // Elements from one row to the next.
     static constexpr u32 ROW = (INNER ? STEP / PACK + 1 : OUTER_PACKS) * PACK;
@@ -18,13 +18,13 @@ template <bool INNER, u32 EXTENT> struct Tile {
 };
 
 #if defined(ACT_F32)
-// Threads with T_ROWS x T_COLUMNS sums each, in full single precision.
+// Threads with T_ROWS x T_COLUMNS sums each, in f32.
 template <u32 BLOCK_ROWS, u32 BLOCK_COLUMNS, u32 T_ROWS, u32 T_COLUMNS> struct Scalar {
     static constexpr u32 ROWS = BLOCK_ROWS, COLUMNS = BLOCK_COLUMNS;
     static constexpr u32 DOWN = ROWS / T_ROWS, ACROSS = COLUMNS / T_COLUMNS, THREADS = DOWN * ACROSS;
     float sums[T_ROWS][T_COLUMNS];
 
-    // Where the thread's i-th of T rows (or columns) lies: fours together where they are contiguous in memory.
+    // The thread's i-th of T rows (or columns): fours together where they are contiguous in memory.
     template <bool INNER, u32 T, u32 LANES> static __device__ __forceinline__ u32 outer(u32 lane, u32 i) {
         return INNER || T % 4 ? lane + i * LANES : i / 4 * 4 * LANES + lane * 4 + i % 4;
     }
@@ -152,7 +152,7 @@ template <u32 BLOCK_ROWS, u32 BLOCK_COLUMNS, u32 T_ROWS, u32 T_COLUMNS> struct S
 #endif
 
 #if defined(TENSOR_CORES)
-// Warps on tensor cores, W_ROWS x W_COLUMNS of them. Singles are rounded to TF32.
+// Warps on tensor cores, W_ROWS x W_COLUMNS of them. f32 is rounded to TF32.
 template <u32 BLOCK_ROWS, u32 BLOCK_COLUMNS, u32 W_ROWS, u32 W_COLUMNS> struct Tensor {
     static constexpr u32 ROWS = BLOCK_ROWS, COLUMNS = BLOCK_COLUMNS, THREADS = 32 * W_ROWS * W_COLUMNS;
     // Rows and columns of a warp, and how many fragments they are.

@@ -1,7 +1,7 @@
 // The small operations between a unit's logits and their gradient, one after the other in one block.
 //
 // Each alone is a launch that does next to nothing. A block takes them all where the predictions are few: what one
-// writes the next reads behind a barrier, so none of these functions may be told that its operands are constant.
+// writes the next reads after a barrier, so none of these functions may be told that its operands are constant.
 
 // The arguments of a task by their positions: pointers, and words of the others.
 struct Arguments {

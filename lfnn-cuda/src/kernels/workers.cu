@@ -11,10 +11,10 @@ extern "C" __global__ void __launch_bounds__(256)
         u32 at = run * width;
         float largest = -POSITIVE_INFINITY;
         for (u32 k = lane; inside && k < width; k += lanes) largest = fmaxf(largest, to_float(x[at + k]));
-        largest = join_lanes(largest, lanes, Largest());
+        largest = reduce_lanes(largest, lanes, Largest());
         float sum = 0.0f;
         for (u32 k = lane; inside && k < width; k += lanes) sum += expf(to_float(x[at + k]) - largest);
-        float share = 1.0f / join_lanes(sum, lanes, Plus());
+        float share = 1.0f / reduce_lanes(sum, lanes, Plus());
         for (u32 k = lane; inside && k < width; k += lanes) {
             y[at + k] = to_act(expf(to_float(x[at + k]) - largest) * share);
         }
@@ -32,7 +32,7 @@ extern "C" __global__ void __launch_bounds__(256)
         u32 at = run * width;
         float sum = 0.0f;
         for (u32 k = lane; inside && k < width; k += lanes) sum += to_float(y[at + k]) * to_float(dy[at + k]);
-        sum = join_lanes(sum, lanes, Plus());
+        sum = reduce_lanes(sum, lanes, Plus());
         for (u32 k = lane; inside && k < width; k += lanes) {
             dx[at + k] = to_act(to_float(y[at + k]) * (to_float(dy[at + k]) - sum));
         }

@@ -155,7 +155,7 @@ impl Convolution {
         self.forward_to(factors, bias, y, false, to);
     }
 
-    /// `y = conv(x, W) + b`, y being at this place; with the moments of its channels if they are wanted and y has any elements.
+    /// `y = conv(x, W) + b`, y being at this address; with the moments of its channels if they are wanted and y has any elements.
     fn forward_to(
         &self,
         [x, weight]: [TensorId; 2],
@@ -305,8 +305,8 @@ impl Convolution {
         }
     }
 
-    /// The same with zeros behind the channels, so that they fill whole loads. In half precision a copy with the zeros
-    /// costs less than loads of single elements, which are too narrow to run beside the arithmetic, where the window
+    /// The same with zeros after the channels, so that they fill whole loads. In half precision a copy with the zeros
+    /// costs less than loads of single elements, which are too narrow to overlap with the arithmetic, where the window
     /// sees each pixel several times and tensor cores multiply little for nothing. That is so for colours.
     fn padded(&self, to: &Lowering<'_>) -> Option<Self> {
         let depth = self.depth();
@@ -327,7 +327,7 @@ fn in_packs(channels: usize, to: &Lowering<'_>) -> bool {
     channels.is_multiple_of(to.act().pack())
 }
 
-/// A copy of these rows with zeros behind each.
+/// A copy of these rows with zeros after each.
 fn pad(x: Address, rows: usize, channels: usize, padded: usize, to: &mut Lowering<'_>) -> Address {
     let packs = padded / to.act().pack();
     let copy = to.scratch(rows * padded * to.act().bytes());
@@ -384,7 +384,7 @@ impl Lower for Conv2d {
 }
 
 /// What a convolution tells of the channels of its result: the mean of each chunk of rows, `[chunks, channels]`, and
-/// behind these the sums of squares of the differences from it.
+/// after these the sums of squares of the differences from it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moments {
     pub(super) address: Address,

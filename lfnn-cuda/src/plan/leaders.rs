@@ -1,4 +1,4 @@
-//! Who leads, what the followers align with, and the mask of a gradient.
+//! The choice of leaders, what the followers align with, and the mask of a gradient.
 
 use lfnn_core::program::{AlignmentTarget, EpochLeaders, MaskFollowers, Reference, SelectLeaders};
 

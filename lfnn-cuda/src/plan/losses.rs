@@ -177,7 +177,7 @@ impl Lower for LocalLossGradient {
     }
 }
 
-/// Blocks that the losses are summed by, at most: their parts are joined by one.
+/// Blocks that the losses are summed by, at most: one adds up their parts.
 const BLOCKS: usize = 64;
 
 impl Lower for LocalLosses {
@@ -211,7 +211,7 @@ impl Lower for LocalLosses {
         to.launch(LOSSES, "local_losses", grid, block, arguments);
         if blocks > 1 {
             let arguments = arguments![parts, result, blocks, batch];
-            to.launch(LOSSES, "join_local_losses", [1; 3], block, arguments);
+            to.launch(LOSSES, "reduce_local_losses", [1; 3], block, arguments);
         }
     }
 }

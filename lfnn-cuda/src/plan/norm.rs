@@ -69,7 +69,7 @@ shared_with_kernels! {
             x: Input<Act>,
             /// The gradient of the output, or the tangent of the input; null is 0.
             dy: Input<Act>,
-            /// The output of a ReLU behind the normalisation, through which `dy` has to pass first; or null.
+            /// The output of a ReLU after the normalisation, through which `dy` has to pass first; or null.
             activated: Input<Act>,
             mean: Input<f32>,
             inv_std: Input<f32>,
@@ -162,7 +162,7 @@ fn statistics(op: &BatchNorm, x: Address, grid: ChannelLaunch, to: &mut Lowering
     let statistics = Statistics::new(op, x, chunks, to);
     grid.launch(NORM, "norm_statistics", arguments![&statistics], to);
     if grid.chunks() > 1 {
-        grid.of_chunks().launch(NORM, "norm_join_statistics", arguments![&statistics], to);
+        grid.of_chunks().launch(NORM, "norm_reduce_statistics", arguments![&statistics], to);
     }
 }
 
@@ -171,7 +171,7 @@ fn statistics_of_moments(op: &BatchNorm, x: Address, moments: Moments, to: &mut 
     let moments = fewer_moments(op, x, moments, to);
     let grid = ChannelLaunch::of_sums(moments.chunks, to.tensors().channels(op.x));
     let statistics = Statistics::new(op, x, moments, to);
-    grid.launch(NORM, "norm_join_moments", arguments![&statistics], to);
+    grid.launch(NORM, "norm_reduce_moments", arguments![&statistics], to);
 }
 
 /// Moments of fewer chunks, where there are more than a block should go through: with 8192 of 64 channels one took 194 µs
@@ -189,7 +189,7 @@ fn fewer_moments(op: &BatchNorm, x: Address, moments: Moments, to: &mut Lowering
     }
     let address = to.scratch(2 * grid.chunks() * channels * size_of::<f32>());
     let statistics = Statistics::new(op, x, moments, to);
-    grid.launch(NORM, "norm_fold_moments", arguments![&statistics, address], to);
+    grid.launch(NORM, "norm_merge_moments", arguments![&statistics, address], to);
     Moments { address, chunks: grid.chunks(), chunk: moments.chunk * grid.chunk() }
 }
 
@@ -331,7 +331,7 @@ impl Rule<'_> {
         if given.is_some() {
             grid.launch(NORM, sums_kernel, arguments![&backward], to);
             if grid.chunks() > 1 {
-                grid.of_chunks().launch(NORM, "norm_join_sums", arguments![&backward], to);
+                grid.of_chunks().launch(NORM, "norm_reduce_sums", arguments![&backward], to);
             }
         }
         if self.result.is_some() {

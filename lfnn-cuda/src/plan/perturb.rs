@@ -43,7 +43,7 @@ impl Lower for InnerProduct {
         to.launch(PERTURB, "inner_product", grid, [THREADS, 1, 1], arguments);
         if blocks > 1 {
             let arguments = arguments![parts, y, blocks, rows];
-            to.launch_1d(PERTURB, "join_products", rows, arguments);
+            to.launch_1d(PERTURB, "reduce_products", rows, arguments);
         }
     }
 }

@@ -5,14 +5,14 @@
 //! finite: the optimiser leaves out the step, and the scale is halved. After many steps without that it is doubled.
 //! All of this happens on the device.
 //!
-//! Losses whose gradients meet share a scale, and all steps on their gradients are done together, behind the last
+//! Losses whose gradients meet share a scale, and all steps on their gradients are done together, after the last
 //! gradient, or not at all. In a local method units have scales of their own, so no unit waits for another and none
 //! leaves out a step on account of another; in any other method there is one scale.
 //!
 //! Forward gradients begin with a scale of 1: their derivatives along random directions are large as they are.
 //!
 //! The scale is no part of a saved state, which is the same on every backend. It is found again in every epoch: an
-//! epoch's first step has the first scale. So a training that is resumed between two epochs goes on with the same
+//! epoch's first step has the first scale. So a training that is resumed between two epochs has the same
 //! bytes; within an epoch, if the scale has not moved in it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +24,7 @@ use lfnn_core::program::{Kind, LocalLossGradient, LossGradient, Op, Operation, T
 use super::shared::{Field, Named, Output, shared_with_kernels};
 use super::types::Address;
 
-/// The first scale of a loss from whose gradient the way back begins.
+/// The first scale of a loss whose gradient is propagated backwards.
 const FIRST: f32 = 65_536.0;
 /// That of a loss whose derivative along a random direction takes the gradient's place, as forward gradients do: it is
 /// larger by the direction's length, which is that of all layers together, and would overflow.
