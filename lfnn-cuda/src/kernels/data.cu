@@ -6,17 +6,10 @@ __device__ __forceinline__ u32 example(const u32* order, const u32* clock, u32 b
     return order[position < count ? position : count - 1];
 }
 
-// `ImageParameters` of plan/data.rs.
-struct ImageParameters {
-    u32 batch, height, width, channels;
-    // Whether images are changed at all, and how: see lfnn_core::program::Augment.
-    u32 augment, padding, flip, cutout, stream;
-};
-
 // x[b] = the image of row b, moved, mirrored, normalised and cut out. Blocks of one blockIdx.x share an image.
 extern "C" __global__ void __launch_bounds__(256)
     load_images(const u8* __restrict__ pixels, const u32* __restrict__ order, const u32* __restrict__ clock,
-                const float* __restrict__ scale, const float* __restrict__ shift, real* __restrict__ x,
+                const float* __restrict__ scale, const float* __restrict__ shift, act_t* __restrict__ x,
                 ImageParameters p) {
     __shared__ u32 number;
     __shared__ int down, right, cut_row, cut_column;
@@ -37,7 +30,7 @@ extern "C" __global__ void __launch_bounds__(256)
     __syncthreads();
     u32 size = p.height * p.width * p.channels;
     const u8* image = pixels + (u64)number * size;
-    real* out = x + blockIdx.x * size;
+    act_t* out = x + blockIdx.x * size;
     for (u32 i = blockIdx.y * blockDim.x + threadIdx.x; i < size; i += gridDim.y * blockDim.x) {
         u32 channel = i % p.channels, pixel = i / p.channels;
         int row = (int)(pixel / p.width), column = (int)(pixel % p.width);
@@ -46,7 +39,7 @@ extern "C" __global__ void __launch_bounds__(256)
         int from_row = row + down, from_column = (mirrored ? (int)p.width - 1 - column : column) + right;
         bool inside = from_row >= 0 && from_row < (int)p.height && from_column >= 0 && from_column < (int)p.width;
         u8 value = inside ? image[((u32)from_row * p.width + (u32)from_column) * p.channels + channel] : 0;
-        out[i] = to_real(is_cut ? 0.0f : (float)value / 255.0f * scale[channel] + shift[channel]);
+        out[i] = to_act(is_cut ? 0.0f : (float)value / 255.0f * scale[channel] + shift[channel]);
     }
 }
 

@@ -7,7 +7,7 @@ extern "C" __global__ void __launch_bounds__(256)
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-    count_errors(const real* __restrict__ output, const u32* __restrict__ target, const u32* __restrict__ clock,
+    count_errors(const act_t* __restrict__ output, const u32* __restrict__ target, const u32* __restrict__ clock,
                  float* __restrict__ wrong, u32 batch, u32 predictors, u32 width, u32 decision, u32 one_vs_all,
                  u32 workers) {
     count_errors_of(output, target, clock, wrong, batch, predictors, width, decision, one_vs_all, workers,

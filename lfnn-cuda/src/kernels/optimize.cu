@@ -1,22 +1,5 @@
 // Optimiser steps, each over the parameters of many tensors, and the norm of gradients.
 
-// Elements of a tensor that a block has.
-#define CHUNK 2048
-#define MOST_TENSORS 32
-
-// `Table` of plan/optimize.rs: tensors, and which blocks each of them has.
-struct Table {
-    float* parameter[MOST_TENSORS];
-    const float* gradient[MOST_TENSORS];
-    float* first[MOST_TENSORS];
-    float* second[MOST_TENSORS];
-    u32 length[MOST_TENSORS];
-    // The first block of each tensor.
-    u32 block[MOST_TENSORS];
-    u32 count;
-    u32 unused;
-};
-
 // The tensor of this block.
 __device__ __forceinline__ u32 tensor_of(const Table& table) {
     u32 tensor = 0;
@@ -40,7 +23,7 @@ extern "C" __global__ void __launch_bounds__(256)
     const float* gradient = table.gradient[tensor];
     float* velocity = table.first[tensor];
     float rate = rate_of(rates, rate_count, clock), scale = factor ? *factor : 1.0f;
-    scale /= scaling.value();
+    scale /= scale_of(scaling);
 #pragma unroll 4
     for (u32 i = start + threadIdx.x; i < end; i += blockDim.x) {
         float w = parameter[i], g = scale * gradient[i] + decay * w;
@@ -52,15 +35,6 @@ extern "C" __global__ void __launch_bounds__(256)
         parameter[i] = w - rate * g;
     }
 }
-
-// `Adam` of plan/optimize.rs.
-struct Adam {
-    double first_beta, second_beta, decay;
-    float epsilon;
-    u32 decoupled;
-    u32 rate_count;
-    u32 unused;
-};
 
 // m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; w -= rate * corrected m / (sqrt(corrected v) + epsilon).
 extern "C" __global__ void __launch_bounds__(256)
@@ -81,7 +55,7 @@ extern "C" __global__ void __launch_bounds__(256)
     const float* gradient = table.gradient[tensor];
     float *first = table.first[tensor], *second = table.second[tensor];
     float scale = factor ? *factor : 1.0f;
-    scale /= scaling.value();
+    scale /= scale_of(scaling);
     float decay = a.decoupled ? 0.0f : (float)a.decay;
     float b1 = (float)a.first_beta, c1 = (float)(1.0 - a.first_beta);
     float b2 = (float)a.second_beta, c2 = (float)(1.0 - a.second_beta);
@@ -116,7 +90,7 @@ extern "C" __global__ void __launch_bounds__(256)
     for (u32 i = threadIdx.x; i < count; i += blockDim.x) sum += parts[i];
     sum = block_sum(sum, space);
     if (threadIdx.x == 0) {
-        double norm = sqrt(sum) / (double)scaling.value();
+        double norm = sqrt(sum) / (double)scale_of(scaling);
         double share = (double)max_norm / (norm + 1e-6);
         // NaN stays NaN.
         *factor = share > 1.0 ? 1.0f : (float)share;
@@ -141,7 +115,7 @@ extern "C" __global__ void __launch_bounds__(256) watch_overflow(Table table, Sc
 // from the first one on. One thread.
 extern "C" __global__ void __launch_bounds__(32) move_loss_scale(Scaling scaling, const u32* clock, u32 rate_count) {
     LossScale* state = scaling.state;
-    float scale = scaling.value();
+    float scale = scale_of(scaling);
     u32 good = state->good + 1;
     if (state->overflow) {
         scale *= 0.5f;

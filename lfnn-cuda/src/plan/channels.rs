@@ -1,39 +1,49 @@
-//! A bias for every channel and its gradient, and how a matrix is gone through by columns.
+//! How a matrix is gone through by channel: sums over rows in chunks, then over chunks; and passes over all rows.
 
-use bytemuck::{Pod, Zeroable};
-use lfnn_core::program::{AddBias, BiasGrad};
+use lfnn_core::program::TensorId;
 
-use super::launch::arguments;
-use super::lower::Lowering;
-use super::{Argument, Element, Family, Launch};
-use crate::kernels::COLUMNS;
+use super::lowering::Lowering;
+use super::shared::shared_with_kernels;
+use super::types::{Argument, Element, KernelFile};
 
-/// Threads of a block, at most.
-const THREADS: usize = 256;
 /// Blocks that a sum over rows is cut into, at most: a few for each multiprocessor of the largest GPU.
 const BLOCKS: usize = 512;
 /// Rows that a thread goes through before more blocks are worth a second launch.
 const ROWS: usize = 16;
 
-/// `Columns` of the kernels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C)]
-struct Parameters {
-    rows: u32,
-    channels: u32,
-    chunk: u32,
-    vector: u32,
+shared_with_kernels! {
+    constants {
+        /// Threads of a block, at most.
+        const CHANNEL_THREADS: usize = 256;
+    }
+    structures {
+        /// A matrix `[rows, channels]` that is gone through by channel.
+        struct ChannelGrid {
+            rows: u32,
+            channels: u32,
+            /// Rows of a block.
+            chunk: u32,
+            /// Channels of a thread: 1, or `PACK`.
+            vector: u32,
+        }
+    }
 }
 
-/// A matrix `[rows, channels]` that blocks of threads go through by columns.
+/// Blocks that go through a matrix by channel: a thread has `vector` consecutive channels and
+/// every `block[1]`-th row of its block; blocks of one x share their channels.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Columns {
-    parameters: Parameters,
+pub(super) struct ChannelLaunch {
+    parameters: ChannelGrid,
     grid: [u32; 3],
     block: [u32; 3],
 }
 
-impl Columns {
+impl ChannelLaunch {
+    /// The rows and channels of an operand that is an activation, [`chunked`](Self::chunked).
+    pub(super) fn of(x: TensorId, to: &Lowering<'_>) -> Self {
+        Self::chunked(to.tensors().rows(x), to.tensors().channels(x), to.act())
+    }
+
     /// Cuts the rows into chunks, a block each, so that the whole GPU has work.
     pub(super) fn chunked(rows: usize, channels: usize, element: Element) -> Self {
         Self::chunks_of(ROWS, rows, channels, element)
@@ -64,11 +74,11 @@ impl Columns {
         let pack = element.pack();
         let vector = if channels.is_multiple_of(pack) { pack } else { 1 };
         let lanes = (channels / vector).max(1);
-        let tiles = lanes.div_ceil(THREADS);
+        let tiles = lanes.div_ceil(CHANNEL_THREADS);
         let across = lanes.div_ceil(tiles);
-        let down = (THREADS / across).min(rows.max(1));
+        let down = (CHANNEL_THREADS / across).min(rows.max(1));
         Self {
-            parameters: Parameters {
+            parameters: ChannelGrid {
                 rows: rows as u32,
                 channels: channels as u32,
                 chunk: rows as u32,
@@ -79,22 +89,22 @@ impl Columns {
         }
     }
 
-    /// The columns of the sums that the chunks leave: a row for each chunk.
+    /// The grid over the sums that the chunks leave: a row for each chunk.
     pub(super) fn of_chunks(&self) -> Self {
         Self::of_sums(self.chunks(), self.parameters.channels as usize)
     }
 
-    /// The columns of some rows of sums.
+    /// The grid over some rows of sums.
     pub(super) fn of_sums(rows: usize, channels: usize) -> Self {
-        let mut columns = Self::whole(rows, channels, Element::F32);
+        let mut grid = Self::whole(rows, channels, Element::F32);
         // One channel a thread: the sums are few.
-        let lanes = columns.parameters.channels.max(1);
-        let tiles = lanes.div_ceil(THREADS as u32 / 8);
+        let lanes = grid.parameters.channels.max(1);
+        let tiles = lanes.div_ceil(CHANNEL_THREADS as u32 / 8);
         let across = lanes.div_ceil(tiles);
-        let down = (THREADS as u32 / across).min(columns.parameters.rows.max(1));
-        columns.parameters.vector = 1;
-        (columns.grid, columns.block) = ([tiles, 1, 1], [across, down, 1]);
-        columns
+        let down = (CHANNEL_THREADS as u32 / across).min(grid.parameters.rows.max(1));
+        grid.parameters.vector = 1;
+        (grid.grid, grid.block) = ([tiles, 1, 1], [across, down, 1]);
+        grid
     }
 
     /// How many chunks there are.
@@ -107,46 +117,17 @@ impl Columns {
         self.parameters.chunk as usize
     }
 
-    /// The structure that kernels take.
-    pub(super) fn argument(&self) -> Argument {
-        Argument::of(&self.parameters, Vec::new())
-    }
-
-    /// A launch over these blocks.
+    /// Appends a launch over these blocks; the last argument of the kernel is the grid.
     pub(super) fn launch(
         &self,
-        family: Family,
+        file: KernelFile,
         kernel: &'static str,
-        real: Element,
-        arguments: Vec<Argument>,
-    ) -> Launch {
-        family.launch(kernel, real, self.grid, self.block, arguments)
+        mut arguments: Vec<Argument>,
+        to: &mut Lowering<'_>,
+    ) {
+        arguments.push(Argument::from(&self.parameters));
+        to.launch(file, kernel, self.grid, self.block, arguments);
     }
-}
-
-pub(super) fn add_bias(op: &AddBias, to: &mut Lowering<'_>) {
-    let tensors = to.tensors();
-    let columns = Columns::chunked(tensors.rows(op.x), tensors.channels(op.x), to.real());
-    let (x, y) = (to.read(op.x), to.write(op.y));
-    let arguments = arguments![x, to.place(op.bias), y, columns.argument()];
-    to.launch(columns.launch(COLUMNS, "add_bias", to.real(), arguments));
-}
-
-pub(super) fn bias_grad(op: &BiasGrad, to: &mut Lowering<'_>) {
-    let tensors = to.tensors();
-    let channels = tensors.channels(op.dy);
-    let columns = Columns::chunked(tensors.rows(op.dy), channels, to.real());
-    let (dy, dbias) = (to.read(op.dy), to.place(op.dbias));
-    if columns.chunks() == 1 {
-        let arguments = arguments![dy, dbias, columns.argument()];
-        return to.launch(columns.launch(COLUMNS, "sum_rows", to.real(), arguments));
-    }
-    let sums = to.scratch(columns.chunks() * channels * size_of::<f32>());
-    let arguments = arguments![dy, sums, columns.argument()];
-    to.launch(columns.launch(COLUMNS, "sum_rows", to.real(), arguments));
-    let last = columns.of_chunks();
-    let arguments = arguments![sums, dbias, last.argument()];
-    to.launch(last.launch(COLUMNS, "sum_chunks", to.real(), arguments));
 }
 
 #[cfg(test)]
@@ -158,7 +139,7 @@ mod tests {
         for rows in [1, 2, 7, 100, 5000, 100_352] {
             for channels in [1, 3, 4, 40, 60, 255, 256, 257, 300, 1024, 40_001] {
                 for element in [Element::F32, Element::Bf16] {
-                    let c = Columns::chunked(rows, channels, element);
+                    let c = ChannelLaunch::chunked(rows, channels, element);
                     let threads = c.block[0] * c.block[1];
                     assert!((1..=256).contains(&threads), "{c:?}");
                     assert!(c.grid[0] * c.block[0] * c.parameters.vector >= channels as u32);
