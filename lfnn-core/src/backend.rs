@@ -7,6 +7,8 @@
 use std::error::Error;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::program::{ProgramId, ProgramSet, TensorId};
 
 /// A device, or a way to use one.
@@ -37,7 +39,9 @@ pub trait Backend {
 }
 
 /// The arithmetic in which a backend computes. The CPU has [`Precision::F32`] alone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// Everything in single precision.
     #[default]

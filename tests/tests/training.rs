@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use lfnn_core::backend::Backend;
-use lfnn_core::config::{LeadershipConfig, NetworkConfig, Scope, TrainingConfig};
+use lfnn_core::config::{
+    Augmentation, LeadershipConfig, Limits, NetworkConfig, Scope, TrainingConfig,
+};
 use lfnn_core::method::{Gradient, METHODS, by_name, names};
 use lfnn_core::train::{
-    Augmentation, Images, Labels, Limits, Normalization, Setup, State, StateData, TrainError,
+    Images, Labels, Normalization, Setup, State, StateData, TrainError,
     Trainer,
 };
 use lfnn_cpu::Cpu;

@@ -63,13 +63,13 @@ impl ConfigDiagnostic {
         self
     }
 
-    /// Says what was typed where a scalar is of the wrong kind, if it is not yet known where; and that quotes made a
-    /// text of it, if without them it would be something else.
-    pub(super) fn typed(mut self, text: &str, plain: bool) -> Self {
+    /// Shortens a text of the wrong kind, if it is not yet known where it is; and says that it is in quotes, if
+    /// without them it would be a number or a truth value.
+    pub(super) fn of_text(mut self, text: &str) -> Self {
         if let (None, What::Mismatch { found, .. }) = (&self.place, &mut self.what) {
             let more = if text.chars().nth(LONGEST).is_some() { "…" } else { "" };
             *found = format!("`{}{more}`", text.chars().take(LONGEST).collect::<String>());
-            if !plain && is_no_text(text) {
+            if is_no_text(text) {
                 *found += " in quotes, which is text: remove the quotes";
             }
         }
@@ -176,6 +176,7 @@ fn plain(expected: &dyn Expected) -> String {
         "f64" | "f32" => "a number".into(),
         "a boolean" => "true or false".into(),
         "a string" => "text".into(),
+        "a map" => "a map of keys".into(),
         _ if text.starts_with("struct ") || text.contains("variant") => "a map of keys".into(),
         _ if text.contains("sequence") => "a list".into(),
         _ => text.replace("an array of length", "a list of length"),

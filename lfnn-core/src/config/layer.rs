@@ -6,6 +6,7 @@ use super::one_usize;
 
 /// A layer. Sizes are squares.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum LayerConfig {
     /// Two-dimensional convolution.
@@ -258,6 +259,7 @@ impl LayerConfig {
 
 /// A pooling window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PoolConfig {
     /// Extent of the window.
@@ -272,6 +274,7 @@ pub struct PoolConfig {
 
 /// Batch normalisation's constants.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct BatchNormConfig {
     /// Share of a batch in the running statistics.

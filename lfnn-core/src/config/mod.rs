@@ -1,25 +1,34 @@
 //! What a user decides: the network, which workers lead, and how the network is trained.
 //!
 //! These types carry serde attributes so that any format can hold them; the core reads none. Unknown
-//! keys are errors. Every number is checked when the network is built or the trainer made, with an
-//! error that names the key.
+//! keys are errors. A setting is declared once, in the file of its type: its documentation, its
+//! default, its range and its check. With the feature `schema` the types describe themselves as a JSON
+//! schema, from which the command line generates its reference; so the documentation of fields and
+//! variants is written for users.
 
+mod augmentation;
 mod error;
 mod layer;
 mod leadership;
+mod limits;
 mod network;
 mod optimizer;
+mod range;
 mod schedule;
 mod training;
 mod workers;
 
+pub use augmentation::Augmentation;
 pub use error::ConfigError;
 pub use layer::{BatchNormConfig, LayerConfig, PoolConfig};
-pub use leadership::{AlignConfig, LeadershipConfig, ReductionConfig, ReferenceConfig, Scope};
+pub use leadership::{LeadershipConfig, ReferenceConfig, Scope};
+pub use limits::Limits;
 pub use network::{NetworkConfig, OutputConfig, Task, UnitConfig};
 pub use optimizer::{AdamConfig, OptimizerConfig};
+pub use range::{Number, Range};
 pub use schedule::ScheduleConfig;
 pub use training::TrainingConfig;
+pub(crate) use training::check_label_smoothing;
 pub use workers::{OutputActivation, WorkersConfig};
 
 fn one_usize() -> usize {

@@ -4,44 +4,46 @@ use serde::{Deserialize, Serialize};
 
 use super::{LayerConfig, WorkersConfig};
 
-/// What is predicted; it decides how many numbers a prediction has, and the loss ℓ.
+/// What is predicted. The task decides how many numbers a prediction has, and the loss ℓ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Task {
-    /// One of K classes: softmax and cross-entropy.
+    /// One of K classes, by softmax and cross-entropy.
     #[default]
     Classification,
-    /// Yes or no, label 1 or 0: sigmoid and binary cross-entropy, K = 1.
+    /// One of two classes, by one sigmoid output and binary cross-entropy.
     Binary,
-    /// One of C classes, by C independent binary networks of one shape (paper, Section 3.1).
+    /// One of C classes, by C independent binary networks of the same shape (paper, Section 3.1).
     OneVsAll,
-    /// K real numbers: mean squared error.
+    /// K numbers, by mean squared error. Only for `step`.
     Regression,
 }
 
-/// A network: hidden units `u_1 … u_M`, then the output layer.
+/// A network: hidden units, then the output layer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NetworkConfig {
     /// What is predicted.
     #[serde(default)]
     pub task: Task,
-    /// The hidden units, from the input on.
+    /// Hidden units, from the input on.
     pub units: Vec<UnitConfig>,
-    /// The output layer.
+    /// Output layer.
     #[serde(default)]
     pub output: OutputConfig,
 }
 
-/// A hidden unit: layers with parameters, the workers into which their result is divided, and what is
-/// done to the result before the next unit.
+/// A hidden unit: layers, the workers that predict from their output, and a transition to the next unit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct UnitConfig {
-    /// Layers up to the point where workers predict. Each block has its own copy of them.
+    /// Layers up to the point where the workers predict. With `block`, each block has its own copy.
     #[serde(default)]
     pub layers: Vec<LayerConfig>,
-    /// The workers.
+    /// Workers.
     pub workers: WorkersConfig,
     /// Layers without parameters between the workers and the next unit, such as pooling. No local
     /// gradient passes through them.
@@ -49,12 +51,12 @@ pub struct UnitConfig {
     pub transition: Vec<LayerConfig>,
 }
 
-/// The output layer: the layers given, then a linear layer with one output per class (per number in
-/// regression, one for binary).
+/// The output layer: the given layers, then a linear layer with one output per class.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct OutputConfig {
-    /// Layers before the linear one. An image that is left is flattened.
+    /// Layers before the linear layer. Their output is flattened.
     #[serde(default)]
     pub layers: Vec<LayerConfig>,
 }

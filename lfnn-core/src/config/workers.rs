@@ -6,6 +6,7 @@ use super::one_usize;
 
 /// The four kinds of workers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum WorkersConfig {
     /// A fully connected layer of `count · K` neurons, made by this setting: a worker is K neurons
@@ -123,6 +124,7 @@ impl WorkersConfig {
 
 /// What a unit of neurons hands on to the next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum OutputActivation {
     /// The workers' outputs p: softmax for K > 1, sigmoid for K = 1, the logits for regression (the

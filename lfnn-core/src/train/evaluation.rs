@@ -1,7 +1,7 @@
 //! Loss and error of a trained network on chosen images, and its predictions.
 
 use crate::backend::{Backend, Executable, TensorData};
-use crate::config::{ConfigError, NetworkConfig};
+use crate::config::{Augmentation, ConfigError, NetworkConfig};
 use crate::network::{Network, NetworkTensors, OutputState};
 use crate::program::{
     AccumulateRows, AdvanceClock, CountErrors, DType, Loss, ProgramError, ProgramId, ProgramSet,
@@ -10,7 +10,7 @@ use crate::program::{
 use crate::step::{Mode, StepBuilder};
 use crate::unit::worker_decision;
 
-use super::data::{Augmentation, DataTensors, Images};
+use super::data::{DataTensors, Images};
 use super::error::TrainError;
 use super::metrics::{clear, read, read_means};
 use super::state::{State, fit, load};

@@ -14,12 +14,12 @@ mod state;
 mod trace;
 mod trainer;
 
-pub use data::{Augmentation, Images, Labels, Normalization};
+pub use data::{Images, Labels, Normalization};
 pub use error::TrainError;
 pub use evaluation::{Evaluation, Evaluator, UnitEvaluation};
 pub use metrics::{TrainingMetrics, UnitMetrics};
 pub use predictor::Predictor;
-pub use setup::{Limits, MemoryEstimate, Setup, StepProgram};
+pub use setup::{MemoryEstimate, Setup, StepProgram};
 pub use state::{State, StateData, StateTensor};
 pub use trace::{StepTrace, Target, TraceInput, UnitTrace, trace_step};
 pub use trainer::{ProfiledStep, Trainer, trainer_programs};

@@ -5,16 +5,16 @@ use std::time::Duration;
 use crate::backend::{Backend, Executable, Memory, StepTime, TensorData};
 use crate::network::Network;
 use crate::optim::learning_rate;
-use crate::program::{Cost, Part, ProgramSet, clock, cost};
+use crate::program::{Cost, Part, ProgramSet, Reduction, clock, cost};
 use crate::random::{Purpose, Stream, permutation};
 
 use super::data::Images;
 use super::error::TrainError;
 use super::evaluation::{Evaluation, EvaluationProgram, EvaluationScope};
 use super::metrics::{self, TrainingMetrics, UnitLoss};
-use super::setup::{Limits, Setup, SetupError, TrainingPrograms, feedback_values};
+use super::setup::{Setup, SetupError, TrainingPrograms, feedback_values};
 use super::state::{self, State, StateData};
-use crate::config::{ConfigError, ReductionConfig, Task, TrainingConfig};
+use crate::config::{ConfigError, Limits, Task, TrainingConfig};
 
 /// What one operation of a training step, or several done as one, took.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub struct Trainer<B: Backend> {
     step: usize,
     workers_learn: bool,
     has_leaders: bool,
-    reduction: ReductionConfig,
+    reduction: Reduction,
 }
 
 /// The training step and the evaluation for a data set of `images` images, `steps` batches per epoch.
@@ -325,10 +325,8 @@ impl<B: Backend> Trainer<B> {
                 let predictions = layers.predictions();
                 let loss = match (self.has_leaders, self.reduction) {
                     (true, _) => UnitLoss::LeadersAndFollowers,
-                    (false, ReductionConfig::Sum) => UnitLoss::OfAll(1.0),
-                    (false, ReductionConfig::Mean) => {
-                        UnitLoss::OfAll(1.0 / predictions.workers as f64)
-                    }
+                    (false, Reduction::Sum) => UnitLoss::OfAll(1.0),
+                    (false, Reduction::Mean) => UnitLoss::OfAll(1.0 / predictions.workers as f64),
                 };
                 let (executable, predictors) = (&self.executable, predictions.predictors());
                 let count = (batches, examples);
