@@ -39,7 +39,7 @@ fn check(path: PathBuf, expected: &str) {
 }
 
 /// The schema of a type, with code examples removed from its descriptions.
-fn schema_of<T: JsonSchema>(settings: SchemaSettings) -> Value {
+pub(super) fn schema_of<T: JsonSchema>(settings: SchemaSettings) -> Value {
     let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
     each_object(&mut schema, &mut |object| {
         if let Some(Value::String(text)) = object.get_mut("description") {
@@ -66,6 +66,15 @@ fn each_object(value: &mut Value, change: &mut dyn FnMut(&mut Map<String, Value>
 /// The schema of a file of `--config`, in the draft that editors know.
 fn editor_schema() -> Value {
     let mut schema = schema_of::<RunConfig>(SchemaSettings::draft07());
+    let definitions = schema["definitions"].clone();
+    each_object(&mut schema, &mut |object| {
+        if let Some(Value::Array(variants)) = object.get_mut("oneOf") {
+            // The name of a variant is enough where all of its keys have defaults.
+            let names: Vec<Value> =
+                variants.iter().filter_map(|of| bare(of, &definitions)).collect();
+            variants.extend(names);
+        }
+    });
     // A file is laid over a recipe, so that any key may be left out. Only lists are replaced as a whole.
     let complete = in_lists(&schema);
     let Value::Object(root) = &mut schema else { unreachable!() };
@@ -82,15 +91,6 @@ fn editor_schema() -> Value {
             });
         }
     }
-    let definitions = schema["definitions"].clone();
-    each_object(&mut schema, &mut |object| {
-        if let Some(Value::Array(variants)) = object.get_mut("oneOf") {
-            // The name of a variant is enough where all of its keys have defaults.
-            let names: Vec<Value> =
-                variants.iter().filter_map(|of| bare(of, &definitions)).collect();
-            variants.extend(names);
-        }
-    });
     schema
 }
 
@@ -131,7 +131,7 @@ fn bare(variant: &Value, definitions: &Value) -> Option<Value> {
 }
 
 /// The name of the definition that a schema refers to.
-fn reference(schema: &Value) -> Option<&str> {
+pub(super) fn reference(schema: &Value) -> Option<&str> {
     let direct = schema["$ref"].as_str().or_else(|| schema["allOf"][0]["$ref"].as_str());
     direct.map(|path| path.rsplit('/').next().unwrap_or(path))
 }
@@ -275,12 +275,12 @@ impl Reference {
 }
 
 /// The names of which a value is one, with their meanings, if it is a name.
-fn names<'a>(schema: &'a Value) -> Option<Vec<(&'a str, &'a str)>> {
+fn names(schema: &Value) -> Option<Vec<(&str, String)>> {
     if let Some(all) = schema["enum"].as_array() {
-        return all.iter().map(|name| Some((name.as_str()?, ""))).collect();
+        return all.iter().map(|name| Some((name.as_str()?, String::new()))).collect();
     }
-    let one = |of: &'a Value| Some((of["const"].as_str()?, description(of).trim_end_matches('.')));
-    schema["oneOf"].as_array()?.iter().map(one).collect()
+    let variants = schema["oneOf"].as_array()?;
+    variants.iter().map(|of| Some((of["const"].as_str()?, cell(of)))).collect()
 }
 
 /// The name of a variant, and the schema of its keys.

@@ -116,6 +116,24 @@ impl Node {
         }
     }
 
+    /// Where the value of a path such as `network.units[0].layers[1]` was written, or the innermost value around it
+    /// that was written at all.
+    pub(crate) fn place_of(&self, path: &str) -> &Location {
+        let mut node = self;
+        for step in path.split(['.', '[']) {
+            let inner = match &node.value {
+                Value::Map(entries) => entries.iter().find(|e| e.key == step).map(|e| &e.value),
+                Value::Sequence(items) => {
+                    step.trim_end_matches(']').parse().ok().and_then(|at: usize| items.get(at))
+                }
+                _ => None,
+            };
+            let Some(inner) = inner else { break };
+            node = inner;
+        }
+        &node.place
+    }
+
     /// Lays another tree over this one: maps are merged key by key, anything else is replaced.
     pub(crate) fn overlay(&mut self, over: Node) {
         match (&mut self.value, over.value) {

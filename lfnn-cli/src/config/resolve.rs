@@ -9,9 +9,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
+use lfnn_core::config::ConfigError;
 use serde::de::{Deserialize, DeserializeOwned, IgnoredAny};
 use serde_json::Value as Json;
 
+use super::diagnostic::ConfigDiagnostic;
 use super::node::{Location, Node, Source, Value};
 use super::{RunConfig, diagnostic, yaml};
 use crate::failure::{Failure, Usage};
@@ -130,7 +132,9 @@ fn finish(mut tree: Node, request: &Request<'_>) -> Result<RunConfig, Failure> {
         tree.set(&path, node).map_err(|message| anyhow!("{typed}: {message}")).usage()?;
     }
     let config = RunConfig::deserialize(&tree).map_err(anyhow::Error::from).usage()?;
-    config.validate().map_err(anyhow::Error::from).usage()?;
+    let refused =
+        |error: ConfigError| ConfigDiagnostic::at(tree.place_of(&error.path), error.to_string());
+    config.validate().map_err(refused).map_err(anyhow::Error::from).usage()?;
     Ok(config)
 }
 

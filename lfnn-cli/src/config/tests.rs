@@ -1,6 +1,10 @@
-//! Tests that what is written is read back, and that any text is read or refused.
+//! Tests that what is written is read back, that any text is read or refused, and that ranges are checked.
 
-use super::{RunConfig, read};
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value, json};
+
+use super::generated::{reference, schema_of};
+use super::{Request, RunConfig, read, resolve};
 
 #[test]
 fn a_configuration_is_read_as_it_was_written() {
@@ -63,6 +67,91 @@ fn numbers_at_the_ends_of_their_types_survive_to_the_last_bit() {
             "{number:e}"
         );
     }
+}
+
+/// Every number of the schema that has a range, with its path and a valid value of the map that holds it.
+fn ranged(
+    definitions: &Map<String, Value>,
+    path: &str,
+    schema: &Value,
+    found: &mut Vec<(String, Value, Value)>,
+) {
+    let schema = reference(schema).map_or(schema, |name| &definitions[name]);
+    let variants = schema["oneOf"].as_array().into_iter().flatten();
+    for (key, value) in
+        variants.chain([schema]).filter_map(|of| of["properties"].as_object()).flatten()
+    {
+        let path = format!("{path}.{key}").trim_start_matches('.').to_owned();
+        if value["type"].to_string().contains("number")
+            || value["type"].to_string().contains("integer")
+        {
+            let of_numbers = schema["properties"].as_object().unwrap().iter();
+            let valid = of_numbers.filter_map(|(key, value)| match value["type"].as_str()? {
+                "number" => Some((key.clone(), json!(0.5))),
+                "integer" => Some((key.clone(), json!(1))),
+                _ => None,
+            });
+            found.push((path, value.clone(), Value::Object(valid.collect())));
+        } else {
+            ranged(definitions, &path, value, found);
+        }
+    }
+}
+
+#[test]
+fn a_number_is_refused_outside_its_range_and_taken_at_the_ends() {
+    let schema = schema_of::<RunConfig>(SchemaSettings::draft2020_12());
+    let mut all = Vec::new();
+    ranged(schema["$defs"].as_object().unwrap(), "", &schema, &mut all);
+    let mut checked = 0;
+    for (path, range, valid) in all {
+        let Some((map, key)) = path.rsplit_once('.') else { continue };
+        let is_whole = range["type"].to_string().contains("integer");
+        let step = if is_whole { 1.0 } else { 0.125 };
+        let mut tried = |value: f64, is_in: bool| {
+            let number = if is_whole { json!(value as u64) } else { json!(value) };
+            let mut sets = vec!["dataset.validation=100".to_owned()];
+            let others = valid.as_object().unwrap().iter().filter(|(other, _)| *other != key);
+            sets.extend(others.map(|(other, value)| format!("{map}.{other}={value}")));
+            sets.push(format!("{path}={number}"));
+            let result = resolve(&Request { sets: &sets, ..Request::default() });
+            let message = result.err().map(|failure| failure.to_string()).unwrap_or_default();
+            assert_eq!(message.is_empty(), is_in, "{path} = {number}: {message}");
+            let expected = format!("{path}: {number}, expected ");
+            assert!(
+                is_in || message.replace(".0,", ",").contains(&expected.replace(".0,", ",")),
+                "{message}"
+            );
+            checked += 1;
+        };
+        // Unsigned numbers need no check of theirs.
+        if let Some(low) = range["minimum"].as_f64().filter(|&low| low > 0.0 || !is_whole) {
+            tried(low, true);
+            tried(low - step, false);
+        }
+        if let Some(low) = range["exclusiveMinimum"].as_f64() {
+            tried(low + step, true);
+            tried(low, false);
+        }
+        if let Some(high) = range["maximum"].as_f64() {
+            tried(high, true);
+            tried(high + step, false);
+        }
+        if let Some(high) = range["exclusiveMaximum"].as_f64() {
+            tried(high - step, true);
+            tried(high, false);
+        }
+    }
+    assert!(checked > 60, "{checked}");
+}
+
+#[test]
+fn a_duplicate_key_names_both_places() {
+    let text = "seed: 1\ndataset: {name: digits,\n  name: mnist}\n";
+    let error = read::<RunConfig>(text, "mine").unwrap_err().to_string();
+    let expected =
+        "mine, line 3, column 3: duplicate key `name`; it is already at line 2, column 11";
+    assert_eq!(error, expected);
 }
 
 proptest::proptest! {

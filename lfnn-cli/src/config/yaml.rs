@@ -50,7 +50,8 @@ pub(crate) fn parse(
 /// # Errors
 /// A value that YAML cannot hold.
 pub(crate) fn write(value: &impl Serialize) -> anyhow::Result<String> {
-    Ok(serde_saphyr::to_string(value)?)
+    // By way of JSON, because serde-saphyr 2.2 breaks the indentation of an empty list in a variant's field.
+    Ok(serde_saphyr::to_string(&serde_json::to_value(value)?)?)
 }
 
 fn options() -> Options {

@@ -24,14 +24,14 @@ fn a_typo_names_the_key_the_line_and_the_nearest_key() {
     place.fails(
         2,
         &["train", "digits", "--config", "mine.yaml"],
-        "mine.yaml, line 8: network.units[0].layers[1].conv: unknown key `filtres`; did you mean \
+        "mine.yaml, line 8, column 13: network.units[0].layers[1].conv: unknown key `filtres`; did you mean \
          `filters`? (expected one of filters, kernel, stride, padding, groups, bias)",
     );
     place.write("other.yaml", "dataset: {name: digits}\ntrainning: {}\n");
     place.fails(
         2,
         &["train", "digits", "--config", "other.yaml"],
-        "other.yaml, line 2: unknown key `trainning`; did you mean `training`? (expected one of \
+        "other.yaml, line 2, column 1: unknown key `trainning`; did you mean `training`? (expected one of \
          recipe, method, precision, seed, dataset, network, leadership, training, limits, checkpoints)",
     );
 }
@@ -40,55 +40,61 @@ fn a_typo_names_the_key_the_line_and_the_nearest_key() {
 fn a_value_of_the_wrong_kind_names_its_line() {
     let place = Place::new();
     let cases = [
-        ("seed: soon", "line 1: seed: expected a whole number from 0 on, found `soon`"),
-        ("seed: -1", "line 1: seed: expected a whole number from 0 on, found `-1`"),
+        ("seed: soon", "line 1, column 7: seed: expected a whole number from 0 on, found `soon`"),
+        ("seed: -1", "line 1, column 7: seed: expected a whole number from 0 on, found `-1`"),
         (
             "training:\n  epochs: 1.5",
-            "line 2: training.epochs: expected a whole number from 0 on, found `1.5`",
+            "line 2, column 11: training.epochs: expected a whole number from 0 on, found `1.5`",
         ),
         (
             "training:\n  epochs: 32.0",
-            "line 2: training.epochs: expected a whole number from 0 on, found `32.0`",
+            "line 2, column 11: training.epochs: expected a whole number from 0 on, found `32.0`",
         ),
         (
             "training: {clip_norm: \"1e-3\"}",
-            "line 1: training.clip_norm: expected a number, found `1e-3` in quotes, which is text: remove the quotes",
+            "line 1, column 23: training.clip_norm: expected a number, found `1e-3` in quotes, which is text: remove the quotes",
         ),
         (
             "leadership: {gradient_through_followers: 'true'}",
-            "line 1: leadership.gradient_through_followers: expected true or false, found `true` in quotes, which is text: \
+            "line 1, column 42: leadership.gradient_through_followers: expected true or false, found `true` in quotes, which is text: \
              remove the quotes",
         ),
-        ("mnist", "line 1: expected a map of keys, found `mnist`"),
-        ("- seed: 1", "line 1: expected a map of keys, found a list"),
-        ("training: 7", "line 1: training: expected a map of keys, found `7`"),
-        ("leadership: [0.7]", "line 1: leadership: expected a map of keys, found a list"),
-        ("network:\n  units: 3", "line 2: network.units: expected a list, found `3`"),
+        ("mnist", "line 1, column 1: expected a map of keys, found `mnist`"),
+        ("- seed: 1", "line 1, column 1: expected a map of keys, found a list"),
+        ("training: 7", "line 1, column 11: training: expected a map of keys, found `7`"),
+        (
+            "leadership: [0.7]",
+            "line 1, column 13: leadership: expected a map of keys, found a list",
+        ),
+        ("network:\n  units: 3", "line 2, column 10: network.units: expected a list, found `3`"),
         (
             "leadership: {gradient_through_followers: maybe}",
-            "line 1: leadership.gradient_through_followers: expected true or false, found `maybe`",
+            "line 1, column 42: leadership.gradient_through_followers: expected true or false, found `maybe`",
         ),
-        ("a: [", "line 2: not YAML: while parsing a node, did not find expected node content"),
-        ("seed: 1\nseed: 2", "line 2: duplicate key `seed`"),
+        ("a: [", "line 1, column 4: not YAML: unclosed bracket '['"),
+        (
+            "seed: 1\nseed: 2",
+            "line 2, column 1: duplicate key `seed`; it is already at line 1, column 1",
+        ),
         (
             "network:\n  units:\n    - layers: [relu]",
-            "line 3: network.units[0]: the key `workers` is missing",
+            "line 3, column 7: network.units[0]: the key `workers` is missing",
         ),
         (
             "network:\n  units:\n    - layers: []\n      workers: {block: {}, readout: {count: 2}}",
-            "line 4: network.units[0].workers: expected one key, found `block` and `readout`",
+            "line 4, column 16: network.units[0].workers: expected one key, found `block` and `readout`",
         ),
         (
             "network:\n  units:\n    - layers: [{relu: {slope: 1}}]\n      workers: block",
-            "line 3: network.units[0].layers[0].relu: takes no keys",
+            "line 3, column 23: network.units[0].layers[0].relu: takes no keys",
         ),
         (
             "network:\n  units:\n    - layers: [conv]\n      workers: block",
-            "line 3: network.units[0].layers[0].conv: the key `filters` is missing",
+            "line 3, column 16: network.units[0].layers[0].conv: the key `filters` is missing",
         ),
         (
             "leadership: {scope: bach}",
-            "line 1: leadership.scope: unknown value `bach`; did you mean `batch`? (expected one of \
+            "line 1, column 21: leadership.scope: unknown value `bach`; did you mean `batch`? (expected one of \
           batch, epoch, sample)",
         ),
     ];
@@ -102,9 +108,9 @@ fn a_value_of_the_wrong_kind_names_its_line() {
 #[test]
 fn deep_nesting_and_aliases_of_aliases_are_refused() {
     let place = Place::new();
-    place.write("deep.yaml", "[".repeat(70));
+    place.write("deep.yaml", "- ".repeat(70));
     let args = ["train", "digits", "--config", "deep.yaml"];
-    place.fails(2, &args, "deep.yaml, line 1: nested deeper than 64 levels");
+    place.fails(2, &args, "deep.yaml, line 1, column 129: nested deeper than 64 levels");
     for text in ["[".repeat(100_000), "- ".repeat(100_000)] {
         place.write("deep.yaml", text);
         assert_eq!(place.run(&args).code, Some(2));
