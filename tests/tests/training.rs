@@ -370,7 +370,7 @@ fn settings_out_of_range_are_refused_with_their_path() {
     assert_eq!(refusal(|run| run.training.epochs = 0), "training.epochs: 0, expected at least 1");
     assert_eq!(
         refusal(|run| run.training = training(json!({"adam": {"lr": -1.0}}))),
-        "training.optimizer.lr: -1, expected a number above 0"
+        "training.optimizer.adam.lr: -1, expected a number above 0"
     );
     assert_eq!(
         refusal(|run| run.training.clip_norm = Some(0.0)),
@@ -378,6 +378,6 @@ fn settings_out_of_range_are_refused_with_their_path() {
     );
     assert_eq!(
         refusal(|run| run.training.label_smoothing = 1.0),
-        "training.label_smoothing: 1, expected 0 to below 1"
+        "training.label_smoothing: 1, expected a number below 1"
     );
 }

@@ -189,7 +189,8 @@ fn unexpected(found: Unexpected<'_>) -> String {
         Unexpected::Bool(value) => format!("`{value}`"),
         Unexpected::Unsigned(value) => format!("`{value}`"),
         Unexpected::Signed(value) => format!("`{value}`"),
-        Unexpected::Float(value) => format!("`{value}`"),
+        // With a point, by which it is no whole number.
+        Unexpected::Float(value) => format!("`{value:?}`"),
         Unexpected::Unit | Unexpected::Option => "nothing".into(),
         Unexpected::Seq => "a list".into(),
         Unexpected::Map => "a map of keys".into(),
