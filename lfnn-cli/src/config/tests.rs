@@ -145,6 +145,81 @@ fn a_number_is_refused_outside_its_range_and_taken_at_the_ends() {
     assert!(checked > 60, "{checked}");
 }
 
+/// Whether a value fits a schema of the editors' kind.
+fn fits(root: &Value, schema: &Value, value: &Value) -> bool {
+    let all = |key: &str| schema[key].as_array().into_iter().flatten();
+    let count = |key: &str| all(key).filter(|of| fits(root, of, value)).count();
+    let is = |kind: &Value| match kind.as_str() {
+        Some("null") => value.is_null(),
+        Some("boolean") => value.is_boolean(),
+        Some("integer") => value.is_u64(),
+        Some("number") => value.is_number(),
+        Some("string") => value.is_string(),
+        Some("array") => value.is_array(),
+        _ => value.is_object(),
+    };
+    let bound = |key: &str| schema[key].as_f64().zip(value.as_f64());
+    reference(schema).is_none_or(|name| fits(root, &root["definitions"][name], value))
+        && (schema["oneOf"].is_null() || count("oneOf") == 1)
+        && (schema["anyOf"].is_null() || count("anyOf") > 0)
+        && (schema["enum"].is_null() || all("enum").any(|name| name == value))
+        && (schema["const"].is_null() || schema["const"] == *value)
+        && match &schema["type"] {
+            Value::Array(kinds) => kinds.iter().any(is),
+            kind => kind.is_null() || is(kind),
+        }
+        && all("required").all(|key| value.get(key.as_str().unwrap()).is_some())
+        && value.as_object().into_iter().flatten().all(|(key, value)| {
+            match schema["properties"].get(key) {
+                Some(of) => fits(root, of, value),
+                None => schema["additionalProperties"] != false,
+            }
+        })
+        && value.as_array().into_iter().flatten().all(|item| fits(root, &schema["items"], item))
+        && bound("minimum").is_none_or(|(low, value)| value >= low)
+        && bound("exclusiveMinimum").is_none_or(|(low, value)| value > low)
+        && bound("maximum").is_none_or(|(high, value)| value <= high)
+        && bound("exclusiveMaximum").is_none_or(|(high, value)| value < high)
+}
+
+#[test]
+fn the_schema_for_editors_takes_recipes_and_parts_of_them_and_refuses_typos() {
+    let schema: Value = serde_json::from_str(super::SCHEMA).unwrap();
+    let takes = |text: &str| {
+        let value: Value = serde_saphyr::from_str(text).unwrap();
+        fits(&schema, &schema, &value)
+    };
+    for name in crate::recipes::names() {
+        let text = crate::recipes::text(name).unwrap();
+        let config: RunConfig = read(text, name).unwrap();
+        assert!(takes(text) && takes(&config.to_yaml().unwrap()), "{name}");
+    }
+    for part in [
+        "training: {epochs: 3}",
+        "training: {optimizer: {adamw: {weight_decay: 0.1}}}",
+        "network: {units: [{layers: [flatten], workers: block}]}",
+        "training: {schedule: one_cycle}",
+        "training: {clip_norm: null}",
+        "leadership: {delta: 1}",
+    ] {
+        assert!(takes(part), "{part}");
+    }
+    for wrong in [
+        "trainning: {epochs: 3}",
+        "training: {epochs: 0}",
+        "training: {optimizer: adamw}",
+        "training: {optimizer: {adam: {}, sgd: {}}}",
+        "network: {units: [{layers: [conv], workers: block}]}",
+        "network: {units: [{layers: [{conv: {filters: 1}}], workers: block}]}",
+        "network: {units: [{layers: [relu]}]}",
+        "leadership: {delta: 0}",
+        "leadership: {scope: bach}",
+        "method: lfnnl",
+    ] {
+        assert!(!takes(wrong), "{wrong}");
+    }
+}
+
 #[test]
 fn a_duplicate_key_names_both_places() {
     let text = "seed: 1\ndataset: {name: digits,\n  name: mnist}\n";
