@@ -45,6 +45,13 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+const SCHEMA_HELP: &str = "\
+Editors with a YAML language server use the schema for a file that begins with
+
+  # yaml-language-server: $schema=config.schema.json
+
+where config.schema.json is the output of this command.";
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -68,6 +75,11 @@ pub(crate) enum Command {
     Recipes {
         /// The recipe to print
         name: Option<String>,
+    },
+    /// Describe configuration files
+    Config {
+        #[command(subcommand)]
+        action: ConfigAction,
     },
     /// List, download or check data sets
     Data {
@@ -430,6 +442,14 @@ Files that were published with a checksum are compared with it. The images of `f
   lfnn-cli data verify folder my/images   check my/images/train/CLASS/* and my/images/test/CLASS/*
 
 What is not wrong but may not be expected (files that are left out, grey images) is a note.";
+
+/// What to do with configuration files.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigAction {
+    /// Print the JSON schema of a configuration file, with which editors complete and check it
+    #[command(after_help = SCHEMA_HELP)]
+    Schema,
+}
 
 /// What to do with data sets.
 #[derive(Debug, Subcommand)]

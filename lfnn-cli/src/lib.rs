@@ -37,7 +37,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use backend::BackendArgs;
-use cli::{Cli, Command};
+use cli::{Cli, Command, ConfigAction};
 use failure::Failure;
 use output::{Level, Output};
 
@@ -82,6 +82,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Step(args) => commands::step::command(args, backend, &output),
         Command::Bench(args) => bench::command(args, backend, &output),
         Command::Recipes { name } => commands::recipes::command(name.as_deref(), &output),
+        Command::Config { action: ConfigAction::Schema } => output.result(config::SCHEMA),
         Command::Data { action } => commands::data::command(action, &output),
         Command::Devices => commands::devices::command(backend, &output),
         Command::Completions { shell } => commands::completions::command(*shell, &output),

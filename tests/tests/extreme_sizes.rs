@@ -5,12 +5,12 @@
 
 use std::time::{Duration, Instant};
 
-use lfnn_core::config::{ConfigError, NetworkConfig, TrainingConfig};
+use lfnn_core::config::{Augmentation, ConfigError, Limits, NetworkConfig, TrainingConfig};
 use lfnn_core::method::METHODS;
 use lfnn_core::network::Network;
 use lfnn_core::program::{DType, ProgramError, ProgramSet, Window};
 use lfnn_core::sizes::{MAX_LAYERS, MAX_NESTED};
-use lfnn_core::train::{Augmentation, Limits, Normalization, Setup, StepProgram, trainer_programs};
+use lfnn_core::train::{Normalization, Setup, StepProgram, trainer_programs};
 use lfnn_cpu::{Cpu, CpuError};
 use lfnn_cuda::Precision;
 use lfnn_cuda::plan::Plan;

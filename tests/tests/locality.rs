@@ -8,9 +8,9 @@
 
 use std::collections::BTreeSet;
 
-use lfnn_core::config::{LeadershipConfig, NetworkConfig, ReductionConfig, TrainingConfig};
+use lfnn_core::config::{LeadershipConfig, NetworkConfig, TrainingConfig};
 use lfnn_core::method::{METHODS, by_name};
-use lfnn_core::program::influences;
+use lfnn_core::program::{Reduction, influences};
 use lfnn_core::train::{
     Normalization, Setup, State, StateData, StateTensor, StepProgram, StepTrace, Target,
     TraceInput, trace_step,
@@ -102,7 +102,7 @@ fn in_any_other_method_every_update_depends_on_every_later_unit() {
 #[test]
 fn lg_bp_is_lfnn_l_with_every_worker_a_leader() {
     let weights = weights(1);
-    for reduction in [ReductionConfig::Sum, ReductionConfig::Mean] {
+    for reduction in [Reduction::Sum, Reduction::Mean] {
         let settings = LeadershipConfig { reduction, ..LeadershipConfig::default() };
         let greedy = step("lg-bp", LeadershipConfig { delta: 0.5, ..settings }, &weights);
         let led = step("lfnn-l", LeadershipConfig { delta: 1.0, ..settings }, &weights);

@@ -3,12 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use lfnn_core::backend::Backend;
-use lfnn_core::config::{LeadershipConfig, NetworkConfig, Scope, TrainingConfig};
+use lfnn_core::config::{
+    Augmentation, LeadershipConfig, Limits, NetworkConfig, Scope, TrainingConfig,
+};
 use lfnn_core::method::{Gradient, METHODS, by_name, names};
 use lfnn_core::metric::Metrics;
 use lfnn_core::train::{
-    Augmentation, Images, Labels, Limits, Normalization, Setup, State, StateData, TrainError,
-    Trainer,
+    Images, Labels, Normalization, Setup, State, StateData, TrainError, Trainer,
 };
 use lfnn_cpu::Cpu;
 use lfnn_tests::source::Source;
@@ -371,7 +372,7 @@ fn settings_out_of_range_are_refused_with_their_path() {
     assert_eq!(refusal(|run| run.training.epochs = 0), "training.epochs: 0, expected at least 1");
     assert_eq!(
         refusal(|run| run.training = training(json!({"adam": {"lr": -1.0}}))),
-        "training.optimizer.lr: -1, expected a number above 0"
+        "training.optimizer.adam.lr: -1, expected a number above 0"
     );
     assert_eq!(
         refusal(|run| run.training.clip_norm = Some(0.0)),
@@ -379,6 +380,6 @@ fn settings_out_of_range_are_refused_with_their_path() {
     );
     assert_eq!(
         refusal(|run| run.training.label_smoothing = 1.0),
-        "training.label_smoothing: 1, expected 0 to below 1"
+        "training.label_smoothing: 1, expected a number below 1"
     );
 }

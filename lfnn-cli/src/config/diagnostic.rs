@@ -63,13 +63,13 @@ impl ConfigDiagnostic {
         self
     }
 
-    /// Says what was typed where a scalar is of the wrong kind, if it is not yet known where; and that quotes made a
-    /// text of it, if without them it would be something else.
-    pub(super) fn typed(mut self, text: &str, plain: bool) -> Self {
+    /// Shortens a text of the wrong kind, if it is not yet known where it is; and says that it is in quotes, if
+    /// without them it would be a number or a truth value.
+    pub(super) fn of_text(mut self, text: &str) -> Self {
         if let (None, What::Mismatch { found, .. }) = (&self.place, &mut self.what) {
             let more = if text.chars().nth(LONGEST).is_some() { "…" } else { "" };
             *found = format!("`{}{more}`", text.chars().take(LONGEST).collect::<String>());
-            if !plain && is_no_text(text) {
+            if is_no_text(text) {
                 *found += " in quotes, which is text: remove the quotes";
             }
         }
@@ -176,6 +176,7 @@ fn plain(expected: &dyn Expected) -> String {
         "f64" | "f32" => "a number".into(),
         "a boolean" => "true or false".into(),
         "a string" => "text".into(),
+        "a map" => "a map of keys".into(),
         _ if text.starts_with("struct ") || text.contains("variant") => "a map of keys".into(),
         _ if text.contains("sequence") => "a list".into(),
         _ => text.replace("an array of length", "a list of length"),
@@ -188,7 +189,8 @@ fn unexpected(found: Unexpected<'_>) -> String {
         Unexpected::Bool(value) => format!("`{value}`"),
         Unexpected::Unsigned(value) => format!("`{value}`"),
         Unexpected::Signed(value) => format!("`{value}`"),
-        Unexpected::Float(value) => format!("`{value}`"),
+        // With a point, by which it is no whole number.
+        Unexpected::Float(value) => format!("`{value:?}`"),
         Unexpected::Unit | Unexpected::Option => "nothing".into(),
         Unexpected::Seq => "a list".into(),
         Unexpected::Map => "a map of keys".into(),

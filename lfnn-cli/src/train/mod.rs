@@ -228,7 +228,7 @@ pub(crate) fn setup<'a>(config: &'a RunConfig, normalization: &Normalization) ->
         augmentation: config.dataset.augmentation,
         normalization: normalization.clone(),
         seed: config.seed,
-        limits: config.limits(),
+        limits: config.limits,
     }
 }
 

@@ -10,9 +10,18 @@ use super::support::{Place, SMALL, small_mnist};
 fn help_and_version_are_printed() {
     let place = Place::new();
     let help = place.ok(&["--help"]);
-    for command in
-        ["train", "eval", "predict", "plot", "reproduce", "step", "recipes", "data", "devices"]
-    {
+    for command in [
+        "train",
+        "eval",
+        "predict",
+        "plot",
+        "reproduce",
+        "step",
+        "recipes",
+        "config",
+        "data",
+        "devices",
+    ] {
         assert!(help.contains(command), "{help}");
     }
     let help = place.ok(&["train", "--help"]);
@@ -161,6 +170,14 @@ fn quiet_tells_the_result_alone() {
 }
 
 #[test]
+fn config_schema_prints_the_json_schema() {
+    let schema = Place::new().ok(&["config", "schema"]);
+    let schema: serde_json::Value = serde_json::from_str(&schema).unwrap();
+    let delta = &schema["definitions"]["LeadershipConfig"]["properties"]["delta"];
+    assert_eq!((&delta["default"], &delta["maximum"]), (&0.7.into(), &1.into()));
+}
+
+#[test]
 fn quiet_and_verbose_exclude_each_other() {
     let ended = Place::new().run(&["-q", "-v", "devices"]);
     assert_eq!(ended.code, Some(2));
@@ -244,9 +261,9 @@ fn set_reaches_every_key_and_the_last_one_wins() {
     ]);
     let config = place.text("runs/digits-lfnn-l-1/config.yaml");
     for line in [
-        "workers: {readout: {count: 8, grid: 4, dropout: 0.0}}",
-        "output: {layers: [global_avg_pool]}",
-        "schedule: {cosine: {warmup_epochs: 0.0, floor: 0.1}}",
+        "workers:\n      readout:\n        count: 8\n        grid: 4\n",
+        "output:\n    layers:\n    - global_avg_pool\n",
+        "schedule:\n    cosine:\n      warmup_epochs: 0.0\n      floor: 0.1\n",
         "lr: 0.25",
         "every_seconds: null",
     ] {

@@ -53,6 +53,7 @@ use builder::{image, vector};
 
 /// A layer. Sizes are squares.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum LayerConfig {
     /// Two-dimensional convolution.

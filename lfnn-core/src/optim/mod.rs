@@ -2,9 +2,9 @@
 
 mod schedule;
 
-pub use schedule::{learning_rate, validate as validate_schedule};
+pub use schedule::learning_rate;
 
-use crate::config::{AdamConfig, ConfigError, OptimizerConfig, TrainingConfig};
+use crate::config::{OptimizerConfig, TrainingConfig};
 use crate::program::{AdamStep, ClipFactor, DType, Role, SgdStep, TensorId};
 use crate::step::StepBuilder;
 
@@ -88,47 +88,6 @@ impl<'a> Optimizer<'a> {
                     weight_decay: config.weight_decay,
                     decoupled: matches!(self.config, OptimizerConfig::Adamw(_)),
                 });
-            }
-        }
-    }
-}
-
-impl OptimizerConfig {
-    /// The largest learning rate.
-    pub fn lr(&self) -> f64 {
-        match self {
-            OptimizerConfig::Sgd { lr, .. } => *lr,
-            OptimizerConfig::Adam(config) | OptimizerConfig::Adamw(config) => config.lr,
-        }
-    }
-
-    /// Checks every number.
-    ///
-    /// # Errors
-    /// The first setting that is out of range.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        let check = |name: &str, value: f64, fits: bool, expected: &str| {
-            if fits && value.is_finite() {
-                return Ok(());
-            }
-            let path = format!("training.optimizer.{name}");
-            Err(ConfigError::new(path, format!("{value}, expected {expected}")))
-        };
-        let lr = self.lr();
-        check("lr", lr, lr > 0.0, "a number above 0")?;
-        match *self {
-            OptimizerConfig::Sgd { momentum, nesterov, weight_decay, .. } => {
-                check("momentum", momentum, (0.0..1.0).contains(&momentum), "0 to below 1")?;
-                check("weight_decay", weight_decay, weight_decay >= 0.0, "a number of at least 0")?;
-                check("momentum", momentum, !nesterov || momentum > 0.0, "above 0 with `nesterov`")
-            }
-            OptimizerConfig::Adam(config) | OptimizerConfig::Adamw(config) => {
-                let AdamConfig { betas, epsilon, weight_decay, .. } = config;
-                for beta in betas {
-                    check("betas", beta, (0.0..1.0).contains(&beta), "0 to below 1")?;
-                }
-                check("epsilon", epsilon, epsilon > 0.0, "a number above 0")?;
-                check("weight_decay", weight_decay, weight_decay >= 0.0, "a number of at least 0")
             }
         }
     }

@@ -1,9 +1,7 @@
 //! Images as the trainer takes them, and how a step turns them into a batch.
 
-use serde::{Deserialize, Serialize};
-
 use crate::backend::{Executable, TensorData};
-use crate::config::ConfigError;
+use crate::config::{Augmentation, ConfigError};
 use crate::program::{
     Augment, DType, LoadImages, LoadLabels, LoadValues, ProgramSet, Role, TensorId,
 };
@@ -68,18 +66,6 @@ impl Images<'_> {
             }
         }
     }
-}
-
-/// Random changes of training images.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Augmentation {
-    /// Random crop after padding with this many black pixels on each side.
-    pub crop_padding: usize,
-    /// Random horizontal flip.
-    pub flip: bool,
-    /// Side of a random square that is set to the mean.
-    pub cutout: usize,
 }
 
 impl Augmentation {

@@ -1,7 +1,7 @@
 //! Loss and error of a trained network on chosen images, and its predictions.
 
 use crate::backend::{Backend, Executable, TensorData, TensorDataMut};
-use crate::config::{ConfigError, NetworkConfig};
+use crate::config::{Augmentation, ConfigError, NetworkConfig};
 use crate::metric::{MetricSum, Metrics, clear};
 use crate::network::Network;
 use crate::program::{
@@ -11,7 +11,7 @@ use crate::program::{
 use crate::step::{Mode, StepBuilder};
 use crate::unit::WorkerSums;
 
-use super::data::{Augmentation, DataTensors, Images};
+use super::data::{DataTensors, Images};
 use super::error::TrainError;
 use super::setup::SetupError;
 use super::state::{State, StateTensor, fit, load};

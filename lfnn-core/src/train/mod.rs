@@ -13,11 +13,11 @@ mod state;
 mod trace;
 mod trainer;
 
-pub use data::{Augmentation, Images, Labels, Normalization};
+pub use data::{Images, Labels, Normalization};
 pub use error::TrainError;
 pub use evaluation::{EvaluationPlan, Evaluator};
 pub use predictor::Predictor;
-pub use setup::{Limits, MemoryEstimate, Setup, SetupError, StepProgram};
+pub use setup::{MemoryEstimate, Setup, SetupError, StepProgram};
 pub use state::{State, StateData, StateTensor};
 pub use trace::{StepTrace, Target, TraceInput, UnitTrace, trace_step};
 pub use trainer::{ProfiledStep, Trainer, trainer_programs};

@@ -1,11 +1,11 @@
 //! The predictor of a trained network: what is left of it when nothing is to be trained or judged.
 
-use crate::config::{ConfigError, NetworkConfig};
+use crate::config::{Augmentation, ConfigError, NetworkConfig};
 use crate::network::Network;
 use crate::program::{DType, Operation, Program, ProgramId, ProgramSet, Role, TensorId, clock};
 use crate::step::{Mode, StepBuilder};
 
-use super::data::{Augmentation, DataTensors};
+use super::data::DataTensors;
 use super::state::{State, StateTensor, saved};
 
 /// A network's predictor as a program, from the bytes of an image to the outputs, to be translated

@@ -2,28 +2,29 @@
 
 use std::collections::HashMap;
 
-use crate::config::{ConfigError, LeadershipConfig, NetworkConfig, TrainingConfig};
+use crate::config::{
+    Augmentation, ConfigError, LeadershipConfig, Limits, NetworkConfig, TrainingConfig,
+};
 use crate::layer::Parameter;
 use crate::method::{BuiltStep, Method, TrainingStep};
 use crate::metric::MetricSum;
 use crate::network::Network;
-use crate::optim::{self, Optimizer};
+use crate::optim::Optimizer;
 use crate::program::{
     DType, Loss, ProgramError, ProgramId, ProgramSet, Role, TensorId, clock, plan_memory,
 };
 use crate::random::{Purpose, Stream};
-use crate::sizes;
 use crate::step::{Mode, StepBuilder};
 use crate::unit::Leadership;
 
-use super::data::{Augmentation, DataTensors, Normalization};
+use super::data::{DataTensors, Normalization};
 
 /// What a training run is made of.
 #[derive(Clone, Debug)]
 pub struct Setup<'a> {
     /// The network.
     pub network: &'a NetworkConfig,
-    /// Who leads.
+    /// Which workers lead, and the local losses.
     pub leadership: LeadershipConfig,
     /// Batch size, optimiser, schedule.
     pub training: &'a TrainingConfig,
@@ -35,17 +36,8 @@ pub struct Setup<'a> {
     pub normalization: Normalization,
     /// Random seed.
     pub seed: u64,
-    /// Restrictions for trying things out.
+    /// Shorter training, for experiments.
     pub limits: Limits,
-}
-
-/// Restrictions for trying things out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Limits {
-    /// Train on at most this many batches of each epoch.
-    pub batches: Option<usize>,
-    /// Train on the same few batches over and over, without augmentation.
-    pub overfit_batches: Option<usize>,
 }
 
 impl<'a> Setup<'a> {
@@ -98,36 +90,9 @@ impl Setup<'_> {
 
     /// Checks what does not depend on the data.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        let training = self.training;
-        let fail = |path: &str, message: String| Err(ConfigError::new(path, message));
-        if training.batch_size == 0 {
-            return fail("training.batch_size", "0, expected at least 1".into());
-        }
-        if training.epochs == 0 {
-            return fail("training.epochs", "0, expected at least 1".into());
-        }
-        sizes::at_most("training.epochs", training.epochs, u32::MAX as usize)?;
-        if let Some(norm) = training.clip_norm
-            && !(norm > 0.0 && norm.is_finite())
-        {
-            return fail("training.clip_norm", format!("{norm}, expected a number above 0"));
-        }
-        check_smoothing(training.label_smoothing)?;
-        for (name, limit) in [
-            ("limits.batches", self.limits.batches),
-            ("limits.overfit_batches", self.limits.overfit_batches),
-        ] {
-            if limit == Some(0) {
-                return fail(name, "0, expected at least 1".into());
-            }
-        }
-        let Augmentation { crop_padding, flip: _, cutout } = self.augmentation;
-        for (key, value) in [("crop_padding", crop_padding), ("cutout", cutout)] {
-            let path = format!("dataset.augmentation.{key}");
-            sizes::at_most(&path, value, sizes::MAX_AUGMENTATION)?;
-        }
-        training.optimizer.validate()?;
-        optim::validate_schedule(&training.schedule)
+        self.training.validate()?;
+        self.limits.validate()?;
+        self.augmentation.validate()
     }
 
     /// Batches of an epoch over this many examples.
@@ -136,15 +101,6 @@ impl Setup<'_> {
         let limit = self.limits.overfit_batches.or(self.limits.batches);
         whole.min(limit.unwrap_or(whole))
     }
-}
-
-/// Checks the share of a target that is spread over the classes.
-pub(super) fn check_smoothing(share: f64) -> Result<(), ConfigError> {
-    if (0.0..1.0).contains(&share) {
-        return Ok(());
-    }
-    let message = format!("{share}, expected 0 to below 1");
-    Err(ConfigError::new("training.label_smoothing", message))
 }
 
 /// The tensors and programs of a training run.

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::backend::{Backend, Executable, TensorData, TensorDataMut};
-use crate::config::{ConfigError, LeadershipConfig, NetworkConfig};
+use crate::config::{ConfigError, LeadershipConfig, NetworkConfig, check_label_smoothing};
 use crate::method::{Method, TrainingStep};
 use crate::network::Network;
 use crate::program::{DType, ProgramSet, Role, TensorId, clock};
@@ -11,7 +11,7 @@ use crate::step::{Mode, StepBuilder};
 use crate::unit::Leadership;
 
 use super::error::TrainError;
-use super::setup::{check_smoothing, feedback_values};
+use super::setup::feedback_values;
 use super::state::{State, StateData, StateTensor, saved, to_channels_first, to_channels_last};
 
 /// What the step is taken on.
@@ -110,7 +110,7 @@ pub fn trace_step<B: Backend>(
             return data(format!("images of shape {:?}, expected {expected}", input.shape));
         }
     };
-    check_smoothing(input.label_smoothing)?;
+    check_label_smoothing(input.label_smoothing)?;
     let mut set = ProgramSet::new();
     let network = Network::new(&mut set, input.network, &shape, input.classes)?;
     let loss = network.loss(input.label_smoothing);

@@ -12,9 +12,9 @@ use crate::random::{Purpose, Stream, permutation};
 use super::data::Images;
 use super::error::TrainError;
 use super::evaluation::{EvaluationProgram, EvaluationScope};
-use super::setup::{Limits, Setup, SetupError, TrainingPrograms, feedback_values};
+use super::setup::{Setup, SetupError, TrainingPrograms, feedback_values};
 use super::state::{self, State, StateData};
-use crate::config::{ConfigError, Task, TrainingConfig};
+use crate::config::{ConfigError, Limits, Task, TrainingConfig};
 
 /// What one operation of a training step, or several done as one, took.
 #[derive(Clone, Debug, PartialEq, Eq)]

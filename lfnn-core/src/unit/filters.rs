@@ -21,6 +21,7 @@ use crate::layer::{FilterMeanConfig, Layer, LayerBuilder, Sequential};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FiltersConfig {
     /// Number of workers.

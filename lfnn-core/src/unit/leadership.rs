@@ -1,8 +1,6 @@
 //! Leader selection in a unit, and its local losses (paper, Section 2, Definition 2.1).
 
-use crate::config::{
-    AlignConfig, ConfigError, LeadershipConfig, ReductionConfig, ReferenceConfig, Scope,
-};
+use crate::config::{ConfigError, LeadershipConfig, ReferenceConfig, Scope};
 use crate::metric::{Metric, MetricScope, Per};
 use crate::program::{
     AccumulateRows, Align, AlignmentTarget, CountErrors, DType, Decision, EpochLeaders, LocalLoss,
@@ -140,42 +138,10 @@ impl Leadership {
     /// Checks the settings.
     ///
     /// # Errors
-    /// δ outside (0, 1], or a weight that is negative or not finite.
+    /// A number out of range.
     pub fn new(config: LeadershipConfig, loss: Loss) -> Result<Self, ConfigError> {
-        if !(config.delta > 0.0 && config.delta <= 1.0) {
-            return Err(ConfigError::new(
-                "leadership.delta",
-                format!(
-                    "{} is not a fraction of workers that can lead, expected above 0 and at most 1",
-                    config.delta
-                ),
-            ));
-        }
-        for (name, weight) in
-            [("lambda", config.lambda), ("lambda1", config.lambda1), ("lambda2", config.lambda2)]
-        {
-            if !weight.is_finite() || weight < 0.0 {
-                return Err(ConfigError::new(
-                    format!("leadership.{name}"),
-                    format!("a weight of {weight}, expected a finite number of at least 0"),
-                ));
-            }
-        }
+        config.validate()?;
         Ok(Self { config, loss })
-    }
-
-    fn reduction(&self) -> Reduction {
-        match self.config.reduction {
-            ReductionConfig::Sum => Reduction::Sum,
-            ReductionConfig::Mean => Reduction::Mean,
-        }
-    }
-
-    fn align(&self) -> Align {
-        match self.config.align {
-            AlignConfig::Output => Align::Output,
-            AlignConfig::Logits => Align::Logits,
-        }
     }
 
     /// Adds the tensors of a unit that outlive a step.
@@ -260,7 +226,7 @@ impl Leadership {
                 (leaders, best)
             }
         };
-        let value = if self.align() == Align::Output { output } else { z };
+        let value = if self.config.align == Align::Output { output } else { z };
         let rule = match self.config.reference {
             ReferenceConfig::Best => Reference::Best,
             ReferenceConfig::Mean => Reference::Mean,
@@ -279,7 +245,7 @@ impl Leadership {
             reference,
             losses,
             predictions,
-            reduction: self.reduction(),
+            reduction: self.config.reduction,
         });
         for (x, total) in [(losses, state.local_losses), (leaders, state.lead_counts)] {
             step.push(AccumulateRows { x, clock, total });
@@ -314,8 +280,8 @@ impl Leadership {
             predictions,
             loss,
             worker_loss: self.loss,
-            reduction: self.reduction(),
-            align: self.align(),
+            reduction: self.config.reduction,
+            align: self.config.align,
         });
         Some(dz)
     }
@@ -325,7 +291,7 @@ impl Leadership {
     pub fn loss_gradient(&self, step: &mut StepBuilder<'_>, outputs: WorkerOutputs) -> TensorId {
         let WorkerOutputs { predictions, logits: z, output, target, sums, .. } = outputs;
         let dz = step.like("workers.gradient", z);
-        let (loss, reduction) = (self.loss, self.reduction());
+        let (loss, reduction) = (self.loss, self.config.reduction);
         step.push(LossGradient { z, output, target, dz, predictions, loss, reduction });
         let factor = match reduction {
             Reduction::Sum => 1.0,

@@ -23,6 +23,7 @@ use crate::program::Activation;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NeuronsConfig {
     /// Number of workers.
@@ -34,6 +35,7 @@ pub struct NeuronsConfig {
 
 /// What a unit of neurons passes on to the next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum OutputActivation {
     /// The workers' outputs p: softmax for K > 1, sigmoid for K = 1, the logits for regression (the

@@ -8,6 +8,7 @@ use crate::layer::{Layer, LayerBuilder, Sequential};
 
 /// The workers of a unit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum WorkersConfig {
     /// A fully connected layer of `count · K` neurons, made by this setting: a worker is K neurons
