@@ -333,7 +333,7 @@ impl OutputLayer {
     ) -> GlobalLoss {
         step.part(Part::Output);
         let predictions = self.predictions;
-        let clock = step.clock();
+        let counter = step.counter();
         let shape = step.shape(z).to_vec();
         let logits = step.observe("output.logits", z);
         let output = step.real("output.probabilities", &shape);
@@ -341,11 +341,11 @@ impl OutputLayer {
         step.push(WorkerLoss { z, target, output, losses, predictions, loss });
         let mean = step.debug_tensor("output.loss", DType::Real, &[predictions.classifiers]);
         step.push(MeanWorkerLoss { losses, mean, nonfinite: state.nonfinite });
-        step.push(AccumulateRows { x: losses, clock, total: state.loss });
+        step.push(AccumulateRows { x: losses, counter, total: state.loss });
         step.metric(LOSS, 0, state.loss, 0..predictions.classifiers);
         if let Some(decision) = self.decision(loss) {
             let wrong = state.wrong;
-            step.push(CountErrors { output, target, clock, wrong, predictions, decision });
+            step.push(CountErrors { output, target, counter, wrong, predictions, decision });
             step.metric(ERROR, 0, wrong, 0..1);
         }
         GlobalLoss { loss, target, z, logits, output, mean }

@@ -26,7 +26,7 @@ pub struct StepBuilder<'m> {
     program: ProgramBuilder<'m>,
     mode: Mode,
     batch: usize,
-    clock: TensorId,
+    counter: TensorId,
     traced: bool,
     gradients: Vec<(TensorId, TensorId)>,
     /// The random directions drawn so far.
@@ -45,14 +45,14 @@ impl<'m> StepBuilder<'m> {
         name: &str,
         mode: Mode,
         batch: usize,
-        clock: TensorId,
+        counter: TensorId,
         traced: bool,
     ) -> Self {
         Self {
             program: set.build(name),
             mode,
             batch,
-            clock,
+            counter,
             traced,
             gradients: Vec::new(),
             directions: Vec::new(),
@@ -71,9 +71,9 @@ impl<'m> StepBuilder<'m> {
         self.batch
     }
 
-    /// The clock of this step.
-    pub fn clock(&self) -> TensorId {
-        self.clock
+    /// The step counter of this step.
+    pub fn counter(&self) -> TensorId {
+        self.counter
     }
 
     /// The shape of a tensor.
@@ -190,7 +190,7 @@ impl<'m> StepBuilder<'m> {
         let y = self.traced_tensor(Role::Direction, name, DType::Real, &shape);
         let stream = Stream::new(Purpose::Perturbation, self.directions.len() as u32);
         self.directions.push(y);
-        self.push(Gaussian { clock: self.clock, factor: None, y, stream });
+        self.push(Gaussian { counter: self.counter, factor: None, y, stream });
         (y, stream)
     }
 

@@ -19,7 +19,7 @@ const COPIED: usize = 1 << 23;
 pub(crate) fn measure() -> PeakRates {
     let threads = rayon::current_num_threads();
     let (mut flops, mut bytes) = (0.0f64, 0.0f64);
-    // Long enough for the clock to settle, and then as often as fills a trial.
+    // Long enough for the step counter to settle, and then as often as fills a trial.
     let mut rounds = 1;
     while time(|| on_each_thread(threads, rounds)).0 < TRIAL {
         rounds *= 2;

@@ -8,7 +8,7 @@ use lfnn_core::config::{LeadershipConfig, NetworkConfig, TrainingConfig};
 use lfnn_core::method::{METHODS, by_name, names};
 use lfnn_core::program::Role;
 use lfnn_core::program::{
-    Activate, ActivateGrad, Activation, AdvanceClock, Align, DType, Linear, LinearInputGrad,
+    Activate, ActivateGrad, Activation, AdvanceStepCounter, Align, DType, Linear, LinearInputGrad,
     LinearWeightGrad, LocalLoss, LocalLossGradient, Loss, Predictions, ProgramId, Reduction,
     SgdStep, TensorId, WorkerLoss,
 };
@@ -43,7 +43,7 @@ struct Small {
 fn small(size: f64, share: f64, rate: f64, steps: usize, kept: bool) -> Small {
     let [batch, inputs, features, classes] = [4, 3, 8, 5];
     let mut case = Case::new(3);
-    let clock = case.clock(0, 0, u32::MAX);
+    let counter = case.counter(0, 0, u32::MAX);
     let x = case.input_between("x", &[batch, inputs], 0.5, 1.0);
     let hidden = case.input_between("hidden", &[features, inputs], 0.1, 1.0);
     let output = case.input_between("output", &[classes, features], -size, size);
@@ -84,7 +84,7 @@ fn small(size: f64, share: f64, rate: f64, steps: usize, kept: bool) -> Small {
     case.push(SgdStep {
         gradient,
         rates,
-        clock,
+        counter,
         factor: None,
         parameter: hidden,
         velocity: None,
@@ -92,7 +92,7 @@ fn small(size: f64, share: f64, rate: f64, steps: usize, kept: bool) -> Small {
         nesterov: false,
         weight_decay: 0.0,
     });
-    case.push(AdvanceClock { clock });
+    case.push(AdvanceStepCounter { counter });
     let program = case.finish().unwrap();
     Small { case, program, hidden, gradient, output }
 }

@@ -7,7 +7,7 @@
 use lfnn_core::backend::{Backend, Executable, TensorData};
 use lfnn_core::config::LayerConfig;
 use lfnn_core::layer::{Layer, LayerBuilder, NeedsGrad, Tangents};
-use lfnn_core::program::{DType, ProgramId, ProgramSet, Role, TensorId, clock};
+use lfnn_core::program::{DType, ProgramId, ProgramSet, Role, TensorId, step_counter};
 use lfnn_core::step::{Mode, StepBuilder};
 use lfnn_tests::reference::{Reference, ReferenceExecutable};
 use lfnn_tests::source::Source;
@@ -40,7 +40,7 @@ impl Rules {
         let layers = builder.sequential(&configs, input, "layer").unwrap();
         let parameters: Vec<_> =
             set.tensors().iter().map(|(id, tensor)| (id, tensor.role)).collect();
-        let now = set.persistent("clock", DType::U32, &[clock::LEN]);
+        let now = set.persistent("step_counter", DType::U32, &[step_counter::LEN]);
         let shape: Vec<usize> = [BATCH].iter().chain(input).copied().collect();
         let x = set.persistent("x", DType::Real, &shape);
         let dx = set.persistent("dx", DType::Real, &shape);
@@ -93,8 +93,8 @@ impl Rules {
     fn check(&self, name: &str) {
         let mut source = Source::new(3);
         let mut on = Reference.compile(&self.set).unwrap();
-        let mut time = [0; clock::LEN];
-        time[clock::COUNT] = BATCH as u32;
+        let mut time = [0; step_counter::LEN];
+        time[step_counter::COUNT] = BATCH as u32;
         on.upload(self.now, TensorData::U32(&time)).unwrap();
         let mut draw = |on: &mut ReferenceExecutable, id: TensorId| {
             let len = self.set.tensors()[id].len();
@@ -206,7 +206,7 @@ fn a_first_layer_writes_no_input_gradient() {
     let mut set = ProgramSet::new();
     let mut builder = LayerBuilder::new(&mut set, "layers");
     let layers = builder.sequential(&configs, &[5, 5, 1], "layer").unwrap();
-    let now = set.persistent("clock", DType::U32, &[clock::LEN]);
+    let now = set.persistent("step_counter", DType::U32, &[step_counter::LEN]);
     let x = set.persistent("x", DType::Real, &[2, 5, 5, 1]);
     let dy = set.persistent("dy", DType::Real, &[2, 3, 3, 2]);
     let mut step = StepBuilder::new(&mut set, "first", Mode::Train, 2, now, false);

@@ -116,9 +116,9 @@ fn temporaries_of_any_schedule_are_apart_while_they_live() {
 fn temporaries_of_random_networks_are_apart_while_they_live() {
     property(128, (1usize..12, any::<u64>()), |(depth, seed)| {
         let mut case = Case::new(seed);
-        let clock = case.any_clock();
+        let counter = case.any_counter();
         let x = chain::input(&mut case, &[3, 6, 5, 4]);
-        let mut chain = Chain::new(x, clock, Kinks::Allowed);
+        let mut chain = Chain::new(x, counter, Kinks::Allowed);
         for _ in 0..depth {
             chain.extend(&mut case);
         }

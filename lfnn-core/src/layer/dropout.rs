@@ -51,8 +51,8 @@ impl DropoutLayer {
             return x;
         }
         let y = step.like("dropout", x);
-        let clock = step.clock();
-        step.push(Dropout { x, clock, y, rate: self.rate, stream: self.stream });
+        let counter = step.counter();
+        step.push(Dropout { x, counter, y, rate: self.rate, stream: self.stream });
         y
     }
 }

@@ -105,8 +105,8 @@ impl Derivative {
     ) -> TensorId {
         let factor = if couples_batch { self.whole(step) } else { self.per_sample(step) };
         let dy = step.like("output.estimate", output);
-        let clock = step.clock();
-        step.push(Gaussian { clock, factor: Some(factor), y: dy, stream });
+        let counter = step.counter();
+        step.push(Gaussian { counter, factor: Some(factor), y: dy, stream });
         dy
     }
 }
@@ -149,10 +149,10 @@ pub(super) fn estimate_parameters(
     derivative: &mut Derivative,
 ) -> Vec<(TensorId, TensorId)> {
     let factor = Some(derivative.whole(step));
-    let clock = step.clock();
+    let counter = step.counter();
     let estimate = |&(parameter, stream): &(TensorId, Stream)| {
         let y = step.gradient(parameter);
-        step.push(Gaussian { clock, factor, y, stream });
+        step.push(Gaussian { counter, factor, y, stream });
         (parameter, y)
     };
     drawn.iter().map(estimate).collect()

@@ -6,7 +6,7 @@ use crate::method::Method;
 use crate::metric::MetricSum;
 use crate::network::{GlobalLoss, Network, OutputState};
 use crate::optim::Optimizer;
-use crate::program::{AdvanceClock, LocalLoss, ProgramError, ProgramId, Role, TensorId};
+use crate::program::{AdvanceStepCounter, LocalLoss, ProgramError, ProgramId, Role, TensorId};
 use crate::step::StepBuilder;
 use crate::unit::{Leaders, Leadership, Signals, Unit, UnitSaved, UnitState, WorkerOutputs};
 
@@ -244,11 +244,11 @@ impl TrainingStep<'_, '_> {
         }
     }
 
-    /// Ends the step: the updates that still wait, then the clock.
+    /// Ends the step: the updates that still wait, then the step counter.
     fn finish(mut self) -> Result<BuiltStep, ProgramError> {
         self.apply();
-        let clock = self.builder.clock();
-        self.builder.push(AdvanceClock { clock });
+        let counter = self.builder.counter();
+        self.builder.push(AdvanceStepCounter { counter });
         let (feedback, directions) = (self.builder.feedback(), self.builder.directions().to_vec());
         let metrics = self.builder.metrics().to_vec();
         let Self { units, output, leaders, loss, .. } = self;

@@ -52,7 +52,7 @@ impl<'a> Optimizer<'a> {
         gradient: TensorId,
         factor: Option<TensorId>,
     ) {
-        let (rates, clock) = (self.rates, step.clock());
+        let (rates, counter) = (self.rates, step.counter());
         let mut state = |name: &str| {
             let shape = step.shape(parameter).to_vec();
             let name = format!("{}.{name}", step.name_of(parameter));
@@ -64,7 +64,7 @@ impl<'a> Optimizer<'a> {
                 step.push(SgdStep {
                     gradient,
                     rates,
-                    clock,
+                    counter,
                     factor,
                     parameter,
                     velocity,
@@ -78,7 +78,7 @@ impl<'a> Optimizer<'a> {
                 step.push(AdamStep {
                     gradient,
                     rates,
-                    clock,
+                    counter,
                     factor,
                     parameter,
                     first,

@@ -590,7 +590,8 @@ mod tests {
     #[test]
     fn optimiser_steps_join_if_they_differ_in_their_tensors_alone() {
         let mut set = ProgramSet::new();
-        let clock = set.persistent("clock", DType::U32, &[crate::program::clock::LEN]);
+        let counter =
+            set.persistent("step_counter", DType::U32, &[crate::program::step_counter::LEN]);
         let rates = set.persistent("rates", DType::Real, &[1]);
         let gradient = set.persistent("gradient", DType::Real, &[4]);
         let parameters: Vec<TensorId> =
@@ -600,7 +601,7 @@ mod tests {
             gradient,
             factor,
             rates,
-            clock,
+            counter,
             parameter,
             velocity,
             momentum,

@@ -17,7 +17,6 @@
 #[macro_use]
 mod operation;
 
-pub mod clock;
 mod conv;
 mod cost;
 mod data;
@@ -38,10 +37,10 @@ mod phases;
 mod pool;
 pub mod rewrite;
 mod shape;
+pub mod step_counter;
 mod tensor;
 mod workers;
 
-pub use clock::AdvanceClock;
 pub use conv::*;
 pub use cost::Cost;
 pub use data::*;
@@ -60,6 +59,7 @@ pub use perturb::*;
 pub use phases::{Phase, Phases};
 pub use pool::*;
 pub use shape::*;
+pub use step_counter::AdvanceStepCounter;
 pub use tensor::{DType, Role, Tensor, TensorId, Tensors};
 pub use workers::*;
 

@@ -163,16 +163,16 @@ impl DataTensors {
         augmentation: Augmentation,
     ) -> (TensorId, TensorId) {
         let x = self.load_images(step, order, augmentation);
-        let (clock, batch, labels) = (step.clock(), step.batch(), self.labels);
+        let (counter, batch, labels) = (step.counter(), step.batch(), self.labels);
         let target = match self.values {
             None => {
                 let target = step.temporary("labels", DType::U32, &[batch]);
-                step.push(LoadLabels { labels, order, clock, target });
+                step.push(LoadLabels { labels, order, counter, target });
                 target
             }
             Some(n) => {
                 let target = step.real("values", &[batch, n]);
-                step.push(LoadValues { values: labels, order, clock, target });
+                step.push(LoadValues { values: labels, order, counter, target });
                 target
             }
         };
@@ -186,11 +186,11 @@ impl DataTensors {
         order: TensorId,
         augmentation: Augmentation,
     ) -> TensorId {
-        let clock = step.clock();
+        let counter = step.counter();
         let x = step.activation("images", &self.shape);
         let Self { pixels, scale, shift, .. } = *self;
         let augment = augmentation.operation();
-        step.push(LoadImages { pixels, order, clock, scale, shift, x, augment });
+        step.push(LoadImages { pixels, order, counter, scale, shift, x, augment });
         x
     }
 

@@ -5,8 +5,8 @@ use crate::config::{Augmentation, ConfigError, NetworkConfig};
 use crate::metric::{MetricSum, Metrics, clear};
 use crate::network::Network;
 use crate::program::{
-    AdvanceClock, DType, Loss, ProgramError, ProgramId, ProgramSet, Role, TensorId, WorkerLoss,
-    clock,
+    AdvanceStepCounter, DType, Loss, ProgramError, ProgramId, ProgramSet, Role, TensorId,
+    WorkerLoss, step_counter,
 };
 use crate::step::{Mode, StepBuilder};
 use crate::unit::WorkerSums;
@@ -33,7 +33,7 @@ pub(super) struct EvaluationScope {
 #[derive(Debug)]
 pub(super) struct EvaluationProgram {
     program: ProgramId,
-    clock: TensorId,
+    counter: TensorId,
     order: TensorId,
     nonfinite: TensorId,
     metrics: Vec<MetricSum>,
@@ -61,9 +61,9 @@ impl EvaluationProgram {
     ) -> Result<Self, ProgramError> {
         let EvaluationScope { loss, batch, workers_predict, .. } = scope;
         let role = Role::Evaluation;
-        let clock = set.declare(role, "clock", DType::U32, &[clock::LEN]);
+        let counter = set.declare(role, "step_counter", DType::U32, &[step_counter::LEN]);
         let order = set.declare(role, "order", DType::U32, &[scope.images.max(1)]);
-        let mut step = StepBuilder::new(set, "evaluate", Mode::Evaluate, batch, clock, false);
+        let mut step = StepBuilder::new(set, "evaluate", Mode::Evaluate, batch, counter, false);
         let output = network.output().declare_state(&mut step, role);
         let (mut x, target) = data.load(&mut step, order, Augmentation::default());
         let mut workers = Vec::new();
@@ -88,12 +88,12 @@ impl EvaluationProgram {
         let features = layer.predictions().features();
         let tensor = step.declare(role, "probabilities", DType::Real, &[batch, features]);
         step.copy(global.output, tensor);
-        step.push(AdvanceClock { clock });
+        step.push(AdvanceStepCounter { counter });
         let metrics = step.metrics().to_vec();
         let (program, _) = step.finish()?;
         Ok(Self {
             program,
-            clock,
+            counter,
             order,
             nonfinite: output.nonfinite,
             metrics,
@@ -133,9 +133,9 @@ impl EvaluationProgram {
         let mut order = indices.to_vec();
         order.resize(self.images.max(1), 0);
         executable.upload(self.order, TensorData::U32(&order))?;
-        let mut now = [0; clock::LEN];
-        now[clock::COUNT] = indices.len() as u32;
-        executable.upload(self.clock, TensorData::U32(&now))?;
+        let mut now = [0; step_counter::LEN];
+        now[step_counter::COUNT] = indices.len() as u32;
+        executable.upload(self.counter, TensorData::U32(&now))?;
         executable.upload(self.nonfinite, TensorData::U32(&[0]))?;
         clear(executable, &self.metrics)?;
         let batches = indices.len().div_ceil(self.batch);

@@ -2,7 +2,9 @@
 
 use crate::config::{Augmentation, ConfigError, NetworkConfig};
 use crate::network::Network;
-use crate::program::{DType, Operation, Program, ProgramId, ProgramSet, Role, TensorId, clock};
+use crate::program::{
+    DType, Operation, Program, ProgramId, ProgramSet, Role, TensorId, step_counter,
+};
 use crate::step::{Mode, StepBuilder};
 
 use super::data::DataTensors;
@@ -37,9 +39,10 @@ impl Predictor {
         let mut set = ProgramSet::new();
         let network = Network::new(&mut set, network, &shape, classes)?;
         let data = DataTensors::declare(&mut set, 1, shape, network.values());
-        let clock = set.declare(Role::Evaluation, "clock", DType::U32, &[clock::LEN]);
+        let counter =
+            set.declare(Role::Evaluation, "step_counter", DType::U32, &[step_counter::LEN]);
         let order = set.declare(Role::Evaluation, "order", DType::U32, &[1]);
-        let mut step = StepBuilder::new(&mut set, "predict", Mode::Evaluate, 1, clock, false);
+        let mut step = StepBuilder::new(&mut set, "predict", Mode::Evaluate, 1, counter, false);
         let mut x = data.load_images(&mut step, order, Augmentation::default());
         for unit in network.units() {
             x = unit.forward(&mut step, x, false).output;

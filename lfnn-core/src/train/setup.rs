@@ -11,7 +11,7 @@ use crate::metric::MetricSum;
 use crate::network::Network;
 use crate::optim::Optimizer;
 use crate::program::{
-    DType, Loss, ProgramError, ProgramId, ProgramSet, Role, TensorId, clock, plan_memory,
+    DType, Loss, ProgramError, ProgramId, ProgramSet, Role, TensorId, plan_memory, step_counter,
 };
 use crate::random::{Purpose, Stream};
 use crate::step::{Mode, StepBuilder};
@@ -78,7 +78,7 @@ impl Setup<'_> {
                 format!("a batch of {batch_size} is larger than the {examples} training examples");
             return Err(ConfigError::new("training.batch_size", message));
         }
-        // The clock of a training counts steps in 32 bits.
+        // The step counter of a training counts steps in 32 bits.
         let steps = self.steps_per_epoch(examples).max(1);
         let most = u32::MAX as usize / steps;
         if epochs > most {
@@ -110,7 +110,7 @@ pub(super) struct TrainingPrograms {
     pub(super) network: Network,
     pub(super) data: DataTensors,
     pub(super) loss: Loss,
-    pub(super) clock: TensorId,
+    pub(super) counter: TensorId,
     pub(super) order: TensorId,
     pub(super) rates: TensorId,
     pub(super) step: BuiltStep,
@@ -135,11 +135,12 @@ impl TrainingPrograms {
         let loss = network.loss(setup.training.label_smoothing);
         let leadership = Leadership::new(setup.leadership, loss)?;
         let data = DataTensors::declare(&mut set, images, shape, network.values());
-        let clock = set.declare(Role::StepCounter, "clock", DType::U32, &[clock::LEN]);
+        let counter =
+            set.declare(Role::StepCounter, "step_counter", DType::U32, &[step_counter::LEN]);
         let order = set.declare(Role::Data, "order", DType::U32, &[(steps * batch).max(1)]);
         let rates = set.declare(Role::Data, "rates", DType::Real, &[steps.max(1)]);
 
-        let mut builder = StepBuilder::new(&mut set, "train", Mode::Train, batch, clock, false);
+        let mut builder = StepBuilder::new(&mut set, "train", Mode::Train, batch, counter, false);
         let augmentation = match setup.limits.overfit_batches {
             Some(_) => Augmentation::default(),
             None => setup.augmentation,
@@ -148,7 +149,7 @@ impl TrainingPrograms {
         let optimizer = Some(Optimizer::new(setup.training, rates));
         let step =
             TrainingStep::build(setup.method, builder, &network, &leadership, batch, optimizer)?;
-        Ok(Self { set, network, data, loss, clock, order, rates, step })
+        Ok(Self { set, network, data, loss, counter, order, rates, step })
     }
 }
 

@@ -6,7 +6,7 @@ use crate::backend::{Backend, Executable, TensorData, TensorDataMut};
 use crate::config::{ConfigError, LeadershipConfig, NetworkConfig, check_label_smoothing};
 use crate::method::{Method, TrainingStep};
 use crate::network::Network;
-use crate::program::{DType, ProgramSet, Role, TensorId, clock};
+use crate::program::{DType, ProgramSet, Role, TensorId, step_counter};
 use crate::step::{Mode, StepBuilder};
 use crate::unit::Leadership;
 
@@ -142,7 +142,7 @@ pub fn trace_step<B: Backend>(
         Target::Values(_) => return data("numbers as target, but the task takes labels".into()),
     }
 
-    let now = set.declare(Role::StepCounter, "clock", DType::U32, &[clock::LEN]);
+    let now = set.declare(Role::StepCounter, "step_counter", DType::U32, &[step_counter::LEN]);
     let mut whole = vec![batch];
     whole.extend(&shape);
     let x = set.declare(Role::Data, "images", DType::Real, &whole);
@@ -175,8 +175,8 @@ pub fn trace_step<B: Backend>(
         Target::Labels(labels) => upload(&mut executable, target, TensorData::U32(labels))?,
         Target::Values(values) => upload(&mut executable, target, TensorData::Real(values))?,
     }
-    let mut time = clock::start(input.seed);
-    time[clock::COUNT] = batch as u32;
+    let mut time = step_counter::start(input.seed);
+    time[step_counter::COUNT] = batch as u32;
     upload(&mut executable, now, TensorData::U32(&time))?;
     executable.run(step.program).map_err(TrainError::Backend)?;
 

@@ -6,7 +6,7 @@ use crate::backend::{Backend, Executable, Memory, StepTime, TensorData, TensorDa
 use crate::metric::{self, Metrics};
 use crate::network::Network;
 use crate::optim::learning_rate;
-use crate::program::{Cost, Operation, Part, ProgramSet, clock};
+use crate::program::{Cost, Operation, Part, ProgramSet, step_counter};
 use crate::random::{Purpose, Stream, permutation};
 
 use super::data::Images;
@@ -185,14 +185,14 @@ impl<B: Backend> Trainer<B> {
         learning_rate(&self.training.schedule, lr, step, total, self.steps_per_epoch)
     }
 
-    /// Uploads what an epoch needs: the order of its examples, its learning rates and the clock.
+    /// Uploads what an epoch needs: the order of its examples, its learning rates and the step counter.
     fn begin_epoch(&mut self) -> Result<(), B::Error> {
         self.upload_schedule()?;
-        let mut now = clock::start(self.seed);
-        now[clock::EPOCH] = self.epoch as u32;
-        now[clock::TIME] = (self.epoch * self.steps_per_epoch) as u32;
-        now[clock::COUNT] = (self.steps_per_epoch * self.training.batch_size) as u32;
-        self.executable.upload(self.built.clock, TensorData::U32(&now))?;
+        let mut now = step_counter::start(self.seed);
+        now[step_counter::EPOCH] = self.epoch as u32;
+        now[step_counter::TIME] = (self.epoch * self.steps_per_epoch) as u32;
+        now[step_counter::COUNT] = (self.steps_per_epoch * self.training.batch_size) as u32;
+        self.executable.upload(self.built.counter, TensorData::U32(&now))?;
         metric::clear(&mut self.executable, &self.built.step.metrics)
     }
 
@@ -361,18 +361,19 @@ impl<B: Backend> Trainer<B> {
     /// # Errors
     /// A state that does not fit, or a failure of the backend.
     pub fn restore(&mut self, state: &State) -> Result<(), TrainError<B::Error>> {
-        let name = &self.built.set.tensors()[self.built.clock].name;
-        let clock = match state.get(name).map(|tensor| &tensor.data) {
-            Some(StateData::U32(clock)) if clock.len() == clock::LEN => clock,
-            _ => return Err(TrainError::State("it lacks the clock of a training run".into())),
+        let name = &self.built.set.tensors()[self.built.counter].name;
+        let counter = match state.get(name).map(|tensor| &tensor.data) {
+            Some(StateData::U32(counter)) if counter.len() == step_counter::LEN => counter,
+            _ => return Err(TrainError::State("it lacks the counter of a training run".into())),
         };
-        let (epoch, step) = (clock[clock::EPOCH] as usize, clock[clock::STEP] as usize);
+        let (epoch, step) =
+            (counter[step_counter::EPOCH] as usize, counter[step_counter::STEP] as usize);
         let count = (self.steps_per_epoch * self.training.batch_size) as u32;
-        if clock::seed(clock) != self.seed || clock[clock::COUNT] != count {
+        if step_counter::seed(counter) != self.seed || counter[step_counter::COUNT] != count {
             return Err(TrainError::State(format!(
                 "it was made with seed {} and {} examples per epoch, expected {} and {count}",
-                clock::seed(clock),
-                clock[clock::COUNT],
+                step_counter::seed(counter),
+                counter[step_counter::COUNT],
                 self.seed
             )));
         }

@@ -199,14 +199,14 @@ impl Leadership {
         let number = state.number;
         let (batch, predictors) = (step.batch(), predictions.predictors());
         let count = self.config.leaders(predictions.workers);
-        let clock = step.clock();
+        let counter = step.counter();
         let (leaders, best) = match &state.epoch {
             Some(epoch) => {
                 let (losses, epoch_losses) = (mean, epoch.losses);
                 let (leaders, best) = (epoch.leaders, epoch.best);
                 step.push(EpochLeaders {
                     losses,
-                    clock,
+                    counter,
                     epoch_losses,
                     leaders,
                     best,
@@ -235,7 +235,7 @@ impl Leadership {
             }
         };
         let reference = step.activation("workers.reference", &[predictions.outputs()]);
-        step.push(AlignmentTarget { value, leaders, best, clock, reference, predictions, rule });
+        step.push(AlignmentTarget { value, leaders, best, counter, reference, predictions, rule });
 
         let losses = step.debug_tensor(&format!("unit{number}.losses"), DType::Real, &[1, 2]);
         step.push(LocalLosses {
@@ -248,7 +248,7 @@ impl Leadership {
             reduction: self.config.reduction,
         });
         for (x, total) in [(losses, state.local_losses), (leaders, state.lead_counts)] {
-            step.push(AccumulateRows { x, clock, total });
+            step.push(AccumulateRows { x, counter, total });
         }
         step.metric(LEADER_LOSS, number, state.local_losses, 0..1);
         step.metric(FOLLOWER_LOSS, number, state.local_losses, 1..2);
@@ -321,12 +321,12 @@ impl WorkerSums {
         loss: Loss,
         [losses, output, target]: [TensorId; 3],
     ) {
-        let (clock, all) = (step.clock(), 0..predictions.predictors());
-        step.push(AccumulateRows { x: losses, clock, total: self.losses });
+        let (counter, all) = (step.counter(), 0..predictions.predictors());
+        step.push(AccumulateRows { x: losses, counter, total: self.losses });
         step.metric(WORKER_LOSSES, self.unit, self.losses, all.clone());
         if let Some(decision) = worker_decision(loss) {
             let wrong = self.wrong;
-            step.push(CountErrors { output, target, clock, wrong, predictions, decision });
+            step.push(CountErrors { output, target, counter, wrong, predictions, decision });
             step.metric(WORKER_ERRORS, self.unit, wrong, all);
         }
     }

@@ -1,6 +1,6 @@
 //! The batch: images out of the data set, changed and normalised, and their labels.
 
-use lfnn_core::program::{Augment, clock};
+use lfnn_core::program::{Augment, step_counter};
 use lfnn_core::random::below;
 use rayon::prelude::*;
 
@@ -10,8 +10,8 @@ use crate::work::{Kernel, Workspace, items_per_chunk, kernel};
 
 /// Which example row `row` of the batch is.
 fn example(order: &[u32], now: &[u32], batch: usize, row: usize) -> u32 {
-    let last = (now[clock::COUNT] as usize).clamp(1, order.len()) - 1;
-    order[(now[clock::STEP] as usize * batch + row).min(last)]
+    let last = (now[step_counter::COUNT] as usize).clamp(1, order.len()) - 1;
+    order[(now[step_counter::STEP] as usize * batch + row).min(last)]
 }
 
 /// How one image is changed.
@@ -125,7 +125,7 @@ kernel! {
     LoadImages {
         pixels: Input<u8>,
         order: Input<u32>,
-        clock: Input<u32>,
+        counter: Input<u32>,
         scale: Input<f32>,
         shift: Input<f32>,
         x: Output<f32>,
@@ -141,7 +141,7 @@ impl Kernel for LoadImages {
     fn run(&mut self, _: &mut Workspace<'_>) {
         let Self { augment, extents: [batch, height, width], .. } = *self;
         let size = [height, width];
-        let (pixels, order, now) = (self.pixels.get(), self.order.get(), self.clock.get());
+        let (pixels, order, now) = (self.pixels.get(), self.order.get(), self.counter.get());
         let (scale, shift) = (self.scale.get(), self.shift.get());
         let len = size[0] * size[1] * scale.len();
         if len == 0 {
@@ -152,7 +152,13 @@ impl Kernel for LoadImages {
             for (i, x) in x.chunks_exact_mut(len).enumerate() {
                 let image = example(order, now, batch, chunk * images + i);
                 let change = augment.map_or(Change::NONE, |augment| {
-                    Change::draw(&augment, clock::seed(now), now[clock::EPOCH], image, size)
+                    Change::draw(
+                        &augment,
+                        step_counter::seed(now),
+                        now[step_counter::EPOCH],
+                        image,
+                        size,
+                    )
                 });
                 let pixels = &pixels[image as usize * len..][..len];
                 load(pixels, size, scale, shift, &change, x);
@@ -162,12 +168,12 @@ impl Kernel for LoadImages {
 }
 
 kernel! {
-    LoadLabels { labels: Input<u32>, order: Input<u32>, clock: Input<u32>, target: Output<u32> }
+    LoadLabels { labels: Input<u32>, order: Input<u32>, counter: Input<u32>, target: Output<u32> }
 }
 
 impl Kernel for LoadLabels {
     fn run(&mut self, _: &mut Workspace<'_>) {
-        let (labels, order, now) = (self.labels.get(), self.order.get(), self.clock.get());
+        let (labels, order, now) = (self.labels.get(), self.order.get(), self.counter.get());
         let target = self.target.get();
         let batch = target.len();
         for (row, target) in target.iter_mut().enumerate() {
@@ -177,13 +183,13 @@ impl Kernel for LoadLabels {
 }
 
 kernel! {
-    LoadValues { values: Input<f32>, order: Input<u32>, clock: Input<u32>, target: Output<f32> }
+    LoadValues { values: Input<f32>, order: Input<u32>, counter: Input<u32>, target: Output<f32> }
     with |op, bind| { len: usize = bind.tensors().channels(op.target) }
 }
 
 impl Kernel for LoadValues {
     fn run(&mut self, _: &mut Workspace<'_>) {
-        let (values, order, now) = (self.values.get(), self.order.get(), self.clock.get());
+        let (values, order, now) = (self.values.get(), self.order.get(), self.counter.get());
         let target = self.target.get();
         let batch = target.len() / self.len;
         for (row, target) in target.chunks_exact_mut(self.len).enumerate() {
@@ -215,9 +221,9 @@ mod tests {
     #[test]
     fn rows_beyond_the_count_repeat_the_last_example() {
         let order = [5, 6, 7, 8];
-        let mut now = [0; clock::LEN];
-        now[clock::COUNT] = 3;
-        now[clock::STEP] = 1;
+        let mut now = [0; step_counter::LEN];
+        now[step_counter::COUNT] = 3;
+        now[step_counter::STEP] = 1;
         let rows: Vec<u32> = (0..2).map(|row| example(&order, &now, 2, row)).collect();
         assert_eq!(rows, [7, 7]);
     }

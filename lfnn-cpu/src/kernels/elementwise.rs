@@ -1,6 +1,6 @@
 //! Nonlinearities, sums of tensors, dropout.
 
-use lfnn_core::program::{Activation, clock};
+use lfnn_core::program::{Activation, step_counter};
 use lfnn_core::random::Stream;
 use rayon::prelude::*;
 
@@ -148,7 +148,7 @@ impl Kernel for Add {
 }
 
 kernel! {
-    Dropout { x: Input<f32>, clock: Input<u32>, y: Output<f32> }
+    Dropout { x: Input<f32>, counter: Input<u32>, y: Output<f32> }
     with |op, bind| {
         threshold: u32 = (op.rate * 4_294_967_296.0) as u32,
         scale: f32 = (1.0 / (1.0 - op.rate)) as f32,
@@ -159,8 +159,9 @@ kernel! {
 impl Kernel for Dropout {
     fn run(&mut self, _: &mut Workspace<'_>) {
         let Self { threshold, scale, stream, .. } = *self;
-        let now = self.clock.get();
-        let (seed, epoch, step) = (clock::seed(now), now[clock::EPOCH], now[clock::STEP]);
+        let now = self.counter.get();
+        let (seed, epoch, step) =
+            (step_counter::seed(now), now[step_counter::EPOCH], now[step_counter::STEP]);
         let x = self.x.get().par_chunks(CHUNK);
         self.y.get().par_chunks_mut(CHUNK).zip(x).enumerate().for_each(|(i, (y, x))| {
             dropout(x, y, i * CHUNK, stream, seed, epoch, step, threshold, scale);

@@ -1,6 +1,6 @@
 //! Selection of leaders, what followers align with, and the mask of a gradient.
 
-use lfnn_core::program::{Predictions, Reference, clock};
+use lfnn_core::program::{Predictions, Reference, step_counter};
 use lfnn_core::random::below;
 use rayon::prelude::*;
 
@@ -76,7 +76,7 @@ impl Kernel for SelectLeaders {
 kernel! {
     EpochLeaders {
         losses: Input<f32>,
-        clock: Input<u32>,
+        counter: Input<u32>,
         epoch_losses: Output<f32>,
         leaders: Output<f32>,
         best: Output<u32>,
@@ -86,10 +86,10 @@ kernel! {
 
 impl Kernel for EpochLeaders {
     fn run(&mut self, _: &mut Workspace<'_>) {
-        let (losses, now) = (self.losses.get(), self.clock.get());
+        let (losses, now) = (self.losses.get(), self.counter.get());
         let epoch_losses = self.epoch_losses.get();
-        if now[clock::STEP] == 0 {
-            let by = if now[clock::EPOCH] > 0 { &*epoch_losses } else { losses };
+        if now[step_counter::STEP] == 0 {
+            let by = if now[step_counter::EPOCH] > 0 { &*epoch_losses } else { losses };
             select_all(&self.predictions, self.count, by, self.leaders.get(), self.best.get());
             epoch_losses.fill(0.0);
         }
@@ -104,7 +104,7 @@ kernel! {
         value: Input<f32>,
         leaders: Input<f32>,
         best: Input<u32>,
-        clock: Input<u32>,
+        counter: Input<u32>,
         reference: Output<f32>,
     }
     with |op, bind| { predictions: Predictions = op.predictions, rule: Reference = op.rule }
@@ -114,7 +114,7 @@ impl Kernel for AlignmentTarget {
     fn run(&mut self, _: &mut Workspace<'_>) {
         let Self { predictions, rule, .. } = *self;
         let (value, leaders, best) = (self.value.get(), self.leaders.get(), self.best.get());
-        let now = self.clock.get();
+        let now = self.counter.get();
         let examples = examples_per_chunk(&predictions);
         let reference = self.reference.get();
         let per_sample = best.len() > predictions.classifiers;
@@ -135,8 +135,8 @@ impl Kernel for AlignmentTarget {
                 match rule {
                     Reference::Best => to.copy_from_slice(value(best[chosen] as usize)),
                     Reference::Random(stream) => {
-                        let (epoch, step) = (now[clock::EPOCH], now[clock::STEP]);
-                        let word = stream.at(clock::seed(now), epoch, step, chosen as u32);
+                        let (epoch, step) = (now[step_counter::EPOCH], now[step_counter::STEP]);
+                        let word = stream.at(step_counter::seed(now), epoch, step, chosen as u32);
                         let index = below(word, leading().count() as u32) as usize;
                         to.copy_from_slice(value(leading().nth(index).unwrap_or(0)));
                     }

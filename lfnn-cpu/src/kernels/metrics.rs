@@ -1,13 +1,13 @@
-//! Sums over the rows of a batch that hold examples, and the clock.
+//! Sums over the rows of a batch that hold examples, and the step counter.
 
-use lfnn_core::program::{Decision, Loss, Predictions, clock};
+use lfnn_core::program::{Decision, Loss, Predictions, step_counter};
 
 use super::reduce::sum_rows;
 use crate::memory::{Input, Output};
 use crate::work::{Kernel, ScratchSize, Workspace, kernel};
 
 kernel! {
-    AccumulateRows { x: Input<f32>, clock: Input<u32>, total: Output<f32> }
+    AccumulateRows { x: Input<f32>, counter: Input<u32>, total: Output<f32> }
 }
 
 impl Kernel for AccumulateRows {
@@ -19,7 +19,7 @@ impl Kernel for AccumulateRows {
         let (x, total) = (self.x.get(), self.total.get());
         let width = total.len().max(1);
         let rows = x.len() / width;
-        let rows = if rows == 1 { 1 } else { clock::valid_rows(self.clock.get(), rows) };
+        let rows = if rows == 1 { 1 } else { step_counter::valid_rows(self.counter.get(), rows) };
         // The batch is summed first, so that a long epoch's total does not swallow single rows.
         let sums = &mut work.shared[..total.len()];
         sums.fill(0.0);
@@ -31,7 +31,7 @@ impl Kernel for AccumulateRows {
 }
 
 kernel! {
-    CountErrors { output: Input<f32>, target: Input<u32>, clock: Input<u32>, wrong: Output<f32> }
+    CountErrors { output: Input<f32>, target: Input<u32>, counter: Input<u32>, wrong: Output<f32> }
     with |op, bind| {
         predictions: Predictions = op.predictions,
         decision: Decision = op.decision,
@@ -51,7 +51,7 @@ impl Kernel for CountErrors {
     fn run(&mut self, _: &mut Workspace<'_>) {
         let (output, target, wrong) = (self.output.get(), self.target.get(), self.wrong.get());
         let predictions = self.predictions;
-        let rows = clock::valid_rows(self.clock.get(), target.len());
+        let rows = step_counter::valid_rows(self.counter.get(), target.len());
         let examples = output.chunks_exact(predictions.features()).zip(target).take(rows);
         for (output, &label) in examples {
             match self.decision {
@@ -77,13 +77,13 @@ impl Kernel for CountErrors {
 }
 
 kernel! {
-    AdvanceClock { clock: Output<u32> }
+    AdvanceStepCounter { counter: Output<u32> }
 }
 
-impl Kernel for AdvanceClock {
+impl Kernel for AdvanceStepCounter {
     fn run(&mut self, _: &mut Workspace<'_>) {
-        let now = self.clock.get();
-        for position in [clock::STEP, clock::TIME] {
+        let now = self.counter.get();
+        for position in [step_counter::STEP, step_counter::TIME] {
             now[position] = now[position].wrapping_add(1);
         }
     }

@@ -1,6 +1,6 @@
 //! Optimiser steps: one pass over each parameter and its state.
 
-use lfnn_core::program::clock;
+use lfnn_core::program::step_counter;
 use rayon::prelude::*;
 
 use crate::memory::{Input, Output};
@@ -87,7 +87,7 @@ struct Coefficients {
 
 /// The learning rate of this step.
 fn rate(rates: &[f32], now: &[u32]) -> f64 {
-    f64::from(rates[(now[clock::STEP] as usize).min(rates.len() - 1)])
+    f64::from(rates[(now[step_counter::STEP] as usize).min(rates.len() - 1)])
 }
 
 kernel! {
@@ -127,7 +127,7 @@ kernel! {
     SgdStep {
         gradient: Input<f32>,
         rates: Input<f32>,
-        clock: Input<u32>,
+        counter: Input<u32>,
         factor: Option<Input<f32>>,
         parameter: Output<f32>,
         velocity: Option<Output<f32>>,
@@ -141,7 +141,7 @@ kernel! {
 
 impl Kernel for SgdStep {
     fn run(&mut self, _: &mut Workspace<'_>) {
-        let rate = rate(self.rates.get(), self.clock.get()) as f32;
+        let rate = rate(self.rates.get(), self.counter.get()) as f32;
         let factor = self.factor.as_ref().map_or(1.0, |factor| factor.get()[0]);
         let (decay, momentum) = (self.weight_decay as f32, self.momentum as f32);
         let kernel = if self.nesterov { sgd_nesterov } else { sgd_momentum };
@@ -163,7 +163,7 @@ kernel! {
     AdamStep {
         gradient: Input<f32>,
         rates: Input<f32>,
-        clock: Input<u32>,
+        counter: Input<u32>,
         factor: Option<Input<f32>>,
         parameter: Output<f32>,
         first: Output<f32>,
@@ -179,9 +179,9 @@ kernel! {
 
 impl Kernel for AdamStep {
     fn run(&mut self, _: &mut Workspace<'_>) {
-        let now = self.clock.get();
+        let now = self.counter.get();
         let rate = rate(self.rates.get(), now);
-        let time = f64::from(now[clock::TIME]) + 1.0;
+        let time = f64::from(now[step_counter::TIME]) + 1.0;
         let correction = |beta: f64| 1.0 - beta.powf(time);
         let [first, second] = self.betas;
         let c = Coefficients {

@@ -1,6 +1,6 @@
 //! Normal variates and inner products.
 
-use lfnn_core::program::clock;
+use lfnn_core::program::step_counter;
 use lfnn_core::random::Stream;
 use rayon::prelude::*;
 
@@ -147,18 +147,18 @@ vectorized! {
 }
 
 kernel! {
-    Gaussian { clock: Input<u32>, factor: Option<Input<f32>>, y: Output<f32> }
+    Gaussian { counter: Input<u32>, factor: Option<Input<f32>>, y: Output<f32> }
     with |op, bind| { stream: Stream = op.stream }
 }
 
 impl Kernel for Gaussian {
     fn run(&mut self, _: &mut Workspace<'_>) {
-        let now = self.clock.get();
+        let now = self.counter.get();
         let origin = Origin {
             stream: self.stream,
-            seed: clock::seed(now),
-            epoch: now[clock::EPOCH],
-            step: now[clock::STEP],
+            seed: step_counter::seed(now),
+            epoch: now[step_counter::EPOCH],
+            step: now[step_counter::STEP],
         };
         let factors = self.factor.as_ref().map_or(&[][..], |factor| factor.get());
         let row = self.y.len() / factors.len().max(1);

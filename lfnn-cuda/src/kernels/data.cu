@@ -1,25 +1,25 @@
 // From the stored data set to a batch.
 
 // The example in a row of the batch; beyond the count, the last one.
-__device__ __forceinline__ u32 example(const u32* order, const u32* clock, u32 batch, u32 row) {
-    u64 position = (u64)clock[CLOCK_STEP] * batch + row, count = clock[CLOCK_COUNT];
+__device__ __forceinline__ u32 example(const u32* order, const u32* counter, u32 batch, u32 row) {
+    u64 position = (u64)counter[COUNTER_STEP] * batch + row, count = counter[COUNTER_COUNT];
     return order[position < count ? position : count - 1];
 }
 
 // x[b] = the image of row b, moved, mirrored, normalised and cut out. Blocks of one blockIdx.x share an image.
 extern "C" __global__ void __launch_bounds__(256)
-    load_images(const u8* __restrict__ pixels, const u32* __restrict__ order, const u32* __restrict__ clock,
+    load_images(const u8* __restrict__ pixels, const u32* __restrict__ order, const u32* __restrict__ counter,
                 const float* __restrict__ scale, const float* __restrict__ shift, act_t* __restrict__ x,
                 ImageParameters p) {
     __shared__ u32 number;
     __shared__ int down, right, cut_row, cut_column;
     __shared__ bool mirrored;
     if (threadIdx.x == 0) {
-        number = example(order, clock, p.batch, blockIdx.x);
+        number = example(order, counter, p.batch, blockIdx.x);
         down = right = cut_row = cut_column = 0;
         mirrored = false;
         if (p.augment) {
-            uint4 crop = random_block(clock, p.stream, 0, number), cut = random_block(clock, p.stream, 1, number);
+            uint4 crop = random_block(counter, p.stream, 0, number), cut = random_block(counter, p.stream, 1, number);
             down = (int)below(crop.x, 2 * p.padding + 1) - (int)p.padding;
             right = (int)below(crop.y, 2 * p.padding + 1) - (int)p.padding;
             mirrored = p.flip && crop.z >> 31;
@@ -44,16 +44,16 @@ extern "C" __global__ void __launch_bounds__(256)
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-    load_labels(const u32* __restrict__ labels, const u32* __restrict__ order, const u32* __restrict__ clock,
+    load_labels(const u32* __restrict__ labels, const u32* __restrict__ order, const u32* __restrict__ counter,
                 u32* __restrict__ target, u32 batch) {
-    GRID_STRIDE(row, batch) target[row] = labels[example(order, clock, batch, row)];
+    GRID_STRIDE(row, batch) target[row] = labels[example(order, counter, batch, row)];
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-    load_values(const float* __restrict__ values, const u32* __restrict__ order, const u32* __restrict__ clock,
+    load_values(const float* __restrict__ values, const u32* __restrict__ order, const u32* __restrict__ counter,
                 float* __restrict__ target, u32 batch, u32 width) {
     GRID_STRIDE(i, batch * width) {
         u32 row = i / width;
-        target[i] = values[(u64)example(order, clock, batch, row) * width + i % width];
+        target[i] = values[(u64)example(order, counter, batch, row) * width + i % width];
     }
 }

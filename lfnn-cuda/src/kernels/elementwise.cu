@@ -21,12 +21,12 @@ extern "C" __global__ void __launch_bounds__(256) activate_grad(const act_t* y, 
 
 // y = x * factor where the element's random word is at least `threshold`, else 0. A thread has four elements,
 // which share a block of words.
-extern "C" __global__ void __launch_bounds__(256) dropout(const act_t* __restrict__ x, const u32* __restrict__ clock,
+extern "C" __global__ void __launch_bounds__(256) dropout(const act_t* __restrict__ x, const u32* __restrict__ counter,
                                                          act_t* __restrict__ y, u32 n, u32 threshold, float factor,
                                                          u32 stream) {
-    u32 step = clock[CLOCK_STEP];
+    u32 step = counter[COUNTER_STEP];
     GRID_STRIDE(block, (n + 3) / 4) {
-        uint4 words = random_block(clock, stream, step, block);
+        uint4 words = random_block(counter, stream, step, block);
 #pragma unroll
         for (u32 k = 0; k < 4; ++k) {
             u32 i = block * 4 + k;

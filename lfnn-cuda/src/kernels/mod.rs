@@ -5,7 +5,7 @@
 //! `ACT_F32`, `ACT_Bf16` and `ACT_F16` defined: it says what `act_t`, the type of activations, is. `types.cuh` includes
 //! the toolkit's headers for the types of half precision, and only for those.
 
-use lfnn_core::program::clock;
+use lfnn_core::program::step_counter;
 
 use crate::plan::{
     KernelFile, KernelSource, channels, conv, data, divide, elementwise, leaders, losses, metrics,
@@ -66,17 +66,17 @@ const SOURCES: &[Source] = sources! {
     "workers" shares [workers::declarations] after [];
 };
 
-/// Positions in the clock.
-fn clock_positions() -> String {
+/// Positions in the step counter.
+fn step_counter_positions() -> String {
     let positions = [
-        ("SEED_LOW", clock::SEED_LOW),
-        ("SEED_HIGH", clock::SEED_HIGH),
-        ("EPOCH", clock::EPOCH),
-        ("STEP", clock::STEP),
-        ("TIME", clock::TIME),
-        ("COUNT", clock::COUNT),
+        ("SEED_LOW", step_counter::SEED_LOW),
+        ("SEED_HIGH", step_counter::SEED_HIGH),
+        ("EPOCH", step_counter::EPOCH),
+        ("STEP", step_counter::STEP),
+        ("TIME", step_counter::TIME),
+        ("COUNT", step_counter::COUNT),
     ];
-    positions.map(|(name, at)| shared::constant(&format!("CLOCK_{name}"), at)).concat()
+    positions.map(|(name, at)| shared::constant(&format!("COUNTER_{name}"), at)).concat()
 }
 
 /// The kernel files.
@@ -94,7 +94,7 @@ pub fn text(source: KernelSource) -> Option<String> {
     append("types.cuh", include_str!("types.cuh"));
     let common = [divide::declarations, channels::declarations, scale::declarations];
     let declared: String = common.iter().map(|declarations| declarations()).collect();
-    append("shared by all", &(declared + &clock_positions()));
+    append("shared by all", &(declared + &step_counter_positions()));
     append("prelude.cuh", include_str!("prelude.cuh"));
     let declared: String = source.declarations.iter().map(|declarations| declarations()).collect();
     append("shared", &declared);

@@ -8,13 +8,13 @@ __device__ __forceinline__ u32 tensor_of(const Table& table) {
 }
 
 // The learning rate of this step.
-__device__ __forceinline__ float rate_of(const float* rates, u32 count, const u32* clock) {
-    return rates[min(clock[CLOCK_STEP], count - 1)];
+__device__ __forceinline__ float rate_of(const float* rates, u32 count, const u32* counter) {
+    return rates[min(counter[COUNTER_STEP], count - 1)];
 }
 
 // g = factor * g + decay * w; m = momentum * m + g; w -= rate * (m, or g + momentum * m).
 extern "C" __global__ void __launch_bounds__(256)
-    sgd(Table table, const float* __restrict__ rates, const u32* __restrict__ clock, const float* __restrict__ factor,
+    sgd(Table table, const float* __restrict__ rates, const u32* __restrict__ counter, const float* __restrict__ factor,
         Scaling scaling, u32 rate_count, float momentum, u32 nesterov, float decay) {
     if (scaling.state && scaling.state->overflow) return;
     u32 tensor = tensor_of(table);
@@ -22,7 +22,7 @@ extern "C" __global__ void __launch_bounds__(256)
     float* parameter = table.parameter[tensor];
     const float* gradient = table.gradient[tensor];
     float* velocity = table.first[tensor];
-    float rate = rate_of(rates, rate_count, clock), scale = factor ? *factor : 1.0f;
+    float rate = rate_of(rates, rate_count, counter), scale = factor ? *factor : 1.0f;
     scale /= scale_of(scaling);
 #pragma unroll 4
     for (u32 i = start + threadIdx.x; i < end; i += blockDim.x) {
@@ -38,14 +38,14 @@ extern "C" __global__ void __launch_bounds__(256)
 
 // m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; w -= rate * corrected m / (sqrt(corrected v) + epsilon).
 extern "C" __global__ void __launch_bounds__(256)
-    adam(Table table, const float* __restrict__ rates, const u32* __restrict__ clock, const float* __restrict__ factor,
+    adam(Table table, const float* __restrict__ rates, const u32* __restrict__ counter, const float* __restrict__ factor,
          Scaling scaling, Adam a) {
     __shared__ float keep, step, correction;
     if (scaling.state && scaling.state->overflow) return;
     u32 tensor = tensor_of(table);
     u32 start = (blockIdx.x - table.block[tensor]) * CHUNK, end = min(start + CHUNK, table.length[tensor]);
     if (threadIdx.x == 0) {
-        double rate = rate_of(rates, a.rate_count, clock), time = (double)clock[CLOCK_TIME] + 1.0;
+        double rate = rate_of(rates, a.rate_count, counter), time = (double)counter[COUNTER_TIME] + 1.0;
         keep = a.decoupled ? (float)(1.0 - rate * a.decay) : 1.0f;
         step = (float)(rate / (1.0 - pow(a.first_beta, time)));
         correction = (float)(1.0 / (1.0 - pow(a.second_beta, time)));
@@ -113,7 +113,7 @@ extern "C" __global__ void __launch_bounds__(256) watch_overflow(Table table, Sc
 
 // The scale of the next step: half of it after an overflow, twice after many steps without, and in each epoch
 // from the first one on. One thread.
-extern "C" __global__ void __launch_bounds__(32) move_loss_scale(Scaling scaling, const u32* clock, u32 rate_count) {
+extern "C" __global__ void __launch_bounds__(32) move_loss_scale(Scaling scaling, const u32* counter, u32 rate_count) {
     LossScale* state = scaling.state;
     float scale = scale_of(scaling);
     u32 good = state->good + 1;
@@ -124,7 +124,7 @@ extern "C" __global__ void __launch_bounds__(32) move_loss_scale(Scaling scaling
         scale = fminf(2.0f * scale, LARGEST_LOSS_SCALE);
         good = 0;
     }
-    bool last = clock[CLOCK_STEP] + 1 >= rate_count;
+    bool last = counter[COUNTER_STEP] + 1 >= rate_count;
     state->scale = last ? scaling.first : scale;
     state->good = last ? 0 : good;
     state->overflow = 0;

@@ -12,11 +12,11 @@ __device__ __forceinline__ void normal_pair(u32 a, u32 b, float& first, float& s
 
 // y = a normal variate times the factor of its row. A thread has the four elements of a block of words.
 extern "C" __global__ void __launch_bounds__(256)
-    gaussian(const u32* __restrict__ clock, const float* __restrict__ factor, act_t* __restrict__ y, u32 n, u32 row_size,
+    gaussian(const u32* __restrict__ counter, const float* __restrict__ factor, act_t* __restrict__ y, u32 n, u32 row_size,
              u32 stream) {
-    u32 step = clock[CLOCK_STEP];
+    u32 step = counter[COUNTER_STEP];
     GRID_STRIDE(block, (n + 3) / 4) {
-        uint4 words = random_block(clock, stream, step, block);
+        uint4 words = random_block(counter, stream, step, block);
         float drawn[4];
         normal_pair(words.x, words.y, drawn[0], drawn[1]);
         normal_pair(words.z, words.w, drawn[2], drawn[3]);

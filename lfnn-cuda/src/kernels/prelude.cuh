@@ -137,11 +137,11 @@ __device__ __forceinline__ u32 end_row(const ChannelGrid& grid) { return min(gri
         __VA_ARGS__;                \
     }
 
-// ---- The clock: see lfnn_core::program::clock ----
+// ---- The step counter: see lfnn_core::program::step_counter ----
 
 // How many rows of a batch hold examples.
-__device__ __forceinline__ u32 valid_rows(const u32* clock, u32 batch) {
-    u64 first = (u64)clock[CLOCK_STEP] * batch, count = clock[CLOCK_COUNT];
+__device__ __forceinline__ u32 valid_rows(const u32* counter, u32 batch) {
+    u64 first = (u64)counter[COUNTER_STEP] * batch, count = counter[COUNTER_COUNT];
     return first >= count ? 0 : (u32)(count - first < batch ? count - first : batch);
 }
 
@@ -167,10 +167,10 @@ __device__ __forceinline__ uint4 philox(uint4 counter, uint2 key) {
     return counter;
 }
 
-// Block `block` of a stream at a step of the clock's epoch.
-__device__ __forceinline__ uint4 random_block(const u32* clock, u32 stream, u32 step, u32 block) {
-    uint2 key = make_uint2(clock[CLOCK_SEED_LOW], clock[CLOCK_SEED_HIGH]);
-    return philox(make_uint4(block, step, clock[CLOCK_EPOCH], stream), key);
+// Block `block` of a stream at a step of the step counter's epoch.
+__device__ __forceinline__ uint4 random_block(const u32* counter, u32 stream, u32 step, u32 block) {
+    uint2 key = make_uint2(counter[COUNTER_SEED_LOW], counter[COUNTER_SEED_HIGH]);
+    return philox(make_uint4(block, step, counter[COUNTER_EPOCH], stream), key);
 }
 
 __device__ __forceinline__ u32 word_of(uint4 block, u32 i) {

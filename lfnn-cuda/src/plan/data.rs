@@ -48,7 +48,7 @@ impl Lower for LoadImages {
         let arguments = arguments![
             to.address(self.pixels),
             to.address(self.order),
-            to.address(self.clock),
+            to.address(self.counter),
             to.address(self.scale),
             to.address(self.shift),
             x,
@@ -66,7 +66,7 @@ impl Lower for LoadLabels {
         let arguments = arguments![
             to.address(self.labels),
             to.address(self.order),
-            to.address(self.clock),
+            to.address(self.counter),
             to.address(self.target),
             batch,
         ];
@@ -81,7 +81,7 @@ impl Lower for LoadValues {
         let arguments = arguments![
             to.address(self.values),
             to.address(self.order),
-            to.address(self.clock),
+            to.address(self.counter),
             to.address(self.target),
             batch,
             width,

@@ -59,7 +59,7 @@ impl Lower for Dropout {
         let factor = (1.0 / (1.0 - self.rate)) as f32;
         let (x, y) = (to.read(self.x), to.write(self.y));
         let arguments =
-            arguments![x, to.address(self.clock), y, n, threshold, factor, self.stream.word()];
+            arguments![x, to.address(self.counter), y, n, threshold, factor, self.stream.word()];
         to.launch_1d(ELEMENTWISE, "dropout", n.div_ceil(4), arguments);
     }
 }

@@ -28,7 +28,7 @@ impl Lower for EpochLeaders {
     fn lower(&self, to: &mut Lowering<'_>) {
         let arguments = arguments![
             to.address(self.losses),
-            to.address(self.clock),
+            to.address(self.counter),
             to.address(self.epoch_losses),
             to.address(self.leaders),
             to.address(self.best),
@@ -81,7 +81,7 @@ impl Lower for AlignmentTarget {
             value,
             to.address(self.leaders),
             to.address(self.best),
-            to.address(self.clock),
+            to.address(self.counter),
             reference,
             &target,
         ];

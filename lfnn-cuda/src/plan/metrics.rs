@@ -1,6 +1,6 @@
-//! Sums for the record, and the clock.
+//! Sums for the record, and the step counter.
 
-use lfnn_core::program::{AccumulateRows, AdvanceClock, CountErrors, Decision};
+use lfnn_core::program::{AccumulateRows, AdvanceStepCounter, CountErrors, Decision};
 
 use super::launch::{THREADS, arguments};
 use super::lowering::{Lower, Lowering};
@@ -30,7 +30,7 @@ impl Lower for AccumulateRows {
         let (rows, columns) = (to.tensors().rows(self.x), to.tensors().channels(self.x));
         let arguments = arguments![
             to.address(self.x),
-            to.address(self.clock),
+            to.address(self.counter),
             to.address(self.total),
             rows,
             columns
@@ -56,7 +56,7 @@ impl Lower for CountErrors {
         let arguments = arguments![
             output,
             to.address(self.target),
-            to.address(self.clock),
+            to.address(self.counter),
             to.address(self.wrong),
             batch,
             predictors,
@@ -70,9 +70,9 @@ impl Lower for CountErrors {
     }
 }
 
-impl Lower for AdvanceClock {
+impl Lower for AdvanceStepCounter {
     fn lower(&self, to: &mut Lowering<'_>) {
-        let arguments = arguments![to.address(self.clock)];
-        to.launch(METRICS, "advance_clock", [1; 3], [1; 3], arguments);
+        let arguments = arguments![to.address(self.counter)];
+        to.launch(METRICS, "advance_step_counter", [1; 3], [1; 3], arguments);
     }
 }

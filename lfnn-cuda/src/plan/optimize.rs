@@ -81,7 +81,7 @@ fn sgd(first: &SgdStep, rows: &[Row], to: &mut Lowering<'_>) {
     let arguments = arguments![
         &table,
         to.address(first.rates),
-        to.address(first.clock),
+        to.address(first.counter),
         to.optional(first.factor),
         &to.loss_scale(first.parameter),
         to.len(first.rates),
@@ -112,7 +112,7 @@ fn adam(first: &AdamStep, rows: &[Row], to: &mut Lowering<'_>) {
     let arguments = arguments![
         &table,
         to.address(first.rates),
-        to.address(first.clock),
+        to.address(first.counter),
         to.optional(first.factor),
         &to.loss_scale(first.parameter),
         &adam,
@@ -136,11 +136,11 @@ pub(super) fn steps(ops: &[&Op], to: &mut Lowering<'_>) {
     }
 }
 
-/// The tensors of an optimiser's step, its clock and its learning rates.
+/// The tensors of an optimiser's step, its step counter and its learning rates.
 fn step(op: &Op) -> Option<(Row, TensorId, TensorId)> {
     match op {
-        Op::SgdStep(op) => Some((sgd_row(op), op.clock, op.rates)),
-        Op::AdamStep(op) => Some((adam_row(op), op.clock, op.rates)),
+        Op::SgdStep(op) => Some((sgd_row(op), op.counter, op.rates)),
+        Op::AdamStep(op) => Some((adam_row(op), op.counter, op.rates)),
         _ => None,
     }
 }
@@ -148,7 +148,7 @@ fn step(op: &Op) -> Option<(Row, TensorId, TensorId)> {
 /// Steps on gradients of one scaled loss: not done if any of these is not finite, after which the scale moves.
 pub(super) fn scaled(groups: &[Vec<&Op>], to: &mut Lowering<'_>) {
     let all: Vec<_> = groups.iter().flatten().filter_map(|op| step(op)).collect();
-    let Some(&([Some(parameter), ..], clock, rates)) = all.first() else { return };
+    let Some(&([Some(parameter), ..], counter, rates)) = all.first() else { return };
     let gradients: Vec<Row> =
         all.iter().filter_map(|([_, gradient, ..], ..)| Some(gradient_row((*gradient)?))).collect();
     let scale = to.loss_scale(parameter);
@@ -159,7 +159,7 @@ pub(super) fn scaled(groups: &[Vec<&Op>], to: &mut Lowering<'_>) {
     for group in groups {
         steps(group, to);
     }
-    let arguments = arguments![&scale, to.address(clock), to.len(rates)];
+    let arguments = arguments![&scale, to.address(counter), to.len(rates)];
     to.launch(OPTIMIZE, "move_loss_scale", [1; 3], [1; 3], arguments);
 }
 

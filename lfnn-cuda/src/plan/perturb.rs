@@ -15,7 +15,7 @@ impl Lower for Gaussian {
         let y = to.write(self.y);
         let row_size = n.checked_div(rows).unwrap_or(0).max(1);
         let arguments = arguments![
-            to.address(self.clock),
+            to.address(self.counter),
             to.optional(self.factor),
             y,
             n,

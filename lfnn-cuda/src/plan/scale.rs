@@ -218,12 +218,12 @@ impl Scales {
 }
 
 /// Whether an optimiser's step can be done after these operations as well: they are optimisers' steps too, or
-/// have nothing to do with what it touches, but for rates and clock.
+/// have nothing to do with what it touches, but for rates and the step counter.
 fn can_wait(step: &Op, later: &[Op]) -> bool {
     let (changed, needed) = (step.updates(), step.reads());
     let mut between = later
         .iter()
-        .take_while(|op| !matches!(op, Op::AdvanceClock(_)))
+        .take_while(|op| !matches!(op, Op::AdvanceStepCounter(_)))
         .filter(|op| !matches!(op, Op::SgdStep(_) | Op::AdamStep(_)));
     !between.any(|op| touches_any(op, &changed) || changes(slice::from_ref(op), &needed))
 }

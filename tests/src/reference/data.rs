@@ -2,23 +2,25 @@
 
 use super::Execute;
 use super::store::{Store, at, indices};
-use lfnn_core::program::{AdvanceClock, Augment, LoadImages, LoadLabels, LoadValues, clock};
+use lfnn_core::program::{
+    AdvanceStepCounter, Augment, LoadImages, LoadLabels, LoadValues, step_counter,
+};
 use lfnn_core::random::below;
 
 /// The example in row `row` of the batch; beyond the count, the last one.
-fn example(order: &[u32], clock: &[u32], batch: usize, row: usize) -> u32 {
-    let position = clock[clock::STEP] as usize * batch + row;
-    order[position.min(clock[clock::COUNT] as usize - 1)]
+fn example(order: &[u32], counter: &[u32], batch: usize, row: usize) -> u32 {
+    let position = counter[step_counter::STEP] as usize * batch + row;
+    order[position.min(counter[step_counter::COUNT] as usize - 1)]
 }
 
 /// Labels of the batch.
 impl Execute for LoadLabels {
     fn execute(&self, s: &mut Store) {
         let batch = s.len(self.target);
-        let (labels, order, clock) =
-            (s.whole(self.labels), s.whole(self.order), s.whole(self.clock));
+        let (labels, order, counter) =
+            (s.whole(self.labels), s.whole(self.order), s.whole(self.counter));
         let target =
-            (0..batch).map(|row| labels[example(order, clock, batch, row) as usize]).collect();
+            (0..batch).map(|row| labels[example(order, counter, batch, row) as usize]).collect();
         s.set_whole(self.target, target);
     }
 }
@@ -27,9 +29,9 @@ impl Execute for LoadLabels {
 impl Execute for LoadValues {
     fn execute(&self, s: &mut Store) {
         let [batch, n] = s.matrix(self.target);
-        let (values, order, clock) =
-            (s.real(self.values), s.whole(self.order), s.whole(self.clock));
-        let row = |row: usize| &values[example(order, clock, batch, row) as usize * n..][..n];
+        let (values, order, counter) =
+            (s.real(self.values), s.whole(self.order), s.whole(self.counter));
+        let row = |row: usize| &values[example(order, counter, batch, row) as usize * n..][..n];
         let target = (0..batch).flat_map(row).copied().collect();
         s.set_real(self.target, target);
     }
@@ -40,14 +42,14 @@ impl Execute for LoadImages {
     fn execute(&self, s: &mut Store) {
         let image = s.image(self.x);
         let [batch, height, width, channels] = image;
-        let (pixels, order, clock) =
-            (s.bytes(self.pixels), s.whole(self.order), s.whole(self.clock));
+        let (pixels, order, counter) =
+            (s.bytes(self.pixels), s.whole(self.order), s.whole(self.counter));
         let (scale, shift) = (s.real(self.scale), s.real(self.shift));
         let images = pixels.len() / (height * width * channels);
         let x = indices(image)
             .map(|[row, y, x, c]| {
-                let number = example(order, clock, batch, row);
-                let change = Change::draw(self.augment, clock, number, height, width);
+                let number = example(order, counter, batch, row);
+                let change = Change::draw(self.augment, counter, number, height, width);
                 if change.cuts(y, x) {
                     return 0.0;
                 }
@@ -82,7 +84,7 @@ struct Change {
 impl Change {
     fn draw(
         augment: Option<Augment>,
-        clock: &[u32],
+        counter: &[u32],
         number: u32,
         height: usize,
         width: usize,
@@ -90,8 +92,14 @@ impl Change {
         let Some(augment) = augment else {
             return Self { down: 0, right: 0, flip: false, cutout: [0; 2], side: 0 };
         };
-        let words =
-            |step| augment.stream.block(clock::seed(clock), clock[clock::EPOCH], step, number);
+        let words = |step| {
+            augment.stream.block(
+                step_counter::seed(counter),
+                counter[step_counter::EPOCH],
+                step,
+                number,
+            )
+        };
         let (crop, cut) = (words(0), words(1));
         let padding = augment.padding as i64;
         let offset = |word| i64::from(below(word, 2 * augment.padding as u32 + 1)) - padding;
@@ -114,11 +122,11 @@ impl Change {
 }
 
 /// The next batch.
-impl Execute for AdvanceClock {
+impl Execute for AdvanceStepCounter {
     fn execute(&self, s: &mut Store) {
-        let mut clock = s.whole(self.clock).to_vec();
-        clock[clock::STEP] += 1;
-        clock[clock::TIME] += 1;
-        s.set_whole(self.clock, clock);
+        let mut counter = s.whole(self.counter).to_vec();
+        counter[step_counter::STEP] += 1;
+        counter[step_counter::TIME] += 1;
+        s.set_whole(self.counter, counter);
     }
 }

@@ -3,7 +3,7 @@
 use super::Execute;
 use super::store::Store;
 use lfnn_core::program::{
-    Activate, ActivateGrad, Activation, Add, AddBias, BiasGrad, Dropout, clock,
+    Activate, ActivateGrad, Activation, Add, AddBias, BiasGrad, Dropout, step_counter,
 };
 
 /// `y = f(x)`.
@@ -39,7 +39,7 @@ impl Execute for ActivateGrad {
 /// Keeps element i where word i of the stream is at least `rate · 2³²`, and scales what is kept.
 impl Execute for Dropout {
     fn execute(&self, s: &mut Store) {
-        let clock = s.whole(self.clock);
+        let counter = s.whole(self.counter);
         let threshold = (self.rate * 4_294_967_296.0).floor() as u64;
         let y = s
             .real(self.x)
@@ -47,9 +47,9 @@ impl Execute for Dropout {
             .enumerate()
             .map(|(i, &x)| {
                 let word = self.stream.at(
-                    clock::seed(clock),
-                    clock[clock::EPOCH],
-                    clock[clock::STEP],
+                    step_counter::seed(counter),
+                    counter[step_counter::EPOCH],
+                    counter[step_counter::STEP],
                     u32::try_from(i).unwrap(),
                 );
                 if u64::from(word) >= threshold { x / (1.0 - self.rate) } else { 0.0 }

@@ -3,7 +3,8 @@
 use super::Execute;
 use super::store::Store;
 use lfnn_core::program::{
-    AlignmentTarget, EpochLeaders, MaskFollowers, Predictions, Reference, SelectLeaders, clock,
+    AlignmentTarget, EpochLeaders, MaskFollowers, Predictions, Reference, SelectLeaders,
+    step_counter,
 };
 use lfnn_core::random::below;
 
@@ -35,9 +36,9 @@ impl Execute for SelectLeaders {
 /// Leaders of the epoch.
 impl Execute for EpochLeaders {
     fn execute(&self, s: &mut Store) {
-        let clock = s.whole(self.clock);
-        let first_epoch = clock[clock::EPOCH] == 0;
-        let first_step = clock[clock::STEP] == 0;
+        let counter = s.whole(self.counter);
+        let first_epoch = counter[step_counter::EPOCH] == 0;
+        let first_step = counter[step_counter::STEP] == 0;
         let losses = s.real(self.losses).to_vec();
         let mut sums = s.real(self.epoch_losses).to_vec();
         if first_step {
@@ -58,7 +59,7 @@ impl Execute for EpochLeaders {
 impl Execute for AlignmentTarget {
     fn execute(&self, s: &mut Store) {
         let Predictions { classifiers, workers, classes } = self.predictions;
-        let clock = s.whole(self.clock);
+        let counter = s.whole(self.counter);
         let rows = s.batch(self.leaders);
         let mut reference = Vec::new();
         for b in 0..s.batch(self.value) {
@@ -75,9 +76,9 @@ impl Execute for AlignmentTarget {
                     Reference::Mean => leaders,
                     Reference::Random(stream) => {
                         let word = stream.at(
-                            clock::seed(clock),
-                            clock[clock::EPOCH],
-                            clock[clock::STEP],
+                            step_counter::seed(counter),
+                            counter[step_counter::EPOCH],
+                            counter[step_counter::STEP],
                             (row * classifiers + classifier) as u32,
                         );
                         vec![leaders[below(word, leaders.len() as u32) as usize]]

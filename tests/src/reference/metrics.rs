@@ -2,19 +2,19 @@
 
 use super::Execute;
 use super::store::Store;
-use lfnn_core::program::{AccumulateRows, CountErrors, Decision, clock};
+use lfnn_core::program::{AccumulateRows, CountErrors, Decision, step_counter};
 
 /// How many rows of the batch hold examples: those whose position in the epoch is below the count.
-fn valid(clock: &[u32], batch: usize) -> usize {
-    let first = clock[clock::STEP] as usize * batch;
-    (0..batch).filter(|row| first + row < clock[clock::COUNT] as usize).count()
+fn valid(counter: &[u32], batch: usize) -> usize {
+    let first = counter[step_counter::STEP] as usize * batch;
+    (0..batch).filter(|row| first + row < counter[step_counter::COUNT] as usize).count()
 }
 
 /// `total += Σ_rows x`.
 impl Execute for AccumulateRows {
     fn execute(&self, s: &mut Store) {
         let [rows, n] = s.matrix(self.x);
-        let counted = if rows == 1 { 1 } else { valid(s.whole(self.clock), rows) };
+        let counted = if rows == 1 { 1 } else { valid(s.whole(self.counter), rows) };
         let mut total = s.real(self.total).to_vec();
         for (i, x) in s.real(self.x)[..counted * n].iter().enumerate() {
             total[i % n] += x;
@@ -34,7 +34,7 @@ impl Execute for CountErrors {
         let features = self.predictions.features();
         let (output, target) = (s.real(self.output), s.whole(self.target));
         let mut wrong = s.real(self.wrong).to_vec();
-        for b in 0..valid(s.whole(self.clock), target.len()) {
+        for b in 0..valid(s.whole(self.counter), target.len()) {
             let row = &output[b * features..(b + 1) * features];
             let label = target[b] as usize;
             match self.decision {

@@ -2,7 +2,7 @@
 
 use super::Execute;
 use super::store::Store;
-use lfnn_core::program::{AdamStep, ClipFactor, SgdStep, TensorId, clock};
+use lfnn_core::program::{AdamStep, ClipFactor, SgdStep, TensorId, step_counter};
 
 /// `min(1, max_norm / (‖g‖₂ + 10⁻⁶))`.
 impl Execute for ClipFactor {
@@ -18,8 +18,8 @@ impl Execute for ClipFactor {
 }
 
 /// Entry `step` of the table, or the last.
-fn rate(s: &Store, rates: TensorId, clock: TensorId) -> f64 {
-    let step = s.whole(clock)[clock::STEP] as usize;
+fn rate(s: &Store, rates: TensorId, counter: TensorId) -> f64 {
+    let step = s.whole(counter)[step_counter::STEP] as usize;
     *s.real(rates).get(step).or(s.real(rates).last()).unwrap()
 }
 
@@ -30,7 +30,7 @@ fn factor(s: &Store, factor: Option<TensorId>) -> f64 {
 /// Stochastic gradient descent.
 impl Execute for SgdStep {
     fn execute(&self, s: &mut Store) {
-        let rate = rate(s, self.rates, self.clock);
+        let rate = rate(s, self.rates, self.counter);
         let factor = factor(s, self.factor);
         let mut parameter = s.real(self.parameter).to_vec();
         let mut velocity =
@@ -51,9 +51,9 @@ impl Execute for SgdStep {
 /// Adam and AdamW.
 impl Execute for AdamStep {
     fn execute(&self, s: &mut Store) {
-        let rate = rate(s, self.rates, self.clock);
+        let rate = rate(s, self.rates, self.counter);
         let factor = factor(s, self.factor);
-        let t = f64::from(s.whole(self.clock)[clock::TIME]) + 1.0;
+        let t = f64::from(s.whole(self.counter)[step_counter::TIME]) + 1.0;
         let [beta1, beta2] = self.betas;
         let mut w = s.real(self.parameter).to_vec();
         let mut m = s.real(self.first).to_vec();

@@ -2,14 +2,18 @@
 
 use super::Execute;
 use super::store::Store;
-use lfnn_core::program::{Gaussian, InnerProduct, clock};
+use lfnn_core::program::{Gaussian, InnerProduct, step_counter};
 use lfnn_core::random::normal_pair;
 
 /// Element i is of pair `i / 2 % 2` of block `i / 4`, times the factor of its row.
 impl Execute for Gaussian {
     fn execute(&self, s: &mut Store) {
-        let clock = s.whole(self.clock);
-        let (seed, epoch, step) = (clock::seed(clock), clock[clock::EPOCH], clock[clock::STEP]);
+        let counter = s.whole(self.counter);
+        let (seed, epoch, step) = (
+            step_counter::seed(counter),
+            counter[step_counter::EPOCH],
+            counter[step_counter::STEP],
+        );
         let n = s.len(self.y);
         let y = (0..n)
             .map(|i| {

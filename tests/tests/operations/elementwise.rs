@@ -60,9 +60,9 @@ pub(crate) fn dropout((shape, rate, seed): (Vec<usize>, f64, u64)) -> Result<(),
     let number = case.source.below(1 << 24);
     // Away from 0, so that a dropped element never looks kept.
     let x = case.input_between("x", &shape, 0.5, 1.0);
-    let clock = case.any_clock();
+    let counter = case.any_counter();
     let y = case.output("y", &shape);
-    case.push(Dropout { x, clock, y, rate, stream: Stream::new(Purpose::Dropout, number) });
+    case.push(Dropout { x, counter, y, rate, stream: Stream::new(Purpose::Dropout, number) });
     case.agrees(ROUNDED)
 }
 
