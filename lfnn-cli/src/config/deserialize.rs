@@ -12,6 +12,7 @@ use serde::forward_to_deserialize_any;
 
 use super::diagnostic::ConfigDiagnostic;
 use super::node::{Entry, Node, Value};
+use super::yaml;
 
 impl<'de> Deserializer<'de> for &'de Node {
     type Error = ConfigDiagnostic;
@@ -28,24 +29,11 @@ impl<'de> Deserializer<'de> for &'de Node {
             Value::Map(entries) => visitor.visit_map(Entries { entries, at: 0 }),
         }
         .map_err(|diagnostic: ConfigDiagnostic| match &self.value {
-            Value::Text(text) => diagnostic.of_value().of_text(text).or_at(&self.place),
-            _ => diagnostic.or_at(&self.place),
+            Value::Text(text) => diagnostic.of_text(text, yaml::needs_quotes(text)),
+            Value::Sequence(_) | Value::Map(_) | Value::Null => diagnostic,
+            _ => diagnostic.of_number(),
         })
-    }
-
-    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigDiagnostic> {
-        self.deserialize_any(visitor)
-    }
-
-    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigDiagnostic> {
-        self.deserialize_str(visitor)
-    }
-
-    fn deserialize_identifier<V: Visitor<'de>>(
-        self,
-        visitor: V,
-    ) -> Result<V::Value, ConfigDiagnostic> {
-        self.deserialize_str(visitor)
+        .map_err(|diagnostic| diagnostic.or_at(&self.place))
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigDiagnostic> {
@@ -108,7 +96,7 @@ impl<'de> Deserializer<'de> for &'de Node {
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string identifier bytes byte_buf unit unit_struct
         seq tuple tuple_struct map ignored_any
     }
 }

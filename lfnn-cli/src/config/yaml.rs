@@ -45,6 +45,12 @@ pub(crate) fn parse(
     node(parsed, &place)
 }
 
+/// Whether a text would be a number or a truth value without quotes.
+pub(super) fn needs_quotes(text: &str) -> bool {
+    let value = serde_saphyr::from_str_with_options(text, options());
+    matches!(value, Ok(Parsed::Scalar(value)) if !matches!(value, Value::Null | Value::Text(_)))
+}
+
 /// Writes a value as YAML.
 ///
 /// # Errors

@@ -59,6 +59,18 @@ fn a_value_of_the_wrong_kind_names_its_line() {
             "line 1, column 42: leadership.gradient_through_followers: expected true or false, found `true` in quotes, which is text: \
              remove the quotes",
         ),
+        (
+            "dataset: {path: 2024}",
+            "line 1, column 17: dataset.path: expected text, found `2024`: put it in quotes",
+        ),
+        (
+            "training: {clip_norm: nan}",
+            "line 1, column 23: training.clip_norm: expected a number, found `nan`",
+        ),
+        (
+            "training: {clip_norm: .inf}",
+            "line 1, column 23: training.clip_norm: expected a number, found `.inf`",
+        ),
         ("mnist", "line 1, column 1: expected a map of keys, found `mnist`"),
         ("- seed: 1", "line 1, column 1: expected a map of keys, found a list"),
         ("training: 7", "line 1, column 11: training: expected a map of keys, found `7`"),
