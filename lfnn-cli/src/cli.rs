@@ -6,7 +6,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use lfnn_cpu::max_threads;
 
-use crate::backend::{self, BackendChoice};
+use crate::backend::{self, BackendKind};
 use lfnn_core::method;
 
 const EXAMPLES: &str = "\
@@ -23,7 +23,7 @@ Examples:
 pub(crate) struct Cli {
     /// Compute backend: auto, cpu, cuda or cuda:ORDINAL; `auto` uses a GPU if one is available
     #[arg(long, global = true, value_name = "NAME", default_value = "auto")]
-    pub(crate) backend: BackendChoice,
+    pub(crate) backend: BackendKind,
 
     /// CPU threads [default: all]. Results do not depend on it
     #[arg(long, global = true, value_name = "N", value_parser = threads)]
@@ -44,6 +44,13 @@ pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
 }
+
+const SCHEMA_HELP: &str = "\
+Editors with a YAML language server use the schema for a file that begins with
+
+  # yaml-language-server: $schema=config.schema.json
+
+where config.schema.json is the output of this command.";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -68,6 +75,11 @@ pub(crate) enum Command {
     Recipes {
         /// The recipe to print
         name: Option<String>,
+    },
+    /// Describe configuration files
+    Config {
+        #[command(subcommand)]
+        action: ConfigAction,
     },
     /// List, download or check data sets
     Data {
@@ -154,7 +166,7 @@ pub(crate) struct TrainArgs {
 }
 
 /// Where data sets are.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct DataFolder {
     /// Folder of the data sets (mnist/, cifar-10-batches-bin/, …) [default: the user's cache folder]
     #[arg(long, env = "LFNN_DATA_DIR", value_name = "DIR", value_hint = ValueHint::DirPath)]
@@ -177,7 +189,7 @@ pub(crate) struct EvalArgs {
 
     /// Which images
     #[arg(long, value_enum, default_value_t)]
-    pub(crate) split: SplitChoice,
+    pub(crate) split: Split,
 
     /// Print JSON
     #[arg(long)]
@@ -186,7 +198,7 @@ pub(crate) struct EvalArgs {
 
 /// Which images of a data set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum SplitChoice {
+pub(crate) enum Split {
     /// The test images.
     #[default]
     Test,
@@ -430,6 +442,14 @@ Files that were published with a checksum are compared with it. The images of `f
   lfnn-cli data verify folder my/images   check my/images/train/CLASS/* and my/images/test/CLASS/*
 
 What is not wrong but may not be expected (files that are left out, grey images) is a note.";
+
+/// What to do with configuration files.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigAction {
+    /// Print the JSON schema of a configuration file, with which editors complete and check it
+    #[command(after_help = SCHEMA_HELP)]
+    Schema,
+}
 
 /// What to do with data sets.
 #[derive(Debug, Subcommand)]

@@ -1,4 +1,4 @@
-//! A data set made ready for the core: one array of images, lists of indices, and statistics.
+//! A data set as the core takes it: one array of images, lists of indices, and statistics.
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -7,17 +7,18 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use lfnn_core::train::{Images, Labels, Normalization};
 use lfnn_data::{
-    Dataset, DatasetName, ImageShape, Note, Source, Step, Unit, channel_statistics, hold_out,
+    Counted, Dataset, DatasetSize, ImageShape, Note, Source, Update, channel_statistics, hold_out,
     permute_pixels,
 };
 
+use crate::cli::DataFolder;
 use crate::config::{DatasetConfig, RunConfig};
 use crate::failure::{Failure, Usage};
 use crate::output::{Level, Output};
 
-/// A data set made ready.
+/// A data set in memory.
 #[derive(Debug)]
-pub(crate) struct Prepared {
+pub(crate) struct LoadedData {
     /// Training images, then test images.
     pixels: Vec<u8>,
     labels: Vec<u32>,
@@ -34,19 +35,19 @@ pub(crate) struct Prepared {
     pub(crate) normalization: Normalization,
 }
 
-impl Prepared {
+impl LoadedData {
     /// Loads the data set of a configuration.
     ///
     /// # Errors
     /// Data that is missing or broken, or settings that do not fit it.
     pub(crate) fn load(config: &RunConfig, root: &Path, output: &Output) -> Result<Self, Failure> {
         let progress = DataProgress::new(output);
-        let loaded = Dataset::load(&source(&config.dataset), root, &|step: &Step<'_>| {
-            progress.show(step);
+        let loaded = Dataset::load(&source(&config.dataset), root, &|update: &Update<'_>| {
+            progress.show(update);
         });
         progress.clear();
         let Dataset { mut train, mut test, classes, notes, .. } = loaded?;
-        tell(&notes, output);
+        print_notes(&notes, output);
         if config.dataset.permute_pixels {
             permute_pixels(&mut train, config.seed);
             permute_pixels(&mut test, config.seed);
@@ -92,8 +93,8 @@ impl Prepared {
     }
 }
 
-/// Tells what a user may not expect of a data set.
-pub(crate) fn tell(notes: &[Note], output: &Output) {
+/// Prints what a user may not expect of a data set.
+pub(crate) fn print_notes(notes: &[Note], output: &Output) {
     if output.level() >= Level::Normal {
         notes.iter().for_each(|note| output.note(&format!("note: {note}")));
     }
@@ -110,7 +111,7 @@ fn source(config: &DatasetConfig) -> Source {
 
 /// What is known of a data set without its files.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Shape {
+pub(crate) struct DataShape {
     /// Height, width, channels.
     pub(crate) image: [usize; 3],
     /// Number of classes.
@@ -122,37 +123,29 @@ pub(crate) struct Shape {
     pub(crate) test: usize,
 }
 
-/// Shape, classes and size of a data set; an image folder must be there, all others need not.
-///
-/// # Errors
-/// An image folder that cannot be read.
-pub(crate) fn known_shape(
-    config: &RunConfig,
-    root: &Path,
-    output: &Output,
-) -> Result<Shape, Failure> {
-    let (image, classes, train, test) = match config.dataset.name {
-        DatasetName::Digits => ([8, 8, 1], 10, 1442, 355),
-        DatasetName::Mnist | DatasetName::FashionMnist => ([28, 28, 1], 10, 60_000, 10_000),
-        DatasetName::Cifar10 => ([32, 32, 3], 10, 50_000, 10_000),
-        DatasetName::Cifar100 => ([32, 32, 3], 100, 50_000, 10_000),
-        DatasetName::TinyImagenet => ([64, 64, 3], 200, 100_000, 10_000),
-        DatasetName::Folder => {
-            let data = Prepared::load(config, root, output)?;
-            let train = data.train.len() + data.validation.len();
-            (data.shape, data.classes.len(), train, data.test.len())
+impl DataShape {
+    /// Shape, classes and size of a data set. An image folder must be there, all others need not.
+    ///
+    /// # Errors
+    /// An image folder that cannot be read.
+    pub(crate) fn of(config: &RunConfig, root: &Path, output: &Output) -> Result<Self, Failure> {
+        if let Some(DatasetSize { shape, classes, train, test }) = config.dataset.name.size() {
+            let image = [shape.height, shape.width, shape.channels];
+            return Ok(Self { image, classes, train, test });
         }
-    };
-    Ok(Shape { image, classes, train, test })
+        let data = LoadedData::load(config, root, output)?;
+        let train = data.train.len() + data.validation.len();
+        Ok(Self { image: data.shape, classes: data.classes.len(), train, test: data.test.len() })
+    }
 }
 
 /// The folder of the data sets: the one given, or the user's cache folder.
 ///
 /// # Errors
 /// A user without a home.
-pub(crate) fn root(given: Option<&Path>) -> Result<PathBuf, Failure> {
-    if let Some(given) = given {
-        return Ok(given.to_owned());
+pub(crate) fn root(given: &DataFolder) -> Result<PathBuf, Failure> {
+    if let Some(given) = &given.data_dir {
+        return Ok(given.clone());
     }
     directories::ProjectDirs::from("", "", "lfnn")
         .map(|folders| folders.cache_dir().to_owned())
@@ -173,32 +166,34 @@ impl<'a> DataProgress<'a> {
         Self { output, bar: Mutex::new(None) }
     }
 
-    /// Shows a step.
-    pub(crate) fn show(&self, step: &Step<'_>) {
+    /// Shows a update.
+    pub(crate) fn show(&self, update: &Update<'_>) {
         let Some(bars) = self.output.bars() else { return };
         let Ok(mut shown) = self.bar.lock() else { return };
         let bar = match &*shown {
-            Some((what, bar)) if what == step.what => bar,
+            Some((what, bar)) if what == update.what => bar,
             _ => {
                 if let Some((_, old)) = shown.take() {
                     old.finish_and_clear();
                 }
-                let bar = bars.add(ProgressBar::new(step.total));
-                let counts = match step.unit {
-                    Unit::Bytes => "{binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}",
-                    Unit::Images | Unit::Files => "{human_pos} of {human_len}, {per_sec}",
+                let bar = bars.add(ProgressBar::new(update.total));
+                let counts = match update.counted {
+                    Counted::Bytes => {
+                        "{binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}"
+                    }
+                    Counted::Images | Counted::Files => "{human_pos} of {human_len}, {per_sec}",
                 };
                 let template = format!("{{msg}} {{wide_bar}} {counts}, {{eta}} left");
                 if let Ok(style) = ProgressStyle::with_template(&template) {
                     bar.set_style(style);
                 }
-                bar.set_message(step.what.to_owned());
-                &shown.insert((step.what.to_owned(), bar)).1
+                bar.set_message(update.what.to_owned());
+                &shown.insert((update.what.to_owned(), bar)).1
             }
         };
         // Reports of several threads may come out of order.
-        if step.done > bar.position() {
-            bar.set_position(step.done);
+        if update.done > bar.position() {
+            bar.set_position(update.done);
         }
     }
 

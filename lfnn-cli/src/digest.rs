@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use crate::data::Prepared;
+use crate::data::LoadedData;
 use crate::format::hex;
 
 /// Pixels are hashed in parallel, this many bytes at a time.
@@ -13,7 +13,7 @@ const CHUNK: usize = 1 << 20;
 /// depend on the number of threads.
 ///
 /// The pixels must not have been freed.
-pub(crate) fn of(data: &Prepared) -> String {
+pub(crate) fn of(data: &LoadedData) -> String {
     let images = data.images();
     let chunks: Vec<[u8; 32]> =
         images.pixels.par_chunks(CHUNK).map(|chunk| Sha256::digest(chunk).into()).collect();

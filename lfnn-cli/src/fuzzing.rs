@@ -10,12 +10,13 @@ use lfnn_core::train::State;
 use lfnn_core::train::Trainer;
 use lfnn_cpu::Cpu;
 
-use crate::backend::{BackendArgs, BackendChoice};
+use crate::backend::{BackendArgs, BackendKind};
 use crate::checkpoint::{self, Metadata};
 use crate::cli::{ExportArgs, ExportFormat, PredictArgs, StepArgs};
 use crate::config::{self, Request, RunConfig};
-use crate::data::Prepared;
+use crate::data::LoadedData;
 use crate::output::{Level, Output};
+use crate::resolved::{ResolvedRun, Resources};
 use crate::{commands, digest, train};
 
 /// A network that is built and run in no time.
@@ -45,9 +46,10 @@ pub fn configuration(text: &[u8]) -> bool {
     let yaml = config.to_yaml().expect("a configuration as YAML");
     let again: RunConfig = config::read(&yaml, "again").expect("what was written can be read");
     assert_eq!(again, config);
+    let resources = Resources { data_root: folder.path().to_owned(), backend: cpu() };
     // The others need no files.
-    config.dataset.name != lfnn_data::DatasetName::Folder
-        && train::dry_run::show(&config, folder.path(), cpu(), &silent()).is_ok()
+    !config.dataset.name.needs_path()
+        && train::dry_run::show(&ResolvedRun { config, resources }, &silent()).is_ok()
 }
 
 /// A checkpoint: the metadata of one if it begins with `{`, otherwise the file. Its checksum is made right.
@@ -97,7 +99,7 @@ pub fn signed(bytes: &[u8]) -> Option<Vec<u8>> {
 pub fn small() -> &'static (String, State) {
     static SMALL_NETWORK: LazyLock<(String, State)> = LazyLock::new(|| {
         let config: RunConfig = config::read(SMALL, "small").expect("a configuration");
-        let data = Prepared::load(&config, Path::new("."), &silent()).expect("the digits");
+        let data = LoadedData::load(&config, Path::new("."), &silent()).expect("the digits");
         let setup = train::setup(&config, &data.normalization);
         let cpu = Cpu::new(Some(1)).expect("a thread");
         let trainer =
@@ -130,7 +132,7 @@ impl Folder {
 }
 
 fn cpu() -> BackendArgs {
-    BackendArgs { backend: BackendChoice::Cpu, threads: Some(1), streams: None }
+    BackendArgs { kind: BackendKind::Cpu, threads: Some(1), streams: None }
 }
 
 fn silent() -> Output {

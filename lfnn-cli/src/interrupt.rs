@@ -10,6 +10,8 @@ use anyhow::Context;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
+use crate::process_status;
+
 /// The exit code after a signal.
 pub(crate) const EXIT_CODE: u8 = 130;
 
@@ -41,9 +43,8 @@ pub(crate) fn listen() -> anyhow::Result<()> {
 
 /// The signals that are ignored, a bit for each from signal 1 on, where the system tells it (Linux).
 fn ignored() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+    let mask = process_status::get("SigIgn");
+    mask.and_then(|mask| u64::from_str_radix(&mask, 16).ok()).unwrap_or(0)
 }
 
 /// From now on the first signal is remembered.

@@ -23,10 +23,12 @@ mod interrupt;
 mod memory;
 mod onnx;
 mod output;
+mod process_status;
 mod processes;
 mod recipes;
 #[cfg(feature = "report")]
 mod reproduce;
+mod resolved;
 mod run;
 mod train;
 
@@ -35,7 +37,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use backend::BackendArgs;
-use cli::{Cli, Command};
+use cli::{Cli, Command, ConfigAction};
 use failure::Failure;
 use output::{Level, Output};
 
@@ -63,25 +65,26 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             .build_global()
             .map_err(anyhow::Error::from)?;
     }
-    let choice = BackendArgs { backend: cli.backend, threads: cli.threads, streams: cli.streams };
+    let backend = BackendArgs { kind: cli.backend, threads: cli.threads, streams: cli.streams };
     match &cli.command {
-        Command::Train(args) => train::command(args, choice, &output),
-        Command::Eval(args) => commands::eval::command(args, choice, &output),
-        Command::Predict(args) => commands::predict::command(args, choice, &output),
+        Command::Train(args) => train::command(args, backend, &output),
+        Command::Eval(args) => commands::eval::command(args, backend, &output),
+        Command::Predict(args) => commands::predict::command(args, backend, &output),
         Command::Export(args) => commands::export::command(args, &output),
         #[cfg(feature = "report")]
         Command::Plot(args) => commands::plot::command(args, &output),
         #[cfg(feature = "report")]
-        Command::Reproduce(args) => reproduce::command(args, choice, &output),
+        Command::Reproduce(args) => reproduce::command(args, backend, &output),
         #[cfg(not(feature = "report"))]
         Command::Plot(_) => Err(failure::lacks("`plot`", "report")),
         #[cfg(not(feature = "report"))]
         Command::Reproduce(_) => Err(failure::lacks("`reproduce`", "report")),
-        Command::Step(args) => commands::step::command(args, choice, &output),
-        Command::Bench(args) => bench::command(args, choice, &output),
+        Command::Step(args) => commands::step::command(args, backend, &output),
+        Command::Bench(args) => bench::command(args, backend, &output),
         Command::Recipes { name } => commands::recipes::command(name.as_deref(), &output),
+        Command::Config { action: ConfigAction::Schema } => output.result(config::SCHEMA),
         Command::Data { action } => commands::data::command(action, &output),
-        Command::Devices => commands::devices::command(choice, &output),
+        Command::Devices => commands::devices::command(backend, &output),
         Command::Completions { shell } => commands::completions::command(*shell, &output),
     }
 }

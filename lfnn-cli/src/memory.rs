@@ -3,6 +3,8 @@
 use anyhow::bail;
 use lfnn_cpu::{Bytes, available_memory};
 
+use crate::process_status;
+
 /// Checks that this machine can give memory for something, before it is asked for.
 ///
 /// # Errors
@@ -22,8 +24,6 @@ pub(crate) fn check(bytes: usize, what: &str) -> anyhow::Result<()> {
 
 /// Largest resident memory of this process so far, in bytes, where the system tells it (Linux).
 pub(crate) fn peak() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    let kibibytes: u64 = process_status::get("VmHWM")?.strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)
 }

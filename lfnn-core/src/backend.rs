@@ -7,6 +7,8 @@
 use std::error::Error;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::program::{ProgramId, ProgramSet, TensorId};
 
 /// A device, or a way to use one.
@@ -36,18 +38,21 @@ pub trait Backend {
     }
 }
 
-/// The arithmetic in which a backend computes. The CPU has [`Precision::F32`] alone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// The arithmetic in which a backend computes. The CPU has `f32` only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// Everything in single precision.
+    /// Single precision.
     #[default]
     F32,
-    /// Products round their factors to TF32 (10 bits of mantissa); all is stored in single precision.
+    /// Products round their operands to TF32, with 10 bits of mantissa. Everything is stored in single
+    /// precision.
     Tf32,
-    /// Activations and factors of products in bfloat16; parameters, optimiser state, statistics, losses
-    /// and sums in single precision.
+    /// Activations and operands of products in bfloat16. Parameters, optimiser state, statistics,
+    /// losses and sums in single precision.
     Bf16,
-    /// As [`Precision::Bf16`], with IEEE half precision and scaled losses.
+    /// The same as `bf16` with IEEE half precision and scaled losses.
     F16,
 }
 

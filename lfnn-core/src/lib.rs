@@ -15,6 +15,7 @@ pub mod backend;
 pub mod config;
 pub mod layer;
 pub mod method;
+pub mod metric;
 pub mod network;
 pub mod optim;
 pub mod program;

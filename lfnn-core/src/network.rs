@@ -2,12 +2,13 @@
 
 use crate::config::{ConfigError, NetworkConfig, OutputConfig, Task};
 use crate::layer::{
-    Derivative, Extent, FlattenLayer, Gradients, Layer, LayerBuilder, LinearLayer, NeedsGrad,
-    ParameterFree, ParameterSpec, Parametric, Perturbation, Saved, Sequential,
+    Derivative, Extent, FlattenConfig, Gradients, GroupedLinear, Layer, LayerBuilder, NeedsGrad,
+    Parameter, Perturbation, Saved, Sequential,
 };
+use crate::metric::{Metric, MetricScope, Per};
 use crate::program::{
     AccumulateRows, Activate, Activation, CountErrors, DType, Decision, Loss, LossGradient,
-    MeanWorkerLoss, Part, Predictions, ProgramSet, Reduction, Softmax, TensorId, WorkerLoss,
+    MeanWorkerLoss, Part, Predictions, ProgramSet, Reduction, Role, Softmax, TensorId, WorkerLoss,
 };
 use crate::sizes;
 use crate::step::{Mode, StepBuilder};
@@ -20,6 +21,7 @@ pub struct Network {
     input: Vec<usize>,
     units: Vec<Unit>,
     output: OutputLayer,
+    parameters: Vec<Parameter>,
     extent: Extent,
 }
 
@@ -30,25 +32,17 @@ pub struct OutputLayer {
     predictions: Predictions,
 }
 
-/// A parameter of a network.
-#[derive(Clone, Debug, PartialEq)]
-pub struct NetworkParameter {
-    /// The parameter, with its full name.
-    pub spec: ParameterSpec,
-    /// Whether it belongs to a readout.
-    pub readout: bool,
-    /// The unit that it belongs to, from 1; none for the output layer.
-    pub unit: Option<usize>,
-}
+const LOSS: Metric = Metric {
+    name: "loss",
+    about: "mean global loss",
+    scope: MetricScope::Network,
+    per: Per::Example,
+    factor: 1.0,
+};
 
-/// The tensors of a network's parameters and buffers in a module.
-#[derive(Clone, Debug)]
-pub struct NetworkTensors {
-    /// For each unit, in the order of [`Unit::parameters`].
-    pub units: Vec<Vec<TensorId>>,
-    /// The output layer's.
-    pub output: Vec<TensorId>,
-}
+/// The error of the network; there is none in regression.
+const ERROR: Metric =
+    Metric { name: "error", about: "share of wrong predictions in percent", factor: 100.0, ..LOSS };
 
 /// Sums of the output layer that outlive a step.
 #[derive(Clone, Copy, Debug)]
@@ -61,25 +55,29 @@ pub struct OutputState {
     pub wrong: TensorId,
 }
 
-/// What the output layer's forward rule leaves.
-#[derive(Clone, Debug)]
-pub struct OutputSaved {
-    layers: Saved,
-    output: TensorId,
+/// The global loss of a step.
+#[derive(Clone, Copy, Debug)]
+pub struct GlobalLoss {
+    loss: Loss,
     target: TensorId,
-    /// Per-sample losses, `[batch, classifiers]`.
-    pub losses: TensorId,
-    /// Logits, `[batch, classifiers · classes]`.
-    pub logits: TensorId,
+    z: TensorId,
+    /// A copy of the logits for the host, `[batch, classifiers · classes]`; none where the step is not traced.
+    pub logits: Option<TensorId>,
+    /// Outputs p, `[batch, classifiers · classes]`.
+    pub output: TensorId,
+    /// Mean over the batch, `[classifiers]`.
+    pub mean: TensorId,
 }
 
 impl Network {
     /// The network for inputs of shape `input` (without the batch) and this many classes (numbers to
-    /// predict, in regression).
+    /// predict, in regression), its parameters and buffers declared in `set`. For its shapes alone, give
+    /// an empty set.
     ///
     /// # Errors
     /// A setting out of range, or layers that do not fit together, with the path of the setting.
     pub fn new(
+        set: &mut ProgramSet,
         config: &NetworkConfig,
         input: &[usize],
         classes: usize,
@@ -107,28 +105,29 @@ impl Network {
             Task::OneVsAll => (classes, 1),
         };
         let probabilities = config.task != Task::Regression;
-        let mut builder = LayerBuilder::default();
-        builder.admit(input, "network")?;
+        let mut builder = LayerBuilder::new(set, "network");
+        builder.admit(input)?;
         let mut units: Vec<Unit> = Vec::new();
         for (index, unit) in config.units.iter().enumerate() {
             let shape = units.last().map_or(input, Unit::output_shape).to_vec();
             let place = UnitPlace {
                 index,
+                layers: &unit.layers,
                 input: &shape,
                 input_per_classifier: classifiers > 1 && index > 0,
                 classifiers,
                 classes,
                 probabilities,
             };
-            units.push(Unit::new(&mut builder, unit, place)?);
+            units.push(Unit::new(&mut builder, unit, &place)?);
         }
-        let shape = units.last().map_or(input, Unit::output_shape).to_vec();
+        let shape = units.last().map_or(input, Unit::output_shape);
         let predictions = Predictions { classifiers, workers: 1, classes };
-        let per_classifier = classifiers > 1 && !units.is_empty();
-        let output =
-            OutputLayer::new(&mut builder, &config.output, &shape, predictions, per_classifier)?;
-        let extent = builder.into_extent();
-        Ok(Self { config: config.clone(), input: input.to_vec(), units, output, extent })
+        let groups = if units.is_empty() { 1 } else { classifiers };
+        let output = OutputLayer::new(&mut builder, &config.output, shape, predictions, groups)?;
+        let (parameters, extent) = builder.finish();
+        let (config, input) = (config.clone(), input.to_vec());
+        Ok(Self { config, input, units, output, parameters, extent })
     }
 
     /// Whether a step may work on this many examples at a time.
@@ -191,85 +190,44 @@ impl Network {
     }
 
     /// Every parameter and buffer, from the input to the output.
-    pub fn parameters(&self) -> Vec<NetworkParameter> {
-        let units = self.units.iter().flat_map(|unit| {
-            unit.parameters().into_iter().map(|p| NetworkParameter {
-                spec: p.spec,
-                readout: p.readout,
-                unit: Some(unit.number()),
-            })
-        });
-        let output = self.output.parameters().into_iter().map(|spec| NetworkParameter {
-            spec,
-            readout: false,
-            unit: None,
-        });
-        units.chain(output).collect()
+    pub fn parameters(&self) -> &[Parameter] {
+        &self.parameters
     }
 
-    /// Number of trainable parameters: those that prediction needs, and those of readouts.
+    /// Number of trainable parameters: those that prediction needs, and those of workers' heads.
     pub fn parameter_counts(&self) -> (usize, usize) {
-        let mut counts = (0, 0);
-        for parameter in self.parameters().iter().filter(|p| p.spec.trainable) {
-            let count = if parameter.readout { &mut counts.1 } else { &mut counts.0 };
-            *count += parameter.spec.len();
-        }
-        counts
-    }
-
-    /// Adds a tensor for every parameter and buffer.
-    pub fn declare(&self, set: &mut ProgramSet) -> NetworkTensors {
-        let mut declare = |spec: ParameterSpec| set.persistent(spec.name, DType::Real, &spec.shape);
-        let units = self
-            .units
-            .iter()
-            .map(|unit| unit.parameters().into_iter().map(|p| declare(p.spec)).collect())
-            .collect();
-        let output = self.output.parameters().into_iter().map(declare).collect();
-        NetworkTensors { units, output }
-    }
-}
-
-impl NetworkTensors {
-    /// All tensors, in the order of [`Network::parameters`].
-    pub fn iter(&self) -> impl Iterator<Item = TensorId> {
-        self.units.iter().flatten().chain(&self.output).copied()
-    }
-}
-
-impl OutputSaved {
-    /// Outputs p, `[batch, classifiers · classes]`.
-    pub fn probabilities(&self) -> TensorId {
-        self.output
+        let count = |role: Role| {
+            let of_role = self.parameters.iter().filter(|p| p.tensor.role == role);
+            of_role.map(|parameter| parameter.tensor.len()).sum()
+        };
+        (count(Role::Parameter), count(Role::Head))
     }
 }
 
 impl OutputLayer {
+    /// `groups` is the number of parts of the input, each with its own classifier.
     fn new(
-        builder: &mut LayerBuilder,
+        builder: &mut LayerBuilder<'_>,
         config: &OutputConfig,
         input: &[usize],
         predictions: Predictions,
-        per_classifier: bool,
+        groups: usize,
     ) -> Result<Self, ConfigError> {
-        let path = "network.output.layers";
-        let fail = |message: String| ConfigError::new(path, message);
-        let mut layers = builder.sequential(&config.layers, input, "layer", path)?;
-        if predictions.classifiers > 1 && layers.depth() > 0 {
-            return Err(fail(
-                "one-vs-all networks share no weights: expected no layer with weights".into(),
-            ));
-        }
-        if layers.output_shape().len() == 3 {
-            let flatten = FlattenLayer::new(layers.output_shape()).map_err(fail)?;
-            layers.push("", Box::new(ParameterFree(flatten)));
-        }
-        let groups = if per_classifier { predictions.classifiers } else { 1 };
-        let linear = LinearLayer::new(layers.output_shape(), predictions.features(), groups, true);
-        let linear = linear.and_then(Parametric::new).map_err(fail)?;
-        builder.admit(linear.output_shape(), path)?;
-        layers.push("", Box::new(linear));
-        Ok(Self { layers, predictions })
+        builder.part = Part::Output;
+        builder.within(".output.layers", "output.", |builder| {
+            let mut layers = builder.sequential(&config.layers, input, "layer")?;
+            if predictions.classifiers > 1 && layers.depth() > 0 {
+                let message =
+                    "one-vs-all networks share no weights: expected no layer with weights";
+                return Err(builder.error(message));
+            }
+            if layers.output_shape().len() == 3 {
+                builder.append(&mut layers, &FlattenConfig)?;
+            }
+            let features = predictions.features();
+            builder.append(&mut layers, &GroupedLinear { features, groups })?;
+            Ok(Self { layers, predictions })
+        })
     }
 
     /// How the logits fall into classifiers and classes.
@@ -287,15 +245,6 @@ impl OutputLayer {
         self.layers.depth()
     }
 
-    /// Parameters and buffers, with full names.
-    pub fn parameters(&self) -> Vec<ParameterSpec> {
-        let named = |mut spec: ParameterSpec| {
-            spec.name = format!("output.{}", spec.name);
-            spec
-        };
-        self.layers.parameters().into_iter().map(named).collect()
-    }
-
     /// Which of the network's predictions are wrong; none in regression.
     pub fn decision(&self, loss: Loss) -> Option<Decision> {
         match loss {
@@ -308,41 +257,30 @@ impl OutputLayer {
         }
     }
 
-    /// Adds the sums that outlive a step, named `{prefix}/output.…`.
-    pub fn declare_state(&self, set: &mut ProgramSet, prefix: &str) -> OutputState {
-        let name = |name: &str| format!("{prefix}/output.{name}");
+    /// Adds the sums that outlive a step; `role` is [`Role::Metric`] or [`Role::Evaluation`].
+    pub fn declare_state(&self, step: &mut StepBuilder<'_>, role: Role) -> OutputState {
+        let classifiers = self.predictions.classifiers;
         OutputState {
-            nonfinite: set.persistent(name("fault"), DType::U32, &[1]),
-            loss: set.persistent(name("loss"), DType::Real, &[self.predictions.classifiers]),
-            wrong: set.persistent(name("wrong"), DType::Real, &[1]),
+            nonfinite: step.declare(role, "output.nonfinite", DType::U32, &[1]),
+            loss: step.declare(role, "output.loss", DType::Real, &[classifiers]),
+            wrong: step.declare(role, "output.wrong", DType::Real, &[1]),
         }
     }
 
-    /// Writes the forward rule, the loss and its metrics.
-    pub fn forward(
-        &self,
-        step: &mut StepBuilder<'_>,
-        tensors: &[TensorId],
-        state: &OutputState,
-        x: TensorId,
-        target: TensorId,
-        loss: Loss,
-    ) -> OutputSaved {
+    /// Writes the forward rule: its output are the logits, `[batch, classifiers · classes]`.
+    pub fn forward(&self, step: &mut StepBuilder<'_>, x: TensorId) -> Saved {
         step.part(Part::Output);
-        let layers = self.layers.forward(step, tensors, x);
-        self.global_loss(step, state, layers, target, loss)
+        self.layers.forward(step, x)
     }
 
     /// Writes the forward rule without labels: the logits and the outputs p, both `[batch, classifiers · classes]`.
     pub fn predict(
         &self,
         step: &mut StepBuilder<'_>,
-        tensors: &[TensorId],
         x: TensorId,
         loss: Loss,
     ) -> (TensorId, TensorId) {
-        step.part(Part::Output);
-        let z = self.layers.forward(step, tensors, x).y;
+        let z = self.forward(step, x).y;
         if loss == Loss::MeanSquared {
             return (z, z);
         }
@@ -357,32 +295,25 @@ impl OutputLayer {
 
     /// Writes the forward rule with random directions added, layer by layer (see [`Perturbation`]), from the
     /// input's tangent `dx`; none stands for zero. The tangent of the logits comes back.
-    #[allow(clippy::too_many_arguments, reason = "those of `forward`, and a tangent")]
     pub fn jvp_with_noise(
         &self,
         step: &mut StepBuilder<'_>,
-        tensors: &[TensorId],
-        state: &OutputState,
         (x, dx): (TensorId, Option<TensorId>),
-        target: TensorId,
-        loss: Loss,
         perturb: Perturbation,
-    ) -> (OutputSaved, Option<TensorId>) {
+    ) -> (Saved, Option<TensorId>) {
         step.part(Part::Output);
-        let (layers, dz) = self.layers.jvp_with_noise(step, tensors, x, dx, perturb);
-        (self.global_loss(step, state, layers, target, loss), dz)
+        self.layers.jvp_with_noise(step, x, dx, perturb)
     }
 
     /// Writes the forward gradient of every parameter.
     pub fn forward_gradient(
         &self,
         step: &mut StepBuilder<'_>,
-        tensors: &[TensorId],
-        record: &OutputSaved,
+        saved: &Saved,
         derivative: &mut Derivative,
     ) -> Gradients {
         step.part(Part::Output);
-        let parameters = self.layers.forward_gradient(step, tensors, &record.layers, derivative);
+        let parameters = self.layers.forward_gradient(step, saved, derivative);
         Gradients { input: None, parameters }
     }
 
@@ -391,57 +322,42 @@ impl OutputLayer {
         self.layers.couples_batch()
     }
 
-    /// Writes the loss and its metrics.
-    fn global_loss(
+    /// Writes the loss of the logits `z` and its metrics.
+    pub fn global_loss(
         &self,
         step: &mut StepBuilder<'_>,
         state: &OutputState,
-        layers: Saved,
+        z: TensorId,
         target: TensorId,
         loss: Loss,
-    ) -> OutputSaved {
+    ) -> GlobalLoss {
+        step.part(Part::Output);
         let predictions = self.predictions;
-        let z = layers.y;
-        let clock = step.clock();
+        let counter = step.counter();
         let shape = step.shape(z).to_vec();
-        step.observe("output.logits", z);
+        let logits = step.observe("output.logits", z);
         let output = step.real("output.probabilities", &shape);
         let losses = step.activation("output.losses", &[predictions.classifiers]);
         step.push(WorkerLoss { z, target, output, losses, predictions, loss });
         let mean = step.debug_tensor("output.loss", DType::Real, &[predictions.classifiers]);
         step.push(MeanWorkerLoss { losses, mean, nonfinite: state.nonfinite });
-        step.push(AccumulateRows { x: losses, clock, total: state.loss });
+        step.push(AccumulateRows { x: losses, counter, total: state.loss });
+        step.metric(LOSS, 0, state.loss, 0..predictions.classifiers);
         if let Some(decision) = self.decision(loss) {
-            step.push(CountErrors {
-                output,
-                target,
-                clock,
-                wrong: state.wrong,
-                predictions,
-                decision,
-            });
+            let wrong = state.wrong;
+            step.push(CountErrors { output, target, counter, wrong, predictions, decision });
+            step.metric(ERROR, 0, wrong, 0..1);
         }
-        OutputSaved { layers, output, target, losses, logits: z }
+        GlobalLoss { loss, target, z, logits, output, mean }
     }
 
     /// Writes the gradient of the global loss with respect to the logits.
-    pub fn gradient(
-        &self,
-        step: &mut StepBuilder<'_>,
-        record: &OutputSaved,
-        loss: Loss,
-    ) -> TensorId {
+    pub fn gradient(&self, step: &mut StepBuilder<'_>, of: &GlobalLoss) -> TensorId {
         step.part(Part::Output);
-        let dz = step.like("output.gradient", record.logits);
-        step.push(LossGradient {
-            z: record.logits,
-            output: record.output,
-            target: record.target,
-            dz,
-            predictions: self.predictions,
-            loss,
-            reduction: Reduction::Sum,
-        });
+        let GlobalLoss { loss, target, z, output, .. } = *of;
+        let dz = step.like("output.gradient", z);
+        let (predictions, reduction) = (self.predictions, Reduction::Sum);
+        step.push(LossGradient { z, output, target, dz, predictions, loss, reduction });
         dz
     }
 
@@ -449,11 +365,10 @@ impl OutputLayer {
     pub fn backward(
         &self,
         step: &mut StepBuilder<'_>,
-        tensors: &[TensorId],
-        record: &OutputSaved,
+        saved: &Saved,
         dz: TensorId,
         needs_grad: NeedsGrad,
     ) -> Gradients {
-        self.layers.backward(step, tensors, &record.layers, dz, needs_grad)
+        self.layers.backward(step, saved, dz, needs_grad)
     }
 }

@@ -1,59 +1,63 @@
-//! What a layer, a unit or a method writes a step with: a program being built, and the few facts that
+//! What a layer, a unit or a method builds a step with: a program, and the few facts that
 //! all of it shares.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
+use crate::metric::{Metric, MetricSum};
 use crate::program::{
     Add, Concat, DType, Gaussian, Op, Part, ProgramBuilder, ProgramError, ProgramId, ProgramSet,
-    TensorId,
+    Role, TensorId,
 };
 use crate::random::{Purpose, Stream};
 
 /// Whether a step trains or predicts: dropout and batch normalisation differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Batch statistics, dropout, and records for the backward rules.
+    /// Batch statistics, dropout, and whatever the backward rules need of the forward rules.
     Train,
     /// Running statistics, no dropout.
     Evaluate,
 }
 
-/// Writes one step.
+/// Builds one step.
 #[derive(Debug)]
 pub struct StepBuilder<'m> {
     program: ProgramBuilder<'m>,
     mode: Mode,
     batch: usize,
-    clock: TensorId,
+    counter: TensorId,
     traced: bool,
     gradients: Vec<(TensorId, TensorId)>,
     /// The random directions drawn so far.
     directions: Vec<TensorId>,
-    /// Pairs of a weight and the matrix in its place on the way back, by the weight; none where that is the weight.
+    /// The matrix that replaces each weight in the backward pass; none where that is the weight itself.
     feedback: Option<BTreeMap<TensorId, TensorId>>,
+    metrics: Vec<MetricSum>,
 }
 
 impl<'m> StepBuilder<'m> {
     /// Starts a step for batches of `batch` rows. With `traced`, what the host may want to see is
-    /// persistent: the gradients of parameters, named `gradients/{parameter}`, the directions of
-    /// forward gradients, `directions/…`, and the [`debug_tensor`](Self::debug_tensor) tensors.
+    /// persistent: the gradients of parameters, the directions of forward gradients, and the
+    /// [`debug_tensor`](Self::debug_tensor)s.
     pub fn new(
         set: &'m mut ProgramSet,
         name: &str,
         mode: Mode,
         batch: usize,
-        clock: TensorId,
+        counter: TensorId,
         traced: bool,
     ) -> Self {
         Self {
             program: set.build(name),
             mode,
             batch,
-            clock,
+            counter,
             traced,
             gradients: Vec::new(),
             directions: Vec::new(),
             feedback: None,
+            metrics: Vec::new(),
         }
     }
 
@@ -67,14 +71,19 @@ impl<'m> StepBuilder<'m> {
         self.batch
     }
 
-    /// The clock of this step.
-    pub fn clock(&self) -> TensorId {
-        self.clock
+    /// The step counter of this step.
+    pub fn counter(&self) -> TensorId {
+        self.counter
     }
 
     /// The shape of a tensor.
     pub fn shape(&self, id: TensorId) -> &[usize] {
         self.program.shape(id)
+    }
+
+    /// The last axis of a tensor: features or channels.
+    pub fn channels(&self, id: TensorId) -> usize {
+        self.shape(id).last().copied().unwrap_or(1)
     }
 
     /// The name of a tensor.
@@ -107,14 +116,9 @@ impl<'m> StepBuilder<'m> {
         self.program.temporary(name, dtype, shape)
     }
 
-    /// A new tensor that outlives the step.
-    pub fn persistent(
-        &mut self,
-        name: impl Into<String>,
-        dtype: DType,
-        shape: &[usize],
-    ) -> TensorId {
-        self.program.persistent(name, dtype, shape)
+    /// A new tensor that outlives the step; see [`ProgramSet::declare`].
+    pub fn declare(&mut self, role: Role, name: &str, dtype: DType, shape: &[usize]) -> TensorId {
+        self.program.declare(role, name, dtype, shape)
     }
 
     /// A new real temporary with the batch before this shape.
@@ -138,31 +142,30 @@ impl<'m> StepBuilder<'m> {
     /// A tensor of zeros with the shape of another: persistent, and never written.
     pub fn zeros_like(&mut self, other: TensorId) -> TensorId {
         let shape = self.program.shape_of(other);
-        self.persistent("zeros", DType::Real, &shape)
+        self.declare(Role::Host, "zeros", DType::Real, &shape)
     }
 
-    /// A new tensor that the host can read when the step is there to be inspected, and a temporary
-    /// otherwise.
-    pub fn debug_tensor(
-        &mut self,
-        name: impl Into<String>,
-        dtype: DType,
-        shape: &[usize],
-    ) -> TensorId {
+    /// A new tensor that the host can read when the step is traced, and a temporary otherwise.
+    pub fn debug_tensor(&mut self, name: &str, dtype: DType, shape: &[usize]) -> TensorId {
+        self.traced_tensor(Role::Host, name, dtype, shape)
+    }
+
+    fn traced_tensor(&mut self, role: Role, name: &str, dtype: DType, shape: &[usize]) -> TensorId {
         if self.traced {
-            self.persistent(name, dtype, shape)
+            self.declare(role, name, dtype, shape)
         } else {
-            self.temporary(name, dtype, shape)
+            self.temporary(format!("{}{name}", role.prefix()), dtype, shape)
         }
     }
 
-    /// Copies a tensor to one that the host can read, when the step is there to be inspected.
-    pub fn observe(&mut self, name: impl Into<String>, x: TensorId) {
-        if self.traced {
+    /// Copies a tensor to one that the host can read, when the step is traced.
+    pub fn observe(&mut self, name: &str, x: TensorId) -> Option<TensorId> {
+        self.traced.then(|| {
             let shape = self.program.shape_of(x);
-            let y = self.persistent(name, DType::Real, &shape);
+            let y = self.declare(Role::Host, name, DType::Real, &shape);
             self.copy(x, y);
-        }
+            y
+        })
     }
 
     /// Copies a tensor to another of its shape.
@@ -172,9 +175,9 @@ impl<'m> StepBuilder<'m> {
 
     /// The tensor for the gradient of a parameter. Each parameter has one gradient in a step.
     pub fn gradient(&mut self, parameter: TensorId) -> TensorId {
-        let name = format!("gradients/{}", self.program.name_of(parameter));
+        let name = self.program.name_of(parameter).to_owned();
         let shape = self.program.shape_of(parameter);
-        let gradient = self.debug_tensor(name, DType::Real, &shape);
+        let gradient = self.traced_tensor(Role::Gradient, &name, DType::Real, &shape);
         self.gradients.push((parameter, gradient));
         gradient
     }
@@ -184,10 +187,10 @@ impl<'m> StepBuilder<'m> {
     /// for.
     pub fn direction(&mut self, name: &str, like: TensorId) -> (TensorId, Stream) {
         let shape = self.program.shape_of(like);
-        let y = self.debug_tensor(format!("directions/{name}"), DType::Real, &shape);
+        let y = self.traced_tensor(Role::Direction, name, DType::Real, &shape);
         let stream = Stream::new(Purpose::Perturbation, self.directions.len() as u32);
         self.directions.push(y);
-        self.push(Gaussian { clock: self.clock, factor: None, y, stream });
+        self.push(Gaussian { counter: self.counter, factor: None, y, stream });
         (y, stream)
     }
 
@@ -196,28 +199,40 @@ impl<'m> StepBuilder<'m> {
         &self.directions
     }
 
-    /// From here on a fixed matrix of its own stands for each weight on the way back.
+    /// From here on, a fixed matrix replaces each weight in the backward pass.
     pub fn use_feedback(&mut self) {
         self.feedback.get_or_insert_default();
     }
 
     /// The matrix that carries a gradient back through a weight: the weight itself, or with
-    /// [`use_feedback`](Self::use_feedback) a persistent tensor `feedback/{weight}` of its shape.
+    /// [`use_feedback`](Self::use_feedback) a persistent tensor of its name and shape.
     pub fn backward_weight(&mut self, weight: TensorId) -> TensorId {
         let Some(feedback) = &mut self.feedback else { return weight };
         if let Some(&matrix) = feedback.get(&weight) {
             return matrix;
         }
-        let name = format!("feedback/{}", self.program.name_of(weight));
+        let name = self.program.name_of(weight).to_owned();
         let shape = self.program.shape_of(weight);
-        let matrix = self.program.persistent(name, DType::Real, &shape);
+        let matrix = self.program.declare(Role::Feedback, &name, DType::Real, &shape);
         feedback.insert(weight, matrix);
         matrix
     }
 
-    /// Pairs of a weight and the matrix in its place on the way back, as far as there are any.
+    /// Pairs of a weight and the matrix that replaces it in the backward pass.
     pub fn feedback(&self) -> Vec<(TensorId, TensorId)> {
         self.feedback.iter().flatten().map(|(&weight, &matrix)| (weight, matrix)).collect()
+    }
+
+    /// Declares that a persistent tensor holds the sum of a metric. `unit` is the hidden unit, from 1, or 0 for a
+    /// metric of the network; `elements` are those of the tensor that belong to it.
+    pub fn metric(&mut self, metric: Metric, unit: usize, sum: TensorId, elements: Range<usize>) {
+        let len = self.program.shape(sum).iter().product();
+        self.metrics.push(MetricSum { metric, unit, sum, len, elements });
+    }
+
+    /// The metrics declared so far, in order.
+    pub fn metrics(&self) -> &[MetricSum] {
+        &self.metrics
     }
 
     /// A new tensor: the sum of two.

@@ -6,14 +6,14 @@
 use lfnn_core::config::{LeadershipConfig, NetworkConfig};
 use lfnn_core::layer::Init;
 use lfnn_core::network::Network;
-use lfnn_core::program::Loss;
+use lfnn_core::program::{Loss, ProgramSet};
 use lfnn_core::random::{Purpose, Stream};
 use lfnn_core::unit::Leadership;
 use serde_json::{Value, json};
 
 fn network(config: Value, input: &[usize], classes: usize) -> Result<Network, String> {
     let config: NetworkConfig = serde_json::from_value(config).map_err(|e| e.to_string())?;
-    Network::new(&config, input, classes).map_err(|error| error.to_string())
+    Network::new(&mut ProgramSet::new(), &config, input, classes).map_err(|error| error.to_string())
 }
 
 /// The message with which a network of one unit is refused.
@@ -37,8 +37,8 @@ fn parameters_are_named_by_unit_layer_and_block_from_one() {
         "output": {"layers": [{"linear": {"features": 5}}, "relu"]}
     });
     let network = network(config, &[4, 4, 1], 2).unwrap();
-    let names: Vec<String> =
-        network.parameters().into_iter().map(|parameter| parameter.spec.name).collect();
+    let names: Vec<&str> =
+        network.parameters().iter().map(|parameter| &parameter.tensor.name[..]).collect();
     let expected = [
         "unit1.layer1.weight",
         "unit1.layer1.bias",
@@ -81,8 +81,8 @@ fn one_vs_all_makes_independent_nets() {
         ]
     });
     let network = network(config, &[2, 2, 1], 3).unwrap();
-    let shapes: Vec<Vec<usize>> =
-        network.parameters().into_iter().map(|parameter| parameter.spec.shape).collect();
+    let shapes: Vec<&[usize]> =
+        network.parameters().iter().map(|parameter| &parameter.tensor.shape[..]).collect();
     let expected: [&[usize]; 6] = [&[18, 4], &[18], &[12, 6], &[12], &[3, 4], &[3]];
     assert_eq!(shapes, expected);
 }

@@ -34,6 +34,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             trainer.end_epoch()?;
         }
     }
-    println!("test error: {:.1} %", trainer.evaluate(&test)?.error.unwrap_or(100.0));
+    println!("test error: {:.1} %", trainer.evaluate(&test)?.error().unwrap_or(100.0));
     Ok(())
 }

@@ -21,6 +21,16 @@ pub enum CpuError {
         /// How many there may be.
         most: usize,
     },
+    /// An environment variable that asks for instructions that the machine does not have, or that nobody knows.
+    #[error("{variable} is `{found}`; expected one that this machine has: {available}")]
+    Level {
+        /// The variable.
+        variable: &'static str,
+        /// Its value.
+        found: String,
+        /// The values that can be used here.
+        available: String,
+    },
     /// A module that needs more memory than there is.
     #[error(
         "this network needs {} for its parameters, data and activations; this machine has {} free",

@@ -1,4 +1,4 @@
-//! The backend and the modules that it has compiled.
+//! The backend and the program sets that it has compiled.
 
 use std::num::NonZero;
 use std::sync::Arc;
@@ -7,24 +7,27 @@ use std::time::Instant;
 use lfnn_core::backend::{
     Backend, Executable, Memory, PeakRates, StepTime, TensorData, TensorDataMut,
 };
+use lfnn_core::program::fusion::{FusedOp, fuse};
 use lfnn_core::program::{
-    ALIGNMENT, Kind, MemoryPlan, Node, Part, Phase, Phases, Program, ProgramId, ProgramSet,
-    TensorId, Tensors, plan_memory_in,
+    ALIGNMENT, MemoryPlan, Node, Op, Part, Phase, Phases, Program, ProgramId, ProgramSet, TensorId,
+    Tensors, plan_memory_in,
 };
+use lfnn_core::with_operation;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::CpuError;
-use crate::compile::{kernel, table_bytes};
-use crate::fuse::{FusedOp, fuse};
+use crate::fuse::{CpuCapabilities, kernel};
 use crate::host::{available_memory, max_threads};
 use crate::memory::{Block, BufferResolver, Element};
 use crate::peak_rates;
-use crate::work::{Kernel, ThreadBuffers, Workspace};
+use crate::simd::Level;
+use crate::work::{Compile, Kernel, ThreadBuffers, Workspace};
 
 /// The CPU: a pool of threads.
 #[derive(Clone, Debug)]
 pub struct Cpu {
     pool: Arc<ThreadPool>,
+    level: Level,
 }
 
 impl Cpu {
@@ -32,8 +35,10 @@ impl Cpu {
     /// depend on how many they are.
     ///
     /// # Errors
-    /// More threads than [`max_threads`], or threads that the system does not grant.
+    /// More threads than [`max_threads`], threads that the system does not grant, or an environment variable
+    /// `LFNN_CPU_LEVEL` that names instructions that this machine does not have.
     pub fn new(threads: Option<usize>) -> Result<Self, CpuError> {
+        let level = Level::selected()?;
         let most = max_threads();
         if let Some(threads) = threads.filter(|&threads| threads > most) {
             return Err(CpuError::TooManyThreads { threads, most });
@@ -46,12 +51,18 @@ impl Cpu {
             .num_threads(threads)
             .thread_name(|i| format!("lfnn-cpu-{i}"))
             .build()?;
-        Ok(Self { pool: Arc::new(pool) })
+        Ok(Self { pool: Arc::new(pool), level })
     }
 
     /// How many threads it has.
     pub fn threads(&self) -> usize {
         self.pool.current_num_threads()
+    }
+
+    /// The vector instructions that its kernels use: `avx512`, `avx2` or `portable`. They are the best that this machine
+    /// has, or those that the environment variable `LFNN_CPU_LEVEL` names: for tests and bug reports.
+    pub fn level(&self) -> &'static str {
+        self.level.name()
     }
 
     /// Bytes of the temporaries of a program set's largest program, without scratch memory of kernels: what
@@ -87,7 +98,7 @@ struct CpuStep {
     kernel: Box<dyn Kernel>,
 }
 
-/// A program: steps in the order of its phases, and which of them run beside which.
+/// A program: steps in the order of its phases, and which of them run concurrently.
 struct CpuProgram {
     steps: Vec<CpuStep>,
     phases: Vec<Phase>,
@@ -97,7 +108,7 @@ struct CpuProgram {
 pub struct CpuExecutable {
     pool: Arc<ThreadPool>,
     tensors: Tensors,
-    /// Where each persistent tensor lies.
+    /// Offset of each persistent tensor.
     offsets: Vec<usize>,
     programs: Vec<CpuProgram>,
     /// Scratch memory of the steps in each half of a phase.
@@ -112,18 +123,19 @@ pub struct CpuExecutable {
 impl CpuExecutable {
     fn new(set: &ProgramSet, pool: Arc<ThreadPool>) -> Result<Self, CpuError> {
         let tensors = set.tensors().clone();
-        let (offsets, stay) = place_persistent(&tensors);
+        let (offsets, persistent_bytes) = place_persistent(&tensors);
         let plans = plans(set, pool.current_num_threads());
-        let pass = plans.iter().map(|(_, _, plan)| plan.bytes).max().unwrap_or(0);
-        // The system would hand out more than it has, and end the process when it is used.
+        let temporary_bytes = plans.iter().map(|(_, _, plan)| plan.bytes).max().unwrap_or(0);
+        // The system would grant more than it has, and kill the process when that is used.
         let ops = set.programs().iter().flat_map(Program::ops);
-        let tables = ops.map(|op| table_bytes(op, &tensors)).fold(0, usize::saturating_add);
+        let tables_of = |op: &Op| with_operation!(op, op => op.table_bytes(&tensors));
+        let tables = ops.map(tables_of).fold(0, usize::saturating_add);
         let sum = |parts: &[usize]| parts.iter().copied().fold(0, usize::saturating_add);
-        expect_memory(sum(&[stay, pass, tables]))?;
-        let mut persistent = Block::new(stay, "parameters and data")?;
-        let mut temporary = Block::new(pass, "the tensors of a step")?;
+        expect_memory(sum(&[persistent_bytes, temporary_bytes, tables]))?;
+        let mut persistent = Block::new(persistent_bytes, "parameters and data")?;
+        let mut temporary = Block::new(temporary_bytes, "the tensors of a step")?;
 
-        let (mut shared, mut each, mut held) = ([0, 0], 0, 0);
+        let (mut shared, mut per_thread, mut table_bytes) = ([0, 0], 0, 0);
         let mut programs = Vec::with_capacity(plans.len());
         for (schedule, phases, plan) in plans {
             let mut bind =
@@ -132,28 +144,28 @@ impl CpuExecutable {
             for phase in &phases.phases {
                 bind.begin_phase();
                 let phase_steps = &schedule[phase.begin..phase.end];
-                for (at, FusedOp { step, ops }) in (phase.begin..).zip(phase_steps) {
-                    let (name, second_half) = (step.name(), at >= phase.middle);
-                    let kernel = kernel(step, &mut bind);
+                for (at, FusedOp { fusion, ops, .. }) in (phase.begin..).zip(phase_steps) {
+                    let (name, second_half) = (fusion.name(), at >= phase.middle);
+                    let kernel = kernel(fusion, &mut bind);
                     bind.check(name, second_half)?;
-                    let needs = kernel.scratch_size();
+                    let scratch = kernel.scratch_size();
                     let shared = &mut shared[usize::from(second_half)];
-                    *shared = needs.shared.max(*shared);
-                    each = needs.each.max(each);
-                    held += needs.tables;
+                    *shared = scratch.shared.max(*shared);
+                    per_thread = scratch.per_thread.max(per_thread);
+                    table_bytes += scratch.tables;
                     steps.push(CpuStep { name, ops: ops.clone(), kernel });
                 }
             }
             programs.push(CpuProgram { steps, phases: phases.phases });
         }
-        let scratch = [shared[0], shared[1], each.saturating_mul(pool.current_num_threads())];
+        let scratch = [shared[0], shared[1], per_thread.saturating_mul(pool.current_num_threads())];
         let scratch = sum(&scratch).saturating_mul(size_of::<f32>());
-        expect_memory(sum(&[stay, pass, tables, scratch]))?;
+        expect_memory(sum(&[persistent_bytes, temporary_bytes, tables, scratch]))?;
         let [first, second] =
             shared.map(|len| Block::new(len * size_of::<f32>(), "scratch memory"));
         let shared = [first?, second?];
-        let buffers = ThreadBuffers::new(pool.current_num_threads(), each)?;
-        let scratch = shared[0].bytes() + shared[1].bytes() + buffers.bytes() + held;
+        let buffers = ThreadBuffers::new(pool.current_num_threads(), per_thread)?;
+        let scratch = shared[0].bytes() + shared[1].bytes() + buffers.bytes() + table_bytes;
         let memory =
             Memory { persistent: persistent.bytes(), temporary: temporary.bytes() + scratch };
         Ok(Self {
@@ -186,7 +198,7 @@ impl CpuExecutable {
     fn find<T: Element>(&self, id: TensorId, len: usize) -> Result<usize, CpuError> {
         let tensor = &self.tensors[id];
         let name = || tensor.name.clone();
-        if tensor.kind != Kind::Persistent {
+        if !tensor.is_persistent() {
             return Err(CpuError::Temporary { name: name() });
         }
         if tensor.dtype != T::TYPE {
@@ -260,7 +272,7 @@ impl Running<'_> {
     }
 }
 
-/// The steps of each program, their phases on so many threads, and where their temporaries lie.
+/// The steps of each program, their phases on so many threads, and the memory plan of their temporaries.
 fn plans(set: &ProgramSet, threads: usize) -> Vec<(Vec<FusedOp<'_>>, Phases, MemoryPlan)> {
     let tensors = set.tensors();
     let plan = |program| {
@@ -277,14 +289,14 @@ fn schedule<'p>(
     program: &'p Program,
     threads: usize,
 ) -> (Vec<FusedOp<'p>>, Phases) {
-    let steps = fuse(tensors, program.ops());
+    let steps = fuse(tensors, program.ops(), &CpuCapabilities(tensors));
     // One thread does one thing at a time, and has the smaller plan.
     if threads == 1 {
         let phases = Phases::in_order(steps.len());
         return (steps, phases);
     }
     let parts: Vec<Part> = steps.iter().map(|step| program.parts()[step.ops[0]]).collect();
-    let nodes: Vec<Node> = steps.iter().map(|step| step.node(program.ops())).collect();
+    let nodes: Vec<Node> = steps.iter().map(|step| step.node.clone()).collect();
     let phases = Phases::new(&nodes, &parts, tensors);
     let mut steps: Vec<Option<FusedOp<'_>>> = steps.into_iter().map(Some).collect();
     let steps = phases.order.iter().filter_map(|&step| steps[step].take()).collect();
@@ -304,14 +316,14 @@ fn place_persistent(tensors: &Tensors) -> (Vec<usize>, usize) {
     let mut bytes = 0;
     let offsets = tensors
         .iter()
-        .map(|(_, tensor)| match tensor.kind {
-            // Never asked for: a temporary that a program uses has a place in its plan.
-            Kind::Temporary => usize::MAX,
-            Kind::Persistent => {
-                let offset = bytes;
-                bytes += tensor.bytes().next_multiple_of(ALIGNMENT);
-                offset
+        .map(|(_, tensor)| {
+            if !tensor.is_persistent() {
+                // Never asked for: a temporary that a program uses has a place in its plan.
+                return usize::MAX;
             }
+            let offset = bytes;
+            bytes += tensor.bytes().next_multiple_of(ALIGNMENT);
+            offset
         })
         .collect();
     (offsets, bytes)

@@ -2,19 +2,17 @@
 //!
 //! # How it works
 //!
-//! * [`Cpu`] is the backend, [`CpuExecutable`] what a module becomes on it.
-//! * Compiling rewrites a program into fewer passes over memory (`fuse`), plans its memory, and turns
-//!   every step into a kernel with resolved places (`compile`, `memory`). A run does no more than call
-//!   the kernels phase by phase, the two halves of a phase side by side: no allocation, no search, no arithmetic on shapes.
-//! * Kernels (`kernels`, one file per family) are functions on slices. Work is cut into pieces that
-//!   depend on shapes alone, and sums over pieces are added in order, so the bytes of a result do not
+//! * [`Cpu`] is the backend, [`CpuExecutable`] a program set that it has compiled.
+//! * Compiling fuses operations into fewer passes over memory (`fuse`), plans the memory, and turns
+//!   every step into a kernel with resolved buffers (`work::Compile`, `memory`). A run only calls the kernels, phase by
+//!   phase, the two halves of a phase concurrently: no allocation, no search, no arithmetic on shapes.
+//! * Kernels (`kernels`, one file per family) are functions on slices. Work is cut into chunks that
+//!   depend on shapes alone, and sums over chunks are added in order, so the bytes of a result do not
 //!   depend on the number of threads.
 //! * [`CountingAllocator`] shows that a run allocates nothing; `peak_rates` measures what the machine can do
 //!   at best.
-//! * `product` has the two product loops behind every convolution and linear map, `simd` the vector
-//!   instructions of this machine.
+//! * `product` has the two products behind every convolution and linear map, `simd` the vector instructions in use.
 
-mod compile;
 mod counting;
 mod error;
 mod executable;

@@ -1,12 +1,12 @@
-//! Memory that is allocated once, and how the steps of a program reach into it.
+//! Memory that is allocated once, and the buffers in it that the steps of a program use.
 //!
-//! A step names its tensors by [`In`] and [`Out`]: resolved addresses, made when the program is
+//! Kernels hold [`Input`]s and [`Output`]s: addresses that are resolved when the program is
 //! compiled. One of the few modules with `unsafe` (see `simd`). Why it is
 //! sound:
-//! * a [`BufferResolver`] hands out places of one step at a time, and [`BufferResolver::check`] refuses a step in
-//!   which a place that is written overlaps any other, or a place of a step in the other half of its phase;
-//! * an [`Out`] gives its slice only to who holds it mutably, and steps run one after the other
-//!   (`Executable::run` takes `&mut self`), but for those in the two halves of a phase: so only steps that were checked
+//! * a [`BufferResolver`] resolves the buffers of one step at a time, and [`BufferResolver::check`] refuses a step in
+//!   which a buffer that is written overlaps any other, or a buffer of a step in the other half of its phase;
+//! * an [`Output`] gives its slice only to the holder of a mutable reference, and steps run one after the other
+//!   (`Executable::run` takes `&mut self`), except in the two halves of a phase: so only steps that were checked
 //!   against one another hold slices at the same time;
 //! * the blocks outlive the steps, since one struct owns both and they are never reallocated.
 
@@ -67,8 +67,8 @@ impl Block {
 
     fn check<T: Element>(&self, offset: usize, len: usize) {
         let end = len.checked_mul(size_of::<T>()).and_then(|bytes| bytes.checked_add(offset));
-        assert!(end.is_some_and(|end| end <= self.bytes()), "a place outside its block");
-        assert!(offset.is_multiple_of(align_of::<T>()), "a place that is not aligned");
+        assert!(end.is_some_and(|end| end <= self.bytes()), "a buffer outside its block");
+        assert!(offset.is_multiple_of(align_of::<T>()), "a buffer that is not aligned");
     }
 }
 
@@ -103,26 +103,26 @@ impl Element for u8 {
 }
 
 /// A tensor that a step reads.
-pub(crate) struct In<T> {
+pub(crate) struct Input<T> {
     start: NonNull<T>,
     len: usize,
 }
 
 /// A tensor that a step writes.
-pub(crate) struct Out<T> {
+pub(crate) struct Output<T> {
     start: NonNull<T>,
     len: usize,
     own: PhantomData<*mut T>,
 }
 
 // SAFETY: the slices that it gives are of `Send + Sync` elements; see the head of the module.
-unsafe impl<T: Element> Send for In<T> {}
+unsafe impl<T: Element> Send for Input<T> {}
 // SAFETY: as above; it only reads.
-unsafe impl<T: Element> Sync for In<T> {}
+unsafe impl<T: Element> Sync for Input<T> {}
 // SAFETY: as above.
-unsafe impl<T: Element> Send for Out<T> {}
+unsafe impl<T: Element> Send for Output<T> {}
 
-impl<T: Element> In<T> {
+impl<T: Element> Input<T> {
     /// The elements.
     #[inline]
     pub(crate) fn get(&self) -> &[T] {
@@ -131,7 +131,7 @@ impl<T: Element> In<T> {
     }
 }
 
-impl<T: Element> Out<T> {
+impl<T: Element> Output<T> {
     /// How many elements it has.
     pub(crate) fn len(&self) -> usize {
         self.len
@@ -140,34 +140,74 @@ impl<T: Element> Out<T> {
     /// The elements.
     #[inline]
     pub(crate) fn get(&mut self) -> &mut [T] {
-        // SAFETY: see the head of the module: in its block, and no other place of its step overlaps.
+        // SAFETY: see the head of the module: in its block, and no other buffer of its step overlaps.
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
     }
 }
 
-/// Resolves the tensors of one step after the other to places in memory.
+/// What a kernel holds of the tensors in one field of its operation: a buffer, an optional one, or several.
+pub(crate) trait Buffer {
+    /// The field.
+    type Ids;
+
+    fn resolve(ids: &Self::Ids, resolver: &mut BufferResolver<'_>) -> Self;
+}
+
+impl<T: Element> Buffer for Input<T> {
+    type Ids = TensorId;
+
+    fn resolve(id: &TensorId, resolver: &mut BufferResolver<'_>) -> Self {
+        resolver.read(*id)
+    }
+}
+
+impl<T: Element> Buffer for Output<T> {
+    type Ids = TensorId;
+
+    fn resolve(id: &TensorId, resolver: &mut BufferResolver<'_>) -> Self {
+        resolver.write(*id)
+    }
+}
+
+impl<B: Buffer> Buffer for Option<B> {
+    type Ids = Option<B::Ids>;
+
+    fn resolve(id: &Self::Ids, resolver: &mut BufferResolver<'_>) -> Self {
+        id.as_ref().map(|id| B::resolve(id, resolver))
+    }
+}
+
+impl<B: Buffer> Buffer for Vec<B> {
+    type Ids = Vec<B::Ids>;
+
+    fn resolve(ids: &Self::Ids, resolver: &mut BufferResolver<'_>) -> Self {
+        ids.iter().map(|id| B::resolve(id, resolver)).collect()
+    }
+}
+
+/// Resolves the tensors of one step after the other to addresses.
 pub(crate) struct BufferResolver<'a> {
     tensors: &'a Tensors,
     persistent: (&'a mut Block, &'a [usize]),
     temporary: (&'a mut Block, &'a MemoryPlan),
     taken: Vec<(Range<usize>, bool)>,
-    /// Places of the steps in the first half of the phase.
-    beside: Vec<(Range<usize>, bool)>,
+    /// Buffers of the steps in the first half of the phase.
+    concurrent: Vec<(Range<usize>, bool)>,
 }
 
-/// Whether two places overlap and one of them is written.
+/// Whether two buffers overlap and one of them is written.
 fn collide((a, a_written): &(Range<usize>, bool), (b, b_written): &(Range<usize>, bool)) -> bool {
     (*a_written || *b_written) && a.start < b.end && b.start < a.end
 }
 
 impl<'a> BufferResolver<'a> {
-    /// A binder for a program; `persistent` comes with the offset of each tensor in it.
+    /// A resolver for a program; `persistent` comes with the offset of each tensor in it.
     pub(crate) fn new(
         tensors: &'a Tensors,
         persistent: (&'a mut Block, &'a [usize]),
         temporary: (&'a mut Block, &'a MemoryPlan),
     ) -> Self {
-        Self { tensors, persistent, temporary, taken: Vec::new(), beside: Vec::new() }
+        Self { tensors, persistent, temporary, taken: Vec::new(), concurrent: Vec::new() }
     }
 
     /// A tensor's declaration.
@@ -180,41 +220,51 @@ impl<'a> BufferResolver<'a> {
         self.tensors
     }
 
+    /// Rows of a tensor, in the sense of [`Tensors::rows`], that belong to one example.
+    pub(crate) fn rows_per_example(&self, id: TensorId) -> usize {
+        self.tensors.rows(id).checked_div(self.tensors[id].shape[0]).unwrap_or(0)
+    }
+
+    /// The buffers of a kernel that an operation names in one of its fields.
+    pub(crate) fn resolve<B: Buffer>(&mut self, ids: &B::Ids) -> B {
+        B::resolve(ids, self)
+    }
+
     /// A tensor that the step reads.
-    pub(crate) fn read<T: Element>(&mut self, id: TensorId) -> In<T> {
-        let (start, len) = self.place(id, false);
-        In { start, len }
+    pub(crate) fn read<T: Element>(&mut self, id: TensorId) -> Input<T> {
+        let (start, len) = self.address(id, false);
+        Input { start, len }
     }
 
     /// A tensor that the step writes, or updates.
-    pub(crate) fn write<T: Element>(&mut self, id: TensorId) -> Out<T> {
-        let (start, len) = self.place(id, true);
-        Out { start, len, own: PhantomData }
+    pub(crate) fn write<T: Element>(&mut self, id: TensorId) -> Output<T> {
+        let (start, len) = self.address(id, true);
+        Output { start, len, own: PhantomData }
     }
 
     /// Begins a phase.
     pub(crate) fn begin_phase(&mut self) {
-        self.beside.clear();
+        self.concurrent.clear();
     }
 
     /// Ends a step in the first or second half of its phase: checks that nothing it writes overlaps anything
     /// else that it uses, and nothing of the other half's.
     pub(crate) fn check(&mut self, step: &'static str, second_half: bool) -> Result<(), CpuError> {
-        let others = if second_half { &self.beside[..] } else { &[] };
-        for (i, place) in self.taken.iter().enumerate() {
-            if self.taken[..i].iter().chain(others).any(|other| collide(place, other)) {
+        let others = if second_half { &self.concurrent[..] } else { &[] };
+        for (i, buffer) in self.taken.iter().enumerate() {
+            if self.taken[..i].iter().chain(others).any(|other| collide(buffer, other)) {
                 return Err(CpuError::Aliased { step });
             }
         }
         if second_half {
             self.taken.clear();
         } else {
-            self.beside.append(&mut self.taken);
+            self.concurrent.append(&mut self.taken);
         }
         Ok(())
     }
 
-    fn place<T: Element>(&mut self, id: TensorId, written: bool) -> (NonNull<T>, usize) {
+    fn address<T: Element>(&mut self, id: TensorId, written: bool) -> (NonNull<T>, usize) {
         let tensor = &self.tensors[id];
         assert_eq!(tensor.dtype, T::TYPE, "the type of `{}`", tensor.name);
         let len = tensor.len();

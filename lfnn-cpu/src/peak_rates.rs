@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use lfnn_core::backend::PeakRates;
 use rayon::prelude::*;
 
-use crate::simd::{Four, Level, Vector, level};
+use crate::product::multiply;
+use crate::simd::by_level;
 
 /// How long one trial of each takes, about.
 const TRIAL: Duration = Duration::from_millis(40);
@@ -18,84 +19,66 @@ const COPIED: usize = 1 << 23;
 pub(crate) fn measure() -> PeakRates {
     let threads = rayon::current_num_threads();
     let (mut flops, mut bytes) = (0.0f64, 0.0f64);
-    // Long enough for the clock to settle, and then as often as fills a trial.
-    let mut rounds = 1 << 16;
-    while time(|| each_thread(threads, rounds)) < TRIAL {
+    // Long enough for the step counter to settle, and then as often as fills a trial.
+    let mut rounds = 1;
+    while time(|| on_each_thread(threads, rounds)).0 < TRIAL {
         rounds *= 2;
     }
     for _ in 0..TRIALS {
-        let seconds = time(|| each_thread(threads, rounds)).as_secs_f64();
-        flops = flops.max((threads * rounds * flops_of_a_round()) as f64 / seconds);
+        let (duration, done) = time(|| on_each_thread(threads, rounds));
+        flops = flops.max(done as f64 / duration.as_secs_f64());
     }
     let mut blocks = vec![(vec![1.0f32; COPIED], vec![0.0f32; COPIED]); threads];
     for _ in 0..TRIALS {
-        let seconds = time(|| {
+        let (duration, ()) = time(|| {
             blocks.par_iter_mut().for_each(|(from, to)| to.copy_from_slice(from));
             std::hint::black_box(&mut blocks);
         });
         let moved = threads * 2 * COPIED * size_of::<f32>();
-        bytes = bytes.max(moved as f64 / seconds.as_secs_f64());
+        bytes = bytes.max(moved as f64 / duration.as_secs_f64());
     }
     PeakRates { flops, bytes }
 }
 
-fn time(f: impl FnOnce()) -> Duration {
+fn time<R>(f: impl FnOnce() -> R) -> (Duration, R) {
     let start = Instant::now();
-    f();
-    start.elapsed()
+    let result = f();
+    (start.elapsed(), result)
 }
 
-fn each_thread(threads: usize, rounds: usize) {
-    (0..threads).into_par_iter().with_max_len(1).for_each(|_| {
-        std::hint::black_box(multiply_add(rounds));
-    });
+/// Operations that all threads do in so many rounds.
+fn on_each_thread(threads: usize, rounds: usize) -> usize {
+    (0..threads).into_par_iter().with_max_len(1).map(|_| multiply_add(rounds)).sum()
 }
 
-/// Sums that are in flight at once: more than the latency of an addition needs, no more than the
-/// registers hold.
-const SUMS: usize = 12;
-
-fn flops_of_a_round() -> usize {
-    2 * SUMS * crate::simd::lanes_and_panel().0
+/// Multiplies and adds; the number of operations.
+fn multiply_add(rounds: usize) -> usize {
+    by_level! {
+        fn(rounds: usize) -> usize;
+        // SAFETY: the function has the instructions.
+        avx512 => unsafe { chains::<std::arch::x86_64::__m512>(rounds) },
+        // SAFETY: as above.
+        avx2 => unsafe { chains::<std::arch::x86_64::__m256>(rounds) },
+        portable => products(rounds),
+    }
 }
 
 /// Multiplies and adds in registers alone.
-fn multiply_add(rounds: usize) -> f32 {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{__m256, __m512};
-
-        #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
-        fn avx512(rounds: usize) -> f32 {
-            // SAFETY: this function has the instructions.
-            unsafe { chains::<__m512>(rounds) }
-        }
-        #[target_feature(enable = "avx2,fma")]
-        fn avx2(rounds: usize) -> f32 {
-            // SAFETY: this function has the instructions.
-            unsafe { chains::<__m256>(rounds) }
-        }
-        match level() {
-            // SAFETY: `level` has found the features.
-            Level::Avx512 => return unsafe { avx512(rounds) },
-            // SAFETY: `level` has found the features.
-            Level::Avx2 => return unsafe { avx2(rounds) },
-            Level::Baseline => {}
-        }
-    }
-    // SAFETY: `Four` needs no instructions.
-    unsafe { chains::<Four>(rounds) }
-}
-
+///
 /// # Safety
 /// The machine has the vector's instructions.
+#[cfg(target_arch = "x86_64")]
 #[inline(always)]
-unsafe fn chains<V: Vector>(rounds: usize) -> f32 {
+unsafe fn chains<V: crate::simd::Vector>(rounds: usize) -> usize {
+    // In flight at once: more than the latency of an addition needs, no more than the registers hold.
+    const SUMS: usize = 12;
+    // Many at once, since a call must not cost more than they do.
+    const EACH: usize = 1 << 10;
     // SAFETY: the caller's; the array holds a vector.
     unsafe {
         let mut sums = [V::zero(); SUMS];
         let (a, b) = (V::splat(0.999), V::splat(0.001));
-        for _ in 0..rounds {
+        for _ in 0..rounds * EACH {
             for sum in &mut sums {
                 *sum = b.multiply_add(*sum, a);
             }
@@ -106,6 +89,19 @@ unsafe fn chains<V: Vector>(rounds: usize) -> f32 {
         }
         let mut numbers = [0.0; 16];
         total.store(numbers.as_mut_ptr());
-        numbers[0]
+        std::hint::black_box(numbers);
     }
+    2 * SUMS * V::LANES * rounds * EACH
+}
+
+/// Multiplies matrices that stay near the processor.
+fn products(rounds: usize) -> usize {
+    const SIDE: usize = 128;
+    let (a, b, mut c) =
+        (vec![0.999; SIDE * SIDE], vec![0.001; SIDE * SIDE], vec![0.0; SIDE * SIDE]);
+    for _ in 0..rounds {
+        multiply([SIDE; 3], (&a, [SIDE, 1]), &b, 0.0, (&mut c, SIDE));
+    }
+    std::hint::black_box(c);
+    2 * SIDE.pow(3) * rounds
 }

@@ -1,29 +1,42 @@
-//! Vector instructions: which this machine has, and functions compiled for each.
+//! Vector instructions: which to use, and functions compiled for each.
 //!
-//! [`vectorized!`] compiles a plain function on slices three times and picks one when it is called.
-//! None of the three reorders a sum, so all give the same bytes. [`Vector`] is what the products
-//! (`product`) and the transforms of convolutions (`kernels/winograd`) are written with. Other modules with
-//! `unsafe`: those two, `memory`, `peak_rates` and `counting`.
+//! [`vectorized!`] compiles a plain function on slices three times, once for each [`Level`], and picks one when it is
+//! called. None of the three reorders a sum, so all give the same bytes. The transforms of convolutions
+//! (`kernels/winograd`) and the loops of products (`product`) are written with [`Vector`]. Other modules with `unsafe`:
+//! those two, `memory`, `peak_rates` and `counting`.
 
-#[cfg(test)]
-use std::cell::Cell;
 use std::sync::LazyLock;
 
-/// The widest vectors to use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+use crate::CpuError;
+
+/// The instructions to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
-    /// 16 numbers (x86-64-v4).
-    Avx512,
-    /// 8 numbers and fused multiply-add (x86-64-v3).
+    /// Those of every processor of the target, and products by `matrixmultiply`.
+    Portable,
+    /// Vectors of 8 numbers and fused multiply-add (x86-64-v3).
     Avx2,
-    /// Whatever the target has in any case.
-    Baseline,
+    /// Vectors of 16 numbers (x86-64-v4).
+    Avx512,
 }
 
-/// The level of this machine.
-#[inline]
-pub(crate) fn level() -> Level {
-    static LEVEL: LazyLock<Level> = LazyLock::new(|| {
+impl Level {
+    /// All levels, the best one first.
+    const ALL: [Self; 3] = [Self::Avx512, Self::Avx2, Self::Portable];
+    /// The environment variable that names a level to use in place of the best one.
+    const VARIABLE: &str = "LFNN_CPU_LEVEL";
+
+    /// Its name in the environment variable.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Avx512 => "avx512",
+            Self::Avx2 => "avx2",
+            Self::Portable => "portable",
+        }
+    }
+
+    /// The best one that this machine has.
+    fn best() -> Self {
         #[cfg(target_arch = "x86_64")]
         {
             let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
@@ -32,14 +45,47 @@ pub(crate) fn level() -> Level {
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512dq");
             if avx2 && avx512 {
-                return Level::Avx512;
+                return Self::Avx512;
             }
             if avx2 {
-                return Level::Avx2;
+                return Self::Avx2;
             }
         }
-        Level::Baseline
-    });
+        Self::Portable
+    }
+
+    /// Those that a machine with this best one has.
+    fn available(best: Self) -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(move |&level| level <= best)
+    }
+
+    /// The level of this name, or the best one if none is asked for.
+    fn choose(name: Option<&str>, best: Self) -> Result<Self, CpuError> {
+        let Some(name) = name else { return Ok(best) };
+        Self::available(best).find(|level| level.name() == name).ok_or_else(|| {
+            let names: Vec<&str> = Self::available(best).map(Self::name).collect();
+            CpuError::Level {
+                variable: Self::VARIABLE,
+                found: name.to_owned(),
+                available: names.join(", "),
+            }
+        })
+    }
+
+    /// The level that kernels use.
+    ///
+    /// # Errors
+    /// An environment variable that names none that this machine has.
+    pub(crate) fn selected() -> Result<Self, CpuError> {
+        let name = std::env::var_os(Self::VARIABLE).map(|name| name.to_string_lossy().into_owned());
+        Self::choose(name.as_deref(), Self::best())
+    }
+}
+
+/// The level that kernels use, looked up once. There is no backend, and so no kernel, where it cannot be selected.
+#[inline]
+pub(crate) fn level() -> Level {
+    static LEVEL: LazyLock<Level> = LazyLock::new(|| Level::selected().unwrap_or(Level::Portable));
     #[cfg(test)]
     if let Some(level) = FORCED.get() {
         return level;
@@ -50,11 +96,54 @@ pub(crate) fn level() -> Level {
 #[cfg(test)]
 thread_local! {
     /// The level to use on this thread in place of the machine's.
-    pub(crate) static FORCED: Cell<Option<Level>> = const { Cell::new(None) };
+    static FORCED: std::cell::Cell<Option<Level>> = const { std::cell::Cell::new(None) };
 }
 
-/// Compiles functions for every [`Level`]; each call runs the one for this machine. Arguments are
-/// plain names.
+/// Runs a test with each level that this machine has.
+#[cfg(test)]
+pub(crate) fn with_each_level(test: impl Fn(Level)) {
+    for level in Level::available(Level::best()) {
+        FORCED.set(Some(level));
+        test(level);
+        FORCED.set(None);
+    }
+}
+
+/// Evaluates the expression of the [`Level`] in use. The expressions are compiled with the level's instructions and use
+/// the arguments of the surrounding function, which are plain names.
+macro_rules! by_level {
+    (
+        fn $(<$($generic:ident : $bound:path),*>)? ($($argument:ident : $type:ty),* $(,)?) $(-> $result:ty)?;
+        avx512 => $avx512:expr,
+        avx2 => $avx2:expr,
+        portable => $portable:expr $(,)?
+    ) => {{
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+        #[allow(clippy::too_many_arguments, reason = "a kernel takes its slices and its numbers")]
+        fn avx512 $(<$($generic: $bound),*>)? ($($argument: $type),*) $(-> $result)? {
+            $avx512
+        }
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx2,fma")]
+        #[allow(clippy::too_many_arguments, reason = "as above")]
+        fn avx2 $(<$($generic: $bound),*>)? ($($argument: $type),*) $(-> $result)? {
+            $avx2
+        }
+        match $crate::simd::level() {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a level is selected only where the machine has its instructions.
+            $crate::simd::Level::Avx512 => unsafe { avx512($($argument),*) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            $crate::simd::Level::Avx2 => unsafe { avx2($($argument),*) },
+            _ => $portable,
+        }
+    }};
+}
+pub(crate) use by_level;
+
+/// Compiles functions for every [`Level`]; each call runs the one for the level in use. Arguments are plain names.
 macro_rules! vectorized {
     ($(
         $(#[$meta:meta])*
@@ -67,34 +156,19 @@ macro_rules! vectorized {
             #[inline(always)]
             #[allow(clippy::too_many_arguments, reason = "as above")]
             fn body $(<$($generic: $bound),*>)? ($($argument: $type),*) $(-> $result)? $body
-            #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
-            #[allow(clippy::too_many_arguments, reason = "as above")]
-            fn avx512 $(<$($generic: $bound),*>)? ($($argument: $type),*) $(-> $result)? {
-                body($($argument),*)
-            }
-            #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx2,fma")]
-            #[allow(clippy::too_many_arguments, reason = "as above")]
-            fn avx2 $(<$($generic: $bound),*>)? ($($argument: $type),*) $(-> $result)? {
-                body($($argument),*)
-            }
-            match $crate::simd::level() {
-                #[cfg(target_arch = "x86_64")]
-                // SAFETY: `level` has found the features.
-                $crate::simd::Level::Avx512 => unsafe { avx512($($argument),*) },
-                #[cfg(target_arch = "x86_64")]
-                // SAFETY: `level` has found the features.
-                $crate::simd::Level::Avx2 => unsafe { avx2($($argument),*) },
-                _ => body($($argument),*),
+            $crate::simd::by_level! {
+                fn $(<$($generic: $bound),*>)? ($($argument: $type),*) $(-> $result)?;
+                avx512 => body($($argument),*),
+                avx2 => body($($argument),*),
+                portable => body($($argument),*),
             }
         }
     )*};
 }
 pub(crate) use vectorized;
 
-/// Compiles functions that are generic in a [`Vector`] for every [`Level`]; each call runs the one for this
-/// machine. Arguments are plain names.
+/// Compiles functions that are generic in a [`Vector`] for every [`Level`]; each call runs the one for the level in
+/// use. Arguments are plain names.
 ///
 /// # Safety
 /// The body uses the vector's instructions, which are there, and answers for its pointers.
@@ -107,27 +181,14 @@ macro_rules! with_vectors {
         $visibility fn $name($($argument: $type),*) {
             #[inline(always)]
             unsafe fn body<$vector: $crate::simd::Vector>($($argument: $type),*) $body
-            #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
-            fn avx512($($argument: $type),*) {
-                // SAFETY: this function has the instructions.
-                unsafe { body::<std::arch::x86_64::__m512>($($argument),*) }
-            }
-            #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx2,fma")]
-            fn avx2($($argument: $type),*) {
-                // SAFETY: this function has the instructions.
-                unsafe { body::<std::arch::x86_64::__m256>($($argument),*) }
-            }
-            match $crate::simd::level() {
-                #[cfg(target_arch = "x86_64")]
-                // SAFETY: `level` has found the features.
-                $crate::simd::Level::Avx512 => unsafe { avx512($($argument),*) },
-                #[cfg(target_arch = "x86_64")]
-                // SAFETY: `level` has found the features.
-                $crate::simd::Level::Avx2 => unsafe { avx2($($argument),*) },
-                // SAFETY: `Four` needs no instructions.
-                _ => unsafe { body::<$crate::simd::Four>($($argument),*) },
+            $crate::simd::by_level! {
+                fn($($argument: $type),*);
+                // SAFETY: the function has the instructions.
+                avx512 => unsafe { body::<std::arch::x86_64::__m512>($($argument),*) },
+                // SAFETY: as above.
+                avx2 => unsafe { body::<std::arch::x86_64::__m256>($($argument),*) },
+                // SAFETY: `F32x4` needs no instructions.
+                portable => unsafe { body::<$crate::simd::F32x4>($($argument),*) },
             }
         }
     )*};
@@ -141,8 +202,6 @@ pub(crate) use with_vectors;
 pub(crate) unsafe trait Vector: Copy {
     /// Numbers in one.
     const LANES: usize;
-    /// Vectors side by side in a panel of a product, at most: what the registers hold.
-    const PANEL: usize;
     /// Which numbers of a vector to touch.
     type Mask: Copy;
     unsafe fn mask(n: usize) -> Self::Mask;
@@ -166,6 +225,18 @@ pub(crate) unsafe trait Vector: Copy {
             }
         }
     }
+}
+
+/// Functions of a vector that are one expression.
+macro_rules! expressions {
+    ($(fn $name:ident($($arguments:tt)*) $(-> $result:ty)? = $expression:expr;)*) => {$(
+        #[inline(always)]
+        #[allow(unused_unsafe, reason = "some need no instructions")]
+        unsafe fn $name($($arguments)*) $(-> $result)? {
+            // SAFETY: the caller has the instructions and the numbers; those outside a mask are not touched.
+            unsafe { $expression }
+        }
+    )*};
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -205,217 +276,90 @@ mod x86 {
     // SAFETY: each function is the intrinsic of its name.
     unsafe impl Vector for __m512 {
         const LANES: usize = 16;
-        const PANEL: usize = 3;
         type Mask = __mmask16;
-        #[inline(always)]
-        unsafe fn mask(n: usize) -> __mmask16 {
-            ((1u32 << n) - 1) as __mmask16
-        }
-        #[inline(always)]
-        unsafe fn zero() -> Self {
-            // SAFETY: the caller has the instructions; so in all that follow.
-            unsafe { _mm512_setzero_ps() }
-        }
-        #[inline(always)]
-        unsafe fn splat(x: f32) -> Self {
-            // SAFETY: as above.
-            unsafe { _mm512_set1_ps(x) }
-        }
-        #[inline(always)]
-        unsafe fn load(from: *const f32) -> Self {
-            // SAFETY: as above.
-            unsafe { _mm512_loadu_ps(from) }
-        }
-        #[inline(always)]
-        unsafe fn load_first(from: *const f32, mask: __mmask16) -> Self {
-            // SAFETY: as above; lanes outside the mask are not read.
-            unsafe { _mm512_maskz_loadu_ps(mask, from) }
-        }
-        #[inline(always)]
-        unsafe fn store_first(self, to: *mut f32, mask: __mmask16) {
-            // SAFETY: as above; lanes outside the mask are not written.
-            unsafe { _mm512_mask_storeu_ps(to, mask, self) }
-        }
-        #[inline(always)]
-        unsafe fn store(self, to: *mut f32) {
-            // SAFETY: as above.
-            unsafe { _mm512_storeu_ps(to, self) }
-        }
-        #[inline(always)]
-        unsafe fn multiply_add(self, a: Self, b: Self) -> Self {
-            // SAFETY: as above.
-            unsafe { _mm512_fmadd_ps(a, b, self) }
-        }
-        #[inline(always)]
-        unsafe fn add(self, a: Self) -> Self {
-            // SAFETY: as above.
-            unsafe { _mm512_add_ps(self, a) }
-        }
-        #[inline(always)]
-        unsafe fn subtract(self, a: Self) -> Self {
-            // SAFETY: as above.
-            unsafe { _mm512_sub_ps(self, a) }
-        }
-        #[inline(always)]
-        unsafe fn transpose(from: (*const f32, usize), to: (*mut f32, usize)) {
-            // SAFETY: as above.
-            unsafe { transpose(from, to) }
-        }
-        #[inline(always)]
-        unsafe fn multiply(self, a: Self) -> Self {
-            // SAFETY: as above.
-            unsafe { _mm512_mul_ps(self, a) }
+        expressions! {
+            fn mask(n: usize) -> __mmask16 = ((1u32 << n) - 1) as __mmask16;
+            fn zero() -> Self = _mm512_setzero_ps();
+            fn splat(x: f32) -> Self = _mm512_set1_ps(x);
+            fn load(from: *const f32) -> Self = _mm512_loadu_ps(from);
+            fn load_first(from: *const f32, mask: __mmask16) -> Self = _mm512_maskz_loadu_ps(mask, from);
+            fn store_first(self, to: *mut f32, mask: __mmask16) = _mm512_mask_storeu_ps(to, mask, self);
+            fn store(self, to: *mut f32) = _mm512_storeu_ps(to, self);
+            fn multiply_add(self, a: Self, b: Self) -> Self = _mm512_fmadd_ps(a, b, self);
+            fn add(self, a: Self) -> Self = _mm512_add_ps(self, a);
+            fn subtract(self, a: Self) -> Self = _mm512_sub_ps(self, a);
+            fn multiply(self, a: Self) -> Self = _mm512_mul_ps(self, a);
+            fn transpose(from: (*const f32, usize), to: (*mut f32, usize)) = transpose(from, to);
         }
     }
 
     // SAFETY: each function is the intrinsic of its name.
     unsafe impl Vector for __m256 {
         const LANES: usize = 8;
-        const PANEL: usize = 2;
         type Mask = __m256i;
-        #[inline(always)]
-        unsafe fn mask(n: usize) -> __m256i {
-            // SAFETY: the caller has the instructions; so in all that follow.
-            unsafe {
-                let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-                _mm256_cmpgt_epi32(_mm256_set1_epi32(n as i32), lanes)
-            }
-        }
-        #[inline(always)]
-        unsafe fn zero() -> Self {
-            // SAFETY: as above.
-            unsafe { _mm256_setzero_ps() }
-        }
-        #[inline(always)]
-        unsafe fn splat(x: f32) -> Self {
-            // SAFETY: as above.
-            unsafe { _mm256_set1_ps(x) }
-        }
-        #[inline(always)]
-        unsafe fn load(from: *const f32) -> Self {
-            // SAFETY: as above.
-            unsafe { _mm256_loadu_ps(from) }
-        }
-        #[inline(always)]
-        unsafe fn load_first(from: *const f32, mask: __m256i) -> Self {
-            // SAFETY: as above; lanes outside the mask are not read.
-            unsafe { _mm256_maskload_ps(from, mask) }
-        }
-        #[inline(always)]
-        unsafe fn store_first(self, to: *mut f32, mask: __m256i) {
-            // SAFETY: as above; lanes outside the mask are not written.
-            unsafe { _mm256_maskstore_ps(to, mask, self) }
-        }
-        #[inline(always)]
-        unsafe fn store(self, to: *mut f32) {
-            // SAFETY: as above.
-            unsafe { _mm256_storeu_ps(to, self) }
-        }
-        #[inline(always)]
-        unsafe fn multiply_add(self, a: Self, b: Self) -> Self {
-            // SAFETY: as above.
-            unsafe { _mm256_fmadd_ps(a, b, self) }
-        }
-        #[inline(always)]
-        unsafe fn add(self, a: Self) -> Self {
-            // SAFETY: as above.
-            unsafe { _mm256_add_ps(self, a) }
-        }
-        #[inline(always)]
-        unsafe fn subtract(self, a: Self) -> Self {
-            // SAFETY: as above.
-            unsafe { _mm256_sub_ps(self, a) }
-        }
-        #[inline(always)]
-        unsafe fn transpose(from: (*const f32, usize), to: (*mut f32, usize)) {
-            // SAFETY: as above.
-            unsafe { transpose(from, to) }
-        }
-        #[inline(always)]
-        unsafe fn multiply(self, a: Self) -> Self {
-            // SAFETY: as above.
-            unsafe { _mm256_mul_ps(self, a) }
+        expressions! {
+            fn mask(n: usize) -> __m256i =
+                _mm256_cmpgt_epi32(_mm256_set1_epi32(n as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+            fn zero() -> Self = _mm256_setzero_ps();
+            fn splat(x: f32) -> Self = _mm256_set1_ps(x);
+            fn load(from: *const f32) -> Self = _mm256_loadu_ps(from);
+            fn load_first(from: *const f32, mask: __m256i) -> Self = _mm256_maskload_ps(from, mask);
+            fn store_first(self, to: *mut f32, mask: __m256i) = _mm256_maskstore_ps(to, mask, self);
+            fn store(self, to: *mut f32) = _mm256_storeu_ps(to, self);
+            fn multiply_add(self, a: Self, b: Self) -> Self = _mm256_fmadd_ps(a, b, self);
+            fn add(self, a: Self) -> Self = _mm256_add_ps(self, a);
+            fn subtract(self, a: Self) -> Self = _mm256_sub_ps(self, a);
+            fn multiply(self, a: Self) -> Self = _mm256_mul_ps(self, a);
+            fn transpose(from: (*const f32, usize), to: (*mut f32, usize)) = transpose(from, to);
         }
     }
 }
 
-/// Four numbers, without intrinsics.
+/// Four numbers, without intrinsics: a compiler turns them into NEON or SSE.
 #[derive(Clone, Copy)]
 #[repr(align(16))]
-pub(crate) struct Four([f32; 4]);
+pub(crate) struct F32x4([f32; 4]);
 
 // SAFETY: needs no instructions; the pointers are used as the trait says.
-unsafe impl Vector for Four {
+unsafe impl Vector for F32x4 {
     const LANES: usize = 4;
-    const PANEL: usize = 2;
     type Mask = usize;
-    #[inline(always)]
-    unsafe fn mask(n: usize) -> usize {
-        n
-    }
-    #[inline(always)]
-    unsafe fn zero() -> Self {
-        Self([0.0; 4])
-    }
-    #[inline(always)]
-    unsafe fn splat(x: f32) -> Self {
-        Self([x; 4])
-    }
-    #[inline(always)]
-    unsafe fn load(from: *const f32) -> Self {
-        // SAFETY: the caller's pointer is good for four.
-        Self(unsafe { from.cast::<[f32; 4]>().read_unaligned() })
-    }
-    #[inline(always)]
-    unsafe fn load_first(from: *const f32, n: usize) -> Self {
-        let mut four = [0.0; 4];
-        for (i, x) in four.iter_mut().enumerate().take(n) {
-            // SAFETY: the caller's pointer is good for n.
-            *x = unsafe { *from.add(i) };
-        }
-        Self(four)
-    }
-    #[inline(always)]
-    unsafe fn store_first(self, to: *mut f32, n: usize) {
-        for (i, &x) in self.0.iter().enumerate().take(n) {
-            // SAFETY: the caller's pointer is good for n.
-            unsafe { *to.add(i) = x };
-        }
-    }
-    #[inline(always)]
-    unsafe fn store(self, to: *mut f32) {
-        // SAFETY: the caller's pointer is good for four.
-        unsafe { to.cast::<[f32; 4]>().write_unaligned(self.0) }
-    }
-    #[inline(always)]
-    unsafe fn multiply_add(self, a: Self, b: Self) -> Self {
-        Self(std::array::from_fn(|i| self.0[i] + a.0[i] * b.0[i]))
-    }
-    #[inline(always)]
-    unsafe fn add(self, a: Self) -> Self {
-        Self(std::array::from_fn(|i| self.0[i] + a.0[i]))
-    }
-    #[inline(always)]
-    unsafe fn subtract(self, a: Self) -> Self {
-        Self(std::array::from_fn(|i| self.0[i] - a.0[i]))
-    }
-    #[inline(always)]
-    unsafe fn multiply(self, a: Self) -> Self {
-        Self(std::array::from_fn(|i| self.0[i] * a.0[i]))
+    expressions! {
+        fn mask(n: usize) -> usize = n;
+        fn zero() -> Self = Self([0.0; 4]);
+        fn splat(x: f32) -> Self = Self([x; 4]);
+        fn load(from: *const f32) -> Self = Self(from.cast::<[f32; 4]>().read_unaligned());
+        fn load_first(from: *const f32, n: usize) -> Self =
+            Self(std::array::from_fn(|i| if i < n { *from.add(i) } else { 0.0 }));
+        fn store_first(self, to: *mut f32, n: usize) =
+            (0..n).zip(self.0).for_each(|(i, x)| *to.add(i) = x);
+        fn store(self, to: *mut f32) = to.cast::<[f32; 4]>().write_unaligned(self.0);
+        fn multiply_add(self, a: Self, b: Self) -> Self =
+            Self(std::array::from_fn(|i| self.0[i] + a.0[i] * b.0[i]));
+        fn add(self, a: Self) -> Self = Self(std::array::from_fn(|i| self.0[i] + a.0[i]));
+        fn subtract(self, a: Self) -> Self = Self(std::array::from_fn(|i| self.0[i] - a.0[i]));
+        fn multiply(self, a: Self) -> Self = Self(std::array::from_fn(|i| self.0[i] * a.0[i]));
     }
 }
 
-/// [`Vector::LANES`] and [`Vector::PANEL`] of this machine.
-pub(crate) fn lanes_and_panel() -> (usize, usize) {
-    match level() {
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => of::<std::arch::x86_64::__m512>(),
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => of::<std::arch::x86_64::__m256>(),
-        _ => of::<Four>(),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn of<V: Vector>() -> (usize, usize) {
-    (V::LANES, V::PANEL)
+    #[test]
+    fn a_level_is_the_best_or_one_that_is_named_and_there() {
+        assert_eq!(Level::choose(None, Level::Avx2).unwrap(), Level::Avx2);
+        for level in Level::ALL {
+            assert_eq!(Level::choose(Some(level.name()), Level::Avx512).unwrap(), level);
+        }
+        let message = |name| Level::choose(Some(name), Level::Avx2).unwrap_err().to_string();
+        for name in ["avx512", "AVX2", ""] {
+            assert_eq!(
+                message(name),
+                format!(
+                    "LFNN_CPU_LEVEL is `{name}`; expected one that this machine has: avx2, portable"
+                )
+            );
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use lfnn_core::backend::{Backend, Executable, TensorDataMut};
-use lfnn_core::program::{DType, Kind};
+use lfnn_core::program::DType;
 use lfnn_cpu::Cpu;
 use network::Step;
 
@@ -28,7 +28,7 @@ fn train(threads: usize) -> Result<Vec<Vec<u32>>, Box<dyn Error>> {
     }
     let mut contents = Vec::new();
     for (id, tensor) in set.tensors().iter() {
-        if tensor.kind == Kind::Persistent && tensor.dtype == DType::Real {
+        if tensor.is_persistent() && tensor.dtype == DType::Real {
             let mut data = vec![0.0; tensor.len()];
             executable.download(id, TensorDataMut::Real(&mut data))?;
             assert!(data.iter().all(|x| x.is_finite()), "`{}`", tensor.name);

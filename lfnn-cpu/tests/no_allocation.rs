@@ -1,4 +1,4 @@
-//! A run allocates nothing.
+//! A run allocates nothing where the processor has AVX2 or AVX-512.
 //!
 //! But for one thing: the calling thread hands the run to the pool, and the queue of such jobs in
 //! rayon is a list of blocks for 63 of them (crossbeam's `Injector`), so every 63rd run takes a block
@@ -23,7 +23,8 @@ fn a_run_allocates_nothing_but_a_block_of_the_pools_queue_in_63_runs() {
         step.dense(52);
         step.perturb();
         let (module, program, uploads) = step.finish().unwrap();
-        let mut executable = Cpu::new(Some(threads)).unwrap().compile(&module).unwrap();
+        let cpu = Cpu::new(Some(threads)).unwrap();
+        let mut executable = cpu.compile(&module).unwrap();
         for (id, data) in &uploads {
             executable.upload(*id, data.as_tensor()).unwrap();
         }
@@ -35,6 +36,10 @@ fn a_run_allocates_nothing_but_a_block_of_the_pools_queue_in_63_runs() {
             executable.run(program).unwrap();
         }
         let allocations = CountingAllocator::count() - before;
-        assert!(allocations <= 2, "{allocations} allocations with {threads} threads");
+        // `matrixmultiply` allocates a packing buffer for each product.
+        assert!(
+            allocations <= 2 || cpu.level() == "portable",
+            "{allocations} allocations with {threads} threads"
+        );
     }
 }

@@ -9,27 +9,32 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use lfnn_cuda::CudaError;
-use lfnn_cuda::device::{Nvrtc, Target, USAGE_OPTION, Unit, Usage, options, usage};
-use lfnn_cuda::kernels::SOURCES;
-use lfnn_cuda::plan::Element;
+use lfnn_cuda::device::{Nvrtc, Target, USAGE_OPTION, Usage, options, usage};
+use lfnn_cuda::kernels::{files, text};
+use lfnn_cuda::plan::{Element, KernelSource};
 
 /// Compute capabilities, times ten: Turing, Ampere, Hopper, Blackwell in servers and in workstations.
 const GPUS: [u32; 5] = [75, 80, 90, 100, 120];
 
 /// Whether lfnn runs such a file on such a GPU: bfloat16 begins with Ampere.
-fn allowed(real: Element, gpu: u32) -> bool {
-    real != Element::Bf16 || gpu >= 80
+fn allowed(act: Element, gpu: u32) -> bool {
+    act != Element::Bf16 || gpu >= 80
 }
 
-fn compile(nvrtc: &Nvrtc, unit: Unit, gpu: u32) -> Result<Vec<Usage>, CudaError> {
-    let mut options = options(unit.needs_headers())?;
+fn compile(nvrtc: &Nvrtc, source: KernelSource, gpu: u32) -> Result<Vec<Usage>, CudaError> {
+    let mut options = options(source.act)?;
     options.push(USAGE_OPTION.into());
-    let image = nvrtc.compile(&unit.name(), &unit.text()?, Target::Device(gpu), &options)?;
+    let image = nvrtc.compile(
+        &source.to_string(),
+        &text(source).unwrap_or_default(),
+        Target::Device(gpu),
+        &options,
+    )?;
     Ok(usage(&image.log))
 }
 
 /// A file with a type: for each kernel, what it takes on each GPU.
-type Table = BTreeMap<(Unit, String), BTreeMap<u32, Usage>>;
+type Table = BTreeMap<(KernelSource, String), BTreeMap<u32, Usage>>;
 
 fn main() -> ExitCode {
     let nvrtc = match Nvrtc::find(None) {
@@ -40,26 +45,25 @@ fn main() -> ExitCode {
         }
     };
     println!("NVRTC {}, {}", nvrtc.found().version, nvrtc.found().path.display());
-    let reals = [Element::F32, Element::Bf16, Element::F16];
-    let jobs: Vec<(Unit, u32)> = SOURCES
-        .iter()
-        .flat_map(|(family, _)| reals.map(|real| Unit { family: *family, real }))
-        .flat_map(|unit| GPUS.map(|gpu| (unit, gpu)))
-        .filter(|(unit, gpu)| allowed(unit.real, *gpu))
+    let types = [Element::F32, Element::Bf16, Element::F16];
+    let jobs: Vec<(KernelSource, u32)> = files()
+        .flat_map(|file| types.map(|act| KernelSource { file, act }))
+        .flat_map(|source| GPUS.map(|gpu| (source, gpu)))
+        .filter(|(source, gpu)| allowed(source.act, *gpu))
         .collect();
     let next = AtomicUsize::new(0);
     let results = Mutex::new((Table::new(), Vec::new()));
     let work = || {
-        while let Some(&(unit, gpu)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let result = compile(&nvrtc, unit, gpu);
+        while let Some(&(source, gpu)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let result = compile(&nvrtc, source, gpu);
             let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
             match result {
                 Ok(kernels) if kernels.is_empty() => {
-                    results.1.push(format!("{}: no kernels for sm_{gpu}", unit.name()));
+                    results.1.push(format!("{source}: no kernels for sm_{gpu}"));
                 }
                 Ok(kernels) => {
                     for usage in kernels {
-                        let key = (unit, usage.kernel.clone());
+                        let key = (source, usage.kernel.clone());
                         results.0.entry(key).or_default().insert(gpu, usage);
                     }
                 }
@@ -79,7 +83,7 @@ fn main() -> ExitCode {
         eprintln!("error: {fault}");
     }
     let kernels = table.values().map(BTreeMap::len).sum::<usize>();
-    println!("{kernels} kernels compiled from {} files, {} faults", SOURCES.len(), faults.len());
+    println!("{kernels} kernels compiled from {} files, {} faults", files().count(), faults.len());
     if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -90,8 +94,8 @@ fn print(table: &Table) {
         print!("{:>11}", format!("sm_{gpu}"));
     }
     println!();
-    for ((unit, kernel), usages) in table {
-        print!("{:<44}", format!("{} {:?} {kernel}", unit.family.0, unit.real));
+    for ((source, kernel), usages) in table {
+        print!("{:<44}", format!("{} {:?} {kernel}", source.file.0, source.act));
         for gpu in GPUS {
             let cell = usages.get(&gpu).map_or_else(
                 || "–".to_owned(),
@@ -105,18 +109,16 @@ fn print(table: &Table) {
 }
 
 fn spills(table: &Table) -> Vec<String> {
-    let declared = |unit: &Unit, kernel: &str| {
-        let source = SOURCES.iter().find(|(family, _)| *family == unit.family);
+    let declared = |source: KernelSource, kernel: &str| {
         let line = format!("// spills: {kernel}");
-        source.is_some_and(|(_, text)| text.lines().any(|found| found.trim() == line))
+        text(source).is_some_and(|text| text.lines().any(|found| found.trim() == line))
     };
     let mut all = Vec::new();
-    for ((unit, kernel), usages) in table {
+    for ((source, kernel), usages) in table {
         for (gpu, usage) in usages {
-            if usage.spilled > 0 && !declared(unit, kernel) {
+            if usage.spilled > 0 && !declared(*source, kernel) {
                 all.push(format!(
-                    "{}, kernel {kernel}, sm_{gpu}: {} bytes spill, and the file does not declare it",
-                    unit.name(),
+                    "{source}, kernel {kernel}, sm_{gpu}: {} bytes spill, and the file does not declare it",
                     usage.spilled
                 ));
             }

@@ -11,6 +11,7 @@
 pub mod device;
 #[cfg(feature = "emulator")]
 pub mod emulator;
+mod host;
 pub mod kernels;
 pub mod plan;
 

@@ -9,61 +9,47 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use crate::known::{CIFAR_10, CIFAR_100};
-use crate::{DataError, Dataset, DatasetName, ImageShape, Images, files, idx};
+use crate::declaration::{Declaration, Reader, Request};
+use crate::images::labels_of;
+use crate::{DataError, Dataset, ImageShape, Images, files};
 
 const SHAPE: ImageShape = ImageShape { height: 32, width: 32, channels: 3 };
 
-/// What tells the two formats apart.
-pub(crate) struct Format {
-    name: DatasetName,
-    classes: &'static [&'static str],
+/// The files of a data set in this format.
+pub(crate) struct Cifar {
+    pub(crate) classes: &'static [&'static str],
     /// Bytes before the pixels; the last of them is the label.
-    labels: usize,
+    pub(crate) labels: usize,
     pub(crate) train: &'static [&'static str],
     pub(crate) test: &'static [&'static str],
 }
 
-const FORMAT_10: Format = Format {
-    name: DatasetName::Cifar10,
-    classes: &CIFAR_10,
-    labels: 1,
-    train: &[
-        "data_batch_1.bin",
-        "data_batch_2.bin",
-        "data_batch_3.bin",
-        "data_batch_4.bin",
-        "data_batch_5.bin",
-    ],
-    test: &["test_batch.bin"],
-};
-
-const FORMAT_100: Format = Format {
-    name: DatasetName::Cifar100,
-    classes: &CIFAR_100,
-    labels: 2,
-    train: &["train.bin"],
-    test: &["test.bin"],
-};
-
-impl Format {
-    pub(crate) fn of(name: DatasetName) -> &'static Format {
-        if name == DatasetName::Cifar100 { &FORMAT_100 } else { &FORMAT_10 }
+impl Reader for Cifar {
+    fn load(&self, request: &Request<'_>) -> Result<Dataset, DataError> {
+        let Request { set, folder, .. } = *request;
+        let train = self.load_set(set, folder, self.train)?;
+        let test = self.load_set(set, folder, self.test)?;
+        Ok(Dataset::new(set.name, self.classes, train, test, Vec::new()))
     }
 
+    fn count(&self, set: &Declaration, folder: &Path) -> Result<[u64; 2], DataError> {
+        let count = |files: &[&str]| {
+            let counts = files.iter().map(|file| self.records(set, &folder.join(file)));
+            counts.map(|count| count.map(|count| count as u64)).sum::<Result<u64, DataError>>()
+        };
+        Ok([count(self.train)?, count(self.test)?])
+    }
+}
+
+impl Cifar {
     fn record(&self) -> usize {
         self.labels + SHAPE.bytes()
     }
 
-    /// The number of records in a set's files, by their sizes.
-    pub(crate) fn count(&self, folder: &Path, files: &[&str]) -> Result<u64, DataError> {
-        files.iter().map(|file| self.records(&folder.join(file)).map(|n| n as u64)).sum()
-    }
-
     /// The number of records in one file, by its size.
-    fn records(&self, path: &Path) -> Result<usize, DataError> {
+    fn records(&self, set: &Declaration, path: &Path) -> Result<usize, DataError> {
         if !path.is_file() {
-            return Err(self.name.missing(path, format!("this file of {}", self.name)));
+            return Err(set.missing(path, format!("this file of {}", set.name)));
         }
         let (length, record) = (files::length(path)?, self.record() as u64);
         if length == 0 || length % record != 0 {
@@ -73,9 +59,14 @@ impl Format {
         usize::try_from(length / record).map_err(|_| too_large(path, length / record))
     }
 
-    fn load_set(&self, folder: &Path, files: &[&str]) -> Result<Images, DataError> {
+    fn load_set(
+        &self,
+        set: &Declaration,
+        folder: &Path,
+        files: &[&str],
+    ) -> Result<Images, DataError> {
         let paths: Vec<PathBuf> = files.iter().map(|file| folder.join(file)).collect();
-        let counts = paths.iter().map(|path| self.records(path));
+        let counts = paths.iter().map(|path| self.records(set, path));
         let counts = counts.collect::<Result<Vec<usize>, DataError>>()?;
         let all = counts.iter().fold(0usize, |sum, &count| sum.saturating_add(count));
         let mut pixels = SHAPE.allocate(all, &folder.display().to_string())?;
@@ -100,7 +91,7 @@ impl Format {
             .par_chunks_exact_mut(SHAPE.bytes())
             .zip(bytes.par_chunks_exact(self.record()))
             .for_each(|(image, record)| interleave(&record[self.labels..], image));
-        idx::labels(&found, self.classes.len(), path)
+        labels_of(&found, self.classes.len(), path)
     }
 }
 
@@ -116,11 +107,4 @@ fn interleave(planes: &[u8], image: &mut [u8]) {
             pixel[channel] = value;
         }
     }
-}
-
-pub(crate) fn load(name: DatasetName, folder: &Path) -> Result<Dataset, DataError> {
-    let format = Format::of(name);
-    let train = format.load_set(folder, format.train)?;
-    let test = format.load_set(folder, format.test)?;
-    Ok(Dataset::assemble(name, format.classes, train, test))
 }

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use crate::image_file::{Header, ImageFile};
 use crate::notes::Tally;
-use crate::{DataError, ImageShape, Progress, Step, Unit};
+use crate::{Counted, DataError, ImageShape, Progress, Update};
 
 /// Bilinear; when shrinking it averages over the pixels that go into one, so that fine patterns do
 /// not alias. It never overshoots, as Lanczos does at sharp edges.
@@ -113,7 +113,7 @@ impl<'a> Counter<'a> {
         }
         let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
         let (what, total) = (self.what, self.total);
-        self.progress.report(&Step { what, unit: Unit::Images, done, total });
+        self.progress.report(&Update { what, counted: Counted::Images, done, total });
     }
 
     fn tally(self) -> Tally {

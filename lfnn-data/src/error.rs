@@ -223,14 +223,14 @@ fn attempts_list(attempts: &[Attempt]) -> impl fmt::Display {
 
 impl DataError {
     /// The message with its causes, on one line, for reports that hold no error values. A cause
-    /// that was told with the one before is left out.
+    /// that is part of the one before is left out.
     pub(crate) fn chain(&self) -> String {
         let mut message = self.to_string();
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {
-            let told = error.to_string();
-            if !message.ends_with(&told) {
-                message.push_str(&format!(": {told}"));
+            let text = error.to_string();
+            if !message.ends_with(&text) {
+                message.push_str(&format!(": {text}"));
             }
             cause = error.source();
         }

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::image_file::is_named_image;
 use crate::notes::LeftOut;
-use crate::{DataError, Progress, Step, Unit};
+use crate::{Counted, DataError, Progress, Update};
 
 /// The whole of a text file, without the byte order mark that some editors put at its beginning.
 pub(crate) fn read_text(path: &Path) -> Result<String, DataError> {
@@ -26,7 +26,7 @@ pub(crate) fn length(path: &Path) -> Result<u64, DataError> {
     Ok(fs::metadata(path).map_err(DataError::io("read", path))?.len())
 }
 
-/// What stands under a name in a folder, links followed.
+/// What a name in a folder is, links followed.
 enum Kind {
     Folder,
     File,
@@ -107,7 +107,7 @@ pub(crate) fn holds_nothing(folder: &Path) -> bool {
     entries(folder).is_ok_and(|all| all.iter().all(|(path, _)| is_part(path)))
 }
 
-/// The sha256 of a file in hexadecimal, reading it once; `read` hears how many bytes so far.
+/// The sha256 of a file in hexadecimal, reading it once; `read` is called with the bytes so far.
 pub(crate) fn sha256(path: &Path, read: &mut dyn FnMut(u64)) -> Result<String, DataError> {
     let mut file = fs::File::open(path).map_err(DataError::io("read", path))?;
     let (mut hash, mut buffer, mut total) = (Sha256::new(), vec![0; 1 << 18], 0);
@@ -131,7 +131,7 @@ pub(crate) fn checksum(
 ) -> Result<String, DataError> {
     let what = format!("checking {}", path.file_name().unwrap_or_default().display());
     sha256(path, &mut |done| {
-        progress.report(&Step { what: &what, unit: Unit::Bytes, done, total });
+        progress.report(&Update { what: &what, counted: Counted::Bytes, done, total });
     })
 }
 

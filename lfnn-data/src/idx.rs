@@ -2,7 +2,7 @@
 //!
 //! A header of big-endian numbers: two zero bytes, the type of a value (8: unsigned byte), the
 //! number of dimensions, then each dimension; after it the values. A header is never trusted: the
-//! sizes it claims are held against what the file can hold before anything is allocated.
+//! sizes it claims are compared with what the file can hold before anything is allocated.
 
 use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read};
@@ -10,47 +10,58 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 
-use crate::known::{DIGITS, FASHION};
-use crate::{DataError, Dataset, DatasetName, ImageShape, Images, files};
+use crate::declaration::{Declaration, Reader, Request};
+use crate::images::labels_of;
+use crate::{DataError, Dataset, ImageShape, Images, files};
 
 /// Deflate cannot pack more than this many bytes into one; what a compressed file can hold.
 const MOST_PER_COMPRESSED_BYTE: u64 = 1032;
 const UNSIGNED_BYTE: u8 = 8;
 
-/// The two sets of the format's usual files, as their names begin.
-pub(crate) const PREFIXES: [&str; 2] = ["train", "t10k"];
+/// The files of the MNIST family: training images and labels that begin with `train`, test images and labels with
+/// `t10k`.
+pub(crate) struct Idx {
+    pub(crate) classes: &'static [&'static str],
+}
 
-pub(crate) fn load(name: DatasetName, folder: &Path) -> Result<Dataset, DataError> {
-    let classes = if name == DatasetName::FashionMnist { &FASHION } else { &DIGITS };
-    let [train_files, test_files] = [find(name, folder, "train")?, find(name, folder, "t10k")?];
-    let train = load_set(&train_files, classes.len())?;
-    let test = load_set(&test_files, classes.len())?;
-    if train.shape != test.shape {
-        let size = |shape: ImageShape| format!("{} × {}", shape.height, shape.width);
-        let expected = format!("{} as in {}", size(train.shape), train_files.images.display());
-        return Err(DataError::format(
-            &test_files.images,
-            "image size",
-            size(test.shape),
-            expected,
-        ));
+impl Reader for Idx {
+    fn load(&self, request: &Request<'_>) -> Result<Dataset, DataError> {
+        let Request { set, folder, .. } = *request;
+        let [train_files, test_files] = [find(set, folder, "train")?, find(set, folder, "t10k")?];
+        let train = load_set(&train_files, self.classes.len())?;
+        let test = load_set(&test_files, self.classes.len())?;
+        if train.shape != test.shape {
+            let size = |shape: ImageShape| format!("{} × {}", shape.height, shape.width);
+            let expected = format!("{} as in {}", size(train.shape), train_files.images.display());
+            return Err(DataError::format(
+                &test_files.images,
+                "image size",
+                size(test.shape),
+                expected,
+            ));
+        }
+        Ok(Dataset::new(set.name, self.classes, train, test, Vec::new()))
     }
-    Ok(Dataset::assemble(name, classes, train, test))
+
+    fn count(&self, set: &Declaration, folder: &Path) -> Result<[u64; 2], DataError> {
+        let count = |prefix: &str| count(&find(set, folder, prefix)?.images);
+        Ok([count("train")?, count("t10k")?])
+    }
 }
 
 /// The two files of one set.
-pub(crate) struct SetFiles {
-    pub(crate) images: PathBuf,
-    pub(crate) labels: PathBuf,
+struct SetFiles {
+    images: PathBuf,
+    labels: PathBuf,
 }
 
 /// The files of the set whose names begin with `prefix`, each plain or, failing that, `.gz`.
-pub(crate) fn find(name: DatasetName, folder: &Path, prefix: &str) -> Result<SetFiles, DataError> {
+fn find(set: &Declaration, folder: &Path, prefix: &str) -> Result<SetFiles, DataError> {
     let find = |kind: &str| {
         let plain = folder.join(format!("{prefix}-{kind}-ubyte"));
         let packed = folder.join(format!("{prefix}-{kind}-ubyte.gz"));
         [&plain, &packed].into_iter().find(|path| path.is_file()).cloned().ok_or_else(|| {
-            name.missing(&plain, format!("this file of {name}, or the same with .gz"))
+            set.missing(&plain, format!("this file of {}, or the same with .gz", set.name))
         })
     };
     Ok(SetFiles { images: find("images-idx3")?, labels: find("labels-idx1")? })
@@ -67,23 +78,9 @@ fn load_set(files: &SetFiles, classes: usize) -> Result<Images, DataError> {
             labels: count.into(),
         });
     }
-    let labels = labels(&bytes, classes, &files.labels)?;
+    let labels = labels_of(&bytes, classes, &files.labels)?;
     let shape = ImageShape { height: height as usize, width: width as usize, channels: 1 };
     Images::new(shape, pixels, labels)
-}
-
-/// Bytes as labels, each checked against the number of classes.
-pub(crate) fn labels(bytes: &[u8], classes: usize, file: &Path) -> Result<Vec<u32>, DataError> {
-    let check = |(index, &byte): (usize, &u8)| match usize::from(byte) < classes {
-        true => Ok(u32::from(byte)),
-        false => Err(DataError::LabelOutOfRange {
-            file: file.to_owned(),
-            index,
-            found: byte.into(),
-            classes,
-        }),
-    };
-    bytes.iter().enumerate().map(check).collect()
 }
 
 /// Dimensions and values of an IDX file of unsigned bytes with `D` dimensions.
@@ -94,7 +91,7 @@ fn read<const D: usize>(path: &Path) -> Result<([u32; D], Vec<u8>), DataError> {
     let side = |axis: usize| dims.get(axis).map_or(1, |&side| side as usize);
     let image = ImageShape { height: side(1), width: side(2), channels: 1 };
     let mut bytes = image.reserve(side(0), &path.display().to_string())?;
-    // One byte more than there should be tells an oversized file from a right one.
+    // One byte more than there should be distinguishes an oversized file from a right one.
     reader.take(values + 1).read_to_end(&mut bytes).map_err(unreadable(path))?;
     let (found, start) = (bytes.len() as u64, header_length(D));
     let asked = format!("{}, for its header says {dims:?}", values + start);
@@ -107,8 +104,8 @@ fn read<const D: usize>(path: &Path) -> Result<([u32; D], Vec<u8>), DataError> {
     Ok((dims, bytes))
 }
 
-/// The number of images a file's header speaks of.
-pub(crate) fn count(path: &Path) -> Result<u64, DataError> {
+/// The number of images that a file's header claims.
+fn count(path: &Path) -> Result<u64, DataError> {
     let (mut reader, available) = open(path)?;
     Ok(header::<3>(&mut reader, available, path)?[0].into())
 }

@@ -51,7 +51,7 @@ pub(crate) struct Header {
     turn: Orientation,
 }
 
-/// The EXIF chunk of a PNG wherever it stands; the decoder knows it before the pixels alone.
+/// The EXIF chunk of a PNG wherever it is; the decoder finds it only before the pixels.
 fn late_exif_of_png(file: &[u8]) -> Option<Vec<u8>> {
     let mut rest = file.strip_prefix(b"\x89PNG\r\n\x1a\n")?;
     while let Some((length, after)) = rest.split_first_chunk() {
@@ -60,7 +60,7 @@ fn late_exif_of_png(file: &[u8]) -> Option<Vec<u8>> {
         if name == b"eXIf" {
             return Some(data.to_vec());
         }
-        // A checksum stands behind the data.
+        // A checksum follows the data.
         rest = after.get(4..)?;
     }
     None
@@ -91,14 +91,14 @@ impl<'p> ImageFile<'p> {
     }
 
     fn broken(&self, error: ImageError) -> DataError {
-        let told = match error {
+        let message = match error {
             ImageError::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
                 "the file ends before the image does".to_owned()
             }
             // Decoders end some of their messages with a line break.
             other => other.to_string().split_whitespace().collect::<Vec<_>>().join(" "),
         };
-        DataError::Decode { file: self.path.to_owned(), expected: EXPECTED, source: told.into() }
+        DataError::Decode { file: self.path.to_owned(), expected: EXPECTED, source: message.into() }
     }
 
     /// The decoder for the file, by its content, with the `image` crate's limit on memory, so that a

@@ -1,5 +1,7 @@
 //! Labelled images in memory: decoded, as `u8`, channels last.
 
+use std::path::Path;
+
 use crate::DataError;
 
 /// Height, width and channels of every image of a set.
@@ -102,6 +104,20 @@ impl Images {
         let bytes = self.shape.bytes();
         &self.pixels[index * bytes..(index + 1) * bytes]
     }
+}
+
+/// Bytes as labels, each checked against the number of classes.
+pub(crate) fn labels_of(bytes: &[u8], classes: usize, file: &Path) -> Result<Vec<u32>, DataError> {
+    let check = |(index, &byte): (usize, &u8)| match usize::from(byte) < classes {
+        true => Ok(u32::from(byte)),
+        false => Err(DataError::LabelOutOfRange {
+            file: file.to_owned(),
+            index,
+            found: byte.into(),
+            classes,
+        }),
+    };
+    bytes.iter().enumerate().map(check).collect()
 }
 
 #[cfg(test)]

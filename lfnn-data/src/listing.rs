@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::layout::Layout;
-use crate::{DataError, DatasetName, cifar, digits, files, idx};
+use crate::{DatasetName, files};
 
 /// Whether a data set can be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +28,7 @@ pub enum Presence {
 pub struct Listing {
     /// Which data set.
     pub name: DatasetName,
-    /// Where it lies or would lie; none if it is compiled in.
+    /// Where it is or would be; none if it is compiled in.
     pub folder: Option<PathBuf>,
     /// Whether it can be used.
     pub presence: Presence,
@@ -42,45 +41,23 @@ pub struct Listing {
 /// Every data set with a usual folder below `root`, and the embedded one. Headers and folders are
 /// read, not the images: [`crate::verify`] checks those.
 pub fn list(root: &Path) -> Vec<Listing> {
-    let known = DatasetName::ALL.into_iter().filter(|&name| name != DatasetName::Folder);
+    let known = DatasetName::ALL.into_iter().filter(|name| !name.needs_path());
     known.map(|name| listing(name, root)).collect()
 }
 
 fn listing(name: DatasetName, root: &Path) -> Listing {
-    let folder = name.folder().map(|folder| root.join(folder));
+    let set = name.declaration();
+    let folder = set.folder().map(|folder| root.join(folder));
     let (presence, counts) = match &folder {
         Some(folder) if !folder.exists() || files::holds_nothing(folder) => {
-            (Presence::Absent { hint: name.hint() }, None)
+            (Presence::Absent { hint: set.hint() }, None)
         }
-        _ => match counts(name, folder.as_deref().unwrap_or(root)) {
+        _ => match set.reader.count(set, folder.as_deref().unwrap_or(root)) {
             Ok(counts) if folder.is_none() => (Presence::Embedded, Some(counts)),
             Ok(counts) => (Presence::Present, Some(counts)),
             Err(error) => (Presence::Incomplete { problem: error.chain() }, None),
         },
     };
-    let (train, test) = counts.unzip();
+    let (train, test) = counts.map(|[train, test]| (train, test)).unzip();
     Listing { name, folder, presence, train, test }
-}
-
-/// Training and test images in a folder.
-fn counts(name: DatasetName, folder: &Path) -> Result<(u64, u64), DataError> {
-    match name {
-        DatasetName::Digits => {
-            let digits = digits::load()?;
-            Ok((digits.train.len() as u64, digits.test.len() as u64))
-        }
-        DatasetName::Mnist | DatasetName::FashionMnist => {
-            let [train, test] =
-                idx::PREFIXES.map(|prefix| idx::count(&idx::find(name, folder, prefix)?.images));
-            Ok((train?, test?))
-        }
-        DatasetName::Cifar10 | DatasetName::Cifar100 => {
-            let format = cifar::Format::of(name);
-            Ok((format.count(folder, format.train)?, format.count(folder, format.test)?))
-        }
-        DatasetName::TinyImagenet | DatasetName::Folder => {
-            let layout = Layout::read(name, folder)?;
-            Ok((layout.train.paths.len() as u64, layout.test.paths.len() as u64))
-        }
-    }
 }

@@ -103,7 +103,7 @@ impl LeftOut {
         }
     }
 
-    /// The note, if there is anything to note; paths are told below `folder`.
+    /// The note, if there is anything to note; paths are relative to `folder`.
     pub(crate) fn note(self, folder: &Path, set: &Path) -> Option<Note> {
         let below = |path: &Path| path.strip_prefix(folder).unwrap_or(path).to_owned();
         let mut kinds: Vec<_> = self.kinds.into_iter().collect();

@@ -1,11 +1,11 @@
-//! How long work reports that it goes on: one callback, called from any thread.
+//! Progress of long work: one callback, called from any thread.
 //!
 //! A trait with an implementation for closures, so that a test passes `&silent`, a closure counts,
 //! and a program shows a bar.
 
 /// What is being counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
+pub enum Counted {
     /// Images decoded.
     Images,
     /// Bytes read or received.
@@ -14,31 +14,31 @@ pub enum Unit {
     Files,
 }
 
-/// How far a piece of work has come.
+/// How much of some work is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Step<'a> {
+pub struct Update<'a> {
     /// What is being done, in a few words: `decoding train`, `train-images-idx3-ubyte.gz`.
-    /// The same piece of work keeps the same words.
+    /// The same work keeps the same words.
     pub what: &'a str,
     /// What `done` and `total` count.
-    pub unit: Unit,
+    pub counted: Counted,
     /// How much is done. May come out of order when threads report at once.
     pub done: u64,
     /// How much there is to do.
     pub total: u64,
 }
 
-/// Somebody who wants to know how far long work has come.
+/// Receives the progress of long work.
 pub trait Progress: Sync {
     /// Called now and then, from any thread; it should return quickly.
-    fn report(&self, step: &Step<'_>);
+    fn report(&self, update: &Update<'_>);
 }
 
-impl<F: Fn(&Step<'_>) + Sync> Progress for F {
-    fn report(&self, step: &Step<'_>) {
-        self(step);
+impl<F: Fn(&Update<'_>) + Sync> Progress for F {
+    fn report(&self, update: &Update<'_>) {
+        self(update);
     }
 }
 
 /// A [`Progress`] that shows nothing.
-pub fn silent(_: &Step<'_>) {}
+pub fn silent(_: &Update<'_>) {}

@@ -36,8 +36,7 @@ pub fn hold_out(labels: &[u32], count: usize, seed: u64) -> Result<Split, DataEr
     let stream = Stream::new(Purpose::Split, 0);
     let mut held = vec![false; n];
     for ((&label, indices), quota) in members.iter().zip(quotas(&sizes, count)) {
-        // The label stands in the key where other streams have the epoch: each class has an
-        // order of its own.
+        // The label takes the epoch's place in the key, so each class has an order of its own.
         let order = permutation(stream, seed, label, indices.len() as u32);
         for &chosen in &order[..quota] {
             held[indices[chosen as usize] as usize] = true;

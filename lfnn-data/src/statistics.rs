@@ -72,7 +72,7 @@ mod tests {
 
     fn images() -> Images {
         let shape = ImageShape { height: 1, width: 2, channels: 2 };
-        // Channel 0 is 0 and 255 by turns; channel 1 is 51 everywhere but in the last image.
+        // Channel 0 is 0 and 255 alternately; channel 1 is 51 everywhere but in the last image.
         let pixels = vec![0, 51, 255, 51, 0, 51, 255, 51, 9, 9, 9, 9];
         Images::new(shape, pixels, vec![0; 3]).unwrap()
     }

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use lfnn_core::backend::{Backend, Executable, TensorData, TensorDataMut};
-use lfnn_core::program::{DType, Op, ProgramId, ProgramSet, TensorId, clock};
+use lfnn_core::program::{DType, Op, ProgramId, ProgramSet, TensorId, step_counter};
 
 use crate::compare::{Contents, Tolerance};
 use crate::reference::{Reference, ReferenceExecutable};
@@ -96,23 +96,23 @@ impl Case {
         self.set.build("").temporary(name, dtype, shape)
     }
 
-    /// A clock at this epoch and step, with the given count of examples, a random seed and a
+    /// A step counter at this epoch and step, with the given count of examples, a random seed and a
     /// random time.
-    pub fn clock(&mut self, epoch: u32, step: u32, count: u32) -> TensorId {
-        let mut values = vec![0; clock::LEN];
-        values[clock::SEED_LOW] = self.source.word();
-        values[clock::SEED_HIGH] = self.source.word();
-        values[clock::EPOCH] = epoch;
-        values[clock::STEP] = step;
-        values[clock::TIME] = step + self.source.below(1000);
-        values[clock::COUNT] = count;
-        self.whole("clock", &[clock::LEN], values)
+    pub fn counter(&mut self, epoch: u32, step: u32, count: u32) -> TensorId {
+        let mut values = vec![0; step_counter::LEN];
+        values[step_counter::SEED_LOW] = self.source.word();
+        values[step_counter::SEED_HIGH] = self.source.word();
+        values[step_counter::EPOCH] = epoch;
+        values[step_counter::STEP] = step;
+        values[step_counter::TIME] = step + self.source.below(1000);
+        values[step_counter::COUNT] = count;
+        self.whole("step_counter", &[step_counter::LEN], values)
     }
 
-    /// A clock at some epoch and step.
-    pub fn any_clock(&mut self) -> TensorId {
+    /// A step counter at some epoch and step.
+    pub fn any_counter(&mut self) -> TensorId {
         let (epoch, step) = (self.source.below(3), self.source.below(5));
-        self.clock(epoch, step, u32::MAX)
+        self.counter(epoch, step, u32::MAX)
     }
 
     /// Appends an operation.

@@ -4,7 +4,7 @@
 //! `lfnn-core` and from nothing else. [`harness`] writes a small program with its inputs and runs it
 //! on a backend; [`compare`] says how close two results must be; [`source`] draws the inputs;
 //! [`under_test`] says on which; [`property`] runs a property over many random cases; [`predictions`] draws workers, losses and
-//! targets, [`chain`] whole chains of layers; [`parity`] compares whole programs; [`derivative`] takes
+//! targets, [`mod@weights`] the weights of a network, [`chain`] whole chains of layers; [`parity`] compares whole programs; [`derivative`] takes
 //! finite differences; [`schedules`] checks orders and plans of memory. The tests themselves lie in the crate's `tests` folder.
 
 #![forbid(unsafe_code)]
@@ -21,3 +21,4 @@ pub mod reference;
 pub mod schedules;
 pub mod source;
 pub mod under_test;
+pub mod weights;

@@ -4,7 +4,7 @@
 use lfnn_core::config::{NetworkConfig, TrainingConfig};
 use lfnn_core::method::by_name;
 use lfnn_core::program::{
-    ALIGNMENT, DType, Kind, MemoryPlan, Node, Order, ProgramSet, Step, TensorId, Tensors,
+    ALIGNMENT, DType, MemoryPlan, Node, Order, ProgramSet, Step, TensorId, Tensors,
 };
 use lfnn_core::train::{Normalization, Setup, StepProgram};
 use serde_json::json;
@@ -74,7 +74,7 @@ pub fn plan_by_definition(
     };
     let mut ranked: Vec<(TensorId, usize, Vec<usize>)> = tensors
         .iter()
-        .filter(|(_, tensor)| tensor.kind == Kind::Temporary)
+        .filter(|(_, tensor)| !tensor.is_persistent())
         .map(|(id, tensor)| (id, tensor.bytes().next_multiple_of(ALIGNMENT), uses(id)))
         .filter(|(.., uses)| !uses.is_empty())
         .collect();
@@ -143,7 +143,7 @@ pub fn check_plan(
     let mut placed: Vec<(TensorId, usize, Vec<usize>)> = Vec::new();
     for (id, tensor) in tensors.iter() {
         let used = uses(id);
-        let wanted = tensor.kind == Kind::Temporary && !used.is_empty();
+        let wanted = !tensor.is_persistent() && !used.is_empty();
         match plan.offsets[id.index()] {
             Some(offset) if wanted => placed.push((id, offset, used)),
             None if !wanted => {}

@@ -5,12 +5,12 @@
 
 use std::time::{Duration, Instant};
 
-use lfnn_core::config::{ConfigError, NetworkConfig, TrainingConfig};
+use lfnn_core::config::{Augmentation, ConfigError, Limits, NetworkConfig, TrainingConfig};
 use lfnn_core::method::METHODS;
 use lfnn_core::network::Network;
 use lfnn_core::program::{DType, ProgramError, ProgramSet, Window};
 use lfnn_core::sizes::{MAX_LAYERS, MAX_NESTED};
-use lfnn_core::train::{Augmentation, Limits, Normalization, Setup, StepProgram, trainer_programs};
+use lfnn_core::train::{Normalization, Setup, StepProgram, trainer_programs};
 use lfnn_cpu::{Cpu, CpuError};
 use lfnn_cuda::Precision;
 use lfnn_cuda::plan::Plan;
@@ -113,7 +113,7 @@ fn used(network: &NetworkConfig, source: &mut Source) -> Result<(), ConfigError>
         )
     };
     setup.validate(1 << 20)?;
-    Network::new(network, &shape, classes)?.parameter_counts();
+    Network::new(&mut ProgramSet::new(), network, &shape, classes)?.parameter_counts();
     let step = StepProgram::new(&setup, shape, classes)?;
     let memory = step.memory();
     assert!(memory.step > 0 && memory.parameters > 0, "{memory:?}");
@@ -154,7 +154,7 @@ fn extreme_numbers_make_a_network_with_a_figure_or_an_error_that_names_the_setti
 
 fn refusal(units: Value) -> String {
     let network: NetworkConfig = serde_json::from_value(json!({"units": units})).unwrap();
-    Network::new(&network, &[8, 8, 1], 10).unwrap_err().to_string()
+    Network::new(&mut ProgramSet::new(), &network, &[8, 8, 1], 10).unwrap_err().to_string()
 }
 
 #[test]

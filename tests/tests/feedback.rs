@@ -5,12 +5,14 @@
 use lfnn_core::config::{LeadershipConfig, NetworkConfig, TrainingConfig};
 use lfnn_core::method::by_name;
 use lfnn_core::network::Network;
+use lfnn_core::program::ProgramSet;
 use lfnn_core::train::{
     Images, Labels, Normalization, Setup, State, StateData, StateTensor, StepTrace, Target,
     TraceInput, Trainer, trace_step,
 };
 use lfnn_cpu::Cpu;
 use lfnn_tests::source::Source;
+use lfnn_tests::weights::weights as random_weights;
 use serde_json::json;
 
 const SHAPE: [usize; 3] = [8, 8, 2];
@@ -41,19 +43,7 @@ const FEEDBACK: [&str; 6] = [
 ];
 
 fn weights() -> State {
-    let network = Network::new(&network(), &SHAPE, CLASSES).unwrap();
-    let mut source = Source::new(3);
-    let tensors = network.parameters().into_iter().map(|parameter| {
-        let spec = parameter.spec;
-        let shape = match spec.shape[..] {
-            [out, kh, kw, input] => vec![out, input, kh, kw],
-            _ => spec.shape.clone(),
-        };
-        let low = if spec.name.ends_with("running_var") { 0.1 } else { -0.5 };
-        let data = StateData::Real(source.reals(spec.len(), low, 0.5));
-        StateTensor { name: spec.name, shape, data }
-    });
-    State { tensors: tensors.collect() }
+    random_weights(&network(), &SHAPE, CLASSES, 0.5, &mut Source::new(3))
 }
 
 fn step(method: &str, seed: u64, weights: &State) -> Result<StepTrace, String> {
@@ -176,6 +166,7 @@ fn training_leaves_them_alone_and_saves_them() {
         assert_ne!(before.get(name), after.get(name), "{name}");
         assert_eq!(after.get(&saved).unwrap().data, drawn.get(name).unwrap().data, "{name}");
     }
-    let others = Network::new(&network, &SHAPE, CLASSES).unwrap().parameter_counts();
+    let others = Network::new(&mut ProgramSet::new(), &network, &SHAPE, CLASSES).unwrap();
+    let others = others.parameter_counts();
     assert_eq!(parameters, others.0);
 }

@@ -8,10 +8,10 @@
 
 use lfnn_core::config::{LeadershipConfig, NetworkConfig};
 use lfnn_core::method::by_name;
-use lfnn_core::network::Network;
-use lfnn_core::train::{State, StateData, StateTensor, StepTrace, Target, TraceInput, trace_step};
+use lfnn_core::train::{State, StateData, StepTrace, Target, TraceInput, trace_step};
 use lfnn_cpu::Cpu;
 use lfnn_tests::source::Source;
+use lfnn_tests::weights::weights;
 use serde_json::{Value, json};
 
 const DRAWS: usize = 4000;
@@ -32,18 +32,7 @@ impl Subject {
     fn new(units: Value, batch: usize) -> Self {
         let network: NetworkConfig = serde_json::from_value(json!({ "units": units })).unwrap();
         let mut source = Source::new(4);
-        let built = Network::new(&network, &[4, 4, 2], CLASSES).unwrap();
-        let tensors = built.parameters().into_iter().map(|parameter| {
-            let spec = parameter.spec;
-            let shape = match spec.shape[..] {
-                [out, kh, kw, input] => vec![out, input, kh, kw],
-                _ => spec.shape.clone(),
-            };
-            let low = if spec.name.ends_with("running_var") { 0.1 } else { -0.8 };
-            let data = StateData::Real(source.reals(spec.len(), low, 0.8));
-            StateTensor { name: spec.name, shape, data }
-        });
-        let weights = State { tensors: tensors.collect() };
+        let weights = weights(&network, &[4, 4, 2], CLASSES, 0.8, &mut source);
         let images = source.reals(batch * 32, -1.0, 1.0);
         let labels = (0..batch as u32).map(|i| i % CLASSES as u32).collect();
         Self { network, weights, images, labels }

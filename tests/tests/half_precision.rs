@@ -6,8 +6,9 @@
 use lfnn_core::backend::{Backend, Executable, TensorDataMut};
 use lfnn_core::config::{LeadershipConfig, NetworkConfig, TrainingConfig};
 use lfnn_core::method::{METHODS, by_name, names};
+use lfnn_core::program::Role;
 use lfnn_core::program::{
-    Activate, ActivateGrad, Activation, AdvanceClock, Align, DType, Linear, LinearInputGrad,
+    Activate, ActivateGrad, Activation, AdvanceStepCounter, Align, DType, Linear, LinearInputGrad,
     LinearWeightGrad, LocalLoss, LocalLossGradient, Loss, Predictions, ProgramId, Reduction,
     SgdStep, TensorId, WorkerLoss,
 };
@@ -42,7 +43,7 @@ struct Small {
 fn small(size: f64, share: f64, rate: f64, steps: usize, kept: bool) -> Small {
     let [batch, inputs, features, classes] = [4, 3, 8, 5];
     let mut case = Case::new(3);
-    let clock = case.clock(0, 0, u32::MAX);
+    let counter = case.counter(0, 0, u32::MAX);
     let x = case.input_between("x", &[batch, inputs], 0.5, 1.0);
     let hidden = case.input_between("hidden", &[features, inputs], 0.1, 1.0);
     let output = case.input_between("output", &[classes, features], -size, size);
@@ -83,7 +84,7 @@ fn small(size: f64, share: f64, rate: f64, steps: usize, kept: bool) -> Small {
     case.push(SgdStep {
         gradient,
         rates,
-        clock,
+        counter,
         factor: None,
         parameter: hidden,
         velocity: None,
@@ -91,7 +92,7 @@ fn small(size: f64, share: f64, rate: f64, steps: usize, kept: bool) -> Small {
         nesterov: false,
         weight_decay: 0.0,
     });
-    case.push(AdvanceClock { clock });
+    case.push(AdvanceStepCounter { counter });
     let program = case.finish().unwrap();
     Small { case, program, hidden, gradient, output }
 }
@@ -278,10 +279,8 @@ fn train<B: Backend>(method: &str, backend: &B) -> [State; 2] {
 fn moved([before, after]: &[State; 2]) -> Vec<(&str, Vec<f64>)> {
     let mut all = Vec::new();
     for (before, after) in before.tensors.iter().zip(&after.tensors) {
-        let passed_over = ["optimizer/", "training/", "feedback/"];
-        if passed_over.iter().any(|prefix| before.name.starts_with(prefix))
-            || before.name.contains(".running_")
-        {
+        let trained = Role::of_saved(&before.name) == Some(Role::Parameter);
+        if !trained || before.name.contains(".running_") {
             continue;
         }
         if let (StateData::Real(a), StateData::Real(b)) = (&after.data, &before.data) {

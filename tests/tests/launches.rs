@@ -65,9 +65,9 @@ fn convolutions_leave_what_normalisation_needs_of_their_results() {
         for method in ["lfnn-l", "lfnn", "bp"] {
             let plan = mnist_s(method, precision);
             assert_eq!(count(&plan, |name| name.starts_with("norm_statistics")), 0);
-            assert_eq!(count(&plan, |name| name == "norm_join_moments"), 4);
+            assert_eq!(count(&plan, |name| name == "norm_reduce_moments"), 4);
             // The first has so many rows that one block of each 32 channels would take long.
-            assert_eq!(count(&plan, |name| name == "norm_fold_moments"), 1);
+            assert_eq!(count(&plan, |name| name == "norm_merge_moments"), 1);
         }
     }
 }

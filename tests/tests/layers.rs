@@ -6,8 +6,8 @@
 
 use lfnn_core::backend::{Backend, Executable, TensorData};
 use lfnn_core::config::LayerConfig;
-use lfnn_core::layer::{Layer, LayerBuilder, NeedsGrad};
-use lfnn_core::program::{DType, ProgramId, ProgramSet, TensorId, clock};
+use lfnn_core::layer::{Layer, LayerBuilder, NeedsGrad, Tangents};
+use lfnn_core::program::{DType, ProgramId, ProgramSet, Role, TensorId, step_counter};
 use lfnn_core::step::{Mode, StepBuilder};
 use lfnn_tests::reference::{Reference, ReferenceExecutable};
 use lfnn_tests::source::Source;
@@ -17,7 +17,7 @@ const BATCH: usize = 3;
 /// Half the distance of the two points of a difference.
 const STEP: f64 = 1e-5;
 
-/// A chain of layers with all its rules written as one program.
+/// Layers with all its rules written as one program.
 struct Rules {
     set: ProgramSet,
     program: ProgramId,
@@ -35,40 +35,38 @@ struct Rules {
 impl Rules {
     fn new(layers: &Value, input: &[usize]) -> Self {
         let configs: Vec<LayerConfig> = serde_json::from_value(layers.clone()).unwrap();
-        let chain = LayerBuilder::default().sequential(&configs, input, "layer", "layers").unwrap();
         let mut set = ProgramSet::new();
-        let now = set.persistent("clock", DType::U32, &[clock::LEN]);
+        let mut builder = LayerBuilder::new(&mut set, "layers");
+        let layers = builder.sequential(&configs, input, "layer").unwrap();
+        let parameters: Vec<_> =
+            set.tensors().iter().map(|(id, tensor)| (id, tensor.role)).collect();
+        let now = set.persistent("step_counter", DType::U32, &[step_counter::LEN]);
         let shape: Vec<usize> = [BATCH].iter().chain(input).copied().collect();
         let x = set.persistent("x", DType::Real, &shape);
         let dx = set.persistent("dx", DType::Real, &shape);
-        let out: Vec<usize> = [BATCH].iter().chain(chain.output_shape()).copied().collect();
+        let out: Vec<usize> = [BATCH].iter().chain(layers.output_shape()).copied().collect();
         let dy = set.persistent("dy", DType::Real, &out);
         let y = set.persistent("y", DType::Real, &out);
         let tangent = set.persistent("tangent", DType::Real, &out);
         let input_gradient = set.persistent("input gradient", DType::Real, &shape);
-        let specs = chain.parameters();
-        let parameters: Vec<TensorId> =
-            specs.iter().map(|spec| set.persistent(&spec.name, DType::Real, &spec.shape)).collect();
-        let trainable = specs.iter().zip(&parameters).filter(|(spec, _)| spec.trainable);
-        let trainable: Vec<TensorId> = trainable.map(|(_, &id)| id).collect();
-        let dparameters: Vec<TensorId> = trainable
+        let buffers = parameters.iter().filter(|(_, role)| *role == Role::Buffer);
+        let buffers = buffers.map(|&(id, _)| (id, 1.0)).collect();
+        let trainable = layers.trainable();
+        let tangents: Tangents = trainable
             .iter()
             .map(|&id| {
                 let shape = set.tensors()[id].shape.clone();
-                set.persistent("tangent of parameter", DType::Real, &shape)
+                (id, set.persistent("tangent of parameter", DType::Real, &shape))
             })
             .collect();
-        let buffers = specs.iter().zip(&parameters).filter(|(spec, _)| !spec.trainable);
-        let buffers = buffers.map(|(_, &id)| (id, 1.0)).collect();
 
         let mut step = StepBuilder::new(&mut set, "rules", Mode::Train, BATCH, now, true);
-        let record = chain.forward(&mut step, &parameters, x);
-        step.copy(record.y, y);
+        let saved = layers.forward(&mut step, x);
+        step.copy(saved.y, y);
         let needs_grad = NeedsGrad { input: true, parameters: true };
-        let gradients = chain.backward(&mut step, &parameters, &record, dy, needs_grad);
+        let gradients = layers.backward(&mut step, &saved, dy, needs_grad);
         step.copy(gradients.input.unwrap(), input_gradient);
-        let down = (!dparameters.is_empty()).then_some(dparameters.as_slice());
-        let forward_mode = chain.jvp(&mut step, &parameters, &record, Some(dx), down).unwrap();
+        let forward_mode = layers.jvp(&mut step, &saved, Some(dx), &tangents).unwrap();
         step.copy(forward_mode, tangent);
         let (program, _) = step.finish().unwrap();
 
@@ -79,8 +77,8 @@ impl Rules {
         let gradients =
             [input_gradient].into_iter().chain(trainable.iter().map(gradient_of)).collect();
         Self {
+            tangents: [dx].into_iter().chain(trainable.iter().map(|id| tangents[id])).collect(),
             values: [x].into_iter().chain(trainable).collect(),
-            tangents: [dx].into_iter().chain(dparameters).collect(),
             gradients,
             program,
             y,
@@ -95,8 +93,8 @@ impl Rules {
     fn check(&self, name: &str) {
         let mut source = Source::new(3);
         let mut on = Reference.compile(&self.set).unwrap();
-        let mut time = [0; clock::LEN];
-        time[clock::COUNT] = BATCH as u32;
+        let mut time = [0; step_counter::LEN];
+        time[step_counter::COUNT] = BATCH as u32;
         on.upload(self.now, TensorData::U32(&time)).unwrap();
         let mut draw = |on: &mut ReferenceExecutable, id: TensorId| {
             let len = self.set.tensors()[id].len();
@@ -205,19 +203,16 @@ fn composed_layers_have_correct_rules() {
 fn a_first_layer_writes_no_input_gradient() {
     let configs: Vec<LayerConfig> =
         serde_json::from_value(json!([{"conv": {"filters": 2, "kernel": 3}}, "relu"])).unwrap();
-    let chain =
-        LayerBuilder::default().sequential(&configs, &[5, 5, 1], "layer", "layers").unwrap();
     let mut set = ProgramSet::new();
-    let now = set.persistent("clock", DType::U32, &[clock::LEN]);
+    let mut builder = LayerBuilder::new(&mut set, "layers");
+    let layers = builder.sequential(&configs, &[5, 5, 1], "layer").unwrap();
+    let now = set.persistent("step_counter", DType::U32, &[step_counter::LEN]);
     let x = set.persistent("x", DType::Real, &[2, 5, 5, 1]);
     let dy = set.persistent("dy", DType::Real, &[2, 3, 3, 2]);
-    let specs = chain.parameters();
-    let parameters: Vec<TensorId> =
-        specs.iter().map(|s| set.persistent(&s.name, DType::Real, &s.shape)).collect();
     let mut step = StepBuilder::new(&mut set, "first", Mode::Train, 2, now, false);
-    let record = chain.forward(&mut step, &parameters, x);
+    let saved = layers.forward(&mut step, x);
     let needs_grad = NeedsGrad { input: false, parameters: true };
-    let gradients = chain.backward(&mut step, &parameters, &record, dy, needs_grad);
+    let gradients = layers.backward(&mut step, &saved, dy, needs_grad);
     assert_eq!(gradients.input, None);
     assert_eq!(gradients.parameters.len(), 2);
     let (program, _) = step.finish().unwrap();

@@ -3,9 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-use lfnn_core::program::{
-    ALIGNMENT, DType, Kind, ProgramSet, Step, TensorId, Tensors, plan_memory,
-};
+use lfnn_core::program::{ALIGNMENT, DType, ProgramSet, Step, TensorId, Tensors, plan_memory};
 use lfnn_tests::chain::{self, Chain, Kinks};
 use lfnn_tests::harness::Case;
 use lfnn_tests::property::property;
@@ -56,7 +54,7 @@ fn check<S: Step>(
         let uses: Vec<usize> =
             (0..steps.len()).filter(|&step| steps[step].uses().contains(&id)).collect();
         let offset = plan.offsets[id.index()];
-        let wanted = tensor.kind == Kind::Temporary && !uses.is_empty();
+        let wanted = !tensor.is_persistent() && !uses.is_empty();
         match offset {
             Some(start) if wanted => {
                 let (first, last) = (uses[0], *uses.last().unwrap());
@@ -118,9 +116,9 @@ fn temporaries_of_any_schedule_are_apart_while_they_live() {
 fn temporaries_of_random_networks_are_apart_while_they_live() {
     property(128, (1usize..12, any::<u64>()), |(depth, seed)| {
         let mut case = Case::new(seed);
-        let clock = case.any_clock();
+        let counter = case.any_counter();
         let x = chain::input(&mut case, &[3, 6, 5, 4]);
-        let mut chain = Chain::new(x, clock, Kinks::Allowed);
+        let mut chain = Chain::new(x, counter, Kinks::Allowed);
         for _ in 0..depth {
             chain.extend(&mut case);
         }

@@ -8,15 +8,16 @@
 
 use std::collections::BTreeSet;
 
-use lfnn_core::config::{LeadershipConfig, NetworkConfig, ReductionConfig, TrainingConfig};
+use lfnn_core::config::{LeadershipConfig, NetworkConfig, TrainingConfig};
 use lfnn_core::method::{METHODS, by_name};
-use lfnn_core::program::influences;
+use lfnn_core::program::{Reduction, influences};
 use lfnn_core::train::{
     Normalization, Setup, State, StateData, StateTensor, StepProgram, StepTrace, Target,
     TraceInput, trace_step,
 };
 use lfnn_cpu::Cpu;
 use lfnn_tests::source::Source;
+use lfnn_tests::weights::weights as random_weights;
 use serde_json::json;
 
 const SHAPE: [usize; 3] = [8, 8, 2];
@@ -57,7 +58,11 @@ fn dependence(method: &str) -> Vec<BTreeSet<usize>> {
     };
     let step = StepProgram::new(&setup, SHAPE, CLASSES).unwrap();
     let program = &step.set.programs()[step.program.0];
-    let groups: Vec<_> = step.parameters.units.iter().chain([&step.parameters.output]).collect();
+    let groups: Vec<Vec<_>> = step
+        .parameters
+        .chunk_by(|one, next| one.part == next.part)
+        .map(|group| group.iter().map(|parameter| parameter.id).collect())
+        .collect();
     groups
         .iter()
         .map(|group| {
@@ -97,7 +102,7 @@ fn in_any_other_method_every_update_depends_on_every_later_unit() {
 #[test]
 fn lg_bp_is_lfnn_l_with_every_worker_a_leader() {
     let weights = weights(1);
-    for reduction in [ReductionConfig::Sum, ReductionConfig::Mean] {
+    for reduction in [Reduction::Sum, Reduction::Mean] {
         let settings = LeadershipConfig { reduction, ..LeadershipConfig::default() };
         let greedy = step("lg-bp", LeadershipConfig { delta: 0.5, ..settings }, &weights);
         let led = step("lfnn-l", LeadershipConfig { delta: 1.0, ..settings }, &weights);
@@ -107,23 +112,7 @@ fn lg_bp_is_lfnn_l_with_every_worker_a_leader() {
 }
 
 fn weights(seed: u64) -> State {
-    let network = lfnn_core::network::Network::new(&network(), &SHAPE, CLASSES).unwrap();
-    let mut source = Source::new(seed);
-    let tensors = network
-        .parameters()
-        .into_iter()
-        .map(|parameter| {
-            let spec = parameter.spec;
-            let shape = match spec.shape[..] {
-                [out, kh, kw, input] => vec![out, input, kh, kw],
-                _ => spec.shape.clone(),
-            };
-            let low = if spec.name.ends_with("running_var") { 0.1 } else { -0.5 };
-            let data = StateData::Real(source.reals(spec.len(), low, 0.5));
-            StateTensor { name: spec.name, shape, data }
-        })
-        .collect();
-    State { tensors }
+    random_weights(&network(), &SHAPE, CLASSES, 0.5, &mut Source::new(seed))
 }
 
 fn step(method: &str, leadership: LeadershipConfig, weights: &State) -> StepTrace {

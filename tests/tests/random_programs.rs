@@ -8,7 +8,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use lfnn_core::program::{
-    AdamStep, AdvanceClock, Align, AlignmentTarget, ClipFactor, DType, LocalLoss,
+    AdamStep, AdvanceStepCounter, Align, AlignmentTarget, ClipFactor, DType, LocalLoss,
     LocalLossGradient, LocalLosses, Loss, MeanWorkerLoss, Predictions, Reduction,
     Reference as Rule, SelectLeaders, SgdStep, TensorId, WorkerLoss,
 };
@@ -29,7 +29,7 @@ fn temporary(case: &mut Case, shape: &[usize]) -> TensorId {
 }
 
 /// A unit: layers, workers, the local loss and the gradients. Gives what the next unit reads.
-fn unit(case: &mut Case, chain: &mut Chain, layers: usize, clock: TensorId) -> Signal {
+fn unit(case: &mut Case, chain: &mut Chain, layers: usize, counter: TensorId) -> Signal {
     for _ in 0..layers {
         chain.extend(case);
     }
@@ -61,7 +61,7 @@ fn unit(case: &mut Case, chain: &mut Chain, layers: usize, clock: TensorId) -> S
         value: output,
         leaders,
         best,
-        clock,
+        counter,
         reference,
         predictions,
         rule,
@@ -91,12 +91,12 @@ fn unit(case: &mut Case, chain: &mut Chain, layers: usize, clock: TensorId) -> S
         align: Align::Output,
     });
     chain.backward().into_iter().for_each(|op| case.push(op));
-    update(case, chain, clock);
+    update(case, chain, counter);
     features
 }
 
 /// An optimiser step on every parameter of a chain.
-fn update(case: &mut Case, chain: &Chain, clock: TensorId) {
+fn update(case: &mut Case, chain: &Chain, counter: TensorId) {
     let rates = case.input_between("rates", &[2], 0.01, 0.05);
     let gradients = chain.parameters.iter().map(|parameter| parameter.gradient).collect();
     let clipped = temporary(case, &[1]);
@@ -112,7 +112,7 @@ fn update(case: &mut Case, chain: &Chain, clock: TensorId) {
             case.push(AdamStep {
                 gradient,
                 rates,
-                clock,
+                counter,
                 factor,
                 parameter,
                 first,
@@ -127,7 +127,7 @@ fn update(case: &mut Case, chain: &Chain, clock: TensorId) {
             case.push(SgdStep {
                 gradient,
                 rates,
-                clock,
+                counter,
                 factor,
                 parameter,
                 velocity,
@@ -143,16 +143,16 @@ fn update(case: &mut Case, chain: &Chain, clock: TensorId) {
 fn training_step((units, layers, shape, seed): Network) -> Case {
     let mut case = Case::new(seed);
     case.runs = 2;
-    let clock = case.any_clock();
+    let counter = case.any_counter();
     let mut x = chain::input(&mut case, &shape);
     for _ in 0..units {
-        let mut chain = Chain::new(x, clock, Kinks::Allowed);
-        let features = unit(&mut case, &mut chain, layers, clock);
+        let mut chain = Chain::new(x, counter, Kinks::Allowed);
+        let features = unit(&mut case, &mut chain, layers, counter);
         // The next unit reads the value; the gradient that it writes goes nowhere.
         let shape = case.shape(features.value);
         x = Signal { gradient: temporary(&mut case, &shape), ..features };
     }
-    case.push(AdvanceClock { clock });
+    case.push(AdvanceStepCounter { counter });
     case
 }
 

@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use lfnn_core::backend::Backend;
-use lfnn_core::config::{LeadershipConfig, NetworkConfig, Scope, TrainingConfig};
+use lfnn_core::config::{
+    Augmentation, LeadershipConfig, Limits, NetworkConfig, Scope, TrainingConfig,
+};
 use lfnn_core::method::{Gradient, METHODS, by_name, names};
+use lfnn_core::metric::Metrics;
 use lfnn_core::train::{
-    Augmentation, Images, Labels, Limits, Normalization, Setup, State, StateData, TrainError,
-    Trainer,
+    Images, Labels, Normalization, Setup, State, StateData, TrainError, Trainer,
 };
 use lfnn_cpu::Cpu;
 use lfnn_tests::source::Source;
@@ -227,7 +229,7 @@ fn every_method_overfits_a_few_batches() {
         trainer.train_step().unwrap();
         trainer.train_step().unwrap();
         let metrics = trainer.metrics().unwrap();
-        assert!(metrics.error.unwrap() < limit, "{}: {metrics:?}", method.name);
+        assert!(metrics.error().unwrap() < limit, "{}: {metrics:?}", method.name);
     }
 }
 
@@ -241,12 +243,13 @@ fn evaluation_counts_each_image_once_whatever_the_batch() {
     // 70 images are eight batches and a part of one; 1 and 69 are divided otherwise.
     let one = trainer.evaluate(&[0]).unwrap();
     let rest = trainer.evaluate(&(1..70).collect::<Vec<_>>()).unwrap();
-    let mean = |of: fn(&lfnn_core::train::Evaluation) -> f64| (of(&one) + 69.0 * of(&rest)) / 70.0;
-    assert!((all.loss - mean(|e| e.loss)).abs() < 1e-5);
-    assert!((all.error.unwrap() - mean(|e| e.error.unwrap())).abs() < 1e-5);
+    let mean = |of: fn(&Metrics) -> f64| (of(&one) + 69.0 * of(&rest)) / 70.0;
+    assert!((all.loss() - mean(Metrics::loss)).abs() < 1e-5);
+    assert!((all.error().unwrap() - mean(|e| e.error().unwrap())).abs() < 1e-5);
+    assert_eq!([all.batches, one.batches, rest.batches], [9, 1, 9]);
     for unit in 0..2 {
         for worker in 0..4 {
-            let of = |e: &lfnn_core::train::Evaluation| e.units[unit].worker_losses[worker];
+            let of = |e: &Metrics| e.units[unit].workers("worker_losses")[worker];
             assert!((of(&all) - (of(&one) + 69.0 * of(&rest)) / 70.0).abs() < 1e-5);
         }
     }
@@ -265,7 +268,7 @@ fn the_outputs_of_workers_are_those_by_which_they_are_judged() {
     assert_eq!(outputs.len(), 2);
     for (outputs, judged) in outputs.iter().zip(&judged.units) {
         assert_eq!(outputs.len(), indices.len() * 4 * 3);
-        for (worker, &error) in judged.worker_errors.iter().enumerate() {
+        for (worker, &error) in judged.workers("worker_errors").iter().enumerate() {
             let mut wrong = 0;
             for (row, &index) in outputs.chunks(12).zip(&indices) {
                 let p = &row[worker * 3..][..3];
@@ -284,13 +287,14 @@ fn the_outputs_of_workers_are_those_by_which_they_are_judged() {
 fn leads_add_up_to_the_number_of_leaders_in_every_batch_or_sample() {
     let data = Data::new();
     let cpu = Cpu::new(Some(1)).unwrap();
-    for (scope, per_step) in [(Scope::Batch, 2), (Scope::Epoch, 2), (Scope::Sample, 16)] {
+    for (scope, leaders) in [(Scope::Batch, 2.0), (Scope::Epoch, 2.0), (Scope::Sample, 2.0)] {
         let mut run = Run::new("lfnn-l");
         run.leadership.scope = scope;
         let mut trainer = run.trainer(&cpu, &data).unwrap();
         advance(&mut trainer, 5);
         for unit in trainer.metrics().unwrap().units {
-            assert_eq!(unit.lead_counts.iter().sum::<u64>(), 5 * per_step, "{scope:?}");
+            let sum: f64 = unit.workers("lead_percent").iter().sum();
+            assert!((sum - 100.0 * leaders).abs() < 1e-9, "{scope:?}: {sum}");
         }
     }
 }
@@ -368,7 +372,7 @@ fn settings_out_of_range_are_refused_with_their_path() {
     assert_eq!(refusal(|run| run.training.epochs = 0), "training.epochs: 0, expected at least 1");
     assert_eq!(
         refusal(|run| run.training = training(json!({"adam": {"lr": -1.0}}))),
-        "training.optimizer.lr: -1, expected a number above 0"
+        "training.optimizer.adam.lr: -1, expected a number above 0"
     );
     assert_eq!(
         refusal(|run| run.training.clip_norm = Some(0.0)),
@@ -376,6 +380,6 @@ fn settings_out_of_range_are_refused_with_their_path() {
     );
     assert_eq!(
         refusal(|run| run.training.label_smoothing = 1.0),
-        "training.label_smoothing: 1, expected 0 to below 1"
+        "training.label_smoothing: 1, expected a number below 1"
     );
 }

@@ -2,7 +2,11 @@
 //! changes predictions a little and no speed.
 
 use anyhow::{Result, bail};
-use bench_common::config::{BatchNormConfig, LayerConfig, PoolConfig};
+use bench_common::layer::{
+    AdaptiveAvgPoolConfig, AvgPoolConfig, BatchNormConfig, ConvConfig,
+    DropoutConfig as DropoutSettings, LayerConfig, LinearConfig as LinearSettings, MaxPoolConfig,
+    PoolConfig, ResidualConfig,
+};
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{
@@ -95,7 +99,7 @@ impl Layer {
     fn new(config: &LayerConfig, shape: Vec<usize>, device: &Device) -> Result<(Self, Vec<usize>)> {
         Ok(match (config, &shape[..]) {
             (
-                &LayerConfig::Conv { filters, kernel, stride, padding, groups, bias },
+                &LayerConfig::Conv(ConvConfig { filters, kernel, stride, padding, groups, bias }),
                 &[channels, height, width],
             ) => {
                 let conv = Conv2dConfig::new([channels, filters], [kernel; 2])
@@ -107,7 +111,7 @@ impl Layer {
                 let after = |extent| windows(extent, kernel, stride, padding);
                 (Self::Conv(conv), vec![filters, after(height), after(width)])
             }
-            (&LayerConfig::Linear { features, bias }, &[own]) => {
+            (&LayerConfig::Linear(LinearSettings { features, bias }), &[own]) => {
                 let linear = LinearConfig::new(own, features).with_bias(bias).init(device);
                 (Self::Linear(linear), vec![features])
             }
@@ -116,7 +120,7 @@ impl Layer {
                 (Self::BatchNorm(norm.init(device)), shape)
             }
             (LayerConfig::Relu, _) => (Self::Relu(Relu::new()), shape),
-            (&LayerConfig::MaxPool(pool), &[channels, height, width]) => {
+            (&LayerConfig::MaxPool(MaxPoolConfig(pool)), &[channels, height, width]) => {
                 let PoolConfig { kernel, stride, padding } = pool;
                 let stride = stride.unwrap_or(kernel);
                 let layer = MaxPool2dConfig::new([kernel; 2])
@@ -126,7 +130,7 @@ impl Layer {
                 let after = |extent| windows(extent, kernel, stride, padding);
                 (Self::MaxPool(layer), vec![channels, after(height), after(width)])
             }
-            (&LayerConfig::AvgPool(pool), &[channels, height, width]) => {
+            (&LayerConfig::AvgPool(AvgPoolConfig(pool)), &[channels, height, width]) => {
                 let PoolConfig { kernel, stride, padding } = pool;
                 let stride = stride.unwrap_or(kernel);
                 let layer = AvgPool2dConfig::new([kernel; 2])
@@ -136,19 +140,19 @@ impl Layer {
                 let after = |extent| windows(extent, kernel, stride, padding);
                 (Self::AvgPool(layer), vec![channels, after(height), after(width)])
             }
-            (&LayerConfig::AdaptiveAvgPool { grid }, &[channels, _, _]) => {
+            (&LayerConfig::AdaptiveAvgPool(AdaptiveAvgPoolConfig { grid }), &[channels, _, _]) => {
                 (Self::AdaptiveAvgPool(on_grid(grid)), vec![channels, grid, grid])
             }
             (LayerConfig::GlobalAvgPool, &[channels, _, _]) => {
                 (Self::AdaptiveAvgPool(on_grid(1)), vec![channels, 1, 1])
             }
-            (&LayerConfig::Dropout { rate }, _) => {
+            (&LayerConfig::Dropout(DropoutSettings { rate }), _) => {
                 (Self::Dropout(DropoutConfig::new(rate).init()), shape)
             }
             (LayerConfig::Flatten, _) => {
                 (Self::Flatten(Identity::new()), vec![shape.iter().product()])
             }
-            (LayerConfig::Residual { body, shortcut }, _) => {
+            (LayerConfig::Residual(ResidualConfig { body, shortcut }), _) => {
                 let (shortcut, _) = Layers::new(shortcut, shape.clone(), device)?;
                 let (body, shape) = Layers::new(body, shape, device)?;
                 (Self::Residual(Residual { body, shortcut }), shape)

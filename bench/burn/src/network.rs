@@ -2,7 +2,8 @@
 
 use anyhow::{Result, bail};
 use bench_common::Description;
-use bench_common::config::{OutputActivation, UnitConfig, WorkersConfig};
+use bench_common::config::{UnitConfig, WorkersConfig};
+use bench_common::unit::{BlockConfig, NeuronsConfig, OutputActivation, ReadoutConfig};
 use burn::module::{Initializer, Module, ModuleVisitor, Param};
 use burn::nn::pool::AdaptiveAvgPool2d;
 use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
@@ -119,13 +120,13 @@ impl Unit {
         let (layers, shape) = Layers::new(&config.layers, shape, device)?;
         let features: usize = shape.iter().product();
         let (workers, shape) = match config.workers {
-            WorkersConfig::Neurons { count, output_activation: activation } => {
+            WorkersConfig::Neurons(NeuronsConfig { count, output_activation: activation }) => {
                 let linear = LinearConfig::new(features, count * classes).init(device);
                 let neurons = Neurons { linear, count, activation };
                 (Workers::Neurons(neurons), vec![count * classes])
             }
-            WorkersConfig::Readout { count, grid, dropout }
-            | WorkersConfig::Block { count: count @ 1, grid, dropout } => {
+            WorkersConfig::Readout(ReadoutConfig { count, grid, dropout })
+            | WorkersConfig::Block(BlockConfig { count: count @ 1, grid, dropout }) => {
                 let grid = grid.filter(|_| shape.len() == 3);
                 let own = grid.map_or(features, |grid| shape[0] * grid * grid) / count;
                 let bound = 1.0 / (own.max(1) as f64).sqrt();
@@ -138,10 +139,10 @@ impl Unit {
                 };
                 (Workers::Readout(readout), shape)
             }
-            WorkersConfig::Block { count, .. } => {
+            WorkersConfig::Block(BlockConfig { count, .. }) => {
                 bail!("{count} blocks in a unit are not compared")
             }
-            WorkersConfig::Filters { .. } => bail!("workers of filters are not compared"),
+            WorkersConfig::Filters(_) => bail!("workers of filters are not compared"),
         };
         let (transition, shape) = Layers::new(&config.transition, shape, device)?;
         Ok((Self { layers, workers, transition }, shape))

@@ -1,7 +1,10 @@
 //! Layers, each candle's own where candle has it with its right gradient, else made of candle's operations.
 
 use anyhow::{Result, bail};
-use bench_common::config::{BatchNormConfig, LayerConfig, PoolConfig};
+use bench_common::layer::{
+    AdaptiveAvgPoolConfig, AvgPoolConfig, BatchNormConfig, ConvConfig, DropoutConfig, LayerConfig,
+    LinearConfig, MaxPoolConfig, PoolConfig, ResidualConfig,
+};
 use candle_core::{D, DType, Device, Tensor, Var};
 use candle_nn::{BatchNorm, ops};
 
@@ -103,7 +106,7 @@ impl Layer {
     ) -> Result<(Self, Vec<usize>)> {
         Ok(match (config, &shape[..]) {
             (
-                &LayerConfig::Conv { filters, kernel, stride, padding, groups, bias },
+                &LayerConfig::Conv(ConvConfig { filters, kernel, stride, padding, groups, bias }),
                 &[channels, height, width],
             ) => {
                 let fan_in = channels / groups * kernel * kernel;
@@ -115,7 +118,7 @@ impl Layer {
                 let shape = vec![filters, after(height), after(width)];
                 (Self::Conv { weight, bias, stride, padding, groups }, shape)
             }
-            (&LayerConfig::Linear { features, bias }, &[own]) => {
+            (&LayerConfig::Linear(LinearConfig { features, bias }), &[own]) => {
                 (Self::Linear(Linear::new(own, features, bias, parameters)?), vec![features])
             }
             (&LayerConfig::BatchNorm(BatchNormConfig { momentum, epsilon }), &[channels, ..]) => {
@@ -135,23 +138,23 @@ impl Layer {
                 (Self::BatchNorm { norm, weight, bias }, shape)
             }
             (LayerConfig::Relu, _) => (Self::Relu, shape),
-            (&LayerConfig::MaxPool(pool), &[channels, height, width]) => {
+            (&LayerConfig::MaxPool(MaxPoolConfig(pool)), &[channels, height, width]) => {
                 let kernel = disjoint(pool)?;
                 (Self::MaxPool { kernel }, vec![channels, height / kernel, width / kernel])
             }
-            (&LayerConfig::AvgPool(pool), &[channels, height, width]) => {
+            (&LayerConfig::AvgPool(AvgPoolConfig(pool)), &[channels, height, width]) => {
                 let kernel = disjoint(pool)?;
                 (Self::AvgPool { kernel }, vec![channels, height / kernel, width / kernel])
             }
-            (&LayerConfig::AdaptiveAvgPool { grid }, &[channels, height, width]) => {
+            (&LayerConfig::AdaptiveAvgPool(AdaptiveAvgPoolConfig { grid }), &[channels, height, width]) => {
                 (Self::AdaptiveAvgPool(Grid::new(height, width, grid)?), vec![channels, grid, grid])
             }
             (LayerConfig::GlobalAvgPool, &[channels, _, _]) => {
                 (Self::GlobalAvgPool, vec![channels, 1, 1])
             }
-            (&LayerConfig::Dropout { rate }, _) => (Self::Dropout { rate: rate as f32 }, shape),
+            (&LayerConfig::Dropout(DropoutConfig { rate }), _) => (Self::Dropout { rate: rate as f32 }, shape),
             (LayerConfig::Flatten, _) => (Self::Flatten, vec![shape.iter().product()]),
-            (LayerConfig::Residual { body, shortcut }, _) => {
+            (LayerConfig::Residual(ResidualConfig { body, shortcut }), _) => {
                 let body = Layers::new(body, shape.clone(), parameters)?;
                 let shortcut = Layers::new(shortcut, shape, parameters)?;
                 let shape = body.shape.clone();

@@ -1,7 +1,8 @@
 //! Hidden units with their workers, and the output layer.
 
 use anyhow::{Result, bail};
-use bench_common::config::{OutputActivation, UnitConfig, WorkersConfig};
+use bench_common::config::{UnitConfig, WorkersConfig};
+use bench_common::unit::{BlockConfig, NeuronsConfig, OutputActivation, ReadoutConfig};
 use bench_common::{Description, Method};
 use candle_core::{D, DType, Device, Tensor, Var};
 use candle_nn::ops;
@@ -85,12 +86,12 @@ impl Unit {
         let shape = layers.shape.clone();
         let features: usize = shape.iter().product();
         let (workers, shape) = match config.workers {
-            WorkersConfig::Neurons { count, output_activation: activation } => {
+            WorkersConfig::Neurons(NeuronsConfig { count, output_activation: activation }) => {
                 let linear = Linear::new(features, count * classes, true, parameters)?;
                 (Workers::Neurons { linear, count, activation }, vec![count * classes])
             }
-            WorkersConfig::Readout { count, grid, dropout }
-            | WorkersConfig::Block { count: count @ 1, grid, dropout } => {
+            WorkersConfig::Readout(ReadoutConfig { count, grid, dropout })
+            | WorkersConfig::Block(BlockConfig { count: count @ 1, grid, dropout }) => {
                 let (grid, features) = match (grid, &shape[..]) {
                     (Some(grid), &[channels, height, width]) => {
                         (Some(Grid::new(height, width, grid)?), channels * grid * grid)
@@ -105,10 +106,10 @@ impl Unit {
                 }
                 (Workers::Readout { weight, bias, grid, dropout: dropout as f32 }, shape)
             }
-            WorkersConfig::Block { count, .. } => {
+            WorkersConfig::Block(BlockConfig { count, .. }) => {
                 bail!("{count} blocks in a unit are not compared")
             }
-            WorkersConfig::Filters { .. } => bail!("workers of filters are not compared"),
+            WorkersConfig::Filters(_) => bail!("workers of filters are not compared"),
         };
         Ok(Self { layers, workers, transition: Layers::new(&config.transition, shape, parameters)? })
     }

@@ -2,8 +2,9 @@
 
 use anyhow::{Result, bail};
 use lfnn_core::config::{
-    AlignConfig, LeadershipConfig, NetworkConfig, ReductionConfig, Scope, Task, TrainingConfig,
+    LeadershipConfig, NetworkConfig, Scope, Task, TrainingConfig,
 };
+use lfnn_core::program::{Align, Reduction};
 use serde::Deserialize;
 
 /// The methods that are compared.
@@ -47,7 +48,7 @@ impl Description {
         if leadership.scope != Scope::Batch {
             bail!("leaders of batches alone are compared");
         }
-        if leadership.reduction != ReductionConfig::Sum || leadership.align != AlignConfig::Output {
+        if leadership.reduction != Reduction::Sum || leadership.align != Align::Output {
             bail!("sums over workers, and outputs that align, alone are compared");
         }
         if training.clip_norm.is_some() {

@@ -16,7 +16,7 @@ use clap::Parser;
 use serde_json::json;
 
 pub use description::{Description, Method};
-pub use lfnn_core::config;
+pub use lfnn_core::{config, layer, unit};
 
 /// A network in another framework, with a batch of random images and labels of its own.
 pub trait Contender {

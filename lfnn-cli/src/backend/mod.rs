@@ -1,4 +1,4 @@
-//! The choice of a backend: made once, here. Everything else is generic.
+//! The selection of a backend, made once, here. Everything else is generic.
 //!
 //! `cuda` has what only a build with the feature of that name can do. A build without it has `no_cuda` in its place,
 //! with the same functions: there is no GPU, and they say why.
@@ -14,7 +14,7 @@ use std::str::FromStr;
 
 use anyhow::anyhow;
 use lfnn_core::backend::{Backend, Precision};
-use lfnn_cpu::Cpu;
+use lfnn_cpu::{Cpu, CpuError};
 
 use crate::failure::Failure;
 use crate::format;
@@ -22,9 +22,9 @@ use crate::output::Output;
 
 pub(crate) use cuda::streams;
 
-/// What computes.
+/// A kind of backend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum BackendChoice {
+pub(crate) enum BackendKind {
     /// The fastest that is there.
     #[default]
     Auto,
@@ -34,7 +34,7 @@ pub(crate) enum BackendChoice {
     Cuda(usize),
 }
 
-impl fmt::Display for BackendChoice {
+impl fmt::Display for BackendKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Auto => f.write_str("auto"),
@@ -44,7 +44,7 @@ impl fmt::Display for BackendChoice {
     }
 }
 
-impl FromStr for BackendChoice {
+impl FromStr for BackendKind {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -62,7 +62,7 @@ impl FromStr for BackendChoice {
 }
 
 /// Work that runs on any backend.
-pub(crate) trait Job {
+pub(crate) trait BackendTask {
     /// What it gives.
     type Output;
 
@@ -77,7 +77,7 @@ pub(crate) trait Job {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BackendArgs {
     /// Which one.
-    pub(crate) backend: BackendChoice,
+    pub(crate) kind: BackendKind,
     /// Threads of the CPU.
     pub(crate) threads: Option<usize>,
     /// Streams of the GPU, if not as many as are usual.
@@ -85,26 +85,26 @@ pub(crate) struct BackendArgs {
 }
 
 impl BackendArgs {
-    /// Runs a job on the backend chosen, in this precision.
+    /// Runs a task on the backend, in this precision.
     ///
     /// # Errors
-    /// A backend that cannot be had or does not have the precision, or a failure of the job.
-    pub(crate) fn run<J: Job>(
+    /// A backend that is missing or lacks the precision, or a failure of the task.
+    pub(crate) fn run<T: BackendTask>(
         self,
         precision: Precision,
         output: &Output,
-        job: J,
-    ) -> Result<J::Output, Failure> {
-        match self.backend {
-            BackendChoice::Cuda(ordinal) => {
+        task: T,
+    ) -> Result<T::Output, Failure> {
+        match self.kind {
+            BackendKind::Cuda(ordinal) => {
                 let (gpu, device) = cuda::open(ordinal, precision, self.streams, output)
                     .map_err(cuda::NoGpu::failure)?;
-                job.run(&gpu, &device)
+                task.run(&gpu, &device)
             }
-            BackendChoice::Cpu => self.on_cpu(precision, "", job),
-            BackendChoice::Auto => match cuda::open(0, precision, self.streams, output) {
-                Ok((gpu, device)) => job.run(&gpu, &format!("{device} (auto)")),
-                Err(missing) => self.on_cpu(precision, &missing.brief(), job),
+            BackendKind::Cpu => self.on_cpu(precision, "", task),
+            BackendKind::Auto => match cuda::open(0, precision, self.streams, output) {
+                Ok((gpu, device)) => task.run(&gpu, &format!("{device} (auto)")),
+                Err(missing) => self.on_cpu(precision, &missing.brief(), task),
             },
         }
     }
@@ -114,10 +114,10 @@ impl BackendArgs {
     /// # Errors
     /// The CPU with another than `f32`, or a program without CUDA.
     pub(crate) fn check(self, precision: Precision) -> Result<(), Failure> {
-        if precision != Precision::F32 || matches!(self.backend, BackendChoice::Cuda(_)) {
+        if precision != Precision::F32 || matches!(self.kind, BackendKind::Cuda(_)) {
             cuda::check()?;
         }
-        if self.backend != BackendChoice::Cpu || precision == Precision::F32 {
+        if self.kind != BackendKind::Cpu || precision == Precision::F32 {
             return Ok(());
         }
         Err(Failure::Usage(anyhow!(
@@ -129,28 +129,26 @@ impl BackendArgs {
     /// The same with `auto` resolved: the GPU if it works, or the CPU; and what it is, for people.
     #[cfg(feature = "report")]
     pub(crate) fn resolved(self) -> (Self, String) {
-        match self.backend {
-            BackendChoice::Cuda(_) => (self, self.backend.to_string()),
-            BackendChoice::Cpu => (self, self.cpu()),
-            BackendChoice::Auto => match cuda::first() {
-                Ok(name) => {
-                    (Self { backend: BackendChoice::Cuda(0), ..self }, format!("{name} (auto)"))
-                }
+        match self.kind {
+            BackendKind::Cuda(_) => (self, self.kind.to_string()),
+            BackendKind::Cpu => (self, self.cpu()),
+            BackendKind::Auto => match cuda::first() {
+                Ok(name) => (Self { kind: BackendKind::Cuda(0), ..self }, format!("{name} (auto)")),
                 Err(missing) => {
                     let name = format!("{} (auto: {})", self.cpu(), missing.brief());
-                    (Self { backend: BackendChoice::Cpu, ..self }, name)
+                    (Self { kind: BackendKind::Cpu, ..self }, name)
                 }
             },
         }
     }
 
-    /// Runs a job on the CPU; `no_gpu` says why not on the GPU, if that was wanted more.
-    fn on_cpu<J: Job>(
+    /// Runs a task on the CPU; `no_gpu` says why not on the GPU, if that was wanted more.
+    fn on_cpu<T: BackendTask>(
         self,
         precision: Precision,
         no_gpu: &str,
-        job: J,
-    ) -> Result<J::Output, Failure> {
+        task: T,
+    ) -> Result<T::Output, Failure> {
         self.check(precision)?;
         if precision != Precision::F32 {
             let name = precision.name();
@@ -158,12 +156,15 @@ impl BackendArgs {
                 "`precision` is {name}, which needs a GPU, and {no_gpu} (`--precision f32` runs on the CPU)"
             )));
         }
-        let cpu = Cpu::new(self.threads).map_err(anyhow::Error::from)?;
+        let cpu = Cpu::new(self.threads).map_err(|error| match error {
+            CpuError::Level { .. } => Failure::Usage(error.into()),
+            error => Failure::Runtime(error.into()),
+        })?;
         let mut device = self.cpu();
         if !no_gpu.is_empty() {
             device += &format!(" (auto: {no_gpu})");
         }
-        job.run(&cpu, &device)
+        task.run(&cpu, &device)
     }
 
     /// Threads that the CPU backend will use.
@@ -179,9 +180,12 @@ impl BackendArgs {
 }
 
 /// What can be said of each backend on this machine: lines of name, whether it runs, and what it is.
-pub(crate) fn devices(choice: BackendArgs) -> Vec<[String; 3]> {
-    let cpu = match Cpu::new(choice.threads) {
-        Ok(_) => line("cpu", "yes", &choice.cpu()["cpu, ".len()..]),
+pub(crate) fn devices(backend: BackendArgs) -> Vec<[String; 3]> {
+    let cpu = match Cpu::new(backend.threads) {
+        Ok(cpu) => {
+            let threads = format::number_of(cpu.threads(), "thread");
+            line("cpu", "yes", &format!("{threads}, {}", cpu.level()))
+        }
         Err(error) => line("cpu", "no", &error.to_string()),
     };
     let mut lines = vec![cpu];
@@ -199,12 +203,12 @@ mod tests {
 
     #[test]
     fn a_backend_is_named_with_or_without_an_ordinal() {
-        assert_eq!("auto".parse(), Ok(BackendChoice::Auto));
-        assert_eq!("cpu".parse(), Ok(BackendChoice::Cpu));
-        assert_eq!("cuda".parse(), Ok(BackendChoice::Cuda(0)));
-        assert_eq!("cuda:3".parse(), Ok(BackendChoice::Cuda(3)));
+        assert_eq!("auto".parse(), Ok(BackendKind::Auto));
+        assert_eq!("cpu".parse(), Ok(BackendKind::Cpu));
+        assert_eq!("cuda".parse(), Ok(BackendKind::Cuda(0)));
+        assert_eq!("cuda:3".parse(), Ok(BackendKind::Cuda(3)));
         for wrong in ["", "gpu", "cuda:", "cuda:x", "cuda:-1", "CUDA"] {
-            assert!(wrong.parse::<BackendChoice>().is_err(), "{wrong}");
+            assert!(wrong.parse::<BackendKind>().is_err(), "{wrong}");
         }
     }
 }

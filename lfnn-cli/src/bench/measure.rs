@@ -11,7 +11,7 @@ use lfnn_core::train::{
 
 use super::{Measured, Spread};
 use crate::config::RunConfig;
-use crate::data::Shape;
+use crate::data::DataShape;
 use crate::failure::Failure;
 use crate::memory;
 use crate::train::setup;
@@ -34,7 +34,7 @@ struct Noise {
 }
 
 impl Noise {
-    fn new(count: usize, shape: &Shape) -> Self {
+    fn new(count: usize, shape: &DataShape) -> Self {
         let stream = Stream::new(Purpose::Augment, 0);
         let bytes = count * shape.image.iter().product::<usize>();
         // Where 32 bits do not tell blocks apart, they repeat.
@@ -54,7 +54,7 @@ impl Noise {
 ///
 /// # Errors
 /// More than this machine has memory for, or than can be counted in 32 bits.
-fn images(batch: usize, shape: &Shape) -> Result<usize, Failure> {
+fn images(batch: usize, shape: &DataShape) -> Result<usize, Failure> {
     let count = batch.saturating_mul(BATCHES);
     let bytes = shape.image.iter().fold(count, |bytes, &extent| bytes.saturating_mul(extent));
     memory::check(bytes, &format!("{BATCHES} batches of {batch} images"))?;
@@ -75,7 +75,7 @@ pub(super) fn measure<B: Backend>(
     backend: &B,
     device: &str,
     config: &RunConfig,
-    shape: &Shape,
+    shape: &DataShape,
     seconds: f64,
 ) -> Result<Measured, Failure> {
     // As many epochs as a training may have: what is measured is measured over and over.

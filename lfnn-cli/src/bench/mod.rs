@@ -7,12 +7,13 @@ use lfnn_core::backend::{Backend, Memory, PeakRates};
 use lfnn_core::program::{Cost, Part};
 use lfnn_core::train::ProfiledStep;
 
-use crate::backend::{BackendArgs, Job};
-use crate::cli::BenchArgs;
+use crate::backend::{BackendArgs, BackendTask};
+use crate::cli::{BenchArgs, DataFolder};
 use crate::config::{self, Request, RunConfig};
-use crate::data::{self, Shape};
+use crate::data::{self, DataShape};
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::resolved::{ResolvedRun, Resources};
 
 /// The recipe that is measured if none is named.
 const DEFAULT_RECIPE: &str = "mnist-s";
@@ -23,7 +24,7 @@ const DEFAULT_RECIPE: &str = "mnist-s";
 /// Anything wrong in the command line, or a failure of the backend.
 pub(crate) fn command(
     args: &BenchArgs,
-    choice: BackendArgs,
+    backend: BackendArgs,
     output: &Output,
 ) -> Result<(), Failure> {
     let options = [
@@ -35,16 +36,15 @@ pub(crate) fn command(
     let (recipe, file) = (args.recipe.as_deref(), args.config.as_deref());
     let request = Request { recipe, file, options, sets: &args.set };
     let config = config::resolve_on(DEFAULT_RECIPE, &request)?;
-    let shape = data::known_shape(&config, &data::root(None)?, output)?;
-    let description = report::description(&config, shape)?;
+    let resources = Resources { data_root: data::root(&DataFolder::default())?, backend };
+    let run = ResolvedRun { config, resources };
+    let shape = run.data_shape(output)?;
+    let description = report::description(&run.config, shape)?;
     if args.describe {
         return output.result(&report::json(description)?);
     }
-    let result = choice.run(
-        config.precision,
-        output,
-        Bench { config: &config, shape, seconds: args.seconds },
-    )?;
+    let task = Bench { config: &run.config, shape, seconds: args.seconds };
+    let result = run.execute(task, output)?;
     let text = match args.json {
         true => report::json(report::measured(description, &result))?,
         false => report::text(&result),
@@ -106,11 +106,11 @@ impl Measured {
 
 struct Bench<'a> {
     config: &'a RunConfig,
-    shape: Shape,
+    shape: DataShape,
     seconds: f64,
 }
 
-impl Job for Bench<'_> {
+impl BackendTask for Bench<'_> {
     type Output = Measured;
 
     fn run<B: Backend>(self, backend: &B, device: &str) -> Result<Measured, Failure> {

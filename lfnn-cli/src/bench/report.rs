@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use lfnn_core::network::Network;
-use lfnn_core::program::{Cost, Part};
+use lfnn_core::program::{Cost, Part, ProgramSet};
 use lfnn_core::train::ProfiledStep;
 use serde_json::{Map, Value, json};
 
 use super::{Measured, Spread};
 use crate::config::RunConfig;
-use crate::data::Shape;
+use crate::data::DataShape;
 use crate::failure::{Failure, Usage};
 use crate::format::{self, Align, table};
 
@@ -173,8 +173,13 @@ fn profile(head: &str, rows: &[Row], small: f64) -> String {
 ///
 /// # Errors
 /// A network that cannot be.
-pub(super) fn description(config: &RunConfig, shape: Shape) -> Result<Map<String, Value>, Failure> {
-    let network = Network::new(&config.network, &shape.image, shape.classes).usage()?;
+pub(super) fn description(
+    config: &RunConfig,
+    shape: DataShape,
+) -> Result<Map<String, Value>, Failure> {
+    let network =
+        Network::new(&mut ProgramSet::new(), &config.network, &shape.image, shape.classes)
+            .usage()?;
     let (parameters, readouts) = network.parameter_counts();
     let trained = parameters + if config.method().workers.learn() { readouts } else { 0 };
     Ok(fields([

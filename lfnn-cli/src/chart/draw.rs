@@ -3,8 +3,8 @@
 use super::legend::Legend;
 use super::marks;
 use super::scale::{Scale, Which};
-use super::style::{INK, hatchings};
-use super::svg::{Anchor, Svg, TEXT, width};
+use super::style::hatchings;
+use super::svg::{Anchor, INK, Svg, TEXT, width};
 use super::{Figure, Panel};
 
 const EDGE: f64 = 14.0;

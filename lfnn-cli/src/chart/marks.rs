@@ -1,8 +1,8 @@
 //! The marks inside a pair of axes.
 
 use super::scale::Scale;
-use super::style::{INK, bar, color, dash, marker, shade};
-use super::svg::{Anchor, Svg, number, width};
+use super::style::{bar, color, dash, marker, shade};
+use super::svg::{Anchor, INK, Svg, number, width};
 use super::{Mark, Panel, Point};
 
 /// Draws all marks of a panel.

@@ -3,9 +3,6 @@
 
 use super::svg::{Svg, number};
 
-/// Text colour and axes.
-pub(super) const INK: &str = "#222222";
-
 const COLORS: [&str; 9] = [
     "#000000", "#0072b2", "#d55e00", "#009e73", "#b3498f", "#c98500", "#4a90c2", "#7a4f24",
     "#777777",

@@ -10,6 +10,9 @@ use skrifa::{FontRef, MetadataProvider};
 /// The font's name in the document; `raster` sets it from the embedded file.
 pub(super) const FONT: &str = "DejaVu Sans";
 
+/// Text colour and axes.
+pub(super) const INK: &str = "#222222";
+
 /// Size of most text.
 pub(super) const TEXT: f64 = 12.0;
 
@@ -107,7 +110,7 @@ impl Svg {
              viewBox=\"0 0 {w} {h}\" role=\"img\" font-family=\"'{FONT}', Verdana, sans-serif\" \
              fill=\"{}\">\n<title>{}</title>\n{defs}\n\
              <rect width=\"{w}\" height=\"{h}\" fill=\"#ffffff\"/>\n{}</svg>\n",
-            super::style::INK,
+            INK,
             escape(title),
             self.body
         )

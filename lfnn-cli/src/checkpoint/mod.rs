@@ -232,7 +232,7 @@ mod tests {
         let state = State {
             tensors: vec![
                 tensor("output.weight", &[2, 2], StateData::Real(vec![1.0, -2.5, 0.0, 4.0])),
-                tensor("training/clock", &[3], StateData::U32(vec![1, 2, u32::MAX])),
+                tensor("training/step_counter", &[3], StateData::U32(vec![1, 2, u32::MAX])),
             ],
         };
         let mut metadata =

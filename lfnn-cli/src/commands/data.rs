@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use anyhow::anyhow;
-use lfnn_data::{DatasetName, Listing, Presence, Source, Step};
+use lfnn_data::{DatasetName, Listing, Presence, Source, Update};
 
 use crate::cli::DataAction;
 use crate::config::nearest;
-use crate::data::{DataProgress, root, tell};
+use crate::data::{DataProgress, print_notes, root};
 use crate::failure::Failure;
 use crate::format::{self, Align, table};
 use crate::output::Output;
@@ -19,7 +19,7 @@ use crate::output::Output;
 pub(crate) fn command(action: &DataAction, output: &Output) -> Result<(), Failure> {
     match action {
         DataAction::List { data } => {
-            let root = root(data.data_dir.as_deref())?;
+            let root = root(data)?;
             let lines: Vec<Vec<String>> = lfnn_data::list(&root).iter().map(line).collect();
             output.info(&format!("data folder: {}", root.display()))?;
             let align = [Align::Left, Align::Left, Align::Right, Align::Right, Align::Left];
@@ -29,14 +29,15 @@ pub(crate) fn command(action: &DataAction, output: &Output) -> Result<(), Failur
         DataAction::Fetch { .. } => Err(crate::failure::lacks("`data fetch`", "download")),
         #[cfg(feature = "download")]
         DataAction::Fetch { name, data } => {
-            let (name, root) = (known(name)?, root(data.data_dir.as_deref())?);
+            let (name, root) = (known(name)?, root(data)?);
             let progress = DataProgress::new(output);
-            let fetched = lfnn_data::fetch(name, &root, &|step: &Step<'_>| progress.show(step));
+            let fetched =
+                lfnn_data::fetch(name, &root, &|update: &Update<'_>| progress.show(update));
             progress.clear();
             output.result(&format!("{name}: {}", fetched?.display()))
         }
         DataAction::Verify { name, path, data } => {
-            let root = root(data.data_dir.as_deref())?;
+            let root = root(data)?;
             let sources = match name {
                 Some(name) => vec![Source { path: path.clone(), ..Source::named(known(name)?) }],
                 None => lfnn_data::list(&root)
@@ -63,7 +64,7 @@ fn line(listing: &Listing) -> Vec<String> {
         Presence::Embedded => ("inside", "in this program".into()),
         Presence::Present => ("there", folder()),
         Presence::Incomplete { problem } => ("broken", problem.clone()),
-        Presence::Absent { hint } => ("missing", hint.clone()),
+        Presence::Absent { hint } => ("missing", format!("{}: {hint}", folder())),
     };
     let (train, test) = (count(listing.train), count(listing.test));
     vec![listing.name.to_string(), state.into(), train, test, about]
@@ -82,21 +83,22 @@ fn verify(sources: &[Source], root: &Path, output: &Output) -> Result<(), Failur
     let mut wrong = 0;
     for source in sources {
         let name = source.name;
-        let folder = match (name, &source.path) {
-            (DatasetName::Folder, None) => {
-                let message = "expected the path of a folder of images: \
-                               `lfnn-cli data verify folder PATH`";
-                return Err(Failure::Usage(anyhow!("data verify folder: {message}")));
+        let folder = match &source.path {
+            None if name.needs_path() => {
+                return Err(Failure::Usage(anyhow!(
+                    "data verify {name}: expected the path of a folder of images: \
+                     `lfnn-cli data verify {name} PATH`"
+                )));
             }
-            (DatasetName::Digits, Some(path)) => {
-                let message = "digits is compiled in; expected no path";
+            Some(path) if name.is_embedded() => {
+                let message = format!("{name} is compiled in; expected no path");
                 return Err(Failure::Usage(anyhow!("{}: {message}", path.display())));
             }
-            // The embedded digits have no folder.
+            // A data set that is compiled in has no folder.
             _ => source.folder(root)?.unwrap_or_else(|| root.to_owned()),
         };
         let progress = DataProgress::new(output);
-        let found = lfnn_data::verify(name, &folder, &|step: &Step<'_>| progress.show(step));
+        let found = lfnn_data::verify(name, &folder, &|update: &Update<'_>| progress.show(update));
         progress.clear();
         let found = found?;
         for report in found.files {
@@ -106,7 +108,7 @@ fn verify(sources: &[Source], root: &Path, output: &Output) -> Result<(), Failur
             let line = format!("{mark} {name} {}: {}", report.path.display(), report.state);
             if good { output.info(&line)? } else { output.result(&line)? }
         }
-        tell(&found.notes, output);
+        print_notes(&found.notes, output);
     }
     match wrong {
         0 => output.result("everything is right"),

@@ -9,7 +9,7 @@ use crate::output::Output;
 ///
 /// # Errors
 /// A standard output that cannot be written.
-pub(crate) fn command(choice: BackendArgs, output: &Output) -> Result<(), Failure> {
-    let lines: Vec<Vec<String>> = backend::devices(choice).into_iter().map(Vec::from).collect();
+pub(crate) fn command(backend: BackendArgs, output: &Output) -> Result<(), Failure> {
+    let lines: Vec<Vec<String>> = backend::devices(backend).into_iter().map(Vec::from).collect();
     output.result(&table(&[Align::Left, Align::Left, Align::Left], &lines))
 }

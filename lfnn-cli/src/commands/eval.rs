@@ -4,20 +4,22 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use lfnn_core::backend::Backend;
-use lfnn_core::train::{Evaluation, Evaluator};
-use serde_json::json;
+use lfnn_core::metric::Metrics;
+use lfnn_core::train::Evaluator;
+use serde_json::{Value, json};
 
 use super::of_checkpoint;
 use lfnn_core::backend::Precision;
 
-use crate::backend::{BackendArgs, Job};
+use crate::backend::{BackendArgs, BackendTask};
 use crate::checkpoint::{self, Checkpoint};
-use crate::cli::{EvalArgs, SplitChoice};
-use crate::data::{Prepared, root};
+use crate::cli::{EvalArgs, Split};
+use crate::data::{self, LoadedData};
 use crate::digest;
 use crate::failure::Failure;
 use crate::format::{self, Align, table};
 use crate::output::Output;
+use crate::run::{lowest, mean};
 
 /// Runs the command.
 ///
@@ -25,17 +27,16 @@ use crate::output::Output;
 /// A checkpoint or data that are missing, broken or do not fit each other.
 pub(crate) fn command(
     args: &EvalArgs,
-    choice: BackendArgs,
+    backend: BackendArgs,
     output: &Output,
 ) -> Result<(), Failure> {
     let path = checkpoint::locate(&args.run)?;
     let checkpoint = checkpoint::load(&path)?;
-    let root = root(args.data.data_dir.as_deref())?;
     let mut config = checkpoint.metadata.config.clone();
     if args.path.is_some() {
         config.dataset.path.clone_from(&args.path);
     }
-    let data = Prepared::load(&config, &root, output)?;
+    let data = LoadedData::load(&config, &data::root(&args.data)?, output)?;
     let (image, classes) = (checkpoint.metadata.image, &checkpoint.metadata.classes);
     if data.images().shape != image || &data.classes != classes {
         let message = "the data set's images or classes are not those of the checkpoint";
@@ -47,16 +48,16 @@ pub(crate) fn command(
         );
     }
     let (name, indices) = match args.split {
-        SplitChoice::Test => ("test", &data.test),
-        SplitChoice::Train => ("train", &data.train),
-        SplitChoice::Validation => ("validation", &data.validation),
+        Split::Test => ("test", &data.test),
+        Split::Train => ("train", &data.train),
+        Split::Validation => ("validation", &data.validation),
     };
     if indices.is_empty() {
         let message = "the run held no image out (`dataset.validation` is 0)";
         return Err(Failure::Usage(anyhow!("--split {name}: {message}")));
     }
-    let job = Evaluate { checkpoint: &checkpoint, data: &data, indices, path: &path };
-    let evaluation = choice.run(Precision::F32, output, job)?;
+    let task = Evaluate { checkpoint: &checkpoint, data: &data, indices, path: &path };
+    let evaluation = backend.run(Precision::F32, output, task)?;
     let text = if args.json {
         to_json(name, &checkpoint, &evaluation)?
     } else {
@@ -67,15 +68,15 @@ pub(crate) fn command(
 
 struct Evaluate<'a> {
     checkpoint: &'a Checkpoint,
-    data: &'a Prepared,
+    data: &'a LoadedData,
     indices: &'a [u32],
     path: &'a Path,
 }
 
-impl Job for Evaluate<'_> {
-    type Output = Evaluation;
+impl BackendTask for Evaluate<'_> {
+    type Output = Metrics;
 
-    fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Evaluation, Failure> {
+    fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Metrics, Failure> {
         let Checkpoint { metadata, state } = self.checkpoint;
         let config = &metadata.config;
         let batch = config.training.batch_size.max(32);
@@ -85,48 +86,28 @@ impl Job for Evaluate<'_> {
             Evaluator::new(backend, &config.network, images, state, batch, workers)?
                 .evaluate(self.indices)
         };
-        evaluate().map_err(of_checkpoint).map_err(|failure| match failure {
-            Failure::Runtime(error) => {
-                Failure::Runtime(error.context(self.path.display().to_string()))
-            }
-            other => other,
-        })
+        evaluate().map_err(|error| of_checkpoint(self.path, error))
     }
 }
 
-fn to_json(
-    split: &str,
-    checkpoint: &Checkpoint,
-    evaluation: &Evaluation,
-) -> anyhow::Result<String> {
-    let units: Vec<_> = evaluation
-        .units
-        .iter()
-        .zip(1..)
-        .map(|(unit, number)| {
-            json!({
-                "unit": number,
-                "worker_losses": unit.worker_losses,
-                "worker_errors": unit.worker_errors,
-            })
-        })
-        .collect();
+fn to_json(split: &str, checkpoint: &Checkpoint, evaluation: &Metrics) -> anyhow::Result<String> {
     let config = &checkpoint.metadata.config;
-    let value = json!({
+    let mut value = json!({
         "split": split,
-        "examples": evaluation.examples,
-        "loss": evaluation.loss,
-        "error": evaluation.error,
-        "units": units,
         "recipe": config.recipe,
         "method": config.method,
         "seed": config.seed,
         "epoch": checkpoint.metadata.epoch,
     });
+    if let (Value::Object(value), Value::Object(metrics)) =
+        (&mut value, serde_json::to_value(evaluation)?)
+    {
+        value.extend(metrics);
+    }
     serde_json::to_string_pretty(&value).context("cannot write JSON")
 }
 
-fn to_text(split: &str, path: &Path, checkpoint: &Checkpoint, evaluation: &Evaluation) -> String {
+fn to_text(split: &str, path: &Path, checkpoint: &Checkpoint, evaluation: &Metrics) -> String {
     let config = &checkpoint.metadata.config;
     let mut text = format!(
         "{}: {} · {} · seed {}, after epoch {}\n{split}: {} images, loss {:.4}, error {}\n",
@@ -136,8 +117,8 @@ fn to_text(split: &str, path: &Path, checkpoint: &Checkpoint, evaluation: &Evalu
         config.seed,
         checkpoint.metadata.epoch,
         format::count(evaluation.examples),
-        evaluation.loss,
-        format::percent(evaluation.error)
+        evaluation.loss(),
+        format::percent(evaluation.error())
     );
     if evaluation.units.is_empty() {
         return text;
@@ -145,13 +126,12 @@ fn to_text(split: &str, path: &Path, checkpoint: &Checkpoint, evaluation: &Evalu
     let head = ["unit", "workers", "best", "mean", "worst"];
     let mut lines = vec![head.map(str::to_owned).to_vec()];
     for (unit, number) in evaluation.units.iter().zip(1..) {
-        let errors = &unit.worker_errors;
-        let mean = errors.iter().sum::<f64>() / errors.len().max(1) as f64;
+        let errors = unit.workers("worker_errors");
         lines.push(vec![
             format!("{number}"),
             errors.len().to_string(),
-            format::percent(errors.iter().copied().reduce(f64::min)),
-            format::percent(Some(mean)),
+            format::percent(lowest(errors)),
+            format::percent(mean(errors)),
             format::percent(errors.iter().copied().reduce(f64::max)),
         ]);
     }

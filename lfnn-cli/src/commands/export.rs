@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use lfnn_core::train::{StateData, StateTensor};
+use lfnn_core::program::TensorId;
+use lfnn_core::train::{Predictor, StateData, StateTensor};
 use lfnn_data::pixel_permutation;
 use serde_json::{Map, Value, json};
 
-use super::predictor;
 use crate::checkpoint::{self, Checkpoint};
 use crate::cli::{ExportArgs, ExportFormat};
 use crate::failure::Failure;
@@ -51,12 +51,10 @@ fn encode(checkpoint: &Checkpoint, format: ExportFormat) -> anyhow::Result<(Vec<
     let Checkpoint { metadata, state } = checkpoint;
     let (config, classes) = (&metadata.config, metadata.classes.len());
     let (predictor, parameters) = predictor(checkpoint)?;
+    let role = |id: TensorId| predictor.set.tensors()[id].role;
+    let weights = parameters.iter().filter(|(id, _)| role(*id).is_of_network());
+    let weights: Vec<StateTensor> = weights.map(|&(_, tensor)| tensor.clone()).collect();
     let parameters: Vec<&StateTensor> = parameters.into_iter().map(|(_, tensor)| tensor).collect();
-    let weights: Vec<StateTensor> = parameters
-        .iter()
-        .filter(|tensor| !tensor.name.starts_with("input."))
-        .map(|&tensor| tensor.clone())
-        .collect();
     let (count, _) = predictor.network.parameter_counts();
 
     let mut about = Map::new();
@@ -90,6 +88,21 @@ fn encode(checkpoint: &Checkpoint, format: ExportFormat) -> anyhow::Result<(Vec<
         }
     };
     Ok((bytes, count))
+}
+
+/// The predictor of a checkpoint, with the saved tensors that it reads.
+///
+/// # Errors
+/// A network that cannot be, or tensors that are missing or have other shapes.
+fn predictor(
+    Checkpoint { metadata, state }: &Checkpoint,
+) -> anyhow::Result<(Predictor, Vec<(TensorId, &StateTensor)>)> {
+    let network = &metadata.config.network;
+    let predictor = Predictor::new(network, metadata.image, metadata.classes.len())?;
+    let parameters = predictor
+        .parameters(state)
+        .map_err(|message| anyhow!("the saved state does not fit: {message}"))?;
+    Ok((predictor, parameters))
 }
 
 /// Mean and standard deviation per channel, from the factor and summand that a state holds.

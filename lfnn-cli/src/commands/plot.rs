@@ -75,10 +75,10 @@ fn spans_decades(marks: &[Mark]) -> bool {
 fn curves(runs: &[Run]) -> Figure {
     type Value = fn(&EpochRow) -> Option<f64>;
     let quantities: [(&str, Value); 4] = [
-        ("test error, %", |row| row.test.error),
-        ("validation error, %", |row| row.validation?.error),
-        ("training error while learning, %", |row| row.train.error),
-        ("training loss", |row| Some(row.train.loss)),
+        ("test error, %", |row| row.test.error()),
+        ("validation error, %", EpochRow::validation_error),
+        ("training error while learning, %", |row| row.train.error()),
+        ("training loss", |row| Some(row.train.loss())),
     ];
     let mut panels = Vec::new();
     for (label, value) in quantities {

@@ -4,15 +4,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use lfnn_core::backend::Backend;
-use lfnn_core::train::{Evaluator, Images, Labels};
+use lfnn_core::train::{EvaluationPlan, Images, Labels};
 use lfnn_data::{DataError, ImageShape, load_image, permute_pixels};
 use serde_json::{Value, json};
 
 use super::of_checkpoint;
 use lfnn_core::backend::Precision;
 
-use crate::backend::{BackendArgs, Job};
-use crate::checkpoint::{self, Checkpoint};
+use crate::backend::{BackendArgs, BackendTask};
+use crate::checkpoint::{self, Checkpoint, Metadata};
 use crate::cli::PredictArgs;
 use crate::failure::{Failure, chain};
 use crate::format::{Align, table};
@@ -28,23 +28,28 @@ const TOP: usize = 5;
 /// A checkpoint that is missing or broken; after all other images were answered, an image that is.
 pub(crate) fn command(
     args: &PredictArgs,
-    choice: BackendArgs,
+    backend: BackendArgs,
     output: &Output,
 ) -> Result<(), Failure> {
     let path = checkpoint::locate(&args.run)?;
     let checkpoint = checkpoint::load(&path)?;
     // Before an image is resized to what a damaged checkpoint may ask for.
-    super::predictor(&checkpoint).with_context(|| path.display().to_string())?;
-    let image = checkpoint.metadata.image.into_iter().fold(1, usize::saturating_mul);
-    memory::check(image.saturating_mul(args.images.len()), "images of its size")
+    let Checkpoint { metadata, state } = &checkpoint;
+    let count = args.images.len();
+    let size = (metadata.image, metadata.classes.len(), count);
+    let plan = EvaluationPlan::new(&metadata.config.network, size, state, count.min(64), false)
+        .map_err(|error| of_checkpoint(&path, error))?;
+    let image = metadata.image.into_iter().fold(1, usize::saturating_mul);
+    memory::check(image.saturating_mul(count), "images of its size")
         .with_context(|| path.display().to_string())?;
-    let (images, loaded) = load(&args.images, &checkpoint, output)?;
+    let (images, loaded) = load(&args.images, metadata, output)?;
+    let good = loaded.iter().filter(|loaded| loaded.is_ok()).count();
     let mut outputs = Vec::new();
-    if !images.is_empty() {
-        let job = Predict { checkpoint: &checkpoint, images: &images, path: &path };
-        outputs = choice.run(Precision::F32, output, job)?;
+    if good > 0 {
+        let task = Predict { plan, metadata, images: &images, good, path: &path };
+        outputs = backend.run(Precision::F32, output, task)?;
     }
-    let classes = &checkpoint.metadata.classes;
+    let classes = &metadata.classes;
     let mut outputs = outputs.iter().map(|row| probabilities(row, classes.len()));
     let answers: Vec<Answer<'_>> = args
         .images
@@ -57,7 +62,7 @@ pub(crate) fn command(
     if args.json {
         let values: Vec<_> = answers.iter().map(|answer| to_json(answer, classes)).collect();
         output.result(&serde_json::to_string_pretty(&values)?)?;
-    } else if !images.is_empty() {
+    } else if good > 0 {
         let top = if output.level() > Level::Normal { TOP } else { 1 };
         output.result(&to_text(&answers, classes, top))?;
     }
@@ -71,15 +76,15 @@ pub(crate) fn command(
 /// An image file, and the probability of each class or why there are none.
 type Answer<'a> = (&'a Path, Result<Vec<f32>, DataError>);
 
-/// The images that can be read, and for each file whether it could.
+/// The images that can be read, then black ones in place of the others; and for each file whether it could be read.
 fn load(
     files: &[PathBuf],
-    checkpoint: &Checkpoint,
+    metadata: &Metadata,
     output: &Output,
 ) -> Result<(lfnn_data::Images, Vec<Result<(), DataError>>), Failure> {
-    let [height, width, channels] = checkpoint.metadata.image;
+    let [height, width, channels] = metadata.image;
     let shape = ImageShape { height, width, channels };
-    let (mut pixels, mut good) = (Vec::new(), 0);
+    let mut pixels = Vec::new();
     let mut load = |file: &PathBuf| {
         let image = load_image(file, shape)?;
         if image.sixteen_bits && output.level() >= Level::Normal {
@@ -87,14 +92,13 @@ fn load(
             output.note(&format!("note: {file} has 16 bits per channel; 8 of them are used"));
         }
         pixels.extend(image.pixels);
-        good += 1;
         Ok(())
     };
     let loaded = files.iter().map(&mut load).collect();
-    let mut images = lfnn_data::Images::new(shape, pixels, vec![0; good])?;
-    let config = &checkpoint.metadata.config;
-    if config.dataset.permute_pixels {
-        permute_pixels(&mut images, config.seed);
+    pixels.resize(files.len() * height * width * channels, 0);
+    let mut images = lfnn_data::Images::new(shape, pixels, vec![0; files.len()])?;
+    if metadata.config.dataset.permute_pixels {
+        permute_pixels(&mut images, metadata.config.seed);
     }
     Ok((images, loaded))
 }
@@ -153,33 +157,26 @@ fn to_text(answers: &[Answer<'_>], classes: &[String], top: usize) -> String {
 }
 
 struct Predict<'a> {
-    checkpoint: &'a Checkpoint,
+    plan: EvaluationPlan<'a>,
+    metadata: &'a Metadata,
     images: &'a lfnn_data::Images,
+    /// How many of them could be read.
+    good: usize,
     path: &'a Path,
 }
 
-impl Job for Predict<'_> {
+impl BackendTask for Predict<'_> {
     type Output = Vec<Vec<f32>>;
 
     fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Self::Output, Failure> {
-        let Checkpoint { metadata, state } = self.checkpoint;
         let images = Images {
             pixels: &self.images.pixels,
             labels: Labels::Classes(&self.images.labels),
-            shape: metadata.image,
-            classes: metadata.classes.len(),
+            shape: self.metadata.image,
+            classes: self.metadata.classes.len(),
         };
-        let count = self.images.len();
-        let all: Vec<u32> = (0..count as u32).collect();
-        let predict = || {
-            let network = &metadata.config.network;
-            Evaluator::new(backend, network, images, state, count.min(64), false)?.predict(&all)
-        };
-        predict().map_err(of_checkpoint).map_err(|failure| match failure {
-            Failure::Runtime(error) => {
-                Failure::Runtime(error.context(self.path.display().to_string()))
-            }
-            other => other,
-        })
+        let indices: Vec<u32> = (0..self.good as u32).collect();
+        let predicted = self.plan.compile(backend, images).and_then(|mut it| it.predict(&indices));
+        predicted.map_err(|error| of_checkpoint(self.path, error))
     }
 }

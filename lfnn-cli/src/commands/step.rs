@@ -7,9 +7,10 @@ use lfnn_core::backend::Backend;
 use lfnn_core::backend::Precision;
 use lfnn_core::config::Task;
 use lfnn_core::method;
+use lfnn_core::program::Role;
 use lfnn_core::train::{State, StateData, StateTensor, StepTrace, Target, TraceInput, trace_step};
 
-use crate::backend::{BackendArgs, Job};
+use crate::backend::{BackendArgs, BackendTask};
 use crate::checkpoint::{Tensors, read_tensors, to_bytes};
 use crate::cli::StepArgs;
 use crate::config::{self, StepConfig};
@@ -24,7 +25,7 @@ use crate::output::Output;
 /// A configuration, weights or a batch that are missing, broken or do not fit each other.
 pub(crate) fn command(
     args: &StepArgs,
-    choice: BackendArgs,
+    backend: BackendArgs,
     output: &Output,
 ) -> Result<(), Failure> {
     let name = args.config.display().to_string();
@@ -33,7 +34,7 @@ pub(crate) fn command(
     let weights = read_weights(&args.weights)?;
     let (images, target) = read_batch(&args.batch, &config)?;
     let step = Step { config: &config, weights: &weights, images: &images, target: &target };
-    let seen = choice.run(Precision::F32, output, step)?;
+    let seen = backend.run(Precision::F32, output, step)?;
     let bytes = to_bytes(&tensors(&seen, &images, &config), None)?;
     write_whole(&args.out, &bytes)?;
     output.info(&describe(&seen, &config))?;
@@ -50,12 +51,12 @@ fn read_weights(path: &Path) -> anyhow::Result<State> {
         let prefixed = file.names().any(|name| name.starts_with(PREFIX));
         let mut tensors = Vec::new();
         for mut tensor in file.all()? {
+            let role = Role::of_saved(&tensor.name);
             let name = match prefixed {
-                _ if tensor.name.starts_with("feedback/") => Some(tensor.name.as_str()),
+                _ if role == Some(Role::Feedback) => Some(tensor.name.as_str()),
                 true => tensor.name.strip_prefix(PREFIX),
                 // A checkpoint holds the optimiser and counters, and how pixels are normalised.
-                false => Some(tensor.name.as_str())
-                    .filter(|name| !name.contains('/') && !name.starts_with("input.")),
+                false => (role == Some(Role::Parameter)).then_some(tensor.name.as_str()),
             };
             if let Some(name) = name.map(str::to_owned) {
                 tensor.name = name;
@@ -95,7 +96,7 @@ struct Step<'a> {
     target: &'a StateTensor,
 }
 
-impl Job for Step<'_> {
+impl BackendTask for Step<'_> {
     type Output = StepTrace;
 
     fn run<B: Backend>(self, backend: &B, _: &str) -> Result<StepTrace, Failure> {

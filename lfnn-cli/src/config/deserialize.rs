@@ -12,44 +12,28 @@ use serde::forward_to_deserialize_any;
 
 use super::diagnostic::ConfigDiagnostic;
 use super::node::{Entry, Node, Value};
+use super::yaml;
 
 impl<'de> Deserializer<'de> for &'de Node {
     type Error = ConfigDiagnostic;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigDiagnostic> {
         match &self.value {
-            Value::Scalar { plain: true, .. } if self.is_null() => visitor.visit_unit(),
-            Value::Scalar { text, plain: true } => visit_plain(text, visitor),
-            Value::Scalar { text, .. } => visitor.visit_borrowed_str(text),
+            Value::Null => visitor.visit_unit(),
+            Value::Bool(value) => visitor.visit_bool(*value),
+            Value::Unsigned(number) => visitor.visit_u64(*number),
+            Value::Signed(number) => visitor.visit_i64(*number),
+            Value::Float(number) => visitor.visit_f64(*number),
+            Value::Text(text) => visitor.visit_borrowed_str(text),
             Value::Sequence(items) => visitor.visit_seq(Items { items, at: 0 }),
             Value::Map(entries) => visitor.visit_map(Entries { entries, at: 0 }),
         }
         .map_err(|diagnostic: ConfigDiagnostic| match &self.value {
-            Value::Scalar { text, plain } if !self.is_null() => {
-                diagnostic.typed(text, *plain).or_at(&self.place)
-            }
-            _ => diagnostic.or_at(&self.place),
+            Value::Text(text) => diagnostic.of_text(text, yaml::needs_quotes(text)),
+            Value::Sequence(_) | Value::Map(_) | Value::Null => diagnostic,
+            _ => diagnostic.of_number(),
         })
-    }
-
-    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigDiagnostic> {
-        match &self.value {
-            Value::Scalar { text, .. } => visitor
-                .visit_borrowed_str(text)
-                .map_err(|i: ConfigDiagnostic| i.of_value().or_at(&self.place)),
-            _ => self.deserialize_any(visitor),
-        }
-    }
-
-    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigDiagnostic> {
-        self.deserialize_str(visitor)
-    }
-
-    fn deserialize_identifier<V: Visitor<'de>>(
-        self,
-        visitor: V,
-    ) -> Result<V::Value, ConfigDiagnostic> {
-        self.deserialize_str(visitor)
+        .map_err(|diagnostic| diagnostic.or_at(&self.place))
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigDiagnostic> {
@@ -93,14 +77,14 @@ impl<'de> Deserializer<'de> for &'de Node {
         visitor: V,
     ) -> Result<V::Value, ConfigDiagnostic> {
         match &self.value {
-            Value::Scalar { text, .. } if !self.is_null() => visitor
-                .visit_enum(BackendArgs { name: text, node: self, content: None })
+            Value::Text(text) => visitor
+                .visit_enum(Variant { name: text, node: self, content: None })
                 .map_err(|diagnostic: ConfigDiagnostic| diagnostic.of_value().or_at(&self.place)),
             Value::Map(entries) if !entries.is_empty() => {
                 let entry = chosen(entries)
                     .ok_or_else(|| ConfigDiagnostic::at(&self.place, several(entries)))?;
                 visitor
-                    .visit_enum(BackendArgs {
+                    .visit_enum(Variant {
                         name: &entry.key,
                         node: self,
                         content: Some(&entry.value),
@@ -112,7 +96,7 @@ impl<'de> Deserializer<'de> for &'de Node {
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string identifier bytes byte_buf unit unit_struct
         seq tuple tuple_struct map ignored_any
     }
 }
@@ -127,36 +111,6 @@ fn chosen(entries: &[Entry]) -> Option<&Entry> {
 fn several(entries: &[Entry]) -> String {
     let names: Vec<String> = entries.iter().map(|entry| format!("`{}`", entry.key)).collect();
     format!("expected one key, found {}", names.join(" and "))
-}
-
-/// A scalar without quotes: a truth value, a number, or text.
-fn visit_plain<'de, V: Visitor<'de>>(
-    text: &'de str,
-    visitor: V,
-) -> Result<V::Value, ConfigDiagnostic> {
-    match text {
-        "true" | "True" | "TRUE" => return visitor.visit_bool(true),
-        "false" | "False" | "FALSE" => return visitor.visit_bool(false),
-        _ => {}
-    }
-    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let is_number = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.')
-        && digits.contains(|c: char| c.is_ascii_digit())
-        && digits.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | 'e' | 'E' | '+' | '-'));
-    if is_number {
-        if let Ok(number) = text.parse::<u64>() {
-            return visitor.visit_u64(number);
-        }
-        if let Ok(number) = text.parse::<i64>() {
-            return visitor.visit_i64(number);
-        }
-        if let Ok(number) = text.parse::<f64>()
-            && number.is_finite()
-        {
-            return visitor.visit_f64(number);
-        }
-    }
-    visitor.visit_borrowed_str(text)
 }
 
 struct Items<'de> {
@@ -209,7 +163,7 @@ impl<'de> MapAccess<'de> for Entries<'de> {
         self.at += 1;
         let inside = |diagnostic: ConfigDiagnostic| {
             // A name that was read as text and then found unknown.
-            let is_scalar = matches!(entry.value.value, Value::Scalar { .. });
+            let is_scalar = matches!(entry.value.value, Value::Text(_));
             let diagnostic = if is_scalar { diagnostic.of_value() } else { diagnostic };
             diagnostic.or_at(&entry.value.place).inside_key(&entry.key)
         };
@@ -218,13 +172,13 @@ impl<'de> MapAccess<'de> for Entries<'de> {
 }
 
 /// A variant: its name and, where it was written as a map, what it holds.
-struct BackendArgs<'de> {
+struct Variant<'de> {
     name: &'de str,
     node: &'de Node,
     content: Option<&'de Node>,
 }
 
-impl<'de> EnumAccess<'de> for BackendArgs<'de> {
+impl<'de> EnumAccess<'de> for Variant<'de> {
     type Error = ConfigDiagnostic;
     type Variant = Self;
 
@@ -237,7 +191,7 @@ impl<'de> EnumAccess<'de> for BackendArgs<'de> {
     }
 }
 
-impl<'de> BackendArgs<'de> {
+impl<'de> Variant<'de> {
     fn inside(&self, diagnostic: ConfigDiagnostic) -> ConfigDiagnostic {
         let place = self.content.map_or(&self.node.place, |content| &content.place);
         diagnostic.or_at(place).inside_key(self.name)
@@ -250,7 +204,7 @@ impl<'de> BackendArgs<'de> {
     }
 }
 
-impl<'de> VariantAccess<'de> for BackendArgs<'de> {
+impl<'de> VariantAccess<'de> for Variant<'de> {
     type Error = ConfigDiagnostic;
 
     fn unit_variant(self) -> Result<(), ConfigDiagnostic> {

@@ -63,15 +63,24 @@ impl ConfigDiagnostic {
         self
     }
 
-    /// Says what was typed where a scalar is of the wrong kind, if it is not yet known where; and that quotes made a
-    /// text of it, if without them it would be something else.
-    pub(super) fn typed(mut self, text: &str, plain: bool) -> Self {
+    /// Shortens a text of the wrong kind, if it is not yet known where it is, and says that quotes make it a text.
+    pub(super) fn of_text(mut self, text: &str, is_quoted: bool) -> Self {
         if let (None, What::Mismatch { found, .. }) = (&self.place, &mut self.what) {
             let more = if text.chars().nth(LONGEST).is_some() { "…" } else { "" };
             *found = format!("`{}{more}`", text.chars().take(LONGEST).collect::<String>());
-            if !plain && is_no_text(text) {
+            if is_quoted {
                 *found += " in quotes, which is text: remove the quotes";
             }
+        }
+        self
+    }
+
+    /// Says that a number or a truth value needs quotes where text is expected.
+    pub(super) fn of_number(mut self) -> Self {
+        if let (None, What::Mismatch { expected, found }) = (&self.place, &mut self.what)
+            && expected == "text"
+        {
+            *found += ": put it in quotes";
         }
         self
     }
@@ -163,11 +172,6 @@ impl ConfigDiagnostic {
     }
 }
 
-/// Whether a scalar without quotes is a number or a truth value.
-fn is_no_text(text: &str) -> bool {
-    text.parse::<f64>().is_ok() || matches!(text.to_lowercase().as_str(), "true" | "false")
-}
-
 /// What serde expects, in words for people.
 fn plain(expected: &dyn Expected) -> String {
     let text = expected.to_string();
@@ -175,7 +179,8 @@ fn plain(expected: &dyn Expected) -> String {
         "usize" | "u64" | "u32" => "a whole number from 0 on".into(),
         "f64" | "f32" => "a number".into(),
         "a boolean" => "true or false".into(),
-        "a string" => "text".into(),
+        "a string" | "path string" => "text".into(),
+        "a map" => "a map of keys".into(),
         _ if text.starts_with("struct ") || text.contains("variant") => "a map of keys".into(),
         _ if text.contains("sequence") => "a list".into(),
         _ => text.replace("an array of length", "a list of length"),
@@ -188,7 +193,8 @@ fn unexpected(found: Unexpected<'_>) -> String {
         Unexpected::Bool(value) => format!("`{value}`"),
         Unexpected::Unsigned(value) => format!("`{value}`"),
         Unexpected::Signed(value) => format!("`{value}`"),
-        Unexpected::Float(value) => format!("`{value}`"),
+        // With a point, by which it is no whole number.
+        Unexpected::Float(value) => format!("`{value:?}`"),
         Unexpected::Unit | Unexpected::Option => "nothing".into(),
         Unexpected::Seq => "a list".into(),
         Unexpected::Map => "a map of keys".into(),

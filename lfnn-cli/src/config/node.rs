@@ -1,5 +1,5 @@
-//! A configuration before it has types: scalars, sequences and maps that remember where they were
-//! written, so that an error can name the line, and merging of several such trees.
+//! A configuration before it has types: values that remember where they were written, so that an error
+//! can name the place, and merging of several such trees.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,21 +14,30 @@ pub(crate) enum Source {
     Option(String),
 }
 
-/// A line of a source. Later layers win over earlier ones.
+/// A position in a source. Later layers win over earlier ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Location {
     /// The source.
     pub(crate) source: Arc<Source>,
     /// The line in a file, from 1.
-    pub(crate) line: usize,
+    pub(crate) line: u64,
+    /// The column in the line, in characters from 1.
+    pub(crate) column: u64,
     /// Position of the source among the layers of a configuration.
     pub(crate) layer: usize,
+}
+
+impl Location {
+    /// The beginning of a source.
+    pub(crate) fn start(source: Source, layer: usize) -> Self {
+        Self { source: Arc::new(source), line: 1, column: 1, layer }
+    }
 }
 
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.source {
-            Source::File(name) => write!(f, "{name}, line {}", self.line),
+            Source::File(name) => write!(f, "{name}, line {}, column {}", self.line, self.column),
             Source::Option(typed) => f.write_str(typed),
         }
     }
@@ -43,16 +52,21 @@ pub(crate) struct Node {
     pub(crate) place: Location,
 }
 
-/// A value without types: a plain scalar becomes a number, a truth value or text when it is read.
+/// What YAML can hold.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value {
-    /// Text, and whether it stood there without quotes.
-    Scalar {
-        /// The text.
-        text: String,
-        /// Whether it may be something else than text.
-        plain: bool,
-    },
+    /// Nothing.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A whole number from 0.
+    Unsigned(u64),
+    /// A whole number below 0.
+    Signed(i64),
+    /// Any other number.
+    Float(f64),
+    /// Text.
+    Text(String),
     /// Values in order.
     Sequence(Vec<Node>),
     /// Keys in order, each once.
@@ -71,20 +85,19 @@ pub(crate) struct Entry {
 }
 
 impl Node {
-    /// A plain scalar.
-    pub(crate) fn scalar(text: impl Into<String>, place: Location) -> Self {
-        Self { value: Value::Scalar { text: text.into(), plain: true }, place }
+    /// A value at a place.
+    pub(crate) fn new(value: Value, place: Location) -> Self {
+        Self { value, place }
     }
 
     /// An empty map.
     pub(crate) fn empty_map(place: Location) -> Self {
-        Self { value: Value::Map(Vec::new()), place }
+        Self::new(Value::Map(Vec::new()), place)
     }
 
-    /// Whether it is the plain scalar for nothing.
+    /// Whether it is nothing.
     pub(crate) fn is_null(&self) -> bool {
-        matches!(&self.value, Value::Scalar { text, plain: true }
-            if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
+        self.value == Value::Null
     }
 
     /// The value of a key, if this is a map that has it.
@@ -95,12 +108,30 @@ impl Node {
         }
     }
 
-    /// The text of a scalar.
+    /// The text, if it is one.
     pub(crate) fn text(&self) -> Option<&str> {
         match &self.value {
-            Value::Scalar { text, .. } => Some(text),
+            Value::Text(text) => Some(text),
             _ => None,
         }
+    }
+
+    /// Where the value of a path such as `network.units[0].layers[1]` was written, or the innermost value around it
+    /// that was written at all.
+    pub(crate) fn place_of(&self, path: &str) -> &Location {
+        let mut node = self;
+        for step in path.split(['.', '[']) {
+            let inner = match &node.value {
+                Value::Map(entries) => entries.iter().find(|e| e.key == step).map(|e| &e.value),
+                Value::Sequence(items) => {
+                    step.trim_end_matches(']').parse().ok().and_then(|at: usize| items.get(at))
+                }
+                _ => None,
+            };
+            let Some(inner) = inner else { break };
+            node = inner;
+        }
+        &node.place
     }
 
     /// Lays another tree over this one: maps are merged key by key, anything else is replaced.
@@ -145,7 +176,7 @@ impl Node {
                 ));
             }
             if index == len {
-                items.push(Node::scalar("", value.place.clone()));
+                items.push(Node::new(Value::Null, value.place.clone()));
             }
             return items[index].set(rest, value);
         }
@@ -160,7 +191,7 @@ impl Node {
         let Value::Map(entries) = &mut self.value else { return Ok(()) };
         let at = entries.iter().position(|entry| entry.key == *step).unwrap_or_else(|| {
             let (key, place) = ((*step).to_owned(), value.place.clone());
-            entries.push(Entry { key, value: Node::scalar("", place.clone()), place });
+            entries.push(Entry { key, value: Node::new(Value::Null, place.clone()), place });
             entries.len() - 1
         });
         entries[at].place = value.place.clone();

@@ -3,14 +3,17 @@
 //! Layers, each over the one before: the recipe, the file of `--config`, then `--method`, `--seed`,
 //! `--epochs`, … and every `--set` in the order given.
 
+use std::collections::HashMap;
 use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
-use serde::Deserialize;
+use lfnn_core::config::ConfigError;
+use serde::de::{Deserialize, DeserializeOwned, IgnoredAny};
 use serde_json::Value as Json;
 
+use super::diagnostic::ConfigDiagnostic;
 use super::node::{Location, Node, Source, Value};
 use super::{RunConfig, diagnostic, yaml};
 use crate::failure::{Failure, Usage};
@@ -67,7 +70,7 @@ pub(crate) fn resolve_on(default: &str, request: &Request<'_>) -> Result<RunConf
     };
     let mut tree = match &recipe {
         Some(name) => recipe_tree(name)?,
-        None => Node::empty_map(place(Source::File("configuration".into()), 0)),
+        None => Node::empty_map(Location::start(Source::File("configuration".into()), 0)),
     };
     if let Some(over) = over {
         tree.overlay(over);
@@ -86,12 +89,25 @@ pub(crate) fn resolve_on(default: &str, request: &Request<'_>) -> Result<RunConf
     finish(tree, request)
 }
 
-/// The configuration of a run that goes on: the saved one with the command line over it.
+/// The configuration that a run was made with.
+///
+/// # Errors
+/// A file that cannot be read, or anything wrong in it.
+#[cfg(feature = "report")]
+pub(crate) fn read_saved(path: &Path) -> Result<RunConfig, Failure> {
+    finish(read_file(path)?, &Request::default())
+}
+
+/// The configuration that a run to be resumed was made with, and the same with the command line over it.
 ///
 /// # Errors
 /// A file that cannot be read, or anything wrong in it or in the command line.
-pub(crate) fn resume(saved: &Path, request: &Request<'_>) -> Result<RunConfig, Failure> {
-    let mut tree = read_file(saved)?;
+pub(crate) fn resume(
+    path: &Path,
+    request: &Request<'_>,
+) -> Result<(RunConfig, RunConfig), Failure> {
+    let mut tree = read_file(path)?;
+    let saved = finish(tree.clone(), &Request::default())?;
     if let Some(file) = request.file {
         tree.overlay(read_file(file)?);
     }
@@ -99,7 +115,7 @@ pub(crate) fn resume(saved: &Path, request: &Request<'_>) -> Result<RunConfig, F
         let node = text_node(recipe.to_owned(), tree.place.clone());
         tree.set(&["recipe"], node).map_err(|message| anyhow!(message)).usage()?;
     }
-    finish(tree, request)
+    Ok((saved, finish(tree, request)?))
 }
 
 /// Lays the command line over a tree and gives it types.
@@ -119,11 +135,7 @@ fn finish(mut tree: Node, request: &Request<'_>) -> Result<RunConfig, Failure> {
     }
     for (layer, (typed, key, value)) in (2..).zip(all) {
         let source = Arc::new(Source::Option(typed.clone()));
-        let node = if value.trim().is_empty() {
-            Node::scalar("", place(Source::Option(typed.clone()), layer))
-        } else {
-            yaml::parse(&value, &source, layer).map_err(anyhow::Error::from).usage()?
-        };
+        let node = yaml::parse(&value, &source, layer).map_err(anyhow::Error::from).usage()?;
         let path: Vec<&str> = key.split('.').collect();
         if path.len() > yaml::MAX_DEPTH {
             let message =
@@ -133,7 +145,9 @@ fn finish(mut tree: Node, request: &Request<'_>) -> Result<RunConfig, Failure> {
         tree.set(&path, node).map_err(|message| anyhow!("{typed}: {message}")).usage()?;
     }
     let config = RunConfig::deserialize(&tree).map_err(anyhow::Error::from).usage()?;
-    config.validate().map_err(anyhow::Error::from).usage()?;
+    let refused =
+        |error: ConfigError| ConfigDiagnostic::at(tree.place_of(&error.path), error.to_string());
+    config.validate().map_err(refused).map_err(anyhow::Error::from).usage()?;
     Ok(config)
 }
 
@@ -182,13 +196,12 @@ fn read_file(path: &Path) -> Result<Node, Failure> {
     let text = read_text(path).usage()?;
     let source = Arc::new(Source::File(path.display().to_string()));
     let tree = yaml::parse(&text, &source, 1).map_err(anyhow::Error::from).usage()?;
-    let found = match &tree.value {
-        Value::Map(_) => return Ok(tree),
-        _ if tree.is_null() => return Ok(tree),
-        Value::Sequence(_) => "a list".to_owned(),
-        Value::Scalar { text, .. } => format!("`{text}`"),
-    };
-    Err(anyhow!("{}: expected a map of keys, found {found}", tree.place)).usage()
+    if tree.is_null() {
+        return Ok(Node::empty_map(tree.place));
+    }
+    let keys = HashMap::<String, IgnoredAny>::deserialize(&tree);
+    keys.map_err(anyhow::Error::from).usage()?;
+    Ok(tree)
 }
 
 /// The text of a configuration's file, or of a pipe.
@@ -199,10 +212,15 @@ pub(crate) fn read_text(path: &Path) -> anyhow::Result<String> {
     files::read_text(path, "configuration", yaml::MAX_BYTES)
 }
 
-fn place(source: Source, layer: usize) -> Location {
-    Location { source: Arc::new(source), line: 1, layer }
+/// Reads any configuration from the text of a file.
+///
+/// # Errors
+/// Text that is not YAML, or keys and values that do not fit, with their place.
+pub(crate) fn read<T: DeserializeOwned>(text: &str, name: &str) -> anyhow::Result<T> {
+    let tree = yaml::parse(text, &Arc::new(Source::File(name.to_owned())), 0)?;
+    Ok(T::deserialize(&tree)?)
 }
 
 fn text_node(text: String, place: Location) -> Node {
-    Node { value: Value::Scalar { text, plain: false }, place }
+    Node::new(Value::Text(text), place)
 }

@@ -1,8 +1,8 @@
 //! `reproduce`: the paper's tables and figures, each by one command.
 //!
 //! A target is a plan and a report: the plan is a list of trainings, which are ordinary runs, and of
-//! computations; the report makes tables and figures of what came out. Everything that is done is kept,
-//! so that the same command goes on where it was stopped, and targets share trainings.
+//! computations; the report makes tables and figures of their results. Results are kept, so that the same
+//! command resumes after an interruption, and targets share trainings.
 
 mod paper;
 mod plan;
@@ -21,19 +21,20 @@ use anyhow::{Context, anyhow};
 use serde_json::{Value, json};
 
 use crate::backend::BackendArgs;
-use crate::backend::BackendChoice;
+use crate::backend::BackendKind;
 use crate::cli::{ReproduceArgs, Scale};
 use crate::config::nearest;
 use crate::failure::Failure;
 use crate::output::{Level, Output};
+use crate::resolved::Resources;
 use crate::{data, format, interrupt, processes};
 
-use plan::{Job, Place, ReproduceRequest};
+use plan::{ReproduceRequest, Task};
 use report::Provenance;
 use runner::{Outcome, Results, Runner};
 use targets::{TARGETS, Target};
 
-/// Seeds where none are asked for: a mean and a spread.
+/// Seeds by default: enough for a mean and a spread.
 const SEEDS: usize = 3;
 
 /// Runs the command.
@@ -42,51 +43,56 @@ const SEEDS: usize = 3;
 /// A target that is not there, data that is missing, or what fails on the way.
 pub(crate) fn command(
     args: &ReproduceArgs,
-    choice: BackendArgs,
+    backend: BackendArgs,
     output: &Output,
 ) -> Result<(), Failure> {
     processes::check_single()?;
     let target = find(&args.target)?;
-    let root = data::root(args.data.data_dir.as_deref())?;
-    let ask = ReproduceRequest {
+    let (backend, device) = backend.resolved();
+    let resources = Resources { data_root: data::root(&args.data)?, backend };
+    let request = ReproduceRequest {
         scale: args.scale,
         recipes: args.recipes.clone(),
         seeds: (1..=args.seeds.unwrap_or(SEEDS) as u64).collect(),
-        root: &root,
+        data_root: resources.data_root.clone(),
         limits: limits(args),
     };
-    if !target.has_parts() && !ask.recipes.is_empty() {
+    if !target.has_parts() && !request.recipes.is_empty() {
         let name = target.name();
         return Err(Failure::Usage(anyhow!(
             "--recipe chooses parts of a table, and {name} has none to choose from"
         )));
     }
-    let (choice, device) = choice.resolved();
     let out = match &args.out {
         Some(out) => out.clone(),
-        None => PathBuf::from("reproduction").join(ask.scale_name()),
+        None => PathBuf::from("reproduction").join(request.scale_name()),
     };
     interrupt::listen()?;
-    let runner = Runner { out: &out, root: &root, choice, output };
-    output.info(&format!("{} · {} scale: {}", target.name(), ask.scale_name(), target.about()))?;
+    let runner = Runner { out: &out, resources: &resources, output };
+    output.info(&format!(
+        "{} · {} scale: {}",
+        target.name(),
+        request.scale_name(),
+        target.about()
+    ))?;
     output.info(&format!("backend: {device}"))?;
 
     let mut results = Results::default();
-    let (all, mut open) = (target.plan(&ask)?, Vec::new());
-    let names: Vec<(String, Job)> = unique(all);
+    let (all, mut open) = (target.plan(&request)?, Vec::new());
+    let names: Vec<(String, Task)> = unique(all);
     let total = names.len();
     let ids: Vec<String> = names.iter().map(|(id, _)| id.clone()).collect();
-    for (id, job) in names {
-        match runner.done(&job)? {
+    for (id, task) in names {
+        match runner.done(&task)? {
             Some(outcome) => {
                 results.0.insert(id, outcome);
             }
-            None => open.push(job),
+            None => open.push(task),
         }
     }
-    let threads = choice.threads();
-    let most = if on_gpu(choice) { 1 } else { threads };
-    let beside = open.iter().filter(|job| !job.alone()).count();
+    let threads = backend.threads();
+    let most = if on_gpu(backend) { 1 } else { threads };
+    let beside = open.iter().filter(|task| !task.alone()).count();
     let side = args.jobs.unwrap_or(most).min(beside.max(1));
     tell_plan(&open, (total, side, threads), &runner, output)?;
     if args.dry_run {
@@ -103,7 +109,7 @@ pub(crate) fn command(
         Err(failure) => return Err(failure),
     }
 
-    let mut report = target.report(&ask, &results)?;
+    let mut report = target.report(&request, &results)?;
     let failed = results.0.values().filter(|outcome| matches!(outcome, Outcome::Failed(_))).count();
     if failed > 0 {
         report.faults.push(format!("{failed} of {total} trainings and computations failed."));
@@ -111,7 +117,7 @@ pub(crate) fn command(
     let folder = out.join(target.name());
     std::fs::create_dir_all(&folder)
         .with_context(|| format!("{}: cannot make the folder", folder.display()))?;
-    report.write(&folder, &provenance(args, choice.backend, &ask, &ids, &results))?;
+    report.write(&folder, &provenance(args, backend.kind, &request, &ids, &results))?;
     for table in &report.tables {
         let text = if table.is_long() {
             format!("{} rows in {}.csv\n", table.rows.len(), folder.join(&table.name).display())
@@ -149,19 +155,23 @@ fn limits(args: &ReproduceArgs) -> Vec<String> {
     epochs.into_iter().chain(batches).collect()
 }
 
-/// The jobs of a plan by their names, each once, in the order of the plan.
-fn unique(jobs: Vec<Job>) -> Vec<(String, Job)> {
+/// The tasks of a plan by their names, each once, in the order of the plan.
+fn unique(tasks: Vec<Task>) -> Vec<(String, Task)> {
     let mut seen = BTreeSet::new();
-    jobs.into_iter().map(|job| (job.id(), job)).filter(|(id, _)| seen.insert(id.clone())).collect()
+    tasks
+        .into_iter()
+        .map(|task| (task.id(), task))
+        .filter(|(id, _)| seen.insert(id.clone()))
+        .collect()
 }
 
-fn on_gpu(choice: BackendArgs) -> bool {
-    matches!(choice.backend, BackendChoice::Cuda(_))
+fn on_gpu(backend: BackendArgs) -> bool {
+    matches!(backend.kind, BackendKind::Cuda(_))
 }
 
 /// Prints what will be done and how long it will take.
 fn tell_plan(
-    open: &[Job],
+    open: &[Task],
     (total, side, threads): (usize, usize, usize),
     runner: &Runner<'_>,
     output: &Output,
@@ -171,18 +181,17 @@ fn tell_plan(
         return output.info(&format!("plan: all {total} trainings and computations are done"));
     }
     let share = (threads / side).max(1);
-    let choice = BackendArgs { threads: Some(share), ..runner.choice };
-    let times = trial::of_jobs(open, Place { root: runner.root, choice })?;
+    let times = trial::of_tasks(open, &runner.resources.with_threads(share))?;
     let sum = |alone: bool| -> Duration {
-        let of = open.iter().zip(&times).filter(|(job, _)| job.alone() == alone);
+        let of = open.iter().zip(&times).filter(|(task, _)| task.alone() == alone);
         of.map(|(_, time)| *time).sum()
     };
     let longest = times.iter().max().copied().unwrap_or_default();
     // Trainings side by side share one GPU.
-    let faster = if on_gpu(choice) { 1 } else { side };
+    let faster = if on_gpu(runner.resources.backend) { 1 } else { side };
     let time = sum(true) + sum(false).div_f64(faster as f64).max(longest);
-    for (job, time) in open.iter().zip(&times) {
-        output.detail(&format!("  {:<44}  about {}", job.id(), format::duration(*time)))?;
+    for (task, time) in open.iter().zip(&times) {
+        output.detail(&format!("  {:<44}  about {}", task.id(), format::duration(*time)))?;
     }
     output.info(&format!(
         "plan: {} of {total} trainings and computations to do; {side} at a time, {} each; \
@@ -196,12 +205,13 @@ fn tell_plan(
 /// What was run, for the report.
 fn provenance(
     args: &ReproduceArgs,
-    choice: BackendChoice,
-    ask: &ReproduceRequest<'_>,
+    backend: BackendKind,
+    request: &ReproduceRequest,
     ids: &[String],
     results: &Results,
 ) -> Provenance {
-    let mut command = format!("lfnn-cli reproduce {} --scale {}", args.target, ask.scale_name());
+    let mut command =
+        format!("lfnn-cli reproduce {} --scale {}", args.target, request.scale_name());
     for recipe in &args.recipes {
         command += &format!(" --recipe {recipe}");
     }
@@ -213,8 +223,8 @@ fn provenance(
             command += &format!(" --{flag} {value}");
         }
     }
-    let (mut jobs, mut configurations) = (Vec::new(), BTreeMap::new());
-    // What was trained on a GPU can go on on a CPU.
+    let (mut tasks, mut configurations) = (Vec::new(), BTreeMap::new());
+    // A training that began on a GPU may be resumed on a CPU.
     let mut backends = BTreeSet::new();
     for id in ids {
         let Some(outcome) = results.0.get(id) else { continue };
@@ -227,26 +237,26 @@ fn provenance(
                     let yaml = run.config.to_yaml().unwrap_or_default();
                     configurations.entry(key).or_insert((id.clone(), yaml));
                 }
-                let text = format!("test error {}", format::percent(run.summary.test_error));
+                let text = format!("test error {}", format::percent(run.summary.test_error()));
                 (text, serde_json::to_value(&run.summary).unwrap_or(Value::Null))
             }
             Outcome::Computed(value) => ("computed".into(), value.clone()),
             Outcome::Failed(why) => (format!("failed: {why}"), json!({"failed": why})),
         };
-        jobs.push((id.clone(), text, value));
+        tasks.push((id.clone(), text, value));
     }
     if backends.is_empty() {
-        backends.insert(choice.to_string());
+        backends.insert(backend.to_string());
     }
     Provenance {
         command,
-        scale: match ask.scale {
+        scale: match request.scale {
             Scale::Quick => "quick: the embedded 8×8 digits".into(),
             Scale::Paper => "paper: the paper's data, the recipes' epochs".into(),
         },
-        seeds: ask.seeds.clone(),
+        seeds: request.seeds.clone(),
         backend: backends.into_iter().collect::<Vec<_>>().join(" and "),
-        jobs,
+        tasks,
         configurations: configurations.into_values().collect(),
     }
 }

@@ -1,22 +1,21 @@
 //! A plan: what a target needs to be trained and computed.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use lfnn_core::backend::Precision;
-use lfnn_core::config::WorkersConfig;
 use serde_json::Value;
 
-use crate::backend::{BackendArgs, Job as Work};
+use crate::backend::BackendTask;
 use crate::cli::Scale;
 use crate::config::{self, Request, RunConfig};
-use crate::data::Prepared;
+use crate::data::LoadedData;
 use crate::failure::Failure;
 use crate::output::{Level, Output};
+use crate::resolved::{ResolvedRun, Resources};
 
-/// What is asked for.
+/// What is to be reproduced.
 #[derive(Clone, Debug)]
-pub(super) struct ReproduceRequest<'a> {
+pub(super) struct ReproduceRequest {
     /// How much is computed.
     pub(super) scale: Scale,
     /// Of a table, the recipes whose parts are wanted; all if none is named.
@@ -24,12 +23,12 @@ pub(super) struct ReproduceRequest<'a> {
     /// The seeds, from 1.
     pub(super) seeds: Vec<u64>,
     /// The folder of the data sets.
-    pub(super) root: &'a Path,
+    pub(super) data_root: PathBuf,
     /// `KEY=VALUE` of every training: restrictions for trying things out.
     pub(super) limits: Vec<String>,
 }
 
-impl ReproduceRequest<'_> {
+impl ReproduceRequest {
     /// Whether the scale is the paper's.
     pub(super) fn is_paper(&self) -> bool {
         self.scale == Scale::Paper
@@ -104,35 +103,20 @@ impl Training {
     }
 }
 
-/// Where and on what a computation runs.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Place<'a> {
-    /// The folder of the data sets.
-    pub(super) root: &'a Path,
-    /// The backend with this job's share of the threads.
-    pub(super) choice: BackendArgs,
+/// Loads the data of a run, does work with it on the backend, and prints nothing.
+///
+/// # Errors
+/// Data that is missing or does not fit the run's settings, and as the work has it.
+pub(super) fn with_data<T: BackendTask>(
+    run: &ResolvedRun,
+    task: impl FnOnce(LoadedData) -> T,
+) -> Result<T::Output, Failure> {
+    let output = Output::new(Level::Silent);
+    run.execute(task(run.load(&output)?), &output)
 }
 
-impl Place<'_> {
-    /// Loads the data of a run, and says nothing.
-    ///
-    /// # Errors
-    /// Data that is missing or does not fit the run's settings.
-    pub(super) fn load(self, config: &RunConfig) -> Result<Prepared, Failure> {
-        Prepared::load(config, self.root, &Output::new(Level::Silent))
-    }
-
-    /// Does work on the backend chosen, and says nothing.
-    ///
-    /// # Errors
-    /// As the work has it.
-    pub(super) fn run<W: Work>(self, precision: Precision, work: W) -> Result<W::Output, Failure> {
-        self.choice.run(precision, &Output::new(Level::Silent), work)
-    }
-}
-
-type Compute = dyn Fn(Place<'_>) -> Result<Value, Failure> + Send + Sync;
-type Trial = dyn Fn(Place<'_>) -> Result<Duration, Failure> + Send + Sync;
+type Compute = dyn Fn(&Resources) -> Result<Value, Failure> + Send + Sync;
+type Trial = dyn Fn(&Resources) -> Result<Duration, Failure> + Send + Sync;
 
 /// A computation whose result is a JSON file.
 pub(super) struct Computation {
@@ -149,33 +133,27 @@ pub(super) struct Computation {
 }
 
 /// A part of a plan.
-pub(super) enum Job {
+pub(super) enum Task {
     Train(Training),
     Compute(Computation),
 }
 
-impl Job {
+impl Task {
     pub(super) fn id(&self) -> String {
         match self {
-            Job::Train(training) => training.id(),
-            Job::Compute(computation) => computation.id.clone(),
+            Task::Train(training) => training.id(),
+            Task::Compute(computation) => computation.id.clone(),
         }
     }
 
     pub(super) fn alone(&self) -> bool {
-        matches!(self, Job::Compute(computation) if computation.alone)
+        matches!(self, Task::Compute(computation) if computation.alone)
     }
 }
 
 /// Number of workers in each unit.
 pub(super) fn workers(config: &RunConfig) -> Vec<usize> {
-    let count = |workers: &WorkersConfig| match *workers {
-        WorkersConfig::Neurons { count, .. }
-        | WorkersConfig::Filters { count, .. }
-        | WorkersConfig::Readout { count, .. }
-        | WorkersConfig::Block { count, .. } => count,
-    };
-    config.network.units.iter().map(|unit| count(&unit.workers)).collect()
+    config.network.units.iter().map(|unit| unit.workers.count()).collect()
 }
 
 /// Percentages of leaders, each with the smallest that makes as many lead in every unit: those trainings

@@ -169,9 +169,9 @@ pub(super) struct Provenance {
     pub(super) scale: String,
     pub(super) seeds: Vec<u64>,
     pub(super) backend: String,
-    /// The jobs: name, what came out, and the whole as JSON.
-    pub(super) jobs: Vec<(String, String, Value)>,
-    /// Configurations, each with a name of a job that has it.
+    /// The tasks: name, what came out, and the whole as JSON.
+    pub(super) tasks: Vec<(String, String, Value)>,
+    /// Configurations, each with a name of a task that has it.
     pub(super) configurations: Vec<(String, String)>,
 }
 
@@ -188,10 +188,10 @@ impl Report {
         for (name, _, figure) in &self.figures {
             figure.write(folder, name)?;
         }
-        let jobs: Vec<Value> = provenance
-            .jobs
+        let tasks: Vec<Value> = provenance
+            .tasks
             .iter()
-            .map(|(id, _, result)| json!({"job": id, "result": result}))
+            .map(|(id, _, result)| json!({"task": id, "result": result}))
             .collect();
         let results = json!({
             "title": self.title,
@@ -202,7 +202,7 @@ impl Report {
             "backend": provenance.backend,
             "faults": self.faults,
             "tables": self.tables.iter().map(Table::json).collect::<Value>(),
-            "jobs": jobs,
+            "tasks": tasks,
         });
         let text = serde_json::to_string_pretty(&results)? + "\n";
         write_whole(&folder.join("results.json"), text.as_bytes())?;
@@ -246,7 +246,7 @@ impl Report {
             body += &format!("<dt>{what}</dt><dd><code>{}</code></dd>\n", escape(&is));
         }
         body += "</dl>\n<details><summary>Trainings and computations</summary>\n<table>\n";
-        for (id, result, _) in &provenance.jobs {
+        for (id, result, _) in &provenance.tasks {
             body += &format!("<tr><td>{}</td><td>{}</td></tr>\n", escape(id), escape(result));
         }
         body += "</table>\n</details>\n";

@@ -1,4 +1,4 @@
-//! Runs a plan: jobs side by side, each on its share of the threads, each saved as soon as it is done.
+//! Runs a plan: tasks side by side, each on its share of the threads, each saved as soon as it is done.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,16 +12,17 @@ use anyhow::{Context, anyhow};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::plan::{Computation, Job, Place, Training};
-use crate::backend::BackendArgs;
-use crate::config::{self, Request, RunConfig, differences};
+use super::plan::{Computation, Task, Training};
+use crate::config::{self, RunConfig, differences};
 use crate::failure::{Failure, chain};
 use crate::files::{remove_left_overs, write_whole};
 use crate::output::{Level, Output};
+use crate::resolved::{ResolvedRun, Resources};
 use crate::run::{self, EpochRow, RunFolder, Summary};
-use crate::{format, interrupt, train};
+use crate::train::TrainingRun;
+use crate::{format, interrupt};
 
-/// What came out of a job.
+/// What came out of a task.
 #[derive(Clone, Debug)]
 pub(super) enum Outcome {
     Trained(Box<Trained>),
@@ -38,7 +39,7 @@ pub(super) struct Trained {
     pub(super) rows: Vec<EpochRow>,
 }
 
-/// Outcomes by the names of the jobs.
+/// Outcomes by the names of the tasks.
 #[derive(Debug, Default)]
 pub(super) struct Results(pub(super) BTreeMap<String, Outcome>);
 
@@ -72,8 +73,7 @@ struct Saved {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Runner<'a> {
     pub(super) out: &'a Path,
-    pub(super) root: &'a Path,
-    pub(super) choice: BackendArgs,
+    pub(super) resources: &'a Resources,
     pub(super) output: &'a Output,
 }
 
@@ -86,19 +86,19 @@ impl Runner<'_> {
         self.out.join("computed").join(format!("{}.json", computation.id))
     }
 
-    /// What is there already of a job.
+    /// What is there already of a task.
     ///
     /// # Errors
     /// A run with other settings under the same name, or a file that cannot be read.
-    pub(super) fn done(&self, job: &Job) -> Result<Option<Outcome>, Failure> {
-        match job {
-            Job::Train(training) => {
+    pub(super) fn done(&self, task: &Task) -> Result<Option<Outcome>, Failure> {
+        match task {
+            Task::Train(training) => {
                 let folder = self.run_folder(training);
                 if !folder.join(run::CONFIG).exists() {
                     return Ok(None);
                 }
                 let config = training.config()?;
-                let saved = config::resume(&folder.join(run::CONFIG), &Request::default())?;
+                let saved = config::read_saved(&folder.join(run::CONFIG))?;
                 if let Some((key, saved, planned)) = differences(&saved, &config)?.first() {
                     return Err(Failure::Usage(anyhow!(
                         "{}: `{key}` is {saved} in this run, but {planned} in this plan; --out names \
@@ -110,7 +110,7 @@ impl Runner<'_> {
                 let rows = run::read_rows(&folder)?;
                 Ok(Some(Outcome::Trained(Box::new(Trained { config, summary, rows }))))
             }
-            Job::Compute(computation) => {
+            Task::Compute(computation) => {
                 let path = self.file(computation);
                 let Ok(text) = fs::read_to_string(&path) else { return Ok(None) };
                 // A file of other settings, of another version or broken is computed anew.
@@ -124,29 +124,26 @@ impl Runner<'_> {
         }
     }
 
-    /// Runs a job to its end.
-    fn run(&self, job: &Job, threads: usize) -> Result<Outcome, Failure> {
-        let choice = BackendArgs { threads: Some(threads), ..self.choice };
-        let outcome = match job {
-            Job::Train(training) => self.train(training, choice).map(|()| None),
-            Job::Compute(computation) => {
-                let place = Place { root: self.root, choice };
-                (computation.work)(place).and_then(|result| {
-                    let saved = Saved {
-                        settings: computation.settings.clone(),
-                        version: env!("CARGO_PKG_VERSION").to_owned(),
-                        result,
-                    };
-                    let text = serde_json::to_string(&saved)? + "\n";
-                    write_whole(&self.file(computation), text.as_bytes())?;
-                    Ok(Some(Outcome::Computed(saved.result)))
-                })
-            }
+    /// Runs a task to its end.
+    fn run(&self, task: &Task, threads: usize) -> Result<Outcome, Failure> {
+        let resources = self.resources.with_threads(threads);
+        let outcome = match task {
+            Task::Train(training) => self.train(training, resources).map(|()| None),
+            Task::Compute(computation) => (computation.work)(&resources).and_then(|result| {
+                let saved = Saved {
+                    settings: computation.settings.clone(),
+                    version: env!("CARGO_PKG_VERSION").to_owned(),
+                    result,
+                };
+                let text = serde_json::to_string(&saved)? + "\n";
+                write_whole(&self.file(computation), text.as_bytes())?;
+                Ok(Some(Outcome::Computed(saved.result)))
+            }),
         };
         match outcome {
             Ok(Some(outcome)) => Ok(outcome),
             Ok(None) => {
-                self.done(job)?.context("a run ended without a summary").map_err(Into::into)
+                self.done(task)?.context("a run ended without a summary").map_err(Into::into)
             }
             // One that diverges is a result too; the others go on.
             Err(Failure::Runtime(error)) => Ok(Outcome::Failed(chain(error.as_ref()))),
@@ -154,25 +151,30 @@ impl Runner<'_> {
         }
     }
 
-    fn train(&self, training: &Training, choice: BackendArgs) -> Result<(), Failure> {
+    fn train(&self, training: &Training, resources: Resources) -> Result<(), Failure> {
         let path = self.run_folder(training);
-        let config = training.config()?;
-        let resume = path.join(run::CONFIG).exists();
-        let folder =
-            if resume { RunFolder::open(&path)? } else { RunFolder::create(Some(&path), &config)? };
+        let run = ResolvedRun { config: training.config()?, resources };
+        let resumed = path.join(run::CONFIG).exists();
+        let folder = if resumed {
+            RunFolder::open(&path)?
+        } else {
+            RunFolder::create(Some(&path), &run.config)?
+        };
+        // `done` has compared the two.
+        let saved = resumed.then(|| run.config.clone());
         // The command that is stopped is `reproduce`, which says itself how to resume.
-        let (root, tensorboard, resume_command) = (self.root, false, "");
-        let run = train::Run { config: &config, resume, tensorboard, root, resume_command };
-        train::fit(run, folder, choice, &Output::new(Level::Silent))
+        let (tensorboard, resume_command) = (false, String::new());
+        let run = TrainingRun { run, folder, saved, tensorboard, resume_command };
+        run.train(&Output::new(Level::Silent))
     }
 
-    /// Runs jobs, `side` at a time on `threads` threads in all.
+    /// Runs tasks, `side` at a time on `threads` threads in all.
     ///
     /// # Errors
     /// The first failure that is no result, or the user's wish to stop.
     pub(super) fn run_all(
         &self,
-        jobs: &[Job],
+        tasks: &[Task],
         side: usize,
         threads: usize,
         results: &mut Results,
@@ -186,23 +188,23 @@ impl Runner<'_> {
         interrupt::training_begins();
         let finished = AtomicUsize::new(0);
         let done = Mutex::new((std::mem::take(results), None));
-        let work = |jobs: &[&Job], side: usize| {
+        let work = |tasks: &[&Task], side: usize| {
             let next = AtomicUsize::new(0);
             let share = (threads / side).max(1);
             let one = || {
-                while let Some(job) = jobs.get(next.fetch_add(1, Ordering::SeqCst)) {
+                while let Some(task) = tasks.get(next.fetch_add(1, Ordering::SeqCst)) {
                     let begin = Instant::now();
                     let ended = if interrupt::requested() {
                         Err(Failure::Interrupted)
                     } else {
-                        self.run(job, share)
+                        self.run(task, share)
                     };
                     let Ok(mut done) = done.lock() else { return };
                     let (results, failure) = &mut *done;
                     let told = ended.and_then(|outcome| {
                         let number = finished.fetch_add(1, Ordering::SeqCst) + 1;
-                        self.tell(job, &outcome, number, begin)?;
-                        results.0.insert(job.id(), outcome);
+                        self.tell(task, &outcome, number, begin)?;
+                        results.0.insert(task.id(), outcome);
                         Ok(())
                     });
                     if let Err(error) = told {
@@ -214,36 +216,36 @@ impl Runner<'_> {
                 }
             };
             thread::scope(|scope| {
-                for _ in 0..side.min(jobs.len()) {
+                for _ in 0..side.min(tasks.len()) {
                     scope.spawn(one);
                 }
             });
         };
-        let (alone, others): (Vec<&Job>, Vec<&Job>) = jobs.iter().partition(|job| job.alone());
+        let (alone, others): (Vec<&Task>, Vec<&Task>) = tasks.iter().partition(|task| task.alone());
         work(&others, side);
         if done.lock().is_ok_and(|done| done.1.is_none()) {
             work(&alone, 1);
         }
-        let (found, failure) = done.into_inner().map_err(|_| anyhow!("a job ended in a panic"))?;
+        let (found, failure) = done.into_inner().map_err(|_| anyhow!("a task ended in a panic"))?;
         *results = found;
         failure.map_or(Ok(()), Err)
     }
 
     fn tell(
         &self,
-        job: &Job,
+        task: &Task,
         outcome: &Outcome,
         number: usize,
         begin: Instant,
     ) -> Result<(), Failure> {
         let what = match outcome {
             Outcome::Trained(run) => {
-                format!("test error {}", format::percent(run.summary.test_error))
+                format!("test error {}", format::percent(run.summary.test_error()))
             }
             Outcome::Computed(_) => "computed".into(),
             Outcome::Failed(why) => format!("FAILED: {why}"),
         };
         let time = format::duration(begin.elapsed());
-        self.output.info(&format!("{number:>5}  {:<44}  {what}  {time}", job.id()))
+        self.output.info(&format!("{number:>5}  {:<44}  {what}  {time}", task.id()))
     }
 }

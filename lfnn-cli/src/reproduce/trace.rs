@@ -1,15 +1,17 @@
 //! Trainings watched step by step: the terms of the loss, and the movement of the workers.
 
 use lfnn_core::backend::Backend;
-use lfnn_core::train::{Trainer, TrainingMetrics};
+use lfnn_core::metric::Metrics;
+use lfnn_core::train::Trainer;
 use serde::{Deserialize, Serialize};
 
-use super::plan::Place;
-use crate::backend::Job;
+use super::plan::with_data;
+use crate::backend::BackendTask;
 use crate::config::RunConfig;
-use crate::data::Prepared;
+use crate::data::LoadedData;
 use crate::failure::Failure;
 use crate::interrupt;
+use crate::resolved::ResolvedRun;
 use crate::train::setup;
 
 /// What a training shows every few steps.
@@ -34,31 +36,26 @@ pub(super) struct LossRow {
 ///
 /// # Errors
 /// What fails in training, or the user's wish to stop.
-pub(super) fn losses(
-    config: &RunConfig,
-    place: Place<'_>,
-    every: usize,
-) -> Result<Vec<LossRow>, Failure> {
-    let data = place.load(config)?;
-    place.run(config.precision, Losses { config, data, every })
+pub(super) fn losses(run: &ResolvedRun, every: usize) -> Result<Vec<LossRow>, Failure> {
+    with_data(run, |data| Losses { config: &run.config, data, every })
 }
 
 struct Losses<'a> {
     config: &'a RunConfig,
-    data: Prepared,
+    data: LoadedData,
     every: usize,
 }
 
 /// Sums since the epoch began, from means.
-fn sums(metrics: &TrainingMetrics) -> [f64; 4] {
+fn sums(metrics: &Metrics) -> [f64; 4] {
     let (batches, examples) = (metrics.batches as f64, metrics.examples as f64);
-    let leader: f64 = metrics.units.iter().map(|unit| unit.leader_loss).sum();
-    let follower: f64 = metrics.units.iter().map(|unit| unit.follower_loss).sum();
-    let wrong = metrics.error.unwrap_or(0.0) / 100.0 * examples;
-    [wrong, metrics.loss * examples, leader * batches, follower * batches]
+    let local = |name| metrics.units.iter().filter_map(|unit| unit.value(name)).sum::<f64>();
+    let wrong = metrics.error().unwrap_or(0.0) / 100.0 * examples;
+    let (leader, follower) = (local("leader_loss"), local("follower_loss"));
+    [wrong, metrics.loss() * examples, leader * batches, follower * batches]
 }
 
-impl Job for Losses<'_> {
+impl BackendTask for Losses<'_> {
     type Output = Vec<LossRow>;
 
     fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Self::Output, Failure> {
@@ -86,7 +83,7 @@ impl Job for Losses<'_> {
             rows.push(LossRow {
                 step,
                 accuracy: 100.0 * (1.0 - since(0) / examples),
-                test_accuracy: tested.and_then(|tested| Some(100.0 - tested.error?)),
+                test_accuracy: tested.and_then(|tested| Some(100.0 - tested.error()?)),
                 global: since(1) / examples,
                 leader: since(2) / batches,
                 follower: since(3) / batches,
@@ -129,22 +126,17 @@ pub(super) struct Activity {
 ///
 /// # Errors
 /// What fails in training, or the user's wish to stop.
-pub(super) fn activity(
-    config: &RunConfig,
-    place: Place<'_>,
-    drawn: &[usize],
-) -> Result<Vec<Activity>, Failure> {
-    let data = place.load(config)?;
-    place.run(config.precision, Watch { config, data, drawn })
+pub(super) fn activity(run: &ResolvedRun, drawn: &[usize]) -> Result<Vec<Activity>, Failure> {
+    with_data(run, |data| Watch { config: &run.config, data, drawn })
 }
 
 struct Watch<'a> {
     config: &'a RunConfig,
-    data: Prepared,
+    data: LoadedData,
     drawn: &'a [usize],
 }
 
-impl Job for Watch<'_> {
+impl BackendTask for Watch<'_> {
     type Output = Vec<Activity>;
 
     fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Self::Output, Failure> {
@@ -159,13 +151,12 @@ impl Job for Watch<'_> {
         let look = |trainer: &mut Trainer<B>| -> Result<Vec<f32>, Failure> {
             Ok(trainer.worker_outputs(probe)?.into_iter().next().unwrap_or_default())
         };
-        let leads = |trainer: &Trainer<B>| -> Result<Vec<u64>, Failure> {
-            Ok(trainer
-                .metrics()?
-                .units
-                .first()
-                .map(|unit| unit.lead_counts.clone())
-                .unwrap_or_default())
+        // In how many batches each worker has been a leader.
+        let leads = |trainer: &Trainer<B>| -> Result<Vec<f64>, Failure> {
+            let metrics = trainer.metrics()?;
+            let count = |share: &f64| (share / 100.0 * metrics.batches as f64).round();
+            let shares = metrics.units.first().map_or(&[][..], |unit| unit.workers("lead_percent"));
+            Ok(shares.iter().map(count).collect())
         };
         let (mut before, mut led) = (look(&mut trainer)?, leads(&trainer)?);
         let mut rows = Vec::new();
@@ -191,7 +182,7 @@ impl Job for Watch<'_> {
 }
 
 /// Classes of these images.
-fn labels(data: &Prepared, indices: &[u32]) -> Vec<u32> {
+fn labels(data: &LoadedData, indices: &[u32]) -> Vec<u32> {
     let lfnn_core::train::Labels::Classes(labels) = data.images().labels else {
         return Vec::new();
     };

@@ -6,26 +6,27 @@ use std::time::{Duration, Instant};
 use lfnn_core::backend::Backend;
 use lfnn_core::train::Trainer;
 
-use super::plan::{Job, Place};
-use crate::backend::Job as BackendJob;
+use super::plan::{Task, with_data};
+use crate::backend::BackendTask;
 use crate::config::RunConfig;
-use crate::data::Prepared;
+use crate::data::LoadedData;
 use crate::failure::Failure;
+use crate::resolved::{ResolvedRun, Resources};
 use crate::train::setup;
 
 /// Steps are timed for this long.
 const LONG: Duration = Duration::from_millis(250);
 
-/// The time that each job will take by itself.
+/// The time that each task will take by itself.
 ///
 /// # Errors
-/// Data or settings with which the job could not run either.
-pub(super) fn of_jobs(jobs: &[Job], place: Place<'_>) -> Result<Vec<Duration>, Failure> {
+/// Data or settings with which the task could not run either.
+pub(super) fn of_tasks(tasks: &[Task], resources: &Resources) -> Result<Vec<Duration>, Failure> {
     let mut known: HashMap<String, Duration> = HashMap::new();
-    let mut of = |job: &Job| -> Result<Duration, Failure> {
-        let training = match job {
-            Job::Compute(computation) => return (computation.trial)(place),
-            Job::Train(training) => training.config()?,
+    let mut of = |task: &Task| -> Result<Duration, Failure> {
+        let training = match task {
+            Task::Compute(computation) => return (computation.trial)(resources),
+            Task::Train(training) => training.config()?,
         };
         // Trainings that differ in seed and leadership alone take the same time.
         let mut alike = training.clone();
@@ -35,31 +36,33 @@ pub(super) fn of_jobs(jobs: &[Job], place: Place<'_>) -> Result<Vec<Duration>, F
         if let Some(time) = known.get(&key) {
             return Ok(*time);
         }
-        let time = of_training(&training, place)?;
+        let time = of_training(&resources.run(&training))?;
         known.insert(key, time);
         Ok(time)
     };
-    jobs.iter().map(&mut of).collect()
+    tasks.iter().map(&mut of).collect()
 }
 
 /// The time that a training will take.
 ///
 /// # Errors
 /// Data or settings with which it could not run.
-pub(super) fn of_training(config: &RunConfig, place: Place<'_>) -> Result<Duration, Failure> {
-    let begin = Instant::now();
-    let data = place.load(config)?;
-    let loading = begin.elapsed();
-    let (each_epoch, compiling) = place.run(config.precision, Epoch { config, data })?;
+pub(super) fn of_training(run: &ResolvedRun) -> Result<Duration, Failure> {
+    let config = &run.config;
+    let (begin, mut loading) = (Instant::now(), Duration::ZERO);
+    let (each_epoch, compiling) = with_data(run, |data| {
+        loading = begin.elapsed();
+        Epoch { config, data }
+    })?;
     Ok(loading + compiling + each_epoch.mul_f64(config.training.epochs as f64))
 }
 
 struct Epoch<'a> {
     config: &'a RunConfig,
-    data: Prepared,
+    data: LoadedData,
 }
 
-impl BackendJob for Epoch<'_> {
+impl BackendTask for Epoch<'_> {
     /// An epoch with its evaluation, and what comes before the first.
     type Output = (Duration, Duration);
 

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::EpochRow;
+use lfnn_core::metric::MetricValue;
+
+use super::rows::{Entry, EpochRow};
 
 /// The file in a run's folder.
 pub(super) fn path(folder: &Path) -> PathBuf {
@@ -10,82 +12,42 @@ pub(super) fn path(folder: &Path) -> PathBuf {
 }
 
 /// The whole file.
-pub(super) fn table<'a>(rows: impl Iterator<Item = &'a EpochRow>) -> String {
-    let mut text = String::new();
-    for row in rows {
-        if text.is_empty() {
-            text += &header(row);
-        }
-        text += &line(row);
-    }
-    text
+pub(super) fn table(rows: &[EpochRow]) -> String {
+    rows.first().map(header).into_iter().chain(rows.iter().map(line)).collect()
 }
 
 /// Names of the columns.
 pub(super) fn header(row: &EpochRow) -> String {
-    let mut columns: Vec<String> = [
-        "epoch",
-        "learning_rate",
-        "train_loss",
-        "train_error",
-        "validation_loss",
-        "validation_error",
-        "test_loss",
-        "test_error",
-        "seconds",
-        "images_per_second",
-        "peak_memory_bytes",
-    ]
-    .map(str::to_owned)
-    .to_vec();
-    for unit in &row.units {
-        columns.extend(
-            [
-                "leader_loss",
-                "follower_loss",
-                "best_worker_test_error",
-                "mean_worker_test_error",
-                "worker_errors",
-                "test_worker_errors",
-                "leads",
-            ]
-            .map(|name| format!("unit{}_{name}", unit.unit)),
-        );
-    }
-    columns.join(",") + "\n"
+    join(cells(row).into_iter().map(|(name, _)| name))
 }
 
 /// A row; lists within a column are separated by spaces.
 pub(super) fn line(row: &EpochRow) -> String {
-    fn list<T: ToString>(values: &[T]) -> String {
-        values.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-    }
-    let optional = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
-    let mut columns = vec![
-        row.epoch.to_string(),
-        row.learning_rate.to_string(),
-        row.train.loss.to_string(),
-        optional(row.train.error),
-        optional(row.validation.map(|validation| validation.loss)),
-        optional(row.validation.and_then(|validation| validation.error)),
-        row.test.loss.to_string(),
-        optional(row.test.error),
-        row.seconds.to_string(),
-        row.images_per_second.to_string(),
-        row.peak_memory_bytes.to_string(),
+    join(cells(row).into_iter().map(|(_, value)| value))
+}
+
+fn cells(row: &EpochRow) -> Vec<(String, String)> {
+    let cell = |name: &str, value: String| (name.to_owned(), value);
+    let mut cells = vec![
+        cell("epoch", row.epoch.to_string()),
+        cell("learning_rate", row.learning_rate.to_string()),
+        cell("seconds", row.seconds.to_string()),
+        cell("images_per_second", row.images_per_second.to_string()),
+        cell("peak_memory_bytes", row.peak_memory_bytes.to_string()),
     ];
-    for unit in &row.units {
-        let errors = &unit.test_worker_errors;
-        let mean = errors.iter().sum::<f64>() / errors.len().max(1) as f64;
-        columns.extend([
-            unit.leader_loss.to_string(),
-            unit.follower_loss.to_string(),
-            errors.iter().copied().fold(f64::INFINITY, f64::min).to_string(),
-            mean.to_string(),
-            list(&unit.worker_errors),
-            list(errors),
-            list(&unit.leads),
-        ]);
+    for Entry { images, unit, name, value } in row.entries() {
+        let unit = unit.map(|unit| format!("unit{unit}_")).unwrap_or_default();
+        let value = match value {
+            MetricValue::Single(value) => value.to_string(),
+            MetricValue::Workers(values) => {
+                values.iter().map(f64::to_string).collect::<Vec<_>>().join(" ")
+            }
+        };
+        cells.push((format!("{images}_{unit}{name}"), value));
     }
-    columns.join(",") + "\n"
+    cells
+}
+
+fn join(cells: impl Iterator<Item = String>) -> String {
+    cells.collect::<Vec<_>>().join(",") + "\n"
 }

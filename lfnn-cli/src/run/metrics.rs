@@ -10,12 +10,12 @@ use crate::files::{append, sync, write_whole};
 
 /// The metrics of a run, in memory and in its folder.
 #[derive(Debug)]
-pub(crate) struct Metrics {
+pub(crate) struct MetricsLog {
     folder: PathBuf,
     rows: Vec<EpochRow>,
 }
 
-impl Metrics {
+impl MetricsLog {
     /// The metrics in a folder after `epochs` epochs. Rows of later epochs go, since these are trained again, and
     /// every other row stays as it is. Notes say what is damaged or missing.
     ///
@@ -54,7 +54,7 @@ impl Metrics {
         if lines.as_bytes() != bytes {
             write_whole(&path, lines.as_bytes())?;
         }
-        let table = csv::table(rows.iter());
+        let table = csv::table(&rows);
         let csv = csv::path(folder);
         if csv.exists() && std::fs::read(&csv).is_ok_and(|found| found != table.as_bytes())
             || !csv.exists() && !table.is_empty()

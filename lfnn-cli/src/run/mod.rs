@@ -22,9 +22,9 @@ use lock::FolderLock;
 
 #[cfg(feature = "report")]
 pub(crate) use journal::read_rows;
-pub(crate) use metrics::Metrics;
+pub(crate) use metrics::MetricsLog;
 pub(crate) use names::newest;
-pub(crate) use rows::{EpochRow, LossRow, UnitRow};
+pub(crate) use rows::{EpochRow, lowest, mean};
 pub(crate) use summary::{BestSummary, Summary};
 
 /// The configuration in a run's folder.

@@ -1,7 +1,8 @@
-//! A row of metrics: an epoch, with its losses and its units' workers.
+//! A row of metrics: an epoch, with what was measured in training and after it.
 
-use lfnn_core::config::Scope;
-use lfnn_core::train::{Evaluation, TrainingMetrics};
+use std::collections::BTreeMap;
+
+use lfnn_core::metric::{MetricValue, Metrics};
 use serde::{Deserialize, Serialize};
 
 /// An epoch.
@@ -12,13 +13,11 @@ pub(crate) struct EpochRow {
     /// The learning rate of its last step.
     pub(crate) learning_rate: f64,
     /// While training: each example as it was seen.
-    pub(crate) train: LossRow,
+    pub(crate) train: Metrics,
     /// After the epoch, if images are held out.
-    pub(crate) validation: Option<LossRow>,
+    pub(crate) validation: Option<Metrics>,
     /// After the epoch.
-    pub(crate) test: LossRow,
-    /// Hidden units, where workers learn.
-    pub(crate) units: Vec<UnitRow>,
+    pub(crate) test: Metrics,
     /// Seconds of training, without evaluation and saving.
     pub(crate) seconds: f64,
     /// Training images per second of these.
@@ -27,79 +26,97 @@ pub(crate) struct EpochRow {
     pub(crate) peak_memory_bytes: u64,
 }
 
-/// Global loss and error.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct LossRow {
-    /// Number of images.
-    pub(crate) examples: usize,
-    /// Mean global loss.
-    pub(crate) loss: f64,
-    /// Wrong predictions in percent.
-    pub(crate) error: Option<f64>,
+/// The value of a metric in a row.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Entry {
+    /// On which images: `train`, `validation` or `test`.
+    pub(crate) images: &'static str,
+    /// The hidden unit, from 1; none for the network.
+    pub(crate) unit: Option<usize>,
+    /// The metric; `…_lowest` and `…_mean` of one that has a value for each worker.
+    pub(crate) name: String,
+    /// What was measured.
+    pub(crate) value: MetricValue,
 }
 
-/// A hidden unit's workers.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct UnitRow {
-    /// Which unit, from 1.
-    pub(crate) unit: usize,
-    /// Mean leader loss; where all workers learn from the labels, that of them all.
-    pub(crate) leader_loss: f64,
-    /// Mean follower loss; 0 without followers.
-    pub(crate) follower_loss: f64,
-    /// Mean error ℓ of each worker while training.
-    pub(crate) worker_losses: Vec<f64>,
-    /// Wrong predictions of each worker while training, in percent.
-    pub(crate) worker_errors: Vec<f64>,
-    /// The same on the images held out.
-    pub(crate) validation_worker_errors: Option<Vec<f64>>,
-    /// The same on the test images.
-    pub(crate) test_worker_errors: Vec<f64>,
-    /// How often each worker led: in batches, or in examples if leaders are chosen per sample. Empty
-    /// where the method chooses none.
-    pub(crate) leads: Vec<u64>,
-    /// The same in percent of all batches or examples.
-    pub(crate) leads_percent: Vec<f64>,
-}
+impl EpochRow {
+    /// The error on the images held out, if there are any.
+    pub(crate) fn validation_error(&self) -> Option<f64> {
+        self.validation.as_ref()?.error()
+    }
 
-impl From<&Evaluation> for LossRow {
-    fn from(evaluation: &Evaluation) -> Self {
-        let Evaluation { examples, loss, error, .. } = *evaluation;
-        Self { examples, loss, error }
+    /// Every metric, in an order that is that of any other row of the run.
+    pub(crate) fn entries(&self) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        let validation = self.validation.as_ref();
+        for (images, metrics) in
+            [("train", Some(&self.train)), ("validation", validation), ("test", Some(&self.test))]
+        {
+            let Some(metrics) = metrics else { continue };
+            let mut add = |unit, name: &str, value| {
+                entries.push(Entry { images, unit, name: name.to_owned(), value });
+            };
+            for (name, &value) in &metrics.network {
+                add(None, name, MetricValue::Single(value));
+            }
+            for (unit, metrics) in (1..).zip(&metrics.units) {
+                for (name, value) in &metrics.0 {
+                    if let MetricValue::Workers(values) = value {
+                        let statistics = [("lowest", lowest(values)), ("mean", mean(values))];
+                        for (statistic, value) in statistics {
+                            let (name, value) = (format!("{name}_{statistic}"), value);
+                            add(Some(unit), &name, MetricValue::Single(value.unwrap_or_default()));
+                        }
+                    }
+                    add(Some(unit), name, value.clone());
+                }
+            }
+        }
+        entries
+    }
+
+    /// The metrics of the network by their names, such as `test_error`.
+    pub(crate) fn network(&self) -> BTreeMap<String, f64> {
+        let of_network = |Entry { images, unit, name, value }| match (unit, value) {
+            (None, MetricValue::Single(value)) => Some((format!("{images}_{name}"), value)),
+            _ => None,
+        };
+        self.entries().into_iter().filter_map(of_network).collect()
     }
 }
 
-impl From<&TrainingMetrics> for LossRow {
-    fn from(metrics: &TrainingMetrics) -> Self {
-        let TrainingMetrics { examples, loss, error, .. } = *metrics;
-        Self { examples, loss, error }
-    }
+/// The least of some values; none of none.
+pub(crate) fn lowest(values: &[f64]) -> Option<f64> {
+    values.iter().copied().reduce(f64::min)
 }
 
-impl UnitRow {
-    /// Joins what training and evaluations say of the units.
-    pub(crate) fn join(
-        train: &TrainingMetrics,
-        validation: Option<&Evaluation>,
-        test: &Evaluation,
-        scope: Scope,
-    ) -> Vec<Self> {
-        let chances = if scope == Scope::Sample { train.examples } else { train.batches };
-        let percent = |&count: &u64| 100.0 * count as f64 / chances.max(1) as f64;
-        let errors = |evaluation: &Evaluation, at: usize| {
-            evaluation.units.get(at).map(|unit| unit.worker_errors.clone())
-        };
-        let join = |(at, unit): (usize, &lfnn_core::train::UnitMetrics)| Self {
-            unit: at + 1,
-            leader_loss: unit.leader_loss,
-            follower_loss: unit.follower_loss,
-            worker_losses: unit.worker_losses.clone(),
-            worker_errors: unit.worker_errors.clone(),
-            validation_worker_errors: validation.and_then(|evaluation| errors(evaluation, at)),
-            test_worker_errors: errors(test, at).unwrap_or_default(),
-            leads: unit.lead_counts.clone(),
-            leads_percent: unit.lead_counts.iter().map(percent).collect(),
-        };
-        train.units.iter().enumerate().map(join).collect()
+/// The mean of some values; none of none.
+pub(crate) fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use lfnn_core::method::by_name;
+    use lfnn_core::train::{Normalization, StepProgram};
+
+    use crate::config::{Request, resolve};
+    use crate::train::setup;
+
+    /// A method with leaders and one without.
+    #[test]
+    fn every_metric_is_documented() {
+        let config = resolve(&Request::default()).unwrap();
+        let normalization = Normalization { mean: vec![0.0], std: vec![1.0] };
+        for method in ["lfnn-l", "lg-bp"] {
+            let method = by_name(method).unwrap();
+            let setup = lfnn_core::train::Setup { method, ..setup(&config, &normalization) };
+            let metrics = StepProgram::new(&setup, [8, 8, 1], 10).unwrap().metrics;
+            assert!(metrics.len() >= 2 + 3 * 3, "{}", method.name);
+            for metric in metrics.iter().map(|declared| declared.metric) {
+                let line = format!("| `{}` | {} |", metric.name, metric.about);
+                assert!(include_str!("../../CONFIG.md").contains(&line), "CONFIG.md lacks {line}");
+            }
+        }
     }
 }

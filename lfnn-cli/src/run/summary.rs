@@ -1,5 +1,6 @@
 //! `summary.json`: what came out of a run.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -13,16 +14,9 @@ const SUMMARY: &str = "summary.json";
 /// What came out of a run. Errors are in percent, and are those of the last weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Summary {
-    /// Error on the test images.
-    pub(crate) test_error: Option<f64>,
-    /// Loss on the test images; none if the metrics of the last epoch were lost.
-    pub(crate) test_loss: Option<f64>,
-    /// Error on the images held out.
-    pub(crate) validation_error: Option<f64>,
-    /// Error in the last epoch, each example as it was seen.
-    pub(crate) train_error: Option<f64>,
-    /// Loss in the last epoch, likewise.
-    pub(crate) train_loss: Option<f64>,
+    /// The network's metrics after the last epoch, such as `test_error`; none if they were lost.
+    #[serde(flatten)]
+    pub(crate) metrics: BTreeMap<String, f64>,
     /// The best epoch.
     pub(crate) best: Option<BestSummary>,
     /// Epochs trained.
@@ -60,17 +54,21 @@ pub(crate) struct Summary {
 }
 
 /// The best epoch, by its validation error (by its training error without validation).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct BestSummary {
     /// The epoch, from 1.
     pub(crate) epoch: usize,
-    /// Its error on the images held out.
-    pub(crate) validation_error: Option<f64>,
-    /// Its error on the test images.
-    pub(crate) test_error: Option<f64>,
+    /// The network's metrics after it.
+    #[serde(flatten)]
+    pub(crate) metrics: BTreeMap<String, f64>,
 }
 
 impl Summary {
+    /// The error on the test images.
+    pub(crate) fn test_error(&self) -> Option<f64> {
+        self.metrics.get("test_error").copied()
+    }
+
     /// The summary in a run's folder; none if the run has not come to its end.
     ///
     /// # Errors

@@ -1,8 +1,8 @@
 //! `events.out.tfevents.…`: the metrics of a run as TensorBoard reads them.
 //!
-//! A run has this file if `train --tensorboard` began it; then every epoch is added to it. A record is its length, a checksum of the length, the event as a protocol
-//! buffer (`tensorflow/core/util/event.proto`, of which these are the fields that scalars need), and a
-//! checksum of that.
+//! `train --tensorboard` begins the file, and each epoch of a run that has one is added to it. A record is its length,
+//! a checksum of the length, the event as a protocol buffer (`tensorflow/core/util/event.proto`, of which these are
+//! the fields that scalars need), and a checksum of that.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,9 +10,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use crc::{CRC_32_ISCSI, Crc};
+use lfnn_core::metric::MetricValue;
 use prost::Message;
 
-use super::EpochRow;
+use super::rows::{Entry, EpochRow};
 use crate::files::{append, write_whole};
 
 #[derive(Clone, PartialEq, Message)]
@@ -127,32 +128,19 @@ fn now() -> f64 {
 
 /// An epoch's scalars.
 fn event(row: &EpochRow) -> Event {
-    let mut values = Vec::new();
-    let mut scalar = |tag: String, value: Option<f64>| {
-        if let Some(value) = value {
-            values.push(Scalar { tag, value: Some(value as f32) });
+    let scalar = |tag: String, value: f64| Scalar { tag, value: Some(value as f32) };
+    let mut values = vec![
+        scalar("learning_rate".into(), row.learning_rate),
+        scalar("images_per_second".into(), row.images_per_second),
+    ];
+    for Entry { images, unit, name, value } in row.entries() {
+        if let MetricValue::Single(value) = value {
+            let unit = unit.map(|unit| format!("unit{unit}/")).unwrap_or_default();
+            values.push(scalar(format!("{unit}{name}/{images}"), value));
         }
-    };
-    let sets =
-        [("train", Some(row.train)), ("validation", row.validation), ("test", Some(row.test))];
-    for (set, losses) in sets {
-        scalar(format!("loss/{set}"), losses.map(|losses| losses.loss));
-        scalar(format!("error/{set}"), losses.and_then(|losses| losses.error));
     }
-    scalar("learning_rate".into(), Some(row.learning_rate));
-    scalar("images_per_second".into(), Some(row.images_per_second));
-    for unit in &row.units {
-        let best = unit.test_worker_errors.iter().copied().reduce(f64::min);
-        scalar(format!("unit{}/leader_loss", unit.unit), Some(unit.leader_loss));
-        scalar(format!("unit{}/follower_loss", unit.unit), Some(unit.follower_loss));
-        scalar(format!("unit{}/best_worker_test_error", unit.unit), best);
-    }
-    Event {
-        wall_time: now(),
-        step: row.epoch as i64,
-        file_version: None,
-        summary: Some(Scalars { values }),
-    }
+    let (wall_time, step) = (now(), row.epoch as i64);
+    Event { wall_time, step, file_version: None, summary: Some(Scalars { values }) }
 }
 
 fn record(event: &Event) -> Vec<u8> {

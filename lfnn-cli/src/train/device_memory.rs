@@ -5,7 +5,7 @@ use lfnn_core::train::{Setup, trainer_programs};
 use lfnn_cuda::device::MAX_WORKSPACE;
 use lfnn_cuda::plan::{Plan, ProgramPlan, STREAMS, Work};
 
-use crate::data::Shape;
+use crate::data::DataShape;
 use crate::failure::{Failure, Usage};
 use crate::format::{self, Align, table};
 
@@ -16,7 +16,7 @@ use crate::format::{self, Align, table};
 /// A configuration that cannot be, or a step without a plan.
 pub(super) fn predict(
     setup: &Setup<'_>,
-    shape: Shape,
+    shape: DataShape,
     precision: Precision,
     streams: Option<usize>,
     examples: usize,

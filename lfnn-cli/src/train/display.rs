@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use lfnn_core::train::TrainingMetrics;
+use lfnn_core::metric::Metrics;
 
 use crate::config::RunConfig;
 use crate::format;
@@ -82,14 +82,14 @@ impl<'a> Display<'a> {
     }
 
     /// Shows how far the epoch has come. `images` were trained on in `time`.
-    pub(super) fn step(&mut self, metrics: &TrainingMetrics, images: usize, time: Duration) {
+    pub(super) fn step(&mut self, metrics: &Metrics, images: usize, time: Duration) {
         let Some(bar) = &self.bar else { return };
         let steps = bar.length().unwrap_or(1).max(1);
         bar.set_position(metrics.batches as u64);
         let mut message = format!(
             "loss {:.4}  error {}  {:.0} images/s",
-            metrics.loss,
-            format::percent(metrics.error),
+            metrics.loss(),
+            format::percent(metrics.error()),
             images as f64 / time.as_secs_f64().max(1e-9)
         );
         let at = self.done as f64 + metrics.batches as f64 / steps as f64;
@@ -116,8 +116,8 @@ impl<'a> Display<'a> {
     pub(super) fn epoch(&mut self, row: &EpochRow) {
         self.done += 1;
         let percent = |error: Option<f64>| format::percent(error);
-        let validation = match row.validation {
-            Some(validation) => format!("  {:>10}", percent(validation.error)),
+        let validation = match &row.validation {
+            Some(validation) => format!("  {:>10}", percent(validation.error())),
             None => String::new(),
         };
         self.output.log(
@@ -126,14 +126,14 @@ impl<'a> Display<'a> {
                 "{:>9}  {:>9}  {:>8.4}  {:>8}{validation}  {:>8}  {:>9.0}  {:>8}",
                 format!("{}/{}", row.epoch, self.epochs),
                 rate(row.learning_rate),
-                row.train.loss,
-                percent(row.train.error),
-                percent(row.test.error),
+                row.train.loss(),
+                percent(row.train.error()),
+                percent(row.test.error()),
                 row.images_per_second,
                 format::duration(Duration::from_secs_f64(row.seconds)),
             ),
         );
-        if !row.units.is_empty() {
+        if !row.train.units.is_empty() {
             self.output.log(Level::Verbose, &report::units(row));
         }
     }

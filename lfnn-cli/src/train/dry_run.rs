@@ -1,23 +1,24 @@
 //! `--dry-run`: the network unit by unit, and the memory of a step beside backpropagation's.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use lfnn_core::config::{ConfigError, Scope};
 use lfnn_core::layer::Perturbation;
 use lfnn_core::method::{self, Gradient, Method};
 use lfnn_core::network::Network;
+use lfnn_core::program::{Part, ProgramSet, Role};
 use lfnn_core::train::{MemoryEstimate, Normalization, Setup, StepProgram};
-use lfnn_core::unit::{Unit, WorkerKind};
+use lfnn_core::unit::Unit;
 use lfnn_cpu::Cpu;
 use lfnn_data::DataError;
 
-use crate::backend::{BackendArgs, BackendChoice};
+use crate::backend::BackendKind;
 use crate::config::RunConfig;
-use crate::data::{self, Shape};
+use crate::data::DataShape;
 use crate::failure::{Failure, Usage};
 use crate::format::{self, Align, table};
 use crate::output::Output;
+use crate::resolved::{ResolvedRun, Resources};
 
 #[cfg(feature = "cuda")]
 use super::device_memory;
@@ -26,18 +27,16 @@ use super::device_memory;
 ///
 /// # Errors
 /// A network that cannot be.
-pub(crate) fn show(
-    config: &RunConfig,
-    root: &Path,
-    choice: BackendArgs,
-    output: &Output,
-) -> Result<(), Failure> {
-    let shape = data::known_shape(config, root, output)?;
+pub(crate) fn show(run: &ResolvedRun, output: &Output) -> Result<(), Failure> {
+    let config = &run.config;
+    let shape = run.data_shape(output)?;
     let training = examples(config, shape)?;
-    choice.check(config.precision)?;
+    run.resources.backend.check(config.precision)?;
     let method = config.method();
     setup(config, shape, method).validate(training).usage()?;
-    let network = Network::new(&config.network, &shape.image, shape.classes).usage()?;
+    let network =
+        Network::new(&mut ProgramSet::new(), &config.network, &shape.image, shape.classes);
+    let network = network.usage()?;
     output.result(&format!(
         "{} · {}: {}\n{}: images {}, {} classes, {} to train on, {} held out\n\n{}\n{}\n{}",
         config.label(),
@@ -49,14 +48,13 @@ pub(crate) fn show(
         format::count(training),
         format::count(config.dataset.validation),
         units(config, &network),
-        paths(method, &network),
-        memory(config, shape, choice, training)?,
+        gradient_depth(method, &network),
+        memory(run, shape)?,
     ))?;
     #[cfg(feature = "cuda")]
-    if let BackendChoice::Cuda(_) = choice.backend {
-        let setup = setup(config, shape, method);
-        let text =
-            device_memory::predict(&setup, shape, config.precision, choice.streams, training)?;
+    if let BackendKind::Cuda(_) = run.resources.backend.kind {
+        let (setup, streams) = (setup(config, shape, method), run.resources.backend.streams);
+        let text = device_memory::predict(&setup, shape, config.precision, streams, training)?;
         output.result(&format!("\n{text}"))?;
     }
     Ok(())
@@ -64,7 +62,7 @@ pub(crate) fn show(
 
 /// How many images are trained on: those that are not held out. Without the images the split cannot be made, so what
 /// it refuses is refused here.
-fn examples(config: &RunConfig, shape: Shape) -> Result<usize, DataError> {
+fn examples(config: &RunConfig, shape: DataShape) -> Result<usize, DataError> {
     let (found, available) = (config.dataset.validation, shape.train);
     match available.checked_sub(found) {
         Some(rest) if rest > 0 => Ok(rest),
@@ -74,26 +72,23 @@ fn examples(config: &RunConfig, shape: Shape) -> Result<usize, DataError> {
 
 /// A line for each unit, the output layer and the sums.
 fn units(config: &RunConfig, network: &Network) -> String {
-    let head = ["unit", "output", "workers", "lead", "path", "parameters", "readouts", "layers"];
-    let mut lines = vec![head.map(str::to_owned).to_vec()];
+    let heads = [
+        ["", "", "", "", "gradient", "", "head", ""],
+        ["unit", "output", "workers", "leaders", "depth", "parameters", "parameters", "layers"],
+    ];
+    let mut lines: Vec<Vec<String>> = heads.map(|head| head.map(str::to_owned).to_vec()).to_vec();
     let has_leaders = config.method().workers.have_leaders();
     let counts = counts(network);
-    let count_of = |unit: Option<usize>| counts.get(&unit).copied().unwrap_or_default();
+    let count_of = |part: Part| counts.get(&part).copied().unwrap_or_default();
     for unit in network.units() {
-        let (parameters, readout) = count_of(Some(unit.number()));
+        let (parameters, readout) = count_of(Part::Unit(unit.number()));
         let predictions = unit.predictions();
-        let kind = match unit.kind() {
-            WorkerKind::Neurons => "neurons",
-            WorkerKind::Filters => "filters",
-            WorkerKind::Readout => "readout",
-            WorkerKind::Block => "block",
-        };
-        let nets = if predictions.classifiers > 1 {
-            format!("{} nets × ", predictions.classifiers)
+        let classifiers = if predictions.classifiers > 1 {
+            format!("{} classifiers × ", predictions.classifiers)
         } else {
             String::new()
         };
-        let lead = if has_leaders {
+        let leaders = if has_leaders {
             config.leadership.leaders(predictions.workers).to_string()
         } else {
             "–".into()
@@ -102,8 +97,8 @@ fn units(config: &RunConfig, network: &Network) -> String {
         lines.push(vec![
             unit.number().to_string(),
             format::shape(unit.output_shape()),
-            format!("{nets}{} {kind}", predictions.workers),
-            lead,
+            format!("{classifiers}{} {}", predictions.workers, unit.kind()),
+            leaders,
             unit.depth().to_string(),
             format::count(parameters),
             format::count(readout),
@@ -116,7 +111,7 @@ fn units(config: &RunConfig, network: &Network) -> String {
         }));
     }
     let output = network.output();
-    let (parameters, _) = count_of(None);
+    let (parameters, _) = count_of(Part::Output);
     lines.push(vec![
         "out".into(),
         output.predictions().features().to_string(),
@@ -176,25 +171,29 @@ fn wrap(text: &str) -> Vec<String> {
     lines
 }
 
-/// Trainable parameters of each unit and of the output layer, and those of its readouts.
-fn counts(network: &Network) -> HashMap<Option<usize>, (usize, usize)> {
-    let mut counts: HashMap<Option<usize>, (usize, usize)> = HashMap::new();
-    for parameter in network.parameters().iter().filter(|p| p.spec.trainable) {
-        let (own, readout) = counts.entry(parameter.unit).or_default();
-        *(if parameter.readout { readout } else { own }) += parameter.spec.len();
+/// Trainable parameters of each unit and of the output layer, and those of workers' heads.
+fn counts(network: &Network) -> HashMap<Part, (usize, usize)> {
+    let mut counts: HashMap<Part, (usize, usize)> = HashMap::new();
+    for parameter in network.parameters() {
+        let (own, head) = counts.entry(parameter.part).or_default();
+        match parameter.tensor.role {
+            Role::Parameter => *own += parameter.tensor.len(),
+            Role::Head => *head += parameter.tensor.len(),
+            _ => {}
+        }
     }
     counts
 }
 
 /// How many layers with weights a gradient, or the derivative of a forward gradient, crosses, and with what noise.
-fn paths(method: &Method, network: &Network) -> String {
+fn gradient_depth(method: &Method, network: &Network) -> String {
     let mut text = crossed(method, network);
     let mixes = network.units().iter().any(Unit::couples_batch) || network.output().couples_batch();
     if let Gradient::Forward(Perturbation::Outputs { .. }) = method.gradient
         && mixes
     {
-        text += "batch normalisation lets samples meet: what lies before one gets the derivative over the whole \
-                 batch, with the noise of all samples\n";
+        text += "batch normalisation couples the samples of a batch: layers before one get the derivative over the \
+                 whole batch, with the noise of all samples\n";
     }
     text
 }
@@ -203,8 +202,8 @@ fn crossed(method: &Method, network: &Network) -> String {
     let all: usize = network.units().iter().map(Unit::depth).sum();
     let output = network.output().depth();
     let (what, carried) = match method.gradient {
-        Gradient::Backward => ("gradient path", "gradient"),
-        Gradient::Forward(_) => ("derivative path, forwards", "derivative"),
+        Gradient::Backward => ("gradient depth", "gradient"),
+        Gradient::Forward(_) => ("derivative depth, forwards", "derivative"),
     };
     if !method.local {
         let through = all + output;
@@ -221,13 +220,8 @@ fn crossed(method: &Method, network: &Network) -> String {
     )
 }
 
-/// Bytes of the training images, with those held out.
-fn pixels(config: &RunConfig, shape: Shape, training: usize) -> usize {
-    (training + config.dataset.validation) * shape.image.iter().product::<usize>()
-}
-
 /// The step that would be trained, with a normalisation that any image fits.
-fn setup<'a>(config: &'a RunConfig, shape: Shape, method: &'static Method) -> Setup<'a> {
+fn setup<'a>(config: &'a RunConfig, shape: DataShape, method: &'static Method) -> Setup<'a> {
     let channels = shape.image[2];
     let normalization = Normalization { mean: vec![0.0; channels], std: vec![1.0; channels] };
     Setup { method, ..super::setup(config, &normalization) }
@@ -235,16 +229,12 @@ fn setup<'a>(config: &'a RunConfig, shape: Shape, method: &'static Method) -> Se
 
 /// The memory of a step with this method and with backpropagation: on the CPU as its backend plans it, and where a GPU
 /// is asked for, whose own plan follows, of the operations one by one.
-fn memory(
-    config: &RunConfig,
-    shape: Shape,
-    choice: BackendArgs,
-    training: usize,
-) -> Result<String, Failure> {
-    let cpu = match choice.backend {
-        BackendChoice::Cuda(_) => None,
-        BackendChoice::Cpu | BackendChoice::Auto => {
-            Some(Cpu::new(choice.threads).map_err(anyhow::Error::from)?)
+fn memory(run: &ResolvedRun, shape: DataShape) -> Result<String, Failure> {
+    let ResolvedRun { config, resources: Resources { backend, .. } } = run;
+    let cpu = match backend.kind {
+        BackendKind::Cuda(_) => None,
+        BackendKind::Cpu | BackendKind::Auto => {
+            Some(Cpu::new(backend.threads).map_err(anyhow::Error::from)?)
         }
     };
     let estimate = |method: &'static Method| -> Result<MemoryEstimate, ConfigError> {
@@ -276,7 +266,7 @@ fn memory(
     line("activations, gradients", |estimate| estimate.step);
     line("sum", |estimate| estimate.parameters + estimate.optimizer + estimate.step);
     let align = [Align::Left, Align::Right, Align::Right];
-    let pixels = pixels(config, shape, training);
+    let pixels = shape.train * shape.image.iter().product::<usize>();
     Ok(table(&align[..=columns.len()], &lines)
         + &format!("training images beside it: {}\n", format::bytes(pixels)))
 }

@@ -4,36 +4,23 @@ use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use lfnn_core::backend::Backend;
-use lfnn_core::config::Scope;
-use lfnn_core::train::{Evaluation, Trainer, TrainingMetrics};
+use lfnn_core::metric::Metrics;
+use lfnn_core::train::Trainer;
 
 use crate::checkpoint::{Best, Metadata};
-use crate::data::Prepared;
+use crate::data::LoadedData;
 use crate::failure::Failure;
 use crate::output::{Level, Output};
-use crate::run::{EpochRow, LossRow, Metrics, RunFolder, Summary, UnitRow};
+use crate::run::{EpochRow, MetricsLog, Summary};
 use crate::{interrupt, memory};
 
 use super::display::Display;
 use super::report;
 use super::saver::Saver;
+use super::{Training, TrainingRun};
 
-/// Metrics are read from the device no more often than this.
-const LOOK: Duration = Duration::from_millis(250);
-
-/// What a run needs beside its trainer.
-pub(super) struct Context<'a> {
-    /// The data, of which only the division is needed.
-    pub(super) data: &'a Prepared,
-    /// Where everything goes.
-    pub(super) folder: &'a RunFolder,
-    /// The run so far.
-    pub(super) metadata: Metadata,
-    /// The command with which the user resumes it.
-    pub(super) resume_command: &'a str,
-    /// What the user sees.
-    pub(super) output: &'a Output,
-}
+/// The progress bar reads metrics from the device no more often than this.
+const METRICS_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Trains until the run is finished, stops early or is interrupted.
 ///
@@ -42,11 +29,12 @@ pub(super) struct Context<'a> {
 pub(super) fn run<B: Backend>(
     backend: String,
     mut trainer: Trainer<B>,
-    context: Context<'_>,
+    training: Training<'_>,
 ) -> Result<(), Failure> {
-    let Context { data, folder, mut metadata, resume_command, output } = context;
+    let Training { run, data, mut metadata, output, .. } = training;
+    let TrainingRun { folder, resume_command, .. } = run;
     let settings = metadata.config.checkpoints;
-    let (mut metrics, notes) = Metrics::open(folder.path(), trainer.epoch())?;
+    let (mut metrics, notes) = MetricsLog::open(folder.path(), trainer.epoch())?;
     notes.iter().for_each(|text| output.note(&format!("note: {text}")));
     let mut saver = Saver::new(folder, settings);
     // A killed process may have left some.
@@ -64,7 +52,7 @@ pub(super) fn run<B: Backend>(
             return stopped(&metadata, resume_command, output);
         };
         display.evaluating();
-        let row = end_epoch(&mut trainer, data, trained, metadata.config.leadership.scope)?;
+        let row = end_epoch(&mut trainer, &data, trained)?;
         choose_best(&mut metadata, &row);
         let checkpoint = saver.encode(&trainer, &mut metadata)?;
         display.epoch(&row);
@@ -92,7 +80,7 @@ pub(super) fn run<B: Backend>(
 
 /// What the steps of an epoch leave.
 struct EpochStats {
-    metrics: TrainingMetrics,
+    metrics: Metrics,
     learning_rate: f64,
     /// Images trained on by this process, and the time it took.
     images: usize,
@@ -109,7 +97,7 @@ fn train_epoch<B: Backend>(
     display.begin_epoch(trainer.epoch(), trainer.step_in_epoch(), trainer.steps_per_epoch());
     let first = trainer.step_in_epoch();
     let (start, mut paused) = (Instant::now(), Duration::ZERO);
-    let mut looked = Instant::now();
+    let mut last_read = Instant::now();
     let mut learning_rate = trainer.learning_rate();
     while !trainer.epoch_is_done() {
         if interrupt::requested() {
@@ -124,12 +112,12 @@ fn train_epoch<B: Backend>(
             trainer.check_finite()?;
             display.first_step();
         }
-        if looked.elapsed() >= LOOK {
+        if last_read.elapsed() > METRICS_INTERVAL {
             trainer.check_finite()?;
             let time = start.elapsed() - paused;
             let images = (trainer.step_in_epoch() - first) * trainer.batch_size();
             display.step(&trainer.metrics()?, images, time);
-            looked = Instant::now();
+            last_read = Instant::now();
         }
         if saver.is_due() && !trainer.epoch_is_done() {
             let before = Instant::now();
@@ -146,11 +134,10 @@ fn train_epoch<B: Backend>(
 /// Evaluates, and moves on to the next epoch.
 fn end_epoch<B: Backend>(
     trainer: &mut Trainer<B>,
-    data: &Prepared,
+    data: &LoadedData,
     trained: EpochStats,
-    scope: Scope,
 ) -> Result<EpochRow, Failure> {
-    let validation: Option<Evaluation> = match &data.validation[..] {
+    let validation = match &data.validation[..] {
         [] => None,
         indices => Some(trainer.evaluate(indices)?),
     };
@@ -158,7 +145,7 @@ fn end_epoch<B: Backend>(
     trainer.end_epoch()?;
     let epoch = trainer.epoch();
     for (images, evaluation) in [("validation", validation.as_ref()), ("test", Some(&test))] {
-        if evaluation.is_some_and(|evaluation| !evaluation.loss.is_finite()) {
+        if evaluation.is_some_and(|evaluation| !evaluation.loss().is_finite()) {
             return Err(Failure::Runtime(anyhow!(
                 "the loss on the {images} images is not finite after epoch {epoch}; a smaller learning rate or \
                  gradient clipping may help"
@@ -169,20 +156,20 @@ fn end_epoch<B: Backend>(
     Ok(EpochRow {
         epoch,
         learning_rate: trained.learning_rate,
-        train: LossRow::from(&trained.metrics),
-        validation: validation.as_ref().map(LossRow::from),
-        test: LossRow::from(&test),
-        units: UnitRow::join(&trained.metrics, validation.as_ref(), &test, scope),
+        train: trained.metrics,
+        validation,
+        test,
         seconds,
         images_per_second: trained.images as f64 / seconds.max(1e-9),
         peak_memory_bytes: memory::peak().unwrap_or(trainer.memory().total() as u64),
     })
 }
 
-/// Compares the epoch with the best one so far. The test images have no say.
+/// Compares the epoch with the best one so far, never by the test images.
 fn choose_best(metadata: &mut Metadata, row: &EpochRow) {
-    let judged = row.validation.unwrap_or(row.train);
-    let (error, loss) = (judged.error.unwrap_or(judged.loss), judged.loss);
+    let compared = row.validation.as_ref().unwrap_or(&row.train);
+    let loss = compared.loss();
+    let error = compared.error().unwrap_or(loss);
     if metadata.best.is_none_or(|best| (error, loss) < (best.error, best.loss)) {
         metadata.best = Some(Best { epoch: row.epoch, error, loss });
     }

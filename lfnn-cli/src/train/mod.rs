@@ -1,5 +1,4 @@
-//! The command `train`: resolves the configuration, prepares the data and the trainer, and runs the
-//! epochs.
+//! The command `train`: options, resolved run, folder, data, training, report.
 
 #[cfg(feature = "cuda")]
 mod device_memory;
@@ -16,13 +15,14 @@ use anyhow::anyhow;
 use lfnn_core::backend::Backend;
 use lfnn_core::train::{Normalization, Setup, State, Trainer};
 
-use crate::backend::{BackendArgs, Job};
+use crate::backend::{BackendArgs, BackendTask};
 use crate::checkpoint::{self, Checkpoint, Metadata};
 use crate::cli::TrainArgs;
 use crate::config::{self, Request, RunConfig, differences};
-use crate::data::{self, Prepared};
+use crate::data::{self, LoadedData};
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::resolved::{ResolvedRun, Resources};
 use crate::run::{self, RunFolder};
 use crate::{digest, format, interrupt, processes};
 
@@ -32,85 +32,35 @@ use crate::{digest, format, interrupt, processes};
 /// Anything wrong in the command line, the configuration or the data, and what fails in training.
 pub(crate) fn command(
     args: &TrainArgs,
-    choice: BackendArgs,
+    backend: BackendArgs,
     output: &Output,
 ) -> Result<(), Failure> {
     processes::check_single()?;
     let request = request(args);
-    let root = data::root(args.data.data_dir.as_deref())?;
-    if args.dry_run {
-        let config = config::resolve(&request)?;
-        return dry_run::show(&config, &root, choice, output);
-    }
-    let (config, folder) = if args.resume {
-        let path = match &args.out {
-            Some(out) => out.clone(),
-            None => run::newest(&config::resolve(&request)?)?,
-        };
-        let folder = RunFolder::open(&path)?;
-        (asked(&folder, &request)?, folder)
-    } else {
-        let config = config::resolve(&request)?;
-        let folder = RunFolder::create(args.out.as_deref(), &config)?;
-        (config, folder)
+    let resources = Resources { data_root: data::root(&args.data)?, backend };
+    let resume = |path: &Path| -> Result<_, Failure> {
+        let folder = RunFolder::open(path)?;
+        let (saved, config) = config::resume(&folder.config(), &request)?;
+        check_resumed(&folder, &saved, &config)?;
+        Ok((folder, Some(saved), config))
+    };
+    let (folder, saved, config) = match &args.out {
+        Some(out) if args.resume => resume(out)?,
+        out => {
+            let config = config::resolve(&request)?;
+            if args.dry_run {
+                return dry_run::show(&ResolvedRun { config, resources }, output);
+            } else if args.resume {
+                resume(&run::newest(&config)?)?
+            } else {
+                (RunFolder::create(out.as_deref(), &config)?, None, config)
+            }
+        }
     };
     interrupt::listen()?;
-    let resume_command = resume_command::write(folder.path(), choice, &args.data);
-    let run = Run {
-        config: &config,
-        resume: args.resume,
-        tensorboard: args.tensorboard,
-        root: &root,
-        resume_command: &resume_command,
-    };
-    fit(run, folder, choice, output)
-}
-
-/// A run to be trained to its end.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Run<'a> {
-    /// What decides its result.
-    pub(crate) config: &'a RunConfig,
-    /// Whether it begins at its last checkpoint.
-    pub(crate) resume: bool,
-    /// Whether its metrics are written for TensorBoard too.
-    pub(crate) tensorboard: bool,
-    /// The folder of the data sets.
-    pub(crate) root: &'a Path,
-    /// The command with which the user resumes it.
-    pub(crate) resume_command: &'a str,
-}
-
-/// Trains the run of a folder to its end.
-///
-/// # Errors
-/// Data that is missing, settings that do not fit it, what fails in training, or the user's wish to
-/// stop.
-pub(crate) fn fit(
-    run: Run<'_>,
-    folder: RunFolder,
-    choice: BackendArgs,
-    output: &Output,
-) -> Result<(), Failure> {
-    let result = prepare(run, &folder, output).and_then(|(data, metadata, state)| {
-        let precision = run.config.precision;
-        choice.run(
-            precision,
-            output,
-            Training { run, data, metadata, state, folder: &folder, output },
-        )
-    });
-    match result {
-        Ok(Err(failure)) => Err(failure),
-        Ok(Ok(())) => Ok(()),
-        Err(failure) => {
-            // Nothing was trained: a new folder would only be in the way.
-            if !run.resume {
-                folder.discard();
-            }
-            Err(failure)
-        }
-    }
+    let resume_command = resume_command::write(folder.path(), backend, &args.data);
+    let (run, tensorboard) = (ResolvedRun { config, resources }, args.tensorboard);
+    TrainingRun { run, folder, saved, tensorboard, resume_command }.train(output)
 }
 
 fn request(args: &TrainArgs) -> Request<'_> {
@@ -131,8 +81,8 @@ fn request(args: &TrainArgs) -> Request<'_> {
     }
 }
 
-/// The one key that may differ when a run is resumed: where the data lies does not decide what is computed, and
-/// a digest says whether it is the same data.
+/// The one key that may differ when a run is resumed. The folder of the data does not decide what is computed, and
+/// a digest checks that the data is the same.
 const MOVABLE: &str = "dataset.path";
 
 /// The first key, with both values, in which two configurations of a run differ although it decides the result.
@@ -143,95 +93,128 @@ fn decisive_difference(
     Ok(differences(one, other)?.into_iter().find(|(key, ..)| key != MOVABLE))
 }
 
-/// The configuration with which a run is resumed: its own, and where its data lies now.
-fn asked(folder: &RunFolder, request: &Request<'_>) -> Result<RunConfig, Failure> {
-    let saved = config::resume(&folder.config(), &Request::default())?;
-    let asked = config::resume(&folder.config(), request)?;
-    if let Some((key, saved, asked)) = decisive_difference(&saved, &asked)? {
-        return Err(Failure::Usage(anyhow!(
-            "{}: `{key}` is {saved} in this run, but {asked} is asked for; a run is resumed with its own settings, \
-             because others would change its result (leave the option out, or start a new run)",
+/// Checks that a run is resumed with its own settings, except for the folder of its data.
+fn check_resumed(
+    folder: &RunFolder,
+    saved: &RunConfig,
+    requested: &RunConfig,
+) -> Result<(), Failure> {
+    match decisive_difference(saved, requested)? {
+        None => Ok(()),
+        Some((key, saved, requested)) => Err(Failure::Usage(anyhow!(
+            "{}: `{key}` is {saved} in this run, but the command line sets {requested}; a run is resumed with its \
+             own settings, because others would change its result (leave the option out, or start a new run)",
             folder.path().display()
-        )));
+        ))),
     }
-    Ok(asked)
 }
 
-/// Loads the data, and the checkpoint of a run that is resumed.
-fn prepare(
-    run: Run<'_>,
-    folder: &RunFolder,
-    output: &Output,
-) -> Result<(Prepared, Metadata, Option<State>), Failure> {
-    let Run { config, root, .. } = run;
-    let last = folder.last();
-    let checkpoint = if run.resume && last.exists() {
-        let checkpoint = checkpoint::load(&last)?;
-        let found = &checkpoint.metadata.config;
-        if let Some((key, found, expected)) = decisive_difference(found, config)? {
-            return Err(Failure::Runtime(anyhow!(
-                "{}: made with `{key}` = {found}, but config.yaml says {expected}",
-                last.display()
-            )));
+/// A run with its folder, to be trained to its end.
+#[derive(Debug)]
+pub(crate) struct TrainingRun {
+    /// What is trained.
+    pub(crate) run: ResolvedRun,
+    /// Where everything goes.
+    pub(crate) folder: RunFolder,
+    /// The configuration in the folder, of a run that is resumed.
+    pub(crate) saved: Option<RunConfig>,
+    /// Whether its metrics are written for TensorBoard too.
+    pub(crate) tensorboard: bool,
+    /// The command with which the user resumes it.
+    pub(crate) resume_command: String,
+}
+
+impl TrainingRun {
+    /// Trains the run to its end.
+    ///
+    /// # Errors
+    /// Data that is missing, settings that do not fit it, what fails in training, or the user's wish to stop.
+    pub(crate) fn train(self, output: &Output) -> Result<(), Failure> {
+        let prepared = self.prepare(output);
+        match prepared.and_then(|training| self.run.execute(training, output)) {
+            Ok(trained) => trained,
+            Err(failure) => {
+                // Nothing was trained: a new folder would only be in the way.
+                if self.saved.is_none() {
+                    self.folder.discard();
+                }
+                Err(failure)
+            }
         }
-        Some(checkpoint)
-    } else {
-        None
-    };
-    let data = Prepared::load(config, root, output)?;
-    let digest = digest::of(&data);
-    let metadata = match &checkpoint {
-        Some(Checkpoint { metadata, .. }) if metadata.data != digest => {
-            return Err(Failure::Runtime(anyhow!(
-                "{}: the data is not that with which the run began: its digest is {digest}, expected {}; images, \
-                 labels or class names have changed",
-                folder.path().display(),
-                metadata.data
-            )));
-        }
-        Some(Checkpoint { metadata, .. }) => {
-            Metadata { config: config.clone(), ..metadata.clone() }
-        }
-        None => Metadata::new(config.clone(), data.classes.clone(), data.images().shape, digest),
-    };
-    // A new run has just written it.
-    if run.resume && config::resume(&folder.config(), &Request::default())? != *config {
-        folder.save_config(config)?;
     }
-    Ok((data, metadata, checkpoint.map(|checkpoint| checkpoint.state)))
+
+    /// Loads the checkpoint of a run that is resumed, and the data.
+    fn prepare<'a>(&'a self, output: &'a Output) -> Result<Training<'a>, Failure> {
+        let Self { run, folder, saved, .. } = self;
+        let config = &run.config;
+        let last = folder.last();
+        let checkpoint = if saved.is_some() && last.exists() {
+            let checkpoint = checkpoint::load(&last)?;
+            let found = &checkpoint.metadata.config;
+            if let Some((key, found, expected)) = decisive_difference(found, config)? {
+                return Err(Failure::Runtime(anyhow!(
+                    "{}: made with `{key}` = {found}, but config.yaml says {expected}",
+                    last.display()
+                )));
+            }
+            Some(checkpoint)
+        } else {
+            None
+        };
+        let data = run.load(output)?;
+        let digest = digest::of(&data);
+        let (metadata, state) = match checkpoint {
+            Some(Checkpoint { metadata, .. }) if metadata.data != digest => {
+                return Err(Failure::Runtime(anyhow!(
+                    "{}: the data differs from the data that the run started with: its digest is {digest}, expected {}; \
+                     images, labels or class names have changed",
+                    folder.path().display(),
+                    metadata.data
+                )));
+            }
+            Some(Checkpoint { metadata, state }) => {
+                (Metadata { config: config.clone(), ..metadata }, Some(state))
+            }
+            None => {
+                let (classes, image) = (data.classes.clone(), data.images().shape);
+                (Metadata::new(config.clone(), classes, image, digest), None)
+            }
+        };
+        if saved.as_ref().is_some_and(|saved| saved != config) {
+            folder.save_config(config)?;
+        }
+        Ok(Training { run: self, data, metadata, state, output })
+    }
 }
 
 /// Training on a backend. The outer result fails before anything is trained, the inner one after.
+#[derive(Debug)]
 struct Training<'a> {
-    run: Run<'a>,
-    data: Prepared,
+    run: &'a TrainingRun,
+    data: LoadedData,
     metadata: Metadata,
     /// Of a run that is resumed.
     state: Option<State>,
-    folder: &'a RunFolder,
     output: &'a Output,
 }
 
-impl Job for Training<'_> {
+impl BackendTask for Training<'_> {
     type Output = Result<(), Failure>;
 
-    fn run<B: Backend>(self, backend: &B, device: &str) -> Result<Self::Output, Failure> {
-        let Self { run, mut data, metadata, state, folder, output } = self;
-        let setup = setup(run.config, &data.normalization);
+    fn run<B: Backend>(mut self, backend: &B, device: &str) -> Result<Self::Output, Failure> {
+        let (config, data) = (&self.run.run.config, &self.data);
+        let setup = setup(config, &data.normalization);
         let mut trainer = Trainer::new(backend, &setup, data.images(), &data.train)?;
-        if let Some(state) = state {
+        if let Some(state) = self.state.take() {
             trainer.restore(&state)?;
         }
-        data.drop_host_images();
-        if run.tensorboard {
-            run::tensorboard::begin(folder.path())?;
+        self.data.drop_host_images();
+        if self.run.tensorboard {
+            run::tensorboard::begin(self.run.folder.path())?;
         }
         interrupt::training_begins();
-        print_header(run, &data, &trainer, device, folder, output)?;
-        let data = &data;
-        let resume_command = run.resume_command;
-        let context = epochs::Context { data, folder, metadata, resume_command, output };
-        Ok(epochs::run(backend.name(), trainer, context))
+        self.print_header(&trainer, device)?;
+        Ok(epochs::run(backend.name(), trainer, self))
     }
 }
 
@@ -245,56 +228,53 @@ pub(crate) fn setup<'a>(config: &'a RunConfig, normalization: &Normalization) ->
         augmentation: config.dataset.augmentation,
         normalization: normalization.clone(),
         seed: config.seed,
-        limits: config.limits(),
+        limits: config.limits,
     }
 }
 
-/// The lines before the first epoch.
-fn print_header<B: Backend>(
-    Run { config, resume, .. }: Run<'_>,
-    data: &Prepared,
-    trainer: &Trainer<B>,
-    device: &str,
-    folder: &RunFolder,
-    output: &Output,
-) -> Result<(), Failure> {
-    let (parameters, readout) = trainer.network().parameter_counts();
-    output.info(&format!(
-        "{} · {} · seed {}: {}",
-        config.label(),
-        config.method,
-        config.seed,
-        config.method().summary
-    ))?;
-    output.info(&format!(
-        "data: {}, {} training, {} validation and {} test images, {} classes",
-        config.dataset.name,
-        format::count(data.train.len()),
-        format::count(data.validation.len()),
-        format::count(data.test.len()),
-        data.classes.len()
-    ))?;
-    output.info(&format!(
-        "network: {} hidden units, {} parameters and {} in readouts",
-        trainer.network().units().len(),
-        format::count(parameters),
-        format::count(readout)
-    ))?;
-    output.info(&format!("backend: {device}"))?;
-    output.info(&format!("folder: {}", folder.path().display()))?;
-    if !folder.is_locked() {
-        output.note(&format!(
-            "note: {}: this file system has no locks; start no second training in this folder",
-            folder.path().display()
-        ));
+impl Training<'_> {
+    /// The lines before the first epoch.
+    fn print_header<B: Backend>(&self, trainer: &Trainer<B>, device: &str) -> Result<(), Failure> {
+        let Self { run: TrainingRun { run, folder, saved, .. }, data, output, .. } = self;
+        let (config, network) = (&run.config, trainer.network());
+        let (parameters, readout) = network.parameter_counts();
+        output.info(&format!(
+            "{} · {} · seed {}: {}",
+            config.label(),
+            config.method,
+            config.seed,
+            config.method().summary
+        ))?;
+        output.info(&format!(
+            "data: {}, {} training, {} validation and {} test images, {} classes",
+            config.dataset.name,
+            format::count(data.train.len()),
+            format::count(data.validation.len()),
+            format::count(data.test.len()),
+            data.classes.len()
+        ))?;
+        output.info(&format!(
+            "network: {} hidden units, {} parameters and {} in readouts",
+            network.units().len(),
+            format::count(parameters),
+            format::count(readout)
+        ))?;
+        output.info(&format!("backend: {device}"))?;
+        output.info(&format!("folder: {}", folder.path().display()))?;
+        if !folder.is_locked() {
+            output.note(&format!(
+                "note: {}: this file system has no locks; start no second training in this folder",
+                folder.path().display()
+            ));
+        }
+        let (epoch, step) = (trainer.epoch(), trainer.step_in_epoch());
+        if trainer.is_finished() {
+            output.info("run already finished")?;
+        } else if epoch > 0 || step > 0 {
+            output.info(&format!("resuming {}", epochs::progress(epoch, step)))?;
+        } else if saved.is_some() {
+            output.info("no checkpoint yet; the run starts from its first epoch")?;
+        }
+        output.info("")
     }
-    let (epoch, step) = (trainer.epoch(), trainer.step_in_epoch());
-    if trainer.is_finished() {
-        output.info("this run is finished already")?;
-    } else if epoch > 0 || step > 0 {
-        output.info(&format!("resuming {}", epochs::progress(epoch, step)))?;
-    } else if resume {
-        output.info("no checkpoint yet: the run begins at its beginning")?;
-    }
-    output.info("")
 }

@@ -1,6 +1,7 @@
 //! The end of a run: its summary, and the report of who led.
 
 use lfnn_core::backend::Backend;
+use lfnn_core::metric::UnitMetrics;
 use lfnn_core::train::Trainer;
 
 use crate::checkpoint::Metadata;
@@ -8,12 +9,12 @@ use crate::failure::Failure;
 use crate::format::{self, Align, table};
 use crate::memory;
 use crate::output::Output;
-use crate::run::{BestSummary, EpochRow, Metrics, RunFolder, Summary};
+use crate::run::{BestSummary, EpochRow, MetricsLog, RunFolder, Summary, lowest, mean};
 
 /// What came out of a run.
 pub(super) fn summarize<B: Backend>(
     metadata: &Metadata,
-    metrics: &Metrics,
+    metrics: &MetricsLog,
     trainer: &Trainer<B>,
     backend: String,
 ) -> Summary {
@@ -24,21 +25,14 @@ pub(super) fn summarize<B: Backend>(
     let seconds: f64 = rows.iter().map(|row| row.seconds).sum();
     // An epoch that was interrupted counts with the images and the seconds after it was resumed.
     let timed: f64 = rows.iter().map(|row| row.images_per_second * row.seconds).sum();
+    let network = |row: Option<&EpochRow>| row.map(EpochRow::network).unwrap_or_default();
     let best = metadata.best.map(|best| {
         let row = rows.iter().find(|row| row.epoch == best.epoch);
-        BestSummary {
-            epoch: best.epoch,
-            validation_error: row.and_then(|row| row.validation?.error),
-            test_error: row.and_then(|row| row.test.error),
-        }
+        BestSummary { epoch: best.epoch, metrics: network(row) }
     });
     let config = &metadata.config;
     Summary {
-        test_error: last.and_then(|row| row.test.error),
-        test_loss: last.map(|row| row.test.loss),
-        validation_error: last.and_then(|row| row.validation?.error),
-        train_error: last.and_then(|row| row.train.error),
-        train_loss: last.map(|row| row.train.loss),
+        metrics: network(last),
         best,
         epochs: metadata.epoch,
         stopped_early: metadata.stopped_early,
@@ -65,7 +59,7 @@ pub(super) fn summarize<B: Backend>(
 pub(super) fn print(
     metadata: &Metadata,
     summary: &Summary,
-    metrics: &Metrics,
+    metrics: &MetricsLog,
     folder: &RunFolder,
     output: &Output,
 ) -> Result<(), Failure> {
@@ -77,7 +71,7 @@ pub(super) fn print(
     }
     output.info("")?;
     output.info(&table_of_epochs(summary, rows))?;
-    if let Some(row) = rows.last().filter(|row| !row.units.is_empty()) {
+    if let Some(row) = rows.last().filter(|row| !row.train.units.is_empty()) {
         output.info(&units(row))?;
     }
     let mut speed = format!(
@@ -90,7 +84,7 @@ pub(super) fn print(
     }
     output.info(&speed)?;
     output.info(&format!("results: {}", folder.path().display()))?;
-    output.result(&format!("test error: {}", format::percent(summary.test_error)))
+    output.result(&format!("test error: {}", format::percent(summary.test_error())))
 }
 
 /// The last and the best epoch side by side.
@@ -101,38 +95,37 @@ fn table_of_epochs(summary: &Summary, rows: &[EpochRow]) -> String {
         lines.push(vec![
             name.into(),
             row.epoch.to_string(),
-            format::percent(row.train.error),
-            format::percent(row.validation.and_then(|validation| validation.error)),
-            format::percent(row.test.error),
+            format::percent(row.train.error()),
+            format::percent(row.validation_error()),
+            format::percent(row.test.error()),
         ]);
     };
     line("last", rows.last());
-    let best = summary.best.and_then(|best| rows.iter().find(|row| row.epoch == best.epoch));
+    let best =
+        summary.best.as_ref().and_then(|best| rows.iter().find(|row| row.epoch == best.epoch));
     line("best", best);
     table(&[Align::Left, Align::Right, Align::Right, Align::Right, Align::Right], &lines)
 }
 
-/// For each unit its workers' errors on the test images and, where there are leaders, how often each
-/// led.
+/// For each unit its workers' errors on the test images and, where there are leaders, how often each worker was one.
 pub(super) fn units(row: &EpochRow) -> String {
-    let led = row.units.iter().any(|unit| !unit.leads.is_empty());
+    let leads = |unit: &UnitMetrics| lead_bars(unit.workers("lead_percent"));
+    let has_leaders = row.train.units.iter().any(|unit| !leads(unit).is_empty());
     let head = ["unit", "workers", "best", "mean", "how often each worker led, in percent"];
     let mut lines = vec![head.map(str::to_owned).to_vec()];
-    for unit in &row.units {
-        let errors = &unit.test_worker_errors;
-        let best = errors.iter().copied().reduce(f64::min);
-        let mean = errors.iter().sum::<f64>() / errors.len().max(1) as f64;
+    for ((trained, tested), number) in row.train.units.iter().zip(&row.test.units).zip(1..) {
+        let errors = tested.workers("worker_errors");
         lines.push(vec![
-            unit.unit.to_string(),
+            format!("{number}"),
             errors.len().to_string(),
-            format::percent(best),
-            format::percent(Some(mean)),
-            leads(&unit.leads_percent),
+            format::percent(lowest(errors)),
+            format::percent(mean(errors)),
+            leads(trained),
         ]);
     }
     let mut align = vec![Align::Right, Align::Right, Align::Right, Align::Right, Align::Left];
     let mut title = format!("workers: test errors, and who led in epoch {}", row.epoch);
-    if !led {
+    if !has_leaders {
         lines.iter_mut().for_each(|line| line.truncate(4));
         align.truncate(4);
         title = format!("workers: test errors after epoch {}", row.epoch);
@@ -141,7 +134,7 @@ pub(super) fn units(row: &EpochRow) -> String {
 }
 
 /// Shares of the time in which each worker led: bars, and numbers where workers are few.
-fn leads(percent: &[f64]) -> String {
+fn lead_bars(percent: &[f64]) -> String {
     const BARS: usize = 40;
     const NUMBERS: usize = 8;
     let bars = percent.iter().take(BARS).map(|percent| format::bar(percent / 100.0));

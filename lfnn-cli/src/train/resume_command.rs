@@ -3,22 +3,22 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use crate::backend::{BackendArgs, BackendChoice};
+use crate::backend::{BackendArgs, BackendKind};
 use crate::cli::DataFolder;
 
 /// The command for a run's folder: with what this process was told about the machine, which a run's own
 /// configuration does not hold.
-pub(super) fn write(folder: &Path, choice: BackendArgs, data: &DataFolder) -> String {
+pub(super) fn write(folder: &Path, backend: BackendArgs, data: &DataFolder) -> String {
     let program = std::env::args_os().next().unwrap_or_else(|| "lfnn-cli".into());
     let mut words: Vec<OsString> = vec![program];
     let mut option = |name: &str, value: OsString| words.extend([name.into(), value]);
-    if choice.backend != BackendChoice::default() {
-        option("--backend", choice.backend.to_string().into());
+    if backend.kind != BackendKind::default() {
+        option("--backend", backend.kind.to_string().into());
     }
-    if let Some(threads) = choice.threads {
+    if let Some(threads) = backend.threads {
         option("--threads", threads.to_string().into());
     }
-    if let Some(streams) = choice.streams {
+    if let Some(streams) = backend.streams {
         option("--streams", streams.to_string().into());
     }
     words.extend(["train", "--resume"].map(OsString::from));

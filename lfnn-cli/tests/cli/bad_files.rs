@@ -13,8 +13,8 @@ fn a_missing_data_folder_tells_how_to_get_the_data() {
     place.fails(
         1,
         &["train", "mnist-s", "--data-dir", "nowhere"],
-        "nowhere/mnist: not found; expected the folder of mnist; `lfnn-cli data fetch mnist` gets \
-         it",
+        "nowhere/mnist: not found; expected the folder of mnist; `lfnn-cli data fetch mnist` \
+         downloads it",
     );
     assert!(!place.has("runs/mnist-s-lfnn-l-1"));
 }
@@ -41,7 +41,7 @@ fn a_path_of_a_data_set_is_taken_and_its_absence_named() {
     place.fails(
         1,
         &["train", "mnist-s", "--set", "dataset.path=elsewhere"],
-        "elsewhere: not found; expected the folder of mnist; `lfnn-cli data fetch mnist` gets it",
+        "elsewhere: not found; expected the folder of mnist; `lfnn-cli data fetch mnist` downloads it",
     );
 }
 

@@ -94,7 +94,7 @@ fn a_benchmark_of_nothing_is_refused() {
     place.fails(
         2,
         &["bench", "--recipe", "digits", "--batch", "0"],
-        "training.batch_size: 0, expected at least 1",
+        "--batch 0: training.batch_size: 0, expected at least 1",
     );
     for batch in ["1000000000000", "18446744073709551615"] {
         let ended = place.run(&["bench", "--recipe", "digits", "--batch", batch]);

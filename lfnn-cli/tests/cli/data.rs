@@ -160,7 +160,7 @@ fn a_folder_without_files_is_listed_as_missing_with_the_way_to_get_them() {
         let line = line(name);
         let words: Vec<&str> = line.split_whitespace().collect();
         assert_eq!(words[1], "missing", "{line}");
-        assert!(line.ends_with(&format!("`lfnn-cli data fetch {name}` gets it")), "{line}");
+        assert!(line.ends_with(&format!("`lfnn-cli data fetch {name}` downloads it")), "{line}");
     }
     assert!(line("cifar-10 ").contains("broken"), "{out}");
 }

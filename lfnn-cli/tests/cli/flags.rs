@@ -10,9 +10,18 @@ use super::support::{Place, SMALL, small_mnist};
 fn help_and_version_are_printed() {
     let place = Place::new();
     let help = place.ok(&["--help"]);
-    for command in
-        ["train", "eval", "predict", "plot", "reproduce", "step", "recipes", "data", "devices"]
-    {
+    for command in [
+        "train",
+        "eval",
+        "predict",
+        "plot",
+        "reproduce",
+        "step",
+        "recipes",
+        "config",
+        "data",
+        "devices",
+    ] {
         assert!(help.contains(command), "{help}");
     }
     let help = place.ok(&["train", "--help"]);
@@ -161,6 +170,14 @@ fn quiet_tells_the_result_alone() {
 }
 
 #[test]
+fn config_schema_prints_the_json_schema() {
+    let schema = Place::new().ok(&["config", "schema"]);
+    let schema: serde_json::Value = serde_json::from_str(&schema).unwrap();
+    let delta = &schema["definitions"]["LeadershipConfig"]["properties"]["delta"];
+    assert_eq!((&delta["default"], &delta["maximum"]), (&0.7.into(), &1.into()));
+}
+
+#[test]
 fn quiet_and_verbose_exclude_each_other() {
     let ended = Place::new().run(&["-q", "-v", "devices"]);
     assert_eq!(ended.code, Some(2));
@@ -244,9 +261,9 @@ fn set_reaches_every_key_and_the_last_one_wins() {
     ]);
     let config = place.text("runs/digits-lfnn-l-1/config.yaml");
     for line in [
-        "workers: {readout: {count: 8, grid: 4, dropout: 0.0}}",
-        "output: {layers: [global_avg_pool]}",
-        "schedule: {cosine: {warmup_epochs: 0.0, floor: 0.1}}",
+        "workers:\n      readout:\n        count: 8\n        grid: 4\n",
+        "output:\n    layers:\n    - global_avg_pool\n",
+        "schedule:\n    cosine:\n      warmup_epochs: 0.0\n      floor: 0.1\n",
         "lr: 0.25",
         "every_seconds: null",
     ] {
@@ -323,7 +340,7 @@ fn dry_run_shows_every_recipe_without_data_and_leaves_nothing() {
     for name in names.lines().filter_map(|line| line.split_whitespace().next()) {
         let out = place.ok(&["train", name, "--dry-run"]);
         assert!(out.lines().skip(2).all(|line| line.chars().count() <= 130), "{name}: {out}");
-        for word in ["unit", "parameters", "readouts", "path", "memory", "lfnn-l", "bp"] {
+        for word in ["unit", "leaders", "head", "gradient", "memory", "lfnn-l", "bp"] {
             assert!(out.contains(word), "{name}: {out}");
         }
         for method in method::names() {
@@ -333,7 +350,7 @@ fn dry_run_shows_every_recipe_without_data_and_leaves_nothing() {
     }
     assert!(!place.has("runs"));
     let out = place.ok(&["train", "digits", "--dry-run"]);
-    assert!(out.contains("     1         176     2,600  conv 3×3, 16"), "{out}");
+    assert!(out.contains("     1         176       2,600  conv 3×3, 16"), "{out}");
     assert!(out.contains("layer-wise"), "{out}");
     // With more threads more is under way, as the CPU backend plans it.
     let activations = |threads: &str| -> f64 {
@@ -350,10 +367,10 @@ fn dry_run_shows_every_recipe_without_data_and_leaves_nothing() {
     let bp = place.ok(&["train", "digits", "--dry-run", "--method", "bp"]);
     assert!(bp.contains("4 layers with weights; the global gradient crosses every unit"), "{bp}");
     let forwards = place.ok(&["train", "digits", "--dry-run", "--method", "lg-fg-w"]);
-    let path = "derivative path, forwards: at most 1 layer with weights, inside a unit";
+    let path = "derivative depth, forwards: at most 1 layer with weights, inside a unit";
     assert!(forwards.contains(path), "{forwards}");
     // Perturbed outputs have less noise where each sample has a loss of its own.
-    let noise = "batch normalisation lets samples meet";
+    let noise = "batch normalisation couples the samples";
     assert!(!forwards.contains(noise), "{forwards}");
     assert!(place.ok(&["train", "digits", "--dry-run", "--method", "lg-fg-a"]).contains(noise));
     assert!(!place.ok(&["train", "mnist-mlp", "--dry-run", "--method", "fg-a"]).contains(noise));
@@ -375,7 +392,7 @@ fn recipes_lists_and_prints() {
 #[test]
 fn data_list_fetch_and_verify() {
     let place = Place::new();
-    assert!(place.ok(&["data", "list"]).contains("`lfnn-cli data fetch cifar-10` gets it"));
+    assert!(place.ok(&["data", "list"]).contains("`lfnn-cli data fetch cifar-10` downloads it"));
     assert!(place.ok(&["data", "verify", "digits"]).ends_with("everything is right\n"));
     assert!(place.ok(&["data", "verify"]).contains("1797 images"));
     place.fails(2, &["data", "fetch", "digits"], "digits cannot be fetched; it is compiled in");
@@ -398,11 +415,36 @@ fn data_verify_names_every_wrong_file() {
 fn devices_says_what_runs_here_and_why_the_others_do_not() {
     let out = Place::new().ok(&["devices"]);
     assert!(out.starts_with("cpu") && out.contains(" yes  "), "{out}");
+    let level = lfnn_cpu::Cpu::new(Some(1)).unwrap().level();
+    assert!(out.lines().next().is_some_and(|line| line.ends_with(&format!(", {level}"))), "{out}");
     for library in ["NVRTC", "cuBLASLt"] {
         assert!(out.contains(library), "{out}");
     }
     let about = out.lines().find(|line| line.starts_with("cuda")).unwrap_or_default();
     assert!(about.contains("compute capability") || about.contains("NVIDIA"), "{out}");
+}
+
+#[test]
+fn an_environment_variable_selects_the_instructions_of_the_cpu() {
+    let place = Place::new();
+    let run = |level: &str, args: &[&str]| {
+        let output = place.command(args).env("LFNN_CPU_LEVEL", level).output().unwrap();
+        (
+            output.status.code(),
+            [output.stdout, output.stderr].map(|o| String::from_utf8(o).unwrap()),
+        )
+    };
+    let (code, [out, _]) = run("portable", &["devices"]);
+    assert!(code == Some(0) && out.lines().next().unwrap().ends_with(", portable"), "{out}");
+    let short = ["train", "--backend", "cpu", "--epochs", "1", "--limit-batches", "2"];
+    let (code, [_, err]) = run("portable", &short);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    let (code, [_, err]) = run("sse9", &short);
+    let expected = "error: LFNN_CPU_LEVEL is `sse9`; expected one that this machine has: ";
+    assert!(code == Some(2) && err.starts_with(expected), "{err}");
+    // The list says why there is no CPU.
+    let (code, [out, _]) = run("sse9", &["devices"]);
+    assert!(code == Some(0) && out.contains("LFNN_CPU_LEVEL is `sse9`"), "{out}");
 }
 
 #[test]

@@ -91,7 +91,7 @@ fn resume_takes_the_newest_default_folder_whichever_were_deleted() {
     let place = Place::new();
     let finished = |folder: &str| {
         let out = place.ok(&["train", "--resume"]);
-        let expected = format!("folder: {folder}\nthis run is finished already\n");
+        let expected = format!("folder: {folder}\nrun already finished\n");
         assert!(out.contains(&expected), "{out}");
     };
     place.train(&[]);
@@ -162,7 +162,7 @@ fn resume_without_a_checkpoint_begins_at_the_beginning() {
     let whole = place.bytes("run/checkpoints/last.safetensors");
     std::fs::remove_file(place.path("run/checkpoints/last.safetensors")).unwrap();
     let out = place.ok(&["train", "--resume", "--out", "run"]);
-    assert!(out.contains("no checkpoint yet: the run begins at its beginning"), "{out}");
+    assert!(out.contains("no checkpoint yet; the run starts from its first epoch"), "{out}");
     assert!(place.bytes("run/checkpoints/last.safetensors") == whole);
 }
 
@@ -173,7 +173,7 @@ fn resume_refuses_other_settings_and_folders_without_a_run() {
     place.fails(
         2,
         &["train", "--resume", "--out", "run", "--epochs", "20"],
-        "run: `training.epochs` is 2 in this run, but 20 is asked for; a run is resumed with its own \
+        "run: `training.epochs` is 2 in this run, but the command line sets 20; a run is resumed with its own \
          settings, because others would change its result (leave the option out, or start a new run)",
     );
     place.fails(

@@ -183,7 +183,7 @@ fn a_run_is_not_resumed_on_other_data() {
     assert_eq!(ended.code, Some(1));
     assert!(
         ended.err.starts_with(
-            "error: run: the data is not that with which the run began: its digest is "
+            "error: run: the data differs from the data that the run started with: its digest is "
         ),
         "{}",
         ended.err

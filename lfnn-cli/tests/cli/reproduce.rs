@@ -40,7 +40,7 @@ fn every_target_makes_its_report() {
         let results = place.json(&format!("out/{target}/results.json"));
         assert_eq!(results["tables"][0]["rows"].as_array().unwrap().len(), rows, "{target}");
         assert_eq!(results["faults"], Value::Array(vec![]), "{target}");
-        assert!(!results["jobs"].as_array().unwrap().is_empty());
+        assert!(!results["tasks"].as_array().unwrap().is_empty());
         for table in results["tables"].as_array().unwrap() {
             let csv = place.text(&format!("out/{target}/{}.csv", table["name"].as_str().unwrap()));
             assert_eq!(csv.lines().count(), table["rows"].as_array().unwrap().len() + 1);

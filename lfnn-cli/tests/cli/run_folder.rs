@@ -46,23 +46,37 @@ fn the_metrics_have_a_row_for_each_epoch_and_speak_of_every_unit() {
     assert_eq!(row["train"]["examples"], 6 * 32);
     assert_eq!(row["validation"]["examples"], 200);
     assert_eq!(row["test"]["examples"], 355);
-    let units = row["units"].as_array().unwrap();
-    assert_eq!(units.len(), 3);
-    for (unit, workers, leaders) in [(&units[0], 2, 1), (&units[1], 4, 3)] {
-        for key in ["worker_errors", "test_worker_errors", "leads"] {
-            assert_eq!(unit[key].as_array().unwrap().len(), workers, "{key}");
+    let numbers = |values: &serde_json::Value| -> Vec<f64> {
+        values.as_array().unwrap().iter().filter_map(|n| n.as_f64()).collect()
+    };
+    for images in ["train", "validation", "test"] {
+        let units = row[images]["units"].as_array().unwrap();
+        assert_eq!(units.len(), 3);
+        for (unit, workers, leaders) in [(&units[0], 2, 1.0), (&units[1], 4, 3.0)] {
+            for key in ["worker_errors", "worker_losses"] {
+                assert_eq!(numbers(&unit[key]).len(), workers, "{key}");
+            }
+            if images == "train" {
+                let shares = numbers(&unit["lead_percent"]);
+                assert_eq!(shares.len(), workers);
+                assert!((shares.iter().sum::<f64>() - 100.0 * leaders).abs() < 1e-9);
+                assert!(unit["leader_loss"].as_f64().unwrap() > 0.0);
+            }
         }
-        let leads: u64 = unit["leads"].as_array().unwrap().iter().filter_map(|n| n.as_u64()).sum();
-        assert_eq!(leads, 6 * leaders);
-        assert!(unit["leader_loss"].as_f64().unwrap() > 0.0);
     }
 
     let csv = place.text("run/metrics.csv");
     let lines: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
     assert_eq!(lines.len(), 3);
-    assert_eq!(lines[0].len(), 11 + 3 * 7);
+    // Loss and error of three sets; of each unit two losses, and three lists with their lowest and mean value where
+    // two are enough for the images that are not trained on.
+    assert_eq!(lines[0].len(), 5 + 3 * 2 + 3 * (2 + 3 * 3 + 2 * 2 * 3));
     assert!(lines.iter().all(|line| line.len() == lines[0].len()));
     assert_eq!(lines[2][0], "2");
+    let column = lines[0].iter().position(|name| *name == "test_unit1_worker_errors_lowest");
+    let lowest: f64 = lines[2][column.unwrap()].parse().unwrap();
+    let errors = numbers(&row["test"]["units"][0]["worker_errors"]);
+    assert_eq!(lowest, errors.into_iter().fold(f64::INFINITY, f64::min));
 }
 
 #[test]
@@ -73,12 +87,13 @@ fn where_all_workers_learn_from_labels_nobody_leads() {
     assert!(!out.contains("led"), "{out}");
     let text = place.text("run/metrics.jsonl");
     let row: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
-    for unit in row["units"].as_array().unwrap() {
-        assert_eq!(unit["leads"], serde_json::json!([]));
+    for unit in row["train"]["units"].as_array().unwrap() {
         let losses = unit["worker_losses"].as_array().unwrap();
         let sum: f64 = losses.iter().filter_map(|loss| loss.as_f64()).sum();
-        assert!((unit["leader_loss"].as_f64().unwrap() - sum).abs() < 1e-9);
-        assert_eq!(unit["follower_loss"], 0.0);
+        assert!((unit["local_loss"].as_f64().unwrap() - sum).abs() < 1e-9);
+        for key in ["leader_loss", "follower_loss", "lead_percent"] {
+            assert!(unit.get(key).is_none(), "{key}");
+        }
     }
     let eval: serde_json::Value =
         serde_json::from_str(&place.ok(&["eval", "run", "--json"])).unwrap();
@@ -91,7 +106,7 @@ fn bp_has_no_leaders_to_speak_of() {
     let out = place.train(&["--out", "run", "--method", "bp"]);
     assert!(!out.contains("who led"), "{out}");
     let text = place.text("run/metrics.jsonl");
-    assert!(text.lines().all(|line| line.contains("\"units\":[]")), "{text}");
+    assert!(text.lines().all(|line| line.matches("\"units\":[]").count() == 3), "{text}");
 }
 
 #[test]

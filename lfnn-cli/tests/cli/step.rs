@@ -128,7 +128,7 @@ fn what_does_not_fit_is_named() {
     place.write("step.yaml", "network: {units: []}\n");
     let ended = run("step.yaml", &weights, &weights);
     assert_eq!(ended.code, Some(2));
-    assert_eq!(ended.err, "error: step.yaml, line 1: the key `classes` is missing\n");
+    assert_eq!(ended.err, "error: step.yaml, line 1, column 1: the key `classes` is missing\n");
     place.write("empty.safetensors", "");
     let ended = run(&config, &weights, "empty.safetensors");
     assert_eq!(ended.code, Some(1));

@@ -131,7 +131,7 @@ pub(crate) fn record(place: &Place, run: &str) -> Vec<serde_json::Value> {
     let csv = place.text(&format!("{run}/metrics.csv"));
     for line in csv.lines() {
         let columns: Vec<&str> = line.split(',').collect();
-        all.push(serde_json::json!([&columns[..8], &columns[11..]]));
+        all.push(serde_json::json!([&columns[..2], &columns[5..]]));
     }
     all
 }

@@ -46,5 +46,5 @@ fn tensorboard_reads_every_epoch_of_a_run_that_went_on() {
             (found.parse::<f64>().unwrap(), row["test"]["loss"].as_f64().unwrap());
         assert!((found - expected).abs() < 1e-6 * expected, "{found} and {expected}");
     }
-    assert!(read.contains("unit1/best_worker_test_error 2 "), "{read}");
+    assert!(read.contains("unit1/worker_errors_lowest/test 2 "), "{read}");
 }

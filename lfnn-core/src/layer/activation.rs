@@ -1,21 +1,36 @@
 //! ReLU, sigmoid and tanh.
 
-use super::{ParameterFreeLayer, Saved};
+use super::{BuildLayer, Built, LayerBuilder, ParameterFreeLayer, Saved};
 use crate::program::{Activate, ActivateGrad, Activation, TensorId};
 use crate::step::StepBuilder;
 
 /// A pointwise nonlinearity.
 #[derive(Debug)]
-pub(super) struct ActivationLayer {
+struct ActivationLayer {
     shape: Vec<usize>,
     function: Activation,
 }
 
-impl ActivationLayer {
-    pub(super) fn new(input: &[usize], function: Activation) -> Self {
-        Self { shape: input.to_vec(), function }
+/// `relu`, `sigmoid` and `tanh`.
+///
+/// ```
+/// # use lfnn_core::{config::LayerConfig, layer::LayerBuilder, program::ProgramSet};
+/// let mut set = ProgramSet::new();
+/// for name in [r#""relu""#, r#""sigmoid""#, r#""tanh""#] {
+///     let config: LayerConfig = serde_json::from_str(name)?;
+///     let layer = LayerBuilder::new(&mut set, "layer").layer(&config, &[8, 8, 3])?;
+///     assert_eq!(layer.output_shape(), [8, 8, 3]);
+///     assert!(layer.trainable().is_empty());
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+impl BuildLayer for Activation {
+    fn build(&self, _: &mut LayerBuilder<'_>, input: &[usize]) -> Built {
+        Ok(Box::new(ActivationLayer { shape: input.to_vec(), function: *self }))
     }
+}
 
+impl ActivationLayer {
     /// The Jacobian is diagonal: one rule serves both directions.
     fn scale(&self, step: &mut StepBuilder<'_>, y: TensorId, dy: TensorId) -> TensorId {
         let dx = step.like("activation.gradient", y);
@@ -44,11 +59,11 @@ impl ParameterFreeLayer for ActivationLayer {
         Saved::new(x, y)
     }
 
-    fn vjp(&self, step: &mut StepBuilder<'_>, record: &Saved, dy: TensorId) -> TensorId {
-        self.scale(step, record.y, dy)
+    fn vjp(&self, step: &mut StepBuilder<'_>, saved: &Saved, dy: TensorId) -> TensorId {
+        self.scale(step, saved.y, dy)
     }
 
-    fn jvp(&self, step: &mut StepBuilder<'_>, record: &Saved, dx: TensorId) -> TensorId {
-        self.scale(step, record.y, dx)
+    fn jvp(&self, step: &mut StepBuilder<'_>, saved: &Saved, dx: TensorId) -> TensorId {
+        self.scale(step, saved.y, dx)
     }
 }

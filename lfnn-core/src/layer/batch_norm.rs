@@ -1,31 +1,69 @@
 //! Batch normalisation.
 
-use super::{Gradients, Init, Layer, NeedsGrad, ParameterSpec, Saved};
-use crate::config::BatchNormConfig;
+use serde::{Deserialize, Serialize};
+
+use super::{BuildLayer, Built, Gradients, Init, Layer, LayerBuilder, NeedsGrad, Saved, Tangents};
 use crate::program::{BatchNorm, BatchNormGrad, BatchNormInference, BatchNormTangent, TensorId};
 use crate::step::{Mode, StepBuilder};
 
-/// Batch normalisation over every axis but the last.
-#[derive(Debug)]
-pub(super) struct BatchNormLayer {
-    shape: Vec<usize>,
-    config: BatchNormConfig,
+/// Batch normalisation.
+///
+/// ```
+/// # use lfnn_core::{config::LayerConfig, layer::LayerBuilder, program::ProgramSet};
+/// let config: LayerConfig = serde_json::from_str(r#"{"batch_norm": {}}"#)?;
+/// let mut set = ProgramSet::new();
+/// let layer = LayerBuilder::new(&mut set, "layer").layer(&config, &[8, 8, 40])?;
+/// assert_eq!(layer.output_shape(), [8, 8, 40]);
+/// // Scale and shift are trained; the running mean and variance are not.
+/// assert_eq!((layer.trainable().len(), set.tensors().len()), (2, 4));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields)]
+pub struct BatchNormConfig {
+    /// Share of a batch in the running statistics.
+    pub momentum: f64,
+    /// Added to the variance.
+    pub epsilon: f64,
 }
 
-impl BatchNormLayer {
-    pub(super) fn new(input: &[usize], config: BatchNormConfig) -> Result<Self, String> {
-        if !(config.epsilon > 0.0 && config.epsilon.is_finite()) {
-            return Err(format!("an epsilon of {}, expected a number above 0", config.epsilon));
-        }
-        if !(0.0..=1.0).contains(&config.momentum) {
-            return Err(format!("a momentum of {}, expected 0 to 1", config.momentum));
-        }
-        Ok(Self { shape: input.to_vec(), config })
+impl Default for BatchNormConfig {
+    fn default() -> Self {
+        Self { momentum: 0.1, epsilon: 1e-5 }
     }
+}
 
-    fn channels(&self) -> usize {
-        self.shape.last().copied().unwrap_or(1)
+impl BuildLayer for BatchNormConfig {
+    fn build(&self, builder: &mut LayerBuilder<'_>, input: &[usize]) -> Built {
+        builder.normalizes(input);
+        if !(self.epsilon > 0.0 && self.epsilon.is_finite()) {
+            return Err(format!("an epsilon of {}, expected a number above 0", self.epsilon).into());
+        }
+        if !(0.0..=1.0).contains(&self.momentum) {
+            return Err(format!("a momentum of {}, expected 0 to 1", self.momentum).into());
+        }
+        let channels = [input.last().copied().unwrap_or(1)];
+        Ok(Box::new(BatchNormLayer {
+            shape: input.to_vec(),
+            config: *self,
+            gamma: builder.parameter("weight", &channels, Init::Constant(1.0)),
+            beta: builder.parameter("bias", &channels, Init::Constant(0.0)),
+            running_mean: builder.buffer("running_mean", &channels, 0.0),
+            running_var: builder.buffer("running_var", &channels, 1.0),
+        }))
     }
+}
+
+/// Batch normalisation over every axis but the last.
+#[derive(Debug)]
+struct BatchNormLayer {
+    shape: Vec<usize>,
+    config: BatchNormConfig,
+    gamma: TensorId,
+    beta: TensorId,
+    running_mean: TensorId,
+    running_var: TensorId,
 }
 
 impl Layer for BatchNormLayer {
@@ -41,25 +79,20 @@ impl Layer for BatchNormLayer {
         true
     }
 
-    fn parameters(&self) -> Vec<ParameterSpec> {
-        let shape = [self.channels()];
-        vec![
-            ParameterSpec::weight("weight", &shape, Init::Constant(1.0)),
-            ParameterSpec::weight("bias", &shape, Init::Constant(0.0)),
-            ParameterSpec::buffer("running_mean", &shape, 0.0),
-            ParameterSpec::buffer("running_var", &shape, 1.0),
-        ]
+    fn trainable(&self) -> Vec<TensorId> {
+        vec![self.gamma, self.beta]
     }
 
-    fn forward(&self, step: &mut StepBuilder<'_>, parameters: &[TensorId], x: TensorId) -> Saved {
-        let [gamma, beta, running_mean, running_var] = four(parameters);
+    fn forward(&self, step: &mut StepBuilder<'_>, x: TensorId) -> Saved {
+        let Self { gamma, beta, running_mean, running_var, .. } = *self;
         let y = step.like("batch_norm", x);
-        let mut record = Saved::new(x, y);
+        let mut saved = Saved::new(x, y);
         let BatchNormConfig { momentum, epsilon } = self.config;
         match step.mode() {
             Mode::Train => {
-                let mean = step.vector("batch_norm.mean", self.channels());
-                let inv_std = step.vector("batch_norm.inv_std", self.channels());
+                let channels = step.channels(x);
+                let mean = step.vector("batch_norm.mean", channels);
+                let inv_std = step.vector("batch_norm.inv_std", channels);
                 step.push(BatchNorm {
                     x,
                     gamma,
@@ -72,7 +105,7 @@ impl Layer for BatchNormLayer {
                     momentum,
                     epsilon,
                 });
-                record.tensors = vec![mean, inv_std];
+                saved.tensors = vec![mean, inv_std];
             }
             Mode::Evaluate => {
                 step.push(BatchNormInference {
@@ -86,22 +119,21 @@ impl Layer for BatchNormLayer {
                 });
             }
         }
-        record
+        saved
     }
 
     fn backward(
         &self,
         step: &mut StepBuilder<'_>,
-        parameters: &[TensorId],
-        record: &Saved,
+        saved: &Saved,
         dy: TensorId,
         needs_grad: NeedsGrad,
     ) -> Gradients {
-        let [gamma, beta, ..] = four(parameters);
-        let dx = needs_grad.input.then(|| step.like("batch_norm.gradient", record.x));
+        let Self { gamma, beta, .. } = *self;
+        let dx = needs_grad.input.then(|| step.like("batch_norm.gradient", saved.x));
         let dgamma = needs_grad.parameters.then(|| step.gradient(gamma));
         let dbeta = needs_grad.parameters.then(|| step.gradient(beta));
-        let (x, mean, inv_std) = (record.x, record.tensors[0], record.tensors[1]);
+        let (x, mean, inv_std) = (saved.x, saved.tensors[0], saved.tensors[1]);
         step.push(BatchNormGrad { x, mean, inv_std, gamma, dy, dx, dgamma, dbeta });
         let parameters =
             dgamma.map(|g| (gamma, g)).into_iter().chain(dbeta.map(|b| (beta, b))).collect();
@@ -111,29 +143,18 @@ impl Layer for BatchNormLayer {
     fn jvp(
         &self,
         step: &mut StepBuilder<'_>,
-        parameters: &[TensorId],
-        record: &Saved,
+        saved: &Saved,
         dx: Option<TensorId>,
-        dparameters: Option<&[TensorId]>,
+        tangents: &Tangents,
     ) -> Option<TensorId> {
-        if dx.is_none() && dparameters.is_none() {
+        let dgamma = tangents.get(&self.gamma).copied();
+        let dbeta = tangents.get(&self.beta).copied();
+        if dx.is_none() && dgamma.is_none() && dbeta.is_none() {
             return None;
         }
-        let dy = step.like("batch_norm.tangent", record.x);
-        step.push(BatchNormTangent {
-            x: record.x,
-            mean: record.tensors[0],
-            inv_std: record.tensors[1],
-            gamma: parameters[0],
-            dx,
-            dgamma: dparameters.map(|d| d[0]),
-            dbeta: dparameters.map(|d| d[1]),
-            dy,
-        });
+        let (x, mean, inv_std) = (saved.x, saved.tensors[0], saved.tensors[1]);
+        let dy = step.like("batch_norm.tangent", x);
+        step.push(BatchNormTangent { x, mean, inv_std, gamma: self.gamma, dx, dgamma, dbeta, dy });
         Some(dy)
     }
-}
-
-fn four(parameters: &[TensorId]) -> [TensorId; 4] {
-    std::array::from_fn(|i| parameters[i])
 }

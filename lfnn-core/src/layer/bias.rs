@@ -1,19 +1,36 @@
 //! A number added to each channel.
 
-use super::{Gradients, Init, Layer, NeedsGrad, ParameterSpec, Saved};
+use super::{BuildLayer, Built, Gradients, Init, Layer, LayerBuilder, NeedsGrad, Saved, Tangents};
 use crate::program::{AddBias, BiasGrad, TensorId};
 use crate::step::StepBuilder;
 
-/// A number added to each channel.
-#[derive(Debug)]
-pub(super) struct BiasLayer {
-    shape: Vec<usize>,
+/// `bias`: a number added to each channel.
+///
+/// ```
+/// # use lfnn_core::{config::LayerConfig, layer::LayerBuilder, program::ProgramSet};
+/// let config: LayerConfig = serde_json::from_str(r#""bias""#)?;
+/// let mut set = ProgramSet::new();
+/// let layer = LayerBuilder::new(&mut set, "layer").layer(&config, &[8, 8, 3])?;
+/// assert_eq!(layer.output_shape(), [8, 8, 3]);
+/// let shapes: Vec<_> = set.tensors().iter().map(|(_, tensor)| &tensor.shape[..]).collect();
+/// assert_eq!(shapes, [[3]]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub(super) struct BiasConfig;
+
+impl BuildLayer for BiasConfig {
+    fn build(&self, builder: &mut LayerBuilder<'_>, input: &[usize]) -> Built {
+        let channels = input.last().copied().unwrap_or(1);
+        let bias = builder.parameter("bias", &[channels], Init::Constant(0.0));
+        Ok(Box::new(BiasLayer { shape: input.to_vec(), bias }))
+    }
 }
 
-impl BiasLayer {
-    pub(super) fn new(input: &[usize]) -> Self {
-        Self { shape: input.to_vec() }
-    }
+/// A number added to each channel.
+#[derive(Debug)]
+struct BiasLayer {
+    shape: Vec<usize>,
+    bias: TensorId,
 }
 
 impl Layer for BiasLayer {
@@ -25,21 +42,19 @@ impl Layer for BiasLayer {
         &self.shape
     }
 
-    fn parameters(&self) -> Vec<ParameterSpec> {
-        let channels = self.shape.last().copied().unwrap_or(1);
-        vec![ParameterSpec::weight("bias", &[channels], Init::Constant(0.0))]
+    fn trainable(&self) -> Vec<TensorId> {
+        vec![self.bias]
     }
 
-    fn forward(&self, step: &mut StepBuilder<'_>, parameters: &[TensorId], x: TensorId) -> Saved {
+    fn forward(&self, step: &mut StepBuilder<'_>, x: TensorId) -> Saved {
         let y = step.like("bias", x);
-        step.push(AddBias { x, bias: parameters[0], y });
+        step.push(AddBias { x, bias: self.bias, y });
         Saved::new(x, y)
     }
 
     fn backward(
         &self,
         step: &mut StepBuilder<'_>,
-        parameters: &[TensorId],
         _: &Saved,
         dy: TensorId,
         needs_grad: NeedsGrad,
@@ -47,9 +62,9 @@ impl Layer for BiasLayer {
         let mut gradients =
             Gradients { input: needs_grad.input.then_some(dy), parameters: Vec::new() };
         if needs_grad.parameters {
-            let dbias = step.gradient(parameters[0]);
+            let dbias = step.gradient(self.bias);
             step.push(BiasGrad { dy, dbias });
-            gradients.parameters.push((parameters[0], dbias));
+            gradients.parameters.push((self.bias, dbias));
         }
         gradients
     }
@@ -57,16 +72,15 @@ impl Layer for BiasLayer {
     fn jvp(
         &self,
         step: &mut StepBuilder<'_>,
-        _: &[TensorId],
-        record: &Saved,
+        saved: &Saved,
         dx: Option<TensorId>,
-        dparameters: Option<&[TensorId]>,
+        tangents: &Tangents,
     ) -> Option<TensorId> {
-        let Some(&[dbias]) = dparameters else { return dx };
+        let Some(&bias) = tangents.get(&self.bias) else { return dx };
         // Where the input has no tangent there is no tensor to add to: start from zeros.
-        let dx = dx.unwrap_or_else(|| step.zeros_like(record.x));
-        let dy = step.like("bias.tangent", record.y);
-        step.push(AddBias { x: dx, bias: dbias, y: dy });
+        let dx = dx.unwrap_or_else(|| step.zeros_like(saved.x));
+        let dy = step.like("bias.tangent", saved.y);
+        step.push(AddBias { x: dx, bias, y: dy });
         Some(dy)
     }
 }

@@ -1,50 +1,83 @@
 //! Two-dimensional convolution.
 
-use super::{Affine, image};
+use serde::{Deserialize, Serialize};
+
+use super::{Affine, BuildLayer, Built, LayerBuilder, Parametric, image, one, yes};
 use crate::program::{Conv2d, Conv2dInputGrad, Conv2dWeightGrad, TensorId, Window};
 use crate::step::StepBuilder;
 
 /// Two-dimensional convolution with square kernels.
-#[derive(Debug)]
-pub(super) struct ConvLayer {
-    output: [usize; 3],
-    weight: [usize; 4],
-    window: Window,
-    groups: usize,
-    bias: bool,
+///
+/// ```
+/// # use lfnn_core::{config::LayerConfig, layer::LayerBuilder, program::ProgramSet};
+/// let config: LayerConfig = serde_json::from_str(r#"{"conv": {"filters": 40, "kernel": 3, "padding": 1}}"#)?;
+/// let mut set = ProgramSet::new();
+/// let layer = LayerBuilder::new(&mut set, "layer").layer(&config, &[28, 28, 1])?;
+/// assert_eq!(layer.output_shape(), [28, 28, 40]);
+/// // Output channels, kernel height, kernel width, input channels; then the bias.
+/// let shapes: Vec<_> = set.tensors().iter().map(|(_, tensor)| &tensor.shape[..]).collect();
+/// assert_eq!(shapes, [&[40, 3, 3, 1][..], &[40]]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ConvConfig {
+    /// Output channels.
+    pub filters: usize,
+    /// Extent of the kernel.
+    pub kernel: usize,
+    /// Step of the kernel.
+    #[serde(default = "one")]
+    pub stride: usize,
+    /// Zeros on each side.
+    #[serde(default)]
+    pub padding: usize,
+    /// Groups of channels that do not see one another.
+    #[serde(default = "one")]
+    pub groups: usize,
+    /// Whether each filter has a bias.
+    #[serde(default = "yes")]
+    pub bias: bool,
 }
 
-impl ConvLayer {
-    pub(super) fn new(
-        input: &[usize],
-        filters: usize,
-        window: Window,
-        groups: usize,
-        bias: bool,
-    ) -> Result<Self, String> {
+impl BuildLayer for ConvConfig {
+    fn build(&self, builder: &mut LayerBuilder<'_>, input: &[usize]) -> Built {
+        let Self { filters, kernel, stride, padding, groups, bias } = *self;
+        builder.limit(&[
+            ("conv.filters", filters),
+            ("conv.kernel", kernel),
+            ("conv.stride", stride),
+            ("conv.padding", padding),
+            ("conv.groups", groups),
+        ])?;
         let [height, width, channels] = image(input)?;
         if filters == 0 {
             return Err("0 filters, expected at least 1".into());
         }
         if groups == 0 || !channels.is_multiple_of(groups) || !filters.is_multiple_of(groups) {
-            return Err(format!(
+            let message = format!(
                 "{groups} groups do not divide {channels} channels and {filters} filters evenly"
-            ));
+            );
+            return Err(message.into());
         }
+        let window = Window::square(kernel, stride, padding);
         let [out_height, out_width] = window.output([height, width])?;
-        Ok(Self {
-            output: [out_height, out_width, filters],
-            weight: [filters, window.kernel[0], window.kernel[1], channels / groups],
-            window,
-            groups,
-            bias,
-        })
+        let conv = ConvLayer { output: [out_height, out_width, filters], window, groups };
+        Parametric::build(builder, conv, &[filters, kernel, kernel, channels / groups], bias)
     }
+}
+
+#[derive(Debug)]
+struct ConvLayer {
+    output: [usize; 3],
+    window: Window,
+    groups: usize,
 }
 
 impl Affine for ConvLayer {
     fn describe(&self) -> String {
-        let [filters, kernel, ..] = self.weight;
+        let (kernel, filters) = (self.window.kernel[0], self.output[2]);
         let mut text = format!("conv {kernel}×{kernel}, {filters}");
         if self.window.stride[0] != 1 {
             text += &format!(", stride {}", self.window.stride[0]);
@@ -57,14 +90,6 @@ impl Affine for ConvLayer {
 
     fn output_shape(&self) -> &[usize] {
         &self.output
-    }
-
-    fn weight_shape(&self) -> &[usize] {
-        &self.weight
-    }
-
-    fn has_bias(&self) -> bool {
-        self.bias
     }
 
     fn product(

@@ -1,34 +1,58 @@
 //! Dropout (Srivastava et al. 2014), inverted: the kept elements are scaled in training.
 
-use super::{ParameterFreeLayer, Saved};
+use serde::{Deserialize, Serialize};
+
+use super::{BuildLayer, Built, LayerBuilder, ParameterFreeLayer, Saved};
 use crate::program::{Dropout, TensorId};
 use crate::random::Stream;
 use crate::step::{Mode, StepBuilder};
 
 /// Random zeros in training; the identity in evaluation.
+///
+/// ```
+/// # use lfnn_core::{config::LayerConfig, layer::LayerBuilder, program::ProgramSet};
+/// let config: LayerConfig = serde_json::from_str(r#"{"dropout": {"rate": 0.1}}"#)?;
+/// let mut set = ProgramSet::new();
+/// let layer = LayerBuilder::new(&mut set, "layer").layer(&config, &[100])?;
+/// assert_eq!(layer.output_shape(), [100]);
+/// assert!(layer.trainable().is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct DropoutConfig {
+    /// Share of zeros, in [0, 1).
+    pub rate: f64,
+}
+
+impl BuildLayer for DropoutConfig {
+    fn build(&self, builder: &mut LayerBuilder<'_>, input: &[usize]) -> Built {
+        let (rate, stream) = (self.rate, builder.dropout_stream());
+        if !(0.0..1.0).contains(&rate) {
+            let message = format!("a dropout rate of {rate}, expected at least 0 and below 1");
+            return Err(message.into());
+        }
+        Ok(Box::new(DropoutLayer { shape: input.to_vec(), rate, stream }))
+    }
+}
+
 #[derive(Debug)]
-pub(super) struct DropoutLayer {
+struct DropoutLayer {
     shape: Vec<usize>,
     rate: f64,
     stream: Stream,
 }
 
 impl DropoutLayer {
-    pub(super) fn new(input: &[usize], rate: f64, stream: Stream) -> Result<Self, String> {
-        if !(0.0..1.0).contains(&rate) {
-            return Err(format!("a dropout rate of {rate}, expected at least 0 and below 1"));
-        }
-        Ok(Self { shape: input.to_vec(), rate, stream })
-    }
-
     /// Drops the same elements of whatever it is given: values, gradients or tangents.
     fn drop(&self, step: &mut StepBuilder<'_>, x: TensorId) -> TensorId {
         if self.rate == 0.0 || step.mode() == Mode::Evaluate {
             return x;
         }
         let y = step.like("dropout", x);
-        let clock = step.clock();
-        step.push(Dropout { x, clock, y, rate: self.rate, stream: self.stream });
+        let counter = step.counter();
+        step.push(Dropout { x, counter, y, rate: self.rate, stream: self.stream });
         y
     }
 }

@@ -2,12 +2,12 @@
 
 use std::fmt::Debug;
 
-use super::{Gradients, Layer, NeedsGrad, Saved};
+use super::{Gradients, Layer, NeedsGrad, Saved, Tangents};
 use crate::program::TensorId;
 use crate::step::StepBuilder;
 
 /// What a layer without parameters must say.
-pub(crate) trait ParameterFreeLayer: Debug + Send + Sync {
+pub(super) trait ParameterFreeLayer: Debug + Send + Sync {
     /// See [`Layer::describe`].
     fn describe(&self) -> String;
 
@@ -18,49 +18,43 @@ pub(crate) trait ParameterFreeLayer: Debug + Send + Sync {
     fn forward(&self, step: &mut StepBuilder<'_>, x: TensorId) -> Saved;
 
     /// Writes the transposed Jacobian: the gradient of the input.
-    fn vjp(&self, step: &mut StepBuilder<'_>, record: &Saved, dy: TensorId) -> TensorId;
+    fn vjp(&self, step: &mut StepBuilder<'_>, saved: &Saved, dy: TensorId) -> TensorId;
 
     /// Writes the Jacobian: the tangent of the output.
-    fn jvp(&self, step: &mut StepBuilder<'_>, record: &Saved, dx: TensorId) -> TensorId;
+    fn jvp(&self, step: &mut StepBuilder<'_>, saved: &Saved, dx: TensorId) -> TensorId;
 }
 
-/// A layer without parameters.
-#[derive(Debug)]
-pub(crate) struct ParameterFree<M>(pub(crate) M);
-
-impl<M: ParameterFreeLayer> Layer for ParameterFree<M> {
+impl<M: ParameterFreeLayer> Layer for M {
     fn describe(&self) -> String {
-        self.0.describe()
+        ParameterFreeLayer::describe(self)
     }
 
     fn output_shape(&self) -> &[usize] {
-        self.0.output_shape()
+        ParameterFreeLayer::output_shape(self)
     }
 
-    fn forward(&self, step: &mut StepBuilder<'_>, _: &[TensorId], x: TensorId) -> Saved {
-        self.0.forward(step, x)
+    fn forward(&self, step: &mut StepBuilder<'_>, x: TensorId) -> Saved {
+        ParameterFreeLayer::forward(self, step, x)
     }
 
     fn backward(
         &self,
         step: &mut StepBuilder<'_>,
-        _: &[TensorId],
-        record: &Saved,
+        saved: &Saved,
         dy: TensorId,
         needs_grad: NeedsGrad,
     ) -> Gradients {
-        let input = needs_grad.input.then(|| self.0.vjp(step, record, dy));
+        let input = needs_grad.input.then(|| self.vjp(step, saved, dy));
         Gradients { input, ..Gradients::default() }
     }
 
     fn jvp(
         &self,
         step: &mut StepBuilder<'_>,
-        _: &[TensorId],
-        record: &Saved,
+        saved: &Saved,
         dx: Option<TensorId>,
-        _: Option<&[TensorId]>,
+        _: &Tangents,
     ) -> Option<TensorId> {
-        dx.map(|dx| self.0.jvp(step, record, dx))
+        dx.map(|dx| ParameterFreeLayer::jvp(self, step, saved, dx))
     }
 }

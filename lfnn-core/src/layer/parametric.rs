@@ -2,24 +2,18 @@
 
 use std::fmt::Debug;
 
-use super::{Gradients, Init, Layer, NeedsGrad, ParameterSpec, Saved};
+use super::{Built, Gradients, Init, Layer, LayerBuilder, NeedsGrad, Saved, Tangents};
 use crate::program::TensorId;
 use crate::sizes;
 use crate::step::StepBuilder;
 
 /// What a layer with a weight must say.
-pub(crate) trait Affine: Debug + Send + Sync {
+pub(super) trait Affine: Debug + Send + Sync + Sized + 'static {
     /// See [`Layer::describe`].
     fn describe(&self) -> String;
 
     /// See [`Layer::output_shape`].
     fn output_shape(&self) -> &[usize];
-
-    /// Shape of the weight; its first axis is the bias's.
-    fn weight_shape(&self) -> &[usize];
-
-    /// Whether there is a bias.
-    fn has_bias(&self) -> bool;
 
     /// Writes `W x + b`.
     fn product(
@@ -53,66 +47,68 @@ pub(crate) trait Affine: Debug + Send + Sync {
 
 /// A layer with a weight.
 #[derive(Debug)]
-pub(crate) struct Parametric<A>(A);
+pub(super) struct Parametric<A> {
+    map: A,
+    weight: TensorId,
+    bias: Option<TensorId>,
+}
 
 impl<A: Affine> Parametric<A> {
-    /// The layer, if its weight is not too large.
-    ///
-    /// # Errors
-    /// See [`sizes::elements`], as a message.
-    pub(crate) fn new(affine: A) -> Result<Self, String> {
-        sizes::elements("a weight", affine.weight_shape(), sizes::MAX_ELEMENTS)?;
-        Ok(Self(affine))
+    /// The layer, if its weight is not too large. The first axis of the weight is the bias's.
+    pub(super) fn build(
+        builder: &mut LayerBuilder<'_>,
+        map: A,
+        weight: &[usize],
+        bias: bool,
+    ) -> Built {
+        sizes::elements("a weight", weight, sizes::MAX_ELEMENTS)?;
+        let init = Init::for_fan_in(weight[1..].iter().product());
+        let (bias_shape, weight) = (&weight[..1], builder.parameter("weight", weight, init));
+        let bias = bias.then(|| builder.parameter("bias", bias_shape, init));
+        Ok(Box::new(Self { map, weight, bias }))
     }
 }
 
 impl<A: Affine> Layer for Parametric<A> {
     fn describe(&self) -> String {
-        self.0.describe()
+        self.map.describe()
     }
 
     fn output_shape(&self) -> &[usize] {
-        self.0.output_shape()
+        self.map.output_shape()
     }
 
-    fn parameters(&self) -> Vec<ParameterSpec> {
-        let shape = self.0.weight_shape();
-        let init = Init::for_fan_in(shape[1..].iter().product());
-        let mut specs = vec![ParameterSpec::weight("weight", shape, init)];
-        if self.0.has_bias() {
-            specs.push(ParameterSpec::weight("bias", &shape[..1], init));
-        }
-        specs
+    fn trainable(&self) -> Vec<TensorId> {
+        [self.weight].into_iter().chain(self.bias).collect()
     }
 
     fn depth(&self) -> usize {
         1
     }
 
-    fn forward(&self, step: &mut StepBuilder<'_>, parameters: &[TensorId], x: TensorId) -> Saved {
-        Saved::new(x, self.0.product(step, x, parameters[0], parameters.get(1).copied()))
+    fn forward(&self, step: &mut StepBuilder<'_>, x: TensorId) -> Saved {
+        Saved::new(x, self.map.product(step, x, self.weight, self.bias))
     }
 
     fn backward(
         &self,
         step: &mut StepBuilder<'_>,
-        parameters: &[TensorId],
-        record: &Saved,
+        saved: &Saved,
         dy: TensorId,
         needs_grad: NeedsGrad,
     ) -> Gradients {
         let mut gradients = Gradients::default();
         if needs_grad.parameters {
-            let dweight = step.gradient(parameters[0]);
-            let dbias = parameters.get(1).map(|&bias| step.gradient(bias));
-            self.0.weight_gradient(step, record.x, dy, dweight, dbias);
-            gradients.parameters =
-                parameters.iter().copied().zip([dweight].into_iter().chain(dbias)).collect();
+            let dweight = step.gradient(self.weight);
+            let dbias = self.bias.map(|bias| step.gradient(bias));
+            self.map.weight_gradient(step, saved.x, dy, dweight, dbias);
+            gradients.parameters.push((self.weight, dweight));
+            gradients.parameters.extend(self.bias.zip(dbias));
         }
         if needs_grad.input {
-            let dx = step.like("input.gradient", record.x);
-            let backward_weight = step.backward_weight(parameters[0]);
-            self.0.input_gradient(step, dy, backward_weight, dx);
+            let dx = step.like("input.gradient", saved.x);
+            let backward_weight = step.backward_weight(self.weight);
+            self.map.input_gradient(step, dy, backward_weight, dx);
             gradients.input = Some(dx);
         }
         gradients
@@ -122,13 +118,14 @@ impl<A: Affine> Layer for Parametric<A> {
     fn jvp(
         &self,
         step: &mut StepBuilder<'_>,
-        parameters: &[TensorId],
-        record: &Saved,
+        saved: &Saved,
         dx: Option<TensorId>,
-        dparameters: Option<&[TensorId]>,
+        tangents: &Tangents,
     ) -> Option<TensorId> {
-        let through = dx.map(|dx| self.0.product(step, dx, parameters[0], None));
-        let own = dparameters.map(|d| self.0.product(step, record.x, d[0], d.get(1).copied()));
+        let through = dx.map(|dx| self.map.product(step, dx, self.weight, None));
+        let dbias = self.bias.and_then(|bias| tangents.get(&bias).copied());
+        let own = tangents.get(&self.weight);
+        let own = own.map(|&dweight| self.map.product(step, saved.x, dweight, dbias));
         step.sum(through, own)
     }
 }

@@ -1,7 +1,7 @@
 //! Forward gradients: random directions added on the way forward, and what a directional derivative
 //! makes of them.
 //!
-//! With a direction v ~ N(0, I), `(∇L·v) v` is `∇L` in the mean (Baydin et al. 2022). v may lie in the
+//! With a direction v ~ N(0, I), `(∇L·v) v` is `∇L` in the mean (Baydin et al. 2022). v is a direction in the
 //! space of the parameters, or in that of the layers' outputs a (Ren et al. 2022), where
 //! `(∂L/∂a·v) v` takes the place of `∂L/∂a` and the layer's own rule leads to its parameters. All
 //! layers get their directions in one pass. They are drawn again when the derivative is known, and
@@ -12,7 +12,7 @@
 //! sample: the mean is the same, and the noise of the other samples' directions stays out. Batch
 //! normalisation lets samples meet: outputs before it get the product over the batch.
 
-use super::{ParameterSpec, Saved};
+use super::{Saved, Tangents};
 use crate::program::{Gaussian, InnerProduct, TensorId};
 use crate::random::Stream;
 use crate::step::StepBuilder;
@@ -47,8 +47,8 @@ impl Perturbation {
 /// A direction that was added, as it can be drawn again.
 #[derive(Clone, Debug)]
 pub enum Perturbed {
-    /// To each trainable parameter, in order.
-    Parameters(Vec<Stream>),
+    /// To each of these parameters.
+    Parameters(Vec<(TensorId, Stream)>),
     /// To the output.
     Output {
         /// The direction.
@@ -105,31 +105,26 @@ impl Derivative {
     ) -> TensorId {
         let factor = if couples_batch { self.whole(step) } else { self.per_sample(step) };
         let dy = step.like("output.estimate", output);
-        let clock = step.clock();
-        step.push(Gaussian { clock, factor: Some(factor), y: dy, stream });
+        let counter = step.counter();
+        step.push(Gaussian { counter, factor: Some(factor), y: dy, stream });
         dy
     }
-}
-
-/// The tensors of the trainable parameters.
-pub(super) fn trainable(specs: &[ParameterSpec], parameters: &[TensorId]) -> Vec<TensorId> {
-    let pairs = specs.iter().zip(parameters);
-    pairs.filter(|(spec, _)| spec.trainable).map(|(_, &id)| id).collect()
 }
 
 /// Draws a direction for each parameter and notes it.
 pub(super) fn draw_parameters(
     step: &mut StepBuilder<'_>,
     trainable: &[TensorId],
-    record: &mut Saved,
-) -> Vec<TensorId> {
+    saved: &mut Saved,
+) -> Tangents {
     let draw = |&id: &TensorId| {
         let name = step.name_of(id).to_owned();
-        step.direction(&name, id)
+        let (drawn, stream) = step.direction(&name, id);
+        ((id, drawn), (id, stream))
     };
-    let (drawn, streams) = trainable.iter().map(draw).unzip();
-    record.perturbed = Some(Perturbed::Parameters(streams));
-    drawn
+    let (tangents, streams) = trainable.iter().map(draw).unzip();
+    saved.perturbed = Some(Perturbed::Parameters(streams));
+    tangents
 }
 
 /// Draws a direction for the output and notes it. It is named after the layer: like one of its
@@ -137,31 +132,28 @@ pub(super) fn draw_parameters(
 pub(super) fn draw_output(
     step: &mut StepBuilder<'_>,
     parameter: TensorId,
-    record: &mut Saved,
+    saved: &mut Saved,
     couples_batch: bool,
 ) -> TensorId {
     let parameter = step.name_of(parameter);
     let name = parameter.rsplit_once('.').map_or(parameter, |(layer, _)| layer).to_owned();
-    let (drawn, stream) = step.direction(&name, record.y);
-    record.perturbed = Some(Perturbed::Output { stream, couples_batch });
+    let (drawn, stream) = step.direction(&name, saved.y);
+    saved.perturbed = Some(Perturbed::Output { stream, couples_batch });
     drawn
 }
 
 /// The directions again, times the derivative.
 pub(super) fn estimate_parameters(
     step: &mut StepBuilder<'_>,
-    trainable: &[TensorId],
-    streams: &[Stream],
+    drawn: &[(TensorId, Stream)],
     derivative: &mut Derivative,
 ) -> Vec<(TensorId, TensorId)> {
     let factor = Some(derivative.whole(step));
-    let clock = step.clock();
-    let pairs = trainable.iter().zip(streams);
-    pairs
-        .map(|(&parameter, &stream)| {
-            let y = step.gradient(parameter);
-            step.push(Gaussian { clock, factor, y, stream });
-            (parameter, y)
-        })
-        .collect()
+    let counter = step.counter();
+    let estimate = |&(parameter, stream): &(TensorId, Stream)| {
+        let y = step.gradient(parameter);
+        step.push(Gaussian { counter, factor, y, stream });
+        (parameter, y)
+    };
+    drawn.iter().map(estimate).collect()
 }

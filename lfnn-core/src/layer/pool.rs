@@ -1,63 +1,158 @@
 //! Maximum, average and adaptive average pooling.
 
-use super::{ParameterFreeLayer, Saved, image};
-use crate::config::PoolConfig;
+use serde::{Deserialize, Serialize};
+
+use super::{BuildError, BuildLayer, Built, LayerBuilder, ParameterFreeLayer, Saved, image};
 use crate::program::{
     AdaptiveAvgPool, AdaptiveAvgPoolGrad, AvgPool, AvgPoolGrad, DType, MaxPool, MaxPoolGrad,
     MaxPoolTangent, TensorId, Window,
 };
 use crate::step::{Mode, StepBuilder};
 
+/// A pooling window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct PoolConfig {
+    /// Extent of the window.
+    pub kernel: usize,
+    /// Step of the window; its extent where not given.
+    #[serde(default)]
+    pub stride: Option<usize>,
+    /// Rows and columns added on each side.
+    #[serde(default)]
+    pub padding: usize,
+}
+
+impl PoolConfig {
+    /// The output's shape and the window, held against the limits. `layer` is the configuration's key.
+    fn window(
+        &self,
+        builder: &LayerBuilder<'_>,
+        layer: &str,
+        input: &[usize],
+    ) -> Result<([usize; 3], Window), BuildError> {
+        let Self { kernel, stride, padding } = *self;
+        for (key, value) in
+            [("kernel", kernel), ("stride", stride.unwrap_or(1)), ("padding", padding)]
+        {
+            builder.limit(&[(&format!("{layer}.{key}"), value)])?;
+        }
+        let [height, width, channels] = image(input)?;
+        let window = Window::square(kernel, stride.unwrap_or(kernel), padding);
+        if padding > kernel / 2 {
+            let message =
+                format!("a padding of {padding} is more than half of the {kernel}×{kernel} window");
+            return Err(message.into());
+        }
+        let [out_height, out_width] = window.output([height, width])?;
+        Ok(([out_height, out_width, channels], window))
+    }
+}
+
 /// Maximum over windows.
-#[derive(Debug)]
-pub(super) struct MaxPoolLayer {
-    output: [usize; 3],
-    window: Window,
+///
+/// ```
+/// # use lfnn_core::{config::LayerConfig, layer::LayerBuilder, program::ProgramSet};
+/// let config: LayerConfig = serde_json::from_str(r#"{"max_pool": {"kernel": 2}}"#)?;
+/// let mut set = ProgramSet::new();
+/// let layer = LayerBuilder::new(&mut set, "layer").layer(&config, &[28, 28, 40])?;
+/// assert_eq!(layer.output_shape(), [14, 14, 40]);
+/// assert!(layer.trainable().is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(transparent)]
+pub struct MaxPoolConfig(pub PoolConfig);
+
+impl BuildLayer for MaxPoolConfig {
+    fn build(&self, builder: &mut LayerBuilder<'_>, input: &[usize]) -> Built {
+        let (output, window) = self.0.window(builder, "max_pool", input)?;
+        // Positions in a window are bytes.
+        if self.0.kernel > 15 {
+            return Err(format!("a kernel of {}, expected at most 15", self.0.kernel).into());
+        }
+        Ok(Box::new(MaxPoolLayer { output, window }))
+    }
 }
 
 /// Mean over windows.
+///
+/// ```
+/// # use lfnn_core::{config::LayerConfig, layer::LayerBuilder, program::ProgramSet};
+/// let config: LayerConfig = serde_json::from_str(r#"{"avg_pool": {"kernel": 3, "stride": 2, "padding": 1}}"#)?;
+/// let mut set = ProgramSet::new();
+/// let layer = LayerBuilder::new(&mut set, "layer").layer(&config, &[8, 8, 40])?;
+/// assert_eq!(layer.output_shape(), [4, 4, 40]);
+/// assert!(layer.trainable().is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(transparent)]
+pub struct AvgPoolConfig(pub PoolConfig);
+
+impl BuildLayer for AvgPoolConfig {
+    fn build(&self, builder: &mut LayerBuilder<'_>, input: &[usize]) -> Built {
+        let (output, window) = self.0.window(builder, "avg_pool", input)?;
+        Ok(Box::new(AvgPoolLayer { output, window }))
+    }
+}
+
+/// Mean over the bins of a grid. `global_avg_pool` has a grid of one bin.
+///
+/// ```
+/// # use lfnn_core::{config::LayerConfig, layer::LayerBuilder, program::ProgramSet};
+/// let config: LayerConfig = serde_json::from_str(r#"{"adaptive_avg_pool": {"grid": 3}}"#)?;
+/// let mut set = ProgramSet::new();
+/// let layer = LayerBuilder::new(&mut set, "layer").layer(&config, &[8, 8, 40])?;
+/// assert_eq!(layer.output_shape(), [3, 3, 40]);
+/// assert!(layer.trainable().is_empty());
+/// let config: LayerConfig = serde_json::from_str(r#""global_avg_pool""#)?;
+/// let layer = LayerBuilder::new(&mut set, "layer").layer(&config, &[8, 8, 40])?;
+/// assert_eq!(layer.output_shape(), [1, 1, 40]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct AdaptiveAvgPoolConfig {
+    /// Rows and columns of the grid.
+    pub grid: usize,
+}
+
+impl BuildLayer for AdaptiveAvgPoolConfig {
+    fn build(&self, builder: &mut LayerBuilder<'_>, input: &[usize]) -> Built {
+        let grid = self.grid;
+        builder.limit(&[("adaptive_avg_pool.grid", grid)])?;
+        let [height, width, channels] = image(input)?;
+        if grid == 0 || grid > height || grid > width {
+            let message = format!("a grid of {grid}×{grid} does not fit a {height}×{width} image");
+            return Err(message.into());
+        }
+        Ok(Box::new(AdaptiveAvgPoolLayer { output: [grid, grid, channels] }))
+    }
+}
+
 #[derive(Debug)]
-pub(super) struct AvgPoolLayer {
+struct MaxPoolLayer {
     output: [usize; 3],
     window: Window,
 }
 
-/// Mean over the bins of a grid.
 #[derive(Debug)]
-pub(super) struct AdaptiveAvgPoolLayer {
+struct AvgPoolLayer {
+    output: [usize; 3],
+    window: Window,
+}
+
+#[derive(Debug)]
+struct AdaptiveAvgPoolLayer {
     output: [usize; 3],
 }
 
-fn pooled(input: &[usize], config: &PoolConfig) -> Result<([usize; 3], Window), String> {
-    let [height, width, channels] = image(input)?;
-    let window =
-        Window::square(config.kernel, config.stride.unwrap_or(config.kernel), config.padding);
-    if config.padding > config.kernel / 2 {
-        return Err(format!(
-            "a padding of {} is more than half of the {}×{} window",
-            config.padding, config.kernel, config.kernel
-        ));
-    }
-    let [out_height, out_width] = window.output([height, width])?;
-    Ok(([out_height, out_width, channels], window))
-}
-
-impl MaxPoolLayer {
-    pub(super) fn new(input: &[usize], config: &PoolConfig) -> Result<Self, String> {
-        if config.kernel > 15 {
-            return Err(format!("a kernel of {}, expected at most 15", config.kernel));
-        }
-        let (output, window) = pooled(input, config)?;
-        Ok(Self { output, window })
-    }
-}
-
 impl AvgPoolLayer {
-    pub(super) fn new(input: &[usize], config: &PoolConfig) -> Result<Self, String> {
-        let (output, window) = pooled(input, config)?;
-        Ok(Self { output, window })
-    }
-
     fn pool(&self, step: &mut StepBuilder<'_>, x: TensorId) -> TensorId {
         let y = step.activation("avg_pool", &self.output);
         step.push(AvgPool { x, y, window: self.window });
@@ -66,14 +161,6 @@ impl AvgPoolLayer {
 }
 
 impl AdaptiveAvgPoolLayer {
-    pub(super) fn new(input: &[usize], grid: usize) -> Result<Self, String> {
-        let [height, width, channels] = image(input)?;
-        if grid == 0 || grid > height || grid > width {
-            return Err(format!("a grid of {grid}×{grid} does not fit a {height}×{width} image"));
-        }
-        Ok(Self { output: [grid, grid, channels] })
-    }
-
     fn pool(&self, step: &mut StepBuilder<'_>, x: TensorId) -> TensorId {
         if step.shape(x)[1..] == self.output {
             return x;
@@ -103,15 +190,15 @@ impl ParameterFreeLayer for MaxPoolLayer {
         Saved { tensors: position.into_iter().collect(), ..Saved::new(x, y) }
     }
 
-    fn vjp(&self, step: &mut StepBuilder<'_>, record: &Saved, dy: TensorId) -> TensorId {
-        let dx = step.like("max_pool.gradient", record.x);
-        step.push(MaxPoolGrad { dy, position: record.tensors[0], dx, window: self.window });
+    fn vjp(&self, step: &mut StepBuilder<'_>, saved: &Saved, dy: TensorId) -> TensorId {
+        let dx = step.like("max_pool.gradient", saved.x);
+        step.push(MaxPoolGrad { dy, position: saved.tensors[0], dx, window: self.window });
         dx
     }
 
-    fn jvp(&self, step: &mut StepBuilder<'_>, record: &Saved, dx: TensorId) -> TensorId {
-        let dy = step.like("max_pool.tangent", record.y);
-        step.push(MaxPoolTangent { dx, position: record.tensors[0], dy, window: self.window });
+    fn jvp(&self, step: &mut StepBuilder<'_>, saved: &Saved, dx: TensorId) -> TensorId {
+        let dy = step.like("max_pool.tangent", saved.y);
+        step.push(MaxPoolTangent { dx, position: saved.tensors[0], dy, window: self.window });
         dy
     }
 }
@@ -129,8 +216,8 @@ impl ParameterFreeLayer for AvgPoolLayer {
         Saved::new(x, self.pool(step, x))
     }
 
-    fn vjp(&self, step: &mut StepBuilder<'_>, record: &Saved, dy: TensorId) -> TensorId {
-        let dx = step.like("avg_pool.gradient", record.x);
+    fn vjp(&self, step: &mut StepBuilder<'_>, saved: &Saved, dy: TensorId) -> TensorId {
+        let dx = step.like("avg_pool.gradient", saved.x);
         step.push(AvgPoolGrad { dy, dx, window: self.window });
         dx
     }
@@ -156,11 +243,11 @@ impl ParameterFreeLayer for AdaptiveAvgPoolLayer {
         Saved::new(x, self.pool(step, x))
     }
 
-    fn vjp(&self, step: &mut StepBuilder<'_>, record: &Saved, dy: TensorId) -> TensorId {
-        if record.x == record.y {
+    fn vjp(&self, step: &mut StepBuilder<'_>, saved: &Saved, dy: TensorId) -> TensorId {
+        if saved.x == saved.y {
             return dy;
         }
-        let dx = step.like("adaptive_avg_pool.gradient", record.x);
+        let dx = step.like("adaptive_avg_pool.gradient", saved.x);
         step.push(AdaptiveAvgPoolGrad { dy, dx });
         dx
     }

@@ -1,36 +1,70 @@
 //! Residual sum (He et al. 2016).
 
+use serde::{Deserialize, Serialize};
+
 use super::{
-    Derivative, Gradients, Layer, NeedsGrad, ParameterSpec, Perturbation, Saved, Sequential,
+    BuildLayer, Built, Derivative, Gradients, Layer, LayerBuilder, LayerConfig, NeedsGrad,
+    Perturbation, Saved, Sequential, Tangents,
 };
 use crate::program::TensorId;
+use crate::sizes;
 use crate::step::StepBuilder;
 
-/// `body(x) + shortcut(x)`.
-#[derive(Debug)]
-pub(super) struct ResidualLayer {
-    body: Sequential,
-    shortcut: Sequential,
+/// `body(x) + shortcut(x)`. The parameters' names are `body{m}.…` and `shortcut{m}.…`.
+///
+/// ```
+/// # use lfnn_core::{config::LayerConfig, layer::LayerBuilder, program::ProgramSet};
+/// let config: LayerConfig = serde_json::from_str(r#"{"residual": {"body": [{"conv": {"filters": 3, "kernel": 3, "padding": 1}}, "relu"]}}"#)?;
+/// let mut set = ProgramSet::new();
+/// let layer = LayerBuilder::new(&mut set, "layer").layer(&config, &[8, 8, 3])?;
+/// assert_eq!(layer.output_shape(), [8, 8, 3]);
+/// let shapes: Vec<_> = set.tensors().iter().map(|(_, tensor)| &tensor.shape[..]).collect();
+/// assert_eq!(shapes, [&[3, 3, 3, 3][..], &[3]]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ResidualConfig {
+    /// The longer path.
+    pub body: Vec<LayerConfig>,
+    /// The shorter path; empty for the identity.
+    #[serde(default)]
+    pub shortcut: Vec<LayerConfig>,
 }
 
-impl ResidualLayer {
-    pub(super) fn new(body: Sequential, shortcut: Sequential) -> Result<Self, String> {
+impl BuildLayer for ResidualConfig {
+    fn build(&self, builder: &mut LayerBuilder<'_>, input: &[usize]) -> Built {
+        if builder.nested == sizes::MAX_NESTED {
+            let most = sizes::MAX_NESTED;
+            return Err(format!("`residual` is nested deeper than {most} levels").into());
+        }
+        builder.nested += 1;
+        let body =
+            builder.within(".residual.body", "", |b| b.sequential(&self.body, input, "body"))?;
+        let shortcut = builder.within(".residual.shortcut", "", |b| {
+            b.sequential(&self.shortcut, input, "shortcut")
+        })?;
+        builder.nested -= 1;
         if body.output_shape() != shortcut.output_shape() {
-            return Err(format!(
+            let message = format!(
                 "the body gives {:?} and the shortcut {:?}, expected one shape",
                 body.output_shape(),
                 shortcut.output_shape()
-            ));
+            );
+            return Err(message.into());
         }
         if body.is_empty() {
             return Err("the body has no layers".into());
         }
-        Ok(Self { body, shortcut })
+        Ok(Box::new(ResidualLayer { body, shortcut }))
     }
+}
 
-    fn split<'a>(&self, parameters: &'a [TensorId]) -> (&'a [TensorId], &'a [TensorId]) {
-        parameters.split_at(self.body.parameters().len())
-    }
+#[derive(Debug)]
+struct ResidualLayer {
+    body: Sequential,
+    shortcut: Sequential,
 }
 
 impl Layer for ResidualLayer {
@@ -45,21 +79,21 @@ impl Layer for ResidualLayer {
         self.body.output_shape()
     }
 
-    /// Names are `body{m}.…` and `shortcut{m}.…`.
-    fn parameters(&self) -> Vec<ParameterSpec> {
-        let mut specs = self.body.parameters();
-        specs.extend(self.shortcut.parameters());
-        specs
+    fn trainable(&self) -> Vec<TensorId> {
+        [self.body.trainable(), self.shortcut.trainable()].concat()
     }
 
     fn depth(&self) -> usize {
         self.body.depth().max(self.shortcut.depth())
     }
 
-    fn forward(&self, step: &mut StepBuilder<'_>, parameters: &[TensorId], x: TensorId) -> Saved {
-        let (body, shortcut) = self.split(parameters);
-        let body = self.body.forward(step, body, x);
-        let shortcut = self.shortcut.forward(step, shortcut, x);
+    fn couples_batch(&self) -> bool {
+        self.body.couples_batch() || self.shortcut.couples_batch()
+    }
+
+    fn forward(&self, step: &mut StepBuilder<'_>, x: TensorId) -> Saved {
+        let body = self.body.forward(step, x);
+        let shortcut = self.shortcut.forward(step, x);
         let y = step.add(body.y, shortcut.y);
         Saved { inner: vec![body, shortcut], ..Saved::new(x, y) }
     }
@@ -67,14 +101,12 @@ impl Layer for ResidualLayer {
     fn backward(
         &self,
         step: &mut StepBuilder<'_>,
-        parameters: &[TensorId],
-        record: &Saved,
+        saved: &Saved,
         dy: TensorId,
         needs_grad: NeedsGrad,
     ) -> Gradients {
-        let (body, shortcut) = self.split(parameters);
-        let mut gradients = self.body.backward(step, body, &record.inner[0], dy, needs_grad);
-        let other = self.shortcut.backward(step, shortcut, &record.inner[1], dy, needs_grad);
+        let mut gradients = self.body.backward(step, &saved.inner[0], dy, needs_grad);
+        let other = self.shortcut.backward(step, &saved.inner[1], dy, needs_grad);
         gradients.parameters.extend(other.parameters);
         gradients.input = step.sum(gradients.input, other.input);
         gradients
@@ -83,34 +115,24 @@ impl Layer for ResidualLayer {
     fn jvp(
         &self,
         step: &mut StepBuilder<'_>,
-        parameters: &[TensorId],
-        record: &Saved,
+        saved: &Saved,
         dx: Option<TensorId>,
-        dparameters: Option<&[TensorId]>,
+        tangents: &Tangents,
     ) -> Option<TensorId> {
-        let (body, shortcut) = self.split(parameters);
-        let count = self.body.parameters().iter().filter(|spec| spec.trainable).count();
-        let own = dparameters.map(|d| d.split_at(count));
-        let first = self.body.jvp(step, body, &record.inner[0], dx, own.map(|(b, _)| b));
-        let second = self.shortcut.jvp(step, shortcut, &record.inner[1], dx, own.map(|(_, s)| s));
-        step.sum(first, second)
-    }
-
-    fn couples_batch(&self) -> bool {
-        self.body.couples_batch() || self.shortcut.couples_batch()
+        let body = self.body.jvp(step, &saved.inner[0], dx, tangents);
+        let shortcut = self.shortcut.jvp(step, &saved.inner[1], dx, tangents);
+        step.sum(body, shortcut)
     }
 
     fn jvp_with_noise(
         &self,
         step: &mut StepBuilder<'_>,
-        parameters: &[TensorId],
         x: TensorId,
         dx: Option<TensorId>,
         perturb: Perturbation,
     ) -> (Saved, Option<TensorId>) {
-        let (body, shortcut) = self.split(parameters);
-        let (body, first) = self.body.jvp_with_noise(step, body, x, dx, perturb);
-        let (shortcut, second) = self.shortcut.jvp_with_noise(step, shortcut, x, dx, perturb);
+        let (body, first) = self.body.jvp_with_noise(step, x, dx, perturb);
+        let (shortcut, second) = self.shortcut.jvp_with_noise(step, x, dx, perturb);
         let y = step.add(body.y, shortcut.y);
         let dy = step.sum(first, second);
         (Saved { inner: vec![body, shortcut], ..Saved::new(x, y) }, dy)
@@ -119,18 +141,11 @@ impl Layer for ResidualLayer {
     fn forward_gradient(
         &self,
         step: &mut StepBuilder<'_>,
-        parameters: &[TensorId],
-        record: &Saved,
+        saved: &Saved,
         derivative: &mut Derivative,
     ) -> Vec<(TensorId, TensorId)> {
-        let (body, shortcut) = self.split(parameters);
-        let mut gradients = self.body.forward_gradient(step, body, &record.inner[0], derivative);
-        gradients.extend(self.shortcut.forward_gradient(
-            step,
-            shortcut,
-            &record.inner[1],
-            derivative,
-        ));
+        let mut gradients = self.body.forward_gradient(step, &saved.inner[0], derivative);
+        gradients.extend(self.shortcut.forward_gradient(step, &saved.inner[1], derivative));
         gradients
     }
 }

@@ -1,116 +1,87 @@
 //! Layers one after the other.
 
-use super::{Derivative, Gradients, Layer, NeedsGrad, ParameterSpec, Perturbation, Saved};
+use super::{Derivative, Gradients, Layer, NeedsGrad, Perturbation, Saved, Tangents};
 use crate::program::TensorId;
 use crate::step::StepBuilder;
 
-/// Layers one after the other, each with the prefix of its parameters' names (empty for none).
+/// Layers one after the other.
 #[derive(Debug)]
 pub struct Sequential {
     input: Vec<usize>,
-    layers: Vec<(String, Box<dyn Layer>)>,
+    layers: Vec<Box<dyn Layer>>,
 }
 
 impl Sequential {
-    /// A chain without layers, which hands its input on.
+    /// One without layers, whose output is its input.
     pub fn new(input: &[usize]) -> Self {
         Self { input: input.to_vec(), layers: Vec::new() }
     }
 
-    /// Appends a layer made for the chain's output so far.
-    pub fn push(&mut self, prefix: impl Into<String>, layer: Box<dyn Layer>) {
-        self.layers.push((prefix.into(), layer));
-    }
-
-    /// The layers in order.
-    pub fn layers(&self) -> impl Iterator<Item = &dyn Layer> {
-        self.layers.iter().map(|(_, layer)| layer.as_ref())
+    /// Appends a layer made for the output so far.
+    pub fn push(&mut self, layer: Box<dyn Layer>) {
+        self.layers.push(layer);
     }
 
     /// Whether there are no layers.
     pub fn is_empty(&self) -> bool {
         self.layers.is_empty()
     }
-
-    /// Each layer with its part of the chain's tensors.
-    fn split<'a>(
-        &'a self,
-        mut parameters: &'a [TensorId],
-    ) -> impl DoubleEndedIterator<Item = (&'a dyn Layer, &'a [TensorId])> {
-        let parts: Vec<_> = self
-            .layers()
-            .map(|layer| {
-                let (own, rest) = parameters.split_at(layer.parameters().len());
-                parameters = rest;
-                (layer, own)
-            })
-            .collect();
-        parts.into_iter()
-    }
 }
 
 impl Layer for Sequential {
     fn describe(&self) -> String {
-        let parts: Vec<String> = self.layers().map(Layer::describe).collect();
+        let parts: Vec<String> = self.layers.iter().map(|layer| layer.describe()).collect();
         parts.join(", ")
     }
 
     fn output_shape(&self) -> &[usize] {
-        self.layers.last().map_or(&self.input, |(_, layer)| layer.output_shape())
+        self.layers.last().map_or(&self.input, |layer| layer.output_shape())
     }
 
-    fn parameters(&self) -> Vec<ParameterSpec> {
-        self.layers
-            .iter()
-            .flat_map(|(prefix, layer)| {
-                layer.parameters().into_iter().map(move |mut spec| {
-                    if !prefix.is_empty() {
-                        spec.name = format!("{prefix}.{}", spec.name);
-                    }
-                    spec
-                })
-            })
-            .collect()
+    fn trainable(&self) -> Vec<TensorId> {
+        self.layers.iter().flat_map(|layer| layer.trainable()).collect()
     }
 
     fn depth(&self) -> usize {
-        self.layers().map(Layer::depth).sum()
+        self.layers.iter().map(|layer| layer.depth()).sum()
     }
 
-    fn forward(&self, step: &mut StepBuilder<'_>, parameters: &[TensorId], x: TensorId) -> Saved {
-        let mut record = Saved::new(x, x);
-        for (layer, own) in self.split(parameters) {
-            let inner = layer.forward(step, own, record.y);
-            record.y = inner.y;
-            record.inner.push(inner);
+    fn couples_batch(&self) -> bool {
+        self.layers.iter().any(|layer| layer.couples_batch())
+    }
+
+    fn forward(&self, step: &mut StepBuilder<'_>, x: TensorId) -> Saved {
+        let mut saved = Saved::new(x, x);
+        for layer in &self.layers {
+            let inner = layer.forward(step, saved.y);
+            saved.y = inner.y;
+            saved.inner.push(inner);
         }
-        record
+        saved
     }
 
     fn backward(
         &self,
         step: &mut StepBuilder<'_>,
-        parameters: &[TensorId],
-        record: &Saved,
+        saved: &Saved,
         dy: TensorId,
         needs_grad: NeedsGrad,
     ) -> Gradients {
         // Below the first layer with parameters no gradient is needed unless the input's is.
         let first = if needs_grad.input {
-            0
+            Some(0)
         } else if needs_grad.parameters {
-            self.layers()
-                .position(|layer| layer.parameters().iter().any(|spec| spec.trainable))
-                .unwrap_or(self.layers.len())
+            self.layers.iter().position(|layer| !layer.trainable().is_empty())
         } else {
-            self.layers.len()
+            None
         };
+        let first = first.unwrap_or(self.layers.len());
         let mut gradients = Gradients { input: Some(dy), parameters: Vec::new() };
-        let layers: Vec<_> = self.split(parameters).zip(&record.inner).collect();
-        for (index, ((layer, own), inner)) in layers.into_iter().enumerate().skip(first).rev() {
+        let layers = self.layers.iter().zip(&saved.inner).enumerate();
+        for (index, (layer, inner)) in layers.skip(first).rev() {
             let Some(dy) = gradients.input else { break };
             let needs_grad = NeedsGrad { input: needs_grad.input || index > first, ..needs_grad };
-            let part = layer.backward(step, own, inner, dy, needs_grad);
+            let part = layer.backward(step, inner, dy, needs_grad);
             gradients.input = part.input;
             gradients.parameters.extend(part.parameters);
         }
@@ -123,60 +94,40 @@ impl Layer for Sequential {
     fn jvp(
         &self,
         step: &mut StepBuilder<'_>,
-        parameters: &[TensorId],
-        record: &Saved,
+        saved: &Saved,
         dx: Option<TensorId>,
-        dparameters: Option<&[TensorId]>,
+        tangents: &Tangents,
     ) -> Option<TensorId> {
-        let mut tangent = dx;
-        let mut rest = dparameters;
-        for ((layer, own), inner) in self.split(parameters).zip(&record.inner) {
-            let trainable = layer.parameters().iter().filter(|spec| spec.trainable).count();
-            let down = rest.map(|all| {
-                let (own, others) = all.split_at(trainable);
-                rest = Some(others);
-                own
-            });
-            tangent = layer.jvp(step, own, inner, tangent, down.filter(|d| !d.is_empty()));
-        }
-        tangent
-    }
-
-    fn couples_batch(&self) -> bool {
-        self.layers().any(Layer::couples_batch)
+        let layers = self.layers.iter().zip(&saved.inner);
+        layers.fold(dx, |dx, (layer, inner)| layer.jvp(step, inner, dx, tangents))
     }
 
     fn jvp_with_noise(
         &self,
         step: &mut StepBuilder<'_>,
-        parameters: &[TensorId],
         x: TensorId,
         dx: Option<TensorId>,
         perturb: Perturbation,
     ) -> (Saved, Option<TensorId>) {
-        let mut record = Saved::new(x, x);
+        let mut saved = Saved::new(x, x);
         let mut tangent = dx;
-        let last = self.layers.iter().rposition(|(_, layer)| layer.couples_batch());
-        for (index, (layer, own)) in self.split(parameters).enumerate() {
-            let mixes = last.is_some_and(|last| last > index);
-            let (inner, dy) =
-                layer.jvp_with_noise(step, own, record.y, tangent, perturb.before(mixes));
-            (record.y, tangent) = (inner.y, dy);
-            record.inner.push(inner);
+        let last = self.layers.iter().rposition(|layer| layer.couples_batch());
+        for (index, layer) in self.layers.iter().enumerate() {
+            let perturb = perturb.before(last.is_some_and(|last| last > index));
+            let (inner, dy) = layer.jvp_with_noise(step, saved.y, tangent, perturb);
+            (saved.y, tangent) = (inner.y, dy);
+            saved.inner.push(inner);
         }
-        (record, tangent)
+        (saved, tangent)
     }
 
     fn forward_gradient(
         &self,
         step: &mut StepBuilder<'_>,
-        parameters: &[TensorId],
-        record: &Saved,
+        saved: &Saved,
         derivative: &mut Derivative,
     ) -> Vec<(TensorId, TensorId)> {
-        let layers = self.split(parameters).zip(&record.inner);
-        layers
-            .flat_map(|((layer, own), inner)| layer.forward_gradient(step, own, inner, derivative))
-            .collect()
+        let layers = self.layers.iter().zip(&saved.inner);
+        layers.flat_map(|(layer, inner)| layer.forward_gradient(step, inner, derivative)).collect()
     }
 }

@@ -1,27 +1,51 @@
 //! Softmax over runs of features: the output of every worker.
 
-use super::{ParameterFreeLayer, Saved, vector};
+use serde::{Deserialize, Serialize};
+
+use super::{BuildLayer, Built, LayerBuilder, ParameterFreeLayer, Saved, vector};
 use crate::program::{Softmax, SoftmaxGrad, TensorId};
 use crate::step::StepBuilder;
 
-/// Softmax over each run of `width` features.
+/// Softmax over each run of features.
+///
+/// ```
+/// # use lfnn_core::{config::LayerConfig, layer::LayerBuilder, program::ProgramSet};
+/// let config: LayerConfig = serde_json::from_str(r#"{"softmax": {"width": 10}}"#)?;
+/// let mut set = ProgramSet::new();
+/// let layer = LayerBuilder::new(&mut set, "layer").layer(&config, &[40])?;
+/// assert_eq!(layer.output_shape(), [40]);
+/// assert!(layer.trainable().is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SoftmaxConfig {
+    /// Length of a run.
+    pub width: usize,
+}
+
+impl BuildLayer for SoftmaxConfig {
+    fn build(&self, builder: &mut LayerBuilder<'_>, input: &[usize]) -> Built {
+        let width = self.width;
+        builder.limit(&[("softmax.width", width)])?;
+        let features = vector(input)?;
+        if width == 0 || !features.is_multiple_of(width) {
+            let message =
+                format!("a softmax over runs of {width} does not divide {features} features");
+            return Err(message.into());
+        }
+        Ok(Box::new(SoftmaxLayer { shape: input.to_vec(), width }))
+    }
+}
+
 #[derive(Debug)]
-pub(crate) struct SoftmaxLayer {
+struct SoftmaxLayer {
     shape: Vec<usize>,
     width: usize,
 }
 
 impl SoftmaxLayer {
-    pub(crate) fn new(input: &[usize], width: usize) -> Result<Self, String> {
-        let features = vector(input)?;
-        if width == 0 || !features.is_multiple_of(width) {
-            return Err(format!(
-                "a softmax over runs of {width} does not divide {features} features"
-            ));
-        }
-        Ok(Self { shape: input.to_vec(), width })
-    }
-
     /// The Jacobian is symmetric: one rule serves both directions.
     fn jacobian(&self, step: &mut StepBuilder<'_>, y: TensorId, dy: TensorId) -> TensorId {
         let dx = step.like("softmax.gradient", y);
@@ -45,11 +69,11 @@ impl ParameterFreeLayer for SoftmaxLayer {
         Saved::new(x, y)
     }
 
-    fn vjp(&self, step: &mut StepBuilder<'_>, record: &Saved, dy: TensorId) -> TensorId {
-        self.jacobian(step, record.y, dy)
+    fn vjp(&self, step: &mut StepBuilder<'_>, saved: &Saved, dy: TensorId) -> TensorId {
+        self.jacobian(step, saved.y, dy)
     }
 
-    fn jvp(&self, step: &mut StepBuilder<'_>, record: &Saved, dx: TensorId) -> TensorId {
-        self.jacobian(step, record.y, dx)
+    fn jvp(&self, step: &mut StepBuilder<'_>, saved: &Saved, dx: TensorId) -> TensorId {
+        self.jacobian(step, saved.y, dx)
     }
 }

@@ -17,18 +17,18 @@ pub(super) const METHOD: Method = Method {
 /// The global gradient, from the output layer back to the first unit.
 pub(super) fn backpropagate(step: &mut TrainingStep<'_, '_>) {
     let mut x = step.input();
-    let mut records = Vec::new();
+    let mut all_saved = Vec::new();
     for unit in step.units() {
-        let record = step.forward(unit, x);
-        x = record.output;
-        records.push(record);
+        let saved = step.forward(unit, x);
+        x = saved.output;
+        all_saved.push(saved);
     }
     let output = step.forward_output(x);
-    let mut gradients = step.backward_output(&output, !records.is_empty());
-    for (unit, record) in records.iter().enumerate().rev() {
+    let mut gradients = step.backward_output(&output, !all_saved.is_empty());
+    for (unit, saved) in all_saved.iter().enumerate().rev() {
         let signals = Signals { global: gradients.input, ..Signals::default() };
         step.update(gradients);
-        gradients = step.backward(unit, record, signals, unit > 0);
+        gradients = step.backward(unit, saved, signals, unit > 0);
     }
     step.update(gradients);
 }

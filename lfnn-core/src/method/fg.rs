@@ -34,15 +34,15 @@ pub(super) const ACTIVITIES: Method = Method {
 
 fn write(step: &mut TrainingStep<'_, '_>, perturb: Perturbation) {
     let mut x = (step.input(), None);
-    let mut records = Vec::new();
+    let mut all_saved = Vec::new();
     for unit in step.units() {
-        let (record, tangent) = step.jvp_with_noise(unit, x, perturb);
-        x = (record.output, tangent);
-        records.push(record);
+        let (saved, tangent) = step.jvp_with_noise(unit, x, perturb);
+        x = (saved.output, tangent);
+        all_saved.push(saved);
     }
     let (output, mut derivative) = step.jvp_with_noise_output(x, perturb);
-    for (unit, record) in records.iter().enumerate() {
-        let gradients = step.forward_gradient(unit, record, &mut derivative);
+    for (unit, saved) in all_saved.iter().enumerate() {
+        let gradients = step.forward_gradient(unit, saved, &mut derivative);
         step.update(gradients);
     }
     let gradients = step.forward_gradient_output(&output, &mut derivative);

@@ -25,15 +25,15 @@ fn write(step: &mut TrainingStep<'_, '_>) {
     let settings = step.leadership();
     let local_loss = LocalLoss { leader: settings.lambda1, follower: settings.lambda2 };
     let mut x = step.input();
-    let mut records = Vec::new();
+    let mut all_saved = Vec::new();
     for unit in step.units() {
-        let (record, leaders) = step.forward_and_select(unit, x);
-        x = record.output;
-        records.push((record, leaders));
+        let (saved, leaders) = step.forward_and_select(unit, x);
+        x = saved.output;
+        all_saved.push((saved, leaders));
     }
     let output = step.forward_output(x);
-    let mut gradients = step.backward_output(&output, !records.is_empty());
-    for (unit, (record, leaders)) in records.iter().enumerate().rev() {
+    let mut gradients = step.backward_output(&output, !all_saved.is_empty());
+    for (unit, (saved, leaders)) in all_saved.iter().enumerate().rev() {
         let signals = Signals {
             local: step.local_loss_gradient(leaders, local_loss),
             global: gradients.input,
@@ -41,7 +41,7 @@ fn write(step: &mut TrainingStep<'_, '_>) {
             gradient_through_followers: settings.gradient_through_followers,
         };
         step.update(gradients);
-        gradients = step.backward(unit, record, signals, unit > 0);
+        gradients = step.backward(unit, saved, signals, unit > 0);
     }
     step.update(gradients);
 }

@@ -24,12 +24,12 @@ fn write(step: &mut TrainingStep<'_, '_>) {
     let local_loss = LocalLoss { leader: 1.0, follower: settings.lambda };
     let mut x = step.input();
     for unit in step.units() {
-        let (record, leaders) = step.forward_and_select(unit, x);
+        let (saved, leaders) = step.forward_and_select(unit, x);
         let local = step.local_loss_gradient(&leaders, local_loss);
         let signals = Signals { local, ..Signals::default() };
-        let gradients = step.backward(unit, &record, signals, false);
+        let gradients = step.backward(unit, &saved, signals, false);
         step.update(gradients);
-        x = record.output;
+        x = saved.output;
     }
     let output = step.forward_output(x);
     let gradients = step.backward_output(&output, false);

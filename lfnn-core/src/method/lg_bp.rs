@@ -21,12 +21,12 @@ pub(super) const METHOD: Method = Method {
 fn write(step: &mut TrainingStep<'_, '_>) {
     let mut x = step.input();
     for unit in step.units() {
-        let (record, outputs) = step.forward_with_losses(unit, x);
+        let (saved, outputs) = step.forward_with_losses(unit, x);
         let local = Some(step.loss_gradient(outputs));
         let signals = Signals { local, ..Signals::default() };
-        let gradients = step.backward(unit, &record, signals, false);
+        let gradients = step.backward(unit, &saved, signals, false);
         step.update(gradients);
-        x = record.output;
+        x = saved.output;
     }
     let output = step.forward_output(x);
     let gradients = step.backward_output(&output, false);

@@ -31,12 +31,12 @@ pub(super) const ACTIVITIES: Method = Method {
 fn write(step: &mut TrainingStep<'_, '_>, perturb: Perturbation) {
     let mut x = step.input();
     for unit in step.units() {
-        let (record, mut derivative) = step.perturb_with_losses(unit, x, perturb);
-        let gradients = step.forward_gradient(unit, &record, &mut derivative);
+        let (saved, mut derivative) = step.perturb_with_losses(unit, x, perturb);
+        let gradients = step.forward_gradient(unit, &saved, &mut derivative);
         step.update(gradients);
-        x = record.output;
+        x = saved.output;
     }
-    let (record, mut derivative) = step.jvp_with_noise_output((x, None), perturb);
-    let gradients = step.forward_gradient_output(&record, &mut derivative);
+    let (saved, mut derivative) = step.jvp_with_noise_output((x, None), perturb);
+    let gradients = step.forward_gradient_output(&saved, &mut derivative);
     step.update(gradients);
 }

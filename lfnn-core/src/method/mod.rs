@@ -1,6 +1,6 @@
 //! Training methods: which loss reaches which parameter.
 //!
-//! A method is one file here: an equation, a constant that describes it, and a function that writes a
+//! A method is one file here: an equation, a constant that describes it, and a function that builds a
 //! training step out of [`TrainingStep`]'s parts, unit by unit. No layer and no backend knows the methods.
 
 mod bp;
@@ -12,8 +12,8 @@ mod lg_bp;
 mod lg_fg;
 mod step;
 
-pub use step::TrainingStep;
-pub(crate) use step::WrittenStep;
+pub(crate) use step::BuiltStep;
+pub use step::{OutputSaved, TrainingStep};
 
 use crate::layer::Perturbation;
 

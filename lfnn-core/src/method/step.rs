@@ -1,29 +1,72 @@
-//! The parts of which a method writes a training step.
+//! The parts of which a method builds a training step.
 
 use crate::config::LeadershipConfig;
-use crate::layer::{Derivative, Gradients, NeedsGrad, Perturbation};
-use crate::network::{Network, NetworkTensors, OutputSaved, OutputState};
+use crate::layer::{Derivative, Gradients, NeedsGrad, Perturbation, Saved};
+use crate::method::Method;
+use crate::metric::MetricSum;
+use crate::network::{GlobalLoss, Network, OutputState};
 use crate::optim::Optimizer;
-use crate::program::{AdvanceClock, LocalLoss, ProgramError, ProgramId, TensorId};
+use crate::program::{AdvanceStepCounter, LocalLoss, ProgramError, ProgramId, Role, TensorId};
 use crate::step::StepBuilder;
 use crate::unit::{Leaders, Leadership, Signals, Unit, UnitSaved, UnitState, WorkerOutputs};
 
-/// The parts of which a method writes a training step. Units are named by their position from 0.
+/// The parts of which a method builds a training step. Units are named by their position from 0.
 #[derive(Debug)]
 pub struct TrainingStep<'a, 'm> {
-    pub(crate) writer: StepBuilder<'m>,
-    pub(crate) network: &'a Network,
-    pub(crate) tensors: &'a NetworkTensors,
-    pub(crate) leadership: &'a Leadership,
-    pub(crate) units: &'a [UnitState],
-    pub(crate) output: &'a OutputState,
+    builder: StepBuilder<'m>,
+    network: &'a Network,
+    leadership: &'a Leadership,
     /// None where the step ends with the gradients.
-    pub(crate) optimizer: Option<Optimizer<'a>>,
-    pub(crate) input: TensorId,
-    pub(crate) target: TensorId,
+    optimizer: Option<Optimizer<'a>>,
+    input: TensorId,
+    target: TensorId,
     /// Whether each group of gradients is clipped by itself.
-    pub(crate) local: bool,
-    pub(crate) waiting: Vec<(TensorId, TensorId)>,
+    local: bool,
+    waiting: Vec<(TensorId, TensorId)>,
+    units: Vec<UnitState>,
+    output: OutputState,
+    leaders: Vec<Leaders>,
+    loss: Option<GlobalLoss>,
+}
+
+/// What the output layer's forward rule leaves for the others.
+#[derive(Clone, Debug)]
+pub struct OutputSaved {
+    layers: Saved,
+    loss: GlobalLoss,
+}
+
+impl<'a, 'm> TrainingStep<'a, 'm> {
+    /// Builds the training step of a method. `batch` is the input and the target. Without an optimiser the step ends
+    /// with the gradients.
+    pub(crate) fn build(
+        method: &Method,
+        mut builder: StepBuilder<'m>,
+        network: &'a Network,
+        leadership: &'a Leadership,
+        (input, target): (TensorId, TensorId),
+        optimizer: Option<Optimizer<'a>>,
+    ) -> Result<BuiltStep, ProgramError> {
+        let declare = |unit| leadership.declare(&mut builder, unit);
+        let units = network.units().iter().map(declare).collect();
+        let output = network.output().declare_state(&mut builder, Role::Metric);
+        let mut step = Self {
+            builder,
+            network,
+            leadership,
+            optimizer,
+            input,
+            target,
+            local: method.local,
+            waiting: Vec::new(),
+            units,
+            output,
+            leaders: Vec::new(),
+            loss: None,
+        };
+        (method.write)(&mut step);
+        step.finish()
+    }
 }
 
 impl TrainingStep<'_, '_> {
@@ -44,31 +87,27 @@ impl TrainingStep<'_, '_> {
 
     /// Forward rule of a unit without its workers' predictions.
     pub fn forward(&mut self, unit: usize, x: TensorId) -> UnitSaved {
-        self.network.units()[unit].forward(&mut self.writer, &self.tensors.units[unit], x, false)
+        self.network.units()[unit].forward(&mut self.builder, x, false)
     }
 
     /// Forward rule of a unit, and the losses of its workers.
     pub fn forward_with_losses(&mut self, unit: usize, x: TensorId) -> (UnitSaved, WorkerOutputs) {
-        let tensors = &self.tensors.units[unit];
-        let record = self.network.units()[unit].forward(&mut self.writer, tensors, x, true);
-        let outputs = self.worker_losses(unit, &record);
-        (record, outputs)
+        let saved = self.network.units()[unit].forward(&mut self.builder, x, true);
+        let outputs = self.worker_losses(unit, &saved);
+        (saved, outputs)
     }
 
-    fn worker_losses(&mut self, unit: usize, record: &UnitSaved) -> WorkerOutputs {
-        let (state, target) = (&self.units[unit], self.target);
-        let unit = &self.network.units()[unit];
-        let logits = record.logits.unwrap_or(record.output);
-        let (number, predictions) = (unit.number(), unit.predictions());
-        self.leadership.worker_losses(&mut self.writer, state, number, predictions, logits, target)
+    fn worker_losses(&mut self, unit: usize, saved: &UnitSaved) -> WorkerOutputs {
+        let logits = saved.logits.unwrap_or(saved.output);
+        self.leadership.worker_losses(&mut self.builder, &self.units[unit], logits, self.target)
     }
 
     /// Forward rule of a unit, the losses of its workers, and the selection of leaders.
     pub fn forward_and_select(&mut self, unit: usize, x: TensorId) -> (UnitSaved, Leaders) {
-        let (record, outputs) = self.forward_with_losses(unit, x);
-        let (state, number) = (&self.units[unit], self.network.units()[unit].number());
-        let leaders = self.leadership.select(&mut self.writer, state, number, outputs);
-        (record, leaders)
+        let (saved, outputs) = self.forward_with_losses(unit, x);
+        let leaders = self.leadership.select(&mut self.builder, &self.units[unit], outputs);
+        self.leaders.push(leaders);
+        (saved, leaders)
     }
 
     /// Forward rule of a unit with random directions added, without its workers' predictions, from
@@ -79,11 +118,10 @@ impl TrainingStep<'_, '_> {
         x: (TensorId, Option<TensorId>),
         perturb: Perturbation,
     ) -> (UnitSaved, Option<TensorId>) {
-        let network = self.network;
-        let mut behind = network.units()[unit + 1..].iter();
-        let mixes = behind.any(Unit::couples_batch) || network.output().couples_batch();
-        let (tensors, perturb) = (&self.tensors.units[unit], perturb.before(mixes));
-        network.units()[unit].jvp_with_noise(&mut self.writer, tensors, x, false, perturb)
+        let (units, output) = (self.network.units(), self.network.output());
+        let couples_batch =
+            units[unit + 1..].iter().any(Unit::couples_batch) || output.couples_batch();
+        units[unit].jvp_with_noise(&mut self.builder, x, false, perturb.before(couples_batch))
     }
 
     /// Forward rule of a unit with random directions added, and the derivative of the sum (or mean)
@@ -94,13 +132,12 @@ impl TrainingStep<'_, '_> {
         x: TensorId,
         perturb: Perturbation,
     ) -> (UnitSaved, Derivative) {
-        let (layers, tensors) = (&self.network.units()[unit], &self.tensors.units[unit]);
-        let (record, dz) =
-            layers.jvp_with_noise(&mut self.writer, tensors, (x, None), true, perturb);
-        let outputs = self.worker_losses(unit, &record);
+        let layers = &self.network.units()[unit];
+        let (saved, dz) = layers.jvp_with_noise(&mut self.builder, (x, None), true, perturb);
+        let outputs = self.worker_losses(unit, &saved);
         let gradient = self.loss_gradient(outputs);
         let derivative = self.derivative(gradient, dz);
-        (record, derivative)
+        (saved, derivative)
     }
 
     /// Forward rule of the output layer with random directions added, from the input and its tangent,
@@ -110,88 +147,85 @@ impl TrainingStep<'_, '_> {
         x: (TensorId, Option<TensorId>),
         perturb: Perturbation,
     ) -> (OutputSaved, Derivative) {
-        let (output, tensors) = (self.network.output(), &self.tensors.output);
-        let (state, target, loss) = (self.output, self.target, self.leadership.loss);
-        let writer = &mut self.writer;
-        let (record, dz) = output.jvp_with_noise(writer, tensors, state, x, target, loss, perturb);
-        let gradient = output.gradient(writer, &record, loss);
+        let output = self.network.output();
+        let (layers, dz) = output.jvp_with_noise(&mut self.builder, x, perturb);
+        let saved = self.global_loss(layers);
+        let gradient = output.gradient(&mut self.builder, &saved.loss);
         let derivative = self.derivative(gradient, dz);
-        (record, derivative)
+        (saved, derivative)
     }
 
     fn derivative(&mut self, gradient: TensorId, tangent: Option<TensorId>) -> Derivative {
-        let tangent = tangent.unwrap_or_else(|| self.writer.zeros_like(gradient));
+        let tangent = tangent.unwrap_or_else(|| self.builder.zeros_like(gradient));
         Derivative::new(gradient, tangent)
+    }
+
+    fn global_loss(&mut self, layers: Saved) -> OutputSaved {
+        let (output, target, loss) = (self.network.output(), self.target, self.leadership.loss);
+        let loss = output.global_loss(&mut self.builder, &self.output, layers.y, target, loss);
+        self.loss = Some(loss);
+        OutputSaved { layers, loss }
     }
 
     /// Forward gradients of a unit's parameters.
     pub fn forward_gradient(
         &mut self,
         unit: usize,
-        record: &UnitSaved,
+        saved: &UnitSaved,
         derivative: &mut Derivative,
     ) -> Gradients {
-        let (layers, tensors) = (&self.network.units()[unit], &self.tensors.units[unit]);
-        layers.forward_gradient(&mut self.writer, tensors, record, derivative)
+        self.network.units()[unit].forward_gradient(&mut self.builder, saved, derivative)
     }
 
     /// Forward gradients of the output layer's parameters.
     pub fn forward_gradient_output(
         &mut self,
-        record: &OutputSaved,
+        saved: &OutputSaved,
         derivative: &mut Derivative,
     ) -> Gradients {
-        let output = self.network.output();
-        output.forward_gradient(&mut self.writer, &self.tensors.output, record, derivative)
+        self.network.output().forward_gradient(&mut self.builder, &saved.layers, derivative)
     }
 
-    /// From here on fixed random matrices carry gradients back in the place of weights.
+    /// From here on, fixed random matrices replace the weights in the backward pass.
     pub fn use_feedback(&mut self) {
-        self.writer.use_feedback();
+        self.builder.use_feedback();
     }
 
     /// Gradient of the sum (or mean) of all workers' losses with respect to a unit's logits.
     pub fn loss_gradient(&mut self, outputs: WorkerOutputs) -> TensorId {
-        self.leadership.loss_gradient(&mut self.writer, outputs)
+        self.leadership.loss_gradient(&mut self.builder, outputs)
     }
 
     /// Gradient of a local loss with respect to a unit's logits; none where its weights are 0.
     pub fn local_loss_gradient(&mut self, leaders: &Leaders, loss: LocalLoss) -> Option<TensorId> {
-        self.leadership.local_loss_gradient(&mut self.writer, leaders, loss)
+        self.leadership.local_loss_gradient(&mut self.builder, leaders, loss)
     }
 
     /// Backward rule of a unit; with `needs_input_grad` the global gradient of its input too.
     pub fn backward(
         &mut self,
         unit: usize,
-        record: &UnitSaved,
+        saved: &UnitSaved,
         signals: Signals,
         needs_input_grad: bool,
     ) -> Gradients {
-        let tensors = &self.tensors.units[unit];
-        self.network.units()[unit].backward(
-            &mut self.writer,
-            tensors,
-            record,
-            signals,
-            needs_input_grad,
-        )
+        let unit = &self.network.units()[unit];
+        unit.backward(&mut self.builder, saved, signals, needs_input_grad)
     }
 
     /// Forward rule of the output layer and the global loss.
     pub fn forward_output(&mut self, x: TensorId) -> OutputSaved {
-        let output = self.network.output();
-        let (tensors, loss) = (&self.tensors.output, self.leadership.loss);
-        output.forward(&mut self.writer, tensors, self.output, x, self.target, loss)
+        let layers = self.network.output().forward(&mut self.builder, x);
+        self.global_loss(layers)
     }
 
     /// Backward rule of the output layer from the global loss; with `needs_input_grad` the gradient of its
     /// input too.
-    pub fn backward_output(&mut self, record: &OutputSaved, needs_input_grad: bool) -> Gradients {
+    pub fn backward_output(&mut self, saved: &OutputSaved, needs_input_grad: bool) -> Gradients {
         let output = self.network.output();
-        let dz = output.gradient(&mut self.writer, record, self.leadership.loss);
+        let dz = output.gradient(&mut self.builder, &saved.loss);
         let needs_grad = NeedsGrad { input: needs_input_grad, parameters: true };
-        output.backward(&mut self.writer, &self.tensors.output, record, dz, needs_grad)
+        output.backward(&mut self.builder, &saved.layers, dz, needs_grad)
     }
 
     /// One optimiser step on these gradients. Where gradients are clipped, those of one call are a
@@ -206,29 +240,50 @@ impl TrainingStep<'_, '_> {
     fn apply(&mut self) {
         let group = std::mem::take(&mut self.waiting);
         if let Some(optimizer) = &mut self.optimizer {
-            optimizer.write(&mut self.writer, &group);
+            optimizer.write(&mut self.builder, &group);
         }
     }
 
-    /// Ends the step: the updates that still wait, then the clock.
-    pub(crate) fn finish(mut self) -> Result<WrittenStep, ProgramError> {
+    /// Ends the step: the updates that still wait, then the step counter.
+    fn finish(mut self) -> Result<BuiltStep, ProgramError> {
         self.apply();
-        let clock = self.writer.clock();
-        self.writer.push(AdvanceClock { clock });
-        let (feedback, directions) = (self.writer.feedback(), self.writer.directions().to_vec());
-        let (program, gradients) = self.writer.finish()?;
-        Ok(WrittenStep { program, gradients, feedback, directions })
+        let counter = self.builder.counter();
+        self.builder.push(AdvanceStepCounter { counter });
+        let (feedback, directions) = (self.builder.feedback(), self.builder.directions().to_vec());
+        let metrics = self.builder.metrics().to_vec();
+        let Self { units, output, leaders, loss, .. } = self;
+        let (program, gradients) = self.builder.finish()?;
+        Ok(BuiltStep {
+            program,
+            gradients,
+            feedback,
+            directions,
+            metrics,
+            units,
+            output,
+            leaders,
+            loss,
+        })
     }
 }
 
-/// A step that was written.
+/// A step that was built.
 #[derive(Clone, Debug)]
-pub(crate) struct WrittenStep {
+pub(crate) struct BuiltStep {
     pub(crate) program: ProgramId,
     /// Each parameter that the method trains, with its gradient.
     pub(crate) gradients: Vec<(TensorId, TensorId)>,
-    /// Weights with the matrices that stand for them on the way back.
+    /// Weights with the matrices that replace them in the backward pass.
     pub(crate) feedback: Vec<(TensorId, TensorId)>,
     /// Directions of forward gradients.
     pub(crate) directions: Vec<TensorId>,
+    /// What it adds up.
+    pub(crate) metrics: Vec<MetricSum>,
+    /// What outlives the step, for each hidden unit and for the output layer.
+    pub(crate) units: Vec<UnitState>,
+    pub(crate) output: OutputState,
+    /// The leaders of each hidden unit, where the method has any.
+    pub(crate) leaders: Vec<Leaders>,
+    /// The global loss, which every method computes.
+    pub(crate) loss: Option<GlobalLoss>,
 }

@@ -2,13 +2,13 @@
 
 mod schedule;
 
-pub use schedule::{learning_rate, validate as validate_schedule};
+pub use schedule::learning_rate;
 
-use crate::config::{AdamConfig, ConfigError, OptimizerConfig, TrainingConfig};
-use crate::program::{AdamStep, ClipFactor, DType, SgdStep, TensorId};
+use crate::config::{OptimizerConfig, TrainingConfig};
+use crate::program::{AdamStep, ClipFactor, DType, Role, SgdStep, TensorId};
 use crate::step::StepBuilder;
 
-/// Writes optimiser steps, and declares the state that they need: `optimizer/{parameter}.…`.
+/// Writes optimiser steps, and declares the state that they need.
 #[derive(Clone, Copy, Debug)]
 pub struct Optimizer<'a> {
     config: &'a OptimizerConfig,
@@ -52,11 +52,11 @@ impl<'a> Optimizer<'a> {
         gradient: TensorId,
         factor: Option<TensorId>,
     ) {
-        let (rates, clock) = (self.rates, step.clock());
+        let (rates, counter) = (self.rates, step.counter());
         let mut state = |name: &str| {
             let shape = step.shape(parameter).to_vec();
-            let name = format!("optimizer/{}.{name}", step.name_of(parameter));
-            step.persistent(name, DType::Real, &shape)
+            let name = format!("{}.{name}", step.name_of(parameter));
+            step.declare(Role::Optimizer, &name, DType::Real, &shape)
         };
         match *self.config {
             OptimizerConfig::Sgd { momentum, nesterov, weight_decay, .. } => {
@@ -64,7 +64,7 @@ impl<'a> Optimizer<'a> {
                 step.push(SgdStep {
                     gradient,
                     rates,
-                    clock,
+                    counter,
                     factor,
                     parameter,
                     velocity,
@@ -78,7 +78,7 @@ impl<'a> Optimizer<'a> {
                 step.push(AdamStep {
                     gradient,
                     rates,
-                    clock,
+                    counter,
                     factor,
                     parameter,
                     first,
@@ -88,47 +88,6 @@ impl<'a> Optimizer<'a> {
                     weight_decay: config.weight_decay,
                     decoupled: matches!(self.config, OptimizerConfig::Adamw(_)),
                 });
-            }
-        }
-    }
-}
-
-impl OptimizerConfig {
-    /// The largest learning rate.
-    pub fn lr(&self) -> f64 {
-        match self {
-            OptimizerConfig::Sgd { lr, .. } => *lr,
-            OptimizerConfig::Adam(config) | OptimizerConfig::Adamw(config) => config.lr,
-        }
-    }
-
-    /// Checks every number.
-    ///
-    /// # Errors
-    /// The first setting that is out of range.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        let check = |name: &str, value: f64, fits: bool, expected: &str| {
-            if fits && value.is_finite() {
-                return Ok(());
-            }
-            let path = format!("training.optimizer.{name}");
-            Err(ConfigError::new(path, format!("{value}, expected {expected}")))
-        };
-        let lr = self.lr();
-        check("lr", lr, lr > 0.0, "a number above 0")?;
-        match *self {
-            OptimizerConfig::Sgd { momentum, nesterov, weight_decay, .. } => {
-                check("momentum", momentum, (0.0..1.0).contains(&momentum), "0 to below 1")?;
-                check("weight_decay", weight_decay, weight_decay >= 0.0, "a number of at least 0")?;
-                check("momentum", momentum, !nesterov || momentum > 0.0, "above 0 with `nesterov`")
-            }
-            OptimizerConfig::Adam(config) | OptimizerConfig::Adamw(config) => {
-                let AdamConfig { betas, epsilon, weight_decay, .. } = config;
-                for beta in betas {
-                    check("betas", beta, (0.0..1.0).contains(&beta), "0 to below 1")?;
-                }
-                check("epsilon", epsilon, epsilon > 0.0, "a number above 0")?;
-                check("weight_decay", weight_decay, weight_decay >= 0.0, "a number of at least 0")
             }
         }
     }

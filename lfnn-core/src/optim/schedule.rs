@@ -2,7 +2,7 @@
 
 use std::f64::consts::PI;
 
-use crate::config::{ConfigError, ScheduleConfig};
+use crate::config::ScheduleConfig;
 
 /// The learning rate of step `step` (from 0) of `total`, where the largest is `lr` and an epoch has
 /// `steps_per_epoch` steps.
@@ -44,38 +44,6 @@ pub fn learning_rate(
 /// Half a cosine from `a` to `b`.
 fn between(a: f64, b: f64, share: f64) -> f64 {
     b + (a - b) / 2.0 * (1.0 + (PI * share).cos())
-}
-
-/// Checks every number of a schedule.
-///
-/// # Errors
-/// The first setting that is out of range.
-pub fn validate(schedule: &ScheduleConfig) -> Result<(), ConfigError> {
-    let check = |name: &str, value: f64, fits: bool, expected: &str| {
-        if fits && value.is_finite() {
-            return Ok(());
-        }
-        Err(ConfigError::new(
-            format!("training.schedule.{name}"),
-            format!("{value}, expected {expected}"),
-        ))
-    };
-    match *schedule {
-        ScheduleConfig::Constant => Ok(()),
-        ScheduleConfig::Step { epochs, gamma } => {
-            check("step.epochs", epochs as f64, epochs > 0, "at least 1")?;
-            check("step.gamma", gamma, gamma > 0.0, "a number above 0")
-        }
-        ScheduleConfig::Cosine { warmup_epochs, floor } => {
-            check("cosine.warmup_epochs", warmup_epochs, warmup_epochs >= 0.0, "at least 0")?;
-            check("cosine.floor", floor, (0.0..=1.0).contains(&floor), "0 to 1")
-        }
-        ScheduleConfig::OneCycle { warmup, start_divisor, end_divisor } => {
-            check("one_cycle.warmup", warmup, (0.0..1.0).contains(&warmup), "0 to below 1")?;
-            check("one_cycle.start_divisor", start_divisor, start_divisor > 0.0, "above 0")?;
-            check("one_cycle.end_divisor", end_divisor, end_divisor > 0.0, "above 0")
-        }
-    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! The data set lies on the device as bytes, so that a step copies nothing from the host.
 
-use super::clock::expect_clock;
+use super::step_counter::expect_counter;
 use super::{DType, TensorId, Tensors};
 use crate::random::Stream;
 
@@ -29,15 +29,15 @@ pub struct Augment {
 
 operation! {
     /// Row b of the batch is image `order[step · batch + b]`, or the last example where that lies
-    /// beyond the clock's count (at least 1), as `pixel / 255 · scale[c] + shift[c]`.
+    /// beyond the step counter's count (at least 1), as `pixel / 255 · scale[c] + shift[c]`.
     LoadImages, check: check_images
     reads {
         /// `U8 [images, height, width, channels]`.
         pixels: TensorId,
-        /// `U32 [n]`: the examples in the order of the epoch; n is at least the clock's count.
+        /// `U32 [n]`: the examples in the order of the epoch; n is at least the step counter's count.
         order: TensorId,
-        /// The clock.
-        clock: TensorId,
+        /// The step counter.
+        counter: TensorId,
         /// `[channels]`: 1 / standard deviation.
         scale: TensorId,
         /// `[channels]`: −mean / standard deviation.
@@ -64,8 +64,8 @@ operation! {
         labels: TensorId,
         /// `U32 [n]`: the examples in the order of the epoch.
         order: TensorId,
-        /// The clock.
-        clock: TensorId,
+        /// The step counter.
+        counter: TensorId,
     }
     writes {
         /// `U32 [batch]`.
@@ -85,8 +85,8 @@ operation! {
         values: TensorId,
         /// `U32 [n]`: the examples in the order of the epoch.
         order: TensorId,
-        /// The clock.
-        clock: TensorId,
+        /// The step counter.
+        counter: TensorId,
     }
     writes {
         /// `[batch, width]`.
@@ -98,7 +98,7 @@ operation! {
 }
 
 fn check_images(op: &LoadImages, t: &Tensors) -> Result<(), String> {
-    expect_clock(t, op.clock)?;
+    expect_counter(t, op.counter)?;
     t.expect_type(op.order, DType::U32)?;
     t.expect_type(op.pixels, DType::U8)?;
     let [batch, height, width, channels] = t.image(op.x)?;
@@ -110,7 +110,7 @@ fn check_images(op: &LoadImages, t: &Tensors) -> Result<(), String> {
 }
 
 fn check_labels(op: &LoadLabels, t: &Tensors) -> Result<(), String> {
-    expect_clock(t, op.clock)?;
+    expect_counter(t, op.counter)?;
     t.expect_type(op.labels, DType::U32)?;
     t.expect_type(op.order, DType::U32)?;
     t.expect_type(op.target, DType::U32)?;
@@ -120,7 +120,7 @@ fn check_labels(op: &LoadLabels, t: &Tensors) -> Result<(), String> {
 }
 
 fn check_values(op: &LoadValues, t: &Tensors) -> Result<(), String> {
-    expect_clock(t, op.clock)?;
+    expect_counter(t, op.counter)?;
     t.expect_type(op.order, DType::U32)?;
     let [batch, n] = t.matrix(op.target)?;
     let [images, _] = t.matrix(op.values)?;

@@ -1,6 +1,6 @@
 //! Operations that treat every element, or every channel, alike.
 
-use super::clock::expect_clock;
+use super::step_counter::expect_counter;
 use super::{DType, TensorId, Tensors};
 use crate::random::Stream;
 
@@ -65,8 +65,8 @@ operation! {
     reads {
         /// Any shape; fewer than 2³² elements.
         x: TensorId,
-        /// The clock.
-        clock: TensorId,
+        /// The step counter.
+        counter: TensorId,
     }
     writes {
         /// The shape of `x`.
@@ -144,7 +144,7 @@ fn check_activate_grad(op: &ActivateGrad, t: &Tensors) -> Result<(), String> {
 }
 
 fn check_dropout(op: &Dropout, t: &Tensors) -> Result<(), String> {
-    expect_clock(t, op.clock)?;
+    expect_counter(t, op.counter)?;
     t.expect_type(op.x, DType::Real)?;
     if !(0.0..1.0).contains(&op.rate) {
         return Err(format!("a rate of {} is not in [0, 1)", op.rate));

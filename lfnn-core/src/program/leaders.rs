@@ -1,7 +1,7 @@
 //! Who leads, whom the followers follow, and the mask that keeps the global gradient from followers.
 
-use super::clock::expect_clock;
 use super::losses::{Predictions, expect_leaders, expect_predictions};
+use super::step_counter::expect_counter;
 use super::{DType, TensorId, Tensors};
 use crate::random::Stream;
 
@@ -47,15 +47,15 @@ operation! {
 
 operation! {
     /// Leadership held for an epoch. At step 0 of an epoch leaders are selected as by
-    /// [`SelectLeaders`], from `epoch_losses` where the clock's epoch is above 0 and from `losses` in
+    /// [`SelectLeaders`], from `epoch_losses` where the step counter's epoch is above 0 and from `losses` in
     /// the first epoch, and `epoch_losses` is then set to 0. At every step `losses` is added to
     /// `epoch_losses`.
     EpochLeaders, check: check_epoch
     reads {
         /// This batch's mean losses, `[classifiers · workers]`.
         losses: TensorId,
-        /// The clock.
-        clock: TensorId,
+        /// The step counter.
+        counter: TensorId,
     }
     writes {}
     updates {
@@ -84,8 +84,8 @@ operation! {
         leaders: TensorId,
         /// `U32 [1 or batch, classifiers]`.
         best: TensorId,
-        /// The clock.
-        clock: TensorId,
+        /// The step counter.
+        counter: TensorId,
     }
     writes {
         /// `[batch, classifiers · classes]`.
@@ -132,7 +132,7 @@ fn check_select(op: &SelectLeaders, t: &Tensors) -> Result<(), String> {
 fn check_epoch(op: &EpochLeaders, t: &Tensors) -> Result<(), String> {
     t.expect(op.losses, &[op.predictions.predictors()])?;
     t.expect(op.epoch_losses, &[op.predictions.predictors()])?;
-    expect_clock(t, op.clock)?;
+    expect_counter(t, op.counter)?;
     check_leadership(t, op.leaders, op.best, op.predictions, op.count, 1)
 }
 
@@ -142,7 +142,7 @@ fn check_alignment(op: &AlignmentTarget, t: &Tensors) -> Result<(), String> {
     let rows = t[op.leaders].shape[0];
     t.expect_type(op.best, DType::U32)?;
     t.expect_shape(op.best, &[rows, op.predictions.classifiers])?;
-    expect_clock(t, op.clock)?;
+    expect_counter(t, op.counter)?;
     t.expect(op.reference, &[batch, op.predictions.outputs()])
 }
 

@@ -9,7 +9,7 @@
 use std::ops::Range;
 
 use super::intervals::Intervals;
-use super::{Kind, Operation, TensorId, Tensors};
+use super::{Operation, TensorId, Tensors};
 
 /// Offsets are multiples of this many bytes: a cache line, and the widest vector register.
 pub const ALIGNMENT: usize = 64;
@@ -223,7 +223,7 @@ pub fn plan_memory_in<S: Step>(
     for (step, operation) in steps.iter().enumerate() {
         for id in operation.uses() {
             let uses = &mut uses[id.index()];
-            if tensors[id].kind == Kind::Temporary && uses.last() != Some(&step) {
+            if !tensors[id].is_persistent() && uses.last() != Some(&step) {
                 uses.push(step);
             }
         }

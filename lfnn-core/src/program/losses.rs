@@ -1,5 +1,7 @@
 //! The losses of workers, the losses that are minimised, and their gradients (paper, Section 2; Definition 2.1).
 
+use serde::{Deserialize, Serialize};
+
 use super::{DType, TensorId, Tensors};
 
 /// How a tensor of predictions `[batch, classifiers · workers · classes]` is divided. Element
@@ -90,7 +92,9 @@ impl LocalLoss {
 }
 
 /// How the losses of several workers become one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
 pub enum Reduction {
     /// Their sum (the paper's choice).
     Sum,
@@ -99,7 +103,9 @@ pub enum Reduction {
 }
 
 /// What followers make equal to their leader's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
 pub enum Align {
     /// The output p (the paper's choice).
     Output,

@@ -1,7 +1,7 @@
 //! Sums that stay on the device until somebody asks for them.
 
-use super::clock::expect_clock;
 use super::losses::{Predictions, expect_predictions};
+use super::step_counter::expect_counter;
 use super::{DType, TensorId, Tensors};
 
 /// How a prediction becomes right or wrong.
@@ -21,14 +21,14 @@ pub enum Decision {
 }
 
 operation! {
-    /// `total += Σ_rows x`, over the rows that hold examples (see [`clock`](super::clock)); a tensor
+    /// `total += Σ_rows x`, over the rows that hold examples (see [`step_counter`](super::step_counter)); a tensor
     /// of one row is always counted.
     AccumulateRows, check: check_rows
     reads {
         /// `[rows, n]`.
         x: TensorId,
-        /// The clock.
-        clock: TensorId,
+        /// The step counter.
+        counter: TensorId,
     }
     writes {}
     updates {
@@ -46,8 +46,8 @@ operation! {
         output: TensorId,
         /// `U32 [batch]`.
         target: TensorId,
-        /// The clock.
-        clock: TensorId,
+        /// The step counter.
+        counter: TensorId,
     }
     writes {}
     updates {
@@ -64,14 +64,14 @@ operation! {
 }
 
 fn check_rows(op: &AccumulateRows, t: &Tensors) -> Result<(), String> {
-    expect_clock(t, op.clock)?;
+    expect_counter(t, op.counter)?;
     let [_, n] = t.matrix(op.x)?;
     t.expect(op.total, &[n])
 }
 
 fn check_count(op: &CountErrors, t: &Tensors) -> Result<(), String> {
     let batch = expect_predictions(t, op.output, op.predictions)?;
-    expect_clock(t, op.clock)?;
+    expect_counter(t, op.counter)?;
     t.expect_type(op.target, DType::U32)?;
     t.expect_shape(op.target, &[batch])?;
     let fits = match op.decision {

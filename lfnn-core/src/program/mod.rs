@@ -17,12 +17,12 @@
 #[macro_use]
 mod operation;
 
-pub mod clock;
 mod conv;
 mod cost;
 mod data;
 mod dependence;
 mod elementwise;
+pub mod fusion;
 mod intervals;
 mod leaders;
 mod linear;
@@ -37,10 +37,10 @@ mod phases;
 mod pool;
 pub mod rewrite;
 mod shape;
+pub mod step_counter;
 mod tensor;
 mod workers;
 
-pub use clock::AdvanceClock;
 pub use conv::*;
 pub use cost::Cost;
 pub use data::*;
@@ -59,7 +59,8 @@ pub use perturb::*;
 pub use phases::{Phase, Phases};
 pub use pool::*;
 pub use shape::*;
-pub use tensor::{DType, Kind, Tensor, TensorId, Tensors};
+pub use step_counter::AdvanceStepCounter;
+pub use tensor::{DType, Role, Tensor, TensorId, Tensors};
 pub use workers::*;
 
 use thiserror::Error;
@@ -153,19 +154,16 @@ impl ProgramSet {
         &self.tensors
     }
 
-    /// Adds a tensor that keeps its contents between runs and that the host can write and read.
-    pub fn persistent(
-        &mut self,
-        name: impl Into<String>,
-        dtype: DType,
-        shape: &[usize],
-    ) -> TensorId {
-        self.tensors.add(Tensor {
-            name: name.into(),
-            dtype,
-            shape: shape.to_vec(),
-            kind: Kind::Persistent,
-        })
+    /// Adds a tensor that keeps its contents between runs and that the host can write and read. Its
+    /// name begins with the role's [`prefix`](Role::prefix).
+    pub fn declare(&mut self, role: Role, name: &str, dtype: DType, shape: &[usize]) -> TensorId {
+        let (name, shape) = (format!("{}{name}", role.prefix()), shape.to_vec());
+        self.tensors.add(Tensor { name, role, dtype, shape })
+    }
+
+    /// [`declare`](Self::declare)s a tensor of no particular role, such as an input of a program.
+    pub fn persistent(&mut self, name: impl AsRef<str>, dtype: DType, shape: &[usize]) -> TensorId {
+        self.declare(Role::Host, name.as_ref(), dtype, shape)
     }
 
     /// The programs, indexed by [`ProgramId`].
@@ -203,12 +201,8 @@ impl ProgramBuilder<'_> {
         dtype: DType,
         shape: &[usize],
     ) -> TensorId {
-        self.set.tensors.add(Tensor {
-            name: name.into(),
-            dtype,
-            shape: shape.to_vec(),
-            kind: Kind::Temporary,
-        })
+        let (name, role, shape) = (name.into(), Role::Intermediate, shape.to_vec());
+        self.set.tensors.add(Tensor { name, role, dtype, shape })
     }
 
     /// Adds a real temporary tensor.
@@ -216,14 +210,9 @@ impl ProgramBuilder<'_> {
         self.temporary(name, DType::Real, shape)
     }
 
-    /// Adds a tensor that outlives the run; see [`ProgramSet::persistent`].
-    pub fn persistent(
-        &mut self,
-        name: impl Into<String>,
-        dtype: DType,
-        shape: &[usize],
-    ) -> TensorId {
-        self.set.persistent(name, dtype, shape)
+    /// Adds a tensor that outlives the run; see [`ProgramSet::declare`].
+    pub fn declare(&mut self, role: Role, name: &str, dtype: DType, shape: &[usize]) -> TensorId {
+        self.set.declare(role, name, dtype, shape)
     }
 
     /// The shape of a tensor.
@@ -274,7 +263,7 @@ impl ProgramBuilder<'_> {
             op.check(tensors).map_err(&fail)?;
             let reads = op.reads();
             for &id in reads.iter().chain(&op.updates()) {
-                if tensors[id].kind == Kind::Temporary && !written[id.index()] {
+                if !tensors[id].is_persistent() && !written[id.index()] {
                     return Err(fail(format!(
                         "`{}` is read before it is written",
                         tensors[id].name
@@ -306,7 +295,7 @@ fn drop_unread_positions(tensors: &Tensors, ops: &mut [Op]) {
     for op in ops {
         if let Op::MaxPool(pool) = op
             && let Some(position) = pool.position
-            && tensors[position].kind == Kind::Temporary
+            && !tensors[position].is_persistent()
             && !read.contains(&position)
         {
             pool.position = None;

@@ -163,7 +163,7 @@ macro_rules! operations {
 
 operations! { $
     // the batch
-    LoadImages, LoadLabels, LoadValues, AdvanceClock,
+    LoadImages, LoadLabels, LoadValues, AdvanceStepCounter,
     // linear maps
     Linear, LinearInputGrad, LinearWeightGrad,
     Conv2d, Conv2dInputGrad, Conv2dWeightGrad,

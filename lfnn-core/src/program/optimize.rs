@@ -1,6 +1,6 @@
 //! One optimiser step per parameter, with the arithmetic of `torch.optim`.
 
-use super::clock::expect_clock;
+use super::step_counter::expect_counter;
 use super::{DType, TensorId, Tensors};
 
 operation! {
@@ -32,8 +32,8 @@ operation! {
         gradient: TensorId,
         /// Learning rates of the epoch's steps, `[n]`; the last one serves beyond the table.
         rates: TensorId,
-        /// The clock.
-        clock: TensorId,
+        /// The step counter.
+        counter: TensorId,
         /// `[1]`, see [`ClipFactor`].
         factor: Option<TensorId>,
     }
@@ -56,7 +56,7 @@ operation! {
 
 operation! {
     /// Adam (Kingma and Ba 2015) or, decoupled, AdamW (Loshchilov and Hutter 2019). With t the
-    /// clock's time + 1: `m ← β₁ m + (1 − β₁) g`, `v ← β₂ v + (1 − β₂) g²`,
+    /// step counter's time + 1: `m ← β₁ m + (1 − β₁) g`, `v ← β₂ v + (1 − β₂) g²`,
     /// `w ← w − rate · (m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + ε)`. Weight decay is added to the gradient,
     /// or, decoupled, `w ← w · (1 − rate · weight_decay)` comes first.
     AdamStep, check: check_adam
@@ -65,8 +65,8 @@ operation! {
         gradient: TensorId,
         /// Learning rates of the epoch's steps, `[n]`; the last one serves beyond the table.
         rates: TensorId,
-        /// The clock.
-        clock: TensorId,
+        /// The step counter.
+        counter: TensorId,
         /// `[1]`, see [`ClipFactor`].
         factor: Option<TensorId>,
     }
@@ -97,11 +97,11 @@ fn check_clip(op: &ClipFactor, t: &Tensors) -> Result<(), String> {
 }
 
 fn check_sgd(op: &SgdStep, t: &Tensors) -> Result<(), String> {
-    check(t, op.parameter, op.gradient, op.velocity.as_slice(), op.rates, op.clock, op.factor)
+    check(t, op.parameter, op.gradient, op.velocity.as_slice(), op.rates, op.counter, op.factor)
 }
 
 fn check_adam(op: &AdamStep, t: &Tensors) -> Result<(), String> {
-    check(t, op.parameter, op.gradient, &[op.first, op.second], op.rates, op.clock, op.factor)
+    check(t, op.parameter, op.gradient, &[op.first, op.second], op.rates, op.counter, op.factor)
 }
 
 fn check(
@@ -110,7 +110,7 @@ fn check(
     gradient: TensorId,
     state: &[TensorId],
     rates: TensorId,
-    clock: TensorId,
+    counter: TensorId,
     factor: Option<TensorId>,
 ) -> Result<(), String> {
     t.expect_type(parameter, DType::Real)?;
@@ -120,6 +120,6 @@ fn check(
     if t[rates].is_empty() {
         return Err(format!("`{}` is empty", t[rates].name));
     }
-    expect_clock(t, clock)?;
+    expect_counter(t, counter)?;
     factor.map_or(Ok(()), |factor| t.expect(factor, &[1]))
 }

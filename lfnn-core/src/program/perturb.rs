@@ -5,7 +5,7 @@
 //! gradient at the logits with the logits' tangent. v is drawn by [`Gaussian`] when the tangent needs
 //! it, and drawn again, scaled by the product, where the gradient is due: it need not be kept.
 
-use super::clock::expect_clock;
+use super::step_counter::expect_counter;
 use super::{DType, TensorId, Tensors};
 use crate::random::Stream;
 
@@ -22,8 +22,8 @@ operation! {
     /// rounding (the largest is below 5.8).
     Gaussian, check: check_gaussian
     reads {
-        /// The clock.
-        clock: TensorId,
+        /// The step counter.
+        counter: TensorId,
         /// `[1]`, or one factor for each index of the first axis of `y`.
         factor: Option<TensorId>,
     }
@@ -59,7 +59,7 @@ operation! {
 }
 
 fn check_gaussian(op: &Gaussian, t: &Tensors) -> Result<(), String> {
-    expect_clock(t, op.clock)?;
+    expect_counter(t, op.counter)?;
     t.expect_type(op.y, DType::Real)?;
     if u32::try_from(t[op.y].len()).is_err() {
         return Err(format!("`{}` has 2³² elements or more", t[op.y].name));

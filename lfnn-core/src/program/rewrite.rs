@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{
-    Activate, ActivateGrad, Activation, BatchNormGrad, Kind, Op, Operation, Step, TensorId, Tensors,
+    Activate, ActivateGrad, Activation, BatchNormGrad, Op, Operation, Step, TensorId, Tensors,
 };
 
 /// Which operations of a program touch and change each tensor. It is made once, so that no question costs
@@ -65,7 +65,7 @@ impl<'p> Uses<'p> {
 
     /// The one operation beside `i` that touches a temporary, if there is just one.
     pub fn only_other(&self, i: usize, id: TensorId) -> Option<(usize, &'p Op)> {
-        if self.tensors[id].kind != Kind::Temporary {
+        if self.tensors[id].is_persistent() {
             return None;
         }
         let mut others = self.of(id).filter(|(j, _)| *j != i);

@@ -1,13 +1,13 @@
-//! Tensors as a program knows them: a name, a type, a shape, and how long the contents live.
+//! Tensors as a program knows them: a name, a role, a type and a shape.
 
 use std::ops::Index;
 
-/// A tensor of a module.
+/// A tensor of a program set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TensorId(u32);
 
 impl TensorId {
-    /// Position among the module's tensors.
+    /// Position among the set's tensors.
     pub fn index(self) -> usize {
         self.0 as usize
     }
@@ -34,13 +34,76 @@ impl DType {
     }
 }
 
-/// How long the contents of a tensor live.
+/// What a tensor is for. Its name is for people and for checkpoints; code asks the role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// For the life of the executable. The host can upload and download it. Starts as zeros.
-    Persistent,
-    /// From its first write to its last read within one run; its memory is then used again.
-    Temporary,
+pub enum Role {
+    /// A trainable parameter that prediction with the trained network needs.
+    Parameter,
+    /// A trainable parameter of a worker's head, which prediction with the trained network does not need.
+    Head,
+    /// What the forward rule of a layer changes, such as a running mean.
+    Buffer,
+    /// Mean and standard deviation of the pixels.
+    Normalization,
+    /// State of the optimiser.
+    Optimizer,
+    /// A fixed matrix that replaces a weight in the backward pass.
+    Feedback,
+    /// A sum over the steps of an epoch.
+    Metric,
+    /// Leaders that stay for an epoch, and the losses by which the next ones are chosen.
+    Leaders,
+    /// The numbers that tell one step from the next.
+    StepCounter,
+    /// The data set, the order of the examples, and learning rates.
+    Data,
+    /// Counters, sums and outputs of an evaluation.
+    Evaluation,
+    /// Gradient of a parameter.
+    Gradient,
+    /// Direction of a forward gradient.
+    Direction,
+    /// Whatever else the host writes or reads.
+    Host,
+    /// What a step computes on the way. It lives from its first write to its last read within one run; its memory is
+    /// then used again.
+    Intermediate,
+}
+
+impl Role {
+    /// What the names of such tensors begin with.
+    pub const fn prefix(self) -> &'static str {
+        match self {
+            Role::Parameter | Role::Head | Role::Buffer | Role::Host | Role::Intermediate => "",
+            Role::Normalization => "input.",
+            Role::Optimizer => "optimizer/",
+            Role::Feedback => "feedback/",
+            Role::Metric | Role::Leaders | Role::StepCounter => "training/",
+            Role::Data => "data/",
+            Role::Evaluation => "evaluation/",
+            Role::Gradient => "gradients/",
+            Role::Direction => "directions/",
+        }
+    }
+
+    /// Whether such tensors belong to a saved state: with them, a training can be resumed.
+    pub const fn is_saved(self) -> bool {
+        use Role::{Data, Direction, Evaluation, Gradient, Host, Intermediate};
+        !matches!(self, Data | Direction | Evaluation | Gradient | Host | Intermediate)
+    }
+
+    /// Whether such tensors are parameters or buffers of the network itself.
+    pub const fn is_of_network(self) -> bool {
+        matches!(self, Role::Parameter | Role::Head | Role::Buffer)
+    }
+
+    /// The role of a tensor in a file, as far as a name tells it: roles of one [`prefix`](Self::prefix) count as one,
+    /// and a name without one is that of a parameter. None for names that no saved tensor has.
+    pub fn of_saved(name: &str) -> Option<Self> {
+        let prefixed = [Role::Normalization, Role::Optimizer, Role::Feedback, Role::Metric];
+        let found = prefixed.into_iter().find(|role| name.starts_with(role.prefix()));
+        found.or((!name.contains('/')).then_some(Role::Parameter))
+    }
 }
 
 /// A tensor's declaration.
@@ -48,15 +111,26 @@ pub enum Kind {
 pub struct Tensor {
     /// A name for people, and for a persistent tensor the name in a checkpoint.
     pub name: String,
+    /// What it is for.
+    pub role: Role,
     /// Type of the elements.
     pub dtype: DType,
     /// Extent of each axis; the last one is contiguous in memory.
     pub shape: Vec<usize>,
-    /// Life of the contents.
-    pub kind: Kind,
 }
 
 impl Tensor {
+    /// The name without the prefix of the role: of a gradient, say, the name of its parameter.
+    pub fn bare_name(&self) -> &str {
+        self.name.strip_prefix(self.role.prefix()).unwrap_or(&self.name)
+    }
+
+    /// Whether the contents live as long as the executable: they start as zeros, and the host can upload and download
+    /// them. Other tensors are temporaries.
+    pub fn is_persistent(&self) -> bool {
+        self.role != Role::Intermediate
+    }
+
     /// Number of elements.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
@@ -73,7 +147,7 @@ impl Tensor {
     }
 }
 
-/// All tensors of a module, indexed by [`TensorId`].
+/// All tensors of a program set, indexed by [`TensorId`].
 #[derive(Clone, Debug, Default)]
 pub struct Tensors(Vec<Tensor>);
 

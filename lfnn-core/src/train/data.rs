@@ -1,10 +1,10 @@
 //! Images as the trainer takes them, and how a step turns them into a batch.
 
-use serde::{Deserialize, Serialize};
-
 use crate::backend::{Executable, TensorData};
-use crate::config::ConfigError;
-use crate::program::{Augment, DType, LoadImages, LoadLabels, LoadValues, ProgramSet, TensorId};
+use crate::config::{Augmentation, ConfigError};
+use crate::program::{
+    Augment, DType, LoadImages, LoadLabels, LoadValues, ProgramSet, Role, TensorId,
+};
 use crate::random::{Purpose, Stream};
 use crate::step::StepBuilder;
 
@@ -68,18 +68,6 @@ impl Images<'_> {
     }
 }
 
-/// Random changes of training images.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Augmentation {
-    /// Random crop after padding with this many black pixels on each side.
-    pub crop_padding: usize,
-    /// Random horizontal flip.
-    pub flip: bool,
-    /// Side of a random square that is set to the mean.
-    pub cutout: usize,
-}
-
 impl Augmentation {
     fn operation(self) -> Option<Augment> {
         let Self { crop_padding: padding, flip, cutout } = self;
@@ -129,7 +117,7 @@ impl Normalization {
     }
 }
 
-/// The data set's tensors in a module.
+/// The data set's tensors in a program set.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DataTensors {
     pixels: TensorId,
@@ -150,17 +138,20 @@ impl DataTensors {
     ) -> Self {
         let [height, width, channels] = shape;
         let labels = match values {
-            None => set.persistent("data/labels", DType::U32, &[images]),
-            Some(n) => set.persistent("data/values", DType::Real, &[images, n]),
+            None => set.declare(Role::Data, "labels", DType::U32, &[images]),
+            Some(n) => set.declare(Role::Data, "values", DType::Real, &[images, n]),
         };
+        let mut normalization =
+            |name: &str| set.declare(Role::Normalization, name, DType::Real, &[channels]);
+        let (scale, shift) = (normalization("scale"), normalization("shift"));
         let pixel_shape = [images, height, width, channels];
         Self {
-            pixels: set.persistent("data/pixels", DType::U8, &pixel_shape),
+            pixels: set.declare(Role::Data, "pixels", DType::U8, &pixel_shape),
             labels,
-            values,
-            scale: set.persistent("input.scale", DType::Real, &[channels]),
-            shift: set.persistent("input.shift", DType::Real, &[channels]),
+            scale,
+            shift,
             shape,
+            values,
         }
     }
 
@@ -172,16 +163,16 @@ impl DataTensors {
         augmentation: Augmentation,
     ) -> (TensorId, TensorId) {
         let x = self.load_images(step, order, augmentation);
-        let (clock, batch, labels) = (step.clock(), step.batch(), self.labels);
+        let (counter, batch, labels) = (step.counter(), step.batch(), self.labels);
         let target = match self.values {
             None => {
                 let target = step.temporary("labels", DType::U32, &[batch]);
-                step.push(LoadLabels { labels, order, clock, target });
+                step.push(LoadLabels { labels, order, counter, target });
                 target
             }
             Some(n) => {
                 let target = step.real("values", &[batch, n]);
-                step.push(LoadValues { values: labels, order, clock, target });
+                step.push(LoadValues { values: labels, order, counter, target });
                 target
             }
         };
@@ -195,11 +186,11 @@ impl DataTensors {
         order: TensorId,
         augmentation: Augmentation,
     ) -> TensorId {
-        let clock = step.clock();
+        let counter = step.counter();
         let x = step.activation("images", &self.shape);
         let Self { pixels, scale, shift, .. } = *self;
         let augment = augmentation.operation();
-        step.push(LoadImages { pixels, order, clock, scale, shift, x, augment });
+        step.push(LoadImages { pixels, order, counter, scale, shift, x, augment });
         x
     }
 

@@ -1,25 +1,23 @@
 //! Training and evaluation of a network on any backend.
 //!
-//! The trainer writes the programs of a network and a method, fills the tensors, and runs one program
+//! The trainer builds the programs of a network and a method, fills the tensors, and runs one program
 //! per batch. Between steps it copies nothing from the device; metrics are read when asked for. It
-//! knows no files and no threads: whoever embeds it saves its [`State`] and shows its metrics.
+//! knows no files and no threads: its caller saves its [`State`] and shows its metrics.
 
 mod data;
 mod error;
 mod evaluation;
-mod metrics;
 mod predictor;
 mod setup;
 mod state;
 mod trace;
 mod trainer;
 
-pub use data::{Augmentation, Images, Labels, Normalization};
+pub use data::{Images, Labels, Normalization};
 pub use error::TrainError;
-pub use evaluation::{Evaluation, Evaluator, UnitEvaluation};
-pub use metrics::{TrainingMetrics, UnitMetrics};
+pub use evaluation::{EvaluationPlan, Evaluator};
 pub use predictor::Predictor;
-pub use setup::{Limits, MemoryEstimate, Setup, StepProgram};
+pub use setup::{MemoryEstimate, Setup, SetupError, StepProgram};
 pub use state::{State, StateData, StateTensor};
 pub use trace::{StepTrace, Target, TraceInput, UnitTrace, trace_step};
 pub use trainer::{ProfiledStep, Trainer, trainer_programs};

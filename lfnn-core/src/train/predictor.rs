@@ -1,15 +1,17 @@
 //! The predictor of a trained network: what is left of it when nothing is to be trained or judged.
 
-use crate::config::{ConfigError, NetworkConfig};
+use crate::config::{Augmentation, ConfigError, NetworkConfig};
 use crate::network::Network;
-use crate::program::{DType, Kind, Operation, Program, ProgramId, ProgramSet, TensorId, clock};
+use crate::program::{
+    DType, Operation, Program, ProgramId, ProgramSet, Role, TensorId, step_counter,
+};
 use crate::step::{Mode, StepBuilder};
 
-use super::data::{Augmentation, DataTensors};
-use super::state::{State, StateTensor, is_state, saved};
+use super::data::DataTensors;
+use super::state::{State, StateTensor, saved};
 
 /// A network's predictor as a program, from the bytes of an image to the outputs, to be translated
-/// into another format. Readouts, labels and losses are not part of it.
+/// into another format. Heads of workers, labels and losses are not part of it.
 #[derive(Debug)]
 pub struct Predictor {
     /// The network.
@@ -34,19 +36,19 @@ impl Predictor {
         shape: [usize; 3],
         classes: usize,
     ) -> Result<Self, ConfigError> {
-        let network = Network::new(network, &shape, classes)?;
         let mut set = ProgramSet::new();
+        let network = Network::new(&mut set, network, &shape, classes)?;
         let data = DataTensors::declare(&mut set, 1, shape, network.values());
-        let tensors = network.declare(&mut set);
-        let clock = set.persistent("evaluation/clock", DType::U32, &[clock::LEN]);
-        let order = set.persistent("evaluation/order", DType::U32, &[1]);
-        let mut step = StepBuilder::new(&mut set, "predict", Mode::Evaluate, 1, clock, false);
+        let counter =
+            set.declare(Role::Evaluation, "step_counter", DType::U32, &[step_counter::LEN]);
+        let order = set.declare(Role::Evaluation, "order", DType::U32, &[1]);
+        let mut step = StepBuilder::new(&mut set, "predict", Mode::Evaluate, 1, counter, false);
         let mut x = data.load_images(&mut step, order, Augmentation::default());
-        for (unit, tensors) in network.units().iter().zip(&tensors.units) {
-            x = unit.forward(&mut step, tensors, x, false).output;
+        for unit in network.units() {
+            x = unit.forward(&mut step, x, false).output;
         }
         let loss = network.loss(0.0);
-        let (logits, outputs) = network.output().predict(&mut step, &tensors.output, x, loss);
+        let (logits, outputs) = network.output().predict(&mut step, x, loss);
         let (program, _) =
             step.finish().map_err(|error| ConfigError::new("network", error.to_string()))?;
         Ok(Self { network, set, program, logits, outputs })
@@ -70,11 +72,7 @@ impl Predictor {
             self.program().ops().iter().flat_map(Operation::reads).collect();
         let tensors = self.set.tensors();
         let index = state.index();
-        // The clock and the data set are no real numbers.
-        let wanted = |id: &TensorId| {
-            let tensor = &tensors[*id];
-            tensor.kind == Kind::Persistent && tensor.dtype == DType::Real && is_state(tensor)
-        };
+        let wanted = |id: &TensorId| tensors[*id].role.is_saved();
         read.into_iter().filter(wanted).map(|id| Ok((id, saved(&tensors[id], &index)?))).collect()
     }
 }

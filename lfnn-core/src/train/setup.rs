@@ -2,26 +2,29 @@
 
 use std::collections::HashMap;
 
-use crate::config::{ConfigError, LeadershipConfig, NetworkConfig, TrainingConfig};
-use crate::method::{Method, TrainingStep, WrittenStep};
-use crate::network::{Network, NetworkTensors, OutputState};
-use crate::optim::{self, Optimizer};
+use crate::config::{
+    Augmentation, ConfigError, LeadershipConfig, Limits, NetworkConfig, TrainingConfig,
+};
+use crate::layer::Parameter;
+use crate::method::{BuiltStep, Method, TrainingStep};
+use crate::metric::MetricSum;
+use crate::network::Network;
+use crate::optim::Optimizer;
 use crate::program::{
-    DType, Loss, ProgramError, ProgramId, ProgramSet, TensorId, clock, plan_memory,
+    DType, Loss, ProgramError, ProgramId, ProgramSet, Role, TensorId, plan_memory, step_counter,
 };
 use crate::random::{Purpose, Stream};
-use crate::sizes;
 use crate::step::{Mode, StepBuilder};
-use crate::unit::{Leadership, UnitState};
+use crate::unit::Leadership;
 
-use super::data::{Augmentation, DataTensors, Normalization};
+use super::data::{DataTensors, Normalization};
 
 /// What a training run is made of.
 #[derive(Clone, Debug)]
 pub struct Setup<'a> {
     /// The network.
     pub network: &'a NetworkConfig,
-    /// Who leads.
+    /// Which workers lead, and the local losses.
     pub leadership: LeadershipConfig,
     /// Batch size, optimiser, schedule.
     pub training: &'a TrainingConfig,
@@ -33,17 +36,8 @@ pub struct Setup<'a> {
     pub normalization: Normalization,
     /// Random seed.
     pub seed: u64,
-    /// Restrictions for trying things out.
+    /// Shorter training, for experiments.
     pub limits: Limits,
-}
-
-/// Restrictions for trying things out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Limits {
-    /// Train on at most this many batches of each epoch.
-    pub batches: Option<usize>,
-    /// Train on the same few batches over and over, without augmentation.
-    pub overfit_batches: Option<usize>,
 }
 
 impl<'a> Setup<'a> {
@@ -84,7 +78,7 @@ impl Setup<'_> {
                 format!("a batch of {batch_size} is larger than the {examples} training examples");
             return Err(ConfigError::new("training.batch_size", message));
         }
-        // The clock of a training counts steps in 32 bits.
+        // The step counter of a training counts steps in 32 bits.
         let steps = self.steps_per_epoch(examples).max(1);
         let most = u32::MAX as usize / steps;
         if epochs > most {
@@ -96,36 +90,9 @@ impl Setup<'_> {
 
     /// Checks what does not depend on the data.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        let training = self.training;
-        let fail = |path: &str, message: String| Err(ConfigError::new(path, message));
-        if training.batch_size == 0 {
-            return fail("training.batch_size", "0, expected at least 1".into());
-        }
-        if training.epochs == 0 {
-            return fail("training.epochs", "0, expected at least 1".into());
-        }
-        sizes::at_most("training.epochs", training.epochs, u32::MAX as usize)?;
-        if let Some(norm) = training.clip_norm
-            && !(norm > 0.0 && norm.is_finite())
-        {
-            return fail("training.clip_norm", format!("{norm}, expected a number above 0"));
-        }
-        check_smoothing(training.label_smoothing)?;
-        for (name, limit) in [
-            ("limits.batches", self.limits.batches),
-            ("limits.overfit_batches", self.limits.overfit_batches),
-        ] {
-            if limit == Some(0) {
-                return fail(name, "0, expected at least 1".into());
-            }
-        }
-        let Augmentation { crop_padding, flip: _, cutout } = self.augmentation;
-        for (key, value) in [("crop_padding", crop_padding), ("cutout", cutout)] {
-            let path = format!("dataset.augmentation.{key}");
-            sizes::at_most(&path, value, sizes::MAX_AUGMENTATION)?;
-        }
-        training.optimizer.validate()?;
-        optim::validate_schedule(&training.schedule)
+        self.training.validate()?;
+        self.limits.validate()?;
+        self.augmentation.validate()
     }
 
     /// Batches of an epoch over this many examples.
@@ -136,29 +103,17 @@ impl Setup<'_> {
     }
 }
 
-/// Checks the share of a target that is spread over the classes.
-pub(super) fn check_smoothing(share: f64) -> Result<(), ConfigError> {
-    if (0.0..1.0).contains(&share) {
-        return Ok(());
-    }
-    let message = format!("{share}, expected 0 to below 1");
-    Err(ConfigError::new("training.label_smoothing", message))
-}
-
 /// The tensors and programs of a training run.
 #[derive(Debug)]
 pub(super) struct TrainingPrograms {
     pub(super) set: ProgramSet,
     pub(super) network: Network,
-    pub(super) tensors: NetworkTensors,
     pub(super) data: DataTensors,
-    pub(super) units: Vec<UnitState>,
-    pub(super) output: OutputState,
     pub(super) loss: Loss,
-    pub(super) clock: TensorId,
+    pub(super) counter: TensorId,
     pub(super) order: TensorId,
     pub(super) rates: TensorId,
-    pub(super) step: WrittenStep,
+    pub(super) step: BuiltStep,
 }
 
 impl TrainingPrograms {
@@ -171,78 +126,71 @@ impl TrainingPrograms {
         steps: usize,
     ) -> Result<Self, SetupError> {
         setup.check()?;
-        let network = Network::new(setup.network, &shape, classes)?;
+        let mut set = ProgramSet::new();
+        let network = Network::new(&mut set, setup.network, &shape, classes)?;
         let batch = setup.training.batch_size;
         let fits = network.check_batch(batch, Mode::Train);
         fits.map_err(|message| ConfigError::new("training.batch_size", message))?;
         setup.normalization.validate(shape[2])?;
         let loss = network.loss(setup.training.label_smoothing);
         let leadership = Leadership::new(setup.leadership, loss)?;
-        let mut set = ProgramSet::new();
         let data = DataTensors::declare(&mut set, images, shape, network.values());
-        let tensors = network.declare(&mut set);
-        let units = network
-            .units()
-            .iter()
-            .map(|unit| leadership.declare(&mut set, unit.number(), unit.predictions()))
-            .collect::<Vec<_>>();
-        let output = network.output().declare_state(&mut set, "training");
-        let clock = set.persistent("training/clock", DType::U32, &[clock::LEN]);
-        let order = set.persistent("data/order", DType::U32, &[(steps * batch).max(1)]);
-        let rates = set.persistent("data/rates", DType::Real, &[steps.max(1)]);
+        let counter =
+            set.declare(Role::StepCounter, "step_counter", DType::U32, &[step_counter::LEN]);
+        let order = set.declare(Role::Data, "order", DType::U32, &[(steps * batch).max(1)]);
+        let rates = set.declare(Role::Data, "rates", DType::Real, &[steps.max(1)]);
 
-        let mut writer = StepBuilder::new(&mut set, "train", Mode::Train, batch, clock, false);
+        let mut builder = StepBuilder::new(&mut set, "train", Mode::Train, batch, counter, false);
         let augmentation = match setup.limits.overfit_batches {
             Some(_) => Augmentation::default(),
             None => setup.augmentation,
         };
-        let (input, target) = data.load(&mut writer, order, augmentation);
-        let mut step = TrainingStep {
-            writer,
-            network: &network,
-            tensors: &tensors,
-            leadership: &leadership,
-            units: &units,
-            output: &output,
-            optimizer: Some(Optimizer::new(setup.training, rates)),
-            input,
-            target,
-            local: setup.method.local,
-            waiting: Vec::new(),
-        };
-        (setup.method.write)(&mut step);
-        let step = step.finish()?;
-        Ok(Self { set, network, tensors, data, units, output, loss, clock, order, rates, step })
+        let batch = data.load(&mut builder, order, augmentation);
+        let optimizer = Some(Optimizer::new(setup.training, rates));
+        let step =
+            TrainingStep::build(setup.method, builder, &network, &leadership, batch, optimizer)?;
+        Ok(Self { set, network, data, loss, counter, order, rates, step })
     }
 }
 
-/// Initial values of the matrices that stand for weights on the way back: distributed as the weights'
+/// Initial values of the matrices that replace weights in the backward pass: distributed as the weights'
 /// own, from streams of their own.
 pub(super) fn feedback_values(
     network: &Network,
-    tensors: &NetworkTensors,
     feedback: &[(TensorId, TensorId)],
     seed: u64,
 ) -> Vec<(TensorId, Vec<f32>)> {
-    let parameters = network.parameters();
     let matrices: HashMap<TensorId, TensorId> = feedback.iter().copied().collect();
-    let mut all = Vec::with_capacity(feedback.len());
-    for (number, (id, parameter)) in tensors.iter().zip(&parameters).enumerate() {
-        if let Some(&matrix) = matrices.get(&id) {
-            let stream = Stream::new(Purpose::Feedback, number as u32);
-            all.push((matrix, parameter.spec.init.values(seed, stream, parameter.spec.len())));
-        }
-    }
-    all
+    let draw = |(number, parameter): (usize, &Parameter)| {
+        let stream = Stream::new(Purpose::Feedback, number as u32);
+        let matrix = *matrices.get(&parameter.id)?;
+        Some((matrix, parameter.init.values(seed, stream, parameter.tensor.len())))
+    };
+    network.parameters().iter().enumerate().filter_map(draw).collect()
 }
 
 /// What goes wrong before a backend is involved.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SetupError {
+pub enum SetupError {
+    /// A configuration that cannot be.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A program that is not well formed.
     #[error(transparent)]
     Program(#[from] ProgramError),
+    /// A saved state that belongs to another network.
+    #[error("the saved state does not fit: {0}")]
+    State(String),
+}
+
+impl SetupError {
+    /// As an error of the configuration, for callers without a saved state.
+    pub(super) fn into_config(self) -> ConfigError {
+        match self {
+            SetupError::Config(error) => error,
+            other => ConfigError::new("network", other.to_string()),
+        }
+    }
 }
 
 impl<E: std::error::Error> From<SetupError> for super::TrainError<E> {
@@ -250,6 +198,7 @@ impl<E: std::error::Error> From<SetupError> for super::TrainError<E> {
         match error {
             SetupError::Config(error) => error.into(),
             SetupError::Program(error) => error.into(),
+            SetupError::State(message) => Self::State(message),
         }
     }
 }
@@ -274,8 +223,10 @@ pub struct StepProgram {
     pub program: ProgramId,
     /// Each parameter that the method trains, with its gradient.
     pub gradients: Vec<(TensorId, TensorId)>,
-    /// Tensors of all parameters and buffers.
-    pub parameters: NetworkTensors,
+    /// All parameters and buffers, from the input to the output.
+    pub parameters: Vec<Parameter>,
+    /// What the step adds up, to be read by the host.
+    pub metrics: Vec<MetricSum>,
 }
 
 impl StepProgram {
@@ -284,17 +235,14 @@ impl StepProgram {
     /// # Errors
     /// A configuration that cannot be.
     pub fn new(setup: &Setup<'_>, shape: [usize; 3], classes: usize) -> Result<Self, ConfigError> {
-        let built = TrainingPrograms::new(setup, shape, classes, 1, 1).map_err(|error| {
-            let SetupError::Config(error) = error else {
-                return ConfigError::new("network", error.to_string());
-            };
-            error
-        })?;
+        let built = TrainingPrograms::new(setup, shape, classes, 1, 1);
+        let built = built.map_err(SetupError::into_config)?;
         Ok(Self {
             set: built.set,
             program: built.step.program,
             gradients: built.step.gradients,
-            parameters: built.tensors,
+            parameters: built.network.parameters().to_vec(),
+            metrics: built.step.metrics,
         })
     }
 
@@ -308,13 +256,12 @@ impl StepProgram {
     /// The memory of a training run whose temporaries take `step` bytes, as a backend plans them.
     pub fn memory_with(&self, step: usize) -> MemoryEstimate {
         let tensors = self.set.tensors();
-        let with_prefix = |prefix: &str| -> usize {
-            tensors.iter().filter(|(_, t)| t.name.starts_with(prefix)).map(|(_, t)| t.bytes()).sum()
+        let bytes = |is_counted: fn(Role) -> bool| -> usize {
+            tensors.iter().filter(|(_, t)| is_counted(t.role)).map(|(_, t)| t.bytes()).sum()
         };
-        let parameters: usize = self.parameters.iter().map(|id| tensors[id].bytes()).sum();
         MemoryEstimate {
-            parameters: parameters + with_prefix("feedback/"),
-            optimizer: with_prefix("optimizer/"),
+            parameters: bytes(|role| role.is_of_network() || role == Role::Feedback),
+            optimizer: bytes(|role| role == Role::Optimizer),
             step,
         }
     }

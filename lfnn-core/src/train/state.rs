@@ -1,10 +1,10 @@
-//! Everything that must be saved to go on later: parameters, buffers, optimiser, counters.
+//! Everything needed to resume: parameters, buffers, optimiser, counters.
 
 use std::collections::{HashMap, HashSet};
 use std::error::Error;
 
 use crate::backend::{Executable, TensorData, TensorDataMut};
-use crate::program::{DType, Kind, ProgramSet, Tensor, TensorId};
+use crate::program::{DType, ProgramSet, Role, Tensor, TensorId};
 
 use super::error::TrainError;
 
@@ -20,8 +20,7 @@ pub struct State {
 /// A tensor of a saved state.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StateTensor {
-    /// Its name: a parameter's own name, `optimizer/…`, `feedback/…`, `training/…` or
-    /// `input.…`.
+    /// Its name: a parameter's own name, or one with the [`prefix`](Role::prefix) of another role.
     pub name: String,
     /// Extent of each axis.
     pub shape: Vec<usize>,
@@ -54,18 +53,10 @@ impl State {
         self.tensors.iter().find(|tensor| !is_finite(tensor))
     }
 
-    /// The tensors by their names: for who asks for many.
+    /// The tensors by their names.
     pub(super) fn index(&self) -> HashMap<&str, &StateTensor> {
         self.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect()
     }
-}
-
-/// Whether a persistent tensor belongs to a state: not the data set, evaluations or constants.
-pub(super) fn is_state(tensor: &Tensor) -> bool {
-    let left_out = ["data/", "evaluation/", "gradients/", "directions/", "zeros"];
-    tensor.kind == Kind::Persistent
-        && tensor.dtype != DType::U8
-        && !left_out.iter().any(|prefix| tensor.name.starts_with(prefix))
 }
 
 /// `[out, kh, kw, in]` as `[out, in, kh, kw]`.
@@ -138,7 +129,7 @@ pub(super) fn saved<'s>(
 /// Reads the state of an executable.
 pub(super) fn save<E: Executable>(set: &ProgramSet, executable: &E) -> Result<State, E::Error> {
     let mut tensors = Vec::new();
-    for (id, tensor) in set.tensors().iter().filter(|(_, tensor)| is_state(tensor)) {
+    for (id, tensor) in set.tensors().iter().filter(|(_, tensor)| tensor.role.is_saved()) {
         let (shape, data) = match tensor.dtype {
             DType::Real => {
                 let mut data = vec![0.0; tensor.len()];
@@ -169,12 +160,15 @@ pub(super) fn fit<'s>(
     state: &'s State,
     exact: bool,
 ) -> Result<Vec<(TensorId, &'s StateTensor)>, String> {
-    let wanted: Vec<_> = set.tensors().iter().filter(|(_, tensor)| is_state(tensor)).collect();
+    let wanted: Vec<_> =
+        set.tensors().iter().filter(|(_, tensor)| tensor.role.is_saved()).collect();
     let names: HashSet<&str> = wanted.iter().map(|(_, tensor)| tensor.name.as_str()).collect();
     for saved in &state.tensors {
-        let passed_over = ["optimizer/", "training/", "feedback/"];
-        let known = names.contains(saved.name.as_str());
-        if !known && (exact || !passed_over.iter().any(|prefix| saved.name.starts_with(prefix))) {
+        let of_training = matches!(
+            Role::of_saved(&saved.name),
+            Some(Role::Optimizer | Role::Metric | Role::Feedback)
+        );
+        if !names.contains(saved.name.as_str()) && (exact || !of_training) {
             return Err(format!("it holds a tensor `{}` that this network lacks", saved.name));
         }
     }

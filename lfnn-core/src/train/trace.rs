@@ -1,17 +1,17 @@
-//! One training step taken apart, for comparison with any other implementation.
+//! The trace of one training step, for comparison with any other implementation.
 
 use std::collections::HashSet;
 
 use crate::backend::{Backend, Executable, TensorData, TensorDataMut};
-use crate::config::{ConfigError, LeadershipConfig, NetworkConfig, Scope};
+use crate::config::{ConfigError, LeadershipConfig, NetworkConfig, check_label_smoothing};
 use crate::method::{Method, TrainingStep};
-use crate::network::{Network, NetworkTensors};
-use crate::program::{DType, ProgramSet, TensorId, clock};
+use crate::network::Network;
+use crate::program::{DType, ProgramSet, Role, TensorId, step_counter};
 use crate::step::{Mode, StepBuilder};
 use crate::unit::Leadership;
 
 use super::error::TrainError;
-use super::setup::{check_smoothing, feedback_values};
+use super::setup::feedback_values;
 use super::state::{State, StateData, StateTensor, saved, to_channels_first, to_channels_last};
 
 /// What the step is taken on.
@@ -64,7 +64,7 @@ pub struct StepTrace {
     /// those of outputs are named like the layers, `[batch, channels, height, width]` or
     /// `[batch, features]`.
     pub directions: State,
-    /// The matrices that stood for weights on the way back, named and shaped like them.
+    /// The matrices that replaced weights in the backward pass, named and shaped like them.
     pub feedback: State,
 }
 
@@ -110,8 +110,9 @@ pub fn trace_step<B: Backend>(
             return data(format!("images of shape {:?}, expected {expected}", input.shape));
         }
     };
-    check_smoothing(input.label_smoothing)?;
-    let network = Network::new(input.network, &shape, input.classes)?;
+    check_label_smoothing(input.label_smoothing)?;
+    let mut set = ProgramSet::new();
+    let network = Network::new(&mut set, input.network, &shape, input.classes)?;
     let loss = network.loss(input.label_smoothing);
     let leadership = Leadership::new(input.leadership, loss)?;
     let predictions = network.output().predictions();
@@ -141,50 +142,28 @@ pub fn trace_step<B: Backend>(
         Target::Values(_) => return data("numbers as target, but the task takes labels".into()),
     }
 
-    let mut set = ProgramSet::new();
-    let tensors = network.declare(&mut set);
-    let units: Vec<_> = network
-        .units()
-        .iter()
-        .map(|unit| leadership.declare(&mut set, unit.number(), unit.predictions()))
-        .collect();
-    let output = network.output().declare_state(&mut set, "training");
-    let now = set.persistent("training/clock", DType::U32, &[clock::LEN]);
+    let now = set.declare(Role::StepCounter, "step_counter", DType::U32, &[step_counter::LEN]);
     let mut whole = vec![batch];
     whole.extend(&shape);
-    let x = set.persistent("data/images", DType::Real, &whole);
+    let x = set.declare(Role::Data, "images", DType::Real, &whole);
     let (kind, target_shape) = match input.target {
         Target::Labels(_) => (DType::U32, vec![batch]),
         Target::Values(_) => (DType::Real, vec![batch, predictions.classes]),
     };
-    let target = set.persistent("data/target", kind, &target_shape);
-    let writer = StepBuilder::new(&mut set, "trace_step", Mode::Train, batch, now, true);
-    let mut step = TrainingStep {
-        writer,
-        network: &network,
-        tensors: &tensors,
-        leadership: &leadership,
-        units: &units,
-        output: &output,
-        optimizer: None,
-        input: x,
-        target,
-        local: input.method.local,
-        waiting: Vec::new(),
-    };
-    (input.method.write)(&mut step);
-    let written = step.finish()?;
+    let target = set.declare(Role::Data, "target", kind, &target_shape);
+    let builder = StepBuilder::new(&mut set, "trace_step", Mode::Train, batch, now, true);
+    let step =
+        TrainingStep::build(input.method, builder, &network, &leadership, (x, target), None)?;
 
-    let parameters: Vec<_> = tensors.iter().zip(network.parameters()).collect();
     // Before memory is asked for: a file may say anything of its network.
-    let given = fit(&set, &tensors, &written.feedback, weights).map_err(TrainError::State)?;
+    let given = fit(&set, &network, &step.feedback, weights).map_err(TrainError::State)?;
     let mut executable = backend.compile(&set).map_err(TrainError::Backend)?;
     for (id, data) in &given {
         let values = to_channels_last(&set.tensors()[*id].shape, data);
         executable.upload(*id, TensorData::Real(&values)).map_err(TrainError::Backend)?;
     }
     let is_given: HashSet<TensorId> = given.iter().map(|&(id, _)| id).collect();
-    let drawn = feedback_values(&network, &tensors, &written.feedback, input.seed);
+    let drawn = feedback_values(&network, &step.feedback, input.seed);
     for (id, values) in drawn.into_iter().filter(|(id, _)| !is_given.contains(id)) {
         executable.upload(id, TensorData::Real(&values)).map_err(TrainError::Backend)?;
     }
@@ -196,49 +175,37 @@ pub fn trace_step<B: Backend>(
         Target::Labels(labels) => upload(&mut executable, target, TensorData::U32(labels))?,
         Target::Values(values) => upload(&mut executable, target, TensorData::Real(values))?,
     }
-    let mut time = clock::start(input.seed);
-    time[clock::COUNT] = batch as u32;
+    let mut time = step_counter::start(input.seed);
+    time[step_counter::COUNT] = batch as u32;
     upload(&mut executable, now, TensorData::U32(&time))?;
-    executable.run(written.program).map_err(TrainError::Backend)?;
+    executable.run(step.program).map_err(TrainError::Backend)?;
 
     let reader = Reader { set: &set, executable: &executable };
-    let read = |name: &str| reader.real(name).map_err(TrainError::Backend);
-    let mut seen = Vec::new();
-    for unit in network.units().iter().filter(|_| input.method.workers.have_leaders()) {
-        let name = |what: &str| format!("unit{}.{what}", unit.number());
-        // Leaders that are held for an epoch lie with the training's state.
-        let held = if input.leadership.scope == Scope::Epoch { "training/" } else { "" };
-        let which = |what: &str| match held {
-            "" => name(what),
-            _ => format!("{held}{}", name(&format!("epoch_{what}"))),
-        };
-        let losses = read(&name("losses"))?;
-        seen.push(UnitTrace {
-            worker_losses: read(&name("worker_losses"))?,
-            leaders: read(&which("leaders"))?,
-            best: reader.whole(&which("best")).map_err(TrainError::Backend)?,
+    let backend = TrainError::<B::Error>::Backend;
+    let units = step.leaders.iter().map(|leaders| {
+        let losses = reader.real(leaders.local_losses)?;
+        Ok(UnitTrace {
+            worker_losses: reader.real(leaders.outputs.mean)?,
+            leaders: reader.real(leaders.mask)?,
+            best: reader.whole(leaders.best)?,
             leader_loss: f64::from(losses[0]),
             follower_loss: f64::from(losses[1]),
-        });
-    }
-    let read_as = |of: Vec<(TensorId, String)>| reader.state(of).map_err(TrainError::Backend);
-    let name = |id: TensorId| set.tensors()[id].name.clone();
-    let without = |id: TensorId, prefix: &str| {
-        let name = name(id);
-        name.strip_prefix(prefix).map_or_else(|| name.clone(), str::to_owned)
-    };
-    let buffers = parameters.iter().filter(|(_, parameter)| !parameter.spec.trainable);
-    let gradients = written.gradients.iter().map(|&(of, gradient)| (gradient, name(of)));
-    let directions = written.directions.iter().map(|&id| (id, without(id, "directions/")));
-    let feedback = written.feedback.iter().map(|&(of, matrix)| (matrix, name(of)));
+        })
+    });
+    let units = units.collect::<Result<_, B::Error>>().map_err(backend)?;
+    let real = |id: Option<TensorId>| id.map_or(Ok(Vec::new()), |id| reader.real(id));
+    let loss = real(step.loss.map(|loss| loss.mean)).map_err(backend)?;
+    let buffers = network.parameters().iter().filter(|parameter| !parameter.trainable());
+    let read_all =
+        |ids: &mut dyn Iterator<Item = TensorId>| reader.state(ids).map_err(TrainError::Backend);
     Ok(StepTrace {
-        loss: read("output.loss")?.iter().map(|&loss| f64::from(loss)).sum(),
-        logits: read("output.logits")?,
-        units: seen,
-        gradients: read_as(gradients.collect())?,
-        buffers: read_as(buffers.map(|&(id, _)| (id, name(id))).collect())?,
-        directions: read_as(directions.collect())?,
-        feedback: read_as(feedback.collect())?,
+        loss: loss.iter().map(|&loss| f64::from(loss)).sum(),
+        logits: real(step.loss.and_then(|loss| loss.logits)).map_err(backend)?,
+        units,
+        gradients: read_all(&mut step.gradients.iter().map(|&(_, gradient)| gradient))?,
+        buffers: read_all(&mut buffers.map(|buffer| buffer.id))?,
+        directions: read_all(&mut step.directions.iter().copied())?,
+        feedback: read_all(&mut step.feedback.iter().map(|&(_, matrix)| matrix))?,
     })
 }
 
@@ -248,48 +215,41 @@ struct Reader<'a, E> {
 }
 
 impl<E: Executable> Reader<'_, E> {
-    fn find(&self, name: &str) -> TensorId {
-        let mut all = self.set.tensors().iter();
-        let found = all.find(|(_, tensor)| tensor.name == name).map(|(id, _)| id);
-        found.unwrap_or_else(|| unreachable!("an inspected step keeps `{name}`"))
+    fn real(&self, id: TensorId) -> Result<Vec<f32>, E::Error> {
+        let mut data = vec![0.0; self.set.tensors()[id].len()];
+        self.executable.download(id, TensorDataMut::Real(&mut data))?;
+        Ok(data)
     }
 
-    fn read(&self, id: TensorId) -> Result<Vec<f32>, E::Error> {
-        super::metrics::read(self.executable, id, self.set.tensors()[id].len())
-    }
-
-    /// Tensors under other names, in the layout of saved states.
-    fn state(&self, of: Vec<(TensorId, String)>) -> Result<State, E::Error> {
-        let read = |(id, name)| {
-            let (shape, data) = to_channels_first(&self.set.tensors()[id].shape, &self.read(id)?);
-            Ok(StateTensor { name, shape, data: StateData::Real(data) })
-        };
-        Ok(State { tensors: of.into_iter().map(read).collect::<Result<_, _>>()? })
-    }
-
-    fn real(&self, name: &str) -> Result<Vec<f32>, E::Error> {
-        self.read(self.find(name))
-    }
-
-    fn whole(&self, name: &str) -> Result<Vec<u32>, E::Error> {
-        let id = self.find(name);
+    fn whole(&self, id: TensorId) -> Result<Vec<u32>, E::Error> {
         let mut data = vec![0; self.set.tensors()[id].len()];
         self.executable.download(id, TensorDataMut::U32(&mut data))?;
         Ok(data)
+    }
+
+    /// Tensors in the layout of saved states, named like what they belong to.
+    fn state(&self, ids: impl Iterator<Item = TensorId>) -> Result<State, E::Error> {
+        let read = |id: TensorId| {
+            let tensor = &self.set.tensors()[id];
+            let (shape, data) = to_channels_first(&tensor.shape, &self.real(id)?);
+            Ok(StateTensor { name: tensor.bare_name().into(), shape, data: StateData::Real(data) })
+        };
+        Ok(State { tensors: ids.map(read).collect::<Result<_, _>>()? })
     }
 }
 
 /// What a state gives a step: every parameter and buffer, and feedback matrices, as far as it has them.
 fn fit<'s>(
     set: &ProgramSet,
-    tensors: &NetworkTensors,
+    network: &Network,
     feedback: &[(TensorId, TensorId)],
     weights: &'s State,
 ) -> Result<Vec<(TensorId, &'s [f32])>, String> {
     let index = weights.index();
     let name = |id: TensorId| set.tensors()[id].name.as_str();
     let matrices = feedback.iter().map(|&(_, matrix)| matrix);
-    let known: HashSet<&str> = tensors.iter().chain(matrices.clone()).map(name).collect();
+    let parameters = network.parameters().iter().map(|parameter| parameter.id);
+    let known: HashSet<&str> = parameters.clone().chain(matrices.clone()).map(name).collect();
     if let Some(saved) = weights.tensors.iter().find(|saved| !known.contains(saved.name.as_str())) {
         return Err(format!("a tensor `{}` that this network lacks", saved.name));
     }
@@ -298,5 +258,5 @@ fn fit<'s>(
         StateData::Real(data) => Ok((id, data.as_slice())),
         StateData::U32(_) => Err(format!("`{}` holds whole numbers, expected real ones", name(id))),
     };
-    tensors.iter().chain(given).map(values).collect()
+    parameters.chain(given).map(values).collect()
 }

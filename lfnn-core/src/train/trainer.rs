@@ -1,20 +1,20 @@
-//! The trainer: epochs of steps, evaluation, and a state to go on from.
+//! The trainer: epochs of steps, evaluation, and a state from which training resumes.
 
 use std::time::Duration;
 
-use crate::backend::{Backend, Executable, Memory, StepTime, TensorData};
+use crate::backend::{Backend, Executable, Memory, StepTime, TensorData, TensorDataMut};
+use crate::metric::{self, Metrics};
 use crate::network::Network;
 use crate::optim::learning_rate;
-use crate::program::{Cost, Operation, Part, ProgramSet, clock};
+use crate::program::{Cost, Operation, Part, ProgramSet, step_counter};
 use crate::random::{Purpose, Stream, permutation};
 
 use super::data::Images;
 use super::error::TrainError;
-use super::evaluation::{Evaluation, EvaluationProgram, EvaluationScope};
-use super::metrics::{self, TrainingMetrics, UnitLoss};
-use super::setup::{Limits, Setup, SetupError, TrainingPrograms, feedback_values};
+use super::evaluation::{EvaluationProgram, EvaluationScope};
+use super::setup::{Setup, SetupError, TrainingPrograms, feedback_values};
 use super::state::{self, State, StateData};
-use crate::config::{ConfigError, ReductionConfig, Task, TrainingConfig};
+use crate::config::{ConfigError, Limits, Task, TrainingConfig};
 
 /// What one operation of a training step, or several done as one, took.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,9 +44,6 @@ pub struct Trainer<B: Backend> {
     /// Epochs that are over, and steps of the one under way.
     epoch: usize,
     step: usize,
-    workers_learn: bool,
-    has_leaders: bool,
-    reduction: ReductionConfig,
 }
 
 /// The training step and the evaluation for a data set of `images` images, `steps` batches per epoch.
@@ -61,7 +58,6 @@ fn with_evaluation(
     let evaluation = EvaluationProgram::write(
         &mut built.set,
         &built.network,
-        &built.tensors,
         &built.data,
         EvaluationScope {
             loss: built.loss,
@@ -86,12 +82,8 @@ pub fn trainer_programs(
     examples: usize,
 ) -> Result<ProgramSet, ConfigError> {
     let steps = setup.steps_per_epoch(examples);
-    with_evaluation(setup, shape, classes, images, steps).map(|(built, _)| built.set).map_err(
-        |error| match error {
-            SetupError::Config(error) => error,
-            SetupError::Program(error) => ConfigError::new("network", error.to_string()),
-        },
-    )
+    let programs = with_evaluation(setup, shape, classes, images, steps);
+    programs.map(|(built, _)| built.set).map_err(SetupError::into_config)
 }
 
 impl<B: Backend> Trainer<B> {
@@ -115,7 +107,6 @@ impl<B: Backend> Trainer<B> {
         let steps_per_epoch = setup.steps_per_epoch(examples.len());
         let (built, evaluation) =
             with_evaluation(setup, images.shape, images.classes, count, steps_per_epoch)?;
-        let workers_learn = setup.method.workers.learn();
         let executable = backend.compile(&built.set).map_err(TrainError::Backend)?;
         let mut trainer = Self {
             executable,
@@ -128,9 +119,6 @@ impl<B: Backend> Trainer<B> {
             steps_per_epoch,
             epoch: 0,
             step: 0,
-            workers_learn,
-            has_leaders: setup.method.workers.have_leaders(),
-            reduction: setup.leadership.reduction,
         };
         trainer.initialize(setup, images).map_err(TrainError::Backend)?;
         Ok(trainer)
@@ -140,15 +128,12 @@ impl<B: Backend> Trainer<B> {
         let built = &self.built;
         built.data.upload_images(&mut self.executable, images)?;
         built.data.upload_normalization(&mut self.executable, &setup.normalization)?;
-        let parameters = built.network.parameters();
-        for (number, (id, parameter)) in built.tensors.iter().zip(parameters).enumerate() {
-            let spec = parameter.spec;
+        for (number, parameter) in built.network.parameters().iter().enumerate() {
             let stream = Stream::new(Purpose::Init, number as u32);
-            let values = spec.init.values(self.seed, stream, spec.len());
-            self.executable.upload(id, TensorData::Real(&values))?;
+            let values = parameter.init.values(self.seed, stream, parameter.tensor.len());
+            self.executable.upload(parameter.id, TensorData::Real(&values))?;
         }
-        let feedback = &built.step.feedback;
-        for (id, values) in feedback_values(&built.network, &built.tensors, feedback, self.seed) {
+        for (id, values) in feedback_values(&built.network, &built.step.feedback, self.seed) {
             self.executable.upload(id, TensorData::Real(&values))?;
         }
         self.begin_epoch()
@@ -200,16 +185,15 @@ impl<B: Backend> Trainer<B> {
         learning_rate(&self.training.schedule, lr, step, total, self.steps_per_epoch)
     }
 
-    /// Uploads what an epoch needs: the order of its examples, its learning rates and the clock.
+    /// Uploads what an epoch needs: the order of its examples, its learning rates and the step counter.
     fn begin_epoch(&mut self) -> Result<(), B::Error> {
         self.upload_schedule()?;
-        let mut now = clock::start(self.seed);
-        now[clock::EPOCH] = self.epoch as u32;
-        now[clock::TIME] = (self.epoch * self.steps_per_epoch) as u32;
-        now[clock::COUNT] = (self.steps_per_epoch * self.training.batch_size) as u32;
-        self.executable.upload(self.built.clock, TensorData::U32(&now))?;
-        let sums = self.sums();
-        metrics::clear(&mut self.executable, &sums)
+        let mut now = step_counter::start(self.seed);
+        now[step_counter::EPOCH] = self.epoch as u32;
+        now[step_counter::TIME] = (self.epoch * self.steps_per_epoch) as u32;
+        now[step_counter::COUNT] = (self.steps_per_epoch * self.training.batch_size) as u32;
+        self.executable.upload(self.built.counter, TensorData::U32(&now))?;
+        metric::clear(&mut self.executable, &self.built.step.metrics)
     }
 
     fn upload_schedule(&mut self) -> Result<(), B::Error> {
@@ -227,15 +211,6 @@ impl<B: Backend> Trainer<B> {
         let rates: Vec<f32> =
             (first..first + self.steps_per_epoch).map(|step| self.rate(step) as f32).collect();
         self.executable.upload(self.built.rates, TensorData::Real(&rates))
-    }
-
-    fn predictors(&self) -> Vec<usize> {
-        self.built.network.units().iter().map(|unit| unit.predictions().predictors()).collect()
-    }
-
-    fn sums(&self) -> Vec<(crate::program::TensorId, usize)> {
-        let classifiers = self.built.network.output().predictions().classifiers;
-        metrics::sums(&self.built.units, &self.predictors(), &self.built.output, classifiers)
     }
 
     /// Runs one training step.
@@ -306,42 +281,10 @@ impl<B: Backend> Trainer<B> {
     ///
     /// # Errors
     /// A failure of the backend.
-    pub fn metrics(&self) -> Result<TrainingMetrics, TrainError<B::Error>> {
-        self.read_metrics().map_err(TrainError::Backend)
-    }
-
-    fn read_metrics(&self) -> Result<TrainingMetrics, B::Error> {
-        let batches = self.step;
-        let examples = batches * self.training.batch_size;
-        let per_example = 1.0 / examples.max(1) as f64;
-        let predictions = self.built.network.output().predictions();
-        let output = &self.built.output;
-        let losses = metrics::read(&self.executable, output.loss, predictions.classifiers)?;
-        let wrong = metrics::read(&self.executable, output.wrong, 1)?;
-        let has_error = self.built.network.output().decision(self.built.loss).is_some();
-        let mut units = Vec::new();
-        if self.workers_learn {
-            for (unit, layers) in self.built.units.iter().zip(self.built.network.units()) {
-                let predictions = layers.predictions();
-                let loss = match (self.has_leaders, self.reduction) {
-                    (true, _) => UnitLoss::LeadersAndFollowers,
-                    (false, ReductionConfig::Sum) => UnitLoss::OfAll(1.0),
-                    (false, ReductionConfig::Mean) => {
-                        UnitLoss::OfAll(1.0 / predictions.workers as f64)
-                    }
-                };
-                let (executable, predictors) = (&self.executable, predictions.predictors());
-                let count = (batches, examples);
-                units.push(metrics::read_unit(executable, unit, predictors, count, loss)?);
-            }
-        }
-        Ok(TrainingMetrics {
-            batches,
-            examples,
-            loss: losses.iter().map(|&loss| f64::from(loss)).sum::<f64>() * per_example,
-            error: has_error.then(|| 100.0 * f64::from(wrong[0]) * per_example),
-            units,
-        })
+    pub fn metrics(&self) -> Result<Metrics, TrainError<B::Error>> {
+        let (batches, examples) = (self.step, self.step * self.training.batch_size);
+        let metrics = &self.built.step.metrics;
+        Metrics::read(&self.executable, metrics, batches, examples).map_err(TrainError::Backend)
     }
 
     /// What a training step cannot do without, whatever the backend.
@@ -358,15 +301,17 @@ impl<B: Backend> Trainer<B> {
     pub fn check_finite(&self) -> Result<(), TrainError<B::Error>> {
         let (epoch, batch) = (self.epoch + 1, self.step);
         let first = |tensor| {
-            metrics::read_u32(&self.executable, tensor).map_err(TrainError::<B::Error>::Backend)
+            let mut data = [0];
+            let read = self.executable.download(tensor, TensorDataMut::U32(&mut data));
+            read.map(|()| data[0]).map_err(TrainError::<B::Error>::Backend)
         };
-        for (unit, state) in self.built.units.iter().enumerate() {
+        for (unit, state) in self.built.step.units.iter().enumerate() {
             let worker = first(state.nonfinite)? as usize;
             if worker > 0 {
                 return Err(TrainError::WorkerNotFinite { unit: unit + 1, worker, epoch, batch });
             }
         }
-        if first(self.built.output.nonfinite)? > 0 {
+        if first(self.built.step.output.nonfinite)? > 0 {
             return Err(TrainError::OutputNotFinite { epoch, batch });
         }
         Ok(())
@@ -376,8 +321,8 @@ impl<B: Backend> Trainer<B> {
     ///
     /// # Errors
     /// An index of no image, more indices than images, or a failure of the backend.
-    pub fn evaluate(&mut self, indices: &[u32]) -> Result<Evaluation, TrainError<B::Error>> {
-        self.evaluation.run(&mut self.executable, indices, None)
+    pub fn evaluate(&mut self, indices: &[u32]) -> Result<Metrics, TrainError<B::Error>> {
+        self.evaluation.run(&mut self.executable, indices)
     }
 
     /// What the workers of each hidden unit put out for these images, `[images, classifiers · workers · classes]`
@@ -410,23 +355,25 @@ impl<B: Backend> Trainer<B> {
         Err(TrainError::StateNotFinite { tensor, epoch, batch })
     }
 
-    /// Goes on from a saved state of the same network, data and settings; the steps that follow are
+    /// Resumes from a saved state of the same network, data and settings; the steps that follow are
     /// those that would have followed.
     ///
     /// # Errors
     /// A state that does not fit, or a failure of the backend.
     pub fn restore(&mut self, state: &State) -> Result<(), TrainError<B::Error>> {
-        let clock = match state.get("training/clock").map(|tensor| &tensor.data) {
-            Some(StateData::U32(clock)) if clock.len() == clock::LEN => clock,
-            _ => return Err(TrainError::State("it lacks the clock of a training run".into())),
+        let name = &self.built.set.tensors()[self.built.counter].name;
+        let counter = match state.get(name).map(|tensor| &tensor.data) {
+            Some(StateData::U32(counter)) if counter.len() == step_counter::LEN => counter,
+            _ => return Err(TrainError::State("it lacks the counter of a training run".into())),
         };
-        let (epoch, step) = (clock[clock::EPOCH] as usize, clock[clock::STEP] as usize);
+        let (epoch, step) =
+            (counter[step_counter::EPOCH] as usize, counter[step_counter::STEP] as usize);
         let count = (self.steps_per_epoch * self.training.batch_size) as u32;
-        if clock::seed(clock) != self.seed || clock[clock::COUNT] != count {
+        if step_counter::seed(counter) != self.seed || counter[step_counter::COUNT] != count {
             return Err(TrainError::State(format!(
                 "it was made with seed {} and {} examples per epoch, expected {} and {count}",
-                clock::seed(clock),
-                clock[clock::COUNT],
+                step_counter::seed(counter),
+                counter[step_counter::COUNT],
                 self.seed
             )));
         }

@@ -1,15 +1,15 @@
 //! Leader selection in a unit, and its local losses (paper, Section 2, Definition 2.1).
 
-use crate::config::{
-    AlignConfig, ConfigError, LeadershipConfig, ReductionConfig, ReferenceConfig, Scope,
-};
+use crate::config::{ConfigError, LeadershipConfig, ReferenceConfig, Scope};
+use crate::metric::{Metric, MetricScope, Per};
 use crate::program::{
     AccumulateRows, Align, AlignmentTarget, CountErrors, DType, Decision, EpochLeaders, LocalLoss,
-    LocalLossGradient, LocalLosses, Loss, LossGradient, MeanWorkerLoss, Predictions, ProgramSet,
-    Reduction, Reference, SelectLeaders, TensorId, WorkerLoss,
+    LocalLossGradient, LocalLosses, Loss, LossGradient, MeanWorkerLoss, Predictions, Reduction,
+    Reference, Role, SelectLeaders, TensorId, WorkerLoss,
 };
 use crate::random::{Purpose, Stream};
 use crate::step::StepBuilder;
+use crate::unit::Unit;
 
 /// The settings of leadership, checked, with the loss by which leaders are chosen.
 #[derive(Clone, Copy, Debug)]
@@ -20,24 +20,84 @@ pub struct Leadership {
     pub loss: Loss,
 }
 
-/// Tensors of a unit that outlive a step: sums for the metrics of training, and leaders that are
-/// held for an epoch.
+const WORKER_LOSSES: Metric = Metric {
+    name: "worker_losses",
+    about: "mean loss of each worker",
+    scope: MetricScope::Worker,
+    per: Per::Example,
+    factor: 1.0,
+};
+
+/// The error of each worker; there is none in regression.
+const WORKER_ERRORS: Metric = Metric {
+    name: "worker_errors",
+    about: "share of wrong predictions of each worker in percent",
+    factor: 100.0,
+    ..WORKER_LOSSES
+};
+
+const LEAD_PERCENT: Metric = Metric {
+    name: "lead_percent",
+    about: "how often each worker was a leader, in percent of the batches (of the examples with `scope: sample`)",
+    scope: MetricScope::Worker,
+    per: Per::Batch,
+    factor: 100.0,
+};
+
+/// `L^δ`.
+const LEADER_LOSS: Metric = Metric {
+    name: "leader_loss",
+    about: "mean leader loss",
+    scope: MetricScope::Unit,
+    per: Per::Batch,
+    factor: 1.0,
+};
+
+/// `L^δ̄`.
+const FOLLOWER_LOSS: Metric = Metric {
+    name: "follower_loss",
+    about: "mean follower loss; 0 without followers",
+    ..LEADER_LOSS
+};
+
+const LOCAL_LOSS: Metric = Metric {
+    name: "local_loss",
+    about: "mean loss of all workers together, where all train on the labels",
+    per: Per::Example,
+    ..LEADER_LOSS
+};
+
+/// Tensors of a unit that outlive a step: sums for the metrics of training, and leaders that stay for an
+/// epoch.
 #[derive(Clone, Debug)]
 pub struct UnitState {
+    /// Position of the unit, from 1.
+    number: usize,
+    /// How the unit's logits fall into classifiers, workers and classes.
+    pub predictions: Predictions,
     /// `U32 [1]`: 1 + the first worker whose mean loss was not finite, or 0.
     pub nonfinite: TensorId,
-    /// `[classifiers · workers]`: sum over examples of each worker's loss.
-    pub losses: TensorId,
-    /// `[classifiers · workers]`: number of wrong predictions; stays 0 in regression.
-    pub wrong: TensorId,
+    /// Losses and errors of the workers.
+    pub workers: WorkerSums,
     /// `[classifiers · workers]`: in how many steps (or examples) each worker was a leader.
     pub lead_counts: TensorId,
     /// `[2]`: sums over steps of leader and follower loss.
     pub local_losses: TensorId,
-    held: Option<EpochSelection>,
+    epoch: Option<EpochSelection>,
 }
 
-/// Leaders held for an epoch, and the losses by which those of the next epoch are chosen.
+/// Sums of a unit's workers over the examples of an epoch or of an evaluation.
+#[derive(Clone, Copy, Debug)]
+pub struct WorkerSums {
+    /// The unit, from 1.
+    unit: usize,
+    /// `[classifiers · workers]`: sum over examples of each worker's loss.
+    losses: TensorId,
+    /// `[classifiers · workers]`: number of wrong predictions; stays 0 in regression.
+    wrong: TensorId,
+}
+
+/// Leaders that stay for an epoch, and the losses by which those of the next epoch are chosen.
 #[derive(Clone, Debug)]
 struct EpochSelection {
     losses: TensorId,
@@ -52,18 +112,25 @@ pub struct WorkerOutputs {
     logits: TensorId,
     output: TensorId,
     losses: TensorId,
-    mean: TensorId,
+    /// Mean loss of each worker, `[classifiers · workers]`.
+    pub mean: TensorId,
     target: TensorId,
+    sums: WorkerSums,
 }
 
 /// The leaders of a step, and the output that followers train to match.
 #[derive(Clone, Copy, Debug)]
 pub struct Leaders {
-    outputs: WorkerOutputs,
+    /// What the workers compute.
+    pub outputs: WorkerOutputs,
     reference: TensorId,
     /// 1 for a leader, 0 for a follower, `[1 or batch, classifiers · workers]`.
     pub mask: TensorId,
-    /// Whether every worker is a leader whatever its loss, so that there is nobody to mask.
+    /// The best leader, `[1 or batch, classifiers]`.
+    pub best: TensorId,
+    /// `L^δ` and `L^δ̄`, `[1, 2]`.
+    pub local_losses: TensorId,
+    /// Whether every worker is a leader whatever its loss, so that no gradient is masked.
     pub all: bool,
 }
 
@@ -71,66 +138,30 @@ impl Leadership {
     /// Checks the settings.
     ///
     /// # Errors
-    /// δ outside (0, 1], or a weight that is negative or not finite.
+    /// A number out of range.
     pub fn new(config: LeadershipConfig, loss: Loss) -> Result<Self, ConfigError> {
-        if !(config.delta > 0.0 && config.delta <= 1.0) {
-            return Err(ConfigError::new(
-                "leadership.delta",
-                format!(
-                    "{} is not a fraction of workers that can lead, expected above 0 and at most 1",
-                    config.delta
-                ),
-            ));
-        }
-        for (name, weight) in
-            [("lambda", config.lambda), ("lambda1", config.lambda1), ("lambda2", config.lambda2)]
-        {
-            if !weight.is_finite() || weight < 0.0 {
-                return Err(ConfigError::new(
-                    format!("leadership.{name}"),
-                    format!("a weight of {weight}, expected a finite number of at least 0"),
-                ));
-            }
-        }
+        config.validate()?;
         Ok(Self { config, loss })
     }
 
-    fn reduction(&self) -> Reduction {
-        match self.config.reduction {
-            ReductionConfig::Sum => Reduction::Sum,
-            ReductionConfig::Mean => Reduction::Mean,
-        }
-    }
-
-    fn align(&self) -> Align {
-        match self.config.align {
-            AlignConfig::Output => Align::Output,
-            AlignConfig::Logits => Align::Logits,
-        }
-    }
-
-    /// Adds the tensors of unit `number` that outlive a step.
-    pub fn declare(
-        &self,
-        set: &mut ProgramSet,
-        number: usize,
-        predictions: Predictions,
-    ) -> UnitState {
+    /// Adds the tensors of a unit that outlive a step.
+    pub fn declare(&self, step: &mut StepBuilder<'_>, unit: &Unit) -> UnitState {
+        let (number, predictions) = (unit.number(), unit.predictions());
         let predictors = predictions.predictors();
-        let mut declare = |name: &str, dtype: DType, shape: &[usize]| {
-            set.persistent(format!("training/unit{number}.{name}"), dtype, shape)
+        let mut declare = |role: Role, name: &str, dtype: DType, shape: &[usize]| {
+            step.declare(role, &format!("unit{number}.{name}"), dtype, shape)
         };
-        let nonfinite = declare("fault", DType::U32, &[1]);
-        let losses = declare("errors", DType::Real, &[predictors]);
-        let wrong = declare("wrong", DType::Real, &[predictors]);
-        let lead_counts = declare("leads", DType::Real, &[predictors]);
-        let local_losses = declare("losses", DType::Real, &[2]);
-        let held = (self.config.scope == Scope::Epoch).then(|| EpochSelection {
-            losses: declare("epoch_errors", DType::Real, &[predictors]),
-            leaders: declare("epoch_leaders", DType::Real, &[1, predictors]),
-            best: declare("epoch_best", DType::U32, &[1, predictions.classifiers]),
+        let mut sum = |name: &str, len: usize| declare(Role::Metric, name, DType::Real, &[len]);
+        let lead_counts = sum("lead_counts", predictors);
+        let local_losses = sum("losses", 2);
+        let nonfinite = declare(Role::Metric, "nonfinite", DType::U32, &[1]);
+        let epoch = (self.config.scope == Scope::Epoch).then(|| EpochSelection {
+            losses: declare(Role::Leaders, "epoch_losses", DType::Real, &[predictors]),
+            leaders: declare(Role::Leaders, "epoch_leaders", DType::Real, &[1, predictors]),
+            best: declare(Role::Leaders, "epoch_best", DType::U32, &[1, predictions.classifiers]),
         });
-        UnitState { nonfinite, losses, wrong, lead_counts, local_losses, held }
+        let workers = WorkerSums::declare(step, Role::Metric, unit);
+        UnitState { number, predictions, nonfinite, workers, lead_counts, local_losses, epoch }
     }
 
     /// Writes the workers' outputs and losses from logits `z`, and adds the losses to the metrics of
@@ -139,25 +170,21 @@ impl Leadership {
         &self,
         step: &mut StepBuilder<'_>,
         state: &UnitState,
-        number: usize,
-        predictions: Predictions,
         z: TensorId,
         target: TensorId,
     ) -> WorkerOutputs {
+        let &UnitState { number, predictions, .. } = state;
         let loss = self.loss;
-        let (predictors, clock) = (predictions.predictors(), step.clock());
+        let predictors = predictions.predictors();
         let output = step.like("workers.output", z);
         let losses = step.activation("workers.losses", &[predictors]);
         step.push(WorkerLoss { z, target, output, losses, predictions, loss });
-        let mean =
-            step.debug_tensor(format!("unit{number}.worker_losses"), DType::Real, &[predictors]);
+        let name = format!("unit{number}.worker_losses");
+        let mean = step.debug_tensor(&name, DType::Real, &[predictors]);
         step.push(MeanWorkerLoss { losses, mean, nonfinite: state.nonfinite });
-        step.push(AccumulateRows { x: losses, clock, total: state.losses });
-        if let Some(decision) = worker_decision(loss) {
-            let wrong = state.wrong;
-            step.push(CountErrors { output, target, clock, wrong, predictions, decision });
-        }
-        WorkerOutputs { predictions, logits: z, output, losses, mean, target }
+        let sums = state.workers;
+        sums.add(step, predictions, loss, [losses, output, target]);
+        WorkerOutputs { predictions, logits: z, output, losses, mean, target, sums }
     }
 
     /// Writes the selection of leaders, and adds it to the metrics of training.
@@ -165,21 +192,21 @@ impl Leadership {
         &self,
         step: &mut StepBuilder<'_>,
         state: &UnitState,
-        number: usize,
         outputs: WorkerOutputs,
     ) -> Leaders {
         let WorkerOutputs { predictions, logits: z, output, losses: worker_losses, mean, .. } =
             outputs;
+        let number = state.number;
         let (batch, predictors) = (step.batch(), predictions.predictors());
         let count = self.config.leaders(predictions.workers);
-        let clock = step.clock();
-        let (leaders, best) = match &state.held {
-            Some(held) => {
-                let (losses, epoch_losses) = (mean, held.losses);
-                let (leaders, best) = (held.leaders, held.best);
+        let counter = step.counter();
+        let (leaders, best) = match &state.epoch {
+            Some(epoch) => {
+                let (losses, epoch_losses) = (mean, epoch.losses);
+                let (leaders, best) = (epoch.leaders, epoch.best);
                 step.push(EpochLeaders {
                     losses,
-                    clock,
+                    counter,
                     epoch_losses,
                     leaders,
                     best,
@@ -192,14 +219,14 @@ impl Leadership {
                 let per_sample = self.config.scope == Scope::Sample;
                 let (rows, losses) = if per_sample { (batch, worker_losses) } else { (1, mean) };
                 let name = format!("unit{number}.leaders");
-                let leaders = step.debug_tensor(name, DType::Real, &[rows, predictors]);
+                let leaders = step.debug_tensor(&name, DType::Real, &[rows, predictors]);
                 let name = format!("unit{number}.best");
-                let best = step.debug_tensor(name, DType::U32, &[rows, predictions.classifiers]);
+                let best = step.debug_tensor(&name, DType::U32, &[rows, predictions.classifiers]);
                 step.push(SelectLeaders { losses, leaders, best, predictions, count });
                 (leaders, best)
             }
         };
-        let value = if self.align() == Align::Output { output } else { z };
+        let value = if self.config.align == Align::Output { output } else { z };
         let rule = match self.config.reference {
             ReferenceConfig::Best => Reference::Best,
             ReferenceConfig::Mean => Reference::Mean,
@@ -208,9 +235,9 @@ impl Leadership {
             }
         };
         let reference = step.activation("workers.reference", &[predictions.outputs()]);
-        step.push(AlignmentTarget { value, leaders, best, clock, reference, predictions, rule });
+        step.push(AlignmentTarget { value, leaders, best, counter, reference, predictions, rule });
 
-        let losses = step.debug_tensor(format!("unit{number}.losses"), DType::Real, &[1, 2]);
+        let losses = step.debug_tensor(&format!("unit{number}.losses"), DType::Real, &[1, 2]);
         step.push(LocalLosses {
             worker_losses,
             value,
@@ -218,13 +245,17 @@ impl Leadership {
             reference,
             losses,
             predictions,
-            reduction: self.reduction(),
+            reduction: self.config.reduction,
         });
         for (x, total) in [(losses, state.local_losses), (leaders, state.lead_counts)] {
-            step.push(AccumulateRows { x, clock, total });
+            step.push(AccumulateRows { x, counter, total });
         }
+        step.metric(LEADER_LOSS, number, state.local_losses, 0..1);
+        step.metric(FOLLOWER_LOSS, number, state.local_losses, 1..2);
+        let per = if self.config.scope == Scope::Sample { Per::Example } else { Per::Batch };
+        step.metric(Metric { per, ..LEAD_PERCENT }, number, state.lead_counts, 0..predictors);
         let all = count == predictions.workers;
-        Leaders { outputs, reference, mask: leaders, all }
+        Leaders { outputs, reference, mask: leaders, best, local_losses: losses, all }
     }
 
     /// Writes the gradient of `loss` with respect to the logits; none where both weights are 0.
@@ -249,8 +280,8 @@ impl Leadership {
             predictions,
             loss,
             worker_loss: self.loss,
-            reduction: self.reduction(),
-            align: self.align(),
+            reduction: self.config.reduction,
+            align: self.config.align,
         });
         Some(dz)
     }
@@ -258,16 +289,51 @@ impl Leadership {
     /// Writes the gradient of the sum (or mean, see `reduction`) of all workers' losses with respect to
     /// the logits: every worker trains on the targets.
     pub fn loss_gradient(&self, step: &mut StepBuilder<'_>, outputs: WorkerOutputs) -> TensorId {
-        let WorkerOutputs { predictions, logits: z, output, target, .. } = outputs;
+        let WorkerOutputs { predictions, logits: z, output, target, sums, .. } = outputs;
         let dz = step.like("workers.gradient", z);
-        let (loss, reduction) = (self.loss, self.reduction());
+        let (loss, reduction) = (self.loss, self.config.reduction);
         step.push(LossGradient { z, output, target, dz, predictions, loss, reduction });
+        let factor = match reduction {
+            Reduction::Sum => 1.0,
+            Reduction::Mean => 1.0 / predictions.workers as f64,
+        };
+        let elements = 0..predictions.predictors();
+        step.metric(Metric { factor, ..LOCAL_LOSS }, sums.unit, sums.losses, elements);
         dz
     }
 }
 
+impl WorkerSums {
+    /// Adds the sums of a unit.
+    pub(crate) fn declare(step: &mut StepBuilder<'_>, role: Role, unit: &Unit) -> Self {
+        let (unit, predictors) = (unit.number(), unit.predictions().predictors());
+        let mut declare = |name: &str| {
+            step.declare(role, &format!("unit{unit}.{name}"), DType::Real, &[predictors])
+        };
+        Self { unit, losses: declare("worker_losses"), wrong: declare("wrong") }
+    }
+
+    /// Adds a batch: the workers' losses `[batch, classifiers · workers]`, their outputs and the targets.
+    pub(crate) fn add(
+        self,
+        step: &mut StepBuilder<'_>,
+        predictions: Predictions,
+        loss: Loss,
+        [losses, output, target]: [TensorId; 3],
+    ) {
+        let (counter, all) = (step.counter(), 0..predictions.predictors());
+        step.push(AccumulateRows { x: losses, counter, total: self.losses });
+        step.metric(WORKER_LOSSES, self.unit, self.losses, all.clone());
+        if let Some(decision) = worker_decision(loss) {
+            let wrong = self.wrong;
+            step.push(CountErrors { output, target, counter, wrong, predictions, decision });
+            step.metric(WORKER_ERRORS, self.unit, wrong, all);
+        }
+    }
+}
+
 /// Which of a worker's predictions are wrong; none in regression.
-pub(crate) fn worker_decision(loss: Loss) -> Option<Decision> {
+fn worker_decision(loss: Loss) -> Option<Decision> {
     match loss {
         Loss::CrossEntropy { .. } => Some(Decision::Largest),
         Loss::Binary { one_vs_all, .. } => Some(Decision::Threshold { one_vs_all }),

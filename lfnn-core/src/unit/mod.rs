@@ -1,42 +1,35 @@
 //! Units: the smallest parts of a network with a local loss, and the workers inside them.
 //!
-//! A unit's layers produce features, on which its workers predict; what it hands on then passes
-//! through the parameter-free layers of `then` to the next unit. A local gradient enters at the
-//! workers' logits and ends at the unit's own parameters. A global gradient enters at the unit's
-//! output and, if asked for, leaves at its input.
+//! A unit's layers produce features, on which its workers predict; its output then passes through the
+//! parameter-free layers of the transition to the next unit. A local gradient enters at the workers'
+//! logits and ends at the unit's own parameters. A global gradient enters at the unit's output and, if
+//! asked for, leaves at its input.
 
+mod block;
+mod filters;
 mod leadership;
+mod neurons;
+mod readout;
 mod workers;
 
-pub(crate) use leadership::worker_decision;
-pub use leadership::{Leaders, Leadership, UnitState, WorkerOutputs};
+pub use block::BlockConfig;
+pub use filters::FiltersConfig;
+pub use leadership::{Leaders, Leadership, UnitState, WorkerOutputs, WorkerSums};
+pub use neurons::{NeuronsConfig, OutputActivation};
+pub use readout::ReadoutConfig;
+pub use workers::WorkersConfig;
 
 use crate::config::{ConfigError, UnitConfig};
 use crate::layer::{
-    Derivative, Gradients, Layer, LayerBuilder, NeedsGrad, ParameterSpec, Perturbation, Saved,
-    Sequential,
+    Derivative, Gradients, Layer, LayerBuilder, LayerConfig, NeedsGrad, Perturbation, Saved,
+    Sequential, Tangents,
 };
 use crate::program::{Concat, MaskFollowers, Part, Predictions, Split, TensorId};
 use crate::step::StepBuilder;
 
-/// The kinds of workers (paper, Section 2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WorkerKind {
-    /// Runs of neurons of a fully connected layer.
-    Neurons,
-    /// Runs of filters of a convolution.
-    Filters,
-    /// Groups of features with a linear readout.
-    Readout,
-    /// Whole blocks with a linear readout.
-    Block,
-}
-
 /// Layers that one or several workers share, with what turns their features into logits.
 #[derive(Debug)]
-pub(crate) struct Body {
-    /// Prefix of the parameters' names: empty, or `block{n}.`.
-    prefix: String,
+struct Branch {
     layers: Sequential,
     head: Sequential,
 }
@@ -46,22 +39,22 @@ pub(crate) struct Body {
 pub struct Unit {
     /// Position among the units, from 1.
     number: usize,
-    kind: WorkerKind,
+    kind: &'static str,
     predictions: Predictions,
-    bodies: Vec<Body>,
+    branches: Vec<Branch>,
     output_activation: Sequential,
     transition: Sequential,
 }
 
-/// What a unit's forward rule leaves.
+/// What a unit's forward rule leaves for the others.
 #[derive(Clone, Debug)]
 pub struct UnitSaved {
-    bodies: Vec<(Saved, Option<Saved>)>,
+    branches: Vec<(Saved, Option<Saved>)>,
     output_activation: Saved,
     transition: Saved,
     /// The workers' logits, if they were asked to predict.
     pub logits: Option<TensorId>,
-    /// What the unit hands on.
+    /// The unit's output.
     pub output: TensorId,
 }
 
@@ -78,20 +71,13 @@ pub struct Signals {
     pub gradient_through_followers: bool,
 }
 
-/// A parameter of a unit.
-#[derive(Clone, Debug, PartialEq)]
-pub struct UnitParameter {
-    /// The parameter, with its full name.
-    pub spec: ParameterSpec,
-    /// Whether it belongs to a readout, which prediction with the trained network does not need.
-    pub readout: bool,
-}
-
 /// What a unit is made for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct UnitPlace<'a> {
     /// Position among the units, from 0.
     pub(crate) index: usize,
+    /// The configuration of the unit's layers.
+    pub(crate) layers: &'a [LayerConfig],
     /// Shape of the input.
     pub(crate) input: &'a [usize],
     /// Whether each classifier has its own part of the input (one-vs-all, after the first unit).
@@ -106,37 +92,38 @@ pub(crate) struct UnitPlace<'a> {
 
 impl Unit {
     pub(crate) fn new(
-        builder: &mut LayerBuilder,
+        builder: &mut LayerBuilder<'_>,
         config: &UnitConfig,
-        place: UnitPlace<'_>,
+        place: &UnitPlace<'_>,
     ) -> Result<Self, ConfigError> {
-        let path = format!("network.units[{}]", place.index);
-        let parts = workers::build(builder, config, place, &path)?;
-        let transition_path = format!("{path}.transition");
-        let transition = builder.sequential(
-            &config.transition,
-            &parts.features,
-            "transition",
-            &transition_path,
-        )?;
-        if !transition.parameters().is_empty() {
-            return Err(ConfigError::new(
-                transition_path,
-                "holds a layer with parameters, which no local loss would train; \
-                 put it into the `layers` of this unit or the next",
-            ));
-        }
-        Ok(Self {
-            number: place.index + 1,
-            kind: parts.kind,
-            predictions: Predictions {
-                classifiers: place.classifiers,
-                workers: parts.workers,
-                classes: place.classes,
-            },
-            bodies: parts.bodies,
-            output_activation: parts.output_activation,
-            transition,
+        let number = place.index + 1;
+        builder.part = Part::Unit(number);
+        let (path, name) = (format!(".units[{}]", place.index), format!("unit{number}."));
+        builder.within(&path, &name, |builder| {
+            let workers = config.workers.build(builder, place)?;
+            let transition = builder.within(".transition", "", |builder| {
+                let layers =
+                    builder.sequential(&config.transition, &workers.features, "transition")?;
+                if !layers.trainable().is_empty() {
+                    return Err(builder.error(
+                        "holds a layer with parameters, which no local loss would train; \
+                         put it into the `layers` of this unit or the next",
+                    ));
+                }
+                Ok(layers)
+            })?;
+            Ok(Self {
+                number,
+                kind: config.workers.kind(),
+                predictions: Predictions {
+                    classifiers: place.classifiers,
+                    workers: config.workers.count(),
+                    classes: place.classes,
+                },
+                branches: workers.branches,
+                output_activation: workers.output_activation,
+                transition,
+            })
         })
     }
 
@@ -145,8 +132,8 @@ impl Unit {
         self.number
     }
 
-    /// The kind of its workers.
-    pub fn kind(&self) -> WorkerKind {
+    /// The kind of its workers: see [`WorkersConfig::kind`].
+    pub fn kind(&self) -> &'static str {
         self.kind
     }
 
@@ -155,25 +142,25 @@ impl Unit {
         self.predictions
     }
 
-    /// Shape of what it hands on, without the batch.
+    /// Shape of its output, without the batch.
     pub fn output_shape(&self) -> &[usize] {
         self.transition.output_shape()
     }
 
-    /// How many layers with weights a local gradient crosses inside the unit, readouts left aside: 1
+    /// How many layers with weights a local gradient crosses inside the unit, heads left aside: 1
     /// in a layer-wise unit.
     pub fn depth(&self) -> usize {
-        self.bodies[0].layers.depth()
+        self.branches[0].layers.depth()
     }
 
     /// The layers of one block (all layers, where there are no blocks), described.
     pub fn describe_layers(&self) -> String {
-        self.bodies[0].layers.describe()
+        self.branches[0].layers.describe()
     }
 
     /// How a worker's features become logits, described; empty for neurons.
     pub fn describe_head(&self) -> String {
-        self.bodies[0].head.describe()
+        self.branches[0].head.describe()
     }
 
     /// The layers between the workers and the next unit, described.
@@ -181,52 +168,16 @@ impl Unit {
         self.transition.describe()
     }
 
-    /// All parameters, with full names, in the order in which the rules expect their tensors.
-    pub fn parameters(&self) -> Vec<UnitParameter> {
-        let mut all = Vec::new();
-        for body in &self.bodies {
-            for (chain, readout) in [(&body.layers, false), (&body.head, true)] {
-                all.extend(chain.parameters().into_iter().map(|mut spec| {
-                    spec.name = format!("unit{}.{}{}", self.number, body.prefix, spec.name);
-                    UnitParameter { spec, readout }
-                }));
-            }
-        }
-        all
-    }
-
-    /// Each body with the tensors of its layers and of its head.
-    fn split<'a>(
-        &'a self,
-        mut tensors: &'a [TensorId],
-    ) -> Vec<(&'a Body, &'a [TensorId], &'a [TensorId])> {
-        self.bodies
-            .iter()
-            .map(|body| {
-                let (layers, rest) = tensors.split_at(body.layers.parameters().len());
-                let (head, rest) = rest.split_at(body.head.parameters().len());
-                tensors = rest;
-                (body, layers, head)
-            })
-            .collect()
-    }
-
     /// Writes the forward rule; with `predict` the workers' logits too.
-    pub fn forward(
-        &self,
-        step: &mut StepBuilder<'_>,
-        tensors: &[TensorId],
-        x: TensorId,
-        predict: bool,
-    ) -> UnitSaved {
+    pub fn forward(&self, step: &mut StepBuilder<'_>, x: TensorId, predict: bool) -> UnitSaved {
         step.part(Part::Unit(self.number));
-        let mut bodies = Vec::with_capacity(self.bodies.len());
-        for (body, layers, head) in self.split(tensors) {
-            let record = body.layers.forward(step, layers, x);
-            let logits = predict.then(|| body.head.forward(step, head, record.y));
-            bodies.push((record, logits));
+        let mut branches = Vec::with_capacity(self.branches.len());
+        for Branch { layers, head } in &self.branches {
+            let saved = layers.forward(step, x);
+            let logits = predict.then(|| head.forward(step, saved.y));
+            branches.push((saved, logits));
         }
-        self.join(step, bodies)
+        self.join(step, branches)
     }
 
     /// Writes the forward rule with random directions added, layer by layer (see [`Perturbation`]), from the
@@ -235,76 +186,69 @@ impl Unit {
     pub fn jvp_with_noise(
         &self,
         step: &mut StepBuilder<'_>,
-        tensors: &[TensorId],
         (x, dx): (TensorId, Option<TensorId>),
         predict: bool,
         perturb: Perturbation,
     ) -> (UnitSaved, Option<TensorId>) {
         step.part(Part::Unit(self.number));
-        let mut bodies = Vec::with_capacity(self.bodies.len());
-        let mut tangents = Vec::with_capacity(self.bodies.len());
-        for (body, layers, head) in self.split(tensors) {
-            let behind = predict && body.head.couples_batch();
-            let (record, dy) =
-                body.layers.jvp_with_noise(step, layers, x, dx, perturb.before(behind));
+        let mut branches = Vec::with_capacity(self.branches.len());
+        let mut tangents = Vec::with_capacity(self.branches.len());
+        for Branch { layers, head } in &self.branches {
+            let before = perturb.before(predict && head.couples_batch());
+            let (saved, dy) = layers.jvp_with_noise(step, x, dx, before);
             if predict {
-                let (logits, dz) = body.head.jvp_with_noise(step, head, record.y, dy, perturb);
+                let (logits, dz) = head.jvp_with_noise(step, saved.y, dy, perturb);
                 tangents.push((logits.y, dz));
-                bodies.push((record, Some(logits)));
+                branches.push((saved, Some(logits)));
             } else {
-                tangents.push((record.y, dy));
-                bodies.push((record, None));
+                tangents.push((saved.y, dy));
+                branches.push((saved, None));
             }
         }
         let tangent = concat_tangents(step, &tangents);
-        let record = self.join(step, bodies);
+        let saved = self.join(step, branches);
         if predict {
-            return (record, tangent);
+            return (saved, tangent);
         }
-        let tangent =
-            self.output_activation.jvp(step, &[], &record.output_activation, tangent, None);
-        let tangent = self.transition.jvp(step, &[], &record.transition, tangent, None);
-        (record, tangent)
+        let none = Tangents::new();
+        let tangent = self.output_activation.jvp(step, &saved.output_activation, tangent, &none);
+        let tangent = self.transition.jvp(step, &saved.transition, tangent, &none);
+        (saved, tangent)
     }
 
     /// Writes the forward gradient of every parameter that [`jvp_with_noise`](Self::jvp_with_noise) reached.
     pub fn forward_gradient(
         &self,
         step: &mut StepBuilder<'_>,
-        tensors: &[TensorId],
-        record: &UnitSaved,
+        saved: &UnitSaved,
         derivative: &mut Derivative,
     ) -> Gradients {
         step.part(Part::Unit(self.number));
         let mut gradients = Gradients::default();
-        for ((body, layers, head), (layer_record, head_record)) in
-            self.split(tensors).into_iter().zip(&record.bodies)
-        {
-            let own = body.layers.forward_gradient(step, layers, layer_record, derivative);
-            gradients.parameters.extend(own);
-            if let Some(record) = head_record {
-                let own = body.head.forward_gradient(step, head, record, derivative);
-                gradients.parameters.extend(own);
+        for (branch, (layers, head)) in self.branches.iter().zip(&saved.branches) {
+            gradients.parameters.extend(branch.layers.forward_gradient(step, layers, derivative));
+            if let Some(head) = head {
+                gradients.parameters.extend(branch.head.forward_gradient(step, head, derivative));
             }
         }
         gradients
     }
 
-    /// Whether what the unit hands on of a sample depends on other samples, in training.
+    /// Whether the unit's output for a sample depends on other samples, in training.
     pub fn couples_batch(&self) -> bool {
-        self.bodies.iter().any(|body| body.layers.couples_batch())
+        self.branches.iter().any(|branch| branch.layers.couples_batch())
     }
 
-    /// Writes what follows the bodies.
-    fn join(&self, step: &mut StepBuilder<'_>, bodies: Vec<(Saved, Option<Saved>)>) -> UnitSaved {
-        let features = concat(step, bodies.iter().map(|(record, _)| record.y).collect());
+    /// Writes what follows the branches.
+    fn join(&self, step: &mut StepBuilder<'_>, branches: Vec<(Saved, Option<Saved>)>) -> UnitSaved {
+        let features = concat(step, branches.iter().map(|(layers, _)| layers.y).collect());
         let logits: Option<Vec<TensorId>> =
-            bodies.iter().map(|(_, head)| head.as_ref().map(|record| record.y)).collect();
+            branches.iter().map(|(_, head)| head.as_ref().map(|head| head.y)).collect();
         let logits = logits.map(|parts| concat(step, parts));
-        let output_activation = self.output_activation.forward(step, &[], features);
-        let transition = self.transition.forward(step, &[], output_activation.y);
+        let output_activation = self.output_activation.forward(step, features);
+        let transition = self.transition.forward(step, output_activation.y);
         let output = transition.y;
-        UnitSaved { bodies, output_activation, transition, logits, output }
+        UnitSaved { branches, output_activation, transition, logits, output }
     }
 
     /// Writes the backward rule: the gradient of every parameter that a signal reaches, and with
@@ -312,8 +256,7 @@ impl Unit {
     pub fn backward(
         &self,
         step: &mut StepBuilder<'_>,
-        tensors: &[TensorId],
-        record: &UnitSaved,
+        saved: &UnitSaved,
         signals: Signals,
         needs_input_grad: bool,
     ) -> Gradients {
@@ -322,16 +265,11 @@ impl Unit {
         // The global gradient at the features: what updates the unit, and what passes through it.
         let (mut updating, mut passing) = (None, None);
         if let Some(dy) = signals.global {
-            let handed = |step: &mut StepBuilder<'_>, d: TensorId| {
-                self.output_activation
-                    .backward(step, &[], &record.output_activation, d, needs_grad)
-                    .input
+            let through_activation = |step: &mut StepBuilder<'_>, d: TensorId| {
+                self.output_activation.backward(step, &saved.output_activation, d, needs_grad).input
             };
-            let arrived = self
-                .transition
-                .backward(step, &[], &record.transition, dy, needs_grad)
-                .input
-                .unwrap_or(dy);
+            let transition = self.transition.backward(step, &saved.transition, dy, needs_grad);
+            let arrived = transition.input.unwrap_or(dy);
             let masked = match signals.leaders {
                 Some(leaders) => {
                     let y = step.like("masked", arrived);
@@ -340,29 +278,29 @@ impl Unit {
                 }
                 None => arrived,
             };
-            updating = handed(step, masked);
+            updating = through_activation(step, masked);
             passing = if signals.gradient_through_followers && masked != arrived && needs_input_grad
             {
-                handed(step, arrived)
+                through_activation(step, arrived)
             } else {
                 updating
             };
         }
-        let updating = split(step, record, updating);
-        let passing = split(step, record, passing);
+        let updating = split(step, saved, updating);
+        let passing = split(step, saved, passing);
         let local = signals.local.map(|dz| {
             let parts: Vec<TensorId> =
-                record.bodies.iter().filter_map(|(_, head)| Some(head.as_ref()?.y)).collect();
+                saved.branches.iter().filter_map(|(_, head)| Some(head.as_ref()?.y)).collect();
             split_like(step, dz, &parts)
         });
 
         let mut gradients = Gradients::default();
-        for (index, (body, layers, head)) in self.split(tensors).into_iter().enumerate() {
-            let (layer_record, head_record) = &record.bodies[index];
+        for (index, branch) in self.branches.iter().enumerate() {
+            let (layers, head) = &saved.branches[index];
             let mut own = updating.as_ref().map(|parts| parts[index]);
-            if let (Some(local), Some(head_record)) = (&local, head_record) {
+            if let (Some(local), Some(head)) = (&local, head) {
                 let needs_grad = NeedsGrad { input: true, parameters: true };
-                let part = body.head.backward(step, head, head_record, local[index], needs_grad);
+                let part = branch.head.backward(step, head, local[index], needs_grad);
                 gradients.parameters.extend(part.parameters);
                 own = step.sum(own, part.input);
             }
@@ -370,12 +308,12 @@ impl Unit {
             let together = own.is_some() && own == pass;
             if let Some(dy) = own {
                 let needs_grad = NeedsGrad { input: together, parameters: true };
-                let part = body.layers.backward(step, layers, layer_record, dy, needs_grad);
+                let part = branch.layers.backward(step, layers, dy, needs_grad);
                 gradients.parameters.extend(part.parameters);
                 gradients.input = step.sum(gradients.input, part.input);
             }
             if let Some(dy) = pass.filter(|_| !together) {
-                let part = body.layers.backward(step, layers, layer_record, dy, needs_grad);
+                let part = branch.layers.backward(step, layers, dy, needs_grad);
                 gradients.input = step.sum(gradients.input, part.input);
             }
         }
@@ -420,12 +358,12 @@ fn split_like(step: &mut StepBuilder<'_>, x: TensorId, parts: &[TensorId]) -> Ve
     outputs
 }
 
-/// A gradient at the unit's features, as one part per body.
+/// A gradient at the unit's features, as one part per branch.
 fn split(
     step: &mut StepBuilder<'_>,
-    record: &UnitSaved,
+    saved: &UnitSaved,
     gradient: Option<TensorId>,
 ) -> Option<Vec<TensorId>> {
-    let features: Vec<TensorId> = record.bodies.iter().map(|(body, _)| body.y).collect();
+    let features: Vec<TensorId> = saved.branches.iter().map(|(layers, _)| layers.y).collect();
     gradient.map(|gradient| split_like(step, gradient, &features))
 }

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use lfnn_core::backend::{Backend, Executable, StepTime, TensorData};
-use lfnn_core::program::{Cost, DType, Op, ProgramSet, TensorId, clock, cost};
+use lfnn_core::program::{Cost, DType, Op, Operation, ProgramSet, TensorId, step_counter};
 use lfnn_core::random::{Purpose, Stream, below, unit};
 use lfnn_cpu::Cpu;
 
@@ -57,11 +57,11 @@ impl Case {
         self.fill(DType::U8, shape, Contents::Bytes(values))
     }
 
-    /// A clock at the first step.
-    pub(crate) fn clock(&mut self) -> TensorId {
-        let mut now = clock::start(1);
-        now[clock::COUNT] = BATCH as u32;
-        self.fill(DType::U32, &[clock::LEN], Contents::Whole(now.to_vec()))
+    /// A step counter at the first step.
+    pub(crate) fn counter(&mut self) -> TensorId {
+        let mut now = step_counter::start(1);
+        now[step_counter::COUNT] = BATCH as u32;
+        self.fill(DType::U32, &[step_counter::LEN], Contents::Whole(now.to_vec()))
     }
 
     /// A real tensor for a result.
@@ -108,7 +108,7 @@ impl Suite {
     /// A case that becomes several kernels: what is to be measured as one is no longer done as one.
     pub(crate) fn measure(&mut self, shape: &str, case: Case) -> Result<(), Box<dyn Error>> {
         let Case { mut set, ops, contents } = case;
-        let Cost { flops, bytes } = ops.iter().map(|op| cost(op, set.tensors())).sum();
+        let Cost { flops, bytes } = ops.iter().map(|op| op.cost(set.tensors())).sum();
         let mut builder = set.build("operation");
         for op in ops {
             builder.push(op);

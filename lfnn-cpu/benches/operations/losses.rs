@@ -40,9 +40,9 @@ pub(crate) fn all(suite: &mut Suite) -> Result<(), Box<dyn Error>> {
 
         let mut case = Case::default();
         let (value, leaders) = (case.input(&features), case.between(&[1, workers], 1.0, 1.0));
-        let (best, clock) = (case.whole_below(&[1, 1], workers as u32), case.clock());
+        let (best, counter) = (case.whole_below(&[1, 1], workers as u32), case.counter());
         let (reference, rule) = (case.output(&[BATCH, CLASSES]), Reference::Best);
-        case.push(AlignmentTarget { value, leaders, best, clock, reference, predictions, rule });
+        case.push(AlignmentTarget { value, leaders, best, counter, reference, predictions, rule });
         suite.measure(&shape, case)?;
 
         let mut case = Case::default();

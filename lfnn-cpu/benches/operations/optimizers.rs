@@ -15,13 +15,13 @@ pub(crate) fn all(suite: &mut Suite) -> Result<(), Box<dyn Error>> {
 
         let mut case = Case::default();
         let gradient = case.input(&shape);
-        let (rates, clock) = (case.between(&[1], 1e-3, 1e-3), case.clock());
+        let (rates, counter) = (case.between(&[1], 1e-3, 1e-3), case.counter());
         let (parameter, first) = (case.input(&shape), case.input(&shape));
         let second = case.between(&shape, 0.5, 1.0);
         case.push(AdamStep {
             gradient,
             rates,
-            clock,
+            counter,
             factor: None,
             parameter,
             first,
@@ -35,12 +35,12 @@ pub(crate) fn all(suite: &mut Suite) -> Result<(), Box<dyn Error>> {
 
         let mut case = Case::default();
         let gradient = case.input(&shape);
-        let (rates, clock) = (case.between(&[1], 1e-3, 1e-3), case.clock());
+        let (rates, counter) = (case.between(&[1], 1e-3, 1e-3), case.counter());
         let (parameter, velocity) = (case.input(&shape), Some(case.input(&shape)));
         case.push(SgdStep {
             gradient,
             rates,
-            clock,
+            counter,
             factor: None,
             parameter,
             velocity,

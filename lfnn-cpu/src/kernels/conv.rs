@@ -1,18 +1,19 @@
 //! Convolution over channels-last images, without ever laying out a batch as a matrix.
 //!
-//! With many channels, a row of the product is a window: its numbers are read where they lie in the
+//! With many channels, a row of the product is a window: its numbers are read directly from the
 //! image, `channels` at a time, with a table of where each tap of each window begins and a row of zeros
 //! for those outside. With few channels (the first layer) such runs are too short, and a tile of
 //! windows is copied into rows of scratch memory.
 
-use lfnn_core::program::{Activate, Conv2d, TensorId, Tensors, Window};
+use lfnn_core::program::{Conv2d, TensorId, Tensors, Window};
 use rayon::prelude::*;
 
 use super::elementwise::relu_in_place;
-use crate::memory::{BufferResolver, In, Out};
-use crate::product::{self, Gather, Rows};
+use super::winograd;
+use crate::memory::{BufferResolver, Input, Output};
+use crate::product::{self, Gather, Rows, StridedRows};
 use crate::simd::vectorized;
-use crate::work::{Kernel, ScratchSize, Workspace};
+use crate::work::{Compile, Kernel, ScratchSize, Workspace, kernel};
 
 /// Extents of a convolution.
 #[derive(Clone, Copy, Debug)]
@@ -85,7 +86,7 @@ impl Geometry {
         self.windows().saturating_mul(self.depth() * self.outputs())
     }
 
-    /// Whether windows are read where they lie.
+    /// Whether windows are read directly from the image.
     pub(crate) fn direct(&self) -> bool {
         self.input >= 8 || self.taps() == 1
     }
@@ -96,9 +97,19 @@ impl Geometry {
         ((1usize << 13) / (self.depth() + self.outputs()).max(1)).clamp(8, 1024) / 8 * 8
     }
 
-    /// Images in a piece of work: enough of them for the work to be worth handing out, and for the
-    /// last rows of the piece not to matter.
-    pub(crate) fn images_per_piece(&self) -> usize {
+    /// Bytes of the tables with which a kernel finds its windows, at most.
+    pub(crate) fn table_bytes(&self) -> usize {
+        if winograd::is_profitable(self) {
+            return 0;
+        }
+        // Two numbers for each window and tap, of a few small images or of one.
+        let windows = self.windows().max(self.pixels()).max(128);
+        windows.saturating_mul(self.taps()).saturating_mul(2 * size_of::<u32>())
+    }
+
+    /// Images in a chunk: enough of them for the work to be worth handing out, and for the
+    /// last rows of the chunk not to matter.
+    pub(crate) fn images_per_chunk(&self) -> usize {
         let rows = self.windows().min(self.pixels()).max(1);
         (1usize << 20)
             .div_ceil(self.work().max(1))
@@ -158,7 +169,7 @@ impl Table {
     ) {
         let images = &images[group * g.input..];
         let image_len = g.pixels() * g.channels();
-        // Taps that lie beside one another, where copying them together is faster.
+        // Adjacent taps, where copying them together is faster.
         let run = if g.groups == 1 && g.input > 1 { g.window.kernel[1] } else { 1 };
         copy_windows(images, image_len, &self.0, [g.taps(), run, g.input], from, rows, to);
     }
@@ -167,7 +178,7 @@ impl Table {
 /// Numbers copied at a time, of which those beyond a run are overwritten by the next one.
 const CHUNK: usize = 16;
 
-/// Numbers that [`Table::columns`] wants for a tile of windows.
+/// Numbers that [`Table::columns`] needs for a tile of windows.
 pub(crate) fn columns_len(g: &Geometry) -> usize {
     g.tile() * g.depth() + CHUNK
 }
@@ -207,7 +218,7 @@ vectorized! {
     }
 }
 
-/// Copies taps that lie beside one another, and perhaps some numbers behind them.
+/// Copies adjacent taps, and perhaps some numbers behind them.
 #[inline(always)]
 fn copy_run(x: &[f32], taps: &[u32], input: usize, to: &mut [f32]) {
     let (first, last) = (taps[0] as usize, taps[taps.len() - 1]);
@@ -238,16 +249,16 @@ pub(crate) struct Windows<'a> {
     pub(crate) windows: usize,
     /// Entries in a row of the table.
     pub(crate) taps: usize,
-    /// The entry of a row that stands for a segment.
+    /// The entry of a row for each segment.
     pub(crate) entry: &'a [usize],
     pub(crate) zeros: &'a [f32],
     /// Numbers of one segment.
     pub(crate) depth: usize,
-    /// Where a window lies in the result.
+    /// Position of a window in the result.
     pub(crate) target: Target<'a>,
 }
 
-/// Where rows lie in a result.
+/// Positions of rows in a result.
 pub(crate) enum Target<'a> {
     /// One after the other: distance, first.
     Rows(usize, usize),
@@ -289,59 +300,39 @@ fn divide(a: usize, b: usize) -> (usize, usize) {
     ((a / b) as usize, (a % b) as usize)
 }
 
-/// Rows of a matrix in scratch memory.
-struct Tile<'a> {
-    rows: &'a [f32],
-    depth: usize,
-    distance: usize,
-    first: usize,
-}
-
-impl Rows for Tile<'_> {
-    type Place = usize;
-
-    #[inline(always)]
-    fn place(&self, r: usize) -> usize {
-        r * self.depth
-    }
-
-    #[inline(always)]
-    fn segment(&self, place: usize, _: usize) -> &[f32] {
-        &self.rows[place..][..self.depth]
-    }
-
-    #[inline(always)]
-    fn target(&self, r: usize) -> usize {
-        r * self.distance + self.first
+kernel! {
+    Forward of Conv2d { x: Input<f32>, weight: Input<f32>, bias: Option<Input<f32>> }
+    with |op, bind, relu: Option<TensorId>| {
+        y: Output<f32> = bind.write(relu.unwrap_or(op.y)),
+        /// Whether what is written is the ReLU of the result.
+        relu: bool = relu.is_some(),
+        geometry: Geometry = Geometry::new(bind.tensors(), op.x, op.y, op.window, op.groups),
+        table: Table = Table::new(&geometry),
+        taps: Vec<usize> = (0..geometry.taps()).collect(),
     }
 }
 
-pub(crate) struct Forward {
-    x: In<f32>,
-    weight: In<f32>,
-    bias: Option<In<f32>>,
-    y: Out<f32>,
-    /// Whether what is written is the ReLU of the result.
-    relu: bool,
-    geometry: Geometry,
-    table: Table,
-    taps: Vec<usize>,
+/// A convolution, or the ReLU of it, in the form that is faster here.
+pub(crate) fn forward(
+    op: &Conv2d,
+    relu: Option<TensorId>,
+    bind: &mut BufferResolver<'_>,
+) -> Box<dyn Kernel> {
+    let g = Geometry::new(bind.tensors(), op.x, op.y, op.window, op.groups);
+    if winograd::is_profitable(&g) {
+        Box::new(winograd::Convolution::forward(op, relu, &g, bind))
+    } else {
+        Box::new(Forward::new(op, relu, bind))
+    }
 }
 
-impl Forward {
-    /// With the ReLU of its result, if there is one.
-    pub(crate) fn new(op: &Conv2d, relu: Option<&Activate>, bind: &mut BufferResolver<'_>) -> Self {
-        let geometry = Geometry::new(bind.tensors(), op.x, op.y, op.window, op.groups);
-        Self {
-            x: bind.read(op.x),
-            weight: bind.read(op.weight),
-            bias: op.bias.map(|bias| bind.read(bias)),
-            y: bind.write(relu.map_or(op.y, |relu| relu.y)),
-            relu: relu.is_some(),
-            geometry,
-            table: Table::new(&geometry),
-            taps: (0..geometry.taps()).collect(),
-        }
+impl Compile for Conv2d {
+    fn kernel(&self, bind: &mut BufferResolver<'_>) -> Box<dyn Kernel> {
+        forward(self, None, bind)
+    }
+
+    fn table_bytes(&self, tensors: &Tensors) -> usize {
+        Geometry::new(tensors, self.x, self.y, self.window, self.groups).table_bytes()
     }
 }
 
@@ -350,15 +341,15 @@ impl Kernel for Forward {
         let g = &self.geometry;
         ScratchSize {
             shared: g.groups * product::packed_len(g.depth(), g.output),
-            each: if g.direct() { g.input } else { columns_len(g) },
-            tables: self.table.bytes() + self.taps.len() * size_of::<usize>(),
+            per_thread: if g.direct() { g.input } else { columns_len(g) },
+            tables: self.table.bytes() + size_of_val(&*self.taps),
         }
     }
 
     fn run(&mut self, work: &mut Workspace<'_>) {
         let relu = self.relu;
         let Self { x, weight, bias, y, geometry: g, table, taps, .. } = self;
-        let (x, weight, bias) = (x.get(), weight.get(), bias.as_ref().map(In::get));
+        let (x, weight, bias) = (x.get(), weight.get(), bias.as_ref().map(Input::get));
         let packed_len = product::packed_len(g.depth(), g.output);
         if x.is_empty() || packed_len == 0 || g.windows() == 0 {
             return y.get().fill(0.0);
@@ -370,7 +361,7 @@ impl Kernel for Forward {
             product::pack(weight, |k| k, g.depth(), g.depth(), g.output, packed);
         }
         let packed = &*packed;
-        let images = g.images_per_piece();
+        let images = g.images_per_chunk();
         let image_len = g.pixels() * g.channels();
         let x = x.par_chunks(images * image_len);
         let y = y.get().par_chunks_mut(images * g.windows() * g.outputs());
@@ -379,7 +370,7 @@ impl Kernel for Forward {
             buffers.with(|slot| {
                 for (group, packed) in packed.chunks_exact(packed_len).enumerate() {
                     let bias = bias.map(|bias| &bias[group * g.output..][..g.output]);
-                    piece(g, table, taps, group, x, packed, bias, slot, y);
+                    group_product(g, table, taps, group, x, packed, bias, slot, y);
                 }
             });
             if relu {
@@ -390,8 +381,8 @@ impl Kernel for Forward {
 }
 
 /// One group's outputs for some images.
-#[allow(clippy::too_many_arguments, reason = "a piece of `run`")]
-fn piece(
+#[allow(clippy::too_many_arguments, reason = "a part of `run`")]
+fn group_product(
     g: &Geometry,
     table: &Table,
     taps: &[usize],
@@ -432,7 +423,8 @@ fn piece(
     for (index, y) in y.chunks_mut(tile * outputs).enumerate() {
         let rows = y.len() / outputs;
         table.columns(g, x, group, index * tile, rows, slot);
-        let tile = Tile { rows: slot, depth, distance: outputs, first: group * g.output };
+        let first = group * g.output;
+        let tile = StridedRows { data: slot, stride: depth, depth, distance: outputs, first };
         let job = Gather { rows, segments: &[0], depth, ..job };
         product::gather_product(&tile, job, y);
     }

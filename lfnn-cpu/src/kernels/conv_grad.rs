@@ -4,17 +4,18 @@
 //! it. With a stride, pixels fall into phases (row and column modulo the stride), and those of a phase
 //! have the same taps; each phase is a product of its own, and no product with a zero is computed
 //! but at the border. The weight gradient is a sum over rows of pixels of transposed products, read
-//! where they lie; the images are divided into a fixed number of parts whose sums are added in order.
+//! directly from the images, which are divided into a fixed number of parts whose sums are added in order.
 
-use lfnn_core::program::{Conv2dInputGrad, Conv2dWeightGrad};
+use lfnn_core::program::{Conv2dInputGrad, Conv2dWeightGrad, Tensors};
 use rayon::prelude::*;
 
-use super::columns::sum_rows;
 use super::conv::{Geometry, Table, Target, Windows, columns_len};
-use crate::memory::{BufferResolver, In, Out};
-use crate::product::{self, Gather, Pair, Pairs};
-use crate::simd::vectorized;
-use crate::work::{GRAIN, Kernel, ScratchSize, Workspace};
+use super::elementwise::add;
+use super::reduce::sum_rows;
+use super::winograd;
+use crate::memory::{BufferResolver, Input, Output};
+use crate::product::{self, Gather, RowPair, RowPairs};
+use crate::work::{CHUNK, Compile, Kernel, ScratchSize, Workspace, kernel};
 
 /// Pixels of one phase and the taps that reach them.
 struct Phase {
@@ -27,6 +28,13 @@ struct Phase {
 }
 
 impl Phase {
+    /// All that have pixels.
+    fn all(g: &Geometry) -> Vec<Self> {
+        let [rows, columns] = g.window.stride;
+        let phases = (0..rows).flat_map(|y| (0..columns).map(move |x| Self::new(g, [y, x])));
+        phases.filter(|phase| !phase.offsets.is_empty()).collect()
+    }
+
     fn new(g: &Geometry, phase: [usize; 2]) -> Self {
         let [kernel, stride, padding] = [g.window.kernel, g.window.stride, g.window.padding];
         let reaches = |axis: usize, k: usize| {
@@ -65,30 +73,26 @@ impl Phase {
     }
 }
 
-pub(crate) struct InputGrad {
-    dy: In<f32>,
-    weight: In<f32>,
-    dx: Out<f32>,
-    geometry: Geometry,
-    phases: Vec<Phase>,
+kernel! {
+    InputGrad of Conv2dInputGrad { dy: Input<f32>, weight: Input<f32>, dx: Output<f32> }
+    with |op, bind| {
+        geometry: Geometry = Geometry::new(bind.tensors(), op.dx, op.dy, op.window, op.groups),
+        phases: Vec<Phase> = Phase::all(&geometry),
+    }
 }
 
-impl InputGrad {
-    pub(crate) fn new(op: &Conv2dInputGrad, bind: &mut BufferResolver<'_>) -> Self {
-        let geometry = Geometry::new(bind.tensors(), op.dx, op.dy, op.window, op.groups);
-        let [rows, columns] = op.window.stride;
-        let phases = (0..rows)
-            .flat_map(|y| (0..columns).map(move |x| [y, x]))
-            .map(|phase| Phase::new(&geometry, phase))
-            .filter(|phase| !phase.offsets.is_empty())
-            .collect();
-        Self {
-            dy: bind.read(op.dy),
-            weight: bind.read(op.weight),
-            dx: bind.write(op.dx),
-            geometry,
-            phases,
+impl Compile for Conv2dInputGrad {
+    fn kernel(&self, bind: &mut BufferResolver<'_>) -> Box<dyn Kernel> {
+        let g = Geometry::new(bind.tensors(), self.dx, self.dy, self.window, self.groups);
+        if winograd::is_profitable(&g) {
+            Box::new(winograd::Convolution::input_grad(self, &g, bind))
+        } else {
+            Box::new(InputGrad::new(self, None, bind))
         }
+    }
+
+    fn table_bytes(&self, tensors: &Tensors) -> usize {
+        Geometry::new(tensors, self.dx, self.dy, self.window, self.groups).table_bytes()
     }
 }
 
@@ -97,7 +101,7 @@ impl Kernel for InputGrad {
         let g = &self.geometry;
         ScratchSize {
             shared: g.groups * product::packed_len(g.taps() * g.output, g.input),
-            each: g.output,
+            per_thread: g.output,
             tables: self.phases.iter().map(Phase::bytes).sum(),
         }
     }
@@ -119,7 +123,7 @@ impl Kernel for InputGrad {
             product::pack(weight, row, 1, depth, g.input, packed);
         }
         let packed = &*packed;
-        let images = g.images_per_piece();
+        let images = g.images_per_chunk();
         let dy_len = g.windows() * g.outputs();
         let dx_len = g.pixels() * g.channels();
         let dy = dy.par_chunks(images * dy_len);
@@ -162,45 +166,50 @@ impl Kernel for InputGrad {
     }
 }
 
-pub(crate) struct WeightGrad {
-    x: In<f32>,
-    dy: In<f32>,
-    dweight: Out<f32>,
-    dbias: Option<Out<f32>>,
-    geometry: Geometry,
-    windows: Windowing,
+kernel! {
+    WeightGrad of Conv2dWeightGrad {
+        x: Input<f32>,
+        dy: Input<f32>,
+        dweight: Output<f32>,
+        dbias: Option<Output<f32>>,
+    }
+    with |op, bind| {
+        geometry: Geometry = Geometry::new(bind.tensors(), op.x, op.dy, op.window, op.groups),
+        windows: Windowing = Windowing::new(&geometry),
+    }
+}
+
+impl Compile for Conv2dWeightGrad {
+    fn kernel(&self, bind: &mut BufferResolver<'_>) -> Box<dyn Kernel> {
+        let g = Geometry::new(bind.tensors(), self.x, self.dy, self.window, self.groups);
+        if winograd::is_profitable(&g) {
+            Box::new(winograd::WeightGrad::new(self, &g, bind))
+        } else {
+            Box::new(WeightGrad::new(self, None, bind))
+        }
+    }
+
+    fn table_bytes(&self, tensors: &Tensors) -> usize {
+        Geometry::new(tensors, self.x, self.dy, self.window, self.groups).table_bytes()
+    }
 }
 
 /// How the weight gradient finds windows.
 enum Windowing {
-    /// Where they lie.
+    /// Directly from the images.
     Direct(PixelPairs),
     /// By copying a tile of them, whose rows meet those of dy in pairs.
-    Columns(Table, Vec<Pair>),
+    Columns(Table, Vec<RowPair>),
 }
 
-impl WeightGrad {
-    pub(crate) fn new(op: &Conv2dWeightGrad, bind: &mut BufferResolver<'_>) -> Self {
-        let geometry = Geometry::new(bind.tensors(), op.x, op.dy, op.window, op.groups);
-        let windows = if geometry.direct() {
-            Windowing::Direct(PixelPairs::new(&geometry))
-        } else {
-            let (outputs, depth) = (geometry.outputs(), geometry.depth());
-            let pair = |r| [(r * outputs) as u32, (r * depth) as u32];
-            Windowing::Columns(Table::new(&geometry), (0..geometry.tile()).map(pair).collect())
-        };
-        Self {
-            x: bind.read(op.x),
-            dy: bind.read(op.dy),
-            dweight: bind.write(op.dweight),
-            dbias: op.dbias.map(|dbias| bind.write(dbias)),
-            geometry,
-            windows,
+impl Windowing {
+    fn new(g: &Geometry) -> Self {
+        if g.direct() {
+            return Self::Direct(PixelPairs::new(g));
         }
-    }
-
-    fn plan(&self) -> Plan {
-        Plan::new(&self.geometry)
+        let (outputs, depth) = (g.outputs(), g.depth());
+        let pair = |r| [(r * outputs) as u32, (r * depth) as u32];
+        Self::Columns(Table::new(g), (0..g.tile()).map(pair).collect())
     }
 }
 
@@ -210,7 +219,7 @@ struct Plan {
     images: usize,
     /// Parts, each with a sum of its own.
     parts: usize,
-    /// Output channels in a piece of a part.
+    /// Output channels in a chunk of a part.
     outputs: usize,
     /// Numbers in a part's sum: weight and bias.
     len: usize,
@@ -218,9 +227,9 @@ struct Plan {
 
 impl Plan {
     fn new(g: &Geometry) -> Self {
-        const PIECES: usize = 16;
+        const CHUNKS: usize = 16;
         let weights = g.outputs() * g.depth();
-        let wanted = (g.work() * g.batch).div_ceil(1 << 21).clamp(1, PIECES);
+        let wanted = (g.work() * g.batch).div_ceil(1 << 21).clamp(1, CHUNKS);
         // Adding parts costs their length: many for small weights, few for large ones.
         let parts = wanted.min((1usize << 19).div_ceil(weights.max(1)));
         let images = g.batch.div_ceil(parts).max(1);
@@ -233,10 +242,10 @@ impl Plan {
 impl Kernel for WeightGrad {
     fn scratch_size(&self) -> ScratchSize {
         let g = &self.geometry;
-        let plan = self.plan();
+        let plan = Plan::new(&self.geometry);
         ScratchSize {
             shared: plan.parts * plan.len,
-            each: if g.direct() { 0 } else { columns_len(g) },
+            per_thread: if g.direct() { 0 } else { columns_len(g) },
             tables: match &self.windows {
                 Windowing::Direct(pairs) => pairs.bytes(),
                 Windowing::Columns(table, pairs) => table.bytes() + size_of_val(&**pairs),
@@ -245,7 +254,7 @@ impl Kernel for WeightGrad {
     }
 
     fn run(&mut self, work: &mut Workspace<'_>) {
-        let plan = self.plan();
+        let plan = Plan::new(&self.geometry);
         let Self { x, dy, dweight, dbias, geometry: g, windows } = self;
         let windows = &*windows;
         let (x, dy, dweight) = (x.get(), dy.get(), dweight.get());
@@ -261,9 +270,9 @@ impl Kernel for WeightGrad {
             let dy = &dy[first * dy_len..][..images * dy_len];
             let (weights, bias) = sums.split_at_mut(g.outputs() * g.depth());
             weights.par_chunks_mut(plan.outputs * g.depth()).enumerate().for_each(
-                |(piece, weights)| {
+                |(chunk, weights)| {
                     weights.fill(0.0);
-                    let first = piece * plan.outputs;
+                    let first = chunk * plan.outputs;
                     match windows {
                         Windowing::Direct(pairs) => direct(g, pairs, x, dy, first, weights),
                         Windowing::Columns(table, pairs) => buffers.with(|slot| {
@@ -287,8 +296,8 @@ impl Kernel for WeightGrad {
 
 /// Adds up a stretch of every part, in the order of the parts.
 fn add_parts(sums: &[f32], len: usize, from: usize, to: &mut [f32]) {
-    to.par_chunks_mut(GRAIN / 4).enumerate().for_each(|(piece, to)| {
-        let at = from + piece * (GRAIN / 4);
+    to.par_chunks_mut(CHUNK / 4).enumerate().for_each(|(chunk, to)| {
+        let at = from + chunk * (CHUNK / 4);
         to.copy_from_slice(&sums[at..][..to.len()]);
         for part in sums.chunks_exact(len).skip(1) {
             add(&part[at..][..to.len()], to);
@@ -296,15 +305,7 @@ fn add_parts(sums: &[f32], len: usize, from: usize, to: &mut [f32]) {
     });
 }
 
-vectorized! {
-    fn add(x: &[f32], y: &mut [f32]) {
-        for (y, x) in y.iter_mut().zip(x) {
-            *y += x;
-        }
-    }
-}
-
-/// The parts of output channels `first..` that lie in one group: (group, first channel, end).
+/// The parts of output channels `first..` in one group: (group, first channel, end).
 fn by_group(
     g: &Geometry,
     first: usize,
@@ -315,15 +316,15 @@ fn by_group(
         .map(move |group| (group, first.max(group * output), end.min((group + 1) * output)))
 }
 
-/// Output pixels beside the input pixels that each tap sees, in pieces that stay in the first level
-/// of the cache. A piece is some rows of an image, or several small images.
+/// Pairs of output pixels and the input pixels that each tap sees, in chunks that stay in the first level
+/// of the cache. A chunk is some rows of an image, or several small images.
 struct PixelPairs {
-    pairs: Vec<Pair>,
-    /// For each piece and tap, where its pairs begin and end.
+    pairs: Vec<RowPair>,
+    /// For each chunk and tap, where its pairs begin and end.
     ranges: Vec<[u32; 2]>,
-    /// Pieces of an image; 1 where a piece is several images.
-    pieces: usize,
-    /// Images of a piece.
+    /// Pieces of an image; 1 where a chunk is several images.
+    chunks: usize,
+    /// Images of a chunk.
     images: usize,
 }
 
@@ -333,13 +334,13 @@ impl PixelPairs {
         let [kernel, stride, padding] = [g.window.kernel, g.window.stride, g.window.padding];
         let images = (PIXELS / g.windows().max(1)).clamp(1, g.batch.max(1));
         let rows = if images > 1 { g.result[0] } else { (PIXELS / g.result[1].max(1)).max(1) };
-        let pieces = g.result[0].div_ceil(rows.max(1));
+        let chunks = g.result[0].div_ceil(rows.max(1));
         let (mut pairs, mut ranges) = (Vec::new(), Vec::new());
-        for piece in 0..pieces {
+        for chunk in 0..chunks {
             for tap in 0..g.taps() {
                 let first = pairs.len() as u32;
                 for image in 0..images {
-                    for oy in piece * rows..((piece + 1) * rows).min(g.result[0]) {
+                    for oy in chunk * rows..((chunk + 1) * rows).min(g.result[0]) {
                         for ox in 0..g.result[1] {
                             let y = oy * stride[0] + tap / kernel[1];
                             let x = ox * stride[1] + tap % kernel[1];
@@ -356,22 +357,22 @@ impl PixelPairs {
                 ranges.push([first, pairs.len() as u32]);
             }
         }
-        Self { pairs, ranges, pieces, images }
+        Self { pairs, ranges, chunks, images }
     }
 
     fn bytes(&self) -> usize {
         size_of_val(&*self.pairs) + size_of_val(&*self.ranges)
     }
 
-    /// The pairs of a piece and a tap, of the first `images` images.
-    fn of(&self, piece: usize, tap: usize, taps: usize, images: usize) -> Pairs<'_> {
-        let [start, end] = self.ranges[piece * taps + tap];
+    /// The pairs of a chunk and a tap, of the first `images` images.
+    fn of(&self, chunk: usize, tap: usize, taps: usize, images: usize) -> RowPairs<'_> {
+        let [start, end] = self.ranges[chunk * taps + tap];
         let pairs = &self.pairs[start as usize..end as usize];
-        Pairs::new(&pairs[..pairs.len() / self.images * images])
+        RowPairs::new(&pairs[..pairs.len() / self.images * images])
     }
 }
 
-/// Adds the weight gradient of output channels `first..`, reading the images where they lie.
+/// Adds the weight gradient of output channels `first..`, reading the images directly.
 fn direct(
     g: &Geometry,
     table: &PixelPairs,
@@ -385,13 +386,13 @@ fn direct(
     let dy_len = table.images * g.windows() * g.outputs();
     for (x, dy) in x.chunks(x_len).zip(dy.chunks(dy_len)) {
         let images = dy.len() / (dy_len / table.images);
-        for piece in 0..table.pieces {
+        for chunk in 0..table.chunks {
             for (group, from, to) in by_group(g, first, weights.len() / depth) {
                 let weights = &mut weights[(from - first) * depth..(to - first) * depth];
                 let (x, dy) = (&x[group * g.input..], &dy[from..]);
                 let columns = [to - from, g.input];
                 for tap in 0..taps {
-                    let pairs = table.of(piece, tap, taps, images);
+                    let pairs = table.of(chunk, tap, taps, images);
                     let to = &mut weights[tap * g.input..];
                     product::transposed_product(pairs, dy, x, columns, false, to, depth);
                 }
@@ -401,11 +402,11 @@ fn direct(
 }
 
 /// Adds the weight gradient of output channels `first..`, with windows copied into rows.
-#[allow(clippy::too_many_arguments, reason = "a piece of `run`")]
+#[allow(clippy::too_many_arguments, reason = "a part of `run`")]
 fn by_columns(
     g: &Geometry,
     table: &Table,
-    pairs: &[Pair],
+    pairs: &[RowPair],
     x: &[f32],
     dy: &[f32],
     first: usize,
@@ -419,7 +420,7 @@ fn by_columns(
         for (index, dy) in dy.chunks(tile * outputs).enumerate() {
             let rows = dy.len() / outputs;
             table.columns(g, x, group, index * tile, rows, slot);
-            let (pairs, size) = (Pairs::new(&pairs[..rows]), [to - from, depth]);
+            let (pairs, size) = (RowPairs::new(&pairs[..rows]), [to - from, depth]);
             product::transposed_product(pairs, &dy[from..], slot, size, false, weights, depth);
         }
     }

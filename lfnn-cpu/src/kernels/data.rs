@@ -1,17 +1,17 @@
 //! The batch: images out of the data set, changed and normalised, and their labels.
 
-use lfnn_core::program::{Augment, LoadImages, LoadLabels, LoadValues, clock};
+use lfnn_core::program::{Augment, step_counter};
 use lfnn_core::random::below;
 use rayon::prelude::*;
 
-use crate::memory::{BufferResolver, In, Out};
+use crate::memory::{Input, Output};
 use crate::simd::vectorized;
-use crate::work::{GRAIN, Kernel, Workspace};
+use crate::work::{Kernel, Workspace, items_per_chunk, kernel};
 
 /// Which example row `row` of the batch is.
 fn example(order: &[u32], now: &[u32], batch: usize, row: usize) -> u32 {
-    let last = (now[clock::COUNT] as usize).clamp(1, order.len()) - 1;
-    order[(now[clock::STEP] as usize * batch + row).min(last)]
+    let last = (now[step_counter::COUNT] as usize).clamp(1, order.len()) - 1;
+    order[(now[step_counter::STEP] as usize * batch + row).min(last)]
 }
 
 /// How one image is changed.
@@ -121,50 +121,44 @@ fn mirror(row: &mut [f32], channels: usize) {
     }
 }
 
-pub(crate) struct Images {
-    pixels: In<u8>,
-    order: In<u32>,
-    clock: In<u32>,
-    scale: In<f32>,
-    shift: In<f32>,
-    x: Out<f32>,
-    augment: Option<Augment>,
-    batch: usize,
-    size: [usize; 2],
-}
-
-impl Images {
-    pub(crate) fn new(op: &LoadImages, bind: &mut BufferResolver<'_>) -> Self {
-        let shape = &bind.tensor(op.x).shape;
-        Self {
-            pixels: bind.read(op.pixels),
-            order: bind.read(op.order),
-            clock: bind.read(op.clock),
-            scale: bind.read(op.scale),
-            shift: bind.read(op.shift),
-            x: bind.write(op.x),
-            augment: op.augment,
-            batch: shape[0],
-            size: [shape[1], shape[2]],
-        }
+kernel! {
+    LoadImages {
+        pixels: Input<u8>,
+        order: Input<u32>,
+        counter: Input<u32>,
+        scale: Input<f32>,
+        shift: Input<f32>,
+        x: Output<f32>,
+    }
+    with |op, bind| {
+        augment: Option<Augment> = op.augment,
+        /// Batch, height, width.
+        extents: [usize; 3] = std::array::from_fn(|axis| bind.tensor(op.x).shape[axis]),
     }
 }
 
-impl Kernel for Images {
+impl Kernel for LoadImages {
     fn run(&mut self, _: &mut Workspace<'_>) {
-        let Self { augment, batch, size, .. } = *self;
-        let (pixels, order, now) = (self.pixels.get(), self.order.get(), self.clock.get());
+        let Self { augment, extents: [batch, height, width], .. } = *self;
+        let size = [height, width];
+        let (pixels, order, now) = (self.pixels.get(), self.order.get(), self.counter.get());
         let (scale, shift) = (self.scale.get(), self.shift.get());
         let len = size[0] * size[1] * scale.len();
         if len == 0 {
             return;
         }
-        let images = (GRAIN / len).max(1);
-        self.x.get().par_chunks_mut(images * len).enumerate().for_each(|(piece, x)| {
+        let images = items_per_chunk(len);
+        self.x.get().par_chunks_mut(images * len).enumerate().for_each(|(chunk, x)| {
             for (i, x) in x.chunks_exact_mut(len).enumerate() {
-                let image = example(order, now, batch, piece * images + i);
+                let image = example(order, now, batch, chunk * images + i);
                 let change = augment.map_or(Change::NONE, |augment| {
-                    Change::draw(&augment, clock::seed(now), now[clock::EPOCH], image, size)
+                    Change::draw(
+                        &augment,
+                        step_counter::seed(now),
+                        now[step_counter::EPOCH],
+                        image,
+                        size,
+                    )
                 });
                 let pixels = &pixels[image as usize * len..][..len];
                 load(pixels, size, scale, shift, &change, x);
@@ -173,27 +167,13 @@ impl Kernel for Images {
     }
 }
 
-pub(crate) struct Labels {
-    labels: In<u32>,
-    order: In<u32>,
-    clock: In<u32>,
-    target: Out<u32>,
+kernel! {
+    LoadLabels { labels: Input<u32>, order: Input<u32>, counter: Input<u32>, target: Output<u32> }
 }
 
-impl Labels {
-    pub(crate) fn new(op: &LoadLabels, bind: &mut BufferResolver<'_>) -> Self {
-        Self {
-            labels: bind.read(op.labels),
-            order: bind.read(op.order),
-            clock: bind.read(op.clock),
-            target: bind.write(op.target),
-        }
-    }
-}
-
-impl Kernel for Labels {
+impl Kernel for LoadLabels {
     fn run(&mut self, _: &mut Workspace<'_>) {
-        let (labels, order, now) = (self.labels.get(), self.order.get(), self.clock.get());
+        let (labels, order, now) = (self.labels.get(), self.order.get(), self.counter.get());
         let target = self.target.get();
         let batch = target.len();
         for (row, target) in target.iter_mut().enumerate() {
@@ -202,29 +182,14 @@ impl Kernel for Labels {
     }
 }
 
-pub(crate) struct Values {
-    values: In<f32>,
-    order: In<u32>,
-    clock: In<u32>,
-    target: Out<f32>,
-    len: usize,
+kernel! {
+    LoadValues { values: Input<f32>, order: Input<u32>, counter: Input<u32>, target: Output<f32> }
+    with |op, bind| { len: usize = bind.tensors().channels(op.target) }
 }
 
-impl Values {
-    pub(crate) fn new(op: &LoadValues, bind: &mut BufferResolver<'_>) -> Self {
-        Self {
-            values: bind.read(op.values),
-            order: bind.read(op.order),
-            clock: bind.read(op.clock),
-            target: bind.write(op.target),
-            len: bind.tensors().channels(op.target),
-        }
-    }
-}
-
-impl Kernel for Values {
+impl Kernel for LoadValues {
     fn run(&mut self, _: &mut Workspace<'_>) {
-        let (values, order, now) = (self.values.get(), self.order.get(), self.clock.get());
+        let (values, order, now) = (self.values.get(), self.order.get(), self.counter.get());
         let target = self.target.get();
         let batch = target.len() / self.len;
         for (row, target) in target.chunks_exact_mut(self.len).enumerate() {
@@ -256,9 +221,9 @@ mod tests {
     #[test]
     fn rows_beyond_the_count_repeat_the_last_example() {
         let order = [5, 6, 7, 8];
-        let mut now = [0; clock::LEN];
-        now[clock::COUNT] = 3;
-        now[clock::STEP] = 1;
+        let mut now = [0; step_counter::LEN];
+        now[step_counter::COUNT] = 3;
+        now[step_counter::STEP] = 1;
         let rows: Vec<u32> = (0..2).map(|row| example(&order, &now, 2, row)).collect();
         assert_eq!(rows, [7, 7]);
     }

@@ -1,12 +1,12 @@
 //! Nonlinearities, sums of tensors, dropout.
 
-use lfnn_core::program::{Activate, ActivateGrad, Activation, Add, Dropout, clock};
+use lfnn_core::program::{Activation, step_counter};
 use lfnn_core::random::Stream;
 use rayon::prelude::*;
 
-use crate::memory::{BufferResolver, In, Out};
+use crate::memory::{Input, Output};
 use crate::simd::vectorized;
-use crate::work::{GRAIN, Kernel, ScratchSize, Workspace};
+use crate::work::{CHUNK, Kernel, ScratchSize, Workspace, for_chunks, kernel};
 
 vectorized! {
     /// Keeps a NaN, which must not disappear here but be noticed in the loss.
@@ -47,7 +47,8 @@ vectorized! {
         }
     }
 
-    fn add(x: &[f32], y: &mut [f32]) {
+    /// Adds x to y.
+    pub(crate) fn add(x: &[f32], y: &mut [f32]) {
         for (y, x) in y.iter_mut().zip(x) {
             *y += x;
         }
@@ -89,122 +90,81 @@ pub(crate) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + (-x).exp())
 }
 
-pub(crate) struct Pointwise {
-    x: In<f32>,
-    y: Out<f32>,
-    function: Activation,
+kernel! {
+    Activate { x: Input<f32>, y: Output<f32> }
+    with |op, bind| { function: Activation = op.function }
 }
 
-impl Pointwise {
-    pub(crate) fn new(op: &Activate, bind: &mut BufferResolver<'_>) -> Self {
-        Self { x: bind.read(op.x), y: bind.write(op.y), function: op.function }
-    }
-}
-
-impl Kernel for Pointwise {
+impl Kernel for Activate {
     fn run(&mut self, _: &mut Workspace<'_>) {
-        let function = self.function;
-        let grain = if function == Activation::Relu { GRAIN } else { GRAIN / 4 };
-        let x = self.x.get().par_chunks(grain);
-        self.y.get().par_chunks_mut(grain).zip(x).for_each(|(y, x)| match function {
-            Activation::Relu => relu(x, y),
-            Activation::Sigmoid => y.iter_mut().zip(x).for_each(|(y, &x)| *y = sigmoid(x)),
-            Activation::Tanh => y.iter_mut().zip(x).for_each(|(y, x)| *y = x.tanh()),
-        });
-    }
-}
-
-pub(crate) struct PointwiseGrad {
-    y: In<f32>,
-    dy: In<f32>,
-    dx: Out<f32>,
-    function: Activation,
-}
-
-impl PointwiseGrad {
-    pub(crate) fn new(op: &ActivateGrad, bind: &mut BufferResolver<'_>) -> Self {
-        Self {
-            y: bind.read(op.y),
-            dy: bind.read(op.dy),
-            dx: bind.write(op.dx),
-            function: op.function,
+        let (x, y) = (self.x.get(), self.y.get());
+        match self.function {
+            Activation::Relu => for_chunks(CHUNK, x, y, relu),
+            Activation::Sigmoid => for_chunks(CHUNK / 4, x, y, |x, y| {
+                y.iter_mut().zip(x).for_each(|(y, &x)| *y = sigmoid(x));
+            }),
+            Activation::Tanh => for_chunks(CHUNK / 4, x, y, |x, y| {
+                y.iter_mut().zip(x).for_each(|(y, x)| *y = x.tanh());
+            }),
         }
     }
 }
 
-impl Kernel for PointwiseGrad {
+kernel! {
+    ActivateGrad { y: Input<f32>, dy: Input<f32>, dx: Output<f32> }
+    with |op, bind| { function: Activation = op.function }
+}
+
+impl Kernel for ActivateGrad {
     fn run(&mut self, _: &mut Workspace<'_>) {
         let kernel = match self.function {
             Activation::Relu => relu_grad,
             Activation::Sigmoid => sigmoid_grad,
             Activation::Tanh => tanh_grad,
         };
-        let inputs = self.y.get().par_chunks(GRAIN).zip(self.dy.get().par_chunks(GRAIN));
-        let dx = self.dx.get().par_chunks_mut(GRAIN);
+        let inputs = self.y.get().par_chunks(CHUNK).zip(self.dy.get().par_chunks(CHUNK));
+        let dx = self.dx.get().par_chunks_mut(CHUNK);
         dx.zip(inputs).for_each(|(dx, (y, dy))| kernel(y, dy, dx));
     }
 }
 
-pub(crate) struct Sum {
-    inputs: Vec<In<f32>>,
-    y: Out<f32>,
+kernel! {
+    Add { inputs: Vec<Input<f32>>, y: Output<f32> }
 }
 
-impl Sum {
-    pub(crate) fn new(op: &Add, bind: &mut BufferResolver<'_>) -> Self {
-        Self {
-            inputs: op.inputs.iter().map(|&input| bind.read(input)).collect(),
-            y: bind.write(op.y),
-        }
-    }
-}
-
-impl Kernel for Sum {
+impl Kernel for Add {
     fn scratch_size(&self) -> ScratchSize {
-        ScratchSize { tables: self.inputs.len() * size_of::<In<f32>>(), ..ScratchSize::default() }
+        ScratchSize::default().with_table(&self.inputs)
     }
 
     fn run(&mut self, _: &mut Workspace<'_>) {
         let [a, b, rest @ ..] = self.inputs.as_slice() else { return };
-        let ab = a.get().par_chunks(GRAIN).zip(b.get().par_chunks(GRAIN));
-        self.y.get().par_chunks_mut(GRAIN).zip(ab).for_each(|(y, (a, b))| sum_two(a, b, y));
+        let ab = a.get().par_chunks(CHUNK).zip(b.get().par_chunks(CHUNK));
+        self.y.get().par_chunks_mut(CHUNK).zip(ab).for_each(|(y, (a, b))| sum_two(a, b, y));
         for x in rest {
-            let x = x.get().par_chunks(GRAIN);
-            self.y.get().par_chunks_mut(GRAIN).zip(x).for_each(|(y, x)| add(x, y));
+            for_chunks(CHUNK, x.get(), self.y.get(), add);
         }
     }
 }
 
-pub(crate) struct Drop {
-    x: In<f32>,
-    clock: In<u32>,
-    y: Out<f32>,
-    threshold: u32,
-    scale: f32,
-    stream: Stream,
-}
-
-impl Drop {
-    pub(crate) fn new(op: &Dropout, bind: &mut BufferResolver<'_>) -> Self {
-        Self {
-            x: bind.read(op.x),
-            clock: bind.read(op.clock),
-            y: bind.write(op.y),
-            threshold: (op.rate * 4_294_967_296.0) as u32,
-            scale: (1.0 / (1.0 - op.rate)) as f32,
-            stream: op.stream,
-        }
+kernel! {
+    Dropout { x: Input<f32>, counter: Input<u32>, y: Output<f32> }
+    with |op, bind| {
+        threshold: u32 = (op.rate * 4_294_967_296.0) as u32,
+        scale: f32 = (1.0 / (1.0 - op.rate)) as f32,
+        stream: Stream = op.stream,
     }
 }
 
-impl Kernel for Drop {
+impl Kernel for Dropout {
     fn run(&mut self, _: &mut Workspace<'_>) {
         let Self { threshold, scale, stream, .. } = *self;
-        let now = self.clock.get();
-        let (seed, epoch, step) = (clock::seed(now), now[clock::EPOCH], now[clock::STEP]);
-        let x = self.x.get().par_chunks(GRAIN);
-        self.y.get().par_chunks_mut(GRAIN).zip(x).enumerate().for_each(|(i, (y, x))| {
-            dropout(x, y, i * GRAIN, stream, seed, epoch, step, threshold, scale);
+        let now = self.counter.get();
+        let (seed, epoch, step) =
+            (step_counter::seed(now), now[step_counter::EPOCH], now[step_counter::STEP]);
+        let x = self.x.get().par_chunks(CHUNK);
+        self.y.get().par_chunks_mut(CHUNK).zip(x).enumerate().for_each(|(i, (y, x))| {
+            dropout(x, y, i * CHUNK, stream, seed, epoch, step, threshold, scale);
         });
     }
 }

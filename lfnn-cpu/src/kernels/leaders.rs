@@ -1,15 +1,13 @@
 //! Selection of leaders, what followers align with, and the mask of a gradient.
 
-use lfnn_core::program::{
-    AlignmentTarget, EpochLeaders, MaskFollowers, Predictions, Reference, SelectLeaders, clock,
-};
+use lfnn_core::program::{Predictions, Reference, step_counter};
 use lfnn_core::random::below;
 use rayon::prelude::*;
 
-use super::losses::examples;
-use crate::memory::{BufferResolver, In, Out};
+use super::losses::examples_per_chunk;
+use crate::memory::{Input, Output};
 use crate::simd::vectorized;
-use crate::work::{Kernel, Workspace, piece_rows};
+use crate::work::{Kernel, Workspace, items_per_chunk, kernel};
 
 vectorized! {
     /// How many of `losses` come before a loss in the order of losses: those that are smaller, and
@@ -50,7 +48,7 @@ fn select_all(
 ) {
     let workers = predictions.workers;
     // Ranking is quadratic in the workers.
-    let classifiers = piece_rows(workers * workers);
+    let classifiers = items_per_chunk(workers * workers);
     let losses = losses.par_chunks(classifiers * workers);
     let leaders = leaders.par_chunks_mut(classifiers * workers);
     best.par_chunks_mut(classifiers).zip(leaders).zip(losses).for_each(
@@ -63,63 +61,35 @@ fn select_all(
     );
 }
 
-pub(crate) struct Select {
-    losses: In<f32>,
-    leaders: Out<f32>,
-    best: Out<u32>,
-    predictions: Predictions,
-    count: usize,
+kernel! {
+    SelectLeaders { losses: Input<f32>, leaders: Output<f32>, best: Output<u32> }
+    with |op, bind| { predictions: Predictions = op.predictions, count: usize = op.count }
 }
 
-impl Select {
-    pub(crate) fn new(op: &SelectLeaders, bind: &mut BufferResolver<'_>) -> Self {
-        Self {
-            losses: bind.read(op.losses),
-            leaders: bind.write(op.leaders),
-            best: bind.write(op.best),
-            predictions: op.predictions,
-            count: op.count,
-        }
-    }
-}
-
-impl Kernel for Select {
+impl Kernel for SelectLeaders {
     fn run(&mut self, _: &mut Workspace<'_>) {
         let (leaders, best) = (self.leaders.get(), self.best.get());
         select_all(&self.predictions, self.count, self.losses.get(), leaders, best);
     }
 }
 
-pub(crate) struct Epoch {
-    losses: In<f32>,
-    clock: In<u32>,
-    epoch_losses: Out<f32>,
-    leaders: Out<f32>,
-    best: Out<u32>,
-    predictions: Predictions,
-    count: usize,
-}
-
-impl Epoch {
-    pub(crate) fn new(op: &EpochLeaders, bind: &mut BufferResolver<'_>) -> Self {
-        Self {
-            losses: bind.read(op.losses),
-            clock: bind.read(op.clock),
-            epoch_losses: bind.write(op.epoch_losses),
-            leaders: bind.write(op.leaders),
-            best: bind.write(op.best),
-            predictions: op.predictions,
-            count: op.count,
-        }
+kernel! {
+    EpochLeaders {
+        losses: Input<f32>,
+        counter: Input<u32>,
+        epoch_losses: Output<f32>,
+        leaders: Output<f32>,
+        best: Output<u32>,
     }
+    with |op, bind| { predictions: Predictions = op.predictions, count: usize = op.count }
 }
 
-impl Kernel for Epoch {
+impl Kernel for EpochLeaders {
     fn run(&mut self, _: &mut Workspace<'_>) {
-        let (losses, now) = (self.losses.get(), self.clock.get());
+        let (losses, now) = (self.losses.get(), self.counter.get());
         let epoch_losses = self.epoch_losses.get();
-        if now[clock::STEP] == 0 {
-            let by = if now[clock::EPOCH] > 0 { &*epoch_losses } else { losses };
+        if now[step_counter::STEP] == 0 {
+            let by = if now[step_counter::EPOCH] > 0 { &*epoch_losses } else { losses };
             select_all(&self.predictions, self.count, by, self.leaders.get(), self.best.get());
             epoch_losses.fill(0.0);
         }
@@ -129,43 +99,30 @@ impl Kernel for Epoch {
     }
 }
 
-pub(crate) struct Target {
-    value: In<f32>,
-    leaders: In<f32>,
-    best: In<u32>,
-    clock: In<u32>,
-    reference: Out<f32>,
-    predictions: Predictions,
-    rule: Reference,
-}
-
-impl Target {
-    pub(crate) fn new(op: &AlignmentTarget, bind: &mut BufferResolver<'_>) -> Self {
-        Self {
-            value: bind.read(op.value),
-            leaders: bind.read(op.leaders),
-            best: bind.read(op.best),
-            clock: bind.read(op.clock),
-            reference: bind.write(op.reference),
-            predictions: op.predictions,
-            rule: op.rule,
-        }
+kernel! {
+    AlignmentTarget {
+        value: Input<f32>,
+        leaders: Input<f32>,
+        best: Input<u32>,
+        counter: Input<u32>,
+        reference: Output<f32>,
     }
+    with |op, bind| { predictions: Predictions = op.predictions, rule: Reference = op.rule }
 }
 
-impl Kernel for Target {
+impl Kernel for AlignmentTarget {
     fn run(&mut self, _: &mut Workspace<'_>) {
         let Self { predictions, rule, .. } = *self;
         let (value, leaders, best) = (self.value.get(), self.leaders.get(), self.best.get());
-        let now = self.clock.get();
-        let examples = examples(&predictions);
+        let now = self.counter.get();
+        let examples = examples_per_chunk(&predictions);
         let reference = self.reference.get();
         let per_sample = best.len() > predictions.classifiers;
-        let pieces =
+        let chunks =
             reference.par_chunks_mut(examples * predictions.classifiers * predictions.classes);
-        pieces.enumerate().for_each(|(piece, reference)| {
+        chunks.enumerate().for_each(|(chunk, reference)| {
             for (i, to) in reference.chunks_exact_mut(predictions.classes).enumerate() {
-                let at = piece * examples * predictions.classifiers + i;
+                let at = chunk * examples * predictions.classifiers + i;
                 let classifier = at % predictions.classifiers;
                 // Row of leadership, and classifier.
                 let row = if per_sample { at / predictions.classifiers } else { 0 };
@@ -178,8 +135,8 @@ impl Kernel for Target {
                 match rule {
                     Reference::Best => to.copy_from_slice(value(best[chosen] as usize)),
                     Reference::Random(stream) => {
-                        let (epoch, step) = (now[clock::EPOCH], now[clock::STEP]);
-                        let word = stream.at(clock::seed(now), epoch, step, chosen as u32);
+                        let (epoch, step) = (now[step_counter::EPOCH], now[step_counter::STEP]);
+                        let word = stream.at(step_counter::seed(now), epoch, step, chosen as u32);
                         let index = below(word, leading().count() as u32) as usize;
                         to.copy_from_slice(value(leading().nth(index).unwrap_or(0)));
                     }
@@ -199,46 +156,32 @@ impl Kernel for Target {
     }
 }
 
-pub(crate) struct Mask {
-    x: In<f32>,
-    leaders: In<f32>,
-    y: Out<f32>,
-    workers: usize,
-    /// Numbers in a row, and rows of an example.
-    columns: usize,
-    rows: usize,
-}
-
-impl Mask {
-    pub(crate) fn new(op: &MaskFollowers, bind: &mut BufferResolver<'_>) -> Self {
-        let tensors = bind.tensors();
-        Self {
-            x: bind.read(op.x),
-            leaders: bind.read(op.leaders),
-            y: bind.write(op.y),
-            workers: tensors.channels(op.leaders),
-            columns: tensors.channels(op.x),
-            rows: tensors.rows(op.x).checked_div(tensors[op.x].shape[0]).unwrap_or(0),
-        }
+kernel! {
+    MaskFollowers { x: Input<f32>, leaders: Input<f32>, y: Output<f32> }
+    with |op, bind| {
+        workers: usize = bind.tensors().channels(op.leaders),
+        channels: usize = bind.tensors().channels(op.x),
+        /// Rows of an example.
+        rows: usize = bind.rows_per_example(op.x),
     }
 }
 
-impl Kernel for Mask {
+impl Kernel for MaskFollowers {
     fn run(&mut self, _: &mut Workspace<'_>) {
         let (x, leaders, y) = (self.x.get(), self.leaders.get(), self.y.get());
         if y.is_empty() {
             return;
         }
-        let (workers, columns, rows) = (self.workers, self.columns, self.rows);
-        let step = piece_rows(columns);
+        let (workers, channels, rows) = (self.workers, self.channels, self.rows);
+        let step = items_per_chunk(channels);
         let per_sample = leaders.len() > workers;
-        let pieces = y.par_chunks_mut(step * columns).zip(x.par_chunks(step * columns));
-        pieces.enumerate().for_each(|(piece, (y, x))| {
-            let lines = y.chunks_exact_mut(columns).zip(x.chunks_exact(columns));
+        let chunks = y.par_chunks_mut(step * channels).zip(x.par_chunks(step * channels));
+        chunks.enumerate().for_each(|(chunk, (y, x))| {
+            let lines = y.chunks_exact_mut(channels).zip(x.chunks_exact(channels));
             for (i, (y, x)) in lines.enumerate() {
-                let example = if per_sample { (piece * step + i) / rows } else { 0 };
+                let example = if per_sample { (chunk * step + i) / rows } else { 0 };
                 let leaders = &leaders[example * workers..][..workers];
-                let width = columns / workers;
+                let width = channels / workers;
                 let runs = y.chunks_exact_mut(width).zip(x.chunks_exact(width));
                 for (leads, (y, x)) in leaders.iter().zip(runs) {
                     if *leads != 0.0 { y.copy_from_slice(x) } else { y.fill(0.0) }

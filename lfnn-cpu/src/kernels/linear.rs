@@ -1,13 +1,13 @@
-//! Linear maps in groups: rows of the result in pieces, each piece on one thread.
+//! Linear maps in groups: rows of the result in chunks, each chunk on one thread.
 
-use lfnn_core::program::{Activate, Linear, LinearInputGrad, LinearWeightGrad, TensorId, Tensors};
+use lfnn_core::program::{TensorId, Tensors};
 use rayon::prelude::*;
 
-use super::columns::{column_sums, reduction_len, reduction_rows};
 use super::elementwise::relu_in_place;
-use crate::memory::{BufferResolver, In, Out};
-use crate::product::{self, Gather, PANEL_ROWS, Pair, Pairs, Rows};
-use crate::work::{Kernel, ScratchSize, Workspace};
+use super::reduce::{channel_sums, channel_sums_len};
+use crate::memory::{Input, Output};
+use crate::product::{self, Gather, PANEL_ROWS, RowPair, RowPairs, StridedRows};
+use crate::work::{Kernel, ScratchSize, Workspace, kernel};
 
 #[derive(Clone, Copy)]
 struct Geometry {
@@ -25,39 +25,20 @@ impl Geometry {
         Self { batch: x[0], groups, input: weight[1], output: weight[0] / groups }
     }
 
-    /// Rows of the result in a piece: a megaflop or so, and whole blocks of the product.
-    fn piece_rows(&self) -> usize {
+    /// The geometry of the product by the transpose.
+    fn transposed(self) -> Self {
+        Self { input: self.output, output: self.input, ..self }
+    }
+
+    /// Numbers of a group's packed weights.
+    fn packed_len(&self) -> usize {
+        product::packed_len(self.input, self.output)
+    }
+
+    /// Rows of the result in a chunk: a megaflop or so, and whole blocks of the product.
+    fn chunk_rows(&self) -> usize {
         let work = (self.groups * self.input * self.output).max(1);
         (1usize << 20).div_ceil(work).next_multiple_of(16)
-    }
-}
-
-/// Rows of a matrix that lies in wider rows.
-pub(crate) struct Slab<'a> {
-    pub(crate) data: &'a [f32],
-    pub(crate) stride: usize,
-    pub(crate) depth: usize,
-    /// Of rows of the result, and where the first begins.
-    pub(crate) distance: usize,
-    pub(crate) first: usize,
-}
-
-impl Rows for Slab<'_> {
-    type Place = usize;
-
-    #[inline(always)]
-    fn place(&self, r: usize) -> usize {
-        r * self.stride
-    }
-
-    #[inline(always)]
-    fn segment(&self, place: usize, _: usize) -> &[f32] {
-        &self.data[place..][..self.depth]
-    }
-
-    #[inline(always)]
-    fn target(&self, r: usize) -> usize {
-        r * self.distance + self.first
     }
 }
 
@@ -71,11 +52,11 @@ fn product(
     y: &mut [f32],
 ) {
     let (input, output) = (g.groups * g.input, g.groups * g.output);
-    let rows = g.piece_rows();
-    let packed_len = product::packed_len(g.input, g.output);
+    let rows = g.chunk_rows();
+    let packed_len = g.packed_len();
     y.par_chunks_mut(rows * output).zip(x.par_chunks(rows * input)).for_each(|(y, x)| {
         for (group, packed) in packed.chunks_exact(packed_len).enumerate() {
-            let slab = Slab {
+            let rows = StridedRows {
                 data: &x[group * g.input..],
                 stride: input,
                 depth: g.input,
@@ -91,7 +72,7 @@ fn product(
                 columns: g.output,
                 bias: bias.map(|bias| &bias[group * g.output..][..g.output]),
             };
-            product::gather_product(&slab, job, y);
+            product::gather_product(&rows, job, y);
         }
         if relu {
             relu_in_place(y);
@@ -99,43 +80,25 @@ fn product(
     });
 }
 
-pub(crate) struct Forward {
-    x: In<f32>,
-    weight: In<f32>,
-    bias: Option<In<f32>>,
-    y: Out<f32>,
-    /// Whether what is written is the ReLU of the result.
-    relu: bool,
-    geometry: Geometry,
-}
-
-impl Forward {
-    /// With the ReLU of its result, if there is one.
-    pub(crate) fn new(op: &Linear, relu: Option<&Activate>, bind: &mut BufferResolver<'_>) -> Self {
-        Self {
-            x: bind.read(op.x),
-            weight: bind.read(op.weight),
-            bias: op.bias.map(|bias| bind.read(bias)),
-            y: bind.write(relu.map_or(op.y, |relu| relu.y)),
-            relu: relu.is_some(),
-            geometry: Geometry::new(bind.tensors(), op.x, op.weight, op.groups),
-        }
+kernel! {
+    Linear { x: Input<f32>, weight: Input<f32>, bias: Option<Input<f32>> }
+    with |op, bind, relu: Option<TensorId>| {
+        y: Output<f32> = bind.write(relu.unwrap_or(op.y)),
+        /// Whether what is written is the ReLU of the result.
+        relu: bool = relu.is_some(),
+        geometry: Geometry = Geometry::new(bind.tensors(), op.x, op.weight, op.groups),
     }
 }
 
-impl Kernel for Forward {
+impl Kernel for Linear {
     fn scratch_size(&self) -> ScratchSize {
-        let g = &self.geometry;
-        ScratchSize {
-            shared: g.groups * product::packed_len(g.input, g.output),
-            ..ScratchSize::default()
-        }
+        ScratchSize::shared(self.geometry.groups * self.geometry.packed_len())
     }
 
     fn run(&mut self, work: &mut Workspace<'_>) {
         let Self { x, weight, bias, y, relu, geometry: g } = self;
         let (x, weight, y) = (x.get(), weight.get(), y.get());
-        let bias = bias.as_ref().map(In::get);
+        let bias = bias.as_ref().map(Input::get);
         if y.is_empty() {
             return;
         }
@@ -151,7 +114,7 @@ impl Kernel for Forward {
             }
             return;
         }
-        let packed_len = product::packed_len(g.input, g.output);
+        let packed_len = g.packed_len();
         let packed = &mut work.shared[..g.groups * packed_len];
         for (weight, packed) in
             weight.chunks_exact(g.output * g.input).zip(packed.chunks_exact_mut(packed_len))
@@ -162,33 +125,18 @@ impl Kernel for Forward {
     }
 }
 
-pub(crate) struct InputGrad {
-    dy: In<f32>,
-    weight: In<f32>,
-    dx: Out<f32>,
-    /// Of the product: its input is dy.
-    geometry: Geometry,
-}
-
-impl InputGrad {
-    pub(crate) fn new(op: &LinearInputGrad, bind: &mut BufferResolver<'_>) -> Self {
-        let g = Geometry::new(bind.tensors(), op.dx, op.weight, op.groups);
-        Self {
-            dy: bind.read(op.dy),
-            weight: bind.read(op.weight),
-            dx: bind.write(op.dx),
-            geometry: Geometry { input: g.output, output: g.input, ..g },
-        }
+kernel! {
+    LinearInputGrad { dy: Input<f32>, weight: Input<f32>, dx: Output<f32> }
+    with |op, bind| {
+        /// Of the product, whose input is dy.
+        geometry: Geometry =
+            Geometry::new(bind.tensors(), op.dx, op.weight, op.groups).transposed(),
     }
 }
 
-impl Kernel for InputGrad {
+impl Kernel for LinearInputGrad {
     fn scratch_size(&self) -> ScratchSize {
-        let g = &self.geometry;
-        ScratchSize {
-            shared: g.groups * product::packed_len(g.input, g.output),
-            ..ScratchSize::default()
-        }
+        ScratchSize::shared(self.geometry.groups * self.geometry.packed_len())
     }
 
     fn run(&mut self, work: &mut Workspace<'_>) {
@@ -197,7 +145,7 @@ impl Kernel for InputGrad {
         if dx.is_empty() || g.input == 0 {
             return dx.fill(0.0);
         }
-        let packed_len = product::packed_len(g.input, g.output);
+        let packed_len = g.packed_len();
         let packed = &mut work.shared[..g.groups * packed_len];
         for (weight, packed) in
             weight.chunks_exact(g.output * g.input).zip(packed.chunks_exact_mut(packed_len))
@@ -208,43 +156,38 @@ impl Kernel for InputGrad {
     }
 }
 
-pub(crate) struct WeightGrad {
-    x: In<f32>,
-    dy: In<f32>,
-    dweight: Out<f32>,
-    dbias: Option<Out<f32>>,
-    geometry: Geometry,
-    sums: Sums,
+kernel! {
+    LinearWeightGrad {
+        x: Input<f32>,
+        dy: Input<f32>,
+        dweight: Output<f32>,
+        dbias: Option<Output<f32>>,
+    }
+    with |op, bind| {
+        geometry: Geometry = Geometry::new(bind.tensors(), op.x, op.dweight, op.groups),
+        sums: Sums = Sums::new(&geometry),
+    }
 }
 
 /// How the rows of dy and of x are read.
 enum Sums {
-    /// Where they lie: pairs of where they begin.
-    Direct(Vec<Pair>),
-    /// From copies in panels of so many columns of x, so that what a block of the product reads lies together;
+    /// Directly: pairs of where they begin.
+    Direct(Vec<RowPair>),
+    /// From copies in panels of so many columns of x, so that what a block of the product reads is contiguous;
     /// pairs of where a panel's rows begin.
-    Panels(usize, Vec<Pair>),
+    Panels(usize, Vec<RowPair>),
 }
 
-impl WeightGrad {
-    pub(crate) fn new(op: &LinearWeightGrad, bind: &mut BufferResolver<'_>) -> Self {
-        let g = Geometry::new(bind.tensors(), op.x, op.dweight, op.groups);
-        let sums = if g.groups == 1 && g.input.min(g.output) >= 32 && g.batch >= 64 {
+impl Sums {
+    fn new(g: &Geometry) -> Self {
+        if g.groups == 1 && g.input.min(g.output) >= 32 && g.batch >= 64 {
             let width = product::panel_columns(g.input);
             let pair = |row| [(row * PANEL_ROWS) as u32, (row * width) as u32];
-            Sums::Panels(width, (0..g.batch.min(STRETCH)).map(pair).collect())
+            Self::Panels(width, (0..g.batch.min(STRETCH)).map(pair).collect())
         } else {
-            let (inputs, outputs) = (op.groups * g.input, op.groups * g.output);
+            let (inputs, outputs) = (g.groups * g.input, g.groups * g.output);
             let pair = |row| [(row * outputs) as u32, (row * inputs) as u32];
-            Sums::Direct((0..g.batch).map(pair).collect())
-        };
-        Self {
-            x: bind.read(op.x),
-            dy: bind.read(op.dy),
-            dweight: bind.write(op.dweight),
-            dbias: op.dbias.map(|dbias| bind.write(dbias)),
-            geometry: g,
-            sums,
+            Self::Direct((0..g.batch).map(pair).collect())
         }
     }
 }
@@ -252,12 +195,12 @@ impl WeightGrad {
 /// Rows of a batch whose panels stay in the first level of the cache.
 const STRETCH: usize = 256;
 
-impl Kernel for WeightGrad {
+impl Kernel for LinearWeightGrad {
     fn scratch_size(&self) -> ScratchSize {
         let g = &self.geometry;
         let outputs = g.groups * g.output;
         let bias = match self.dbias {
-            Some(_) => reduction_len(g.batch, reduction_rows(outputs), outputs),
+            Some(_) => channel_sums_len(g.batch * outputs, outputs),
             None => 0,
         };
         let (panels, pairs) = match &self.sums {
@@ -268,36 +211,32 @@ impl Kernel for WeightGrad {
                 (pairs.len() * columns, pairs)
             }
         };
-        ScratchSize {
-            shared: bias.max(panels),
-            tables: size_of_val(&**pairs),
-            ..ScratchSize::default()
-        }
+        ScratchSize::shared(bias.max(panels)).with_table(pairs)
     }
 
     fn run(&mut self, work: &mut Workspace<'_>) {
         let Self { x, dy, dweight, dbias, geometry: g, sums } = self;
         let (x, dy, dweight) = (x.get(), dy.get(), dweight.get());
         match sums {
-            Sums::Direct(pairs) => direct(g, Pairs::new(pairs), x, dy, dweight),
+            Sums::Direct(pairs) => direct(g, RowPairs::new(pairs), x, dy, dweight),
             Sums::Panels(width, pairs) => by_panels(g, *width, pairs, x, dy, work.shared, dweight),
         }
         if let Some(dbias) = dbias {
-            column_sums(dy, dbias.get(), work.shared);
+            channel_sums(dy, dbias.get(), work.shared);
         }
     }
 }
 
-/// The weight gradient from rows where they lie.
-fn direct(g: &Geometry, pairs: Pairs<'_>, x: &[f32], dy: &[f32], dweight: &mut [f32]) {
-    // Filters in a piece, within a group.
+/// The weight gradient, reading rows directly.
+fn direct(g: &Geometry, pairs: RowPairs<'_>, x: &[f32], dy: &[f32], dweight: &mut [f32]) {
+    // Filters in a chunk, within a group.
     let work_each = (g.batch * g.input).max(1);
     let filters = (1usize << 19).div_ceil(work_each).next_multiple_of(8).min(g.output.max(1));
     let dweight = dweight.par_chunks_mut((g.output * g.input).max(1)).enumerate();
     dweight.for_each(|(group, dweight)| {
-        let pieces = dweight.par_chunks_mut(filters * g.input).enumerate();
-        pieces.for_each(|(piece, dweight)| {
-            let first = group * g.output + piece * filters;
+        let chunks = dweight.par_chunks_mut(filters * g.input).enumerate();
+        chunks.for_each(|(chunk, dweight)| {
+            let first = group * g.output + chunk * filters;
             let columns = [dweight.len() / g.input, g.input];
             let (x, dy) = (&x[group * g.input..], &dy[first..]);
             product::transposed_product(pairs, dy, x, columns, true, dweight, g.input);
@@ -309,7 +248,7 @@ fn direct(g: &Geometry, pairs: Pairs<'_>, x: &[f32], dy: &[f32], dweight: &mut [
 fn by_panels(
     g: &Geometry,
     width: usize,
-    pairs: &[Pair],
+    pairs: &[RowPair],
     x: &[f32],
     dy: &[f32],
     scratch: &mut [f32],
@@ -331,7 +270,7 @@ fn by_panels(
             || copy(x, g.input, width, inputs),
             || copy(dy, g.output, PANEL_ROWS, gradients),
         );
-        let (inputs, pairs) = (&*inputs, Pairs::new(&pairs[..x.len() / g.input]));
+        let (inputs, pairs) = (&*inputs, RowPairs::new(&pairs[..x.len() / g.input]));
         let panels = dweight.par_chunks_mut(PANEL_ROWS * g.input);
         panels.zip(gradients.par_chunks_exact(rows * PANEL_ROWS)).for_each(|(dweight, dy)| {
             let filters = dweight.len() / g.input;

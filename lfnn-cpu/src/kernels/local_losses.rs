@@ -1,36 +1,26 @@
 //! The leader loss and the follower loss, for the metrics.
 
-use lfnn_core::program::{LocalLosses, Predictions, Reduction};
+use lfnn_core::program::{Predictions, Reduction};
 
 use super::loss_gradients::leading;
-use crate::memory::{BufferResolver, In, Out};
-use crate::work::{Kernel, Workspace};
+use crate::memory::{Input, Output};
+use crate::work::{Kernel, Workspace, kernel};
 
-pub(crate) struct LocalLossSums {
-    worker_losses: In<f32>,
-    value: In<f32>,
-    leaders: In<f32>,
-    reference: In<f32>,
-    losses: Out<f32>,
-    predictions: Predictions,
-    reduction: Reduction,
-}
-
-impl LocalLossSums {
-    pub(crate) fn new(op: &LocalLosses, bind: &mut BufferResolver<'_>) -> Self {
-        Self {
-            worker_losses: bind.read(op.worker_losses),
-            value: bind.read(op.value),
-            leaders: bind.read(op.leaders),
-            reference: bind.read(op.reference),
-            losses: bind.write(op.losses),
-            predictions: op.predictions,
-            reduction: op.reduction,
-        }
+kernel! {
+    LocalLosses {
+        worker_losses: Input<f32>,
+        value: Input<f32>,
+        leaders: Input<f32>,
+        reference: Input<f32>,
+        losses: Output<f32>,
+    }
+    with |op, bind| {
+        predictions: Predictions = op.predictions,
+        reduction: Reduction = op.reduction,
     }
 }
 
-impl Kernel for LocalLossSums {
+impl Kernel for LocalLosses {
     fn run(&mut self, _: &mut Workspace<'_>) {
         let Predictions { classifiers, workers, classes } = self.predictions;
         let (worker_losses, value) = (self.worker_losses.get(), self.value.get());

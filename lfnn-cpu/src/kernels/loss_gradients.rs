@@ -1,12 +1,12 @@
 //! Gradients of the losses that are minimised: of all workers' losses, and of leader and follower loss.
 
-use lfnn_core::program::{Align, LocalLossGradient, Loss, LossGradient, Predictions, Reduction};
+use lfnn_core::program::{self, Align, Loss, Predictions, Reduction};
 use rayon::prelude::*;
 
-use super::losses::{Target, Targets, binary_target, examples};
+use super::losses::{Target, Targets, binary_target, examples_per_chunk};
 use super::workers::softmax_grad;
-use crate::memory::{BufferResolver, In, Out};
-use crate::work::{Kernel, Workspace};
+use crate::memory::{Input, Output};
+use crate::work::{Kernel, Workspace, kernel};
 
 /// The predictions of one classifier for one example.
 #[derive(Clone, Copy)]
@@ -19,9 +19,9 @@ struct Row {
 
 /// Calls `row` with each classifier's predictions for each example, and the slice of `dz` to write.
 fn each_row(predictions: &Predictions, dz: &mut [f32], row: impl Fn(Row, &mut [f32]) + Sync) {
-    let (examples, features) = (examples(predictions), predictions.features());
-    dz.par_chunks_mut(examples * features).enumerate().for_each(|(piece, dz)| {
-        let first = piece * examples * predictions.classifiers;
+    let (examples, features) = (examples_per_chunk(predictions), predictions.features());
+    dz.par_chunks_mut(examples * features).enumerate().for_each(|(chunk, dz)| {
+        let first = chunk * examples * predictions.classifiers;
         for (i, dz) in dz.chunks_exact_mut(predictions.workers * predictions.classes).enumerate() {
             let index = first + i;
             let (example, classifier) =
@@ -39,29 +39,17 @@ fn share(weight: f64, reduction: Reduction, batch: usize, count: usize) -> f32 {
     }
 }
 
-pub(crate) struct LossGradients {
-    z: In<f32>,
-    output: In<f32>,
-    target: Target,
-    dz: Out<f32>,
-    op: LossGradient,
-}
-
-impl LossGradients {
-    pub(crate) fn new(op: &LossGradient, bind: &mut BufferResolver<'_>) -> Self {
-        Self {
-            z: bind.read(op.z),
-            output: bind.read(op.output),
-            target: Target::new(op.target, op.loss, bind),
-            dz: bind.write(op.dz),
-            op: op.clone(),
-        }
+kernel! {
+    LossGradient { z: Input<f32>, output: Input<f32>, dz: Output<f32> }
+    with |op, bind| {
+        target: Target = Target::new(op.target, op.loss, bind),
+        op: program::LossGradient = op.clone(),
     }
 }
 
-impl Kernel for LossGradients {
+impl Kernel for LossGradient {
     fn run(&mut self, _: &mut Workspace<'_>) {
-        let LossGradient { predictions, loss, reduction, .. } = self.op;
+        let program::LossGradient { predictions, loss, reduction, .. } = self.op;
         let (z, output, targets) = (self.z.get(), self.output.get(), self.target.get());
         let dz = self.dz.get();
         let batch = dz.len() / predictions.features();
@@ -78,31 +66,21 @@ impl Kernel for LossGradients {
     }
 }
 
-pub(crate) struct LocalLossGradients {
-    z: In<f32>,
-    output: In<f32>,
-    target: Target,
-    leaders: In<f32>,
-    reference: In<f32>,
-    dz: Out<f32>,
-    op: LocalLossGradient,
-}
-
-impl LocalLossGradients {
-    pub(crate) fn new(op: &LocalLossGradient, bind: &mut BufferResolver<'_>) -> Self {
-        Self {
-            z: bind.read(op.z),
-            output: bind.read(op.output),
-            target: Target::new(op.target, op.worker_loss, bind),
-            leaders: bind.read(op.leaders),
-            reference: bind.read(op.reference),
-            dz: bind.write(op.dz),
-            op: op.clone(),
-        }
+kernel! {
+    LocalLossGradient {
+        z: Input<f32>,
+        output: Input<f32>,
+        leaders: Input<f32>,
+        reference: Input<f32>,
+        dz: Output<f32>,
+    }
+    with |op, bind| {
+        target: Target = Target::new(op.target, op.worker_loss, bind),
+        op: program::LocalLossGradient = op.clone(),
     }
 }
 
-impl Kernel for LocalLossGradients {
+impl Kernel for LocalLossGradient {
     fn run(&mut self, _: &mut Workspace<'_>) {
         let (op, predictions) = (&self.op, self.op.predictions);
         let (z, output, targets) = (self.z.get(), self.output.get(), self.target.get());
@@ -138,7 +116,7 @@ pub(super) fn leading(leaders: &[f32]) -> usize {
 }
 
 /// The gradient of `share · ℓ`.
-#[allow(clippy::too_many_arguments, reason = "a piece of the gradients' `run`")]
+#[allow(clippy::too_many_arguments, reason = "a part of the gradients' `run`")]
 fn learn(
     predictions: &Predictions,
     loss: Loss,
@@ -180,7 +158,7 @@ fn learn(
 
 /// The gradient of `share · mean_c (reference − value)²`.
 fn align(
-    op: &LocalLossGradient,
+    op: &program::LocalLossGradient,
     share: f32,
     z: &[f32],
     p: &[f32],

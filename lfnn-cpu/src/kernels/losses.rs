@@ -1,22 +1,22 @@
 //! The losses of workers, in one pass over the predictions, and their means.
 
-use lfnn_core::program::{Loss, MeanWorkerLoss, Predictions, TensorId, WorkerLoss};
+use lfnn_core::program::{Loss, Predictions, TensorId};
 use rayon::prelude::*;
 
 use super::elementwise::sigmoid;
 use super::workers::softmax;
-use crate::memory::{BufferResolver, In, Out};
-use crate::work::{GRAIN, Kernel, Workspace};
+use crate::memory::{BufferResolver, Input, Output};
+use crate::work::{CHUNK, Kernel, Workspace, kernel};
 
-/// Examples in a piece of work on predictions.
-pub(super) fn examples(predictions: &Predictions) -> usize {
-    (GRAIN / 4 / predictions.features()).max(1)
+/// Examples in a chunk of work on predictions.
+pub(super) fn examples_per_chunk(predictions: &Predictions) -> usize {
+    (CHUNK / 4 / predictions.features()).max(1)
 }
 
 /// Labels or real targets.
 pub(super) enum Target {
-    Labels(In<u32>),
-    Real(In<f32>),
+    Labels(Input<u32>),
+    Real(Input<f32>),
 }
 
 impl Target {
@@ -69,7 +69,7 @@ pub(super) fn binary_target(
 
 /// One prediction: fills in the output and gives the loss. Of cross-entropy, the output is there already, and `value`
 /// holds `log Σ exp z`.
-#[allow(clippy::too_many_arguments, reason = "a piece of `run`")]
+#[allow(clippy::too_many_arguments, reason = "a part of `run`")]
 fn worker_loss(
     predictions: &Predictions,
     loss: Loss,
@@ -107,37 +107,24 @@ fn worker_loss(
     }
 }
 
-pub(crate) struct WorkerLosses {
-    z: In<f32>,
-    target: Target,
-    output: Out<f32>,
-    losses: Out<f32>,
-    predictions: Predictions,
-    loss: Loss,
-}
-
-impl WorkerLosses {
-    pub(crate) fn new(op: &WorkerLoss, bind: &mut BufferResolver<'_>) -> Self {
-        Self {
-            z: bind.read(op.z),
-            target: Target::new(op.target, op.loss, bind),
-            output: bind.write(op.output),
-            losses: bind.write(op.losses),
-            predictions: op.predictions,
-            loss: op.loss,
-        }
+kernel! {
+    WorkerLoss { z: Input<f32>, output: Output<f32>, losses: Output<f32> }
+    with |op, bind| {
+        target: Target = Target::new(op.target, op.loss, bind),
+        predictions: Predictions = op.predictions,
+        loss: Loss = op.loss,
     }
 }
 
-impl Kernel for WorkerLosses {
+impl Kernel for WorkerLoss {
     fn run(&mut self, _: &mut Workspace<'_>) {
         let Self { predictions, loss, .. } = *self;
-        let (examples, features) = (examples(&predictions), predictions.features());
+        let (examples, features) = (examples_per_chunk(&predictions), predictions.features());
         let targets = self.target.get();
         let z = self.z.get().par_chunks(examples * features);
         let output = self.output.get().par_chunks_mut(examples * features);
         let losses = self.losses.get().par_chunks_mut(examples * predictions.predictors());
-        output.zip(losses).zip(z).enumerate().for_each(|(piece, ((output, losses), z))| {
+        output.zip(losses).zip(z).enumerate().for_each(|(chunk, ((output, losses), z))| {
             if let Loss::CrossEntropy { .. } = loss {
                 softmax(z, predictions.classes, output, Some(losses));
             }
@@ -145,7 +132,7 @@ impl Kernel for WorkerLosses {
                 .chunks_exact(predictions.classes)
                 .zip(output.chunks_exact_mut(predictions.classes));
             for (i, (to, (z, output))) in losses.iter_mut().zip(runs).enumerate() {
-                let example = piece * examples + i / predictions.predictors();
+                let example = chunk * examples + i / predictions.predictors();
                 let classifier = i % predictions.predictors() / predictions.workers;
                 worker_loss(&predictions, loss, targets, example, classifier, z, output, to);
             }
@@ -153,31 +140,19 @@ impl Kernel for WorkerLosses {
     }
 }
 
-pub(crate) struct MeanWorkerLosses {
-    losses: In<f32>,
-    mean: Out<f32>,
-    nonfinite: Out<u32>,
+kernel! {
+    MeanWorkerLoss { losses: Input<f32>, mean: Output<f32>, nonfinite: Output<u32> }
 }
 
-impl MeanWorkerLosses {
-    pub(crate) fn new(op: &MeanWorkerLoss, bind: &mut BufferResolver<'_>) -> Self {
-        Self {
-            losses: bind.read(op.losses),
-            mean: bind.write(op.mean),
-            nonfinite: bind.write(op.nonfinite),
-        }
-    }
-}
-
-impl Kernel for MeanWorkerLosses {
+impl Kernel for MeanWorkerLoss {
     fn run(&mut self, _: &mut Workspace<'_>) {
         let (losses, mean) = (self.losses.get(), self.mean.get());
         let predictors = mean.len().max(1);
         let batch = (losses.len() / predictors) as f64;
-        mean.par_chunks_mut(64).enumerate().for_each(|(piece, mean)| {
+        mean.par_chunks_mut(64).enumerate().for_each(|(chunk, mean)| {
             let mut sums = [0.0f64; 64];
             for losses in losses.chunks_exact(predictors) {
-                for (sum, &loss) in sums.iter_mut().zip(&losses[piece * 64..][..mean.len()]) {
+                for (sum, &loss) in sums.iter_mut().zip(&losses[chunk * 64..][..mean.len()]) {
                     *sum += f64::from(loss);
                 }
             }

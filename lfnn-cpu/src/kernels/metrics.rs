@@ -1,64 +1,40 @@
-//! Sums over the rows of a batch that hold examples, and the clock.
+//! Sums over the rows of a batch that hold examples, and the step counter.
 
-use lfnn_core::program::{
-    AccumulateRows, AdvanceClock, CountErrors, Decision, Loss, Predictions, clock,
-};
+use lfnn_core::program::{Decision, Loss, Predictions, step_counter};
 
-use super::columns::sum_rows;
-use crate::memory::{BufferResolver, In, Out};
-use crate::work::{Kernel, ScratchSize, Workspace};
+use super::reduce::sum_rows;
+use crate::memory::{Input, Output};
+use crate::work::{Kernel, ScratchSize, Workspace, kernel};
 
-pub(crate) struct Rows {
-    x: In<f32>,
-    clock: In<u32>,
-    total: Out<f32>,
+kernel! {
+    AccumulateRows { x: Input<f32>, counter: Input<u32>, total: Output<f32> }
 }
 
-impl Rows {
-    pub(crate) fn new(op: &AccumulateRows, bind: &mut BufferResolver<'_>) -> Self {
-        Self { x: bind.read(op.x), clock: bind.read(op.clock), total: bind.write(op.total) }
-    }
-}
-
-impl Kernel for Rows {
+impl Kernel for AccumulateRows {
     fn scratch_size(&self) -> ScratchSize {
-        ScratchSize { shared: self.total.len(), ..ScratchSize::default() }
+        ScratchSize::shared(self.total.len())
     }
 
     fn run(&mut self, work: &mut Workspace<'_>) {
         let (x, total) = (self.x.get(), self.total.get());
-        let columns = total.len().max(1);
-        let rows = x.len() / columns;
-        let rows = if rows == 1 { 1 } else { clock::valid_rows(self.clock.get(), rows) };
+        let width = total.len().max(1);
+        let rows = x.len() / width;
+        let rows = if rows == 1 { 1 } else { step_counter::valid_rows(self.counter.get(), rows) };
         // The batch is summed first, so that a long epoch's total does not swallow single rows.
         let sums = &mut work.shared[..total.len()];
         sums.fill(0.0);
-        sum_rows(&x[..rows * columns], sums);
+        sum_rows(&x[..rows * width], sums);
         for (total, sum) in total.iter_mut().zip(sums) {
             *total += *sum;
         }
     }
 }
 
-pub(crate) struct Count {
-    output: In<f32>,
-    target: In<u32>,
-    clock: In<u32>,
-    wrong: Out<f32>,
-    predictions: Predictions,
-    decision: Decision,
-}
-
-impl Count {
-    pub(crate) fn new(op: &CountErrors, bind: &mut BufferResolver<'_>) -> Self {
-        Self {
-            output: bind.read(op.output),
-            target: bind.read(op.target),
-            clock: bind.read(op.clock),
-            wrong: bind.write(op.wrong),
-            predictions: op.predictions,
-            decision: op.decision,
-        }
+kernel! {
+    CountErrors { output: Input<f32>, target: Input<u32>, counter: Input<u32>, wrong: Output<f32> }
+    with |op, bind| {
+        predictions: Predictions = op.predictions,
+        decision: Decision = op.decision,
     }
 }
 
@@ -71,11 +47,11 @@ fn beaten(values: &[f32], label: usize) -> bool {
     earlier + rest.iter().filter(|&&value| value > own).count() > 0
 }
 
-impl Kernel for Count {
+impl Kernel for CountErrors {
     fn run(&mut self, _: &mut Workspace<'_>) {
         let (output, target, wrong) = (self.output.get(), self.target.get(), self.wrong.get());
         let predictions = self.predictions;
-        let rows = clock::valid_rows(self.clock.get(), target.len());
+        let rows = step_counter::valid_rows(self.counter.get(), target.len());
         let examples = output.chunks_exact(predictions.features()).zip(target).take(rows);
         for (output, &label) in examples {
             match self.decision {
@@ -100,20 +76,14 @@ impl Kernel for Count {
     }
 }
 
-pub(crate) struct Advance {
-    clock: Out<u32>,
+kernel! {
+    AdvanceStepCounter { counter: Output<u32> }
 }
 
-impl Advance {
-    pub(crate) fn new(op: &AdvanceClock, bind: &mut BufferResolver<'_>) -> Self {
-        Self { clock: bind.write(op.clock) }
-    }
-}
-
-impl Kernel for Advance {
+impl Kernel for AdvanceStepCounter {
     fn run(&mut self, _: &mut Workspace<'_>) {
-        let now = self.clock.get();
-        for position in [clock::STEP, clock::TIME] {
+        let now = self.counter.get();
+        for position in [step_counter::STEP, step_counter::TIME] {
             now[position] = now[position].wrapping_add(1);
         }
     }

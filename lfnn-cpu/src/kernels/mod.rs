@@ -1,6 +1,6 @@
-//! One file per family of operations: functions on slices, and the steps that call them on pieces.
+//! One file per family of operations: functions on slices, and the kernels that call them on
+//! chunks.
 
-pub(crate) mod columns;
 pub(crate) mod conv;
 pub(crate) mod conv_grad;
 pub(crate) mod data;
@@ -16,6 +16,7 @@ pub(crate) mod norm_grad;
 pub(crate) mod optimize;
 pub(crate) mod perturb;
 pub(crate) mod pool;
+pub(crate) mod reduce;
 pub(crate) mod shape;
 pub(crate) mod winograd;
 pub(crate) mod workers;

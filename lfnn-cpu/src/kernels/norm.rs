@@ -1,30 +1,32 @@
 //! Batch normalisation, alone and with the ReLU and the poolings that follow it.
 //!
-//! Statistics take one pass over memory: each piece of rows gives its mean and its sum of squared
-//! deviations while it is in the cache, and the pieces are joined in double precision (Chan's
+//! Statistics take one pass over memory: each chunk of rows gives its mean and its sum of squared
+//! deviations while it is in the cache, and the chunks are combined in double precision (Chan's
 //! formula), so that a large mean costs no accuracy.
 
-use lfnn_core::program::{BatchNorm, BatchNormInference, TensorId};
+use lfnn_core::program::TensorId;
+use lfnn_core::program::fusion::Epilogue;
 use rayon::prelude::*;
 
-use super::columns::{reduce_rows, reduction_len, reduction_rows, sum_rows};
 use super::pool::Poolings;
-use crate::fuse::Epilogue;
-use crate::memory::{BufferResolver, In, Out};
+use super::reduce::{reduce_rows, reduction_len, reduction_rows, sum_rows};
+use crate::memory::{BufferResolver, Input, Output};
 use crate::simd::vectorized;
-use crate::work::{GRAIN, Kernel, ScratchSize, ThreadBuffers, Workspace, piece};
+use crate::work::{
+    Kernel, ScratchSize, ThreadBuffers, Workspace, chunk_len, for_chunks, items_per_chunk, kernel,
+};
 
 vectorized! {
-    /// `part` receives the means and the sums of squared deviations of the columns of `x`.
+    /// `part` receives the means and the sums of squared deviations of the channels of `x`.
     fn moments(x: &[f32], part: &mut [f32]) {
-        let columns = part.len() / 2;
-        let (mean, squares) = part.split_at_mut(columns);
+        let channels = part.len() / 2;
+        let (mean, squares) = part.split_at_mut(channels);
         sum_rows(x, mean);
-        let share = 1.0 / (x.len() / columns) as f32;
+        let share = 1.0 / (x.len() / channels) as f32;
         for mean in mean.iter_mut() {
             *mean *= share;
         }
-        for row in x.chunks_exact(columns) {
+        for row in x.chunks_exact(channels) {
             for ((x, mean), square) in row.iter().zip(&*mean).zip(squares.iter_mut()) {
                 *square += (x - mean) * (x - mean);
             }
@@ -33,10 +35,10 @@ vectorized! {
 
     /// `y = (x − mean) · scale + shift`.
     pub(crate) fn normalize(x: &[f32], mean: &[f32], scale: &[f32], shift: &[f32], y: &mut [f32]) {
-        let columns = mean.len();
-        let (scale, shift) = (&scale[..columns], &shift[..columns]);
-        for (y, x) in y.chunks_exact_mut(columns).zip(x.chunks_exact(columns)) {
-            for c in 0..columns {
+        let channels = mean.len();
+        let (scale, shift) = (&scale[..channels], &shift[..channels]);
+        for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
+            for c in 0..channels {
                 y[c] = (x[c] - mean[c]) * scale[c] + shift[c];
             }
         }
@@ -44,10 +46,10 @@ vectorized! {
 
     /// The same, with negative results set to zero.
     fn normalize_relu(x: &[f32], mean: &[f32], scale: &[f32], shift: &[f32], y: &mut [f32]) {
-        let columns = mean.len();
-        let (scale, shift) = (&scale[..columns], &shift[..columns]);
-        for (y, x) in y.chunks_exact_mut(columns).zip(x.chunks_exact(columns)) {
-            for c in 0..columns {
+        let channels = mean.len();
+        let (scale, shift) = (&scale[..channels], &shift[..channels]);
+        for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
+            for c in 0..channels {
                 let z = (x[c] - mean[c]) * scale[c] + shift[c];
                 y[c] = if z < 0.0 { 0.0 } else { z };
             }
@@ -55,91 +57,116 @@ vectorized! {
     }
 }
 
-/// Where the result goes, if it is stored.
-fn result(
-    y: TensorId,
-    behind: Option<&Epilogue<'_>>,
-    bind: &mut BufferResolver<'_>,
-) -> Option<Out<f32>> {
-    match behind {
-        None => Some(bind.write(y)),
-        Some(behind) => behind.stored.then(|| bind.write(behind.y)),
-    }
-}
-
-/// Rows of an image.
-fn pixels(bind: &BufferResolver<'_>, x: TensorId) -> usize {
-    bind.tensors().rows(x).checked_div(bind.tensor(x).shape[0]).unwrap_or(0)
-}
-
-/// Training, and a ReLU behind it where one follows.
-pub(crate) struct Forward {
-    x: In<f32>,
-    gamma: In<f32>,
-    beta: In<f32>,
-    /// Not where only poolings of it are wanted.
-    y: Option<Out<f32>>,
-    mean: Out<f32>,
-    inv_std: Out<f32>,
-    running_mean: Out<f32>,
-    running_var: Out<f32>,
-    momentum: f64,
-    epsilon: f64,
+/// What a normalisation writes: its result, or what its epilogue makes of that.
+struct Destination {
+    /// None where only poolings of it are wanted.
+    y: Option<Output<f32>>,
     relu: bool,
     poolings: Poolings,
-    /// Rows of an image.
-    image: usize,
-    rows: usize,
-    columns: usize,
+    /// Numbers of an image.
+    image_len: usize,
 }
 
-impl Forward {
-    /// With the ReLU and the poolings that follow it, if any do.
-    pub(crate) fn new(
-        op: &BatchNorm,
-        behind: Option<&Epilogue<'_>>,
+impl Destination {
+    fn new(
+        x: TensorId,
+        y: TensorId,
+        epilogue: Option<&Epilogue<'_>>,
         bind: &mut BufferResolver<'_>,
     ) -> Self {
-        Self {
-            x: bind.read(op.x),
-            gamma: bind.read(op.gamma),
-            beta: bind.read(op.beta),
-            y: result(op.y, behind, bind),
-            mean: bind.write(op.mean),
-            inv_std: bind.write(op.inv_std),
-            running_mean: bind.write(op.running_mean),
-            running_var: bind.write(op.running_var),
-            momentum: op.momentum,
-            epsilon: op.epsilon,
-            relu: behind.is_some(),
-            poolings: Poolings::new(behind, bind),
-            image: pixels(bind, op.x),
-            rows: bind.tensors().rows(op.x),
-            columns: bind.tensors().channels(op.x),
+        let y = match epilogue {
+            None => Some(bind.write(y)),
+            Some(epilogue) => epilogue.stored.then(|| bind.write(epilogue.relu.y)),
+        };
+        let image_len = bind.rows_per_example(x) * bind.tensors().channels(x);
+        Self { y, relu: epilogue.is_some(), poolings: Poolings::new(epilogue, bind), image_len }
+    }
+
+    /// Numbers of scratch memory for each thread.
+    fn per_thread(&self) -> usize {
+        if self.y.is_none() { self.image_len } else { 0 }
+    }
+
+    /// Writes `(x − mean) · scale + shift`, and does the poolings while an image is in the cache.
+    fn write(
+        &mut self,
+        x: &[f32],
+        mean: &[f32],
+        scale: &[f32],
+        shift: &[f32],
+        buffers: &ThreadBuffers,
+    ) {
+        let Self { y, relu, poolings, image_len: len } = self;
+        let (len, kernel) = (*len, if *relu { normalize_relu } else { normalize });
+        if x.is_empty() {
+            return;
         }
+        let images = items_per_chunk(len);
+        let Some(y) = y else {
+            let chunks = poolings.chunks(images, x.len() / len).zip(x.par_chunks(images * len));
+            return chunks.for_each(|(mut pooled, x)| {
+                buffers.with(|slot| {
+                    for (i, x) in x.chunks_exact(len).enumerate() {
+                        kernel(x, mean, scale, shift, &mut slot[..len]);
+                        pooled.image(i, &slot[..len]);
+                    }
+                });
+            });
+        };
+        let y = y.get();
+        if poolings.is_empty() {
+            let chunk = chunk_len(mean.len());
+            return for_chunks(chunk, x, y, |x, y| kernel(x, mean, scale, shift, y));
+        }
+        let chunks = y.par_chunks_mut(images * len).zip(x.par_chunks(images * len));
+        poolings.chunks(images, x.len() / len).zip(chunks).for_each(|(mut pooled, (y, x))| {
+            for (i, (y, x)) in y.chunks_exact_mut(len).zip(x.chunks_exact(len)).enumerate() {
+                kernel(x, mean, scale, shift, y);
+                pooled.image(i, y);
+            }
+        });
     }
 }
 
-impl Kernel for Forward {
+kernel! {
+    /// Training, and the epilogue that follows.
+    BatchNorm {
+        x: Input<f32>,
+        gamma: Input<f32>,
+        beta: Input<f32>,
+        mean: Output<f32>,
+        inv_std: Output<f32>,
+        running_mean: Output<f32>,
+        running_var: Output<f32>,
+    }
+    with |op, bind, epilogue: Option<&Epilogue<'_>>| {
+        to: Destination = Destination::new(op.x, op.y, epilogue, bind),
+        momentum: f64 = op.momentum,
+        epsilon: f64 = op.epsilon,
+        rows: usize = bind.tensors().rows(op.x),
+        channels: usize = bind.tensors().channels(op.x),
+    }
+}
+
+impl Kernel for BatchNorm {
     fn scratch_size(&self) -> ScratchSize {
-        let step = reduction_rows(self.columns);
-        let shared = self.columns + reduction_len(self.rows, step, 2 * self.columns);
-        let each = if self.y.is_none() { self.image * self.columns } else { 0 };
-        ScratchSize { shared, each, ..ScratchSize::default() }
+        let step = reduction_rows(self.channels);
+        let shared = self.channels + reduction_len(self.rows, step, 2 * self.channels);
+        ScratchSize { shared, per_thread: self.to.per_thread(), tables: 0 }
     }
 
     fn run(&mut self, work: &mut Workspace<'_>) {
-        let (rows, columns) = (self.rows, self.columns);
+        let (rows, channels) = (self.rows, self.channels);
         let (x, gamma, beta) = (self.x.get(), self.gamma.get(), self.beta.get());
         let (mean, inv_std) = (self.mean.get(), self.inv_std.get());
         let (running_mean, running_var) = (self.running_mean.get(), self.running_var.get());
-        let (scale, scratch) = work.shared.split_at_mut(columns);
-        let step = reduction_rows(columns);
-        let parts = reduce_rows(rows, step, 2 * columns, scratch, |first, rows, part| {
-            moments(&x[first * columns..][..rows * columns], part);
+        let (scale, scratch) = work.shared.split_at_mut(channels);
+        let step = reduction_rows(channels);
+        let parts = reduce_rows(rows, step, 2 * channels, scratch, |first, rows, part| {
+            moments(&x[first * channels..][..rows * channels], part);
         });
         let n = rows as f64;
-        for c in 0..columns {
+        for c in 0..channels {
             let parts = parts.clone().enumerate();
             let count = |i: usize| step.min(rows - i * step) as f64;
             let sum: f64 = parts.clone().map(|(i, part)| f64::from(part[c]) * count(i)).sum();
@@ -147,7 +174,7 @@ impl Kernel for Forward {
             let squares: f64 = parts
                 .map(|(i, part)| {
                     let offset = f64::from(part[c]) - batch_mean;
-                    f64::from(part[columns + c]) + count(i) * offset * offset
+                    f64::from(part[channels + c]) + count(i) * offset * offset
                 })
                 .sum();
             let deviation = 1.0 / (squares / n + self.epsilon).sqrt();
@@ -160,122 +187,39 @@ impl Kernel for Forward {
             running_mean[c] = moved(running_mean[c], batch_mean);
             running_var[c] = moved(running_var[c], squares / (n - 1.0));
         }
-        let affine = Affine { mean, scale, shift: beta, relu: self.relu };
-        let y = self.y.as_mut().map(Out::get);
-        affine.run(x, y, &mut self.poolings, self.image, work.buffers);
+        self.to.write(x, mean, scale, beta, work.buffers);
     }
 }
 
-/// `y = (x − mean) · scale + shift`, and perhaps a ReLU.
-struct Affine<'a> {
-    mean: &'a [f32],
-    scale: &'a [f32],
-    shift: &'a [f32],
-    relu: bool,
-}
-
-impl Affine<'_> {
-    /// Goes over all rows, and where poolings follow does these while an image is in the cache.
-    fn run(
-        &self,
-        x: &[f32],
-        y: Option<&mut [f32]>,
-        poolings: &mut Poolings,
-        image: usize,
-        buffers: &ThreadBuffers,
-    ) {
-        let Self { mean, scale, shift, .. } = *self;
-        let kernel = if self.relu { normalize_relu } else { normalize };
-        let columns = mean.len();
-        if x.is_empty() {
-            return;
-        }
-        let Some(y) = y else {
-            let len = image * columns;
-            let images = (GRAIN / len).max(1);
-            let pieces = poolings.pieces(images, x.len() / len).zip(x.par_chunks(images * len));
-            return pieces.for_each(|(mut pooled, x)| {
-                buffers.with(|slot| {
-                    for (i, x) in x.chunks_exact(len).enumerate() {
-                        kernel(x, mean, scale, shift, &mut slot[..len]);
-                        pooled.image(i, &slot[..len]);
-                    }
-                });
-            });
-        };
-        if poolings.is_empty() {
-            let piece = piece(columns);
-            let pieces = y.par_chunks_mut(piece).zip(x.par_chunks(piece));
-            return pieces.for_each(|(y, x)| kernel(x, mean, scale, shift, y));
-        }
-        let len = image * columns;
-        let images = (GRAIN / len).max(1);
-        let pieces = y.par_chunks_mut(images * len).zip(x.par_chunks(images * len));
-        poolings.pieces(images, x.len() / len).zip(pieces).for_each(|(mut pooled, (y, x))| {
-            for (i, (y, x)) in y.chunks_exact_mut(len).zip(x.chunks_exact(len)).enumerate() {
-                kernel(x, mean, scale, shift, y);
-                pooled.image(i, y);
-            }
-        });
+kernel! {
+    /// Prediction, and the epilogue that follows.
+    BatchNormInference {
+        x: Input<f32>,
+        gamma: Input<f32>,
+        beta: Input<f32>,
+        running_mean: Input<f32>,
+        running_var: Input<f32>,
+    }
+    with |op, bind, epilogue: Option<&Epilogue<'_>>| {
+        to: Destination = Destination::new(op.x, op.y, epilogue, bind),
+        epsilon: f64 = op.epsilon,
     }
 }
 
-/// Prediction, and a ReLU behind it where one follows.
-pub(crate) struct Inference {
-    x: In<f32>,
-    gamma: In<f32>,
-    beta: In<f32>,
-    running_mean: In<f32>,
-    running_var: In<f32>,
-    /// Not where only poolings of it are wanted.
-    y: Option<Out<f32>>,
-    epsilon: f64,
-    relu: bool,
-    poolings: Poolings,
-    /// Rows of an image.
-    image: usize,
-    columns: usize,
-}
-
-impl Inference {
-    /// With the ReLU and the poolings that follow it, if any do.
-    pub(crate) fn new(
-        op: &BatchNormInference,
-        behind: Option<&Epilogue<'_>>,
-        bind: &mut BufferResolver<'_>,
-    ) -> Self {
-        Self {
-            x: bind.read(op.x),
-            gamma: bind.read(op.gamma),
-            beta: bind.read(op.beta),
-            running_mean: bind.read(op.running_mean),
-            running_var: bind.read(op.running_var),
-            y: result(op.y, behind, bind),
-            epsilon: op.epsilon,
-            relu: behind.is_some(),
-            poolings: Poolings::new(behind, bind),
-            image: pixels(bind, op.x),
-            columns: bind.tensors().channels(op.x),
-        }
-    }
-}
-
-impl Kernel for Inference {
+impl Kernel for BatchNormInference {
     fn scratch_size(&self) -> ScratchSize {
-        let each = if self.y.is_none() { self.image * self.columns } else { 0 };
-        ScratchSize { shared: self.columns, each, ..ScratchSize::default() }
+        let shared = self.gamma.get().len();
+        ScratchSize { shared, per_thread: self.to.per_thread(), tables: 0 }
     }
 
     fn run(&mut self, work: &mut Workspace<'_>) {
         let (x, gamma, beta) = (self.x.get(), self.gamma.get(), self.beta.get());
         let (mean, variance) = (self.running_mean.get(), self.running_var.get());
-        let scale = &mut work.shared[..self.columns];
+        let scale = &mut work.shared[..gamma.len()];
         for ((scale, &gamma), &variance) in scale.iter_mut().zip(gamma).zip(variance) {
             *scale = (f64::from(gamma) / (f64::from(variance) + self.epsilon).sqrt()) as f32;
         }
-        let affine = Affine { mean, scale, shift: beta, relu: self.relu };
-        let y = self.y.as_mut().map(Out::get);
-        affine.run(x, y, &mut self.poolings, self.image, work.buffers);
+        self.to.write(x, mean, scale, beta, work.buffers);
     }
 }
 

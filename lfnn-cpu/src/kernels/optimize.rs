@@ -1,11 +1,11 @@
 //! Optimiser steps: one pass over each parameter and its state.
 
-use lfnn_core::program::{AdamStep, ClipFactor, SgdStep, clock};
+use lfnn_core::program::step_counter;
 use rayon::prelude::*;
 
-use crate::memory::{BufferResolver, In, Out};
+use crate::memory::{Input, Output};
 use crate::simd::vectorized;
-use crate::work::{GRAIN, Kernel, ScratchSize, Workspace};
+use crate::work::{CHUNK, Kernel, ScratchSize, Workspace, kernel};
 
 vectorized! {
     fn sum_of_squares(x: &[f32]) -> f64 {
@@ -67,7 +67,7 @@ vectorized! {
     }
 }
 
-/// What Adam multiplies by in one step.
+/// The coefficients of one step of Adam.
 struct Coefficients {
     /// Clips the gradient.
     factor: f32,
@@ -87,41 +87,30 @@ struct Coefficients {
 
 /// The learning rate of this step.
 fn rate(rates: &[f32], now: &[u32]) -> f64 {
-    f64::from(rates[(now[clock::STEP] as usize).min(rates.len() - 1)])
+    f64::from(rates[(now[step_counter::STEP] as usize).min(rates.len() - 1)])
 }
 
-pub(crate) struct Clip {
-    gradients: Vec<In<f32>>,
-    factor: Out<f32>,
-    max_norm: f64,
+kernel! {
+    ClipFactor { gradients: Vec<Input<f32>>, factor: Output<f32> }
+    with |op, bind| { max_norm: f64 = op.max_norm }
 }
 
-impl Clip {
-    pub(crate) fn new(op: &ClipFactor, bind: &mut BufferResolver<'_>) -> Self {
-        Self {
-            gradients: op.gradients.iter().map(|&gradient| bind.read(gradient)).collect(),
-            factor: bind.write(op.factor),
-            max_norm: op.max_norm,
-        }
-    }
-}
-
-impl Kernel for Clip {
+impl Kernel for ClipFactor {
     fn scratch_size(&self) -> ScratchSize {
-        let pieces = self.gradients.iter().map(|g| g.get().len().div_ceil(GRAIN)).max();
-        let tables = self.gradients.len() * size_of::<In<f32>>();
-        // A double for each piece.
-        ScratchSize { shared: 2 * pieces.unwrap_or(0), tables, ..ScratchSize::default() }
+        let chunks =
+            self.gradients.iter().map(|gradient| gradient.get().len().div_ceil(CHUNK)).max();
+        // A double for each chunk.
+        ScratchSize::shared(2 * chunks.unwrap_or(0)).with_table(&self.gradients)
     }
 
     fn run(&mut self, work: &mut Workspace<'_>) {
         let mut total = 0.0;
         for gradient in &self.gradients {
             let gradient = gradient.get();
-            let parts = &mut work.shared[..2 * gradient.len().div_ceil(GRAIN)];
-            let pieces = parts.par_chunks_exact_mut(2).zip(gradient.par_chunks(GRAIN));
-            pieces.for_each(|(part, piece)| {
-                let bits = sum_of_squares(piece).to_bits();
+            let parts = &mut work.shared[..2 * gradient.len().div_ceil(CHUNK)];
+            let chunks = parts.par_chunks_exact_mut(2).zip(gradient.par_chunks(CHUNK));
+            chunks.for_each(|(part, chunk)| {
+                let bits = sum_of_squares(chunk).to_bits();
                 part[0] = f32::from_bits(bits as u32);
                 part[1] = f32::from_bits((bits >> 32) as u32);
             });
@@ -134,46 +123,34 @@ impl Kernel for Clip {
     }
 }
 
-pub(crate) struct Sgd {
-    gradient: In<f32>,
-    rates: In<f32>,
-    clock: In<u32>,
-    factor: Option<In<f32>>,
-    parameter: Out<f32>,
-    velocity: Option<Out<f32>>,
-    momentum: f64,
-    nesterov: bool,
-    weight_decay: f64,
-}
-
-impl Sgd {
-    pub(crate) fn new(op: &SgdStep, bind: &mut BufferResolver<'_>) -> Self {
-        Self {
-            gradient: bind.read(op.gradient),
-            rates: bind.read(op.rates),
-            clock: bind.read(op.clock),
-            factor: op.factor.map(|factor| bind.read(factor)),
-            parameter: bind.write(op.parameter),
-            velocity: op.velocity.map(|velocity| bind.write(velocity)),
-            momentum: op.momentum,
-            nesterov: op.nesterov,
-            weight_decay: op.weight_decay,
-        }
+kernel! {
+    SgdStep {
+        gradient: Input<f32>,
+        rates: Input<f32>,
+        counter: Input<u32>,
+        factor: Option<Input<f32>>,
+        parameter: Output<f32>,
+        velocity: Option<Output<f32>>,
+    }
+    with |op, bind| {
+        momentum: f64 = op.momentum,
+        nesterov: bool = op.nesterov,
+        weight_decay: f64 = op.weight_decay,
     }
 }
 
-impl Kernel for Sgd {
+impl Kernel for SgdStep {
     fn run(&mut self, _: &mut Workspace<'_>) {
-        let rate = rate(self.rates.get(), self.clock.get()) as f32;
+        let rate = rate(self.rates.get(), self.counter.get()) as f32;
         let factor = self.factor.as_ref().map_or(1.0, |factor| factor.get()[0]);
         let (decay, momentum) = (self.weight_decay as f32, self.momentum as f32);
         let kernel = if self.nesterov { sgd_nesterov } else { sgd_momentum };
-        let gradient = self.gradient.get().par_chunks(GRAIN);
-        let parameter = self.parameter.get().par_chunks_mut(GRAIN).zip(gradient);
+        let gradient = self.gradient.get().par_chunks(CHUNK);
+        let parameter = self.parameter.get().par_chunks_mut(CHUNK).zip(gradient);
         match &mut self.velocity {
             None => parameter.for_each(|(w, g)| sgd(w, g, factor, decay, rate)),
             Some(velocity) => {
-                let velocity = velocity.get().par_chunks_mut(GRAIN);
+                let velocity = velocity.get().par_chunks_mut(CHUNK);
                 parameter.zip(velocity).for_each(|((w, g), m)| {
                     kernel(w, m, g, factor, decay, rate, momentum);
                 });
@@ -182,43 +159,29 @@ impl Kernel for Sgd {
     }
 }
 
-pub(crate) struct Adam {
-    gradient: In<f32>,
-    rates: In<f32>,
-    clock: In<u32>,
-    factor: Option<In<f32>>,
-    parameter: Out<f32>,
-    first: Out<f32>,
-    second: Out<f32>,
-    betas: [f64; 2],
-    epsilon: f64,
-    weight_decay: f64,
-    decoupled: bool,
-}
-
-impl Adam {
-    pub(crate) fn new(op: &AdamStep, bind: &mut BufferResolver<'_>) -> Self {
-        Self {
-            gradient: bind.read(op.gradient),
-            rates: bind.read(op.rates),
-            clock: bind.read(op.clock),
-            factor: op.factor.map(|factor| bind.read(factor)),
-            parameter: bind.write(op.parameter),
-            first: bind.write(op.first),
-            second: bind.write(op.second),
-            betas: op.betas,
-            epsilon: op.epsilon,
-            weight_decay: op.weight_decay,
-            decoupled: op.decoupled,
-        }
+kernel! {
+    AdamStep {
+        gradient: Input<f32>,
+        rates: Input<f32>,
+        counter: Input<u32>,
+        factor: Option<Input<f32>>,
+        parameter: Output<f32>,
+        first: Output<f32>,
+        second: Output<f32>,
+    }
+    with |op, bind| {
+        betas: [f64; 2] = op.betas,
+        epsilon: f64 = op.epsilon,
+        weight_decay: f64 = op.weight_decay,
+        decoupled: bool = op.decoupled,
     }
 }
 
-impl Kernel for Adam {
+impl Kernel for AdamStep {
     fn run(&mut self, _: &mut Workspace<'_>) {
-        let now = self.clock.get();
+        let now = self.counter.get();
         let rate = rate(self.rates.get(), now);
-        let time = f64::from(now[clock::TIME]) + 1.0;
+        let time = f64::from(now[step_counter::TIME]) + 1.0;
         let correction = |beta: f64| 1.0 - beta.powf(time);
         let [first, second] = self.betas;
         let c = Coefficients {
@@ -231,10 +194,10 @@ impl Kernel for Adam {
             second: (1.0 / correction(second)) as f32,
             epsilon: self.epsilon as f32,
         };
-        let state = self.first.get().par_chunks_mut(GRAIN);
-        let state = state.zip(self.second.get().par_chunks_mut(GRAIN));
-        let gradient = self.gradient.get().par_chunks(GRAIN);
-        let parameter = self.parameter.get().par_chunks_mut(GRAIN).zip(gradient);
+        let state = self.first.get().par_chunks_mut(CHUNK);
+        let state = state.zip(self.second.get().par_chunks_mut(CHUNK));
+        let gradient = self.gradient.get().par_chunks(CHUNK);
+        let parameter = self.parameter.get().par_chunks_mut(CHUNK).zip(gradient);
         parameter.zip(state).for_each(|((w, g), (m, v))| adam(w, m, v, g, &c));
     }
 }

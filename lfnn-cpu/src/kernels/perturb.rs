@@ -1,12 +1,12 @@
 //! Normal variates and inner products.
 
-use lfnn_core::program::{Gaussian, InnerProduct, clock};
+use lfnn_core::program::step_counter;
 use lfnn_core::random::Stream;
 use rayon::prelude::*;
 
-use crate::memory::{BufferResolver, In, Out};
+use crate::memory::{Input, Output};
 use crate::simd::vectorized;
-use crate::work::{GRAIN, Kernel, ScratchSize, Workspace};
+use crate::work::{CHUNK, Kernel, ScratchSize, Workspace, items_per_chunk, kernel};
 
 /// Blocks of the random stream that are drawn side by side.
 const LANES: usize = 16;
@@ -146,41 +146,28 @@ vectorized! {
     }
 }
 
-pub(crate) struct Draw {
-    clock: In<u32>,
-    factor: Option<In<f32>>,
-    y: Out<f32>,
-    stream: Stream,
+kernel! {
+    Gaussian { counter: Input<u32>, factor: Option<Input<f32>>, y: Output<f32> }
+    with |op, bind| { stream: Stream = op.stream }
 }
 
-impl Draw {
-    pub(crate) fn new(op: &Gaussian, bind: &mut BufferResolver<'_>) -> Self {
-        Self {
-            clock: bind.read(op.clock),
-            factor: op.factor.map(|factor| bind.read(factor)),
-            y: bind.write(op.y),
-            stream: op.stream,
-        }
-    }
-}
-
-impl Kernel for Draw {
+impl Kernel for Gaussian {
     fn run(&mut self, _: &mut Workspace<'_>) {
-        let now = self.clock.get();
+        let now = self.counter.get();
         let origin = Origin {
             stream: self.stream,
-            seed: clock::seed(now),
-            epoch: now[clock::EPOCH],
-            step: now[clock::STEP],
+            seed: step_counter::seed(now),
+            epoch: now[step_counter::EPOCH],
+            step: now[step_counter::STEP],
         };
         let factors = self.factor.as_ref().map_or(&[][..], |factor| factor.get());
         let row = self.y.len() / factors.len().max(1);
-        self.y.get().par_chunks_mut(GRAIN / 4).enumerate().for_each(|(piece, y)| {
-            let first = piece * (GRAIN / 4);
+        self.y.get().par_chunks_mut(CHUNK / 4).enumerate().for_each(|(chunk, y)| {
+            let first = chunk * (CHUNK / 4);
             normal(y, first, origin);
             let mut at = first;
             let mut rest = y;
-            // A piece may begin and end inside a row.
+            // A chunk may begin and end inside a row.
             while let (false, Some(&factor)) = (rest.is_empty(), factors.get(at / row.max(1))) {
                 let (own, others) = rest.split_at_mut((row - at % row).min(rest.len()));
                 scale(own, factor);
@@ -191,36 +178,28 @@ impl Kernel for Draw {
     }
 }
 
-pub(crate) struct Inner {
-    a: In<f32>,
-    b: In<f32>,
-    y: Out<f32>,
+kernel! {
+    InnerProduct { a: Input<f32>, b: Input<f32>, y: Output<f32> }
 }
 
-impl Inner {
-    pub(crate) fn new(op: &InnerProduct, bind: &mut BufferResolver<'_>) -> Self {
-        Self { a: bind.read(op.a), b: bind.read(op.b), y: bind.write(op.y) }
-    }
-}
-
-impl Kernel for Inner {
+impl Kernel for InnerProduct {
     fn scratch_size(&self) -> ScratchSize {
-        ScratchSize { shared: self.a.get().len().div_ceil(GRAIN), ..ScratchSize::default() }
+        ScratchSize::shared(self.a.get().len().div_ceil(CHUNK))
     }
 
     fn run(&mut self, work: &mut Workspace<'_>) {
         let (a, b, y) = (self.a.get(), self.b.get(), self.y.get());
         if let [whole] = y {
-            let parts = &mut work.shared[..a.len().div_ceil(GRAIN)];
-            let pieces = a.par_chunks(GRAIN).zip(b.par_chunks(GRAIN));
-            parts.par_iter_mut().zip(pieces).for_each(|(part, (a, b))| *part = inner(a, b) as f32);
+            let parts = &mut work.shared[..a.len().div_ceil(CHUNK)];
+            let chunks = a.par_chunks(CHUNK).zip(b.par_chunks(CHUNK));
+            parts.par_iter_mut().zip(chunks).for_each(|(part, (a, b))| *part = inner(a, b) as f32);
             *whole = parts.iter().map(|&part| f64::from(part)).sum::<f64>() as f32;
             return;
         }
         let row = (a.len() / y.len().max(1)).max(1);
-        let rows = (GRAIN / row).max(1);
-        let pieces = a.par_chunks(rows * row).zip(b.par_chunks(rows * row));
-        y.par_chunks_mut(rows).zip(pieces).for_each(|(y, (a, b))| {
+        let rows = items_per_chunk(row);
+        let chunks = a.par_chunks(rows * row).zip(b.par_chunks(rows * row));
+        y.par_chunks_mut(rows).zip(chunks).for_each(|(y, (a, b))| {
             for ((y, a), b) in y.iter_mut().zip(a.chunks_exact(row)).zip(b.chunks_exact(row)) {
                 *y = inner(a, b) as f32;
             }
@@ -231,7 +210,7 @@ impl Kernel for Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simd::{FORCED, Level};
+    use crate::simd::with_each_level;
     use lfnn_core::random::{Purpose, normal_pair};
 
     fn origin() -> Origin {
@@ -271,19 +250,12 @@ mod tests {
 
     #[test]
     fn every_level_of_vectors_draws_the_same_bytes() {
-        let draw = |level| {
-            FORCED.set(Some(level));
+        let draws = std::cell::RefCell::new(Vec::new());
+        with_each_level(|_| {
             let mut y = [9.0; 1000];
             normal(&mut y, 0, origin());
-            FORCED.set(None);
-            y.map(f32::to_bits)
-        };
-        // The machine has its own level and those below it.
-        let levels = [Level::Avx512, Level::Avx2, Level::Baseline];
-        let own = levels.iter().position(|&level| level == crate::simd::level()).unwrap_or(2);
-        let expected = draw(Level::Baseline);
-        for &level in &levels[own..] {
-            assert_eq!(draw(level), expected, "{level:?}");
-        }
+            draws.borrow_mut().push(y.map(f32::to_bits));
+        });
+        assert!(draws.into_inner().windows(2).all(|draws| draws[0] == draws[1]));
     }
 }

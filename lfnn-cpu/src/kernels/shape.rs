@@ -1,10 +1,12 @@
 //! Moving elements: channels-first vectors, and tensors side by side.
 
-use lfnn_core::program::{Concat, Flatten, Split, TensorId, Unflatten};
+use lfnn_core::program::{Flatten, TensorId, Unflatten};
 use rayon::prelude::*;
 
-use crate::memory::{BufferResolver, In, Out};
-use crate::work::{GRAIN, Kernel, ScratchSize, Workspace, piece_rows};
+use crate::memory::{BufferResolver, Input, Output};
+use crate::work::{
+    Compile, Kernel, ScratchSize, Workspace, chunk_len, for_chunks, items_per_chunk, kernel,
+};
 
 /// Writes the transpose of a matrix with rows of `columns` numbers.
 fn transpose(x: &[f32], columns: usize, y: &mut [f32]) {
@@ -22,8 +24,8 @@ fn transpose(x: &[f32], columns: usize, y: &mut [f32]) {
 
 /// A transposition of every example.
 pub(crate) struct Transpose {
-    x: In<f32>,
-    y: Out<f32>,
+    x: Input<f32>,
+    y: Output<f32>,
     /// Numbers of an example.
     len: usize,
     /// Numbers in a row of it.
@@ -31,20 +33,27 @@ pub(crate) struct Transpose {
 }
 
 impl Transpose {
-    pub(crate) fn flatten(op: &Flatten, bind: &mut BufferResolver<'_>) -> Self {
-        let channels = bind.tensors().channels(op.x);
-        Self::new(op.x, op.y, channels, bind)
+    fn kernel(
+        x: TensorId,
+        y: TensorId,
+        columns: usize,
+        bind: &mut BufferResolver<'_>,
+    ) -> Box<dyn Kernel> {
+        let len = bind.tensor(x).len().checked_div(bind.tensor(x).shape[0]).unwrap_or(0);
+        Box::new(Self { x: bind.read(x), y: bind.write(y), len, columns })
     }
+}
 
-    pub(crate) fn unflatten(op: &Unflatten, bind: &mut BufferResolver<'_>) -> Self {
-        let image = &bind.tensor(op.y).shape;
-        Self::new(op.x, op.y, image[1] * image[2], bind)
+impl Compile for Flatten {
+    fn kernel(&self, bind: &mut BufferResolver<'_>) -> Box<dyn Kernel> {
+        Transpose::kernel(self.x, self.y, bind.tensors().channels(self.x), bind)
     }
+}
 
-    fn new(x: TensorId, y: TensorId, columns: usize, bind: &mut BufferResolver<'_>) -> Self {
-        let tensor = bind.tensor(x);
-        let len = tensor.len().checked_div(tensor.shape[0]).unwrap_or(0);
-        Self { x: bind.read(x), y: bind.write(y), len, columns }
+impl Compile for Unflatten {
+    fn kernel(&self, bind: &mut BufferResolver<'_>) -> Box<dyn Kernel> {
+        let image = &bind.tensor(self.y).shape;
+        Transpose::kernel(self.x, self.y, image[1] * image[2], bind)
     }
 }
 
@@ -54,9 +63,7 @@ impl Kernel for Transpose {
         if len == 0 {
             return;
         }
-        let piece = (GRAIN / len).max(1) * len;
-        let x = self.x.get().par_chunks(piece);
-        self.y.get().par_chunks_mut(piece).zip(x).for_each(|(y, x)| {
+        for_chunks(chunk_len(len), self.x.get(), self.y.get(), |x, y| {
             for (y, x) in y.chunks_exact_mut(len).zip(x.chunks_exact(len)) {
                 transpose(x, columns, y);
             }
@@ -64,86 +71,65 @@ impl Kernel for Transpose {
     }
 }
 
-/// Joins tensors.
-pub(crate) struct Join {
-    inputs: Vec<(In<f32>, usize)>,
-    y: Out<f32>,
-    columns: usize,
+kernel! {
+    Concat { inputs: Vec<Input<f32>>, y: Output<f32> }
+    with |op, bind| { columns: usize = bind.tensors().channels(op.y) }
 }
 
-impl Join {
-    pub(crate) fn new(op: &Concat, bind: &mut BufferResolver<'_>) -> Self {
-        let tensors = bind.tensors();
-        Self {
-            inputs: op.inputs.iter().map(|&id| (bind.read(id), tensors.channels(id))).collect(),
-            y: bind.write(op.y),
-            columns: tensors.channels(op.y),
-        }
-    }
-}
-
-impl Kernel for Join {
+impl Kernel for Concat {
     fn scratch_size(&self) -> ScratchSize {
-        let tables = self.inputs.len() * size_of::<(In<f32>, usize)>();
-        ScratchSize { tables, ..ScratchSize::default() }
+        ScratchSize::default().with_table(&self.inputs)
     }
 
     fn run(&mut self, _: &mut Workspace<'_>) {
-        if self.columns == 0 {
+        let (columns, y) = (self.columns, self.y.get());
+        if y.is_empty() {
             return;
         }
-        let (rows, columns) = (piece_rows(self.columns), self.columns);
+        let (rows, chunk) = (y.len() / columns, items_per_chunk(columns));
         let mut start = 0;
-        for (x, width) in self.inputs.iter().filter(|(_, width)| *width > 0) {
-            let x = x.get().par_chunks(rows * width);
-            self.y.get().par_chunks_mut(rows * columns).zip(x).for_each(|(y, x)| {
-                for (y, x) in y.chunks_exact_mut(columns).zip(x.chunks_exact(*width)) {
-                    y[start..start + width].copy_from_slice(x);
-                }
-            });
+        for x in &self.inputs {
+            let width = x.get().len() / rows;
+            if width > 0 {
+                let x = x.get().par_chunks(chunk * width);
+                y.par_chunks_mut(chunk * columns).zip(x).for_each(|(y, x)| {
+                    for (y, x) in y.chunks_exact_mut(columns).zip(x.chunks_exact(width)) {
+                        y[start..start + width].copy_from_slice(x);
+                    }
+                });
+            }
             start += width;
         }
     }
 }
 
-/// Takes a tensor apart.
-pub(crate) struct Part {
-    x: In<f32>,
-    outputs: Vec<(Out<f32>, usize)>,
-    columns: usize,
+kernel! {
+    Split { x: Input<f32>, outputs: Vec<Output<f32>> }
+    with |op, bind| { columns: usize = bind.tensors().channels(op.x) }
 }
 
-impl Part {
-    pub(crate) fn new(op: &Split, bind: &mut BufferResolver<'_>) -> Self {
-        let tensors = bind.tensors();
-        Self {
-            x: bind.read(op.x),
-            outputs: op.outputs.iter().map(|&id| (bind.write(id), tensors.channels(id))).collect(),
-            columns: tensors.channels(op.x),
-        }
-    }
-}
-
-impl Kernel for Part {
+impl Kernel for Split {
     fn scratch_size(&self) -> ScratchSize {
-        let tables = self.outputs.len() * size_of::<(Out<f32>, usize)>();
-        ScratchSize { tables, ..ScratchSize::default() }
+        ScratchSize::default().with_table(&self.outputs)
     }
 
     fn run(&mut self, _: &mut Workspace<'_>) {
-        if self.columns == 0 {
+        let (columns, x) = (self.columns, self.x.get());
+        if x.is_empty() {
             return;
         }
-        let (rows, columns) = (piece_rows(self.columns), self.columns);
+        let (rows, chunk) = (x.len() / columns, items_per_chunk(columns));
         let mut start = 0;
-        for (y, width) in self.outputs.iter_mut().filter(|(_, width)| *width > 0) {
-            let width = *width;
-            let x = self.x.get().par_chunks(rows * columns);
-            y.get().par_chunks_mut(rows * width).zip(x).for_each(|(y, x)| {
-                for (y, x) in y.chunks_exact_mut(width).zip(x.chunks_exact(columns)) {
-                    y.copy_from_slice(&x[start..start + width]);
-                }
-            });
+        for y in &mut self.outputs {
+            let width = y.len() / rows;
+            if width > 0 {
+                let x = x.par_chunks(chunk * columns);
+                y.get().par_chunks_mut(chunk * width).zip(x).for_each(|(y, x)| {
+                    for (y, x) in y.chunks_exact_mut(width).zip(x.chunks_exact(columns)) {
+                        y.copy_from_slice(&x[start..start + width]);
+                    }
+                });
+            }
             start += width;
         }
     }

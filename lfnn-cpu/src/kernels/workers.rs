@@ -1,12 +1,12 @@
 //! Softmax of every worker, and the logits of filter workers.
 
-use lfnn_core::program::{FilterLogits, FilterLogitsGrad, Softmax, SoftmaxGrad};
+use lfnn_core::program;
 use rayon::prelude::*;
 
-use super::columns::sum_rows;
-use crate::memory::{BufferResolver, In, Out};
+use super::reduce::sum_rows;
+use crate::memory::{BufferResolver, Input, Output};
 use crate::simd::vectorized;
-use crate::work::{GRAIN, Kernel, ScratchSize, Workspace};
+use crate::work::{CHUNK, Kernel, ScratchSize, Workspace, for_chunks, items_per_chunk, kernel};
 
 /// Softmax of runs of `width` numbers; `log_sums` receives `log Σ exp x` of each, where it is wanted.
 pub(crate) fn softmax(x: &[f32], width: usize, y: &mut [f32], mut log_sums: Option<&mut [f32]>) {
@@ -121,51 +121,33 @@ pub(crate) fn softmax_grad(y: &[f32], dy: impl Fn(usize) -> f32, dx: &mut [f32])
     }
 }
 
-/// Runs of `width` numbers in a piece of work.
-fn piece(width: usize) -> usize {
-    (GRAIN / 4 / width).max(1) * width
+/// Numbers in a chunk of whole runs of `width` numbers.
+fn run_chunk(width: usize) -> usize {
+    (CHUNK / 4 / width).max(1) * width
 }
 
-pub(crate) struct Normalized {
-    x: In<f32>,
-    y: Out<f32>,
-    width: usize,
+kernel! {
+    Softmax { x: Input<f32>, y: Output<f32> }
+    with |op, bind| { width: usize = op.width }
 }
 
-impl Normalized {
-    pub(crate) fn new(op: &Softmax, bind: &mut BufferResolver<'_>) -> Self {
-        Self { x: bind.read(op.x), y: bind.write(op.y), width: op.width }
-    }
-}
-
-impl Kernel for Normalized {
+impl Kernel for Softmax {
     fn run(&mut self, _: &mut Workspace<'_>) {
-        let (width, piece) = (self.width, piece(self.width));
-        let x = self.x.get().par_chunks(piece);
-        self.y.get().par_chunks_mut(piece).zip(x).for_each(|(y, x)| {
-            softmax(x, width, y, None);
-        });
+        let width = self.width;
+        for_chunks(run_chunk(width), self.x.get(), self.y.get(), |x, y| softmax(x, width, y, None));
     }
 }
 
-pub(crate) struct NormalizedGrad {
-    y: In<f32>,
-    dy: In<f32>,
-    dx: Out<f32>,
-    width: usize,
+kernel! {
+    SoftmaxGrad { y: Input<f32>, dy: Input<f32>, dx: Output<f32> }
+    with |op, bind| { width: usize = op.width }
 }
 
-impl NormalizedGrad {
-    pub(crate) fn new(op: &SoftmaxGrad, bind: &mut BufferResolver<'_>) -> Self {
-        Self { y: bind.read(op.y), dy: bind.read(op.dy), dx: bind.write(op.dx), width: op.width }
-    }
-}
-
-impl Kernel for NormalizedGrad {
+impl Kernel for SoftmaxGrad {
     fn run(&mut self, _: &mut Workspace<'_>) {
-        let (width, piece) = (self.width, piece(self.width));
-        let inputs = self.y.get().par_chunks(piece).zip(self.dy.get().par_chunks(piece));
-        self.dx.get().par_chunks_mut(piece).zip(inputs).for_each(|(dx, (y, dy))| {
+        let (width, chunk) = (self.width, run_chunk(self.width));
+        let inputs = self.y.get().par_chunks(chunk).zip(self.dy.get().par_chunks(chunk));
+        self.dx.get().par_chunks_mut(chunk).zip(inputs).for_each(|(dx, (y, dy))| {
             let runs = y.chunks_exact(width).zip(dy.chunks_exact(width));
             for (dx, (y, dy)) in dx.chunks_exact_mut(width).zip(runs) {
                 softmax_grad(y, |i| dy[i], dx);
@@ -194,10 +176,6 @@ impl Filters {
         Self { len: pixels * channels, channels, workers, width, factor }
     }
 
-    fn images(&self) -> usize {
-        (GRAIN / self.len).max(1)
-    }
-
     /// The logit that a channel counts for.
     fn logit(&self, channel: usize) -> usize {
         let each = self.channels / self.workers;
@@ -205,27 +183,22 @@ impl Filters {
     }
 }
 
-pub(crate) struct Logits {
-    x: In<f32>,
-    z: Out<f32>,
-    filters: Filters,
-}
-
-impl Logits {
-    pub(crate) fn new(op: &FilterLogits, bind: &mut BufferResolver<'_>) -> Self {
-        let filters = Filters::new(&bind.tensor(op.x).shape, op.workers, op.width, op.scale);
-        Self { x: bind.read(op.x), z: bind.write(op.z), filters }
+kernel! {
+    FilterLogits { x: Input<f32>, z: Output<f32> }
+    with |op, bind| {
+        filters: Filters =
+            Filters::new(&bind.tensor(op.x).shape, op.workers, op.width, op.scale),
     }
 }
 
-impl Kernel for Logits {
+impl Kernel for FilterLogits {
     fn scratch_size(&self) -> ScratchSize {
-        ScratchSize { each: self.filters.channels, ..ScratchSize::default() }
+        ScratchSize::per_thread(self.filters.channels)
     }
 
     fn run(&mut self, work: &mut Workspace<'_>) {
         let f = self.filters;
-        let (logits, images) = (f.workers * f.width, f.images());
+        let (logits, images) = (f.workers * f.width, items_per_chunk(f.len));
         let x = self.x.get().par_chunks(images * f.len);
         let buffers = work.buffers;
         self.z.get().par_chunks_mut(images * logits).zip(x).for_each(|(z, x)| {
@@ -245,13 +218,13 @@ impl Kernel for Logits {
 }
 
 /// The backward rule of filter workers, image by image.
-pub(crate) struct FiltersGrad {
-    dz: In<f32>,
+pub(crate) struct LogitsGradRule {
+    dz: Input<f32>,
     filters: Filters,
 }
 
-impl FiltersGrad {
-    pub(crate) fn new(op: &FilterLogitsGrad, bind: &mut BufferResolver<'_>) -> Self {
+impl LogitsGradRule {
+    pub(crate) fn new(op: &program::FilterLogitsGrad, bind: &mut BufferResolver<'_>) -> Self {
         let filters = Filters::new(&bind.tensor(op.dx).shape, op.workers, op.width, op.scale);
         Self { dz: bind.read(op.dz), filters }
     }
@@ -270,24 +243,18 @@ impl FiltersGrad {
     }
 }
 
-pub(crate) struct LogitsGrad {
-    grad: FiltersGrad,
-    dx: Out<f32>,
+kernel! {
+    FilterLogitsGrad { dx: Output<f32> }
+    with |op, bind| { rule: LogitsGradRule = LogitsGradRule::new(op, bind) }
 }
 
-impl LogitsGrad {
-    pub(crate) fn new(op: &FilterLogitsGrad, bind: &mut BufferResolver<'_>) -> Self {
-        Self { grad: FiltersGrad::new(op, bind), dx: bind.write(op.dx) }
-    }
-}
-
-impl Kernel for LogitsGrad {
+impl Kernel for FilterLogitsGrad {
     fn run(&mut self, _: &mut Workspace<'_>) {
-        let grad = &self.grad;
-        let (images, len) = (grad.filters.images(), grad.filters.len);
-        self.dx.get().par_chunks_mut(images * len).enumerate().for_each(|(piece, dx)| {
+        let (rule, len) = (&self.rule, self.rule.filters.len);
+        let images = items_per_chunk(len);
+        self.dx.get().par_chunks_mut(images * len).enumerate().for_each(|(chunk, dx)| {
             for (i, dx) in dx.chunks_exact_mut(len).enumerate() {
-                grad.image(piece * images + i, dx);
+                rule.image(chunk * images + i, dx);
             }
         });
     }

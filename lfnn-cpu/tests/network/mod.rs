@@ -38,7 +38,7 @@ pub struct Step {
     /// At which operation each unit begins.
     begins: Vec<usize>,
     uploads: Vec<(TensorId, Data)>,
-    clock: TensorId,
+    counter: TensorId,
     rates: TensorId,
     target: TensorId,
     /// The activation that the next unit reads.
@@ -52,18 +52,18 @@ impl Step {
     pub fn new(batch: usize, side: usize, channels: usize) -> Self {
         let images = 2 * batch;
         let mut set = ProgramSet::new();
-        let clock = set.persistent("clock", DType::U32, &[clock::LEN]);
+        let counter = set.persistent("step_counter", DType::U32, &[step_counter::LEN]);
         let order = set.persistent("order", DType::U32, &[images]);
         let labels = set.persistent("labels", DType::U32, &[images]);
         let pixels = set.persistent("pixels", DType::U8, &[images, side, side, channels]);
         let scale = set.persistent("scale", DType::Real, &[channels]);
         let shift = set.persistent("shift", DType::Real, &[channels]);
         let rates = set.persistent("rates", DType::Real, &[1]);
-        let mut now = vec![0; clock::LEN];
-        now[clock::COUNT] = images as u32;
+        let mut now = vec![0; step_counter::LEN];
+        now[step_counter::COUNT] = images as u32;
         let bytes = (0..images * side * side * channels).map(|i| (i * 7919 % 251) as u8).collect();
         let uploads = vec![
-            (clock, Data::U32(now)),
+            (counter, Data::U32(now)),
             (order, Data::U32((0..images as u32).collect())),
             (labels, Data::U32((0..images as u32).map(|i| i % CLASSES as u32).collect())),
             (pixels, Data::U8(bytes)),
@@ -75,10 +75,10 @@ impl Step {
         let x = b.real("x", &[batch, side, side, channels]);
         let target = b.temporary("target", DType::U32, &[batch]);
         let ops = vec![
-            LoadImages { pixels, order, clock, scale, shift, x, augment: None }.into(),
-            LoadLabels { labels, order, clock, target }.into(),
+            LoadImages { pixels, order, counter, scale, shift, x, augment: None }.into(),
+            LoadLabels { labels, order, counter, target }.into(),
         ];
-        Self { set, ops, begins: Vec::new(), uploads, clock, rates, target, x, batch, units: 0 }
+        Self { set, ops, begins: Vec::new(), uploads, counter, rates, target, x, batch, units: 0 }
     }
 
     fn real(&mut self, shape: &[usize]) -> TensorId {
@@ -116,7 +116,7 @@ impl Step {
             AdamStep {
                 gradient,
                 rates: self.rates,
-                clock: self.clock,
+                counter: self.counter,
                 factor: None,
                 parameter,
                 first,
@@ -247,7 +247,7 @@ impl Step {
         let dfeatures = self.real(&[batch, width]);
         let (dweight, dbias) = (self.real(&[logits, each]), self.real(&[logits]));
         let loss = Loss::CrossEntropy { smoothing: 0.0 };
-        let (target, clock) = (self.target, self.clock);
+        let (target, counter) = (self.target, self.counter);
         let ops: [Op; 9] = [
             Linear { x: features, weight, bias: Some(bias), y: z, groups: WORKERS }.into(),
             WorkerLoss { z, target, output, losses, predictions, loss }.into(),
@@ -257,7 +257,7 @@ impl Step {
                 value: output,
                 leaders,
                 best,
-                clock,
+                counter,
                 reference,
                 predictions,
                 rule: Reference::Best,
@@ -277,8 +277,15 @@ impl Step {
                 align: Align::Output,
             }
             .into(),
-            CountErrors { output, target, clock, wrong, predictions, decision: Decision::Largest }
-                .into(),
+            CountErrors {
+                output,
+                target,
+                counter,
+                wrong,
+                predictions,
+                decision: Decision::Largest,
+            }
+            .into(),
             LinearWeightGrad { x: features, dy: dz, dweight, dbias: Some(dbias), groups: WORKERS }
                 .into(),
             LinearInputGrad { dy: dz, weight, dx: dfeatures, groups: WORKERS }.into(),
@@ -291,15 +298,15 @@ impl Step {
 
     /// A direction, the derivatives of the batch and of each example along it, and the direction again.
     pub fn perturb(&mut self) {
-        let (x, clock, batch) = (self.x, self.clock, self.batch);
+        let (x, counter, batch) = (self.x, self.counter, self.batch);
         let shape = self.set.tensors()[x].shape.clone();
         let stream = Stream::new(Purpose::Perturbation, 0);
         let [tangent, dy] = std::array::from_fn(|_| self.real(&shape));
         let (whole, each) = (self.vector(1, 0.0), self.vector(batch, 0.0));
-        self.ops.push(Gaussian { clock, factor: None, y: tangent, stream }.into());
+        self.ops.push(Gaussian { counter, factor: None, y: tangent, stream }.into());
         for (factor, estimate) in [(whole, dy), (each, tangent)] {
             self.ops.push(InnerProduct { a: x, b: tangent, y: factor }.into());
-            self.ops.push(Gaussian { clock, factor: Some(factor), y: estimate, stream }.into());
+            self.ops.push(Gaussian { counter, factor: Some(factor), y: estimate, stream }.into());
         }
         let y = self.set.persistent("estimates", DType::Real, &shape);
         self.ops.push(Add { inputs: vec![dy, tangent], y }.into());
@@ -319,7 +326,7 @@ impl Step {
             b.push(op);
         }
         b.part(Part::Batch);
-        b.push(AdvanceClock { clock: self.clock });
+        b.push(AdvanceStepCounter { counter: self.counter });
         let program = b.finish()?;
         Ok((self.set, program, self.uploads))
     }

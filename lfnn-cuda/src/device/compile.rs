@@ -8,43 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::CudaError;
 use super::cache::{Cache, Key};
 use super::nvrtc::{Image, Nvrtc, Target, options};
-use crate::kernels::{PRELUDE, source};
-use crate::plan::{Element, Family};
-
-/// A kernel file with the type that stands for `real` in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Unit {
-    /// The file.
-    pub family: Family,
-    /// The type.
-    pub real: Element,
-}
-
-impl Unit {
-    /// A name for people and in the compiler's messages.
-    pub fn name(self) -> String {
-        format!("{}.cu, real = {:?}", self.family.0, self.real)
-    }
-
-    /// The text that is compiled.
-    ///
-    /// # Errors
-    /// A family that the crate does not have.
-    pub fn text(self) -> Result<String, CudaError> {
-        let family = self.family.0;
-        let source = source(self.family).ok_or(CudaError::NoFamily { family })?;
-        let real = self.real;
-        Ok(format!(
-            "#define REAL_{real:?} 1\n#line 1 \"prelude.cuh\"\n{PRELUDE}\n\
-             #line 1 \"{family}.cu\"\n{source}"
-        ))
-    }
-
-    /// Whether the text includes the toolkit's headers.
-    pub fn needs_headers(self) -> bool {
-        matches!(self.real, Element::Bf16 | Element::F16)
-    }
-}
+use crate::kernels;
+use crate::plan::KernelSource;
 
 /// How far compilation is: `done` of `total` files that were not in the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,24 +23,25 @@ pub struct Progress {
 /// Compiles these files. `progress` is called before the first and after every one that is not in the cache.
 ///
 /// # Errors
-/// The first file that does not compile, in order of `units`.
+/// The first file that does not compile, in order of `sources`.
 pub fn compile(
     nvrtc: &Nvrtc,
-    units: &[Unit],
+    sources: &[KernelSource],
     target: Target,
     cache: &Cache,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Vec<Image>, CudaError> {
     let compiler = nvrtc.found().version;
-    let mut images: Vec<Option<Image>> = Vec::with_capacity(units.len());
+    let mut images: Vec<Option<Image>> = Vec::with_capacity(sources.len());
     let mut missing = Vec::new();
-    for (index, unit) in units.iter().enumerate() {
-        let text = unit.text()?;
-        let options = options(unit.needs_headers())?;
+    for (index, &source) in sources.iter().enumerate() {
+        let file = source.file.0;
+        let text = kernels::text(source).ok_or(CudaError::NoKernelFile { file })?;
+        let options = options(source.act)?;
         let found = cache.get(&Key { source: &text, options: &options, target, compiler });
         images.push(found.map(|bytes| Image { bytes, log: String::new() }));
         if images[index].is_none() {
-            missing.push((index, *unit, text, options));
+            missing.push((index, source, text, options));
         }
     }
     let total = missing.len();
@@ -85,10 +51,10 @@ pub fn compile(
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let results: Mutex<Vec<(usize, Result<Image, CudaError>)>> = Mutex::new(Vec::new());
     let work = || {
-        while let Some((index, unit, text, options)) =
+        while let Some((index, source, text, options)) =
             missing.get(next.fetch_add(1, Ordering::Relaxed))
         {
-            let image = nvrtc.compile(&unit.name(), text, target, options);
+            let image = nvrtc.compile(&source.to_string(), text, target, options);
             if let Ok(image) = &image {
                 cache.put(&Key { source: text, options, target, compiler }, &image.bytes);
             }

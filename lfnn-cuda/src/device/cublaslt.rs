@@ -253,11 +253,11 @@ pub(super) struct BoundProduct {
 }
 
 impl BoundProduct {
-    /// Describes a product whose operands lie at these addresses, and chooses the algorithm.
+    /// Describes a product whose operands are at these addresses, and chooses the algorithm.
     pub(super) fn new(
         handle: &Rc<Handle>,
         product: &Product,
-        address: impl Fn(crate::plan::Place) -> u64,
+        address: impl Fn(crate::plan::Address) -> u64,
     ) -> Result<Self, CudaError> {
         let name = || {
             format!(
@@ -300,9 +300,9 @@ impl BoundProduct {
             layout(library, matrix, rows, columns, product.stack)
         };
         let (rows, columns, inner) = (product.rows, product.columns, product.inner);
-        let a = (address(product.b.place), layout(&product.b, inner, columns)?);
-        let b = (address(product.a.place), layout(&product.a, rows, inner)?);
-        let d = (address(product.d.place), layout(&product.d, rows, columns)?);
+        let a = (address(product.b.address), layout(&product.b, inner, columns)?);
+        let b = (address(product.a.address), layout(&product.a, rows, inner)?);
+        let d = (address(product.d.address), layout(&product.d, rows, columns)?);
 
         let mut raw = std::ptr::null_mut();
         // SAFETY: as above.
@@ -355,7 +355,7 @@ impl BoundProduct {
     pub(super) fn launch(&self, stream: &Stream, workspace: u64) -> Result<(), CudaError> {
         let (one, zero) = (1.0_f32, 0.0_f32);
         // SAFETY: addresses and shapes are those of the plan, inside blocks that live as long as the
-        // executable; the factors are read before the call returns, since they lie on the host.
+        // executable; the factors are read before the call returns, since they are on the host.
         let status = unsafe {
             (self.handle.library.matmul)(
                 self.handle.raw,

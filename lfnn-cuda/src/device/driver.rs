@@ -310,7 +310,7 @@ impl Block {
         offset: usize,
         data: &[u8],
     ) -> Result<(), CudaError> {
-        assert!(offset + data.len() <= self.bytes, "a tensor lies inside its block");
+        assert!(offset + data.len() <= self.bytes, "a tensor is inside its block");
         if data.is_empty() {
             return Ok(());
         }
@@ -328,7 +328,7 @@ impl Block {
         offset: usize,
         data: &mut [u8],
     ) -> Result<(), CudaError> {
-        assert!(offset + data.len() <= self.bytes, "a tensor lies inside its block");
+        assert!(offset + data.len() <= self.bytes, "a tensor is inside its block");
         if data.is_empty() {
             return Ok(());
         }
@@ -403,7 +403,7 @@ pub(super) struct Call {
     pub(super) grid: [u32; 3],
     pub(super) block: [u32; 3],
     pub(super) shared: u32,
-    /// Pointers to the arguments, which lie in `_storage`.
+    /// Pointers to the arguments, which are in `_storage`.
     pub(super) arguments: Vec<*mut c_void>,
     pub(super) _storage: Box<[u128]>,
 }

@@ -86,7 +86,7 @@ pub enum CudaError {
     /// A kernel source that NVRTC refuses: a mistake of lfnn's, or a compiler that is too old.
     #[error("NVRTC {version} does not compile {source_name} for {target}:\n{log}")]
     Compile {
-        /// The file, and the type that stands for `real`.
+        /// The file, and the type of activations.
         source_name: String,
         /// What it was compiled for.
         target: String,
@@ -96,10 +96,10 @@ pub enum CudaError {
         log: String,
     },
     /// A plan names a kernel file that the crate does not have.
-    #[error("no kernel file `{family}`")]
-    NoFamily {
+    #[error("no kernel file `{file}`")]
+    NoKernelFile {
         /// The file.
-        family: &'static str,
+        file: &'static str,
     },
     /// A plan that cannot be made.
     #[error(transparent)]

@@ -3,30 +3,30 @@
 //! The first run of a program launches its steps one by one, so that libraries load what they load at first use
 //! and a failing launch is named. The second captures the same launches as a CUDA graph. From then on
 //! a run is one call. Nothing in a run allocates or waits for the device.
-//! A profile launches step by step again, with an event behind each.
+//! A profile launches step by step again, with an event after each.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
 use lfnn_core::backend::{Executable, Memory, StepTime, TensorData, TensorDataMut};
-use lfnn_core::program::{DType, Kind, ProgramId, TensorId, Tensors};
+use lfnn_core::program::{DType, ProgramId, TensorId, Tensors};
 
-use super::compile::Unit;
 use super::cublaslt::{BoundProduct, Handle};
 use super::driver::{Block, Call, Context, Event, Graph, Kernels, Stream};
 use super::{CudaError, capture};
-use crate::plan::{Argument, Launch, Place, Plan, ProgramPlan, Work};
+use crate::host;
+use crate::plan::{Address, KernelSource, Launch, Plan, ProgramPlan, Work};
 
 /// Memory of streams begins at multiples of this many bytes, as the driver's own allocations do.
-const LANE_ALIGNMENT: usize = 256;
+const STREAM_ALIGNMENT: usize = 256;
 
-/// A module with its memory on a GPU.
+/// A program set with its memory on a GPU.
 #[derive(Debug)]
 pub struct CudaExecutable {
     programs: Vec<Bound>,
     // What the programs point into, and must outlive them.
-    _kernels: BTreeMap<Unit, Kernels>,
+    _kernels: BTreeMap<KernelSource, Kernels>,
     persistent: Block,
     _temporary: Block,
     _scratch: Block,
@@ -80,17 +80,19 @@ struct Addresses<'a> {
 }
 
 impl Addresses<'_> {
-    fn of(&self, place: Place, program: &ProgramPlan, stream: usize) -> u64 {
-        match place {
-            Place::Scratch(offset) => self.scratch + (stream * self.scratch_stride + offset) as u64,
-            Place::Beside(offset) => self.persistent + (self.plan.loss_scales + offset) as u64,
-            Place::Tensor(id, more) => {
+    fn of(&self, address: Address, program: &ProgramPlan, stream: usize) -> u64 {
+        match address {
+            Address::Scratch(offset) => {
+                self.scratch + (stream * self.scratch_stride + offset) as u64
+            }
+            Address::LossScale(offset) => self.persistent + (self.plan.loss_scales + offset) as u64,
+            Address::Tensor(id, more) => {
                 let temporary = program.temporaries[id.index()];
                 let base = match (self.plan.persistent[id.index()], temporary) {
                     (Some(offset), _) => self.persistent + offset as u64,
                     (None, Some(offset)) => self.temporary + offset as u64,
-                    // A plan has a place for every tensor that its steps name.
-                    (None, None) => unreachable!("{id:?} has no place in {}", program.name),
+                    // A plan has memory for every tensor that its steps name.
+                    (None, None) => unreachable!("{id:?} has no memory in {}", program.name),
                 };
                 base + more as u64
             }
@@ -105,7 +107,7 @@ impl CudaExecutable {
         products: &Rc<Handle>,
         plan: &Plan,
         tensors: &Tensors,
-        images: &[(Unit, Vec<u8>)],
+        images: &[(KernelSource, Vec<u8>)],
     ) -> Result<Self, CudaError> {
         context.make_current()?;
         let count = plan.programs.iter().map(|program| program.streams).max().unwrap_or(1).max(1);
@@ -116,12 +118,12 @@ impl CudaExecutable {
         let persistent = block(plan.persistent_bytes, "parameters and data")?;
         let temporary = block(largest(|program| program.temporary_bytes), "the tensors of a step")?;
         let scratch_stride =
-            largest(|program| program.scratch_bytes).next_multiple_of(LANE_ALIGNMENT);
+            largest(|program| program.scratch_bytes).next_multiple_of(STREAM_ALIGNMENT);
         let scratch = block(count * scratch_stride, "scratch memory")?;
 
         let mut kernels = BTreeMap::new();
-        for (unit, image) in images {
-            kernels.insert(*unit, Kernels::load(context, image, &unit.name())?);
+        for (source, image) in images {
+            kernels.insert(*source, Kernels::load(context, image, &source.to_string())?);
         }
         let addresses = Addresses {
             plan,
@@ -140,7 +142,7 @@ impl CudaExecutable {
                 BoundWork::Product(product) => product.workspace(),
                 BoundWork::Launch(_) => 0,
             });
-        let stride = wanted.max().unwrap_or(0).next_multiple_of(LANE_ALIGNMENT);
+        let stride = wanted.max().unwrap_or(0).next_multiple_of(STREAM_ALIGNMENT);
         let workspace = block(count * stride, "matrix products")?;
         streams[0].synchronize()?;
         let memory = Memory {
@@ -166,7 +168,7 @@ impl CudaExecutable {
     fn find(&self, id: TensorId, found: DType, len: usize) -> Result<usize, CudaError> {
         let tensor = &self.tensors[id];
         let name = || tensor.name.clone();
-        let (Kind::Persistent, Some(offset)) = (tensor.kind, self.offsets[id.index()]) else {
+        let (true, Some(offset)) = (tensor.is_persistent(), self.offsets[id.index()]) else {
             return Err(CudaError::Temporary { name: name() });
         };
         if tensor.dtype != found {
@@ -194,7 +196,7 @@ impl Bound {
         products: &Rc<Handle>,
         program: &ProgramPlan,
         addresses: &Addresses<'_>,
-        kernels: &BTreeMap<Unit, Kernels>,
+        kernels: &BTreeMap<KernelSource, Kernels>,
         streams: usize,
     ) -> Result<Self, CudaError> {
         let mut awaited = vec![false; program.steps.len()];
@@ -205,7 +207,7 @@ impl Bound {
         }
         let mut steps = Vec::with_capacity(program.steps.len());
         for (step, awaited) in program.steps.iter().zip(awaited) {
-            let address = |place| addresses.of(place, program, step.stream);
+            let address = |address| addresses.of(address, program, step.stream);
             let work = match &step.work {
                 Work::Launch(launch) => BoundWork::Launch(bind(launch, kernels, address)?),
                 Work::Product(product) => {
@@ -226,7 +228,7 @@ impl Bound {
         Ok(Self { steps, fork: Event::new(context)?, joins, graph: None, has_run: false })
     }
 
-    /// Launches every step on the stream of its stream.
+    /// Launches every step on its stream.
     fn launch(&mut self, streams: &[Stream], workspace: &Block) -> Result<(), CudaError> {
         let stride = workspace.bytes() / streams.len();
         let (first, others) = streams.split_at(1);
@@ -271,17 +273,16 @@ impl BoundStep {
 /// A kernel with its arguments where the driver reads them.
 pub(super) fn bind(
     launch: &Launch,
-    kernels: &BTreeMap<Unit, Kernels>,
-    address: impl Fn(Place) -> u64,
+    kernels: &BTreeMap<KernelSource, Kernels>,
+    address: impl Fn(Address) -> u64,
 ) -> Result<Call, CudaError> {
-    let unit = Unit { family: launch.family, real: launch.real };
-    let family = launch.family.0;
-    let kernels = kernels.get(&unit).ok_or(CudaError::NoFamily { family })?;
+    let file = launch.source.file.0;
+    let kernels = kernels.get(&launch.source).ok_or(CudaError::NoKernelFile { file })?;
     let function = kernels.function(launch.kernel, launch.shared)?;
 
     const WORD: usize = size_of::<u128>();
     let values: Vec<Vec<u8>> =
-        launch.arguments.iter().map(|argument| bytes(argument, &address)).collect();
+        launch.arguments.iter().map(|argument| argument.bytes(&address)).collect();
     let words = values.iter().map(|value| value.len().div_ceil(WORD)).sum();
     let mut storage = vec![0_u128; words].into_boxed_slice();
     let mut at = 0;
@@ -297,44 +298,19 @@ pub(super) fn bind(
     Ok(Call { name: kernel, function, grid, block, shared, arguments, _storage: storage })
 }
 
-/// An argument's bytes.
-fn bytes(argument: &Argument, address: impl Fn(Place) -> u64) -> Vec<u8> {
-    match argument {
-        Argument::Pointer(place) => address(*place).to_ne_bytes().to_vec(),
-        Argument::Null => 0_u64.to_ne_bytes().to_vec(),
-        Argument::U32(value) => value.to_ne_bytes().to_vec(),
-        Argument::F32(value) => value.to_ne_bytes().to_vec(),
-        Argument::Struct { bytes, pointers } => {
-            let mut bytes = bytes.clone();
-            for (position, place) in pointers {
-                bytes[*position..*position + 8].copy_from_slice(&address(*place).to_ne_bytes());
-            }
-            bytes
-        }
-    }
-}
-
 impl Executable for CudaExecutable {
     type Error = CudaError;
 
     fn upload(&mut self, tensor: TensorId, data: TensorData<'_>) -> Result<(), CudaError> {
         self.context.make_current()?;
-        let (dtype, len, bytes): (_, _, &[u8]) = match data {
-            TensorData::Real(data) => (DType::Real, data.len(), bytemuck::cast_slice(data)),
-            TensorData::U32(data) => (DType::U32, data.len(), bytemuck::cast_slice(data)),
-            TensorData::U8(data) => (DType::U8, data.len(), data),
-        };
+        let (dtype, len, bytes) = host::bytes(data);
         let offset = self.find(tensor, dtype, len)?;
         self.persistent.write(&self.streams[0], offset, bytes)
     }
 
     fn download(&self, tensor: TensorId, data: TensorDataMut<'_>) -> Result<(), CudaError> {
         self.context.make_current()?;
-        let (dtype, len, bytes): (_, _, &mut [u8]) = match data {
-            TensorDataMut::Real(data) => (DType::Real, data.len(), bytemuck::cast_slice_mut(data)),
-            TensorDataMut::U32(data) => (DType::U32, data.len(), bytemuck::cast_slice_mut(data)),
-            TensorDataMut::U8(data) => (DType::U8, data.len(), data),
-        };
+        let (dtype, len, bytes) = host::bytes_mut(data);
         let offset = self.find(tensor, dtype, len)?;
         self.persistent.read(&self.streams[0], offset, bytes)
     }

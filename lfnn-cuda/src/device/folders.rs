@@ -1,4 +1,4 @@
-//! Where CUDA's libraries and headers may lie.
+//! Where CUDA's libraries and headers may be.
 //!
 //! A library is asked for by name first, so that the system's own search (LD_LIBRARY_PATH, the linker's
 //! cache) decides; then come the toolkit's folders; then the wheels of Python packages, which is where

@@ -19,7 +19,6 @@ mod peak_rates;
 mod probe;
 mod usage;
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::rc::Rc;
 
@@ -27,7 +26,7 @@ use lfnn_core::backend::{Backend, PeakRates};
 use lfnn_core::program::ProgramSet;
 
 pub use cache::Cache;
-pub use compile::{Progress, Unit, compile};
+pub use compile::{Progress, compile};
 pub use cublaslt::{CublasLt, MAX_WORKSPACE};
 pub use driver::DeviceInfo;
 pub use error::{CudaError, Found, Version};
@@ -37,7 +36,8 @@ pub use probe::{Gpus, Machine};
 pub use usage::{OPTION as USAGE_OPTION, Usage, usage};
 
 use crate::Precision;
-use crate::plan::{Plan, Work};
+use crate::plan::peak_rates::PEAK_RATES;
+use crate::plan::{KernelSource, Plan};
 use cublaslt::Handle;
 use driver::Context;
 
@@ -123,33 +123,21 @@ impl Backend for Cuda {
 
     fn compile(&self, set: &ProgramSet) -> Result<CudaExecutable, CudaError> {
         let plan = Plan::with_streams(set, self.precision, self.streams)?;
-        let units: Vec<Unit> = units(&plan).into_iter().collect();
+        let sources: Vec<KernelSource> = plan.sources().into_iter().collect();
         let target = self.nvrtc.target(self.info.capability);
-        let images = compile(&self.nvrtc, &units, target, &self.cache, &self.progress)?;
-        let images: Vec<(Unit, Vec<u8>)> =
-            units.into_iter().zip(images.into_iter().map(|image| image.bytes)).collect();
+        let images = compile(&self.nvrtc, &sources, target, &self.cache, &self.progress)?;
+        let images: Vec<(KernelSource, Vec<u8>)> =
+            sources.into_iter().zip(images.into_iter().map(|image| image.bytes)).collect();
         CudaExecutable::new(&self.context, &self.products, &plan, set.tensors(), &images)
     }
 
     fn peak_rates(&self) -> Result<Option<PeakRates>, CudaError> {
         let target = self.nvrtc.target(self.info.capability);
-        let images =
-            compile(&self.nvrtc, &[peak_rates::UNIT], target, &self.cache, &self.progress)?;
+        let images = compile(&self.nvrtc, &[PEAK_RATES], target, &self.cache, &self.progress)?;
         let Some(image) = images.first() else { return Ok(None) };
         let multiprocessors = self.info.multiprocessors;
         peak_rates::measure(&self.context, &image.bytes, multiprocessors).map(Some)
     }
-}
-
-/// The kernel files that a plan needs.
-pub fn units(plan: &Plan) -> BTreeSet<Unit> {
-    let steps = plan.programs.iter().flat_map(|program| &program.steps);
-    steps
-        .filter_map(|step| match &step.work {
-            Work::Launch(launch) => Some(Unit { family: launch.family, real: launch.real }),
-            Work::Product(_) => None,
-        })
-        .collect()
 }
 
 impl fmt::Debug for Cuda {

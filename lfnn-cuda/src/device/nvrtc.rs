@@ -9,6 +9,7 @@ use libloading::Library;
 use super::error::{Found, Version};
 use super::library::{find, function, preload};
 use super::{CudaError, folders};
+use crate::plan::Element;
 
 /// What to compile for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -86,7 +87,7 @@ impl Nvrtc {
     }
 
     fn open(library: Library, path: PathBuf, driver: Option<Version>) -> Result<Self, String> {
-        // NVRTC asks for it by name when it compiles, and the linker may not look where NVRTC lies.
+        // NVRTC asks for it by name when it compiles, and the linker may not look beside NVRTC.
         if let Some(folder) = path.parent() {
             for builtins in folders::libraries_beside(folder, "libnvrtc-builtins.so") {
                 preload(&builtins);
@@ -238,18 +239,18 @@ unsafe fn fetch(program: Program, (size, get): (GetSize, GetBytes)) -> Result<Ve
     }
 }
 
-/// Options that every kernel file is compiled with, and those for the headers of half precision.
+/// The options to compile a kernel file with this type of activations: 16-bit types need headers.
 ///
 /// # Errors
 /// [`CudaError::NoHeaders`], where headers are needed.
-pub fn options(needs_headers: bool) -> Result<Vec<String>, CudaError> {
+pub fn options(act: Element) -> Result<Vec<String>, CudaError> {
     let mut all = vec![
         // Lines for profilers and compute-sanitizer; they change no instruction.
         "--generate-line-info".to_owned(),
         // Closures inside kernels are for the device.
         "--device-as-default-execution-space".to_owned(),
     ];
-    if needs_headers {
+    if act != Element::F32 {
         const HEADER: &str = "cuda_fp16.h";
         let folders = folders::headers(HEADER).ok_or(CudaError::NoHeaders { header: HEADER })?;
         let include = |folder: &PathBuf| format!("--include-path={}", Path::display(folder));

@@ -11,8 +11,8 @@ use std::{fs, io};
 
 use super::EmulatorError;
 use super::library::Library;
-use crate::kernels::{self, PRELUDE};
-use crate::plan::{Element, Family};
+use crate::kernels;
+use crate::plan::KernelSource;
 
 const HEADER: &str = include_str!("../../emulator/cuda_emulator.h");
 
@@ -39,18 +39,11 @@ pub fn is_available() -> bool {
     Command::new("g++").arg("--version").output().is_ok_and(|output| output.status.success())
 }
 
-/// The library of a family of the crate's kernels.
-pub(super) fn family(
-    family: Family,
-    real: Element,
-    sanitize: bool,
-) -> Result<Arc<Library>, EmulatorError> {
-    let source = kernels::source(family).ok_or(EmulatorError::NoFamily { family: family.0 })?;
-    let text = format!(
-        "#define REAL_{real:?} 1\n#line 1 \"prelude.cuh\"\n{PRELUDE}\n#line 1 \"{}.cu\"\n{source}",
-        family.0
-    );
-    source_text(family.0, &text, sanitize)
+/// The library of a file of the crate's kernels.
+pub(super) fn file(source: KernelSource, sanitize: bool) -> Result<Arc<Library>, EmulatorError> {
+    let file = source.file.0;
+    let text = kernels::text(source).ok_or(EmulatorError::NoKernelFile { file })?;
+    source_text(file, &text, sanitize)
 }
 
 /// The library of a source.

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lfnn_core::backend::{Executable, Memory as Bytes, TensorData, TensorDataMut};
-use lfnn_core::program::{DType, Kind, ProgramId, ProgramSet, TensorId, Tensors};
+use lfnn_core::program::{DType, ProgramId, ProgramSet, TensorId, Tensors};
 use lfnn_core::random::{Purpose, Stream, below};
 
 use super::library::{Kind as Passed, Library, Value};
 use super::memory::Memory;
 use super::{Emulator, EmulatorError, library, product};
-use crate::plan::{Argument, Element, Family, Launch, Place, Plan, Step, Work};
+use crate::host;
+use crate::plan::{Argument, Element, KernelSource, Launch, Plan, Step, Work};
 
 /// A program set on the emulator.
 pub struct EmulatorExecutable {
@@ -18,7 +19,7 @@ pub struct EmulatorExecutable {
     tensors: Tensors,
     plan: Plan,
     memory: Memory,
-    libraries: BTreeMap<(Family, u8), Arc<Library>>,
+    libraries: BTreeMap<KernelSource, Arc<Library>>,
     /// Launches so far: each has an order of threads of its own.
     launches: u32,
 }
@@ -30,14 +31,8 @@ impl EmulatorExecutable {
         set: &ProgramSet,
     ) -> Result<Self, EmulatorError> {
         let mut libraries = BTreeMap::new();
-        for step in plan.programs.iter().flat_map(|program| &program.steps) {
-            if let Work::Launch(launch) = &step.work
-                && let key = (launch.family, launch.real as u8)
-                && !libraries.contains_key(&key)
-            {
-                let library = library(launch.family, launch.real, emulator.sanitized)?;
-                libraries.insert(key, library);
-            }
+        for source in plan.sources() {
+            libraries.insert(source, library(source, emulator.sanitized)?);
         }
         let tensors = set.tensors().clone();
         let memory = Memory::new(&plan, &tensors, emulator.sanitized);
@@ -61,7 +56,7 @@ impl EmulatorExecutable {
         below(word, n as u32) as usize
     }
 
-    /// An order of a program's steps in which every step comes behind those it waits for.
+    /// An order of a program's steps in which every step follows those it waits for.
     fn order(&mut self, program: usize) -> Vec<usize> {
         let steps = &self.plan.programs[program].steps;
         let streams = self.plan.programs[program].streams;
@@ -92,9 +87,9 @@ impl EmulatorExecutable {
             Work::Launch(launch) => self.launch(program, step.stream, launch),
             Work::Product(product) => {
                 let memory = &mut self.memory;
-                // SAFETY: places of the plan's memory, which nobody else uses now.
+                // SAFETY: addresses in the plan's memory, which nobody else uses now.
                 unsafe {
-                    product::run(product, |place| memory.resolve(program, step.stream, place));
+                    product::run(product, |address| memory.resolve(program, step.stream, address));
                 }
                 Ok(())
             }
@@ -109,28 +104,22 @@ impl EmulatorExecutable {
     ) -> Result<(), EmulatorError> {
         let seed = self.emulator.seed ^ (self.draw(1 << 31) as u64) << 32;
         let memory = &mut self.memory;
-        let mut address = |place: Place| {
-            let (start, _) = memory.resolve(program, stream, place);
-            (start as u64).to_ne_bytes()
-        };
         let mut values: Vec<Value> = launch
             .arguments
             .iter()
-            .map(|argument| match argument {
-                Argument::Pointer(place) => (Passed::Pointer, address(*place).to_vec()),
-                Argument::Null => (Passed::Pointer, 0u64.to_ne_bytes().to_vec()),
-                Argument::U32(value) => (Passed::Whole, value.to_ne_bytes().to_vec()),
-                Argument::F32(value) => (Passed::Real, value.to_ne_bytes().to_vec()),
-                Argument::Struct { bytes, pointers } => {
-                    let mut bytes = bytes.clone();
-                    for (at, place) in pointers {
-                        bytes[*at..at + 8].copy_from_slice(&address(*place));
-                    }
-                    (Passed::Struct, bytes)
-                }
+            .map(|argument| {
+                let kind = match argument {
+                    Argument::Pointer(_) => Passed::Pointer,
+                    Argument::U32(_) => Passed::Whole,
+                    Argument::F32(_) => Passed::Real,
+                    Argument::Struct(_) => Passed::Struct,
+                };
+                let bytes =
+                    argument.bytes(|address| memory.resolve(program, stream, address).0 as u64);
+                (kind, bytes)
             })
             .collect();
-        let library = &self.libraries[&(launch.family, launch.real as u8)];
+        let library = &self.libraries[&launch.source];
         let Launch { kernel, grid, block, shared, .. } = launch;
         // SAFETY: pointers into memory that lives as long as `self`; that kernels stay within their
         // tensors is what the sanitized emulator finds out.
@@ -140,7 +129,7 @@ impl EmulatorExecutable {
     /// Checks that the host may read or write a tensor with data of this type and length.
     fn check(&self, id: TensorId, given: DType, given_length: usize) -> Result<(), EmulatorError> {
         let tensor = &self.tensors[id];
-        let persistent = tensor.kind == Kind::Persistent;
+        let persistent = tensor.is_persistent();
         if persistent && tensor.dtype == given && tensor.len() == given_length {
             return Ok(());
         }
@@ -159,26 +148,14 @@ impl Executable for EmulatorExecutable {
     type Error = EmulatorError;
 
     fn upload(&mut self, tensor: TensorId, data: TensorData<'_>) -> Result<(), EmulatorError> {
-        let (dtype, length, bytes): (_, _, &[u8]) = match data {
-            TensorData::Real(values) => (DType::Real, values.len(), bytemuck::cast_slice(values)),
-            TensorData::U32(values) => (DType::U32, values.len(), bytemuck::cast_slice(values)),
-            TensorData::U8(values) => (DType::U8, values.len(), values),
-        };
+        let (dtype, length, bytes) = host::bytes(data);
         self.check(tensor, dtype, length)?;
         self.memory.bytes_mut(tensor, dtype.bytes()).copy_from_slice(bytes);
         Ok(())
     }
 
     fn download(&self, tensor: TensorId, data: TensorDataMut<'_>) -> Result<(), EmulatorError> {
-        let (dtype, length, bytes): (_, _, &mut [u8]) = match data {
-            TensorDataMut::Real(values) => {
-                (DType::Real, values.len(), bytemuck::cast_slice_mut(values))
-            }
-            TensorDataMut::U32(values) => {
-                (DType::U32, values.len(), bytemuck::cast_slice_mut(values))
-            }
-            TensorDataMut::U8(values) => (DType::U8, values.len(), values),
-        };
+        let (dtype, length, bytes) = host::bytes_mut(data);
         self.check(tensor, dtype, length)?;
         bytes.copy_from_slice(self.memory.bytes(tensor, dtype.bytes()));
         Ok(())

@@ -1,4 +1,4 @@
-//! A compiled family, loaded: its kernels, and how one is launched.
+//! A compiled kernel file, loaded: its kernels, and how one is launched.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};

@@ -3,9 +3,9 @@
 use std::alloc::{Layout, alloc, dealloc};
 use std::ptr::NonNull;
 
-use lfnn_core::program::{ALIGNMENT, Kind, TensorId, Tensors};
+use lfnn_core::program::{ALIGNMENT, TensorId, Tensors};
 
-use crate::plan::{LOSS_SCALE_BYTES, Place, Plan};
+use crate::plan::{Address, LOSS_SCALE_BYTES, Plan};
 
 /// What memory holds that nobody has written: NaN, in every type of real numbers.
 const POISON: u8 = 0xFF;
@@ -54,7 +54,7 @@ impl Drop for Block {
     }
 }
 
-/// All memory of a module.
+/// All memory of a program set.
 pub(super) struct Memory {
     tensors: Tensors,
     blocks: Vec<Block>,
@@ -88,7 +88,7 @@ impl Memory {
         memory.persistent = tensors
             .iter()
             .map(|(id, tensor)| match plan.persistent[id.index()] {
-                _ if tensor.kind == Kind::Temporary => None,
+                _ if !tensor.is_persistent() => None,
                 Some(_) if apart => Some((memory.block(bytes(id), 0), 0)),
                 offset => offset.map(|offset| (shared, offset)),
             })
@@ -150,26 +150,26 @@ impl Memory {
         states.map(|state| f32::from_ne_bytes([state[0], state[1], state[2], state[3]])).collect()
     }
 
-    /// The address of a place of a step, and the bytes from there to the end of its block.
+    /// A pointer to an address of a step, and the bytes from there to the end of its block.
     pub(super) fn resolve(
         &mut self,
         program: usize,
         stream: usize,
-        place: Place,
+        address: Address,
     ) -> (*mut u8, usize) {
-        let (block, offset) = match place {
-            Place::Scratch(offset) => (self.scratch[stream], offset),
-            Place::Beside(offset) => (self.loss_scales.0, self.loss_scales.1 + offset),
-            Place::Tensor(id, offset) => {
+        let (block, offset) = match address {
+            Address::Scratch(offset) => (self.scratch[stream], offset),
+            Address::LossScale(offset) => (self.loss_scales.0, self.loss_scales.1 + offset),
+            Address::Tensor(id, offset) => {
                 let found = self.temporary[program][id.index()].or(self.persistent[id.index()]);
                 let Some((block, start)) = found else {
-                    panic!("`{}` has no place in program {program}", self.tensors[id].name)
+                    panic!("`{}` has no memory in program {program}", self.tensors[id].name)
                 };
                 (block, start + offset)
             }
         };
         let block = &mut self.blocks[block];
-        assert!(offset <= block.len(), "a place outside its block");
+        assert!(offset <= block.len(), "an address outside its block");
         let left = block.len() - offset;
         // SAFETY: within the block, or just behind it.
         (unsafe { block.start.as_ptr().add(offset) }, left)

@@ -27,7 +27,7 @@ use thiserror::Error;
 pub use compile::is_available;
 pub use executable::EmulatorExecutable;
 
-use crate::plan::{Element, Family, Plan, PlanError};
+use crate::plan::{KernelSource, Plan, PlanError};
 use library::Library;
 
 /// The emulated GPU.
@@ -72,17 +72,17 @@ pub fn sanitizer() -> Option<PathBuf> {
     path.is_absolute().then_some(path)
 }
 
-/// The library of a family, compiled and loaded once in a process; or what the compiler said, once.
-fn library(family: Family, real: Element, sanitized: bool) -> Result<Arc<Library>, EmulatorError> {
-    type Libraries = Mutex<HashMap<(Family, Element, bool), Result<Arc<Library>, String>>>;
+/// The library of a kernel file, compiled and loaded once in a process; or what the compiler said, once.
+fn library(source: KernelSource, sanitized: bool) -> Result<Arc<Library>, EmulatorError> {
+    type Libraries = Mutex<HashMap<(KernelSource, bool), Result<Arc<Library>, String>>>;
     static LIBRARIES: OnceLock<Libraries> = OnceLock::new();
     let libraries = LIBRARIES.get_or_init(Libraries::default);
     let mut libraries = libraries.lock().unwrap_or_else(PoisonError::into_inner);
-    let key = (family, real, sanitized);
+    let key = (source, sanitized);
     if let Some(found) = libraries.get(&key) {
         return found.clone().map_err(|log| EmulatorError::Compile { log });
     }
-    let made = compile::family(family, real, sanitized);
+    let made = compile::file(source, sanitized);
     match &made {
         Ok(library) => libraries.insert(key, Ok(library.clone())),
         Err(EmulatorError::Compile { log }) => libraries.insert(key, Err(log.clone())),
@@ -100,11 +100,11 @@ pub enum EmulatorError {
     /// There is no g++.
     #[error("g++ could not be run")]
     NoCompiler(#[source] io::Error),
-    /// A family that the crate does not have.
-    #[error("there are no kernels `{family}`")]
-    NoFamily {
+    /// A kernel file that the crate does not have.
+    #[error("no kernel file `{file}`")]
+    NoKernelFile {
         /// Its name.
-        family: &'static str,
+        file: &'static str,
     },
     /// A source that g++ does not take.
     #[error("g++ does not compile the kernels:\n{log}")]

@@ -2,24 +2,29 @@
 
 use half::{bf16, f16};
 
-use crate::plan::{Element, Matrix, Place, Product};
+use crate::plan::{Address, Element, Matrix, Product};
 
-/// Runs a product; `resolve` gives the address of a place and the bytes from there on.
+/// Runs a product; `resolve` gives a pointer to an address and the bytes from there on.
 ///
 /// # Safety
-/// What `resolve` gives is valid for the product: nothing else uses it, and the memory behind an
-/// address has the bytes given.
-pub(super) unsafe fn run(product: &Product, mut resolve: impl FnMut(Place) -> (*mut u8, usize)) {
+/// What `resolve` gives is valid for the product: nothing else uses it, and the memory behind a
+/// pointer has the bytes given.
+pub(super) unsafe fn run(product: &Product, mut resolve: impl FnMut(Address) -> (*mut u8, usize)) {
     let mut bind = |matrix: &Matrix| {
-        let (start, bytes) = resolve(matrix.place);
+        let (start, bytes) = resolve(matrix.address);
         View { matrix: *matrix, start, bytes }
     };
     let (a, b, d) = (bind(&product.a), bind(&product.b), bind(&product.d));
-    let bias = product.bias.map(|place| {
-        let (start, bytes) = resolve(place);
+    let bias = product.bias.map(|address| {
+        let (start, bytes) = resolve(address);
         let stack_stride = product.columns;
-        let matrix =
-            Matrix { place, element: Element::F32, row_stride: 0, stack_stride, transposed: false };
+        let matrix = Matrix {
+            address,
+            element: Element::F32,
+            row_stride: 0,
+            stack_stride,
+            transposed: false,
+        };
         View { matrix, start, bytes }
     });
     let round = |x: f32| if product.tf32 { to_tf32(x) } else { x };

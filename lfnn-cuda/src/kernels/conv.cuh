@@ -1,29 +1,9 @@
-// Convolutions as products whose factors are read where they lie, channels last. Shared by the three of them.
+// Convolutions as products whose factors are read in place, channels last. Shared by the three of them.
 //
 // Images of a batch and their pixels are one axis, so small images fill tiles too. A fully connected layer is the
 // convolution of an image of one pixel. Groups, parts of the inner axis (splits) and, for input gradients, phases of the
-// stride are further blocks of one launch. The parts of a split axis leave partial sums, which a second launch joins
+// stride are further blocks of one launch. The parts of a split axis leave partial sums, which a second launch adds
 // in order.
-
-// What plan/product.rs says of a convolution. Channels and filters are those of all groups.
-struct Geometry {
-    u32 batch, height, width, channels;
-    u32 out_height, out_width, filters;
-    u32 kernel_height, kernel_width, stride_height, stride_width, padding_height, padding_width;
-    u32 groups;
-    // The product of one group: rows, columns, inner axis; an input gradient has rows and inner axis by phase.
-    u32 rows, columns, inner;
-    u32 row_tiles, column_tiles;
-    // Parts of the inner axis, and steps of one.
-    u32 splits, steps;
-    // Elements from the sums of one part to those of the next.
-    u32 part;
-    // Channels of a group in the weight: fewer than in the image where that was padded.
-    u32 kept;
-    // Prepared divisions: by channels and filters of one group, by the window's width (for an input gradient: the most
-    // and the fewest taps of a phase), by the result's width and by its pixels.
-    Divide by_channels, by_filters, by_taps, by_fewer_taps, by_out_width, by_out_pixels;
-};
 
 // What a block computes.
 struct Block {
@@ -51,13 +31,14 @@ struct __align__(16) Position {
     int row, column;
     u32 out;
 };
+static_assert(sizeof(Position) == POSITION_BYTES, "the host makes room for tables");
 // A pixel outside every image, and a result that is not there.
 #define OUTSIDE (-(1 << 30))
 #define NOWHERE 0xFFFFFFFFu
 
 // Rows of an unrolled image: positions of the block's table by taps and channels. A tap moves by +1 or -1 pixel.
 template <int DIRECTION> struct Taps {
-    const real* any;
+    const act_t* any;
     const Position* table;
     u32 height, width, stride, inner_extent, depth;
     Divide by_depth, by_taps;
@@ -68,10 +49,10 @@ template <int DIRECTION> struct Taps {
     };
     __device__ __forceinline__ Inner inner(u32 k) const {
         if (k >= inner_extent) return Inner{0, OUTSIDE, 0};
-        u32 tap = by_depth(k), i = by_taps(tap);
+        u32 tap = divide(k, by_depth), i = divide(tap, by_taps);
         return Inner{k - tap * depth, DIRECTION * (int)i, DIRECTION * (int)(tap - i * by_taps.divisor)};
     }
-    __device__ __forceinline__ const real* at(const Inner& k, u32 outer) const {
+    __device__ __forceinline__ const act_t* at(const Inner& k, u32 outer) const {
         Position position = table[outer];
         u32 row = position.row + k.row, column = position.column + k.column;
         if (row >= height || column >= width) return nullptr;
@@ -83,7 +64,7 @@ template <int DIRECTION> struct Taps {
 struct Results {
     const Position* table;
     const float* bias;
-    real* whole;
+    act_t* whole;
     float* parts;
     u32 columns, first_column;
     bool pairs;
@@ -94,7 +75,7 @@ struct Results {
         if (parts) {
             parts[at + c] = value;
         } else {
-            whole[at + c] = to_real(bias ? value + bias[c] : value);
+            whole[at + c] = to_act(bias ? value + bias[c] : value);
         }
     }
     __device__ __forceinline__ void two(u32 row, u32 column, float left, float right) const {
@@ -118,7 +99,7 @@ struct Results {
 template <class Engine> struct Staged {
     // Lanes of eight rows meet different banks.
     static constexpr u32 ROW = Engine::COLUMNS + PACK, ELEMENTS = Engine::ROWS * ROW;
-    real* tile;
+    act_t* tile;
     const float* bias;
     u32 columns, first_column;
 
@@ -131,7 +112,7 @@ template <class Engine> struct Staged {
     }
 
     // Whole packs of the tile go to their rows of `whole`.
-    __device__ __forceinline__ void flush(const Position* table, real* whole) const {
+    __device__ __forceinline__ void flush(const Position* table, act_t* whole) const {
         constexpr u32 ACROSS = Engine::COLUMNS / PACK;
         for (u32 piece = threadIdx.x; piece < Engine::ROWS * ACROSS; piece += Engine::THREADS) {
             u32 row = piece / ACROSS, column = piece % ACROSS * PACK;
@@ -142,10 +123,10 @@ template <class Engine> struct Staged {
     }
 };
 
-// Writes the sums of a block whose factors in `shared` have had their time. `channels` are those of the whole result.
+// Writes the sums of a block that no longer needs its factors in `shared`. `channels` are those of the whole result.
 template <bool A_INNER, bool B_INNER, class Engine>
-__device__ __forceinline__ void write(const Engine& engine, real* shared, const Results& results, u32 channels) {
-    if constexpr (sizeof(real) == 2) {
+__device__ __forceinline__ void write(const Engine& engine, act_t* shared, const Results& results, u32 channels) {
+    if constexpr (sizeof(act_t) == 2) {
         using Through = Staged<Engine>;
         static_assert(Through::ELEMENTS <= Stages<Engine, A_INNER, B_INNER>::ELEMENTS,
                       "results fit where the factors were");

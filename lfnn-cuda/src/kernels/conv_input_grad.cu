@@ -6,7 +6,7 @@
 
 // The weights by tap and filter, channels contiguous.
 struct Channels {
-    const real* any;
+    const act_t* any;
     u32 count, depth, taps, kernel_width, inner_extent;
     // First tap of the phase, and the step between its taps.
     u32 first_row, first_column, row_step, column_step;
@@ -17,12 +17,12 @@ struct Channels {
         bool inside;
     };
     __device__ __forceinline__ Inner inner(u32 k) const {
-        u32 tap = by_filters(k), filter = k - tap * by_filters.divisor;
-        u32 i = by_taps(tap), j = tap - i * by_taps.divisor;
+        u32 tap = divide(k, by_filters), filter = k - tap * by_filters.divisor;
+        u32 i = divide(tap, by_taps), j = tap - i * by_taps.divisor;
         u32 place = (first_row + i * row_step) * kernel_width + first_column + j * column_step;
         return Inner{(filter * taps + place) * depth, k < inner_extent};
     }
-    __device__ __forceinline__ const real* at(const Inner& k, u32 channel) const {
+    __device__ __forceinline__ const act_t* at(const Inner& k, u32 channel) const {
         return k.inside && channel < count ? any + (k.offset + channel) : nullptr;
     }
 };
@@ -40,10 +40,10 @@ struct Phase {
 };
 
 template <u32 V, class Engine>
-__device__ __forceinline__ void input_grad(const real* dy, const real* weight, real* dx, float* parts,
+__device__ __forceinline__ void input_grad(const act_t* dy, const act_t* weight, act_t* dx, float* parts,
                                            const Geometry& g) {
     using Layout = Stages<Engine, true, false>;
-    DYNAMIC_SHARED(real, shared);
+    DYNAMIC_SHARED(act_t, shared);
     Position* table = reinterpret_cast<Position*>(shared + Layout::ELEMENTS);
     Block block = Block::of<Engine>(g);
     u32 phase_row = block.phase / g.stride_width, phase_column = block.phase % g.stride_width;
@@ -80,34 +80,14 @@ __device__ __forceinline__ void input_grad(const real* dy, const real* weight, r
     Engine engine;
     engine.clear();
     multiply_steps<true, false, V, V>(engine, shared, first_step(g, block), end_step(g, block, inner), rows, columns,
-                                      [](const real*) {});
+                                      [](const act_t*) {});
     bool pairs = g.channels % 2 == 0 && g.columns % 2 == 0;
     Results results = {table, nullptr, dx, parts ? parts + (size_t)block.split * g.part : nullptr,
                        g.columns, block.column, pairs};
     write<true, false>(engine, shared, results, g.channels);
 }
 
-// Bounds leave as many registers as no kernel has to spill, but for the largest tile: see conv.cu.
-// Twenty bytes before Ampere.
+// The kernels: plan/product.rs makes one of each of its tiles.
 // spills: grad_mma_128x128
-#define ARGUMENTS const real *dy, const real *weight, real *dx, float *parts, Geometry g
+#define ARGUMENTS const act_t *dy, const act_t *weight, act_t *dx, float *parts, Geometry g
 #define VALUES dy, weight, dx, parts, g
-
-#if defined(REAL_F32)
-extern "C" __global__ void __launch_bounds__(128, 3) grad_128x64(ARGUMENTS) { input_grad<PACK, Scalar<128, 64, 8, 8>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128, 3) grad_128x40(ARGUMENTS) { input_grad<PACK, Scalar<128, 40, 8, 5>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128, 5) grad_64x16(ARGUMENTS) { input_grad<PACK, Scalar<64, 16, 4, 2>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128, 3) grad_128x64_any(ARGUMENTS) { input_grad<1, Scalar<128, 64, 8, 8>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128, 3) grad_128x40_any(ARGUMENTS) { input_grad<1, Scalar<128, 40, 8, 5>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128, 5) grad_64x16_any(ARGUMENTS) { input_grad<1, Scalar<64, 16, 4, 2>>(VALUES); }
-#endif
-
-#if defined(TENSOR_CORES)
-extern "C" __global__ void __launch_bounds__(256, 2) grad_mma_128x128(ARGUMENTS) { input_grad<PACK, Tensor<128, 128, 2, 4>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128, 3) grad_mma_128x64(ARGUMENTS) { input_grad<PACK, Tensor<128, 64, 2, 2>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128, 3) grad_mma_128x40(ARGUMENTS) { input_grad<PACK, Tensor<128, 40, 4, 1>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128, 5) grad_mma_64x16(ARGUMENTS) { input_grad<PACK, Tensor<64, 16, 4, 1>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128, 3) grad_mma_128x64_any(ARGUMENTS) { input_grad<1, Tensor<128, 64, 2, 2>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128, 3) grad_mma_128x40_any(ARGUMENTS) { input_grad<1, Tensor<128, 40, 4, 1>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128, 5) grad_mma_64x16_any(ARGUMENTS) { input_grad<1, Tensor<64, 16, 4, 1>>(VALUES); }
-#endif

@@ -3,30 +3,30 @@
 
 // The gradient of the result by pixels: filters contiguous.
 struct Pixels {
-    const real* any;
+    const act_t* any;
     u32 count, inner_extent, stride;
 
     __device__ __forceinline__ u32 inner(u32 pixel) const { return pixel < inner_extent ? pixel * stride : NOWHERE; }
-    __device__ __forceinline__ const real* at(u32 offset, u32 filter) const {
+    __device__ __forceinline__ const act_t* at(u32 offset, u32 filter) const {
         return offset != NOWHERE && filter < count ? any + (offset + filter) : nullptr;
     }
 };
 
 // The unrolled image by pixels: channels of a tap contiguous. The table has the block's taps and channels.
 struct Unrolled {
-    const real* any;
+    const act_t* any;
     const Position* table;
     u32 inner_extent;
     const Geometry& g;
 
     __device__ __forceinline__ Position inner(u32 pixel) const {
         if (pixel >= inner_extent) return Position{0, OUTSIDE, 0, 0};
-        u32 image = g.by_out_pixels(pixel), within = pixel - image * g.by_out_pixels.divisor;
-        u32 row = g.by_out_width(within), column = within - row * g.out_width;
+        u32 image = divide(pixel, g.by_out_pixels), within = pixel - image * g.by_out_pixels.divisor;
+        u32 row = divide(within, g.by_out_width), column = within - row * g.out_width;
         return Position{image * g.height * g.width * g.channels, (int)(row * g.stride_height) - (int)g.padding_height,
                         (int)(column * g.stride_width) - (int)g.padding_width, 0};
     }
-    __device__ __forceinline__ const real* at(const Position& pixel, u32 outer) const {
+    __device__ __forceinline__ const act_t* at(const Position& pixel, u32 outer) const {
         Position tap = table[outer];
         u32 row = pixel.row + tap.row, column = pixel.column + tap.column;
         if (row >= g.height || column >= g.width) return nullptr;
@@ -51,11 +51,11 @@ struct Gradient {
 };
 
 template <u32 VA, u32 VB, class Engine>
-__device__ __forceinline__ void weight_grad(const real* x, const real* dy, float* dweight, float* dbias,
+__device__ __forceinline__ void weight_grad(const act_t* x, const act_t* dy, float* dweight, float* dbias,
                                             const Geometry& g) {
     using Layout = Stages<Engine, false, false>;
     static_assert(Engine::THREADS >= Engine::ROWS, "a thread for the bias of each filter");
-    DYNAMIC_SHARED(real, shared);
+    DYNAMIC_SHARED(act_t, shared);
     Position* table = reinterpret_cast<Position*>(shared + Layout::ELEMENTS);
     Block block = Block::of<Engine>(g);
     u32 depth = g.channels / g.groups, first_filter = block.group * g.rows;
@@ -63,7 +63,7 @@ __device__ __forceinline__ void weight_grad(const real* x, const real* dy, float
         u32 k = block.column + c;
         Position position = {0, OUTSIDE, 0, NOWHERE};
         if (k < g.columns) {
-            u32 tap = g.by_channels(k), channel = k - tap * depth, i = g.by_taps(tap);
+            u32 tap = divide(k, g.by_channels), channel = k - tap * depth, i = divide(tap, g.by_taps);
             position.base = block.group * depth + channel;
             position.row = i;
             position.column = tap - i * g.kernel_width;
@@ -81,7 +81,7 @@ __device__ __forceinline__ void weight_grad(const real* x, const real* dy, float
     Engine engine;
     engine.clear();
     multiply_steps<false, false, VA, VB>(
-        engine, shared, first_step(g, block), end_step(g, block, g.inner), rows, columns, [&](const real* tile) {
+        engine, shared, first_step(g, block), end_step(g, block, g.inner), rows, columns, [&](const act_t* tile) {
             if (!sums_bias) return;
             float sum = 0.0f;
 #pragma unroll
@@ -109,29 +109,7 @@ extern "C" __global__ void __launch_bounds__(256)
     }
 }
 
-// Bounds leave as many registers as no kernel has to spill, but for the largest tile: see conv.cu.
-// Sixty bytes on Ampere and before.
+// The kernels: plan/product.rs makes one of each of its tiles.
 // spills: weight_mma_128x128
-#define ARGUMENTS const real *x, const real *dy, float *dweight, float *dbias, Geometry g
+#define ARGUMENTS const act_t *x, const act_t *dy, float *dweight, float *dbias, Geometry g
 #define VALUES x, dy, dweight, dbias, g
-
-#if defined(REAL_F32)
-extern "C" __global__ void __launch_bounds__(128, 3) weight_128x64(ARGUMENTS) { weight_grad<PACK, PACK, Scalar<128, 64, 8, 8>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128, 4) weight_64x64(ARGUMENTS) { weight_grad<PACK, PACK, Scalar<64, 64, 8, 4>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128, 5) weight_64x16(ARGUMENTS) { weight_grad<PACK, PACK, Scalar<64, 16, 4, 2>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128, 4) weight_64x64_first(ARGUMENTS) { weight_grad<PACK, 1, Scalar<64, 64, 8, 4>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128, 5) weight_64x16_first(ARGUMENTS) { weight_grad<PACK, 1, Scalar<64, 16, 4, 2>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128, 4) weight_64x64_any(ARGUMENTS) { weight_grad<1, 1, Scalar<64, 64, 8, 4>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128, 5) weight_64x16_any(ARGUMENTS) { weight_grad<1, 1, Scalar<64, 16, 4, 2>>(VALUES); }
-#endif
-
-#if defined(TENSOR_CORES)
-extern "C" __global__ void __launch_bounds__(256, 2) weight_mma_128x128(ARGUMENTS) { weight_grad<PACK, PACK, Tensor<128, 128, 2, 4>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128, 2) weight_mma_128x64(ARGUMENTS) { weight_grad<PACK, PACK, Tensor<128, 64, 2, 2>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128, 4) weight_mma_64x64(ARGUMENTS) { weight_grad<PACK, PACK, Tensor<64, 64, 2, 2>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128, 5) weight_mma_64x16(ARGUMENTS) { weight_grad<PACK, PACK, Tensor<64, 16, 4, 1>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128, 4) weight_mma_64x64_first(ARGUMENTS) { weight_grad<PACK, 1, Tensor<64, 64, 2, 2>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128, 5) weight_mma_64x16_first(ARGUMENTS) { weight_grad<PACK, 1, Tensor<64, 16, 4, 1>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128, 4) weight_mma_64x64_any(ARGUMENTS) { weight_grad<1, 1, Tensor<64, 64, 2, 2>>(VALUES); }
-extern "C" __global__ void __launch_bounds__(128, 5) weight_mma_64x16_any(ARGUMENTS) { weight_grad<1, 1, Tensor<64, 16, 4, 1>>(VALUES); }
-#endif

@@ -1,4 +1,4 @@
-// Who leads, and what the followers align with: for the kernels of leaders.cu and unit.cu.
+// The choice of leaders, and what the followers align with: for the kernels of leaders.cu and unit.cu.
 
 // The place of worker `worker` among the `workers` losses of its classifier: how many come before it. Ties go to the
 // smaller index, NaN counts as infinite.
@@ -25,12 +25,12 @@ __device__ __forceinline__ void select_leaders_of(const float* losses, float* le
 }
 
 // Leaders held for an epoch, and the sums of its losses. A block has a classifier.
-__device__ __forceinline__ void epoch_leaders_of(const float* losses, const u32* clock, float* epoch_losses,
+__device__ __forceinline__ void epoch_leaders_of(const float* losses, const u32* counter, float* epoch_losses,
                                                  float* leaders, u32* best, u32 workers, u32 count) {
     u32 first = blockIdx.x * workers;
-    bool selects = clock[CLOCK_STEP] == 0;
+    bool selects = counter[COUNTER_STEP] == 0;
     if (selects) {
-        const float* by = (clock[CLOCK_EPOCH] > 0 ? epoch_losses : losses) + first;
+        const float* by = (counter[COUNTER_EPOCH] > 0 ? epoch_losses : losses) + first;
         for (u32 n = threadIdx.x; n < workers; n += blockDim.x) {
             u32 rank = rank_of(by, workers, n);
             leaders[first + n] = rank < count ? 1.0f : 0.0f;
@@ -44,16 +44,6 @@ __device__ __forceinline__ void epoch_leaders_of(const float* losses, const u32*
     }
 }
 
-// The rules, in the order of plan/leaders.rs.
-#define BEST 0
-#define RANDOM 1
-
-// `Target` of plan/leaders.rs.
-struct Target {
-    u32 batch, classifiers, workers, classes;
-    u32 leader_rows, rule, stream;
-};
-
 // The i-th leader.
 __device__ __forceinline__ u32 leader_at(const float* roles, u32 workers, u32 i) {
     for (u32 n = 0; n < workers; ++n) {
@@ -63,13 +53,13 @@ __device__ __forceinline__ u32 leader_at(const float* roles, u32 workers, u32 i)
 }
 
 // reference [batch, classifiers, classes] from value [batch, classifiers, workers, classes].
-__device__ __forceinline__ void alignment_target_of(const real* value, const float* leaders, const u32* best,
-                                                    const u32* clock, real* reference, Target t) {
+__device__ __forceinline__ void alignment_target_of(const act_t* value, const float* leaders, const u32* best,
+                                                    const u32* counter, act_t* reference, Target t) {
     GRID_STRIDE(i, t.batch * t.classifiers * t.classes) {
         u32 k = i % t.classes, of_classifier = i / t.classes;
         u32 chosen = t.leader_rows == 1 ? of_classifier % t.classifiers : of_classifier;
         const float* roles = leaders + chosen * t.workers;
-        const real* values = value + of_classifier * t.workers * t.classes + k;
+        const act_t* values = value + of_classifier * t.workers * t.classes + k;
         if (t.rule == BEST) {
             reference[i] = values[best[chosen] * t.classes];
             continue;
@@ -83,10 +73,10 @@ __device__ __forceinline__ void alignment_target_of(const real* value, const flo
             }
         }
         if (t.rule == RANDOM) {
-            u32 word = word_of(random_block(clock, t.stream, clock[CLOCK_STEP], chosen / 4), chosen % 4);
+            u32 word = word_of(random_block(counter, t.stream, counter[COUNTER_STEP], chosen / 4), chosen % 4);
             reference[i] = values[leader_at(roles, t.workers, below(word, count)) * t.classes];
         } else {
-            reference[i] = to_real(sum / (float)count);
+            reference[i] = to_act(sum / (float)count);
         }
     }
 }

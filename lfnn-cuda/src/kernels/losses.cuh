@@ -1,21 +1,6 @@
 // Losses of workers, the losses that are minimised and their gradients: for the kernels of losses.cu and unit.cu.
 
-// The losses, in the order of plan/losses.rs.
-#define CROSS_ENTROPY 0
-#define BINARY 1
-
-// `Predictions` of plan/losses.rs: how predictions are divided, and the loss.
-struct Predictions {
-    u32 batch, classifiers, workers, classes;
-    u32 loss;
-    // Whether the positive label of a classifier is its own number (binary).
-    u32 one_vs_all;
-    float smoothing;
-    // Lanes that share a prediction, a power of two.
-    u32 lanes;
-
-    __device__ __forceinline__ u32 predictors() const { return classifiers * workers; }
-};
+__device__ __forceinline__ u32 predictors(const Predictions& h) { return h.classifiers * h.workers; }
 
 // t of binary cross-entropy.
 __device__ __forceinline__ float binary_target(const Predictions& h, u32 classifier, u32 label) {
@@ -24,28 +9,28 @@ __device__ __forceinline__ float binary_target(const Predictions& h, u32 classif
 }
 
 // Outputs and losses of all predictions: z, output [batch, predictors, classes], losses [batch, predictors].
-__device__ __forceinline__ void worker_loss_of(const real* z, const u32* labels, const float* values, real* output,
+__device__ __forceinline__ void worker_loss_of(const act_t* z, const u32* labels, const float* values, act_t* output,
                                                  float* losses, Predictions h) {
-    u32 lane = threadIdx.x % h.lanes, groups = blockDim.x / h.lanes, predictions = h.batch * h.predictors();
+    u32 lane = threadIdx.x % h.lanes, groups = blockDim.x / h.lanes, predictions = h.batch * predictors(h);
     // Whole warps go on together, because their lanes exchange values.
     for (u32 first = blockIdx.x * groups; first < predictions; first += gridDim.x * groups) {
         u32 i = first + threadIdx.x / h.lanes;
         bool inside = i < predictions;
-        u32 at = i * h.classes, example = i / h.predictors(), classifier = i % h.predictors() / h.workers;
+        u32 at = i * h.classes, example = i / predictors(h), classifier = i % predictors(h) / h.workers;
         float loss = 0.0f;
         if (h.loss == CROSS_ENTROPY) {
             float largest = -POSITIVE_INFINITY, sum = 0.0f, logits = 0.0f;
             for (u32 k = lane; inside && k < h.classes; k += h.lanes) largest = fmaxf(largest, to_float(z[at + k]));
-            largest = join_lanes(largest, h.lanes, Largest());
+            largest = reduce_lanes(largest, h.lanes, Largest());
             for (u32 k = lane; inside && k < h.classes; k += h.lanes) {
                 sum += expf(to_float(z[at + k]) - largest);
                 logits += to_float(z[at + k]) - largest;
             }
-            sum = join_lanes(sum, h.lanes, Plus());
-            logits = join_lanes(logits, h.lanes, Plus());
+            sum = reduce_lanes(sum, h.lanes, Plus());
+            logits = reduce_lanes(logits, h.lanes, Plus());
             float share = 1.0f / sum;
             for (u32 k = lane; inside && k < h.classes; k += h.lanes) {
-                output[at + k] = to_real(expf(to_float(z[at + k]) - largest) * share);
+                output[at + k] = to_act(expf(to_float(z[at + k]) - largest) * share);
             }
             if (inside && lane == 0) {
                 float log_sum = logf(sum);
@@ -58,18 +43,18 @@ __device__ __forceinline__ void worker_loss_of(const real* z, const u32* labels,
         } else if (h.loss == BINARY) {
             if (inside && lane == 0) {
                 float logit = to_float(z[at]);
-                output[at] = to_real(1.0f / (1.0f + expf(-logit)));
+                output[at] = to_act(1.0f / (1.0f + expf(-logit)));
                 float t = binary_target(h, classifier, labels[example]);
                 loss = fmaxf(logit, 0.0f) - t * logit + log1pf(expf(-fabsf(logit)));
             }
         } else {
             for (u32 k = lane; inside && k < h.classes; k += h.lanes) {
                 float prediction = to_float(z[at + k]);
-                output[at + k] = to_real(prediction);
+                output[at + k] = to_act(prediction);
                 float difference = prediction - values[(example * h.classifiers + classifier) * h.classes + k];
                 loss += difference * difference;
             }
-            loss = join_lanes(loss, h.lanes, Plus()) / (float)h.classes;
+            loss = reduce_lanes(loss, h.lanes, Plus()) / (float)h.classes;
         }
         if (inside && lane == 0) losses[i] = loss;
     }
@@ -111,13 +96,13 @@ struct Predicted {
     u32 at, example, classifier, target;
 
     __device__ __forceinline__ Predicted(const Predictions& h, u32 i)
-        : at(i * h.classes), example(i / h.predictors()), classifier(i % h.predictors() / h.workers),
+        : at(i * h.classes), example(i / predictors(h)), classifier(i % predictors(h) / h.workers),
           target((example * h.classifiers + classifier) * h.classes) {}
 };
 
 // The gradient of a prediction's loss with respect to its logits, times a weight.
-__device__ __forceinline__ void learn(const Predictions& h, const Predicted& p, const real* z, const real* output,
-                                      const u32* labels, const float* values, float weight, u32 lane, real* dz) {
+__device__ __forceinline__ void learn(const Predictions& h, const Predicted& p, const act_t* z, const act_t* output,
+                                      const u32* labels, const float* values, float weight, u32 lane, act_t* dz) {
     for (u32 k = lane; k < h.classes; k += h.lanes) {
         float slope;
         if (h.loss == CROSS_ENTROPY) {
@@ -128,85 +113,65 @@ __device__ __forceinline__ void learn(const Predictions& h, const Predicted& p, 
         } else {
             slope = 2.0f * (to_float(z[p.at + k]) - values[p.target + k]) / (float)h.classes;
         }
-        dz[p.at + k] = to_real(weight * slope);
+        dz[p.at + k] = to_act(weight * slope);
     }
 }
 
 // The gradient of all workers' losses times `weight`: z, output, dz [batch, predictors, classes]; in half precision
 // times the scale of the loss.
-__device__ __forceinline__ void loss_gradient_of(const real* z, const real* output, const u32* labels,
-                                                 const float* values, real* dz, Scaling scaling, Predictions h,
+__device__ __forceinline__ void loss_gradient_of(const act_t* z, const act_t* output, const u32* labels,
+                                                 const float* values, act_t* dz, Scaling scaling, Predictions h,
                                                  float weight) {
-    u32 lane = threadIdx.x % h.lanes, groups = blockDim.x / h.lanes, predictions = h.batch * h.predictors();
-    weight *= scaling.value();
+    u32 lane = threadIdx.x % h.lanes, groups = blockDim.x / h.lanes, predictions = h.batch * predictors(h);
+    weight *= scale_of(scaling);
     for (u32 i = blockIdx.x * groups + threadIdx.x / h.lanes; i < predictions; i += gridDim.x * groups) {
         learn(h, Predicted(h, i), z, output, labels, values, weight, lane, dz);
     }
 }
 
-// `LocalLoss` of plan/losses.rs.
-struct LocalLoss {
-    Predictions predictions;
-    // Rows of the mask of leaders: 1, or the batch.
-    u32 leader_rows;
-    // Whether losses are means over the workers of a role.
-    u32 mean;
-    // Whether followers align their logits, not their outputs.
-    u32 align_logits;
-    // The weights of the losses of leaders and followers, over the batch.
-    float leader, follower;
-    u32 unused;
-};
-
 // The gradient of the local loss: z, output, dz [batch, predictors, classes], leaders [1 or batch, predictors],
 // reference [batch, classifiers, classes]; in half precision times the scale of the loss.
-__device__ __forceinline__ void local_loss_gradient_of(const real* z, const real* output, const u32* labels,
+__device__ __forceinline__ void local_loss_gradient_of(const act_t* z, const act_t* output, const u32* labels,
                                                        const float* values, const float* leaders,
-                                                       const real* reference, real* dz, Scaling scaling, LocalLoss g) {
+                                                       const act_t* reference, act_t* dz, Scaling scaling, LocalLoss g) {
     const Predictions& h = g.predictions;
-    u32 lane = threadIdx.x % h.lanes, groups = blockDim.x / h.lanes, predictions = h.batch * h.predictors();
+    u32 lane = threadIdx.x % h.lanes, groups = blockDim.x / h.lanes, predictions = h.batch * predictors(h);
     for (u32 first = blockIdx.x * groups; first < predictions; first += gridDim.x * groups) {
         u32 i = first + threadIdx.x / h.lanes;
         bool inside = i < predictions;
         Predicted p(h, i);
         // Who leads in this row and classifier.
         u32 row = g.leader_rows == 1 ? 0 : p.example;
-        const float* roles = leaders + row * h.predictors() + p.classifier * h.workers;
+        const float* roles = leaders + row * predictors(h) + p.classifier * h.workers;
         bool leads = inside && roles[i % h.workers] != 0.0f;
         float weight = leads ? g.leader : g.follower;
         if (g.mean) {
             u32 count = 0;
             for (u32 n = lane; inside && n < h.workers; n += h.lanes) count += roles[n] != 0.0f;
-            count = join_lanes(count, h.lanes, Plus());
+            count = reduce_lanes(count, h.lanes, Plus());
             weight /= (float)(leads ? count : h.workers - count);
         }
-        weight *= scaling.value();
+        weight *= scale_of(scaling);
         if (leads) learn(h, p, z, output, labels, values, weight, lane, dz);
         // Followers align; the lanes of a warp may have both roles, and exchange their sums together.
-        bool follows = inside && !leads, through_output = !g.align_logits && h.loss != 2;
-        const real* value = through_output ? output : z;
+        bool follows = inside && !leads, through_output = !g.align_logits && h.loss != MEAN_SQUARED;
+        const act_t* value = through_output ? output : z;
         float factor = 2.0f * weight / (float)h.classes, sum = 0.0f;
         for (u32 k = lane; follows && h.loss == CROSS_ENTROPY && k < h.classes; k += h.lanes) {
             sum += to_float(value[p.at + k]) * factor * (to_float(value[p.at + k]) - to_float(reference[p.target + k]));
         }
-        sum = join_lanes(sum, h.lanes, Plus());
+        sum = reduce_lanes(sum, h.lanes, Plus());
         for (u32 k = lane; follows && k < h.classes; k += h.lanes) {
             float own = to_float(value[p.at + k]);
             float slope = factor * (own - to_float(reference[p.target + k]));
             if (through_output) slope = h.loss == CROSS_ENTROPY ? own * (slope - sum) : slope * own * (1.0f - own);
-            dz[p.at + k] = to_real(slope);
+            dz[p.at + k] = to_act(slope);
         }
     }
 }
 
-// `Losses` of plan/losses.rs.
-struct Losses {
-    u32 batch, classifiers, workers, classes;
-    u32 leader_rows, mean;
-};
-
-// Joins the two sums of the threads of a block; thread 0 gets them.
-__device__ __forceinline__ void join_losses(double& leader, double& follower) {
+// Adds the two sums of the threads of a block; thread 0 gets them.
+__device__ __forceinline__ void reduce_losses(double& leader, double& follower) {
     __shared__ double space[32];
     leader = block_sum(leader, space);
     follower = block_sum(follower, space);
@@ -214,8 +179,8 @@ __device__ __forceinline__ void join_losses(double& leader, double& follower) {
 
 // The two local losses, or the part of them that falls to each block: parts [blocks, 2]. A warp
 // has a row and classifier.
-__device__ __forceinline__ void local_losses_of(const float* worker_losses, const real* value, const float* leaders,
-                                                const real* reference, double* parts, float* losses, Losses l) {
+__device__ __forceinline__ void local_losses_of(const float* worker_losses, const act_t* value, const float* leaders,
+                                                const act_t* reference, double* parts, float* losses, Losses l) {
     u32 lane = threadIdx.x % 32, warps = blockDim.x / 32;
     double leader = 0.0, follower = 0.0;
     for (u32 row = blockIdx.x * warps + threadIdx.x / 32; row < l.batch * l.classifiers; row += gridDim.x * warps) {
@@ -237,12 +202,12 @@ __device__ __forceinline__ void local_losses_of(const float* worker_losses, cons
                 own_follower += sum / (float)l.classes;
             }
         }
-        count = join_lanes(count, 32, Plus());
+        count = reduce_lanes(count, 32, Plus());
         u32 others = l.workers - count;
         leader += (double)own_leader / (double)(l.mean && count ? count : 1);
         follower += (double)own_follower / (double)(l.mean && others ? others : 1);
     }
-    join_losses(leader, follower);
+    reduce_losses(leader, follower);
     if (threadIdx.x != 0) return;
     if (gridDim.x == 1) {
         losses[0] = (float)(leader / (double)l.batch);

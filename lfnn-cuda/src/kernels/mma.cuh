@@ -8,7 +8,7 @@
 #if defined(LFNN_EMULATOR) || __CUDA_ARCH__ < 800
 #define PLAIN_COPIES 1
 #endif
-#if defined(LFNN_EMULATOR) || __CUDA_ARCH__ >= 800 || defined(REAL_F16)
+#if defined(LFNN_EMULATOR) || __CUDA_ARCH__ >= 800 || defined(ACT_F16)
 #define TENSOR_CORES 1
 #endif
 
@@ -16,15 +16,15 @@
 
 // Copies V elements, or zeros where there is no source. They have arrived after `wait_copies` and a barrier.
 // `any` is a valid address.
-template <u32 V> __device__ __forceinline__ void copy(real* shared, const real* global, const real* any) {
-    constexpr u32 BYTES = V * sizeof(real);
+template <u32 V> __device__ __forceinline__ void copy(act_t* shared, const act_t* global, const act_t* any) {
+    constexpr u32 BYTES = V * sizeof(act_t);
 #if defined(LFNN_EMULATOR)
     memset(shared, 0, BYTES);
     if (global) memcpy(shared, global, BYTES);
 #else
     if constexpr (BYTES == 2) {
         // Too narrow for an asynchronous copy.
-        *shared = global ? *global : to_real(0.0f);
+        *shared = global ? *global : to_act(0.0f);
         return;
     } else {
 #if defined(PLAIN_COPIES)
@@ -36,7 +36,7 @@ template <u32 V> __device__ __forceinline__ void copy(real* shared, const real* 
         }
 #else
         u32 to = (u32)__cvta_generic_to_shared(shared), bytes = global ? BYTES : 0;
-        const real* from = global ? global : any;
+        const act_t* from = global ? global : any;
         if constexpr (BYTES == 16) {
             asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
         } else {
@@ -65,7 +65,7 @@ template <u32 N> __device__ __forceinline__ void wait_copies() {
 
 // Four matrices of 8 rows of 16 bytes: lane l names row l % 8 of matrix l / 8. Lane l gets word l % 4 of row l / 4
 // of each.
-__device__ __forceinline__ void load_matrices(u32 (&out)[4], const real* row) {
+__device__ __forceinline__ void load_matrices(u32 (&out)[4], const act_t* row) {
 #if defined(LFNN_EMULATOR)
     u32 lane = threadIdx.x % 32;
     for (u32 matrix = 0; matrix < 4; ++matrix) {
@@ -81,15 +81,15 @@ __device__ __forceinline__ void load_matrices(u32 (&out)[4], const real* row) {
 #endif
 }
 
-#if !defined(REAL_F32)
+#if !defined(ACT_F32)
 // As above, each matrix transposed: lane l gets elements l / 4 of rows 2 (l % 4) and 2 (l % 4) + 1.
-__device__ __forceinline__ void load_transposed(u32 (&out)[4], const real* row) {
+__device__ __forceinline__ void load_transposed(u32 (&out)[4], const act_t* row) {
 #if defined(LFNN_EMULATOR)
     u32 lane = threadIdx.x % 32;
     for (u32 matrix = 0; matrix < 4; ++matrix) {
         u64 low = __shfl_sync(FULL_MASK, (u64)row, matrix * 8 + lane % 4 * 2);
         u64 high = __shfl_sync(FULL_MASK, (u64)row, matrix * 8 + lane % 4 * 2 + 1);
-        out[matrix] = ((const real*)low)[lane / 4].bits | (u32)((const real*)high)[lane / 4].bits << 16;
+        out[matrix] = ((const act_t*)low)[lane / 4].bits | (u32)((const act_t*)high)[lane / 4].bits << 16;
     }
 #else
     u32 place = (u32)__cvta_generic_to_shared(row);
@@ -105,7 +105,7 @@ __device__ __forceinline__ void load_transposed(u32 (&out)[4], const real* row) 
 
 #if defined(TENSOR_CORES)
 
-#if defined(REAL_F32)
+#if defined(ACT_F32)
 // To TF32: 10 bits of mantissa, ties away from zero.
 __device__ __forceinline__ u32 round_factor(u32 word) {
 #if defined(LFNN_EMULATOR)
@@ -121,18 +121,18 @@ __device__ __forceinline__ u32 round_factor(u32 word) {
 #if defined(LFNN_EMULATOR)
 // Element e of a word of factors.
 __device__ __forceinline__ float factor(u32 word, u32 e) {
-#if defined(REAL_F32)
+#if defined(ACT_F32)
     return __uint_as_float(word);
-#elif defined(REAL_Bf16)
+#elif defined(ACT_Bf16)
     return __uint_as_float(e ? word & 0xFFFF0000u : word << 16);
 #else
-    return to_float(real{(unsigned short)(word >> 16 * e)});
+    return to_float(act_t{(unsigned short)(word >> 16 * e)});
 #endif
 }
 #endif
 
 // c += a b by one warp: a [16, 32 bytes], b [32 bytes, 8], c [16, 8]. With g = lane / 4, t = lane % 4, a word holding
-// one single or two halves that are neighbours in the inner axis: a holds words t of rows g and g + 8, then words t + 4
+// one f32 or two 16-bit elements that are neighbours in the inner axis: a holds words t of rows g and g + 8, then words t + 4
 // of both; b holds words t and t + 4 of column g; c holds columns 2t and 2t + 1 of row g, then of row g + 8.
 __device__ __forceinline__ void multiply_add(float (&c)[4], const u32 (&a)[4], const u32 (&b)[2]) {
 #if defined(LFNN_EMULATOR)
@@ -142,7 +142,7 @@ __device__ __forceinline__ void multiply_add(float (&c)[4], const u32 (&a)[4], c
         u64 a23 = __shfl_sync(FULL_MASK, (u64)a[3] << 32 | a[2], row + t);
         u64 left = __shfl_sync(FULL_MASK, (u64)b[1] << 32 | b[0], column + t);
         u64 right = __shfl_sync(FULL_MASK, (u64)b[1] << 32 | b[0], column + 4 + t);
-        for (u32 e = 0; e < 4 / sizeof(real); ++e) {
+        for (u32 e = 0; e < 4 / sizeof(act_t); ++e) {
             float l0 = factor((u32)left, e), l1 = factor((u32)(left >> 32), e);
             float r0 = factor((u32)right, e), r1 = factor((u32)(right >> 32), e);
             float a0 = factor((u32)a01, e), a1 = factor((u32)(a01 >> 32), e);
@@ -153,12 +153,12 @@ __device__ __forceinline__ void multiply_add(float (&c)[4], const u32 (&a)[4], c
             c[3] += a1 * r0 + a3 * r1;
         }
     }
-#elif defined(REAL_F32)
+#elif defined(ACT_F32)
     asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
                  "{%0, %1, %2, %3};"
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-#elif defined(REAL_Bf16)
+#elif defined(ACT_Bf16)
     asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
                  "{%0, %1, %2, %3};"
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])

@@ -1,69 +1,104 @@
-//! The sources of the kernels, one file per family of operations, and what is put in front of each.
+//! The kernel files, and what is compiled before each.
 //!
-//! A source is compiled as [`PRELUDE`] followed by the file, with one of the macros `REAL_F32`, `REAL_Bf16` and
-//! `REAL_F16` defined: it says what `real`, the type of activations, is. Sources include nothing: headers that
-//! several share are put in front of them here. The prelude includes the toolkit's headers for the types of half
-//! precision, and only for those.
+//! A file includes nothing. It is compiled after `types.cuh`, `prelude.cuh`, the structures and constants that it shares
+//! with Rust ([`crate::plan`] declares them) and the headers that it shares with other files, with one of the macros
+//! `ACT_F32`, `ACT_Bf16` and `ACT_F16` defined: it says what `act_t`, the type of activations, is. `types.cuh` includes
+//! the toolkit's headers for the types of half precision, and only for those.
 
-use crate::plan::Family;
+use lfnn_core::program::step_counter;
 
-/// Put in front of every source.
-pub const PRELUDE: &str = include_str!("prelude.cuh");
+use crate::plan::{
+    KernelFile, KernelSource, channels, conv, data, divide, elementwise, leaders, losses, metrics,
+    norm, optimize, peak_rates, pool, product, scale, shape, shared, unit, workers,
+};
 
-macro_rules! families {
-    ($($(#[$doc:meta])* $name:ident = $file:literal $(after $($header:literal)+)?),* $(,)?) => {
-        $($(#[$doc])* pub const $name: Family = Family($file);)*
+/// What is compiled with a kernel file.
+struct Source {
+    file: KernelFile,
+    /// What it shares with Rust.
+    declarations: &'static [fn() -> String],
+    /// Headers and the file itself: names and texts.
+    texts: &'static [(&'static str, &'static str)],
+    /// Kernels that are made of its templates.
+    kernels: fn() -> String,
+}
 
-        /// Every family with its source.
-        pub const SOURCES: &[(Family, &str)] = &[$((
-            $name,
-            concat!(
-                $($("#line 1 \"", $header, "\"\n", include_str!($header),)+
-                "#line 1 \"", $file, ".cu\"\n",)?
-                include_str!(concat!($file, ".cu")),
-            ),
-        )),*];
+macro_rules! sources {
+    ($(
+        $file:literal shares [$($declarations:path),*] after [$($header:literal),*]
+        $(with $kernels:path)?;
+    )*) => {
+        &[$(Source {
+            file: KernelFile($file),
+            declarations: &[$($declarations),*],
+            texts: &[
+                $(($header, include_str!($header)),)*
+                (concat!($file, ".cu"), include_str!(concat!($file, ".cu"))),
+            ],
+            kernels: [$($kernels,)? String::new][0],
+        },)*]
     };
 }
 
-families! {
-    /// Arithmetic alone and memory alone, for measurements.
-    CEILINGS = "peak_rates",
-    /// Bias and sums over rows.
-    COLUMNS = "columns",
-    /// Convolutions and linear maps.
-    CONV = "conv" after "mma.cuh" "product.cuh" "conv.cuh",
-    /// Gradients of their inputs.
-    CONV_INPUT_GRAD = "conv_input_grad" after "mma.cuh" "product.cuh" "conv.cuh",
-    /// Gradients of their weights and biases.
-    CONV_WEIGHT_GRAD = "conv_weight_grad" after "mma.cuh" "product.cuh" "conv.cuh",
-    /// Gathering a batch.
-    DATA = "data",
-    /// Elements alone.
-    ELEMENTWISE = "elementwise",
-    /// Who leads.
-    LEADERS = "leaders" after "leaders.cuh",
-    /// Errors, losses and their gradient.
-    LOSSES = "losses" after "losses.cuh",
-    /// Sums for the record, and the clock.
-    METRICS = "metrics" after "metrics.cuh",
-    /// Batch normalisation.
-    NORM = "norm",
-    /// Optimisers.
-    OPTIMIZE = "optimize",
-    /// Normal variates and inner products.
-    PERTURB = "perturb",
-    /// Pooling.
-    POOL = "pool",
-    /// Moving elements.
-    SHAPE = "shape",
-    /// The operations between a unit's logits and their gradient, in one launch.
-    UNIT = "unit" after "losses.cuh" "leaders.cuh" "metrics.cuh",
-    /// Softmax and the logits of filter workers.
-    WORKERS = "workers",
+const SOURCES: &[Source] = sources! {
+    "bias" shares [] after [];
+    "conv" shares [product::declarations, conv::declarations] after ["mma.cuh", "product.cuh", "conv.cuh"]
+        with product::forward_kernels;
+    "conv_input_grad" shares [product::declarations, conv::declarations] after ["mma.cuh", "product.cuh", "conv.cuh"]
+        with product::input_grad_kernels;
+    "conv_weight_grad" shares [product::declarations, conv::declarations] after ["mma.cuh", "product.cuh", "conv.cuh"]
+        with product::weight_grad_kernels;
+    "data" shares [data::declarations] after [];
+    "elementwise" shares [elementwise::declarations] after [];
+    "leaders" shares [leaders::declarations] after ["leaders.cuh"];
+    "losses" shares [losses::declarations] after ["losses.cuh"];
+    "metrics" shares [metrics::declarations] after ["metrics.cuh"];
+    "norm" shares [norm::declarations] after [];
+    "optimize" shares [optimize::declarations] after [];
+    "peak_rates" shares [peak_rates::declarations] after [];
+    "perturb" shares [] after [];
+    "pool" shares [pool::declarations] after [];
+    "shape" shares [shape::declarations] after [];
+    // The operations between a unit's logits and their gradient, in one launch.
+    "unit" shares [
+        losses::declarations, leaders::declarations, metrics::declarations, unit::declarations, unit::operations
+    ] after ["losses.cuh", "leaders.cuh", "metrics.cuh"];
+    "workers" shares [workers::declarations] after [];
+};
+
+/// Positions in the step counter.
+fn step_counter_positions() -> String {
+    let positions = [
+        ("SEED_LOW", step_counter::SEED_LOW),
+        ("SEED_HIGH", step_counter::SEED_HIGH),
+        ("EPOCH", step_counter::EPOCH),
+        ("STEP", step_counter::STEP),
+        ("TIME", step_counter::TIME),
+        ("COUNT", step_counter::COUNT),
+    ];
+    positions.map(|(name, at)| shared::constant(&format!("COUNTER_{name}"), at)).concat()
 }
 
-/// The source of a family.
-pub fn source(family: Family) -> Option<&'static str> {
-    SOURCES.iter().find(|(name, _)| *name == family).map(|(_, source)| *source)
+/// The kernel files.
+pub fn files() -> impl Iterator<Item = KernelFile> {
+    SOURCES.iter().map(|source| source.file)
+}
+
+/// What is compiled; none if the crate does not have the file.
+pub fn text(source: KernelSource) -> Option<String> {
+    let mut text = format!("#define ACT_{:?} 1\n", source.act);
+    let source = SOURCES.iter().find(|other| other.file == source.file)?;
+    let mut append = |name: &str, part: &str| {
+        text.push_str(&format!("#line 1 \"{name}\"\n{part}\n"));
+    };
+    append("types.cuh", include_str!("types.cuh"));
+    let common = [divide::declarations, channels::declarations, scale::declarations];
+    let declared: String = common.iter().map(|declarations| declarations()).collect();
+    append("shared by all", &(declared + &step_counter_positions()));
+    append("prelude.cuh", include_str!("prelude.cuh"));
+    let declared: String = source.declarations.iter().map(|declarations| declarations()).collect();
+    append("shared", &declared);
+    source.texts.iter().for_each(|(name, part)| append(name, part));
+    append("kernels", &(source.kernels)());
+    Some(text)
 }

@@ -1,21 +1,5 @@
 // Batch normalisation over every axis but the last.
 
-// `Statistics` of plan/norm.rs.
-struct Statistics {
-    const real* x;
-    // Sums of the chunks: [2, chunks, channels].
-    float* sums;
-    float* mean;
-    float* inv_std;
-    float* running_mean;
-    float* running_var;
-    float momentum, epsilon;
-    u32 rows, chunks;
-    // Rows of a chunk; of the last one perhaps fewer.
-    u32 chunk;
-    u32 unused;
-};
-
 // The statistics of a channel, from the sums of x - shift and of its square. The shift is one of the channel's values or
 // the mean of some: so nothing cancels where the mean is far from 0.
 __device__ __forceinline__ void set_statistics(const Statistics& s, u32 channel, double shift, double sum,
@@ -33,19 +17,19 @@ __device__ __forceinline__ void set_statistics(const Statistics& s, u32 channel,
     s.running_var[channel] = keep * s.running_var[channel] + s.momentum * unbiased;
 }
 
-template <u32 V> __device__ __forceinline__ void chunk_statistics(const Statistics& s, const Columns& columns) {
-    __shared__ float space[COLUMN_THREADS];
-    u32 channel = columns.channel();
-    bool inside = channel < columns.channels;
+template <u32 V> __device__ __forceinline__ void chunk_statistics(const Statistics& s, const ChannelGrid& grid) {
+    __shared__ float space[CHANNEL_THREADS];
+    u32 channel = channel_of(grid);
+    bool inside = channel < grid.channels;
     float sum[V], squares[V], shift[V];
 #pragma unroll
     for (u32 k = 0; k < V; ++k) sum[k] = squares[k] = 0.0f;
     if (inside) {
         load<V>(s.x + channel, shift);
 #pragma unroll 4
-        for (u32 row = columns.first(); row < columns.end(); row += blockDim.y) {
+        for (u32 row = first_row(grid); row < end_row(grid); row += blockDim.y) {
             float values[V];
-            load<V>(s.x + row * columns.channels + channel, values);
+            load<V>(s.x + row * grid.channels + channel, values);
 #pragma unroll
             for (u32 k = 0; k < V; ++k) {
                 float value = values[k] - shift[k];
@@ -61,9 +45,9 @@ template <u32 V> __device__ __forceinline__ void chunk_statistics(const Statisti
         if (s.chunks == 1) {
             set_statistics(s, channel + k, shift[k], total, total_squares);
         } else {
-            u32 to = blockIdx.y * columns.channels + channel + k;
+            u32 to = blockIdx.y * grid.channels + channel + k;
             s.sums[to] = total;
-            s.sums[s.chunks * columns.channels + to] = total_squares;
+            s.sums[s.chunks * grid.channels + to] = total_squares;
         }
     }
 }
@@ -71,24 +55,20 @@ template <u32 V> __device__ __forceinline__ void chunk_statistics(const Statisti
 // One word, around the division of double numbers at the end.
 // spills: norm_statistics
 // Sums of the rows of each block; the statistics themselves where there is one chunk.
-extern "C" __global__ void __launch_bounds__(COLUMN_THREADS) norm_statistics(Statistics s, Columns columns) {
-    if (columns.vector == 1) {
-        chunk_statistics<1>(s, columns);
-    } else {
-        chunk_statistics<PACK>(s, columns);
-    }
+extern "C" __global__ void __launch_bounds__(CHANNEL_THREADS) norm_statistics(Statistics s, ChannelGrid grid) {
+    BY_VECTOR(grid, chunk_statistics<V>(s, grid));
 }
 
-// Two sums of a channel over the chunks, which are the rows of `columns`. Threads with threadIdx.y = 0 get them.
-__device__ __forceinline__ void sum_pairs(const float* sums, const Columns& columns, double& first, double& second) {
-    __shared__ double space[COLUMN_THREADS];
-    u32 channel = columns.channel();
+// Two sums of a channel over the chunks, which are the rows of `grid`. Threads with threadIdx.y = 0 get them.
+__device__ __forceinline__ void sum_pairs(const float* sums, const ChannelGrid& grid, double& first, double& second) {
+    __shared__ double space[CHANNEL_THREADS];
+    u32 channel = channel_of(grid);
     first = second = 0.0;
-    if (channel < columns.channels) {
-        for (u32 row = columns.first(); row < columns.end(); row += blockDim.y) {
-            u32 at = row * columns.channels + channel;
+    if (channel < grid.channels) {
+        for (u32 row = first_row(grid); row < end_row(grid); row += blockDim.y) {
+            u32 at = row * grid.channels + channel;
             first += (double)sums[at];
-            second += (double)sums[columns.rows * columns.channels + at];
+            second += (double)sums[grid.rows * grid.channels + at];
         }
     }
     first = sum_over_y(first, space);
@@ -96,80 +76,63 @@ __device__ __forceinline__ void sum_pairs(const float* sums, const Columns& colu
 }
 
 // The statistics, from the sums of several chunks.
-extern "C" __global__ void __launch_bounds__(COLUMN_THREADS) norm_join_statistics(Statistics s, Columns columns) {
+extern "C" __global__ void __launch_bounds__(CHANNEL_THREADS) norm_reduce_statistics(Statistics s, ChannelGrid grid) {
     double sum, squares;
-    sum_pairs(s.sums, columns, sum, squares);
-    u32 channel = columns.channel();
-    if (channel < columns.channels && threadIdx.y == 0) {
+    sum_pairs(s.sums, grid, sum, squares);
+    u32 channel = channel_of(grid);
+    if (channel < grid.channels && threadIdx.y == 0) {
         set_statistics(s, channel, to_float(s.x[channel]), sum, squares);
     }
 }
 
 // Sums over a block's chunks of rows, from each chunk's mean and sum of squares of the differences from it: of
 // x - shift and its square, and how many rows they have. The shift is the first chunk's mean. The chunks are the rows of
-// `columns`; threads with threadIdx.y = 0 get the sums.
+// `grid`; threads with threadIdx.y = 0 get the sums.
 struct Moments {
     double shift, sum, squares, rows;
 
-    __device__ __forceinline__ Moments(const Statistics& s, const Columns& columns) {
-        __shared__ double space[COLUMN_THREADS];
-        u32 channel = columns.channel(), begin = blockIdx.y * columns.chunk;
-        bool inside = channel < columns.channels;
-        shift = inside ? (double)s.sums[begin * columns.channels + channel] : 0.0;
+    __device__ __forceinline__ Moments(const Statistics& s, const ChannelGrid& grid) {
+        __shared__ double space[CHANNEL_THREADS];
+        u32 channel = channel_of(grid), begin = blockIdx.y * grid.chunk;
+        bool inside = channel < grid.channels;
+        shift = inside ? (double)s.sums[begin * grid.channels + channel] : 0.0;
         sum = squares = 0.0;
         if (inside) {
 #pragma unroll 4
-            for (u32 chunk = columns.first(); chunk < columns.end(); chunk += blockDim.y) {
-                u32 at = chunk * columns.channels + channel;
+            for (u32 chunk = first_row(grid); chunk < end_row(grid); chunk += blockDim.y) {
+                u32 at = chunk * grid.channels + channel;
                 double rows = min(s.chunk, s.rows - chunk * s.chunk), mean = (double)s.sums[at] - shift;
                 sum += rows * mean;
-                squares += (double)s.sums[columns.rows * columns.channels + at] + rows * mean * mean;
+                squares += (double)s.sums[grid.rows * grid.channels + at] + rows * mean * mean;
             }
         }
         sum = sum_over_y(sum, space);
         squares = sum_over_y(squares, space);
-        rows = (double)(min(s.rows, columns.end() * s.chunk) - begin * s.chunk);
+        rows = (double)(min(s.rows, end_row(grid) * s.chunk) - begin * s.chunk);
     }
 };
 
 // Fewer and larger chunks with the same moments: [2, blocks, channels].
-extern "C" __global__ void __launch_bounds__(COLUMN_THREADS)
-    norm_fold_moments(Statistics s, float* __restrict__ folded, Columns columns) {
-    Moments moments(s, columns);
-    u32 channel = columns.channel();
-    if (channel >= columns.channels || threadIdx.y != 0) return;
+extern "C" __global__ void __launch_bounds__(CHANNEL_THREADS)
+    norm_merge_moments(Statistics s, float* __restrict__ merged, ChannelGrid grid) {
+    Moments moments(s, grid);
+    u32 channel = channel_of(grid);
+    if (channel >= grid.channels || threadIdx.y != 0) return;
     double mean = moments.sum / moments.rows, squares = moments.squares - moments.sum * mean;
-    u32 to = blockIdx.y * columns.channels + channel;
-    folded[to] = (float)(moments.shift + mean);
+    u32 to = blockIdx.y * grid.channels + channel;
+    merged[to] = (float)(moments.shift + mean);
     // NaN stays NaN.
-    folded[gridDim.y * columns.channels + to] = squares < 0.0 ? 0.0f : (float)squares;
+    merged[gridDim.y * grid.channels + to] = squares < 0.0 ? 0.0f : (float)squares;
 }
 
 // The statistics, from the moments of the chunks, which a convolution left.
-extern "C" __global__ void __launch_bounds__(COLUMN_THREADS) norm_join_moments(Statistics s, Columns columns) {
-    Moments moments(s, columns);
-    u32 channel = columns.channel();
-    if (channel < columns.channels && threadIdx.y == 0) {
+extern "C" __global__ void __launch_bounds__(CHANNEL_THREADS) norm_reduce_moments(Statistics s, ChannelGrid grid) {
+    Moments moments(s, grid);
+    u32 channel = channel_of(grid);
+    if (channel < grid.channels && threadIdx.y == 0) {
         set_statistics(s, channel, moments.shift, moments.sum, moments.squares);
     }
 }
-
-// `Apply` of plan/norm.rs.
-struct Apply {
-    const real* x;
-    // None where a pooling alone looks at it.
-    real* y;
-    const float* gamma;
-    const float* beta;
-    const float* mean;
-    // 1 / standard deviation, or the variance.
-    const float* scale;
-    float epsilon;
-    u32 is_variance;
-    // Whether a ReLU follows.
-    u32 relu;
-    u32 unused;
-};
 
 // What is normalised: the same in the forward pass and where a ReLU's sign is found again.
 __device__ __forceinline__ float normal(float x, float mean, float factor, float beta) {
@@ -202,64 +165,55 @@ template <u32 V> struct Normal {
     }
 };
 
-template <u32 V> __device__ __forceinline__ void apply(const Apply& a, const Columns& columns) {
-    u32 channel = columns.channel();
-    if (channel >= columns.channels) return;
+template <u32 V> __device__ __forceinline__ void apply(const Apply& a, const ChannelGrid& grid) {
+    u32 channel = channel_of(grid);
+    if (channel >= grid.channels) return;
     Normal<V> channels(a, channel);
 #pragma unroll 4
-    for (u32 row = columns.first(); row < columns.end(); row += blockDim.y) {
+    for (u32 row = first_row(grid); row < end_row(grid); row += blockDim.y) {
         float values[V];
-        u32 at = row * columns.channels + channel;
+        u32 at = row * grid.channels + channel;
         load<V>(a.x + at, values);
         channels.apply(a, at, values);
     }
 }
 
 // y = gamma (x - mean) / standard deviation + beta, and perhaps its ReLU.
-extern "C" __global__ void __launch_bounds__(COLUMN_THREADS) norm_apply(Apply a, Columns columns) {
-    if (columns.vector == 1) {
-        apply<1>(a, columns);
-    } else {
-        apply<PACK>(a, columns);
-    }
+extern "C" __global__ void __launch_bounds__(CHANNEL_THREADS) norm_apply(Apply a, ChannelGrid grid) {
+    BY_VECTOR(grid, apply<V>(a, grid));
 }
 
-// `Windows` of plan/norm.rs: pooling windows side by side. Cells are windows, and what is left of an image beside them.
-struct Windows {
-    u32 out_height, out_width;
-    // By the extents of the image, of a window, and of the image in cells.
-    Divide by_height, by_width, by_window_height, by_window_width, by_cell_rows, by_cell_columns;
+// Cells are pooling windows side by side, and what is left of an image beside them.
 
-    // The first element of a window's result.
-    __device__ __forceinline__ u32 result(u32 image, u32 row, u32 column, u32 channels) const {
-        return ((image * out_height + row) * out_width + column) * channels;
-    }
-};
+// The first element of a window's result.
+__device__ __forceinline__ u32 result_of(const Windows& w, u32 image, u32 row, u32 column, u32 channels) {
+    return ((image * w.out_height + row) * w.out_width + column) * channels;
+}
 
-// Where a cell lies, counted in cells.
+// The position of a cell, counted in cells.
 struct Cell {
     u32 image, row, column;
     // Whether it is a window.
     bool whole;
 
     __device__ __forceinline__ Cell(const Windows& w, u32 number) {
-        u32 line = w.by_cell_columns(number);
+        u32 line = divide(number, w.by_cell_columns);
         column = number - line * w.by_cell_columns.divisor;
-        image = w.by_cell_rows(line);
+        image = divide(line, w.by_cell_rows);
         row = line - image * w.by_cell_rows.divisor;
         whole = row < w.out_height && column < w.out_width;
     }
 
     // The first element of its result.
     __device__ __forceinline__ u32 result(const Windows& w, u32 channels) const {
-        return w.result(image, row, column, channels);
+        return result_of(w, image, row, column, channels);
     }
 };
 
 // Gives to `take` each pixel of a cell, in order: its number in the window, where its V channels from `channel` are, and x
 // there.
 template <u32 V, class Take>
-__device__ __forceinline__ void pixels_of(const Windows& w, const Cell& cell, const real* x, u32 channels, u32 channel,
+__device__ __forceinline__ void pixels_of(const Windows& w, const Cell& cell, const act_t* x, u32 channels, u32 channel,
                                           const Take& take) {
     u32 height = w.by_height.divisor, width = w.by_width.divisor;
     u32 rows = w.by_window_height.divisor, across = w.by_window_width.divisor;
@@ -298,7 +252,7 @@ template <u32 V> struct Maximum {
 #pragma unroll
         for (u32 k = 0; k < V; ++k) {
             // As it is stored; the first of equal ones stays.
-            float value = to_float(to_real(seen[k]));
+            float value = to_float(to_act(seen[k]));
             if (pixel == 0 || value > values[k]) {
                 values[k] = value;
                 position.values[k] = (u8)pixel;
@@ -308,69 +262,30 @@ template <u32 V> struct Maximum {
 };
 
 template <u32 V>
-__device__ __forceinline__ void apply_pool(const Apply& a, real* pooled, u8* position, const Windows& w,
-                                           const Columns& columns) {
-    u32 channel = columns.channel();
-    if (channel >= columns.channels) return;
+__device__ __forceinline__ void apply_pool(const Apply& a, act_t* pooled, u8* position, const Windows& w,
+                                           const ChannelGrid& grid) {
+    u32 channel = channel_of(grid);
+    if (channel >= grid.channels) return;
     Normal<V> channels(a, channel);
-    for (u32 number = columns.first(); number < columns.end(); number += blockDim.y) {
+    for (u32 number = first_row(grid); number < end_row(grid); number += blockDim.y) {
         Cell cell(w, number);
         Maximum<V> largest;
-        pixels_of<V>(w, cell, a.x, columns.channels, channel, [&](u32 pixel, u32 at, float(&values)[V]) {
+        pixels_of<V>(w, cell, a.x, grid.channels, channel, [&](u32 pixel, u32 at, float(&values)[V]) {
             channels.apply(a, at, values);
             largest.see(pixel, values);
         });
         if (!cell.whole) continue;
-        u32 to = cell.result(w, columns.channels) + channel;
+        u32 to = cell.result(w, grid.channels) + channel;
         store<V>(pooled + to, largest.values);
         if (position) *reinterpret_cast<Bytes<V>*>(position + to) = largest.position;
     }
 }
 
-// As `norm_apply`, and the maximum of each window of the results with its position. The rows of `columns` are cells.
-extern "C" __global__ void __launch_bounds__(COLUMN_THREADS, 2)
-    norm_apply_pool(Apply a, real* __restrict__ pooled, u8* __restrict__ position, Windows w, Columns columns) {
-    if (columns.vector == 1) {
-        apply_pool<1>(a, pooled, position, w, columns);
-    } else {
-        apply_pool<PACK>(a, pooled, position, w, columns);
-    }
+// As `norm_apply`, and the maximum of each window of the results with its position. The rows of `grid` are cells.
+extern "C" __global__ void __launch_bounds__(CHANNEL_THREADS, 2)
+    norm_apply_pool(Apply a, act_t* __restrict__ pooled, u8* __restrict__ position, Windows w, ChannelGrid grid) {
+    BY_VECTOR(grid, apply_pool<V>(a, pooled, position, w, grid));
 }
-
-// `Backward` of plan/norm.rs: the backward and the forward-mode rule, which are one linear map.
-struct Backward {
-    const real* x;
-    // The gradient of the output, or the tangent of the input; none is 0.
-    const real* dy;
-    // The output of a ReLU behind the normalisation, through which `dy` has to pass first; or none.
-    const real* activated;
-    const float* mean;
-    const float* inv_std;
-    const float* gamma;
-    // Sums of the chunks: [2, chunks, channels].
-    float* sums;
-    // The sums of dy and of dy times the normalised input: [2, channels].
-    float* totals;
-    // Where they are wanted, too.
-    float* dbeta;
-    float* dgamma;
-    // The gradient of the input, or the tangent of the output.
-    real* dx;
-    // Tangents of gamma and beta; none is 0.
-    const float* gamma_tangent;
-    const float* beta_tangent;
-    // Positions of maxima, where `dy` is the gradient of their pooling; or none.
-    const u8* position;
-    // Beta, where the sign of the ReLU's output is found by normalising again; or none.
-    const float* beta;
-    u32 chunks;
-    // What each pixel counts, where `dy` is the gradient of the windows' means; or 0.
-    float share;
-    // Of x.
-    u32 rows;
-    u32 unused;
-    Windows windows;
-};
 
 // The vectors of V channels with which x is normalised again, where a ReLU's sign is found so.
 template <u32 V> struct Sign {
@@ -385,14 +300,14 @@ template <u32 V> struct Sign {
     }
 };
 
-// Takes `dy` of the element at `at` and those behind it through the rule of the ReLU, if there is one.
+// Applies the rule of the ReLU, if there is one, to `dy` of V elements from `at` on.
 template <u32 V>
 __device__ __forceinline__ void through_relu(const Backward& b, u32 at, const float (&x)[V], const float (&mean)[V],
                                              const Sign<V>& sign, float (&dy)[V]) {
     if (b.beta) {
 #pragma unroll
         for (u32 k = 0; k < V; ++k) {
-            float y = to_float(to_real(normal(x[k], mean[k], sign.factor[k], sign.beta[k])));
+            float y = to_float(to_act(normal(x[k], mean[k], sign.factor[k], sign.beta[k])));
             if (!(y > 0.0f)) dy[k] = 0.0f;
         }
     } else if (b.activated) {
@@ -405,36 +320,36 @@ __device__ __forceinline__ void through_relu(const Backward& b, u32 at, const fl
     }
 }
 
-// `dy` of a row, behind the rule of the means of bins, if there are any.
+// `dy` of a row, after the rule of the means of bins, if there are any.
 template <u32 V>
-__device__ __forceinline__ void upstream(const Backward& b, const Columns& columns, u32 row, u32 channel,
+__device__ __forceinline__ void upstream(const Backward& b, const ChannelGrid& grid, u32 row, u32 channel,
                                          float (&dy)[V]) {
-    if (b.share == 0.0f) return load<V>(b.dy + row * columns.channels + channel, dy);
+    if (b.share == 0.0f) return load<V>(b.dy + row * grid.channels + channel, dy);
     const Windows& w = b.windows;
-    u32 line = w.by_width(row), across = row - line * w.by_width.divisor;
-    u32 image = w.by_height(line), down = line - image * w.by_height.divisor;
-    u32 p = w.by_window_height(down), q = w.by_window_width(across);
-    load<V>(b.dy + w.result(image, p, q, columns.channels) + channel, dy);
+    u32 line = divide(row, w.by_width), across = row - line * w.by_width.divisor;
+    u32 image = divide(line, w.by_height), down = line - image * w.by_height.divisor;
+    u32 p = divide(down, w.by_window_height), q = divide(across, w.by_window_width);
+    load<V>(b.dy + result_of(w, image, p, q, grid.channels) + channel, dy);
 #pragma unroll
     for (u32 k = 0; k < V; ++k) dy[k] *= b.share;
 }
 
-// Gives to `out` each pixel of the thread's cells: its first element, x there, and dy behind the rules of maximum
-// pooling and ReLU. The rows of `columns` are cells.
+// Gives to `out` each pixel of the thread's cells: its first element, x there, and dy after the rules of maximum
+// pooling and ReLU. The rows of `grid` are cells.
 template <u32 V, class Out>
-__device__ __forceinline__ void by_cells(const Backward& b, const Columns& columns, u32 channel,
+__device__ __forceinline__ void by_cells(const Backward& b, const ChannelGrid& grid, u32 channel,
                                          const float (&mean)[V], const Sign<V>& sign, const Out& out) {
     const Windows& w = b.windows;
-    for (u32 number = columns.first(); number < columns.end(); number += blockDim.y) {
+    for (u32 number = first_row(grid); number < end_row(grid); number += blockDim.y) {
         Cell cell(w, number);
         float pooled[V];
         Bytes<V> position;
         if (cell.whole) {
-            u32 from = cell.result(w, columns.channels) + channel;
+            u32 from = cell.result(w, grid.channels) + channel;
             load<V>(b.dy + from, pooled);
             position = *reinterpret_cast<const Bytes<V>*>(b.position + from);
         }
-        pixels_of<V>(w, cell, b.x, columns.channels, channel, [&](u32 pixel, u32 at, const float(&x)[V]) {
+        pixels_of<V>(w, cell, b.x, grid.channels, channel, [&](u32 pixel, u32 at, const float(&x)[V]) {
             float dy[V];
 #pragma unroll
             for (u32 k = 0; k < V; ++k) dy[k] = cell.whole && position.values[k] == pixel ? pooled[k] : 0.0f;
@@ -451,11 +366,11 @@ __device__ __forceinline__ void set_totals(const Backward& b, u32 channels, u32 
     if (b.dgamma) b.dgamma[channel] = product;
 }
 
-// `CELLS`: maximum pooling comes first, and the rows of `columns` are cells.
-template <u32 V, bool CELLS> __device__ __forceinline__ void backward_sums(const Backward& b, const Columns& columns) {
-    __shared__ float space[COLUMN_THREADS];
-    u32 channel = columns.channel();
-    bool inside = channel < columns.channels;
+// `CELLS`: maximum pooling comes first, and the rows of `grid` are cells.
+template <u32 V, bool CELLS> __device__ __forceinline__ void backward_sums(const Backward& b, const ChannelGrid& grid) {
+    __shared__ float space[CHANNEL_THREADS];
+    u32 channel = channel_of(grid);
+    bool inside = channel < grid.channels;
     float sum[V], product[V], mean[V], inv_std[V];
 #pragma unroll
     for (u32 k = 0; k < V; ++k) {
@@ -472,14 +387,14 @@ template <u32 V, bool CELLS> __device__ __forceinline__ void backward_sums(const
         }
     };
     if constexpr (CELLS) {
-        if (inside) by_cells<V>(b, columns, channel, mean, sign, add);
+        if (inside) by_cells<V>(b, grid, channel, mean, sign, add);
     } else if (inside) {
 #pragma unroll 2
-        for (u32 row = columns.first(); row < columns.end(); row += blockDim.y) {
+        for (u32 row = first_row(grid); row < end_row(grid); row += blockDim.y) {
             float x[V], dy[V];
-            u32 at = row * columns.channels + channel;
+            u32 at = row * grid.channels + channel;
             load<V>(b.x + at, x);
-            upstream<V>(b, columns, row, channel, dy);
+            upstream<V>(b, grid, row, channel, dy);
             through_relu<V>(b, at, x, mean, sign, dy);
             add(at, x, dy);
         }
@@ -489,45 +404,37 @@ template <u32 V, bool CELLS> __device__ __forceinline__ void backward_sums(const
         float total = sum_over_y(sum[k], space), total_product = sum_over_y(product[k], space);
         if (!inside || threadIdx.y != 0) continue;
         if (b.chunks == 1) {
-            set_totals(b, columns.channels, channel + k, total, total_product);
+            set_totals(b, grid.channels, channel + k, total, total_product);
         } else {
-            u32 to = blockIdx.y * columns.channels + channel + k;
+            u32 to = blockIdx.y * grid.channels + channel + k;
             b.sums[to] = total;
-            b.sums[b.chunks * columns.channels + to] = total_product;
+            b.sums[b.chunks * grid.channels + to] = total_product;
         }
     }
 }
 
 // Sums of the rows of each block; the totals themselves where there is one chunk.
-extern "C" __global__ void __launch_bounds__(COLUMN_THREADS) norm_backward_sums(Backward b, Columns columns) {
-    if (columns.vector == 1) {
-        backward_sums<1, false>(b, columns);
-    } else {
-        backward_sums<PACK, false>(b, columns);
-    }
+extern "C" __global__ void __launch_bounds__(CHANNEL_THREADS) norm_backward_sums(Backward b, ChannelGrid grid) {
+    BY_VECTOR(grid, backward_sums<V, false>(b, grid));
 }
 
-extern "C" __global__ void __launch_bounds__(COLUMN_THREADS, 2) norm_backward_sums_pool(Backward b, Columns columns) {
-    if (columns.vector == 1) {
-        backward_sums<1, true>(b, columns);
-    } else {
-        backward_sums<PACK, true>(b, columns);
-    }
+extern "C" __global__ void __launch_bounds__(CHANNEL_THREADS, 2) norm_backward_sums_pool(Backward b, ChannelGrid grid) {
+    BY_VECTOR(grid, backward_sums<V, true>(b, grid));
 }
 
 // The totals, from the sums of several chunks.
-extern "C" __global__ void __launch_bounds__(COLUMN_THREADS) norm_join_sums(Backward b, Columns columns) {
+extern "C" __global__ void __launch_bounds__(CHANNEL_THREADS) norm_reduce_sums(Backward b, ChannelGrid grid) {
     double sum, product;
-    sum_pairs(b.sums, columns, sum, product);
-    u32 channel = columns.channel();
-    if (channel < columns.channels && threadIdx.y == 0) {
-        set_totals(b, columns.channels, channel, (float)sum, (float)product);
+    sum_pairs(b.sums, grid, sum, product);
+    u32 channel = channel_of(grid);
+    if (channel < grid.channels && threadIdx.y == 0) {
+        set_totals(b, grid.channels, channel, (float)sum, (float)product);
     }
 }
 
-template <u32 V, bool CELLS> __device__ __forceinline__ void backward(const Backward& b, const Columns& columns) {
-    u32 channel = columns.channel();
-    if (channel >= columns.channels) return;
+template <u32 V, bool CELLS> __device__ __forceinline__ void backward(const Backward& b, const ChannelGrid& grid) {
+    u32 channel = channel_of(grid);
+    if (channel >= grid.channels) return;
     float mean[V], inv_std[V], from_sum[V], from_product[V], gamma[V], beta[V];
     Sign<V> sign(b, channel, true);
 #pragma unroll
@@ -536,7 +443,7 @@ template <u32 V, bool CELLS> __device__ __forceinline__ void backward(const Back
         mean[k] = b.mean[c];
         inv_std[k] = b.inv_std[c];
         from_sum[k] = b.dy ? b.totals[c] / (float)b.rows : 0.0f;
-        from_product[k] = b.dy ? b.totals[columns.channels + c] / (float)b.rows : 0.0f;
+        from_product[k] = b.dy ? b.totals[grid.channels + c] / (float)b.rows : 0.0f;
         gamma[k] = b.gamma_tangent ? b.gamma_tangent[c] : 0.0f;
         beta[k] = b.beta_tangent ? b.beta_tangent[c] : 0.0f;
     }
@@ -552,15 +459,15 @@ template <u32 V, bool CELLS> __device__ __forceinline__ void backward(const Back
         store<V>(b.dx + at, dx);
     };
     if constexpr (CELLS) {
-        by_cells<V>(b, columns, channel, mean, sign, set);
+        by_cells<V>(b, grid, channel, mean, sign, set);
     } else {
 #pragma unroll 2
-        for (u32 row = columns.first(); row < columns.end(); row += blockDim.y) {
-            u32 at = row * columns.channels + channel;
+        for (u32 row = first_row(grid); row < end_row(grid); row += blockDim.y) {
+            u32 at = row * grid.channels + channel;
             float x[V], dy[V];
             load<V>(b.x + at, x);
             if (b.dy) {
-                upstream<V>(b, columns, row, channel, dy);
+                upstream<V>(b, grid, row, channel, dy);
                 through_relu<V>(b, at, x, mean, sign, dy);
             } else {
 #pragma unroll
@@ -572,18 +479,10 @@ template <u32 V, bool CELLS> __device__ __forceinline__ void backward(const Back
 }
 
 // dx = gamma / standard deviation (dy - sum / rows - hat x product / rows) + the tangents' part.
-extern "C" __global__ void __launch_bounds__(COLUMN_THREADS) norm_backward(Backward b, Columns columns) {
-    if (columns.vector == 1) {
-        backward<1, false>(b, columns);
-    } else {
-        backward<PACK, false>(b, columns);
-    }
+extern "C" __global__ void __launch_bounds__(CHANNEL_THREADS) norm_backward(Backward b, ChannelGrid grid) {
+    BY_VECTOR(grid, backward<V, false>(b, grid));
 }
 
-extern "C" __global__ void __launch_bounds__(COLUMN_THREADS, 2) norm_backward_pool(Backward b, Columns columns) {
-    if (columns.vector == 1) {
-        backward<1, true>(b, columns);
-    } else {
-        backward<PACK, true>(b, columns);
-    }
+extern "C" __global__ void __launch_bounds__(CHANNEL_THREADS, 2) norm_backward_pool(Backward b, ChannelGrid grid) {
+    BY_VECTOR(grid, backward<V, true>(b, grid));
 }

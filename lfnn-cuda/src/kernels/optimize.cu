@@ -1,22 +1,5 @@
 // Optimiser steps, each over the parameters of many tensors, and the norm of gradients.
 
-// Elements of a tensor that a block has.
-#define CHUNK 2048
-#define MOST_TENSORS 32
-
-// `Table` of plan/optimize.rs: tensors, and which blocks each of them has.
-struct Table {
-    float* parameter[MOST_TENSORS];
-    const float* gradient[MOST_TENSORS];
-    float* first[MOST_TENSORS];
-    float* second[MOST_TENSORS];
-    u32 length[MOST_TENSORS];
-    // The first block of each tensor.
-    u32 block[MOST_TENSORS];
-    u32 count;
-    u32 unused;
-};
-
 // The tensor of this block.
 __device__ __forceinline__ u32 tensor_of(const Table& table) {
     u32 tensor = 0;
@@ -25,13 +8,13 @@ __device__ __forceinline__ u32 tensor_of(const Table& table) {
 }
 
 // The learning rate of this step.
-__device__ __forceinline__ float rate_of(const float* rates, u32 count, const u32* clock) {
-    return rates[min(clock[CLOCK_STEP], count - 1)];
+__device__ __forceinline__ float rate_of(const float* rates, u32 count, const u32* counter) {
+    return rates[min(counter[COUNTER_STEP], count - 1)];
 }
 
 // g = factor * g + decay * w; m = momentum * m + g; w -= rate * (m, or g + momentum * m).
 extern "C" __global__ void __launch_bounds__(256)
-    sgd(Table table, const float* __restrict__ rates, const u32* __restrict__ clock, const float* __restrict__ factor,
+    sgd(Table table, const float* __restrict__ rates, const u32* __restrict__ counter, const float* __restrict__ factor,
         Scaling scaling, u32 rate_count, float momentum, u32 nesterov, float decay) {
     if (scaling.state && scaling.state->overflow) return;
     u32 tensor = tensor_of(table);
@@ -39,8 +22,8 @@ extern "C" __global__ void __launch_bounds__(256)
     float* parameter = table.parameter[tensor];
     const float* gradient = table.gradient[tensor];
     float* velocity = table.first[tensor];
-    float rate = rate_of(rates, rate_count, clock), scale = factor ? *factor : 1.0f;
-    scale /= scaling.value();
+    float rate = rate_of(rates, rate_count, counter), scale = factor ? *factor : 1.0f;
+    scale /= scale_of(scaling);
 #pragma unroll 4
     for (u32 i = start + threadIdx.x; i < end; i += blockDim.x) {
         float w = parameter[i], g = scale * gradient[i] + decay * w;
@@ -53,25 +36,16 @@ extern "C" __global__ void __launch_bounds__(256)
     }
 }
 
-// `Adam` of plan/optimize.rs.
-struct Adam {
-    double first_beta, second_beta, decay;
-    float epsilon;
-    u32 decoupled;
-    u32 rate_count;
-    u32 unused;
-};
-
 // m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; w -= rate * corrected m / (sqrt(corrected v) + epsilon).
 extern "C" __global__ void __launch_bounds__(256)
-    adam(Table table, const float* __restrict__ rates, const u32* __restrict__ clock, const float* __restrict__ factor,
+    adam(Table table, const float* __restrict__ rates, const u32* __restrict__ counter, const float* __restrict__ factor,
          Scaling scaling, Adam a) {
     __shared__ float keep, step, correction;
     if (scaling.state && scaling.state->overflow) return;
     u32 tensor = tensor_of(table);
     u32 start = (blockIdx.x - table.block[tensor]) * CHUNK, end = min(start + CHUNK, table.length[tensor]);
     if (threadIdx.x == 0) {
-        double rate = rate_of(rates, a.rate_count, clock), time = (double)clock[CLOCK_TIME] + 1.0;
+        double rate = rate_of(rates, a.rate_count, counter), time = (double)counter[COUNTER_TIME] + 1.0;
         keep = a.decoupled ? (float)(1.0 - rate * a.decay) : 1.0f;
         step = (float)(rate / (1.0 - pow(a.first_beta, time)));
         correction = (float)(1.0 / (1.0 - pow(a.second_beta, time)));
@@ -81,7 +55,7 @@ extern "C" __global__ void __launch_bounds__(256)
     const float* gradient = table.gradient[tensor];
     float *first = table.first[tensor], *second = table.second[tensor];
     float scale = factor ? *factor : 1.0f;
-    scale /= scaling.value();
+    scale /= scale_of(scaling);
     float decay = a.decoupled ? 0.0f : (float)a.decay;
     float b1 = (float)a.first_beta, c1 = (float)(1.0 - a.first_beta);
     float b2 = (float)a.second_beta, c2 = (float)(1.0 - a.second_beta);
@@ -116,7 +90,7 @@ extern "C" __global__ void __launch_bounds__(256)
     for (u32 i = threadIdx.x; i < count; i += blockDim.x) sum += parts[i];
     sum = block_sum(sum, space);
     if (threadIdx.x == 0) {
-        double norm = sqrt(sum) / (double)scaling.value();
+        double norm = sqrt(sum) / (double)scale_of(scaling);
         double share = (double)max_norm / (norm + 1e-6);
         // NaN stays NaN.
         *factor = share > 1.0 ? 1.0f : (float)share;
@@ -139,9 +113,9 @@ extern "C" __global__ void __launch_bounds__(256) watch_overflow(Table table, Sc
 
 // The scale of the next step: half of it after an overflow, twice after many steps without, and in each epoch
 // from the first one on. One thread.
-extern "C" __global__ void __launch_bounds__(32) move_loss_scale(Scaling scaling, const u32* clock, u32 rate_count) {
+extern "C" __global__ void __launch_bounds__(32) move_loss_scale(Scaling scaling, const u32* counter, u32 rate_count) {
     LossScale* state = scaling.state;
-    float scale = scaling.value();
+    float scale = scale_of(scaling);
     u32 good = state->good + 1;
     if (state->overflow) {
         scale *= 0.5f;
@@ -150,7 +124,7 @@ extern "C" __global__ void __launch_bounds__(32) move_loss_scale(Scaling scaling
         scale = fminf(2.0f * scale, LARGEST_LOSS_SCALE);
         good = 0;
     }
-    bool last = clock[CLOCK_STEP] + 1 >= rate_count;
+    bool last = counter[COUNTER_STEP] + 1 >= rate_count;
     state->scale = last ? scaling.first : scale;
     state->good = last ? 0 : good;
     state->overflow = 0;

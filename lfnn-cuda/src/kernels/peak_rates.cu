@@ -1,8 +1,5 @@
 // What a GPU does at best: arithmetic alone, and memory alone.
 
-#define CHAINS 8
-#define STEPS 64
-
 // Each thread does rounds * STEPS * CHAINS multiplications and additions, of which CHAINS do not wait for one another.
 extern "C" __global__ void __launch_bounds__(256) multiply_and_add(float* __restrict__ out, u32 rounds, float factor) {
     float sums[CHAINS];

@@ -12,25 +12,25 @@ __device__ __forceinline__ void normal_pair(u32 a, u32 b, float& first, float& s
 
 // y = a normal variate times the factor of its row. A thread has the four elements of a block of words.
 extern "C" __global__ void __launch_bounds__(256)
-    gaussian(const u32* __restrict__ clock, const float* __restrict__ factor, real* __restrict__ y, u32 n, u32 row_size,
+    gaussian(const u32* __restrict__ counter, const float* __restrict__ factor, act_t* __restrict__ y, u32 n, u32 row_size,
              u32 stream) {
-    u32 step = clock[CLOCK_STEP];
+    u32 step = counter[COUNTER_STEP];
     GRID_STRIDE(block, (n + 3) / 4) {
-        uint4 words = random_block(clock, stream, step, block);
+        uint4 words = random_block(counter, stream, step, block);
         float drawn[4];
         normal_pair(words.x, words.y, drawn[0], drawn[1]);
         normal_pair(words.z, words.w, drawn[2], drawn[3]);
 #pragma unroll
         for (u32 k = 0; k < 4; ++k) {
             u32 i = block * 4 + k;
-            if (i < n) y[i] = to_real(factor ? drawn[k] * factor[i / row_size] : drawn[k]);
+            if (i < n) y[i] = to_act(factor ? drawn[k] * factor[i / row_size] : drawn[k]);
         }
     }
 }
 
 // The sum of a b over each row, or the part of it that falls to each of several blocks: parts [blocks, rows].
 extern "C" __global__ void __launch_bounds__(256)
-    inner_product(const real* __restrict__ a, const real* __restrict__ b, float* __restrict__ y, double* __restrict__ parts,
+    inner_product(const act_t* __restrict__ a, const act_t* __restrict__ b, float* __restrict__ y, double* __restrict__ parts,
                   u32 rows, u32 row_size) {
     __shared__ double space[32];
     for (u32 row = blockIdx.y; row < rows; row += gridDim.y) {
@@ -52,7 +52,7 @@ extern "C" __global__ void __launch_bounds__(256)
 
 // The sums of the parts.
 extern "C" __global__ void __launch_bounds__(256)
-    join_products(const double* __restrict__ parts, float* __restrict__ y, u32 blocks, u32 rows) {
+    reduce_products(const double* __restrict__ parts, float* __restrict__ y, u32 blocks, u32 rows) {
     GRID_STRIDE(row, rows) {
         double sum = 0.0;
         for (u32 block = 0; block < blocks; ++block) sum += parts[block * rows + row];

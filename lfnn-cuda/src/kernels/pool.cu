@@ -1,18 +1,11 @@
 // Pooling over space, channels last. A thread has an element of the result: gradients are gathered from the
 // windows that cover it, so that nothing is added by two threads.
 
-// `Pool` of plan/pool.rs.
-struct Pool {
-    u32 batch, height, width, channels;
-    u32 out_height, out_width;
-    u32 kernel[2], stride[2], padding[2];
-};
-
 // An element's index, taken apart.
-struct Place {
+struct Index {
     u32 image, row, column, channel;
 
-    __device__ __forceinline__ Place(u32 i, u32 height, u32 width, u32 channels) {
+    __device__ __forceinline__ Index(u32 i, u32 height, u32 width, u32 channels) {
         channel = i % channels;
         i /= channels;
         column = i % width;
@@ -55,15 +48,15 @@ __device__ __forceinline__ u32 position_in(const Pool& pool, u32 row, u32 column
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-    max_pool(const real* __restrict__ x, real* __restrict__ y, u8* __restrict__ position, Pool p) {
+    max_pool(const act_t* __restrict__ x, act_t* __restrict__ y, u8* __restrict__ position, Pool p) {
     GRID_STRIDE(i, p.batch * p.out_height * p.out_width * p.channels) {
-        Place out(i, p.out_height, p.out_width, p.channels);
+        Index out(i, p.out_height, p.out_width, p.channels);
         Covered rows(p, 0, out.row, p.height), columns(p, 1, out.column, p.width);
-        real largest = x[at(out.image, rows.begin, columns.begin, out.channel, p.height, p.width, p.channels)];
+        act_t largest = x[at(out.image, rows.begin, columns.begin, out.channel, p.height, p.width, p.channels)];
         u32 row_of = rows.begin, column_of = columns.begin;
         for (u32 row = rows.begin; row < rows.end; ++row) {
             for (u32 column = columns.begin; column < columns.end; ++column) {
-                real value = x[at(out.image, row, column, out.channel, p.height, p.width, p.channels)];
+                act_t value = x[at(out.image, row, column, out.channel, p.height, p.width, p.channels)];
                 // The first of equal ones stays.
                 if (to_float(value) > to_float(largest)) {
                     largest = value;
@@ -80,9 +73,9 @@ extern "C" __global__ void __launch_bounds__(256)
 // One word in 16-bit precision on one generation of GPUs; whether it costs anything, no GPU has been asked.
 // spills: max_pool_grad
 extern "C" __global__ void __launch_bounds__(256)
-    max_pool_grad(const real* __restrict__ dy, const u8* __restrict__ position, real* __restrict__ dx, Pool p) {
+    max_pool_grad(const act_t* __restrict__ dy, const u8* __restrict__ position, act_t* __restrict__ dx, Pool p) {
     GRID_STRIDE(i, p.batch * p.height * p.width * p.channels) {
-        Place in(i, p.height, p.width, p.channels);
+        Index in(i, p.height, p.width, p.channels);
         Covering rows(p, 0, in.row, p.out_height), columns(p, 1, in.column, p.out_width);
         float sum = 0.0f;
         for (u32 row = rows.begin; row < rows.end; ++row) {
@@ -91,15 +84,15 @@ extern "C" __global__ void __launch_bounds__(256)
                 if (position[from] == position_in(p, in.row, in.column, row, column)) sum += to_float(dy[from]);
             }
         }
-        dx[i] = to_real(sum);
+        dx[i] = to_act(sum);
     }
 }
 
 // The tangent at the position of each maximum.
 extern "C" __global__ void __launch_bounds__(256)
-    max_pool_tangent(const real* __restrict__ dx, const u8* __restrict__ position, real* __restrict__ dy, Pool p) {
+    max_pool_tangent(const act_t* __restrict__ dx, const u8* __restrict__ position, act_t* __restrict__ dy, Pool p) {
     GRID_STRIDE(i, p.batch * p.out_height * p.out_width * p.channels) {
-        Place out(i, p.out_height, p.out_width, p.channels);
+        Index out(i, p.out_height, p.out_width, p.channels);
         u32 row = out.row * p.stride[0] + position[i] / p.kernel[1] - p.padding[0];
         u32 column = out.column * p.stride[1] + position[i] % p.kernel[1] - p.padding[1];
         dy[i] = dx[at(out.image, row, column, out.channel, p.height, p.width, p.channels)];
@@ -107,9 +100,9 @@ extern "C" __global__ void __launch_bounds__(256)
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-    avg_pool(const real* __restrict__ x, real* __restrict__ y, Pool p, float factor) {
+    avg_pool(const act_t* __restrict__ x, act_t* __restrict__ y, Pool p, float factor) {
     GRID_STRIDE(i, p.batch * p.out_height * p.out_width * p.channels) {
-        Place out(i, p.out_height, p.out_width, p.channels);
+        Index out(i, p.out_height, p.out_width, p.channels);
         Covered rows(p, 0, out.row, p.height), columns(p, 1, out.column, p.width);
         float sum = 0.0f;
         for (u32 row = rows.begin; row < rows.end; ++row) {
@@ -117,14 +110,14 @@ extern "C" __global__ void __launch_bounds__(256)
                 sum += to_float(x[at(out.image, row, column, out.channel, p.height, p.width, p.channels)]);
             }
         }
-        y[i] = to_real(sum * factor);
+        y[i] = to_act(sum * factor);
     }
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-    avg_pool_grad(const real* __restrict__ dy, real* __restrict__ dx, Pool p, float factor) {
+    avg_pool_grad(const act_t* __restrict__ dy, act_t* __restrict__ dx, Pool p, float factor) {
     GRID_STRIDE(i, p.batch * p.height * p.width * p.channels) {
-        Place in(i, p.height, p.width, p.channels);
+        Index in(i, p.height, p.width, p.channels);
         Covering rows(p, 0, in.row, p.out_height), columns(p, 1, in.column, p.out_width);
         float sum = 0.0f;
         for (u32 row = rows.begin; row < rows.end; ++row) {
@@ -132,7 +125,7 @@ extern "C" __global__ void __launch_bounds__(256)
                 sum += to_float(dy[at(in.image, row, column, in.channel, p.out_height, p.out_width, p.channels)]);
             }
         }
-        dx[i] = to_real(sum * factor);
+        dx[i] = to_act(sum * factor);
     }
 }
 
@@ -140,9 +133,9 @@ extern "C" __global__ void __launch_bounds__(256)
 __device__ __forceinline__ u32 bin_begin(u32 i, u32 grid, u32 n) { return i * n / grid; }
 __device__ __forceinline__ u32 bin_end(u32 i, u32 grid, u32 n) { return ((i + 1) * n + grid - 1) / grid; }
 
-extern "C" __global__ void __launch_bounds__(256) adaptive_pool(const real* __restrict__ x, real* __restrict__ y, Pool p) {
+extern "C" __global__ void __launch_bounds__(256) adaptive_pool(const act_t* __restrict__ x, act_t* __restrict__ y, Pool p) {
     GRID_STRIDE(i, p.batch * p.out_height * p.out_width * p.channels) {
-        Place out(i, p.out_height, p.out_width, p.channels);
+        Index out(i, p.out_height, p.out_width, p.channels);
         u32 row_begin = bin_begin(out.row, p.out_height, p.height), row_end = bin_end(out.row, p.out_height, p.height);
         u32 begin = bin_begin(out.column, p.out_width, p.width), end = bin_end(out.column, p.out_width, p.width);
         float sum = 0.0f;
@@ -151,14 +144,14 @@ extern "C" __global__ void __launch_bounds__(256) adaptive_pool(const real* __re
                 sum += to_float(x[at(out.image, row, column, out.channel, p.height, p.width, p.channels)]);
             }
         }
-        y[i] = to_real(sum / (float)((row_end - row_begin) * (end - begin)));
+        y[i] = to_act(sum / (float)((row_end - row_begin) * (end - begin)));
     }
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-    adaptive_pool_grad(const real* __restrict__ dy, real* __restrict__ dx, Pool p) {
+    adaptive_pool_grad(const act_t* __restrict__ dy, act_t* __restrict__ dx, Pool p) {
     GRID_STRIDE(i, p.batch * p.height * p.width * p.channels) {
-        Place in(i, p.height, p.width, p.channels);
+        Index in(i, p.height, p.width, p.channels);
         // The bins that cover a position k: from k * grid / n to ((k + 1) * grid - 1) / n.
         u32 row_first = in.row * p.out_height / p.height, row_last = ((in.row + 1) * p.out_height - 1) / p.height;
         u32 first = in.column * p.out_width / p.width, last = ((in.column + 1) * p.out_width - 1) / p.width;
@@ -171,6 +164,6 @@ extern "C" __global__ void __launch_bounds__(256)
                 sum += to_float(dy[from]) / (float)(rows * columns);
             }
         }
-        dx[i] = to_real(sum);
+        dx[i] = to_act(sum);
     }
 }

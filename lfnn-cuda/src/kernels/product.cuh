@@ -1,38 +1,38 @@
 // Tiles of products: how a block multiplies two tiles in shared memory, with and without tensor cores, and the loop that
 // keeps copies ahead of the arithmetic. What the factors are is in conv.cu.
 //
-// A tile of a factor has an outer axis (rows of a, columns of b) and the inner one, which is summed over. It lies in
-// shared memory as it does in global memory: with the inner axis contiguous, or the outer one. Rows are padded so
+// A tile of a factor has an outer axis (rows of a, columns of b) and the inner one, which is summed over. It is stored in
+// shared memory as in global memory: with the inner axis contiguous, or the outer one. Rows are padded so
 // that lanes meet different banks.
 
 // Elements of the inner axis in one step.
-constexpr u32 STEP = 64 / sizeof(real);
+constexpr u32 STEP = STEP_BYTES / sizeof(act_t);
 
 template <bool INNER, u32 EXTENT> struct Tile {
     // An odd number of packs spreads the rows of `load_matrices` over all banks; 2 more than a multiple of 4 does so
-    // for singles that are read one by one.
-    static constexpr u32 OUTER_PACKS = sizeof(real) == 4 ? EXTENT / PACK + (6 - EXTENT / PACK % 4) % 4 : EXTENT / PACK | 1;
+    // for f32 elements that are read one by one.
+    static constexpr u32 OUTER_PACKS = sizeof(act_t) == 4 ? EXTENT / PACK + (6 - EXTENT / PACK % 4) % 4 : EXTENT / PACK | 1;
     // Elements from one row to the next.
     static constexpr u32 ROW = (INNER ? STEP / PACK + 1 : OUTER_PACKS) * PACK;
     static constexpr u32 ELEMENTS = (INNER ? EXTENT : STEP) * ROW;
 };
 
-#if defined(REAL_F32)
-// Threads with T_ROWS x T_COLUMNS sums each, in full single precision.
+#if defined(ACT_F32)
+// Threads with T_ROWS x T_COLUMNS sums each, in f32.
 template <u32 BLOCK_ROWS, u32 BLOCK_COLUMNS, u32 T_ROWS, u32 T_COLUMNS> struct Scalar {
     static constexpr u32 ROWS = BLOCK_ROWS, COLUMNS = BLOCK_COLUMNS;
     static constexpr u32 DOWN = ROWS / T_ROWS, ACROSS = COLUMNS / T_COLUMNS, THREADS = DOWN * ACROSS;
     float sums[T_ROWS][T_COLUMNS];
 
-    // Where the thread's i-th of T rows (or columns) lies: fours together where they are contiguous in memory.
+    // The thread's i-th of T rows (or columns): fours together where they are contiguous in memory.
     template <bool INNER, u32 T, u32 LANES> static __device__ __forceinline__ u32 outer(u32 lane, u32 i) {
         return INNER || T % 4 ? lane + i * LANES : i / 4 * 4 * LANES + lane * 4 + i % 4;
     }
 
     // One step of the inner axis for the outer positions of this thread.
     template <u32 T, u32 LANES, u32 EXTENT>
-    static __device__ __forceinline__ void line(const real* tile, u32 k, u32 lane, float (&out)[T]) {
-        const real* row = tile + k * Tile<false, EXTENT>::ROW;
+    static __device__ __forceinline__ void line(const act_t* tile, u32 k, u32 lane, float (&out)[T]) {
+        const act_t* row = tile + k * Tile<false, EXTENT>::ROW;
         if constexpr (T % 4 == 0) {
 #pragma unroll
             for (u32 i = 0; i < T; i += 4) {
@@ -53,7 +53,7 @@ template <u32 BLOCK_ROWS, u32 BLOCK_COLUMNS, u32 T_ROWS, u32 T_COLUMNS> struct S
         }
     }
 
-    template <bool A_INNER, bool B_INNER> __device__ __forceinline__ void multiply(const real* a, const real* b) {
+    template <bool A_INNER, bool B_INNER> __device__ __forceinline__ void multiply(const act_t* a, const act_t* b) {
         static_assert(A_INNER || !B_INNER, "no product is of this kind");
         u32 down = threadIdx.x / ACROSS, across = threadIdx.x % ACROSS;
 #pragma unroll
@@ -152,7 +152,7 @@ template <u32 BLOCK_ROWS, u32 BLOCK_COLUMNS, u32 T_ROWS, u32 T_COLUMNS> struct S
 #endif
 
 #if defined(TENSOR_CORES)
-// Warps on tensor cores, W_ROWS x W_COLUMNS of them. Singles are rounded to TF32.
+// Warps on tensor cores, W_ROWS x W_COLUMNS of them. f32 is rounded to TF32.
 template <u32 BLOCK_ROWS, u32 BLOCK_COLUMNS, u32 W_ROWS, u32 W_COLUMNS> struct Tensor {
     static constexpr u32 ROWS = BLOCK_ROWS, COLUMNS = BLOCK_COLUMNS, THREADS = 32 * W_ROWS * W_COLUMNS;
     // Rows and columns of a warp, and how many fragments they are.
@@ -173,14 +173,14 @@ template <u32 BLOCK_ROWS, u32 BLOCK_COLUMNS, u32 W_ROWS, u32 W_COLUMNS> struct T
     }
 
     // 16 rows of a from `row`, 32 bytes of the inner axis from k.
-    template <bool INNER> static __device__ __forceinline__ void load_a(u32 (&out)[4], const real* a, u32 row, u32 k) {
+    template <bool INNER> static __device__ __forceinline__ void load_a(u32 (&out)[4], const act_t* a, u32 row, u32 k) {
         constexpr u32 LINE = Tile<INNER, ROWS>::ROW;
         u32 lane = threadIdx.x % 32;
         if constexpr (INNER) {
             load_matrices(out, a + (row + lane % 16) * LINE + k + lane / 16 * PACK);
         } else {
-#if defined(REAL_F32)
-            const real* first = a + (k + lane % 4) * LINE + row + lane / 4;
+#if defined(ACT_F32)
+            const act_t* first = a + (k + lane % 4) * LINE + row + lane / 4;
             out[0] = __float_as_uint(first[0]);
             out[1] = __float_as_uint(first[8]);
             out[2] = __float_as_uint(first[4 * LINE]);
@@ -193,14 +193,14 @@ template <u32 BLOCK_ROWS, u32 BLOCK_COLUMNS, u32 W_ROWS, u32 W_COLUMNS> struct T
 
     // As many columns of b from `column` as two fragments have; the second is empty if there is but one.
     template <bool INNER>
-    static __device__ __forceinline__ void load_b(u32 (&out)[4], const real* b, u32 column, u32 k, bool two) {
+    static __device__ __forceinline__ void load_b(u32 (&out)[4], const act_t* b, u32 column, u32 k, bool two) {
         constexpr u32 LINE = Tile<INNER, COLUMNS>::ROW;
         u32 lane = threadIdx.x % 32, second = two ? lane / 16 * 8 : 0;
         if constexpr (INNER) {
             load_matrices(out, b + (column + lane % 8 + second) * LINE + k + lane / 8 % 2 * PACK);
         } else {
-#if defined(REAL_F32)
-            const real* first = b + (k + lane % 4) * LINE + column + lane / 4;
+#if defined(ACT_F32)
+            const act_t* first = b + (k + lane % 4) * LINE + column + lane / 4;
             out[0] = __float_as_uint(first[0]);
             out[1] = __float_as_uint(first[4 * LINE]);
             out[2] = two ? __float_as_uint(first[8]) : 0;
@@ -211,7 +211,7 @@ template <u32 BLOCK_ROWS, u32 BLOCK_COLUMNS, u32 W_ROWS, u32 W_COLUMNS> struct T
         }
     }
 
-    template <bool A_INNER, bool B_INNER> __device__ __forceinline__ void multiply(const real* a, const real* b) {
+    template <bool A_INNER, bool B_INNER> __device__ __forceinline__ void multiply(const act_t* a, const act_t* b) {
 #pragma unroll
         for (u32 k = 0; k < STEP; k += 2 * PACK) {
             u32 left[M][4], right[(N + 1) / 2][4];
@@ -219,7 +219,7 @@ template <u32 BLOCK_ROWS, u32 BLOCK_COLUMNS, u32 W_ROWS, u32 W_COLUMNS> struct T
             for (u32 i = 0; i < M; ++i) load_a<A_INNER>(left[i], a, first_row() + i * 16, k);
 #pragma unroll
             for (u32 j = 0; j < N; j += 2) load_b<B_INNER>(right[j / 2], b, first_column() + j * 8, k, j + 1 < N);
-#if defined(REAL_F32)
+#if defined(ACT_F32)
 #pragma unroll
             for (u32 e = 0; e < 4; ++e) {
 #pragma unroll
@@ -291,7 +291,7 @@ template <u32 BLOCK_ROWS, u32 BLOCK_COLUMNS, u32 W_ROWS, u32 W_COLUMNS> struct T
 // Copies a step of a factor into its tile, V elements at once. A source says where elements are: `inner` prepares a
 // position of the inner axis, `at` gives the address of an element at one and an outer position, or null for zero.
 template <bool INNER, u32 EXTENT, u32 V, u32 THREADS, class Source>
-__device__ __forceinline__ void copy_tile(real* tile, u32 k, const Source& source) {
+__device__ __forceinline__ void copy_tile(act_t* tile, u32 k, const Source& source) {
     constexpr u32 ROW = Tile<INNER, EXTENT>::ROW;
     // Wide copies are few: all of a thread's are written out, and their addresses found side by side.
     constexpr u32 UNROLL = V == 1 ? 4 : 16;
@@ -318,9 +318,6 @@ __device__ __forceinline__ void copy_tile(real* tile, u32 k, const Source& sourc
     }
 }
 
-// Steps whose tiles are in shared memory: copies run two steps ahead of the arithmetic.
-constexpr u32 STAGES = 3;
-
 // The tiles of a product in shared memory: plan/product.rs computes the same.
 template <class Engine, bool A_INNER, bool B_INNER> struct Stages {
     static constexpr u32 A = Tile<A_INNER, Engine::ROWS>::ELEMENTS;
@@ -328,17 +325,17 @@ template <class Engine, bool A_INNER, bool B_INNER> struct Stages {
     static constexpr u32 STEP_ELEMENTS = A + Tile<B_INNER, Engine::COLUMNS>::ELEMENTS;
     static constexpr u32 ELEMENTS = STAGES * STEP_ELEMENTS;
     // Every chip gives a block 64 KiB; the table takes two.
-    static_assert(ELEMENTS * sizeof(real) <= 62 * 1024, "tiles and table fit every chip");
+    static_assert(ELEMENTS * sizeof(act_t) <= 62 * 1024, "tiles and table fit every chip");
 };
 
 // Multiplies steps first .. end of the factors. `seen` looks at each tile of a when it has arrived.
 template <bool A_INNER, bool B_INNER, u32 VA, u32 VB, class Engine, class A, class B, class Seen>
-__device__ __forceinline__ void multiply_steps(Engine& engine, real* shared, u32 first, u32 end, const A& a, const B& b,
+__device__ __forceinline__ void multiply_steps(Engine& engine, act_t* shared, u32 first, u32 end, const A& a, const B& b,
                                                Seen seen) {
     using Layout = Stages<Engine, A_INNER, B_INNER>;
     constexpr u32 THREADS = Engine::THREADS;
     auto fetch = [&](u32 step, u32 stage) {
-        real* tile = shared + stage * Layout::STEP_ELEMENTS;
+        act_t* tile = shared + stage * Layout::STEP_ELEMENTS;
         if (step < end) {
             copy_tile<A_INNER, Engine::ROWS, VA, THREADS>(tile, step * STEP, a);
             copy_tile<B_INNER, Engine::COLUMNS, VB, THREADS>(tile + Layout::A, step * STEP, b);
@@ -353,7 +350,7 @@ __device__ __forceinline__ void multiply_steps(Engine& engine, real* shared, u32
         wait_copies<STAGES - 2>();
         __syncthreads();
         fetch(step + STAGES - 1, stage == 0 ? STAGES - 1 : stage - 1);
-        const real* tile = shared + stage * Layout::STEP_ELEMENTS;
+        const act_t* tile = shared + stage * Layout::STEP_ELEMENTS;
         seen(tile);
         engine.template multiply<A_INNER, B_INNER>(tile, tile + Layout::A);
         stage = stage + 1 == STAGES ? 0 : stage + 1;

@@ -1,12 +1,10 @@
 // Operations that move elements and compute nothing.
 
-#define TILE 32
-
 // y[stack, c, r] = x[stack, r, c] for a stack of matrices [rows, columns], by tiles that are read and written
 // along memory. Blocks of TILE x 8 threads.
 extern "C" __global__ void __launch_bounds__(256)
-    transpose(const real* __restrict__ x, real* __restrict__ y, u32 rows, u32 columns, u32 stack) {
-    __shared__ real tile[TILE][TILE + 1];
+    transpose(const act_t* __restrict__ x, act_t* __restrict__ y, u32 rows, u32 columns, u32 stack) {
+    __shared__ act_t tile[TILE][TILE + 1];
     for (u32 matrix = blockIdx.z; matrix < stack; matrix += gridDim.z) {
         u32 start = matrix * rows * columns;
         u32 row = blockIdx.y * TILE, column = blockIdx.x * TILE;
@@ -27,7 +25,7 @@ extern "C" __global__ void __launch_bounds__(256)
 
 // Copies columns: x[row, x_first + c] to y[row, y_first + c] for the c below `columns`.
 extern "C" __global__ void __launch_bounds__(256)
-    copy_columns(const real* __restrict__ x, real* __restrict__ y, u32 rows, u32 columns, u32 x_first, u32 x_channels,
+    copy_columns(const act_t* __restrict__ x, act_t* __restrict__ y, u32 rows, u32 columns, u32 x_first, u32 x_channels,
                  u32 y_first, u32 y_channels) {
     GRID_STRIDE(i, rows * columns) {
         u32 row = i / columns, column = i % columns;
@@ -37,14 +35,14 @@ extern "C" __global__ void __launch_bounds__(256)
 
 // y[row] = x[row], followed by zeros up to whole packs.
 extern "C" __global__ void __launch_bounds__(256)
-    pad_channels(const real* __restrict__ x, real* __restrict__ y, u32 rows, u32 channels, u32 packs) {
+    pad_channels(const act_t* __restrict__ x, act_t* __restrict__ y, u32 rows, u32 channels, u32 packs) {
     GRID_STRIDE(i, rows * packs) {
         u32 row = i / packs, first = i % packs * PACK;
         Pack out;
 #pragma unroll
         for (u32 k = 0; k < PACK; ++k) {
             u32 channel = first + k;
-            out.values[k] = channel < channels ? x[row * channels + channel] : to_real(0.0f);
+            out.values[k] = channel < channels ? x[row * channels + channel] : to_act(0.0f);
         }
         reinterpret_cast<Pack*>(y)[i] = out;
     }

@@ -8,8 +8,8 @@ use lfnn_core::backend::Precision;
 use lfnn_core::program::{BiasGrad, Linear, LinearInputGrad, LinearWeightGrad, TensorId, Window};
 
 use super::conv::Convolution;
-use super::lower::Lowering;
-use super::{Element, Matrix, Place, Product, columns};
+use super::lowering::{Lower, Lowering};
+use super::types::{Address, Element, Matrix, Product};
 
 /// The least extent of a product that goes to the library.
 const LARGE: usize = 64;
@@ -44,60 +44,71 @@ impl Layer {
     }
 }
 
-fn matrix(place: Place, element: Element, row_stride: usize, transposed: bool) -> Matrix {
-    Matrix { place, element, row_stride, stack_stride: 0, transposed }
+fn matrix(address: Address, element: Element, row_stride: usize, transposed: bool) -> Matrix {
+    Matrix { address, element, row_stride, stack_stride: 0, transposed }
 }
 
 /// `d = a b + bias`, of these rows, columns and inner axis.
 fn product(
     [rows, columns, inner]: [usize; 3],
     [a, b, d]: [Matrix; 3],
-    bias: Option<Place>,
+    bias: Option<Address>,
     to: &mut Lowering<'_>,
 ) {
     let tf32 = to.precision() != Precision::F32;
     to.product(Product { rows, columns, inner, stack: 1, a, b, d, bias, tf32 });
 }
 
-pub(super) fn forward(op: &Linear, to: &mut Lowering<'_>) {
-    let layer = Layer::of(op.x, op.y, op.groups, to);
-    if !layer.is_large() {
-        return layer.convolution().forward([op.x, op.weight], op.bias, op.y, to);
+impl Lower for Linear {
+    fn lower(&self, to: &mut Lowering<'_>) {
+        let layer = Layer::of(self.x, self.y, self.groups, to);
+        if !layer.is_large() {
+            return layer.convolution().forward([self.x, self.weight], self.bias, self.y, to);
+        }
+        let Layer { batch, input, out, .. } = layer;
+        let act = to.act();
+        let x = matrix(to.read(self.x), act, input, false);
+        let weight = matrix(to.read(self.weight), act, input, true);
+        let y = matrix(to.write(self.y), act, out, false);
+        let bias = self.bias.map(|bias| to.address(bias));
+        product([batch, out, input], [x, weight, y], bias, to);
     }
-    let Layer { batch, input, out, .. } = layer;
-    let real = to.real();
-    let x = matrix(to.read(op.x), real, input, false);
-    let weight = matrix(to.read(op.weight), real, input, true);
-    let y = matrix(to.write(op.y), real, out, false);
-    let bias = op.bias.map(|bias| to.place(bias));
-    product([batch, out, input], [x, weight, y], bias, to);
 }
 
-pub(super) fn input_grad(op: &LinearInputGrad, to: &mut Lowering<'_>) {
-    let layer = Layer::of(op.dx, op.dy, op.groups, to);
-    if !layer.is_large() {
-        return layer.convolution().input_grad([op.dy, op.weight], op.dx, to);
+impl Lower for LinearInputGrad {
+    fn lower(&self, to: &mut Lowering<'_>) {
+        let layer = Layer::of(self.dx, self.dy, self.groups, to);
+        if !layer.is_large() {
+            return layer.convolution().input_grad([self.dy, self.weight], self.dx, to);
+        }
+        let Layer { batch, input, out, .. } = layer;
+        let act = to.act();
+        let dy = matrix(to.read(self.dy), act, out, false);
+        let weight = matrix(to.read(self.weight), act, input, false);
+        let dx = matrix(to.write(self.dx), act, input, false);
+        product([batch, input, out], [dy, weight, dx], None, to);
     }
-    let Layer { batch, input, out, .. } = layer;
-    let real = to.real();
-    let dy = matrix(to.read(op.dy), real, out, false);
-    let weight = matrix(to.read(op.weight), real, input, false);
-    let dx = matrix(to.write(op.dx), real, input, false);
-    product([batch, input, out], [dy, weight, dx], None, to);
 }
 
-pub(super) fn weight_grad(op: &LinearWeightGrad, to: &mut Lowering<'_>) {
-    let layer = Layer::of(op.x, op.dy, op.groups, to);
-    if !layer.is_large() {
-        return layer.convolution().weight_grad([op.x, op.dy], op.dweight, op.dbias, to);
-    }
-    let Layer { batch, input, out, .. } = layer;
-    let real = to.real();
-    let dy = matrix(to.read(op.dy), real, out, true);
-    let x = matrix(to.read(op.x), real, input, false);
-    let dweight = matrix(to.place(op.dweight), Element::F32, input, false);
-    product([out, input, batch], [dy, x, dweight], None, to);
-    if let Some(dbias) = op.dbias {
-        columns::bias_grad(&BiasGrad { dy: op.dy, dbias }, to);
+impl Lower for LinearWeightGrad {
+    fn lower(&self, to: &mut Lowering<'_>) {
+        let layer = Layer::of(self.x, self.dy, self.groups, to);
+        if !layer.is_large() {
+            return layer.convolution().weight_grad(
+                [self.x, self.dy],
+                self.dweight,
+                self.dbias,
+                to,
+            );
+        }
+        let Layer { batch, input, out, .. } = layer;
+        let act = to.act();
+        let dy = matrix(to.read(self.dy), act, out, true);
+        let x = matrix(to.read(self.x), act, input, false);
+        let dweight = matrix(to.address(self.dweight), Element::F32, input, false);
+        product([out, input, batch], [dy, x, dweight], None, to);
+        if let Some(dbias) = self.dbias {
+            BiasGrad { dy: self.dy, dbias }.lower(to);
+        }
     }
 }

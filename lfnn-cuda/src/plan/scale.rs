@@ -5,44 +5,66 @@
 //! finite: the optimiser leaves out the step, and the scale is halved. After many steps without that it is doubled.
 //! All of this happens on the device.
 //!
-//! Losses whose gradients meet share a scale, and all steps on their gradients are done together, behind the last
+//! Losses whose gradients meet share a scale, and all steps on their gradients are done together, after the last
 //! gradient, or not at all. In a local method units have scales of their own, so no unit waits for another and none
 //! leaves out a step on account of another; in any other method there is one scale.
 //!
 //! Forward gradients begin with a scale of 1: their derivatives along random directions are large as they are.
 //!
 //! The scale is no part of a saved state, which is the same on every backend. It is found again in every epoch: an
-//! epoch's first step has the first scale. So a training that is resumed between two epochs goes on with the same
+//! epoch's first step has the first scale. So a training that is resumed between two epochs has the same
 //! bytes; within an epoch, if the scale has not moved in it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::slice;
 
-use bytemuck::{Pod, Zeroable};
 use lfnn_core::program::rewrite::{changes, touches_any};
-use lfnn_core::program::{Kind, LocalLossGradient, LossGradient, Op, Operation, TensorId, Tensors};
+use lfnn_core::program::{LocalLossGradient, LossGradient, Op, Operation, TensorId, Tensors};
 
-/// Bytes of a scale and of what moves it.
-pub(crate) const LOSS_SCALE_BYTES: usize = 16;
+use super::shared::{Field, Named, Output, shared_with_kernels};
+use super::types::Address;
 
-/// The first scale of a loss from whose gradient the way back begins.
+/// The first scale of a loss whose gradient is propagated backwards.
 const FIRST: f32 = 65_536.0;
 /// That of a loss whose derivative along a random direction takes the gradient's place, as forward gradients do: it is
 /// larger by the direction's length, which is that of all layers together, and would overflow.
 const FIRST_ALONG_DIRECTIONS: f32 = 1.0;
 
-/// The structure of the kernels; without a place there is no scale.
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-pub(super) struct Scaling {
-    state: u64,
-    first: f32,
-    unused: u32,
+shared_with_kernels! {
+    structures {
+        /// The scale of a loss. All zeros are the state in which it begins.
+        struct LossScale {
+            /// A power of two; 0 stands for the first one, see [`Scaling`].
+            scale: f32,
+            /// Steps since it last changed.
+            good: u32,
+            /// Whether a gradient of this step is not finite.
+            overflow: u32,
+            unused: u32,
+        }
+        /// A loss with its scale, or none.
+        pub(super) struct Scaling {
+            state: Output<LossScale>,
+            /// The scale with which an epoch begins.
+            first: f32,
+        }
+    }
 }
 
+impl Named for LossScale {
+    const NAME: &'static str = "LossScale";
+}
+
+/// Bytes of a scale and of what moves it.
+pub(crate) const LOSS_SCALE_BYTES: usize = LossScale::LAYOUT.0;
+
 impl Scaling {
-    pub(super) fn new(first: f32) -> Self {
-        Self { state: 0, first, unused: 0 }
+    pub(super) fn new(state: Address, first: f32) -> Self {
+        Self { state: state.into(), first }
+    }
+
+    pub(super) fn none() -> Self {
+        Self { first: 1.0, ..Self::default() }
     }
 }
 
@@ -134,7 +156,7 @@ impl Scales {
             let changed = [op.writes(), op.updates()].concat();
             let met = meetings.join(read.iter().copied());
             if let Some(loss) = met {
-                let seen = changed.iter().any(|id| tensors[*id].kind == Kind::Persistent);
+                let seen = changed.iter().any(|id| tensors[*id].is_persistent());
                 if seen || !is_linear(op, &read) {
                     kept.insert(loss);
                 }
@@ -172,7 +194,7 @@ impl Scales {
     }
 
     /// The scale that an optimiser's step divides by.
-    fn of_step(&self, op: &Op) -> Option<usize> {
+    pub(super) fn of_step(&self, op: &Op) -> Option<usize> {
         match op {
             Op::SgdStep(step) => self.of(step.parameter),
             Op::AdamStep(step) => self.of(step.parameter),
@@ -180,30 +202,28 @@ impl Scales {
         }
     }
 
-    /// The operations of the program, with all optimisers' steps of a scale where the last of them stands.
-    pub(super) fn gather(&self, ops: &[Op]) -> Vec<Op> {
-        let mut all = Vec::with_capacity(ops.len());
-        for (index, op) in ops.iter().enumerate() {
-            let Some(scale) = self.of_step(op) else {
-                all.push(op.clone());
-                continue;
-            };
-            let same = |op: &&Op| self.of_step(op) == Some(scale);
-            if !ops[index + 1..].iter().any(|op| same(&op)) {
-                all.extend(ops.iter().filter(same).cloned());
+    /// The order of a program's operations with all optimisers' steps of a scale where the last of them was.
+    pub(super) fn order(&self, ops: &[Op]) -> Vec<usize> {
+        let scales: Vec<Option<usize>> = ops.iter().map(|op| self.of_step(op)).collect();
+        let mut order = Vec::with_capacity(ops.len());
+        for (at, &scale) in scales.iter().enumerate() {
+            if scale.is_none() {
+                order.push(at);
+            } else if !scales[at + 1..].contains(&scale) {
+                order.extend((0..=at).filter(|&step| scales[step] == scale));
             }
         }
-        all
+        order
     }
 }
 
 /// Whether an optimiser's step can be done after these operations as well: they are optimisers' steps too, or
-/// have nothing to do with what it touches, but for rates and clock.
+/// have nothing to do with what it touches, but for rates and the step counter.
 fn can_wait(step: &Op, later: &[Op]) -> bool {
     let (changed, needed) = (step.updates(), step.reads());
     let mut between = later
         .iter()
-        .take_while(|op| !matches!(op, Op::AdvanceClock(_)))
+        .take_while(|op| !matches!(op, Op::AdvanceStepCounter(_)))
         .filter(|op| !matches!(op, Op::SgdStep(_) | Op::AdamStep(_)));
     !between.any(|op| touches_any(op, &changed) || changes(slice::from_ref(op), &needed))
 }

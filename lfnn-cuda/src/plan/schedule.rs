@@ -1,8 +1,8 @@
-//! Which steps may run beside which, and where temporaries lie when they do.
+//! Which steps may run concurrently, and what memory temporaries share when they do.
 //!
-//! A [`Schedule`] keeps a program's order and gives every operation a *stream*: streams run side by side, the
+//! A [`Schedule`] keeps a program's order and gives every operation a *stream*: streams run concurrently, the
 //! operations of a stream one after the other, and an operation waits for those of other streams on which
-//! it depends. On a device a stream is a stream, and a wait an event.
+//! it depends. On a device a wait is an event.
 //!
 //! Two temporaries may share memory only where all uses of one come before all uses of the other
 //! whatever the streams' speed (`plan_memory_in`), and so a second stream costs memory.
@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use lfnn_core::program::{Node, Order, Tensors, dependencies};
 
-use super::Step;
+use super::types::Step;
 
 /// Nanoseconds of the shortest kernel in a graph.
 const LAUNCH: u64 = 2_000;
@@ -42,7 +42,7 @@ fn longest_chain(nodes: &[Node], tensors: &Tensors, dependencies: &[Vec<usize>])
     chain
 }
 
-/// Lanes of nodes, and what each waits for.
+/// Streams of nodes, and what each waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
     /// How many streams there are: one at least.
@@ -62,11 +62,11 @@ pub struct Schedule {
 
 impl Schedule {
     /// The longest chain of nodes keeps the first stream: in `lfnn-l` the forward pass from unit to unit, in
-    /// `bp` the gradient on its way back. What stands between two stretches of the chain goes to another
+    /// `bp` the backward pass. What is between two segments of the chain goes to another
     /// stream: a unit's own backward pass and update, or a layer's weight gradient.
     ///
-    /// So that the chain does not run far ahead, with all that it wrote still needed, a stretch of it waits
-    /// for the work beside it but for the last `streams - 1` pieces.
+    /// So that the chain does not run far ahead, with all that it wrote still needed, a segment of it waits
+    /// for the concurrent work but for the last `streams - 1` segments.
     pub fn new(nodes: &[Node], tensors: &Tensors, streams: usize) -> Self {
         let streams = streams.max(1);
         let mut schedule = Self {
@@ -80,24 +80,24 @@ impl Schedule {
         let dependencies = dependencies(nodes, tensors);
         let chain = longest_chain(nodes, tensors, &dependencies);
         let mut last: Vec<Option<usize>> = vec![None; streams];
-        // The last node of each piece of work beside the chain.
-        let mut pieces: Vec<usize> = Vec::new();
+        // The last node of each segment of concurrent work.
+        let mut segments: Vec<usize> = Vec::new();
         let mut was_in_chain = true;
         for (node, mut before) in dependencies.into_iter().enumerate() {
             let stream = if streams == 1 || chain[node] {
-                if !was_in_chain && let Some(piece) = pieces.len().checked_sub(streams) {
-                    before.push(pieces[piece]);
+                if !was_in_chain && let Some(segment) = segments.len().checked_sub(streams) {
+                    before.push(segments[segment]);
                     before.sort_unstable();
                 }
                 0
             } else {
                 if was_in_chain {
-                    pieces.push(node);
+                    segments.push(node);
                 }
-                if let Some(end) = pieces.last_mut() {
+                if let Some(end) = segments.last_mut() {
                     *end = node;
                 }
-                1 + (pieces.len() - 1) % (streams - 1)
+                1 + (segments.len() - 1) % (streams - 1)
             };
             was_in_chain = streams == 1 || chain[node];
             schedule.push(stream, &before, &mut last);

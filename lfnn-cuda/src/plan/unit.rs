@@ -4,16 +4,13 @@
 //! numbers, each shorter than the way to it. They are lowered one by one as ever; then their launches' arguments
 //! become the tasks of one block.
 
-use bytemuck::{Pod, Zeroable};
 use lfnn_core::program::{Op, Tensors};
 
-use super::launch::THREADS;
-use super::workers::lanes;
-use super::{Argument, Element, Launch, Place, Step, Work};
-use crate::kernels::UNIT;
+use super::launch::{THREADS, lanes};
+use super::shared::{Field, Output, shared_with_kernels};
+use super::types::{Address, Argument, KernelFile, KernelSource, Launch, Step, StructBytes, Work};
 
-/// Operations of one launch, at most.
-pub(super) const MOST_TASKS: usize = 12;
+const UNIT: KernelFile = KernelFile("unit");
 
 /// Elements that an operation of one block goes through at most: more are worth the launches of more blocks. On an H200
 /// the units of `mnist-s` with batches of 128, 8192 elements each, took 90 µs in one block, a third of the step.
@@ -21,7 +18,7 @@ const MOST_ELEMENTS: usize = 1 << 11;
 /// Columns that it sums at most.
 const MOST_COLUMNS: usize = 32;
 
-/// The kernels that are tasks, in the order of the kernel's own list.
+/// The kernels that are tasks.
 const KERNELS: [&str; 10] = [
     "worker_loss",
     "mean_worker_loss",
@@ -35,23 +32,49 @@ const KERNELS: [&str; 10] = [
     "local_loss_gradient",
 ];
 
-/// The structure of the kernel.
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct Task {
-    pointers: [u64; 8],
-    words: [u32; 24],
-    operation: u32,
-    unused: u32,
+/// A number for each of [`KERNELS`], by its name.
+pub(crate) fn operations() -> String {
+    format!("enum : u32 {{ {} }};\n", KERNELS.join(", ").to_uppercase())
 }
 
-/// The structure of the kernel.
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct Tasks {
-    count: u32,
-    unused: u32,
-    tasks: [Task; MOST_TASKS],
+shared_with_kernels! {
+    constants {
+        /// Operations of one launch, at most.
+        pub(super) const MOST_TASKS: usize = 12;
+    }
+    structures {
+        /// A launch: its pointers in order, and its other arguments in order.
+        struct Task {
+            pointers: [Output<()>; 8],
+            words: [Word; 24],
+            operation: u32,
+        }
+        /// What the block does, in order.
+        struct Tasks {
+            count: u32,
+            tasks: [Task; MOST_TASKS],
+        }
+    }
+}
+
+/// Four bytes of an argument. A pointer in a structure has two: the first has its address.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Word {
+    value: u32,
+    pointer: Option<Address>,
+}
+
+impl Field for Word {
+    const LAYOUT: (usize, usize) = u32::LAYOUT;
+
+    fn declare(name: &str) -> String {
+        u32::declare(name)
+    }
+
+    fn write(&self, to: &mut StructBytes) {
+        to.pointers.extend(self.pointer.map(|address| (to.bytes.len(), address)));
+        self.value.write(to);
+    }
 }
 
 /// Whether one block does an operation in no time.
@@ -79,55 +102,58 @@ pub(super) fn is_small(op: &Op, tensors: &Tensors) -> bool {
 }
 
 /// Makes the steps from `begin` on one, if all of them are tasks: not if an operand is converted between them.
-pub(super) fn join(steps: &mut Vec<Step>, begin: usize, real: Element) {
-    let mut tasks = Tasks::zeroed();
-    let mut pointers = Vec::new();
+pub(super) fn join(steps: &mut Vec<Step>, begin: usize) {
+    let mut tasks = Tasks::default();
     let joined = &steps[begin..];
     if joined.len() < 2 || joined.len() > MOST_TASKS {
         return;
     }
-    for (i, step) in joined.iter().enumerate() {
+    let mut act = None;
+    for (place, step) in tasks.tasks.iter_mut().zip(joined) {
         let Work::Launch(launch) = &step.work else { return };
-        let Some((task, places)) = task(launch) else { return };
-        let start = std::mem::offset_of!(Tasks, tasks) + i * size_of::<Task>();
-        tasks.tasks[i] = task;
-        pointers.extend(places.into_iter().map(|(at, place)| (start + at, place)));
+        let Some(task) = task(launch) else { return };
+        (*place, act) = (task, Some(launch.source.act));
     }
+    let Some(act) = act else { return };
     tasks.count = joined.len() as u32;
-    let argument = Argument::of(&tasks, pointers);
-    let launch = UNIT.launch("unit_losses", real, [1; 3], [THREADS, 1, 1], vec![argument]);
+    let (arguments, block) = (vec![Argument::from(&tasks)], [THREADS, 1, 1]);
+    let (kernel, grid) = ("unit_losses", [1; 3]);
+    let source = KernelSource { file: UNIT, act };
+    let launch = Launch { source, kernel, grid, block, shared: 0, arguments };
     steps.truncate(begin + 1);
     steps[begin].work = Work::Launch(launch);
 }
 
-/// A launch as a task, with the places of its pointers; none if it is no such kernel, or takes more blocks in order.
-fn task(launch: &Launch) -> Option<(Task, Vec<(usize, Place)>)> {
+/// A launch as a task; none if it is no such kernel, or has too many arguments.
+fn task(launch: &Launch) -> Option<Task> {
     let operation = KERNELS.iter().position(|name| *name == launch.kernel)?;
-    let mut task = Task { operation: operation as u32, ..Task::zeroed() };
-    let (mut pointer, mut word, mut places) = (0, 0, Vec::new());
+    let mut task = Task { operation: operation as u32, ..Task::default() };
+    let (mut pointer, mut word) = (0, 0);
     for argument in &launch.arguments {
         match argument {
-            Argument::Pointer(place) => {
-                places.push((8 * pointer, *place));
+            Argument::Pointer(address) => {
+                *task.pointers.get_mut(pointer)? = (*address).into();
                 pointer += 1;
             }
-            Argument::Null => pointer += 1,
             Argument::U32(value) => {
-                *task.words.get_mut(word)? = *value;
+                task.words.get_mut(word)?.value = *value;
                 word += 1;
             }
             Argument::F32(value) => {
-                *task.words.get_mut(word)? = value.to_bits();
+                task.words.get_mut(word)?.value = value.to_bits();
                 word += 1;
             }
-            Argument::Struct { bytes, pointers } => {
+            Argument::Struct(StructBytes { bytes, pointers }) => {
                 let words = task.words.get_mut(word..word + bytes.len() / 4)?;
-                bytemuck::cast_slice_mut(words).copy_from_slice(bytes);
-                let start = std::mem::offset_of!(Task, words) + 4 * word;
-                places.extend(pointers.iter().map(|(at, place)| (start + at, *place)));
-                word += bytes.len() / 4;
+                for (to, from) in words.iter_mut().zip(bytes.as_chunks().0) {
+                    to.value = u32::from_ne_bytes(*from);
+                }
+                for &(at, address) in pointers {
+                    words[at / 4].pointer = Some(address);
+                }
+                word += words.len();
             }
         }
     }
-    (pointer <= task.pointers.len()).then_some((task, places))
+    Some(task)
 }

@@ -1,41 +1,44 @@
 //! Softmax of every worker, and the logits of filter workers.
 
-use bytemuck::{Pod, Zeroable};
 use lfnn_core::program::{FilterLogits, FilterLogitsGrad, Softmax, SoftmaxGrad, TensorId};
 
-use super::Argument;
-use super::launch::{THREADS, arguments};
-use super::lower::Lowering;
-use crate::kernels::WORKERS;
+use super::launch::{THREADS, arguments, lanes};
+use super::lowering::{Lower, Lowering};
+use super::shared::shared_with_kernels;
+use super::types::KernelFile;
 
-/// Lanes of a warp that share a run of `width` elements: a power of two.
-pub(super) fn lanes(width: usize) -> usize {
-    width.next_power_of_two().min(32)
+const WORKERS: KernelFile = KernelFile("workers");
+
+impl Lower for Softmax {
+    fn lower(&self, to: &mut Lowering<'_>) {
+        let (runs, lanes) = (to.len(self.x) / self.width, lanes(self.width));
+        let arguments = arguments![to.read(self.x), to.write(self.y), runs, self.width, lanes];
+        to.launch_1d(WORKERS, "softmax", runs * lanes, arguments);
+    }
 }
 
-pub(super) fn softmax(op: &Softmax, to: &mut Lowering<'_>) {
-    let (runs, lanes) = (to.len(op.x) / op.width, lanes(op.width));
-    let arguments = arguments![to.read(op.x), to.write(op.y), runs, op.width, lanes];
-    to.launch(WORKERS.over("softmax", to.real(), runs * lanes, arguments));
+impl Lower for SoftmaxGrad {
+    fn lower(&self, to: &mut Lowering<'_>) {
+        let (runs, lanes) = (to.len(self.y) / self.width, lanes(self.width));
+        let (y, dy, dx) = (to.read(self.y), to.read(self.dy), to.write(self.dx));
+        let arguments = arguments![y, dy, dx, runs, self.width, lanes];
+        to.launch_1d(WORKERS, "softmax_grad", runs * lanes, arguments);
+    }
 }
 
-pub(super) fn softmax_grad(op: &SoftmaxGrad, to: &mut Lowering<'_>) {
-    let (runs, lanes) = (to.len(op.y) / op.width, lanes(op.width));
-    let (y, dy, dx) = (to.read(op.y), to.read(op.dy), to.write(op.dx));
-    let arguments = arguments![y, dy, dx, runs, op.width, lanes];
-    to.launch(WORKERS.over("softmax_grad", to.real(), runs * lanes, arguments));
-}
-
-/// The structure of the kernels.
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct Filters {
-    batch: u32,
-    pixels: u32,
-    channels: u32,
-    workers: u32,
-    width: u32,
-    factor: f32,
+shared_with_kernels! {
+    structures {
+        /// How the channels of an image vote for logits.
+        struct Filters {
+            batch: u32,
+            pixels: u32,
+            channels: u32,
+            workers: u32,
+            width: u32,
+            /// What the sum over space and channels is multiplied by.
+            factor: f32,
+        }
+    }
 }
 
 impl Filters {
@@ -54,20 +57,23 @@ impl Filters {
     }
 }
 
-pub(super) fn filter_logits(op: &FilterLogits, to: &mut Lowering<'_>) {
-    let filters = Filters::new(to, op.x, op.workers, op.width, op.scale);
-    let across = filters.channels.clamp(1, THREADS);
-    let block = [across, (THREADS / across).min(filters.pixels).max(1), 1];
-    let arguments = arguments![to.read(op.x), to.write(op.z), Argument::of(&filters, Vec::new())];
-    let grid = [filters.batch, 1, 1];
-    let mut launch = WORKERS.launch("filter_logits", to.real(), grid, block, arguments);
-    launch.shared = filters.channels * size_of::<f32>() as u32;
-    to.launch(launch);
+impl Lower for FilterLogits {
+    fn lower(&self, to: &mut Lowering<'_>) {
+        let filters = Filters::new(to, self.x, self.workers, self.width, self.scale);
+        let across = filters.channels.clamp(1, THREADS);
+        let block = [across, (THREADS / across).min(filters.pixels).max(1), 1];
+        let arguments = arguments![to.read(self.x), to.write(self.z), &filters];
+        let grid = [filters.batch, 1, 1];
+        let shared = filters.channels * size_of::<f32>() as u32;
+        to.launch_shared(WORKERS, "filter_logits", grid, block, shared, arguments);
+    }
 }
 
-pub(super) fn filter_logits_grad(op: &FilterLogitsGrad, to: &mut Lowering<'_>) {
-    let filters = Filters::new(to, op.dx, op.workers, op.width, op.scale);
-    let n = to.len(op.dx);
-    let arguments = arguments![to.read(op.dz), to.write(op.dx), Argument::of(&filters, Vec::new())];
-    to.launch(WORKERS.over("filter_logits_grad", to.real(), n / 4, arguments));
+impl Lower for FilterLogitsGrad {
+    fn lower(&self, to: &mut Lowering<'_>) {
+        let filters = Filters::new(to, self.dx, self.workers, self.width, self.scale);
+        let n = to.len(self.dx);
+        let arguments = arguments![to.read(self.dz), to.write(self.dx), &filters];
+        to.launch_1d(WORKERS, "filter_logits_grad", n / 4, arguments);
+    }
 }

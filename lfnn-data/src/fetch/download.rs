@@ -8,9 +8,8 @@ use ureq::http::header::{CONTENT_RANGE, RANGE};
 use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body};
 
-use super::{Patience, Remote};
-use crate::files::{self, checksum};
-use crate::{Attempt, DataError, Progress, Step, Unit};
+use super::remote::{Patience, Remote};
+use crate::{Attempt, Counted, DataError, FileState, Progress, Update, files};
 
 /// Downloads `remote` to `target`.
 pub(super) fn download(
@@ -28,7 +27,7 @@ pub(super) fn download(
         progress,
     };
     // A part that is whole, from a run that was stopped before the check, needs no mirror.
-    if download.received()? >= remote.bytes && download.finish()?.is_ok() {
+    if download.received()? >= remote.file.bytes && download.finish()?.is_ok() {
         return Ok(());
     }
     let mut attempts = Vec::new();
@@ -38,10 +37,10 @@ pub(super) fn download(
             Err(problem) => attempts.push(Attempt { url: url.clone(), problem }),
         }
     }
-    Err(DataError::Download { file: remote.name.clone(), attempts })
+    Err(DataError::Download { file: remote.file.name.to_string(), attempts })
 }
 
-/// Where a file lies until it is whole.
+/// Where a file is until it is whole.
 pub(super) fn part_of(target: &Path) -> PathBuf {
     let mut name = target.as_os_str().to_owned();
     name.push(".part");
@@ -91,10 +90,10 @@ impl Download<'_> {
         let mut problem = String::new();
         for _ in 0..self.tries.max(1) {
             let before = self.received()?;
-            let asked = before < self.remote.bytes;
+            let asked = before < self.remote.file.bytes;
             if asked && let Err(broken) = self.receive(url, before)? {
                 let after = self.received()?;
-                problem = format!("{broken} (at byte {after} of {})", self.remote.bytes);
+                problem = format!("{broken} (at byte {after} of {})", self.remote.file.bytes);
                 if after <= before {
                     return Ok(Err(problem));
                 }
@@ -102,8 +101,8 @@ impl Download<'_> {
             }
             match self.finish()? {
                 Ok(()) => return Ok(Ok(())),
-                // The fault may lie with bytes that another mirror or an older run left: once
-                // more, and from the start.
+                // Bytes that another mirror or an older run left may be wrong: once more, and from the
+                // start.
                 Err(wrong) if mixed => (mixed, problem) = (false, wrong),
                 Err(wrong) => return Ok(Err(wrong)),
             }
@@ -113,19 +112,20 @@ impl Download<'_> {
 
     /// Checks the part and moves it to its name, or deletes it and says what is wrong with it.
     fn finish(&self) -> Outcome {
-        let (found, expected) = (self.received()?, self.remote.bytes);
-        if found != expected {
-            self.discard()?;
-            return Ok(Err(format!("oversized: more than {expected} bytes")));
-        }
-        let (sha256, wanted) =
-            (checksum(&self.part, expected, self.progress)?, &self.remote.sha256);
-        if sha256 != *wanted {
-            self.discard()?;
-            return Ok(Err(format!("wrong contents: sha256 {sha256}; expected {wanted}")));
-        }
-        fs::rename(&self.part, self.target).map_err(DataError::io("write", self.target))?;
-        Ok(Ok(()))
+        let wrong = match self.remote.file.check(&self.part, self.progress)? {
+            FileState::WrongLength { expected, .. } => {
+                format!("oversized: more than {expected} bytes")
+            }
+            FileState::WrongChecksum { found, expected } => {
+                format!("wrong contents: sha256 {found}; expected {expected}")
+            }
+            _ => {
+                fs::rename(&self.part, self.target).map_err(DataError::io("write", self.target))?;
+                return Ok(Ok(()));
+            }
+        };
+        self.discard()?;
+        Ok(Err(wrong))
     }
 
     /// One request from byte `start`, its body appended to the part.
@@ -152,7 +152,7 @@ impl Download<'_> {
     /// Which byte an answer begins with: 0 when the server ignores what was asked for. An answer
     /// that cannot be the file (a page that says sorry, say) must not spoil the part.
     fn start_of(&self, response: &Response<Body>, asked: u64) -> Result<u64, String> {
-        let expected = self.remote.bytes;
+        let expected = self.remote.file.bytes;
         match response.status() {
             StatusCode::OK => match response.body().content_length() {
                 Some(found) if found != expected => {
@@ -187,8 +187,8 @@ impl Download<'_> {
 
     fn append(&self, body: Body, part: &mut File, start: u64) -> Outcome {
         // One byte too many shows an oversized file without receiving it all.
-        let mut body = body.into_reader().take((self.remote.bytes + 1).saturating_sub(start));
-        let (mut buffer, mut done, total) = (vec![0; 1 << 16], start, self.remote.bytes);
+        let mut body = body.into_reader().take((self.remote.file.bytes + 1).saturating_sub(start));
+        let (mut buffer, mut done, total) = (vec![0; 1 << 16], start, self.remote.file.bytes);
         loop {
             let count = match body.read(&mut buffer) {
                 Ok(0) if done < total => return Ok(Err("broke off".to_owned())),
@@ -198,8 +198,8 @@ impl Download<'_> {
             };
             part.write_all(&buffer[..count]).map_err(DataError::io("write", &self.part))?;
             done += count as u64;
-            let what = &self.remote.name;
-            self.progress.report(&Step { what, unit: Unit::Bytes, done, total });
+            let what = &*self.remote.file.name;
+            self.progress.report(&Update { what, counted: Counted::Bytes, done, total });
         }
     }
 }

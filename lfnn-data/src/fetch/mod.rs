@@ -1,66 +1,22 @@
 //! Downloading the data sets whose owners let anyone download them.
 //!
-//! A file is received as `NAME.part` beside its place, continued from there after a break (also by
+//! A file is received as `NAME.part` in its folder, continued from there after a break (also by
 //! a later run), checked against its sha256, and only then moved to its name: a file under its
 //! name is whole. Mirrors are tried in turn; the checksum makes it safe to trust none of them.
 
 mod download;
+mod remote;
 mod unpack;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+pub use remote::{Patience, Remote};
 pub use unpack::unpack;
 
-use crate::catalogue::{Catalogue, KnownFile};
-use crate::files::{self, checksum};
-use crate::{DataError, DatasetName, Progress, verify};
-
-/// A file to download, and where from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Remote {
-    /// Its name in the folder.
-    pub name: String,
-    /// Its length.
-    pub bytes: u64,
-    /// Its sha256, in lower-case hexadecimal.
-    pub sha256: String,
-    /// Complete addresses of it, in the order to be tried.
-    pub mirrors: Vec<String>,
-    /// For a `.tar.gz`: the files to take out of it, wherever in it they are; the archive is
-    /// deleted afterwards. Empty for a file that is kept as it is.
-    pub members: Vec<Member>,
-}
-
-/// A file in an archive.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
-    /// Its name, without folders.
-    pub name: String,
-    /// Its length.
-    pub bytes: u64,
-    /// Its sha256, if one is known.
-    pub sha256: Option<String>,
-}
-
-/// How patient a download is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
-    /// For a connection and the head of an answer.
-    pub connect: Duration,
-    /// For the next bytes of an answer that has begun.
-    pub stall: Duration,
-    /// How often one mirror may break off before the next is asked. Each try continues where the
-    /// last one stopped; a try that brings nothing ends the mirror's turn at once.
-    pub tries: u32,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self { connect: Duration::from_secs(20), stall: Duration::from_secs(30), tries: 20 }
-    }
-}
+use crate::declaration::Origin;
+use crate::published::Published;
+use crate::{DataError, DatasetName, Progress, PublishedFile};
 
 /// Downloads a data set into its folder below `root` and returns the folder. Files that are there
 /// already and are right are kept.
@@ -72,12 +28,13 @@ pub fn fetch(
     root: &Path,
     progress: &dyn Progress,
 ) -> Result<PathBuf, DataError> {
-    let (Some(known), Some(folder)) = (Catalogue::of(name), name.folder()) else {
-        return Err(DataError::NotFetchable { name: name.as_str(), hint: name.hint() });
+    let set = name.declaration();
+    let Origin::Download { folder, files } = set.origin else {
+        return Err(DataError::NotFetchable { name: set.name, hint: set.hint() });
     };
     let folder = root.join(folder);
     let mut wanted = Vec::new();
-    for (remote, plain) in remotes(known) {
+    for (remote, plain) in remotes(files) {
         if !plain.map_or(Ok(false), |plain| is_there_plain(plain, &folder, progress))? {
             wanted.push(remote);
         }
@@ -87,37 +44,30 @@ pub fn fetch(
 }
 
 /// The downloads of a data set, each with its uncompressed form if it is not an archive.
-fn remotes(known: &Catalogue) -> Vec<(Remote, Option<&'static KnownFile>)> {
-    let archived: &[KnownFile] = if known.is_archive() { known.plain } else { &[] };
-    let member = |file: &KnownFile| Member {
-        name: file.name.to_owned(),
-        bytes: file.bytes,
-        sha256: file.sha256.map(str::to_owned),
-    };
-    let remote = |file: &KnownFile| Remote {
-        name: file.name.to_owned(),
-        bytes: file.bytes,
-        sha256: file.sha256.unwrap_or_default().to_owned(),
-        mirrors: known.mirrors.iter().map(|mirror| format!("{mirror}{}", file.name)).collect(),
-        members: archived.iter().map(member).collect(),
-    };
-    let plain = |index| if known.is_archive() { None } else { known.plain.get(index) };
-    let downloads = known.downloads.iter().enumerate();
-    downloads.map(|(index, file)| (remote(file), plain(index))).collect()
+fn remotes(
+    files: &Published,
+) -> impl Iterator<Item = (Remote, Option<&'static PublishedFile>)> + '_ {
+    let archive = files.is_archive();
+    files.downloads.iter().enumerate().map(move |(index, file)| {
+        let mirrors = files.mirrors.iter().map(|mirror| format!("{mirror}{}", file.name)).collect();
+        let members = if archive { files.plain.to_vec() } else { Vec::new() };
+        let plain = if archive { None } else { files.plain.get(index) };
+        (Remote { file: file.clone(), mirrors, members }, plain)
+    })
 }
 
 /// Whether a file is there without the compression it is published with. A wrong one is an error:
 /// it would be read in place of what is fetched, and it is not ours to delete.
 fn is_there_plain(
-    plain: &KnownFile,
+    plain: &PublishedFile,
     folder: &Path,
     progress: &dyn Progress,
 ) -> Result<bool, DataError> {
-    let path = folder.join(plain.name);
+    let path = folder.join(&*plain.name);
     if !path.is_file() {
         return Ok(false);
     }
-    let state = verify::known_file(plain, &path, progress)?;
+    let state = plain.check(&path, progress)?;
     if state.is_good() {
         return Ok(true);
     }
@@ -154,8 +104,8 @@ fn fetch_into(
     progress: &dyn Progress,
 ) -> Result<(), DataError> {
     for remote in remotes {
-        let target = folder.join(&remote.name);
-        if remote.is_there(folder, progress)? {
+        let target = folder.join(&*remote.file.name);
+        if remote.is_in(folder, progress)? {
             continue;
         }
         download::download(remote, &target, patience, progress)?;
@@ -167,52 +117,22 @@ fn fetch_into(
     Ok(())
 }
 
-impl Remote {
-    /// Whether the file, or everything that would be taken out of it, is there and right.
-    fn is_there(&self, folder: &Path, progress: &dyn Progress) -> Result<bool, DataError> {
-        if self.members.is_empty() {
-            return is_right(&folder.join(&self.name), self.bytes, Some(&self.sha256), progress);
-        }
-        for member in &self.members {
-            let path = folder.join(&member.name);
-            if !is_right(&path, member.bytes, member.sha256.as_deref(), progress)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-}
-
-/// Whether a file is there with this length and, if it is known, this checksum.
-fn is_right(
-    path: &Path,
-    bytes: u64,
-    sha256: Option<&str>,
-    progress: &dyn Progress,
-) -> Result<bool, DataError> {
-    if !path.is_file() || files::length(path)? != bytes {
-        return Ok(false);
-    }
-    match sha256 {
-        Some(expected) => Ok(checksum(path, bytes, progress)? == expected),
-        None => Ok(true),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_download_has_a_checksum_of_sha256s_length_and_several_mirrors() {
-        for known in DatasetName::ALL.into_iter().filter_map(Catalogue::of) {
-            for (remote, _) in remotes(known) {
-                assert_eq!(remote.sha256.len(), 64, "{}", remote.name);
-                assert!(remote.mirrors.len() >= 2, "{}", remote.name);
-                assert!(remote.mirrors[0].starts_with("https://"), "{}", remote.name);
+        for name in DatasetName::ALL {
+            let Origin::Download { files, .. } = name.declaration().origin else { continue };
+            for (Remote { file, mirrors, .. }, _) in remotes(files) {
+                assert!(file.sha256.is_some(), "{}", file.name);
+                assert!(mirrors.len() >= 2, "{}", file.name);
+                assert!(mirrors[0].starts_with("https://"), "{}", file.name);
             }
-            for file in known.plain {
-                assert!(file.sha256.is_none_or(|sum| sum.len() == 64), "{}", file.name);
+            for file in files.plain.iter().chain(files.downloads) {
+                let sum = file.sha256.as_deref();
+                assert!(sum.is_none_or(|sum| sum.len() == 64), "{}", file.name);
             }
         }
     }

@@ -9,11 +9,10 @@ use std::path::{Component, Path};
 
 use flate2::read::GzDecoder;
 
-use super::Member;
 use super::download::part_of;
-use crate::{DataError, Progress, Step, Unit};
+use crate::{Counted, DataError, Progress, PublishedFile, Update};
 
-/// Bytes an archive may hold beside its members: headers, padding, a note of the authors.
+/// Bytes an archive may hold in addition to its members: headers, padding, a note of the authors.
 const ROOM: u64 = 1 << 20;
 
 /// Takes members out of a `.tar.gz` and writes them into a folder, which must be there.
@@ -22,7 +21,7 @@ const ROOM: u64 = 1 << 20;
 /// A file that is no such archive, a member that is missing or of another size, or a disk that refuses.
 pub fn unpack(
     archive: &Path,
-    members: &[Member],
+    members: &[PublishedFile],
     folder: &Path,
     progress: &dyn Progress,
 ) -> Result<(), DataError> {
@@ -34,7 +33,7 @@ pub fn unpack(
     let most = members.iter().fold(ROOM, |sum, member| sum.saturating_add(member.bytes));
     let reader = Bounded { reader: GzDecoder::new(BufReader::new(file)), most, left: most };
     let mut tar = tar::Archive::new(reader);
-    let mut missing: Vec<&Member> = members.iter().collect();
+    let mut missing: Vec<&PublishedFile> = members.iter().collect();
     let what = format!("unpacking {}", archive.file_name().unwrap_or_default().display());
     let total = members.len() as u64;
 
@@ -50,25 +49,25 @@ pub fn unpack(
             let found = format!("{} bytes of {kind:?}", size);
             return Err(wrong(found, "no links, and paths inside the archive alone".to_owned()));
         }
-        let is_this = |member: &&Member| path.file_name() == Some(member.name.as_ref());
+        let is_this = |member: &&PublishedFile| path.file_name() == Some((*member.name).as_ref());
         let Some(index) = missing.iter().position(is_this) else { continue };
         let member = missing.swap_remove(index);
         if !kind.is_file() || size != member.bytes {
             let found = format!("{size} bytes of {kind:?}");
             return Err(wrong(found, format!("a file of {} bytes", member.bytes)));
         }
-        let target = folder.join(&member.name);
+        let target = folder.join(&*member.name);
         let written = write(&mut entry, &target).map_err(DataError::io("write", &target))?;
         if written != size {
             return Err(wrong(format!("cut at {written} bytes"), format!("{size} bytes")));
         }
         let done = total - missing.len() as u64;
-        progress.report(&Step { what: &what, unit: Unit::Files, done, total });
+        progress.report(&Update { what: &what, counted: Counted::Files, done, total });
         if missing.is_empty() {
             return Ok(());
         }
     }
-    let names: Vec<&str> = missing.iter().map(|member| member.name.as_str()).collect();
+    let names: Vec<&str> = missing.iter().map(|member| &*member.name).collect();
     let found = format!("without {}", names.join(", "));
     Err(DataError::format(archive, "archive", found, format!("all {total} files")))
 }

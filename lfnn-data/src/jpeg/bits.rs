@@ -1,7 +1,5 @@
 //! Bits of entropy-coded data, and the Huffman codes in them.
 
-use super::Fault;
-
 /// How many bits the table of short codes looks at.
 const SHORT: u32 = 8;
 const LONGEST: usize = 16;
@@ -41,6 +39,41 @@ impl Table {
         }
         Some(Self { short, ends, bases, values: values.to_vec() })
     }
+}
+
+/// The Huffman tables of a file, by class (DC, AC) and number.
+#[derive(Default)]
+pub(super) struct Tables([[Option<Table>; 4]; 2]);
+
+impl Tables {
+    /// Reads a segment without its length.
+    pub(super) fn read(&mut self, mut segment: &[u8]) -> Option<()> {
+        while let Some((&[place], rest)) = segment.split_first_chunk() {
+            let (lengths, rest) = rest.split_first_chunk::<16>()?;
+            let count = lengths.iter().map(|&count| usize::from(count)).sum();
+            let (values, rest) = rest.split_at_checked(count)?;
+            let slot = self.0.get_mut(usize::from(place >> 4))?.get_mut(usize::from(place & 15))?;
+            *slot = Some(Table::new(*lengths, values)?);
+            segment = rest;
+        }
+        Some(())
+    }
+
+    pub(super) fn dc(&self, number: u8) -> Option<&Table> {
+        self.0[0].get(usize::from(number))?.as_ref()
+    }
+
+    pub(super) fn ac(&self, number: u8) -> Option<&Table> {
+        self.0[1].get(usize::from(number))?.as_ref()
+    }
+}
+
+/// What can be wrong with the data of a block.
+pub(super) enum Fault {
+    /// There is no more.
+    Ends,
+    /// It is no code, or more than a block holds.
+    Nonsense,
 }
 
 /// A reader of the data between two markers.
@@ -129,7 +162,7 @@ impl<'a> Bits<'a> {
         while let Some(&byte) = self.file.get(self.at) {
             match (byte, self.file.get(self.at + 1)) {
                 (0xff, Some(0)) => self.at += 1,
-                // Any number of them may stand before a marker.
+                // Any number of them may precede a marker.
                 (0xff, Some(0xff)) => {
                     self.at += 1;
                     continue;

@@ -12,44 +12,9 @@ mod bits;
 mod frame;
 mod scan;
 
-use bits::{Bits, Table};
+use bits::{Bits, Tables};
 use frame::Frame;
 use scan::Scan;
-
-/// What can be wrong with the data of a block.
-enum Fault {
-    /// There is no more.
-    Ends,
-    /// It is no code, or more than a block holds.
-    Nonsense,
-}
-
-/// The Huffman tables of a file, by class (DC, AC) and number.
-#[derive(Default)]
-struct Tables([[Option<Table>; 4]; 2]);
-
-impl Tables {
-    /// Reads a segment without its length.
-    fn read(&mut self, mut segment: &[u8]) -> Option<()> {
-        while let Some((&[place], rest)) = segment.split_first_chunk() {
-            let (lengths, rest) = rest.split_first_chunk::<16>()?;
-            let count = lengths.iter().map(|&count| usize::from(count)).sum();
-            let (values, rest) = rest.split_at_checked(count)?;
-            let slot = self.0.get_mut(usize::from(place >> 4))?.get_mut(usize::from(place & 15))?;
-            *slot = Some(Table::new(*lengths, values)?);
-            segment = rest;
-        }
-        Some(())
-    }
-
-    fn dc(&self, number: u8) -> Option<&Table> {
-        self.0[0].get(usize::from(number))?.as_ref()
-    }
-
-    fn ac(&self, number: u8) -> Option<&Table> {
-        self.0[1].get(usize::from(number))?.as_ref()
-    }
-}
 
 /// Whether a file that a decoder takes for a JPEG holds the data of all its blocks.
 ///
@@ -103,7 +68,7 @@ fn next_segment<'f>(file: &'f [u8], at: &mut usize) -> Option<(u8, &'f [u8])> {
         let marker = file[start + 1];
         *at = start + 2;
         match marker {
-            // These stand alone. A restart marker may follow the last block too.
+            // These have no data. A restart marker may follow the last block too.
             0x01 | 0xd0..=0xd8 => {}
             END => return Some((marker, &[])),
             _ => {

@@ -1,8 +1,7 @@
 //! A walk through the blocks of one scan. Nothing is decoded but the lengths of what is there.
 
-use super::bits::{Bits, Table};
+use super::bits::{Bits, Fault, Table, Tables};
 use super::frame::Frame;
-use super::{Fault, Tables};
 
 /// Padding after the last block, as some encoders write it. More than that means that the walk went
 /// astray, because the data is not what was encoded.
@@ -74,7 +73,7 @@ impl<'t> Scan<'t> {
         right.then_some(Self { parts, kind, range, lowest, empty: 0 })
     }
 
-    /// Walks through all blocks; `interval` units stand between restart markers, if it is not 0.
+    /// Walks through all blocks; there are `interval` units between restart markers, if it is not 0.
     pub(super) fn walk(
         mut self,
         bits: &mut Bits<'_>,
@@ -109,7 +108,7 @@ impl<'t> Scan<'t> {
         Ok(())
     }
 
-    /// The blocks of all components that lie together.
+    /// The blocks of all components that are interleaved.
     fn unit(&mut self, bits: &mut Bits<'_>, frame: &mut Frame) -> Result<(), Fault> {
         for part in 0..self.parts.len() {
             let (across, down) = frame.components[self.parts[part].component].sampling;
@@ -246,5 +245,9 @@ fn mean(bits: &mut Bits<'_>, dc: &Table) -> Result<(), Fault> {
 fn padding(bits: &mut Bits<'_>) -> Result<(), String> {
     let rest = bits.pass_rest();
     let most = if bits.is_at_end() { 0 } else { MOST_PADDING };
-    if rest > most { Err(format!("goes on for {rest} bytes after its last block")) } else { Ok(()) }
+    if rest > most {
+        Err(format!("continues for {rest} bytes after its last block"))
+    } else {
+        Ok(())
+    }
 }

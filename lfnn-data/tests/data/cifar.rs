@@ -51,7 +51,7 @@ fn a_file_that_is_no_whole_number_of_records_is_told() {
     assert_eq!(
         message(DatasetName::Cifar10, folder.path()),
         "data_batch_3.bin: not found; expected this file of cifar-10; `lfnn-cli data fetch \
-         cifar-10` gets it"
+         cifar-10` downloads it"
     );
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use lfnn_data::fetch::{Member, Patience, Remote, fetch_files};
-use lfnn_data::{Attempt, DataError, DatasetName, Step, fetch, silent};
+use lfnn_data::fetch::{Patience, Remote, fetch_files};
+use lfnn_data::{Attempt, DataError, DatasetName, PublishedFile, Update, fetch, silent};
 use sha2::{Digest, Sha256};
 use tempfile::tempdir;
 
@@ -24,15 +24,16 @@ fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn remote(mirrors: Vec<String>) -> Remote {
-    let bytes = content();
-    Remote {
-        name: "file.gz".to_owned(),
+fn published(name: &'static str, bytes: &[u8]) -> PublishedFile {
+    PublishedFile {
+        name: name.into(),
         bytes: bytes.len() as u64,
-        sha256: sha256(&bytes),
-        mirrors,
-        members: Vec::new(),
+        sha256: Some(sha256(bytes).into()),
     }
+}
+
+fn remote(mirrors: Vec<String>) -> Remote {
+    Remote { file: published("file.gz", &content()), mirrors, members: Vec::new() }
 }
 
 const PATIENCE: Patience =
@@ -64,10 +65,10 @@ fn a_file_is_received_checked_and_reported() {
     let server = Server::start([("/x", Behaviour::Serve(content()))]);
     let folder = tempdir().unwrap();
     let last = Mutex::new(0);
-    let progress = |step: &Step<'_>| {
-        assert_eq!(step.total, 100_000);
-        if step.what == "file.gz" {
-            *last.lock().unwrap() = step.done;
+    let progress = |update: &Update<'_>| {
+        assert_eq!(update.total, 100_000);
+        if update.what == "file.gz" {
+            *last.lock().unwrap() = update.done;
         }
     };
     let remote = remote(vec![server.url("/x")]);
@@ -240,16 +241,9 @@ fn archive_of(kind: tar::EntryType, files: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 fn get_archive(bytes: Vec<u8>, folder: &Path) -> Result<(), DataError> {
-    let member = |name: &str, bytes: &[u8]| Member {
-        name: name.to_owned(),
-        bytes: bytes.len() as u64,
-        sha256: Some(sha256(bytes)),
-    };
     let mut remote = Remote {
-        name: "set.tar.gz".to_owned(),
-        bytes: bytes.len() as u64,
-        sha256: sha256(&bytes),
-        members: vec![member("a.bin", b"aaa"), member("b.bin", b"bb")],
+        file: published("set.tar.gz", &bytes),
+        members: vec![published("a.bin", b"aaa"), published("b.bin", b"bb")],
         mirrors: Vec::new(),
     };
     let server = Server::start([("/set", Behaviour::Serve(bytes))]);

@@ -52,7 +52,7 @@ fn a_missing_file_is_named_with_the_way_to_get_it() {
     assert_eq!(
         message(MNIST, folder.path()),
         "t10k-labels-idx1-ubyte: not found; expected this file of mnist, or the same with .gz; \
-         `lfnn-cli data fetch mnist` gets it"
+         `lfnn-cli data fetch mnist` downloads it"
     );
 }
 

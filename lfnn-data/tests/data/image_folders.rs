@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use lfnn_data::{DataError, Dataset, DatasetName, ImageShape, Source, Step, Unit, load_image};
+use lfnn_data::{Counted, DataError, Dataset, DatasetName, ImageShape, Source, Update, load_image};
 use tempfile::tempdir;
 
 use crate::support::{load, load_sized, message, without, write, write_colour, write_grey};
@@ -286,11 +286,11 @@ fn decoding_reports_every_image() {
     let folder = tempdir().unwrap();
     write_tiny(folder.path());
     let most = AtomicU64::new(0);
-    let progress = |step: &Step<'_>| {
-        assert_eq!(step.unit, Unit::Images);
-        if step.what == "decoding train" {
-            assert_eq!(step.total, 4);
-            most.fetch_max(step.done, Ordering::Relaxed);
+    let progress = |update: &Update<'_>| {
+        assert_eq!(update.counted, Counted::Images);
+        if update.what == "decoding train" {
+            assert_eq!(update.total, 4);
+            most.fetch_max(update.done, Ordering::Relaxed);
         }
     };
     let source = Source { path: Some(folder.path().into()), ..Source::named(TINY) };

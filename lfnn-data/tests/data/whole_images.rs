@@ -128,7 +128,7 @@ fn what_a_jpeg_lacks_is_told() {
     let file = Changed::new(&sample("baseline.jpg"));
     let end = file.bytes.len() - 2;
     let problem = file.problem(&[&file.bytes[..end], &[0x55; 40], &[0xff, 0xd9]].concat());
-    assert_eq!(problem, "the data of scan 1 goes on for 40 bytes after its last block");
+    assert_eq!(problem, "the data of scan 1 continues for 40 bytes after its last block");
 }
 
 /// Position and length, the marker included, of the first segment with this marker.

@@ -95,10 +95,10 @@ impl Chain {
     pub(super) fn dropout(&mut self, case: &mut Case) {
         let x = self.output;
         let y = signal(case, &case.shape(x.value));
-        let clock = self.clock;
+        let counter = self.counter;
         let rate = case.source.pick(&[0.2, 0.5]);
         let stream = Stream::new(Purpose::Dropout, self.forward.len() as u32);
-        let drop = |x, y| Dropout { x, clock, y, rate, stream };
+        let drop = |x, y| Dropout { x, counter, y, rate, stream };
         self.push(
             y,
             [drop(x.value, y.value).into()],

@@ -43,20 +43,20 @@ pub struct Chain {
     pub output: Signal,
     /// Backward operations of each layer, the first layer's first.
     backward: Vec<Vec<Op>>,
-    clock: TensorId,
+    counter: TensorId,
     kinks: Kinks,
 }
 
 impl Chain {
     /// An empty chain: its output is its input.
-    pub fn new(input: Signal, clock: TensorId, kinks: Kinks) -> Self {
+    pub fn new(input: Signal, counter: TensorId, kinks: Kinks) -> Self {
         Self {
             forward: Vec::new(),
             tangent: Vec::new(),
             parameters: Vec::new(),
             output: input,
             backward: Vec::new(),
-            clock,
+            counter,
             kinks,
         }
     }

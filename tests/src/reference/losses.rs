@@ -1,5 +1,6 @@
 //! Losses of workers, the losses that are minimised, and their gradients.
 
+use super::Execute;
 use super::store::Store;
 use super::workers::{softmax_grad_of, softmax_of};
 use lfnn_core::program::{
@@ -74,33 +75,37 @@ fn loss_of(loss: Loss, z: &[f64], t: &[f64]) -> f64 {
 }
 
 /// Outputs and losses of all workers.
-pub(super) fn worker_loss(op: &WorkerLoss, s: &mut Store) {
-    let (mut outputs, mut losses) = (Vec::new(), Vec::new());
-    for b in 0..s.batch(op.z) {
-        for classifier in 0..op.predictions.classifiers {
-            let t = target(s, op.target, op.predictions, op.loss, b, classifier);
-            for worker in 0..op.predictions.workers {
-                let z = prediction(s.real(op.z), op.predictions, b, classifier, worker);
-                outputs.extend(output(op.loss, z));
-                losses.push(loss_of(op.loss, z, &t));
+impl Execute for WorkerLoss {
+    fn execute(&self, s: &mut Store) {
+        let (mut outputs, mut losses) = (Vec::new(), Vec::new());
+        for b in 0..s.batch(self.z) {
+            for classifier in 0..self.predictions.classifiers {
+                let t = target(s, self.target, self.predictions, self.loss, b, classifier);
+                for worker in 0..self.predictions.workers {
+                    let z = prediction(s.real(self.z), self.predictions, b, classifier, worker);
+                    outputs.extend(output(self.loss, z));
+                    losses.push(loss_of(self.loss, z, &t));
+                }
             }
         }
+        s.set_real(self.output, outputs);
+        s.set_real(self.losses, losses);
     }
-    s.set_real(op.output, outputs);
-    s.set_real(op.losses, losses);
 }
 
 /// Means over the batch; the first that is not finite stays.
-pub(super) fn mean_worker_loss(op: &MeanWorkerLoss, s: &mut Store) {
-    let [batch, predictors] = s.matrix(op.losses);
-    let losses = s.real(op.losses);
-    let mean: Vec<f64> = (0..predictors)
-        .map(|n| (0..batch).map(|b| losses[b * predictors + n]).sum::<f64>() / batch as f64)
-        .collect();
-    let found = mean.iter().position(|mean| !mean.is_finite()).map_or(0, |n| n as u32 + 1);
-    let before = s.whole(op.nonfinite)[0];
-    s.set_whole(op.nonfinite, vec![if before == 0 { found } else { before }]);
-    s.set_real(op.mean, mean);
+impl Execute for MeanWorkerLoss {
+    fn execute(&self, s: &mut Store) {
+        let [batch, predictors] = s.matrix(self.losses);
+        let losses = s.real(self.losses);
+        let mean: Vec<f64> = (0..predictors)
+            .map(|n| (0..batch).map(|b| losses[b * predictors + n]).sum::<f64>() / batch as f64)
+            .collect();
+        let found = mean.iter().position(|mean| !mean.is_finite()).map_or(0, |n| n as u32 + 1);
+        let before = s.whole(self.nonfinite)[0];
+        s.set_whole(self.nonfinite, vec![if before == 0 { found } else { before }]);
+        s.set_real(self.mean, mean);
+    }
 }
 
 /// Which workers lead in each row of the batch and each classifier, from a mask of one row or of all.
@@ -136,48 +141,55 @@ fn slope(loss: Loss, z: &[f64], p: &[f64], t: &[f64]) -> Vec<f64> {
 }
 
 /// The gradient of all workers' losses with respect to the logits.
-pub(super) fn loss_gradient(op: &LossGradient, s: &mut Store) {
-    let (batch, predictions) = (s.batch(op.z), op.predictions);
-    let roles = vec![true; predictions.workers];
-    let factor = share(op.reduction, &roles, true) / batch as f64;
-    let mut dz = Vec::new();
-    for b in 0..batch {
-        for classifier in 0..predictions.classifiers {
-            let t = target(s, op.target, predictions, op.loss, b, classifier);
-            for worker in 0..predictions.workers {
-                let z = prediction(s.real(op.z), predictions, b, classifier, worker);
-                let p = prediction(s.real(op.output), predictions, b, classifier, worker);
-                dz.extend(slope(op.loss, z, p, &t).iter().map(|slope| factor * slope));
+impl Execute for LossGradient {
+    fn execute(&self, s: &mut Store) {
+        let (batch, predictions) = (s.batch(self.z), self.predictions);
+        let roles = vec![true; predictions.workers];
+        let factor = share(self.reduction, &roles, true) / batch as f64;
+        let mut dz = Vec::new();
+        for b in 0..batch {
+            for classifier in 0..predictions.classifiers {
+                let t = target(s, self.target, predictions, self.loss, b, classifier);
+                for worker in 0..predictions.workers {
+                    let z = prediction(s.real(self.z), predictions, b, classifier, worker);
+                    let p = prediction(s.real(self.output), predictions, b, classifier, worker);
+                    dz.extend(slope(self.loss, z, p, &t).iter().map(|slope| factor * slope));
+                }
             }
         }
+        s.set_real(self.dz, dz);
     }
-    s.set_real(op.dz, dz);
 }
 
 /// The gradient of a local loss with respect to the logits.
-pub(super) fn local_loss_gradient(op: &LocalLossGradient, s: &mut Store) {
-    let (batch, predictions) = (s.batch(op.z), op.predictions);
-    let mut dz = Vec::new();
-    for b in 0..batch {
-        for classifier in 0..predictions.classifiers {
-            let t = target(s, op.target, predictions, op.worker_loss, b, classifier);
-            let roles = leads(s, op.leaders, predictions, b, classifier);
-            let start = (b * predictions.classifiers + classifier) * predictions.classes;
-            let aim = &s.real(op.reference)[start..start + predictions.classes];
-            for (worker, &role) in roles.iter().enumerate() {
-                let z = prediction(s.real(op.z), predictions, b, classifier, worker);
-                let p = prediction(s.real(op.output), predictions, b, classifier, worker);
-                let (weight, slope) = if role {
-                    (op.loss.leader, slope(op.worker_loss, z, p, &t))
-                } else {
-                    (op.loss.follower, alignment_slope(op.worker_loss, op.align, z, p, aim))
-                };
-                let factor = weight * share(op.reduction, &roles, role) / batch as f64;
-                dz.extend(slope.iter().map(|slope| factor * slope));
+impl Execute for LocalLossGradient {
+    fn execute(&self, s: &mut Store) {
+        let (batch, predictions) = (s.batch(self.z), self.predictions);
+        let mut dz = Vec::new();
+        for b in 0..batch {
+            for classifier in 0..predictions.classifiers {
+                let t = target(s, self.target, predictions, self.worker_loss, b, classifier);
+                let roles = leads(s, self.leaders, predictions, b, classifier);
+                let start = (b * predictions.classifiers + classifier) * predictions.classes;
+                let aim = &s.real(self.reference)[start..start + predictions.classes];
+                for (worker, &role) in roles.iter().enumerate() {
+                    let z = prediction(s.real(self.z), predictions, b, classifier, worker);
+                    let p = prediction(s.real(self.output), predictions, b, classifier, worker);
+                    let (weight, slope) = if role {
+                        (self.loss.leader, slope(self.worker_loss, z, p, &t))
+                    } else {
+                        (
+                            self.loss.follower,
+                            alignment_slope(self.worker_loss, self.align, z, p, aim),
+                        )
+                    };
+                    let factor = weight * share(self.reduction, &roles, role) / batch as f64;
+                    dz.extend(slope.iter().map(|slope| factor * slope));
+                }
             }
         }
+        s.set_real(self.dz, dz);
     }
-    s.set_real(op.dz, dz);
 }
 
 /// Gradient of `mean_c (p*[c] − p[c])²` with respect to z (or of `mean_c (z*[c] − z[c])²`).
@@ -193,26 +205,29 @@ fn alignment_slope(loss: Loss, align: Align, z: &[f64], p: &[f64], aim: &[f64]) 
 }
 
 /// `L^δ` and `L^δ̄`.
-pub(super) fn local_losses(op: &LocalLosses, s: &mut Store) {
-    let (batch, predictions) = (s.batch(op.value), op.predictions);
-    let mut losses = vec![0.0; 2];
-    for b in 0..batch {
-        for classifier in 0..predictions.classifiers {
-            let roles = leads(s, op.leaders, predictions, b, classifier);
-            let start = (b * predictions.classifiers + classifier) * predictions.classes;
-            let aim = &s.real(op.reference)[start..start + predictions.classes];
-            for (worker, &role) in roles.iter().enumerate() {
-                let factor = share(op.reduction, &roles, role) / batch as f64;
-                if role {
-                    let n = classifier * predictions.workers + worker;
-                    losses[0] +=
-                        factor * s.real(op.worker_losses)[b * predictions.predictors() + n];
-                } else {
-                    let value = prediction(s.real(op.value), predictions, b, classifier, worker);
-                    losses[1] += factor * loss_of(Loss::MeanSquared, value, aim);
+impl Execute for LocalLosses {
+    fn execute(&self, s: &mut Store) {
+        let (batch, predictions) = (s.batch(self.value), self.predictions);
+        let mut losses = vec![0.0; 2];
+        for b in 0..batch {
+            for classifier in 0..predictions.classifiers {
+                let roles = leads(s, self.leaders, predictions, b, classifier);
+                let start = (b * predictions.classifiers + classifier) * predictions.classes;
+                let aim = &s.real(self.reference)[start..start + predictions.classes];
+                for (worker, &role) in roles.iter().enumerate() {
+                    let factor = share(self.reduction, &roles, role) / batch as f64;
+                    if role {
+                        let n = classifier * predictions.workers + worker;
+                        losses[0] +=
+                            factor * s.real(self.worker_losses)[b * predictions.predictors() + n];
+                    } else {
+                        let value =
+                            prediction(s.real(self.value), predictions, b, classifier, worker);
+                        losses[1] += factor * loss_of(Loss::MeanSquared, value, aim);
+                    }
                 }
             }
         }
+        s.set_real(self.losses, losses);
     }
-    s.set_real(op.losses, losses);
 }

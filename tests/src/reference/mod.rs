@@ -24,9 +24,8 @@ mod workers;
 use std::fmt;
 
 use lfnn_core::backend::{Backend, Executable, Memory, TensorData, TensorDataMut};
-use lfnn_core::program::{
-    DType, Kind, Op, Program, ProgramId, ProgramSet, Step, TensorId, Tensors, clock,
-};
+use lfnn_core::program::{DType, Program, ProgramId, ProgramSet, Step, TensorId, Tensors};
+use lfnn_core::with_operation;
 use store::{Buffer, Store};
 
 pub use rounding::Rounding;
@@ -143,7 +142,7 @@ impl Executable for ReferenceExecutable {
             .ok_or_else(|| ReferenceError(format!("no program {}", program.0)))?;
         self.store.poison_temporaries();
         for (op, dead) in scheduled.program.ops().iter().zip(&scheduled.dead_after) {
-            execute(op, &mut self.store);
+            with_operation!(op, op => op.execute(&mut self.store));
             if let Some(rounding) = &mut self.rounding {
                 rounding.apply(op, &mut self.store);
             }
@@ -160,9 +159,10 @@ impl Executable for ReferenceExecutable {
                 Buffer::Whole(values) => values.len() * 4,
                 Buffer::Bytes(values) => values.len(),
             };
-            match tensor.kind {
-                Kind::Persistent => memory.persistent += bytes,
-                Kind::Temporary => memory.temporary += bytes,
+            if tensor.is_persistent() {
+                memory.persistent += bytes;
+            } else {
+                memory.temporary += bytes;
             }
         }
         memory
@@ -188,7 +188,7 @@ impl ReferenceExecutable {
 
     fn expect(&self, id: TensorId, dtype: DType, length: usize) -> Result<(), ReferenceError> {
         let tensor = &self.store.tensors()[id];
-        if tensor.kind == Kind::Persistent && tensor.dtype == dtype && tensor.len() == length {
+        if tensor.is_persistent() && tensor.dtype == dtype && tensor.len() == length {
             return Ok(());
         }
         Err(ReferenceError(format!("{length} values of {dtype:?} do not fit {tensor:?}")))
@@ -204,70 +204,15 @@ fn schedule(program: &Program, tensors: &Tensors) -> Scheduled {
     }
     let mut dead_after = vec![Vec::new(); program.ops().len()];
     for (id, tensor) in tensors.iter() {
-        if let (Kind::Temporary, Some(index)) = (tensor.kind, last[id.index()]) {
+        if let (false, Some(index)) = (tensor.is_persistent(), last[id.index()]) {
             dead_after[index].push(id);
         }
     }
     Scheduled { program: program.clone(), dead_after }
 }
 
-fn execute(op: &Op, store: &mut Store) {
-    match op {
-        Op::LoadImages(op) => data::load_images(op, store),
-        Op::LoadLabels(op) => data::load_labels(op, store),
-        Op::LoadValues(op) => data::load_values(op, store),
-        Op::AdvanceClock(op) => {
-            let mut clock = store.whole(op.clock).to_vec();
-            clock[clock::STEP] += 1;
-            clock[clock::TIME] += 1;
-            store.set_whole(op.clock, clock);
-        }
-        Op::Linear(op) => linear::forward(op, store),
-        Op::LinearInputGrad(op) => linear::input_grad(op, store),
-        Op::LinearWeightGrad(op) => linear::weight_grad(op, store),
-        Op::Conv2d(op) => conv::forward(op, store),
-        Op::Conv2dInputGrad(op) => conv::input_grad(op, store),
-        Op::Conv2dWeightGrad(op) => conv::weight_grad(op, store),
-        Op::AddBias(op) => elementwise::add_bias(op, store),
-        Op::BiasGrad(op) => elementwise::bias_grad(op, store),
-        Op::Activate(op) => elementwise::activate(op, store),
-        Op::ActivateGrad(op) => elementwise::activate_grad(op, store),
-        Op::Dropout(op) => elementwise::dropout(op, store),
-        Op::Add(op) => elementwise::add(op, store),
-        Op::Softmax(op) => workers::softmax(op, store),
-        Op::SoftmaxGrad(op) => workers::softmax_grad(op, store),
-        Op::MaxPool(op) => pool::max(op, store),
-        Op::MaxPoolGrad(op) => pool::max_grad(op, store),
-        Op::MaxPoolTangent(op) => pool::max_tangent(op, store),
-        Op::AvgPool(op) => pool::average(op, store),
-        Op::AvgPoolGrad(op) => pool::average_grad(op, store),
-        Op::AdaptiveAvgPool(op) => pool::adaptive(op, store),
-        Op::AdaptiveAvgPoolGrad(op) => pool::adaptive_grad(op, store),
-        Op::BatchNorm(op) => normalization::train(op, store),
-        Op::BatchNormInference(op) => normalization::inference(op, store),
-        Op::BatchNormGrad(op) => normalization::grad(op, store),
-        Op::BatchNormTangent(op) => normalization::tangent(op, store),
-        Op::Flatten(op) => shape::flatten(op, store),
-        Op::Unflatten(op) => shape::unflatten(op, store),
-        Op::Concat(op) => shape::concat(op, store),
-        Op::Split(op) => shape::split(op, store),
-        Op::FilterLogits(op) => workers::filter_logits(op, store),
-        Op::FilterLogitsGrad(op) => workers::filter_logits_grad(op, store),
-        Op::WorkerLoss(op) => losses::worker_loss(op, store),
-        Op::MeanWorkerLoss(op) => losses::mean_worker_loss(op, store),
-        Op::SelectLeaders(op) => leaders::select(op, store),
-        Op::EpochLeaders(op) => leaders::epoch(op, store),
-        Op::AlignmentTarget(op) => leaders::alignment_target(op, store),
-        Op::LossGradient(op) => losses::loss_gradient(op, store),
-        Op::LocalLossGradient(op) => losses::local_loss_gradient(op, store),
-        Op::LocalLosses(op) => losses::local_losses(op, store),
-        Op::MaskFollowers(op) => leaders::mask_followers(op, store),
-        Op::Gaussian(op) => perturb::gaussian(op, store),
-        Op::InnerProduct(op) => perturb::inner_product(op, store),
-        Op::AccumulateRows(op) => metrics::accumulate_rows(op, store),
-        Op::CountErrors(op) => metrics::count_errors(op, store),
-        Op::ClipFactor(op) => optimize::clip_factor(op, store),
-        Op::SgdStep(op) => optimize::sgd(op, store),
-        Op::AdamStep(op) => optimize::adam(op, store),
-    }
+/// The definition of an operation, in plain loops.
+trait Execute {
+    /// Computes what the operation writes.
+    fn execute(&self, store: &mut Store);
 }

@@ -1,31 +1,40 @@
 //! Normal variates and inner products.
 
+use super::Execute;
 use super::store::Store;
-use lfnn_core::program::{Gaussian, InnerProduct, clock};
+use lfnn_core::program::{Gaussian, InnerProduct, step_counter};
 use lfnn_core::random::normal_pair;
 
 /// Element i is of pair `i / 2 % 2` of block `i / 4`, times the factor of its row.
-pub(super) fn gaussian(op: &Gaussian, s: &mut Store) {
-    let clock = s.whole(op.clock);
-    let (seed, epoch, step) = (clock::seed(clock), clock[clock::EPOCH], clock[clock::STEP]);
-    let n = s.len(op.y);
-    let y = (0..n)
-        .map(|i| {
-            let words = op.stream.block(seed, epoch, step, u32::try_from(i / 4).unwrap());
-            let pair = i / 2 % 2;
-            let drawn = normal_pair(words[2 * pair], words[2 * pair + 1])[i % 2];
-            let factors = op.factor.map(|factor| s.real(factor));
-            drawn * factors.map_or(1.0, |factors| factors[i * factors.len() / n])
-        })
-        .collect();
-    s.set_real(op.y, y);
+impl Execute for Gaussian {
+    fn execute(&self, s: &mut Store) {
+        let counter = s.whole(self.counter);
+        let (seed, epoch, step) = (
+            step_counter::seed(counter),
+            counter[step_counter::EPOCH],
+            counter[step_counter::STEP],
+        );
+        let n = s.len(self.y);
+        let y = (0..n)
+            .map(|i| {
+                let words = self.stream.block(seed, epoch, step, u32::try_from(i / 4).unwrap());
+                let pair = i / 2 % 2;
+                let drawn = normal_pair(words[2 * pair], words[2 * pair + 1])[i % 2];
+                let factors = self.factor.map(|factor| s.real(factor));
+                drawn * factors.map_or(1.0, |factors| factors[i * factors.len() / n])
+            })
+            .collect();
+        s.set_real(self.y, y);
+    }
 }
 
 /// `Σ a b`, of everything or of each row.
-pub(super) fn inner_product(op: &InnerProduct, s: &mut Store) {
-    let rows = s.len(op.y);
-    let n = s.len(op.a) / rows;
-    let (a, b) = (s.real(op.a), s.real(op.b));
-    let y = (0..rows).map(|r| (r * n..(r + 1) * n).map(|i| a[i] * b[i]).sum()).collect();
-    s.set_real(op.y, y);
+impl Execute for InnerProduct {
+    fn execute(&self, s: &mut Store) {
+        let rows = s.len(self.y);
+        let n = s.len(self.a) / rows;
+        let (a, b) = (s.real(self.a), s.real(self.b));
+        let y = (0..rows).map(|r| (r * n..(r + 1) * n).map(|i| a[i] * b[i]).sum()).collect();
+        s.set_real(self.y, y);
+    }
 }

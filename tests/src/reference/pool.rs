@@ -1,5 +1,6 @@
 //! Pooling over space, from the definitions.
 
+use super::Execute;
 use super::conv::seen;
 use super::store::{Store, at, indices};
 use lfnn_core::program::{
@@ -24,25 +25,27 @@ fn window_of(window: Window, extents: [usize; 4], p: usize, q: usize) -> Vec<(u8
 }
 
 /// The largest in each window, the first of equal ones.
-pub(super) fn max(op: &MaxPool, s: &mut Store) {
-    let (image, result) = (s.image(op.x), s.image(op.y));
-    let x = s.real(op.x);
-    let (mut y, mut positions) = (Vec::new(), Vec::new());
-    for [b, p, q, c] in indices(result) {
-        let mut best: Option<(f64, u8)> = None;
-        for (position, row, column) in window_of(op.window, image, p, q) {
-            let value = x[at(image, [b, row, column, c])];
-            if best.is_none_or(|(largest, _)| value > largest) {
-                best = Some((value, position));
+impl Execute for MaxPool {
+    fn execute(&self, s: &mut Store) {
+        let (image, result) = (s.image(self.x), s.image(self.y));
+        let x = s.real(self.x);
+        let (mut y, mut positions) = (Vec::new(), Vec::new());
+        for [b, p, q, c] in indices(result) {
+            let mut best: Option<(f64, u8)> = None;
+            for (position, row, column) in window_of(self.window, image, p, q) {
+                let value = x[at(image, [b, row, column, c])];
+                if best.is_none_or(|(largest, _)| value > largest) {
+                    best = Some((value, position));
+                }
             }
+            let (value, position) = best.unwrap();
+            y.push(value);
+            positions.push(position);
         }
-        let (value, position) = best.unwrap();
-        y.push(value);
-        positions.push(position);
-    }
-    s.set_real(op.y, y);
-    if let Some(id) = op.position {
-        s.set_bytes(id, positions);
+        s.set_real(self.y, y);
+        if let Some(id) = self.position {
+            s.set_bytes(id, positions);
+        }
     }
 }
 
@@ -55,54 +58,64 @@ fn pointed(window: Window, image: [usize; 4], [b, p, q, c]: [usize; 4], position
 }
 
 /// Every `dy` is added where its maximum was.
-pub(super) fn max_grad(op: &MaxPoolGrad, s: &mut Store) {
-    let (image, result) = (s.image(op.dx), s.image(op.dy));
-    let mut dx = vec![0.0; s.len(op.dx)];
-    for index in indices(result) {
-        let position = s.bytes(op.position)[at(result, index)];
-        dx[pointed(op.window, image, index, position)] += s.real(op.dy)[at(result, index)];
+impl Execute for MaxPoolGrad {
+    fn execute(&self, s: &mut Store) {
+        let (image, result) = (s.image(self.dx), s.image(self.dy));
+        let mut dx = vec![0.0; s.len(self.dx)];
+        for index in indices(result) {
+            let position = s.bytes(self.position)[at(result, index)];
+            dx[pointed(self.window, image, index, position)] += s.real(self.dy)[at(result, index)];
+        }
+        s.set_real(self.dx, dx);
     }
-    s.set_real(op.dx, dx);
 }
 
 /// Every `dy` is the tangent where its maximum was.
-pub(super) fn max_tangent(op: &MaxPoolTangent, s: &mut Store) {
-    let (image, result) = (s.image(op.dx), s.image(op.dy));
-    let dy = indices(result)
-        .map(|index| {
-            let position = s.bytes(op.position)[at(result, index)];
-            s.real(op.dx)[pointed(op.window, image, index, position)]
-        })
-        .collect();
-    s.set_real(op.dy, dy);
+impl Execute for MaxPoolTangent {
+    fn execute(&self, s: &mut Store) {
+        let (image, result) = (s.image(self.dx), s.image(self.dy));
+        let dy = indices(result)
+            .map(|index| {
+                let position = s.bytes(self.position)[at(result, index)];
+                s.real(self.dx)[pointed(self.window, image, index, position)]
+            })
+            .collect();
+        s.set_real(self.dy, dy);
+    }
 }
 
 /// `Σ over the window / (kernel height · kernel width)`.
-pub(super) fn average(op: &AvgPool, s: &mut Store) {
-    let (image, result) = (s.image(op.x), s.image(op.y));
-    let area = (op.window.kernel[0] * op.window.kernel[1]) as f64;
-    let x = s.real(op.x);
-    let y = indices(result)
-        .map(|[b, p, q, c]| {
-            let seen = window_of(op.window, image, p, q);
-            let sum: f64 = seen.iter().map(|&(_, row, col)| x[at(image, [b, row, col, c])]).sum();
-            sum / area
-        })
-        .collect();
-    s.set_real(op.y, y);
+impl Execute for AvgPool {
+    fn execute(&self, s: &mut Store) {
+        let (image, result) = (s.image(self.x), s.image(self.y));
+        let area = (self.window.kernel[0] * self.window.kernel[1]) as f64;
+        let x = s.real(self.x);
+        let y = indices(result)
+            .map(|[b, p, q, c]| {
+                let seen = window_of(self.window, image, p, q);
+                let sum: f64 =
+                    seen.iter().map(|&(_, row, col)| x[at(image, [b, row, col, c])]).sum();
+                sum / area
+            })
+            .collect();
+        s.set_real(self.y, y);
+    }
 }
 
 /// Every `dy / (kernel height · kernel width)` is added to the whole window.
-pub(super) fn average_grad(op: &AvgPoolGrad, s: &mut Store) {
-    let (image, result) = (s.image(op.dx), s.image(op.dy));
-    let area = (op.window.kernel[0] * op.window.kernel[1]) as f64;
-    let mut dx = vec![0.0; s.len(op.dx)];
-    for [b, p, q, c] in indices(result) {
-        for (_, row, column) in window_of(op.window, image, p, q) {
-            dx[at(image, [b, row, column, c])] += s.real(op.dy)[at(result, [b, p, q, c])] / area;
+impl Execute for AvgPoolGrad {
+    fn execute(&self, s: &mut Store) {
+        let (image, result) = (s.image(self.dx), s.image(self.dy));
+        let area = (self.window.kernel[0] * self.window.kernel[1]) as f64;
+        let mut dx = vec![0.0; s.len(self.dx)];
+        for [b, p, q, c] in indices(result) {
+            for (_, row, column) in window_of(self.window, image, p, q) {
+                dx[at(image, [b, row, column, c])] +=
+                    s.real(self.dy)[at(result, [b, p, q, c])] / area;
+            }
         }
+        s.set_real(self.dx, dx);
     }
-    s.set_real(op.dx, dx);
 }
 
 /// Whether bin `i` of `grid` covers position `k` of `n`: `⌊i·n/grid⌋ ≤ k < ⌈(i+1)·n/grid⌉`.
@@ -121,29 +134,33 @@ fn bin(image: [usize; 4], grid: [usize; 4], p: usize, q: usize) -> Vec<(usize, u
 }
 
 /// The mean over each bin.
-pub(super) fn adaptive(op: &AdaptiveAvgPool, s: &mut Store) {
-    let (image, grid) = (s.image(op.x), s.image(op.y));
-    let x = s.real(op.x);
-    let y = indices(grid)
-        .map(|[b, p, q, c]| {
-            let bin = bin(image, grid, p, q);
-            let sum: f64 = bin.iter().map(|&(row, col)| x[at(image, [b, row, col, c])]).sum();
-            sum / bin.len() as f64
-        })
-        .collect();
-    s.set_real(op.y, y);
+impl Execute for AdaptiveAvgPool {
+    fn execute(&self, s: &mut Store) {
+        let (image, grid) = (s.image(self.x), s.image(self.y));
+        let x = s.real(self.x);
+        let y = indices(grid)
+            .map(|[b, p, q, c]| {
+                let bin = bin(image, grid, p, q);
+                let sum: f64 = bin.iter().map(|&(row, col)| x[at(image, [b, row, col, c])]).sum();
+                sum / bin.len() as f64
+            })
+            .collect();
+        s.set_real(self.y, y);
+    }
 }
 
 /// Every `dy / (size of the bin)` is added to the whole bin.
-pub(super) fn adaptive_grad(op: &AdaptiveAvgPoolGrad, s: &mut Store) {
-    let (image, grid) = (s.image(op.dx), s.image(op.dy));
-    let mut dx = vec![0.0; s.len(op.dx)];
-    for [b, p, q, c] in indices(grid) {
-        let bin = bin(image, grid, p, q);
-        for &(row, column) in &bin {
-            let share = s.real(op.dy)[at(grid, [b, p, q, c])] / bin.len() as f64;
-            dx[at(image, [b, row, column, c])] += share;
+impl Execute for AdaptiveAvgPoolGrad {
+    fn execute(&self, s: &mut Store) {
+        let (image, grid) = (s.image(self.dx), s.image(self.dy));
+        let mut dx = vec![0.0; s.len(self.dx)];
+        for [b, p, q, c] in indices(grid) {
+            let bin = bin(image, grid, p, q);
+            for &(row, column) in &bin {
+                let share = s.real(self.dy)[at(grid, [b, p, q, c])] / bin.len() as f64;
+                dx[at(image, [b, row, column, c])] += share;
+            }
         }
+        s.set_real(self.dx, dx);
     }
-    s.set_real(op.dx, dx);
 }

@@ -1,6 +1,6 @@
 //! The tensors of a module: one vector each.
 
-use lfnn_core::program::{DType, Kind, TensorId, Tensors};
+use lfnn_core::program::{DType, TensorId, Tensors};
 
 /// The contents of one tensor.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl Store {
         let temporaries: Vec<TensorId> = self
             .tensors
             .iter()
-            .filter(|(_, tensor)| tensor.kind == Kind::Temporary)
+            .filter(|(_, tensor)| !tensor.is_persistent())
             .map(|(id, _)| id)
             .collect();
         temporaries.into_iter().for_each(|id| self.poison(id));

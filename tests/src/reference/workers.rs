@@ -1,5 +1,6 @@
 //! Softmax of every worker, and the logits of filter workers.
 
+use super::Execute;
 use super::store::{Store, at, indices};
 use lfnn_core::program::{FilterLogits, FilterLogitsGrad, Softmax, SoftmaxGrad};
 
@@ -17,16 +18,20 @@ pub(super) fn softmax_grad_of(y: &[f64], dy: &[f64]) -> Vec<f64> {
 }
 
 /// Softmax of each run.
-pub(super) fn softmax(op: &Softmax, s: &mut Store) {
-    let y = s.real(op.x).chunks(op.width).flat_map(softmax_of).collect();
-    s.set_real(op.y, y);
+impl Execute for Softmax {
+    fn execute(&self, s: &mut Store) {
+        let y = s.real(self.x).chunks(self.width).flat_map(softmax_of).collect();
+        s.set_real(self.y, y);
+    }
 }
 
 /// The Jacobian of softmax, applied to each run.
-pub(super) fn softmax_grad(op: &SoftmaxGrad, s: &mut Store) {
-    let runs = s.real(op.y).chunks(op.width).zip(s.real(op.dy).chunks(op.width));
-    let dx = runs.flat_map(|(y, dy)| softmax_grad_of(y, dy)).collect();
-    s.set_real(op.dx, dx);
+impl Execute for SoftmaxGrad {
+    fn execute(&self, s: &mut Store) {
+        let runs = s.real(self.y).chunks(self.width).zip(s.real(self.dy).chunks(self.width));
+        let dx = runs.flat_map(|(y, dy)| softmax_grad_of(y, dy)).collect();
+        s.set_real(self.dx, dx);
+    }
 }
 
 /// The logit, `worker · width + class`, for which a channel speaks.
@@ -37,31 +42,36 @@ fn logit_of(channel: usize, channels: usize, workers: usize, width: usize) -> us
 }
 
 /// `z[b, n, c] = scale · mean over space and over the channels of worker n and class c`.
-pub(super) fn filter_logits(op: &FilterLogits, s: &mut Store) {
-    let image = s.image(op.x);
-    let [batch, height, width, channels] = image;
-    let logits = op.workers * op.width;
-    let averaged = (height * width * (channels / logits)) as f64;
-    let mut z = vec![0.0; batch * logits];
-    for index in indices(image) {
-        let logit = logit_of(index[3], channels, op.workers, op.width);
-        z[index[0] * logits + logit] += op.scale * s.real(op.x)[at(image, index)] / averaged;
+impl Execute for FilterLogits {
+    fn execute(&self, s: &mut Store) {
+        let image = s.image(self.x);
+        let [batch, height, width, channels] = image;
+        let logits = self.workers * self.width;
+        let averaged = (height * width * (channels / logits)) as f64;
+        let mut z = vec![0.0; batch * logits];
+        for index in indices(image) {
+            let logit = logit_of(index[3], channels, self.workers, self.width);
+            z[index[0] * logits + logit] +=
+                self.scale * s.real(self.x)[at(image, index)] / averaged;
+        }
+        s.set_real(self.z, z);
     }
-    s.set_real(op.z, z);
 }
 
 /// `dx[b, y, x, j] = scale / (number averaged) · dz[b, logit of j]`.
-pub(super) fn filter_logits_grad(op: &FilterLogitsGrad, s: &mut Store) {
-    let image = s.image(op.dx);
-    let [_, height, width, channels] = image;
-    let logits = op.workers * op.width;
-    let averaged = (height * width * (channels / logits)) as f64;
-    let dz = s.real(op.dz);
-    let dx = indices(image)
-        .map(|[b, _, _, channel]| {
-            let logit = logit_of(channel, channels, op.workers, op.width);
-            op.scale / averaged * dz[b * logits + logit]
-        })
-        .collect();
-    s.set_real(op.dx, dx);
+impl Execute for FilterLogitsGrad {
+    fn execute(&self, s: &mut Store) {
+        let image = s.image(self.dx);
+        let [_, height, width, channels] = image;
+        let logits = self.workers * self.width;
+        let averaged = (height * width * (channels / logits)) as f64;
+        let dz = s.real(self.dz);
+        let dx = indices(image)
+            .map(|[b, _, _, channel]| {
+                let logit = logit_of(channel, channels, self.workers, self.width);
+                self.scale / averaged * dz[b * logits + logit]
+            })
+            .collect();
+        s.set_real(self.dx, dx);
+    }
 }

@@ -11,10 +11,10 @@ use crate::{persistent, rules};
 fn chains_of_layers_have_the_right_derivatives() {
     property(48, (1usize..7, any::<bool>(), any::<u64>()), |(depth, image, seed)| {
         let mut case = Case::new(seed);
-        let clock = case.any_clock();
+        let counter = case.any_counter();
         let shape = if image { vec![2, 4, 3, 2] } else { vec![3, 6] };
         let x = chain::input(&mut case, &shape);
-        let mut chain = Chain::new(x, clock, Kinks::None);
+        let mut chain = Chain::new(x, counter, Kinks::None);
         for _ in 0..depth {
             chain.extend(&mut case);
         }

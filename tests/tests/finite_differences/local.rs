@@ -54,7 +54,7 @@ fn settings() -> impl Strategy<Value = Setting> {
 fn select(case: &mut Case, of: Setting, count: usize, losses: TensorId, value: TensorId) -> Chosen {
     let PredictionBatch { batch, predictions, .. } = of.outputs;
     let rows = if of.scope == Scope::Sample { batch } else { 1 };
-    let clock = case.clock(0, 0, u32::MAX);
+    let counter = case.counter(0, 0, u32::MAX);
     let leaders = case.output("leaders", &[rows, predictions.predictors()]);
     let best = case.output_of("best", DType::U32, &[rows, predictions.classifiers]);
     let mean = case.output("mean", &[predictions.predictors()]);
@@ -69,7 +69,7 @@ fn select(case: &mut Case, of: Setting, count: usize, losses: TensorId, value: T
             let epoch_losses = case.input("epoch losses", &[predictions.predictors()]);
             case.push(EpochLeaders {
                 losses: mean,
-                clock,
+                counter,
                 epoch_losses,
                 leaders,
                 best,
@@ -83,7 +83,7 @@ fn select(case: &mut Case, of: Setting, count: usize, losses: TensorId, value: T
         value,
         leaders,
         best,
-        clock,
+        counter,
         reference,
         predictions,
         rule: of.rule,

@@ -40,11 +40,11 @@ fn activations_have_the_right_derivatives() {
 fn dropout_is_its_own_derivative() {
     property(64, (1usize..6, 1usize..6, any::<u64>()), |(a, b, seed)| {
         let mut case = Case::new(seed);
-        let clock = case.any_clock();
+        let counter = case.any_counter();
         let x = persistent(&mut case, "x", &[a, b]);
         let stream = Stream::new(Purpose::Dropout, 3);
         check_unary(case, x, &[a, b], |x, y| {
-            let drop = |x, y| vec![Dropout { x, clock, y, rate: 0.4, stream }.into()];
+            let drop = |x, y| vec![Dropout { x, counter, y, rate: 0.4, stream }.into()];
             [drop(x.value, y.value), drop(y.gradient, x.gradient), drop(x.tangent, y.tangent)]
         })
     });

@@ -166,3 +166,10 @@ pub(crate) fn convolution_input_grad_agrees() {
 pub(crate) fn convolution_weight_grad_agrees() {
     property(256, shapes(), weight_grad);
 }
+
+properties! {
+    convolution_agrees of Conv2d;
+    convolution_with_normalisation_agrees;
+    convolution_input_grad_agrees of Conv2dInputGrad;
+    convolution_weight_grad_agrees of Conv2dWeightGrad;
+}

@@ -1,6 +1,6 @@
-//! Gathering a batch, and the clock.
+//! Gathering a batch, and the step counter.
 
-use lfnn_core::program::{AdvanceClock, Augment, DType, LoadImages, LoadLabels, LoadValues};
+use lfnn_core::program::{AdvanceStepCounter, Augment, DType, LoadImages, LoadLabels, LoadValues};
 use lfnn_core::random::{Purpose, Stream};
 use lfnn_tests::compare::Tolerance;
 use lfnn_tests::harness::Case;
@@ -37,17 +37,17 @@ fn shapes() -> impl Strategy<Value = Shape> {
 }
 
 /// An order with more entries than count, and a count that the batch may pass.
-fn order_and_clock(case: &mut Case, shape: &Shape) -> [lfnn_core::program::TensorId; 2] {
+fn order_and_counter(case: &mut Case, shape: &Shape) -> [lfnn_core::program::TensorId; 2] {
     let entries = 1 + case.source.index(2 * shape.images);
     let count = 1 + case.source.index(entries);
     let order = case.whole_below("order", &[entries], shape.images as u32);
     let epoch = case.source.below(4);
-    [order, case.clock(epoch, shape.step, count as u32)]
+    [order, case.counter(epoch, shape.step, count as u32)]
 }
 
 pub(crate) fn images(shape: Shape) -> Result<(), String> {
     let mut case = Case::new(shape.seed);
-    let [order, clock] = order_and_clock(&mut case, &shape);
+    let [order, counter] = order_and_counter(&mut case, &shape);
     let [height, width, channels] = shape.image;
     let length = shape.images * height * width * channels;
     let pixels = (0..length).map(|_| case.source.below(256) as u8).collect();
@@ -55,7 +55,7 @@ pub(crate) fn images(shape: Shape) -> Result<(), String> {
     let op = LoadImages {
         pixels: case.bytes("pixels", &[shape.images, height, width, channels], pixels),
         order,
-        clock,
+        counter,
         scale: case.input_between("scale", &[channels], 0.5, 4.0),
         shift: case.input_between("shift", &[channels], -3.0, 0.0),
         x: case.output("x", &[shape.batch, height, width, channels]),
@@ -72,45 +72,52 @@ pub(crate) fn images(shape: Shape) -> Result<(), String> {
 
 pub(crate) fn labels(shape: Shape) -> Result<(), String> {
     let mut case = Case::new(shape.seed);
-    let [order, clock] = order_and_clock(&mut case, &shape);
+    let [order, counter] = order_and_counter(&mut case, &shape);
     let labels = case.whole_below("labels", &[shape.images], 1000);
     let target = case.output_of("target", DType::U32, &[shape.batch]);
-    case.push(LoadLabels { labels, order, clock, target });
+    case.push(LoadLabels { labels, order, counter, target });
     case.agrees(Tolerance::EXACT)
 }
 
 pub(crate) fn values(shape: Shape) -> Result<(), String> {
     let mut case = Case::new(shape.seed);
-    let [order, clock] = order_and_clock(&mut case, &shape);
+    let [order, counter] = order_and_counter(&mut case, &shape);
     let n = 1 + shape.seed as usize % 5;
     let values = case.input("values", &[shape.images, n]);
     let target = case.output("target", &[shape.batch, n]);
-    case.push(LoadValues { values, order, clock, target });
+    case.push(LoadValues { values, order, counter, target });
     case.agrees(Tolerance::EXACT)
 }
 
 #[test]
-pub(crate) fn images_are_gathered_and_changed_as_drawn() {
+fn images_are_gathered_and_changed_as_drawn() {
     property(512, shapes(), images);
 }
 
 #[test]
-pub(crate) fn labels_are_gathered() {
+fn labels_are_gathered() {
     property(256, shapes(), labels);
 }
 
 #[test]
-pub(crate) fn values_are_gathered() {
+fn values_are_gathered() {
     property(256, shapes(), values);
 }
 
 #[test]
-pub(crate) fn the_clock_advances() {
+fn the_step_counter_advances() {
     property(64, (0u32..9, 0u32..9, 1usize..4, any::<u64>()), |(epoch, step, runs, seed)| {
         let mut case = Case::new(seed);
         case.runs = runs;
-        let clock = case.clock(epoch, step, 100);
-        case.push(AdvanceClock { clock });
+        let counter = case.counter(epoch, step, 100);
+        case.push(AdvanceStepCounter { counter });
         case.agrees(Tolerance::EXACT)
     });
+}
+
+properties! {
+    images_are_gathered_and_changed_as_drawn of LoadImages, narrow;
+    labels_are_gathered of LoadLabels;
+    values_are_gathered of LoadValues;
+    the_step_counter_advances of AdvanceStepCounter;
 }

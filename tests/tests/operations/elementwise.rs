@@ -60,9 +60,9 @@ pub(crate) fn dropout((shape, rate, seed): (Vec<usize>, f64, u64)) -> Result<(),
     let number = case.source.below(1 << 24);
     // Away from 0, so that a dropped element never looks kept.
     let x = case.input_between("x", &shape, 0.5, 1.0);
-    let clock = case.any_clock();
+    let counter = case.any_counter();
     let y = case.output("y", &shape);
-    case.push(Dropout { x, clock, y, rate, stream: Stream::new(Purpose::Dropout, number) });
+    case.push(Dropout { x, counter, y, rate, stream: Stream::new(Purpose::Dropout, number) });
     case.agrees(ROUNDED)
 }
 
@@ -92,34 +92,43 @@ pub(crate) fn bias_grad((shape, seed): (Vec<usize>, u64)) -> Result<(), String> 
 }
 
 #[test]
-pub(crate) fn activations_agree() {
+fn activations_agree() {
     // Also far out, where the exponential overflows or vanishes.
     let ranges = prop_oneof![Just(1.0), Just(8.0), Just(200.0)];
     property(256, (shapes(), functions(), ranges, any::<u64>()), activate);
 }
 
 #[test]
-pub(crate) fn activation_grads_agree() {
+fn activation_grads_agree() {
     property(256, (shapes(), functions(), any::<u64>()), activate_grad);
 }
 
 #[test]
-pub(crate) fn dropout_drops_the_same_elements() {
+fn dropout_drops_the_same_elements() {
     let rates = prop_oneof![Just(0.0), Just(0.5), Just(0.1), Just(0.999), 0.0..1.0];
     property(256, (shapes(), rates, any::<u64>()), dropout);
 }
 
 #[test]
-pub(crate) fn sums_agree() {
+fn sums_agree() {
     property(256, (shapes(), 2usize..6, any::<u64>()), add);
 }
 
 #[test]
-pub(crate) fn adding_a_bias_agrees() {
+fn adding_a_bias_agrees() {
     property(256, (shapes(), any::<u64>()), add_bias);
 }
 
 #[test]
-pub(crate) fn bias_grad_agrees() {
+fn bias_grad_agrees() {
     property(256, (shapes(), any::<u64>()), bias_grad);
+}
+
+properties! {
+    activations_agree of Activate, narrow;
+    activation_grads_agree of ActivateGrad, narrow;
+    dropout_drops_the_same_elements of Dropout, narrow;
+    sums_agree of Add, narrow;
+    adding_a_bias_agrees of AddBias, narrow;
+    bias_grad_agrees of BiasGrad, narrow;
 }

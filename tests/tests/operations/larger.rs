@@ -42,7 +42,7 @@ fn convolutions() -> Vec<conv::Shape> {
 }
 
 #[test]
-pub(crate) fn convolutions_agree_on_larger_shapes() {
+fn convolutions_agree_on_larger_shapes() {
     for shape in convolutions() {
         conv::forward(shape.clone()).unwrap_or_else(|e| panic!("{shape:?}: {e}"));
         conv::input_grad(shape.clone()).unwrap_or_else(|e| panic!("{shape:?}: {e}"));
@@ -52,14 +52,14 @@ pub(crate) fn convolutions_agree_on_larger_shapes() {
 
 /// So many pixels that a backend may join the statistics of their parts in several steps.
 #[test]
-pub(crate) fn convolution_with_normalisation_agrees_on_many_pixels() {
+fn convolution_with_normalisation_agrees_on_many_pixels() {
     let (sliding, bias) = (square(63, 1, 1, 0), true);
     let shape = conv::Shape { batch: 9, sliding, groups: 1, input: 4, out: 32, bias, seed: 6 };
     conv::normalized(shape).unwrap();
 }
 
 #[test]
-pub(crate) fn linear_maps_agree_on_larger_shapes() {
+fn linear_maps_agree_on_larger_shapes() {
     let sizes = [(256, 1, 784, 64), (128, 4, 300, 10), (64, 32, 49, 10), (1, 1, 3000, 100)];
     for (batch, groups, input, out) in sizes {
         let shape = linear::Shape { batch, groups, input, out, bias: true, seed: 5 };
@@ -70,7 +70,7 @@ pub(crate) fn linear_maps_agree_on_larger_shapes() {
 }
 
 #[test]
-pub(crate) fn pools_agree_on_larger_shapes() {
+fn pools_agree_on_larger_shapes() {
     for (side, kernel, stride, padding) in [(32, 2, 2, 0), (33, 3, 2, 1), (32, 3, 1, 1)] {
         let shape = || pool::Shape {
             batch: 8,
@@ -92,7 +92,7 @@ pub(crate) fn pools_agree_on_larger_shapes() {
 }
 
 #[test]
-pub(crate) fn elementwise_operations_agree_on_larger_shapes() {
+fn elementwise_operations_agree_on_larger_shapes() {
     for shape in [vec![16, 28, 28, 40], vec![7, 40_001]] {
         for function in [Activation::Relu, Activation::Sigmoid, Activation::Tanh] {
             elementwise::activate((shape.clone(), function, 4.0, 8)).unwrap();
@@ -106,7 +106,7 @@ pub(crate) fn elementwise_operations_agree_on_larger_shapes() {
 }
 
 #[test]
-pub(crate) fn normalisation_agrees_on_larger_shapes() {
+fn normalisation_agrees_on_larger_shapes() {
     for shape in [vec![16, 28, 28, 40], vec![32, 8, 8, 120], vec![256, 300], vec![4000, 3]] {
         normalization::forward((shape.clone(), 1e-5, 9)).unwrap();
         normalization::inference((shape.clone(), 1e-5, 9)).unwrap();
@@ -116,7 +116,7 @@ pub(crate) fn normalisation_agrees_on_larger_shapes() {
 }
 
 #[test]
-pub(crate) fn layout_operations_agree_on_larger_shapes() {
+fn layout_operations_agree_on_larger_shapes() {
     shape::flatten(([32, 7, 7, 120], 10)).unwrap();
     shape::unflatten(([32, 7, 7, 120], 10)).unwrap();
     shape::concat((vec![64, 14, 14], vec![33, 20, 1], 10)).unwrap();
@@ -124,7 +124,7 @@ pub(crate) fn layout_operations_agree_on_larger_shapes() {
 }
 
 #[test]
-pub(crate) fn workers_agree_on_larger_shapes() {
+fn workers_agree_on_larger_shapes() {
     workers::softmax((256, 32, 10, 4.0, 11)).unwrap();
     workers::softmax_grad((256, 32, 10, 4.0, 11)).unwrap();
     let filters = || workers::Filters {
@@ -141,7 +141,7 @@ pub(crate) fn workers_agree_on_larger_shapes() {
 }
 
 #[test]
-pub(crate) fn losses_and_leaders_agree_on_larger_shapes() {
+fn losses_and_leaders_agree_on_larger_shapes() {
     let cross_entropy = PredictionBatch {
         batch: 256,
         predictions: Predictions { classifiers: 1, workers: 32, classes: 10 },
@@ -178,7 +178,7 @@ fn perturbations_agree_on_larger_shapes() {
 }
 
 #[test]
-pub(crate) fn data_metrics_and_optimisers_agree_on_larger_shapes() {
+fn data_metrics_and_optimisers_agree_on_larger_shapes() {
     let augment = Some((4, true, 8));
     let shape =
         || data::Shape { images: 100, image: [32, 32, 3], batch: 50, step: 1, augment, seed: 13 };
@@ -191,4 +191,17 @@ pub(crate) fn data_metrics_and_optimisers_agree_on_larger_shapes() {
         optimize::adam((vec![120, 3, 3, 120], seed)).unwrap();
     }
     optimize::clip((vec![vec![120, 3, 3, 120], vec![120], vec![10, 480]], 0, 1.0, 15)).unwrap();
+}
+
+properties! {
+    convolutions_agree_on_larger_shapes;
+    convolution_with_normalisation_agrees_on_many_pixels;
+    linear_maps_agree_on_larger_shapes;
+    pools_agree_on_larger_shapes;
+    elementwise_operations_agree_on_larger_shapes;
+    normalisation_agrees_on_larger_shapes;
+    layout_operations_agree_on_larger_shapes;
+    workers_agree_on_larger_shapes;
+    losses_and_leaders_agree_on_larger_shapes;
+    data_metrics_and_optimisers_agree_on_larger_shapes;
 }

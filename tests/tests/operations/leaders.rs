@@ -1,7 +1,8 @@
 //! Who leads and who follows whom: the same choices, whatever the ties.
 
 use lfnn_core::program::{
-    AdvanceClock, AlignmentTarget, DType, EpochLeaders, MaskFollowers, Reference, SelectLeaders,
+    AdvanceStepCounter, AlignmentTarget, DType, EpochLeaders, MaskFollowers, Reference,
+    SelectLeaders,
 };
 use lfnn_core::random::{Purpose, Stream};
 use lfnn_tests::compare::Tolerance;
@@ -46,7 +47,7 @@ pub(crate) fn epoch((of, seed): Setting) -> Result<(), String> {
     let mut case = Case::new(seed);
     case.runs = 1 + case.source.index(3);
     let (epoch, step) = (case.source.below(3), case.source.pick(&[0, 0, 1, 5]));
-    let clock = case.clock(epoch, step, u32::MAX);
+    let counter = case.counter(epoch, step, u32::MAX);
     let predictors = of.predictions.predictors();
     let losses = case.source.picks(predictors, &LOSSES);
     let earlier = case.source.picks(predictors, &LOSSES);
@@ -54,7 +55,7 @@ pub(crate) fn epoch((of, seed): Setting) -> Result<(), String> {
     let (leaders, best) = of.leaders(&mut case, 1, count);
     let op = EpochLeaders {
         losses: case.real("losses", &[predictors], losses),
-        clock,
+        counter,
         epoch_losses: case.real("epoch losses", &[predictors], earlier),
         leaders,
         best,
@@ -62,7 +63,7 @@ pub(crate) fn epoch((of, seed): Setting) -> Result<(), String> {
         count,
     };
     case.push(op);
-    case.push(AdvanceClock { clock });
+    case.push(AdvanceStepCounter { counter });
     case.agrees(Tolerance::EXACT)
 }
 
@@ -71,7 +72,7 @@ pub(crate) fn alignment((of, seed): Setting) -> Result<(), String> {
     let value = case.input("value", &of.shape());
     let (rows, count) = (of.leader_rows(&mut case), of.leader_count(&mut case));
     let (leaders, best) = of.leaders(&mut case, rows, count);
-    let clock = case.any_clock();
+    let counter = case.any_counter();
     let reference = case.output("reference", &of.reference_shape());
     let stream = Stream::new(Purpose::Reference, case.source.below(1 << 24));
     let rule = case.source.pick(&[Reference::Best, Reference::Mean, Reference::Random(stream)]);
@@ -79,7 +80,7 @@ pub(crate) fn alignment((of, seed): Setting) -> Result<(), String> {
         value,
         leaders,
         best,
-        clock,
+        counter,
         reference,
         predictions: of.predictions,
         rule,
@@ -113,21 +114,28 @@ fn masked() -> impl Strategy<Value = Masked> {
 }
 
 #[test]
-pub(crate) fn the_same_workers_lead() {
+fn the_same_workers_lead() {
     property(512, settings(), select);
 }
 
 #[test]
-pub(crate) fn leaders_of_an_epoch_agree() {
+fn leaders_of_an_epoch_agree() {
     property(512, settings(), epoch);
 }
 
 #[test]
-pub(crate) fn followers_follow_the_same_leader() {
+fn followers_follow_the_same_leader() {
     property(512, settings(), alignment);
 }
 
 #[test]
-pub(crate) fn followers_are_masked() {
+fn followers_are_masked() {
     property(256, masked(), mask);
+}
+
+properties! {
+    the_same_workers_lead of SelectLeaders;
+    leaders_of_an_epoch_agree of EpochLeaders;
+    followers_follow_the_same_leader of AlignmentTarget, narrow;
+    followers_are_masked of MaskFollowers, narrow;
 }

@@ -84,3 +84,9 @@ pub(crate) fn linear_input_grad_agrees() {
 pub(crate) fn linear_weight_grad_agrees() {
     property(256, shapes(), weight_grad);
 }
+
+properties! {
+    linear_agrees of Linear;
+    linear_input_grad_agrees of LinearInputGrad;
+    linear_weight_grad_agrees of LinearWeightGrad;
+}

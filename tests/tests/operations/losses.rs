@@ -119,26 +119,34 @@ pub(crate) fn local_losses((of, seed): Setting) -> Result<(), String> {
 }
 
 #[test]
-pub(crate) fn worker_losses_agree() {
+fn worker_losses_agree() {
     property(512, settings(), worker_loss);
 }
 
 #[test]
-pub(crate) fn mean_losses_agree_and_keep_the_first_that_is_not_finite() {
+fn mean_losses_agree_and_keep_the_first_that_is_not_finite() {
     property(256, settings(), mean_worker_loss);
 }
 
 #[test]
-pub(crate) fn loss_gradients_agree() {
+fn loss_gradients_agree() {
     property(384, settings(), loss_gradient);
 }
 
 #[test]
-pub(crate) fn local_loss_gradients_agree() {
+fn local_loss_gradients_agree() {
     property(768, settings(), local_loss_gradient);
 }
 
 #[test]
-pub(crate) fn local_losses_agree() {
+fn local_losses_agree() {
     property(256, settings(), local_losses);
+}
+
+properties! {
+    worker_losses_agree of WorkerLoss, narrow;
+    mean_losses_agree_and_keep_the_first_that_is_not_finite of MeanWorkerLoss;
+    loss_gradients_agree of LossGradient, narrow;
+    local_loss_gradients_agree of LocalLossGradient, narrow;
+    local_losses_agree of LocalLosses, narrow;
 }

@@ -22,8 +22,8 @@ pub(crate) fn accumulate((rows, step, count, n, seed): Rows) -> Result<(), Strin
     case.runs = case.source.pick(&[1, 2]);
     let x = case.input("x", &[rows, n]);
     let total = case.input("total", &[n]);
-    let clock = case.clock(1, step, count);
-    case.push(AccumulateRows { x, clock, total });
+    let counter = case.counter(1, step, count);
+    case.push(AccumulateRows { x, counter, total });
     case.agrees(SUMS)
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn count((rows, step, count, _, seed): Rows) -> Result<(), String> {
     let op = CountErrors {
         output: case.real("output", &[rows, predictions.features()], outputs),
         target: case.whole_below("target", &[rows], 1 + classes.max(classifiers) as u32),
-        clock: case.clock(0, step, count),
+        counter: case.counter(0, step, count),
         wrong: case.real("wrong", &[counters], before),
         predictions,
         decision,
@@ -61,11 +61,16 @@ pub(crate) fn count((rows, step, count, _, seed): Rows) -> Result<(), String> {
 }
 
 #[test]
-pub(crate) fn rows_with_examples_are_summed() {
+fn rows_with_examples_are_summed() {
     property(512, rows(), accumulate);
 }
 
 #[test]
-pub(crate) fn wrong_predictions_are_counted() {
+fn wrong_predictions_are_counted() {
     property(512, rows(), count);
+}
+
+properties! {
+    rows_with_examples_are_summed of AccumulateRows;
+    wrong_predictions_are_counted of CountErrors;
 }

@@ -256,23 +256,23 @@ pub(crate) fn with_bins(
 }
 
 #[test]
-pub(crate) fn normalisation_with_pooling_agrees() {
+fn normalisation_with_pooling_agrees() {
     property(256, pooled(), with_pooling);
 }
 
 #[test]
-pub(crate) fn normalisation_with_bins_agrees() {
+fn normalisation_with_bins_agrees() {
     property(256, gridded(), with_bins);
 }
 
 #[test]
-pub(crate) fn inference_with_pooling_agrees() {
+fn inference_with_pooling_agrees() {
     property(128, pooled(), pooled_inference);
 }
 
 /// Also where a backend does the two at once.
 #[test]
-pub(crate) fn a_nan_passes_through_normalisation_and_relu() {
+fn a_nan_passes_through_normalisation_and_relu() {
     let mut case = Case::new(1);
     let shape = [2, 3, 3, 5];
     let norm = train(&mut case, &shape, 0.1);
@@ -287,21 +287,32 @@ pub(crate) fn a_nan_passes_through_normalisation_and_relu() {
 }
 
 #[test]
-pub(crate) fn batch_norm_agrees() {
+fn batch_norm_agrees() {
     property(256, normalizable(), forward);
 }
 
 #[test]
-pub(crate) fn batch_norm_inference_agrees() {
+fn batch_norm_inference_agrees() {
     property(256, normalizable(), inference);
 }
 
 #[test]
-pub(crate) fn batch_norm_grad_agrees() {
+fn batch_norm_grad_agrees() {
     property(256, normalizable(), grad);
 }
 
 #[test]
-pub(crate) fn batch_norm_tangent_agrees() {
+fn batch_norm_tangent_agrees() {
     property(256, normalizable(), tangent);
+}
+
+properties! {
+    normalisation_with_pooling_agrees, narrow;
+    normalisation_with_bins_agrees, narrow;
+    inference_with_pooling_agrees, narrow;
+    a_nan_passes_through_normalisation_and_relu;
+    batch_norm_agrees of BatchNorm, narrow;
+    batch_norm_inference_agrees of BatchNormInference, narrow;
+    batch_norm_grad_agrees of BatchNormGrad, narrow;
+    batch_norm_tangent_agrees of BatchNormTangent, narrow;
 }

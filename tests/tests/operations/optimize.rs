@@ -1,6 +1,6 @@
 //! Optimiser steps.
 
-use lfnn_core::program::{AdamStep, AdvanceClock, ClipFactor, SgdStep, TensorId};
+use lfnn_core::program::{AdamStep, AdvanceStepCounter, ClipFactor, SgdStep, TensorId};
 use lfnn_tests::compare::Tolerance;
 use lfnn_tests::harness::Case;
 use lfnn_tests::property::property;
@@ -33,7 +33,7 @@ struct Inputs {
     parameter: TensorId,
     gradient: TensorId,
     rates: TensorId,
-    clock: TensorId,
+    counter: TensorId,
     factor: Option<TensorId>,
 }
 
@@ -48,7 +48,7 @@ fn inputs(case: &mut Case, shape: &[usize]) -> Inputs {
         parameter: case.input("parameter", shape),
         gradient,
         rates: case.input_between("rates", &[rates], 0.001, 0.3),
-        clock: case.clock(1, step, 100),
+        counter: case.counter(1, step, 100),
         factor: case.source.coin().then(|| case.input_between("factor", &[1], 0.5, 1.0)),
     }
 }
@@ -56,13 +56,13 @@ fn inputs(case: &mut Case, shape: &[usize]) -> Inputs {
 pub(crate) fn sgd((shape, seed): (Vec<usize>, u64)) -> Result<(), String> {
     let mut case = Case::new(seed);
     case.runs = 1 + case.source.index(3);
-    let Inputs { parameter, gradient, rates, clock, factor } = inputs(&mut case, &shape);
+    let Inputs { parameter, gradient, rates, counter, factor } = inputs(&mut case, &shape);
     let momentum = case.source.pick(&[0.0, 0.9]);
     let keeps_velocity = momentum > 0.0 || case.source.coin();
     let op = SgdStep {
         gradient,
         rates,
-        clock,
+        counter,
         factor,
         parameter,
         velocity: keeps_velocity.then(|| case.input("velocity", &shape)),
@@ -71,7 +71,7 @@ pub(crate) fn sgd((shape, seed): (Vec<usize>, u64)) -> Result<(), String> {
         weight_decay: case.source.pick(&[0.0, 0.1]),
     };
     case.push(op);
-    case.push(AdvanceClock { clock });
+    case.push(AdvanceStepCounter { counter });
     case.agrees(SGD)
 }
 
@@ -79,7 +79,7 @@ pub(crate) fn sgd((shape, seed): (Vec<usize>, u64)) -> Result<(), String> {
 pub(crate) fn adam((shape, seed): (Vec<usize>, u64)) -> Result<(), String> {
     let mut case = Case::new(seed);
     case.runs = 1 + case.source.index(3);
-    let Inputs { parameter, gradient, rates, clock, factor } = inputs(&mut case, &shape);
+    let Inputs { parameter, gradient, rates, counter, factor } = inputs(&mut case, &shape);
     let length = shape.iter().product();
     let (first, second) = if case.source.coin() {
         (vec![0.0; length], vec![0.0; length])
@@ -89,7 +89,7 @@ pub(crate) fn adam((shape, seed): (Vec<usize>, u64)) -> Result<(), String> {
     let op = AdamStep {
         gradient,
         rates,
-        clock,
+        counter,
         factor,
         parameter,
         first: case.real("first", &shape, first),
@@ -100,22 +100,28 @@ pub(crate) fn adam((shape, seed): (Vec<usize>, u64)) -> Result<(), String> {
         decoupled: case.source.coin(),
     };
     case.push(op);
-    case.push(AdvanceClock { clock });
+    case.push(AdvanceStepCounter { counter });
     case.agrees(ADAM)
 }
 
 #[test]
-pub(crate) fn clip_factors_agree() {
+fn clip_factors_agree() {
     let gradients = prop::collection::vec(shapes(), 1..6);
     property(256, (gradients, -3i32..4, 0.01f64..10.0, any::<u64>()), clip);
 }
 
 #[test]
-pub(crate) fn sgd_steps_agree() {
+fn sgd_steps_agree() {
     property(256, (shapes(), any::<u64>()), sgd);
 }
 
 #[test]
-pub(crate) fn adam_steps_agree() {
+fn adam_steps_agree() {
     property(256, (shapes(), any::<u64>()), adam);
+}
+
+properties! {
+    clip_factors_agree of ClipFactor;
+    sgd_steps_agree of SgdStep;
+    adam_steps_agree of AdamStep;
 }

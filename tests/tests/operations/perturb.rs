@@ -22,13 +22,13 @@ fn rows(case: &mut Case, shape: &[usize]) -> Vec<usize> {
 pub(crate) fn gaussian((shape, seed): (Vec<usize>, u64)) -> Result<(), String> {
     let mut case = Case::new(seed);
     let number = case.source.below(1 << 24);
-    let clock = case.any_clock();
+    let counter = case.any_counter();
     let factor = case.source.coin().then(|| {
         let rows = rows(&mut case, &shape);
         case.input("factor", &rows)
     });
     let y = case.output("y", &shape);
-    case.push(Gaussian { clock, factor, y, stream: Stream::new(Purpose::Perturbation, number) });
+    case.push(Gaussian { counter, factor, y, stream: Stream::new(Purpose::Perturbation, number) });
     case.agrees(DRAWS)
 }
 
@@ -46,11 +46,16 @@ fn any_shape() -> impl Strategy<Value = Vec<usize>> {
 }
 
 #[test]
-pub(crate) fn gaussian_draws_agree() {
+fn gaussian_draws_agree() {
     property(256, (any_shape(), any::<u64>()), gaussian);
 }
 
 #[test]
-pub(crate) fn inner_products_agree() {
+fn inner_products_agree() {
     property(256, (any_shape(), any::<u64>()), inner_product);
+}
+
+properties! {
+    gaussian_draws_agree of Gaussian, narrow;
+    inner_products_agree of InnerProduct, narrow;
 }

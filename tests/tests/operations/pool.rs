@@ -128,36 +128,46 @@ pub(crate) fn adaptive_grad(grid: Grid) -> Result<(), String> {
 }
 
 #[test]
-pub(crate) fn max_pool_agrees_also_on_ties() {
+fn max_pool_agrees_also_on_ties() {
     property(256, shapes(), max);
 }
 
 #[test]
-pub(crate) fn max_pool_grad_agrees() {
+fn max_pool_grad_agrees() {
     property(256, shapes(), max_grad);
 }
 
 #[test]
-pub(crate) fn max_pool_tangent_agrees() {
+fn max_pool_tangent_agrees() {
     property(256, shapes(), max_tangent);
 }
 
 #[test]
-pub(crate) fn average_pool_agrees() {
+fn average_pool_agrees() {
     property(256, shapes(), average);
 }
 
 #[test]
-pub(crate) fn average_pool_grad_agrees() {
+fn average_pool_grad_agrees() {
     property(256, shapes(), average_grad);
 }
 
 #[test]
-pub(crate) fn adaptive_pool_agrees() {
+fn adaptive_pool_agrees() {
     property(256, grids(), adaptive);
 }
 
 #[test]
-pub(crate) fn adaptive_pool_grad_agrees() {
+fn adaptive_pool_grad_agrees() {
     property(256, grids(), adaptive_grad);
+}
+
+properties! {
+    max_pool_agrees_also_on_ties of MaxPool, narrow;
+    max_pool_grad_agrees of MaxPoolGrad, narrow;
+    max_pool_tangent_agrees of MaxPoolTangent, narrow;
+    average_pool_agrees of AvgPool, narrow;
+    average_pool_grad_agrees of AvgPoolGrad, narrow;
+    adaptive_pool_agrees of AdaptiveAvgPool, narrow;
+    adaptive_pool_grad_agrees of AdaptiveAvgPoolGrad, narrow;
 }

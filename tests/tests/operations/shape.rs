@@ -65,21 +65,28 @@ pub(crate) fn split((axes, channels, seed): Parts) -> Result<(), String> {
 }
 
 #[test]
-pub(crate) fn flatten_agrees() {
+fn flatten_agrees() {
     property(256, images(), flatten);
 }
 
 #[test]
-pub(crate) fn unflatten_agrees() {
+fn unflatten_agrees() {
     property(256, images(), unflatten);
 }
 
 #[test]
-pub(crate) fn concat_agrees() {
+fn concat_agrees() {
     property(256, parts(), concat);
 }
 
 #[test]
-pub(crate) fn split_agrees() {
+fn split_agrees() {
     property(256, parts(), split);
+}
+
+properties! {
+    flatten_agrees of Flatten, narrow;
+    unflatten_agrees of Unflatten, narrow;
+    concat_agrees of Concat, narrow;
+    split_agrees of Split, narrow;
 }

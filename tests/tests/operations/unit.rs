@@ -21,7 +21,7 @@ fn losses((of, seed): (PredictionBatch, u64)) -> Result<(), String> {
     let PredictionBatch { batch, predictions, loss } = of;
     // Some rows of the last batch hold no example; the second run is another step of an epoch.
     let count = 1 + case.source.below(batch as u32);
-    let clock = case.clock(case.source.clone().below(2), 0, count);
+    let counter = case.counter(case.source.clone().below(2), 0, count);
     let z = case.input_between("z", &of.shape(), -4.0, 4.0);
     let target = of.target(&mut case);
     let output = case.output("output", &of.shape());
@@ -33,14 +33,14 @@ fn losses((of, seed): (PredictionBatch, u64)) -> Result<(), String> {
         ["all worker losses", "wrong", "lead counts"].map(|name| case.input(name, &[predictors]));
     case.push(WorkerLoss { z, target, output, losses: worker_losses, predictions, loss });
     case.push(MeanWorkerLoss { losses: worker_losses, mean, nonfinite });
-    case.push(AccumulateRows { x: worker_losses, clock, total: all_worker_losses });
+    case.push(AccumulateRows { x: worker_losses, counter, total: all_worker_losses });
     let decision = match loss {
         Loss::CrossEntropy { .. } => Some(Decision::Largest),
         Loss::Binary { one_vs_all, .. } => Some(Decision::Threshold { one_vs_all }),
         Loss::MeanSquared => None,
     };
     if let Some(decision) = decision {
-        case.push(CountErrors { output, target, clock, wrong, predictions, decision });
+        case.push(CountErrors { output, target, counter, wrong, predictions, decision });
     }
     let dz = case.output("dz", &of.shape());
     let reduction = case.source.pick(&[Reduction::Sum, Reduction::Mean]);
@@ -55,7 +55,15 @@ fn losses((of, seed): (PredictionBatch, u64)) -> Result<(), String> {
         let (leaders, best) = of.leaders(&mut case, 1, leading);
         let epoch_losses = case.input("epoch losses", &[predictors]);
         let (losses, count) = (mean, leading);
-        case.push(EpochLeaders { losses, clock, epoch_losses, leaders, best, predictions, count });
+        case.push(EpochLeaders {
+            losses,
+            counter,
+            epoch_losses,
+            leaders,
+            best,
+            predictions,
+            count,
+        });
         (leaders, best)
     } else {
         let leaders = case.output("leaders", &[rows, predictors]);
@@ -67,7 +75,7 @@ fn losses((of, seed): (PredictionBatch, u64)) -> Result<(), String> {
     let stream = Stream::new(Purpose::Reference, 1);
     let rule = case.source.pick(&[Rule::Best, Rule::Mean, Rule::Random(stream)]);
     let reference = case.output("reference", &of.reference_shape());
-    case.push(AlignmentTarget { value, leaders, best, clock, reference, predictions, rule });
+    case.push(AlignmentTarget { value, leaders, best, counter, reference, predictions, rule });
     let losses = case.output("losses", &[1, 2]);
     let all_losses = case.input("all losses", &[2]);
     case.push(LocalLosses {
@@ -79,8 +87,8 @@ fn losses((of, seed): (PredictionBatch, u64)) -> Result<(), String> {
         predictions,
         reduction,
     });
-    case.push(AccumulateRows { x: losses, clock, total: all_losses });
-    case.push(AccumulateRows { x: leaders, clock, total: lead_counts });
+    case.push(AccumulateRows { x: losses, counter, total: all_losses });
+    case.push(AccumulateRows { x: leaders, counter, total: lead_counts });
     case.push(LocalLossGradient {
         z,
         output,
@@ -98,6 +106,10 @@ fn losses((of, seed): (PredictionBatch, u64)) -> Result<(), String> {
 }
 
 #[test]
-pub(crate) fn losses_of_a_unit_agree() {
+fn losses_of_a_unit_agree() {
     property(512, (predictions(), any::<u64>()), losses);
+}
+
+properties! {
+    losses_of_a_unit_agree;
 }

@@ -95,21 +95,28 @@ pub(crate) fn filter_logits_grad(filters: Filters) -> Result<(), String> {
 }
 
 #[test]
-pub(crate) fn softmax_agrees() {
+fn softmax_agrees() {
     property(256, runs(), softmax);
 }
 
 #[test]
-pub(crate) fn softmax_grad_agrees() {
+fn softmax_grad_agrees() {
     property(256, runs(), softmax_grad);
 }
 
 #[test]
-pub(crate) fn filter_logits_agree() {
+fn filter_logits_agree() {
     property(256, filters(), filter_logits);
 }
 
 #[test]
-pub(crate) fn filter_logits_grad_agrees() {
+fn filter_logits_grad_agrees() {
     property(256, filters(), filter_logits_grad);
+}
+
+properties! {
+    softmax_agrees of Softmax, narrow;
+    softmax_grad_agrees of SoftmaxGrad, narrow;
+    filter_logits_agree of FilterLogits, narrow;
+    filter_logits_grad_agrees of FilterLogitsGrad, narrow;
 }

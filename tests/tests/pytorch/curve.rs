@@ -128,7 +128,7 @@ fn check_curve<B: Backend>(backend: &B, case: &Case, tolerance: f64) {
         for _ in 0..per_epoch {
             trainer.train_step().unwrap();
             let metrics = trainer.metrics().unwrap();
-            let sum = metrics.loss * metrics.batches as f64;
+            let sum = metrics.loss() * metrics.batches as f64;
             losses.push((sum - before) as f32);
             before = sum;
         }

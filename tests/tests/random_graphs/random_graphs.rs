@@ -50,7 +50,7 @@ pub(crate) struct Soup {
     channels: Pool,
     factors: Pool,
     pooling: Option<Pooling>,
-    clock: TensorId,
+    counter: TensorId,
     weight: TensorId,
     running: [TensorId; 2],
 }
@@ -64,7 +64,7 @@ impl Soup {
             channels: Pool::new(case, &[channels]),
             factors: Pool::new(case, &shape[..1]),
             pooling: Pooling::new(case, shape),
-            clock: case.any_clock(),
+            counter: case.any_counter(),
             weight: case.input_between("weight", &[channels, 1, 1, channels], -bound, bound),
             running: [
                 case.input("running_mean", &[channels]),
@@ -107,7 +107,7 @@ impl Soup {
             6 => {
                 let stream = Stream::new(Purpose::Dropout, case.source.below(100));
                 let y = self.images.write(case, &[x]);
-                case.push(Dropout { x, clock: self.clock, y, rate: 0.3, stream });
+                case.push(Dropout { x, counter: self.counter, y, rate: 0.3, stream });
             }
             7 if self.images.shape.len() == 4 => {
                 let bias = case.source.coin().then(|| self.channels.read(case));
@@ -123,7 +123,7 @@ impl Soup {
                 let factor = case.source.coin().then(|| self.factors.read(case));
                 let stream = Stream::new(Purpose::Perturbation, case.source.below(100));
                 let y = self.images.write(case, &[]);
-                case.push(Gaussian { clock: self.clock, factor, y, stream });
+                case.push(Gaussian { counter: self.counter, factor, y, stream });
             }
             11 => {
                 let b = self.images.read(case);

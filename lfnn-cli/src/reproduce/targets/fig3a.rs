@@ -2,34 +2,34 @@
 
 use lfnn_data::DatasetName;
 
-use super::super::plan::{Job, ReproduceRequest, Training};
+use super::super::plan::{ReproduceRequest, Task, Training};
 use super::super::report::{Cell, Report, Table};
 use super::super::runner::Results;
-use super::{Errors, Target, is_there, missing, one_pass, quick_note};
+use super::{Errors, Target, expect_data, one_pass, quick_note};
 use crate::chart::{Axis, Figure, Mark, Panel, Point};
 use crate::failure::Failure;
 
 #[derive(Debug)]
 pub(super) struct Fig3a;
 
-fn widths(ask: &ReproduceRequest<'_>) -> &'static [usize] {
-    if ask.is_paper() { &[32, 64, 128, 256, 512] } else { &[32, 64, 128] }
+fn widths(request: &ReproduceRequest) -> &'static [usize] {
+    if request.is_paper() { &[32, 64, 128, 256, 512] } else { &[32, 64, 128] }
 }
 
-fn percentages(ask: &ReproduceRequest<'_>) -> &'static [usize] {
-    if ask.is_paper() {
+fn percentages(request: &ReproduceRequest) -> &'static [usize] {
+    if request.is_paper() {
         &[10, 20, 30, 40, 50, 60, 70, 80, 90, 100]
     } else {
         &[10, 30, 50, 70, 90, 100]
     }
 }
 
-fn trainings(ask: &ReproduceRequest<'_>, width: usize, percent: Option<usize>) -> Vec<Training> {
+fn trainings(request: &ReproduceRequest, width: usize, percent: Option<usize>) -> Vec<Training> {
     let of = |&seed: &u64| match percent {
-        Some(percent) => one_pass(ask, "lfnn", width, seed).leaders(percent),
-        None => one_pass(ask, "bp", width, seed),
+        Some(percent) => one_pass(request, "lfnn", width, seed).leaders(percent),
+        None => one_pass(request, "bp", width, seed),
     };
-    ask.seeds.iter().map(of).collect()
+    request.seeds.iter().map(of).collect()
 }
 
 impl Target for Fig3a {
@@ -41,26 +41,24 @@ impl Target for Fig3a {
         "one pass over permuted images, one-vs-all: accuracy against leadership size, bp as the line to reach"
     }
 
-    fn plan(&self, ask: &ReproduceRequest<'_>) -> Result<Vec<Job>, Failure> {
-        if ask.is_paper() && !is_there(ask, DatasetName::Mnist) {
-            return Err(missing(ask, DatasetName::Mnist));
-        }
-        let mut jobs = Vec::new();
-        for &width in widths(ask) {
-            let all = percentages(ask).iter().map(|&percent| Some(percent)).chain([None]);
+    fn plan(&self, request: &ReproduceRequest) -> Result<Vec<Task>, Failure> {
+        expect_data(request, DatasetName::Mnist)?;
+        let mut tasks = Vec::new();
+        for &width in widths(request) {
+            let all = percentages(request).iter().map(|&percent| Some(percent)).chain([None]);
             for percent in all {
-                jobs.extend(trainings(ask, width, percent).into_iter().map(Job::Train));
+                tasks.extend(trainings(request, width, percent).into_iter().map(Task::Train));
             }
         }
-        Ok(jobs)
+        Ok(tasks)
     }
 
-    fn report(&self, ask: &ReproduceRequest<'_>, results: &Results) -> Result<Report, Failure> {
+    fn report(&self, request: &ReproduceRequest, results: &Results) -> Result<Report, Failure> {
         let mut report = Report {
             title: "Figure 3a: accuracy after one pass against leadership size".into(),
             ..Report::default()
         };
-        report.text.extend(quick_note(ask, "One pass in batches of 5."));
+        report.text.extend(quick_note(request, "One pass in batches of 5."));
         report.text.push(
             "Ten networks, one for each class against the rest, of one hidden layer of single sigmoid \
              neurons, trained by lfnn (λ₁ = λ₂ = 1, Adam, learning rate 5e-3) in one pass over images whose \
@@ -72,11 +70,11 @@ impl Target for Fig3a {
         let head = ["workers", "δ, %", "accuracy", "±", "less bp's"];
         let mut table = Table::new("fig3a", "Test accuracy in percent after one pass", &head);
         let (mut marks, mut panels) = (Vec::new(), Vec::new());
-        for (style, &width) in widths(ask).iter().enumerate() {
-            let bp = Errors::of(results, &trainings(ask, width, None));
+        for (style, &width) in widths(request).iter().enumerate() {
+            let bp = Errors::of(results, &trainings(request, width, None));
             let mut points = Vec::new();
-            for &percent in percentages(ask) {
-                let found = Errors::of(results, &trainings(ask, width, Some(percent)));
+            for &percent in percentages(request) {
+                let found = Errors::of(results, &trainings(request, width, Some(percent)));
                 let right = found.map(|errors| 100.0 - errors.test.mean);
                 let spread = found.and_then(|errors| errors.test.deviation);
                 let over = right.zip(bp).map(|(right, bp)| right - (100.0 - bp.test.mean));

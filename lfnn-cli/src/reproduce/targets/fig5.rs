@@ -7,13 +7,13 @@ use lfnn_data::DatasetName;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::super::plan::{Computation, Job, ReproduceRequest};
+use super::super::plan::{Computation, ReproduceRequest, Task};
 use super::super::report::{Cell, Report, Stat, Table};
 use super::super::runner::Results;
 use super::super::trace::{self, Activity};
 use super::super::trial;
 use super::super::vicsek::{Flock, Settings};
-use super::{Target, is_there, missing, one_pass, quick_note};
+use super::{Target, expect_data, one_pass, quick_note};
 use crate::chart::{Axis, Figure, Mark, Panel, Point};
 use crate::failure::Failure;
 use crate::interrupt;
@@ -42,34 +42,36 @@ const DENSITY: f64 = 4.0;
 const SPEED: f64 = 0.1;
 const SMALL: usize = 400;
 
-fn activity_id(ask: &ReproduceRequest<'_>, seed: u64) -> String {
-    format!("activity-{}", one_pass(ask, "lfnn", 32, seed).leaders(30).id())
+fn activity_id(request: &ReproduceRequest, seed: u64) -> String {
+    format!("activity-{}", one_pass(request, "lfnn", 32, seed).leaders(30).id())
 }
 
 /// Steps whose movements are drawn.
-fn drawn(ask: &ReproduceRequest<'_>) -> [usize; 4] {
-    if ask.is_paper() { [1, 20, 100, 500] } else { [1, 20, 60, 200] }
+fn drawn(request: &ReproduceRequest) -> [usize; 4] {
+    if request.is_paper() { [1, 20, 100, 500] } else { [1, 20, 60, 200] }
 }
 
-fn activity(ask: &ReproduceRequest<'_>, seed: u64) -> Result<Computation, Failure> {
-    let config = one_pass(ask, "lfnn", 32, seed).leaders(30).config()?;
-    let drawn = drawn(ask);
+fn activity(request: &ReproduceRequest, seed: u64) -> Result<Computation, Failure> {
+    let config = one_pass(request, "lfnn", 32, seed).leaders(30).config()?;
+    let drawn = drawn(request);
     let settings = json!({"config": serde_json::to_value(&config)?, "drawn": drawn});
     let other = config.clone();
     Ok(Computation {
-        id: activity_id(ask, seed),
+        id: activity_id(request, seed),
         settings,
         alone: false,
         // Two looks at the workers for each step.
-        trial: Box::new(move |place| Ok(trial::of_training(&other, place)?.mul_f64(3.0))),
-        work: Box::new(move |place| {
-            Ok(serde_json::to_value(trace::activity(&config, place, &drawn)?)?)
+        trial: Box::new(move |resources| {
+            Ok(trial::of_training(&resources.run(&other))?.mul_f64(3.0))
+        }),
+        work: Box::new(move |resources| {
+            Ok(serde_json::to_value(trace::activity(&resources.run(&config), &drawn)?)?)
         }),
     })
 }
 
 /// A flock to simulate: its name, its settings, steps and moments.
-fn flocks(ask: &ReproduceRequest<'_>) -> Vec<(String, Settings, usize, Vec<usize>)> {
+fn flocks(request: &ReproduceRequest) -> Vec<(String, Settings, usize, Vec<usize>)> {
     let settings = |particles: usize, noise: f64| Settings {
         particles,
         side: (particles as f64 / DENSITY).sqrt(),
@@ -78,9 +80,9 @@ fn flocks(ask: &ReproduceRequest<'_>) -> Vec<(String, Settings, usize, Vec<usize
         seed: 1,
     };
     let large = 100_000;
-    let steps = if ask.is_short() {
+    let steps = if request.is_short() {
         3
-    } else if ask.is_paper() {
+    } else if request.is_paper() {
         400
     } else {
         60
@@ -150,24 +152,22 @@ impl Target for Fig5 {
         "how workers move in a step, leaders and followers; the Vicsek model beside it"
     }
 
-    fn plan(&self, ask: &ReproduceRequest<'_>) -> Result<Vec<Job>, Failure> {
-        if ask.is_paper() && !is_there(ask, DatasetName::Mnist) {
-            return Err(missing(ask, DatasetName::Mnist));
+    fn plan(&self, request: &ReproduceRequest) -> Result<Vec<Task>, Failure> {
+        expect_data(request, DatasetName::Mnist)?;
+        let mut tasks = Vec::new();
+        for &seed in &request.seeds {
+            tasks.push(Task::Compute(activity(request, seed)?));
         }
-        let mut jobs = Vec::new();
-        for &seed in &ask.seeds {
-            jobs.push(Job::Compute(activity(ask, seed)?));
-        }
-        jobs.extend(flocks(ask).into_iter().map(flock).map(Job::Compute));
-        Ok(jobs)
+        tasks.extend(flocks(request).into_iter().map(flock).map(Task::Compute));
+        Ok(tasks)
     }
 
-    fn report(&self, ask: &ReproduceRequest<'_>, results: &Results) -> Result<Report, Failure> {
+    fn report(&self, request: &ReproduceRequest, results: &Results) -> Result<Report, Failure> {
         let mut report = Report {
             title: "Figure 5: the movement of workers, and the Vicsek model".into(),
             ..Report::default()
         };
-        report.text.extend(quick_note(ask, "One pass in batches of 5."));
+        report.text.extend(quick_note(request, "One pass in batches of 5."));
         report.text.push(
             "a. One-vs-all networks of 32 single-neuron workers, 30 % of them leading, trained by lfnn. After \
              every step the outputs of all workers for the same test images are compared with those before: \
@@ -179,20 +179,20 @@ impl Target for Fig5 {
              heading."
                 .into(),
         );
-        activity_report(ask, results, &mut report)?;
-        vicsek_report(ask, results, &mut report)?;
+        activity_report(request, results, &mut report)?;
+        vicsek_report(request, results, &mut report)?;
         Ok(report)
     }
 }
 
 fn activity_report(
-    ask: &ReproduceRequest<'_>,
+    request: &ReproduceRequest,
     results: &Results,
     report: &mut Report,
 ) -> Result<(), Failure> {
     let mut all: Vec<Vec<Activity>> = Vec::new();
-    for &seed in &ask.seeds {
-        if let Some(value) = results.value(&activity_id(ask, seed)) {
+    for &seed in &request.seeds {
+        if let Some(value) = results.value(&activity_id(request, seed)) {
             let rows = serde_json::from_value(value.clone());
             all.push(rows.context("a trace of activity that cannot be read")?);
         }
@@ -303,7 +303,7 @@ fn activity_report(
 }
 
 fn vicsek_report(
-    ask: &ReproduceRequest<'_>,
+    request: &ReproduceRequest,
     results: &Results,
     report: &mut Report,
 ) -> Result<(), Failure> {
@@ -339,7 +339,7 @@ fn vicsek_report(
     let (mut curves, mut against) = (Vec::new(), Vec::new());
     let head = ["particles", "η", "order at the end", "milliseconds per step"];
     let mut table = Table::new("fig5b", "b. The Vicsek model", &head);
-    for (id, settings, steps, _) in flocks(ask) {
+    for (id, settings, steps, _) in flocks(request) {
         let Some(shown) = shown(results, &id)? else { continue };
         let half = &shown.order[shown.order.len() / 2..];
         let mean = half.iter().sum::<f64>() / half.len().max(1) as f64;

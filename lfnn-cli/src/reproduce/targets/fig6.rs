@@ -2,10 +2,10 @@
 
 use lfnn_data::DatasetName;
 
-use super::super::plan::{Job, ReproduceRequest, Training};
+use super::super::plan::{ReproduceRequest, Task, Training};
 use super::super::report::{Cell, Report, Table};
 use super::super::runner::{Results, Trained};
-use super::{Target, is_there, missing, quick_note};
+use super::{Target, expect_data, quick_note};
 use crate::chart::{Axis, Figure, Mark, Panel};
 use crate::failure::Failure;
 
@@ -13,9 +13,9 @@ use crate::failure::Failure;
 pub(super) struct Fig6;
 
 /// Two fully connected units of 32 workers, six of which lead.
-pub(super) fn training(ask: &ReproduceRequest<'_>, seed: u64) -> Training {
-    let training = ask.training("mnist-fc", "lfnn-l", seed).leaders(20);
-    if ask.is_paper() {
+pub(super) fn training(request: &ReproduceRequest, seed: u64) -> Training {
+    let training = request.training("mnist-fc", "lfnn-l", seed).leaders(20);
+    if request.is_paper() {
         return training;
     }
     let sets = ["dataset.name=digits", "training.batch_size=4", "limits.batches=300"];
@@ -31,17 +31,15 @@ impl Target for Fig6 {
         "how often each of 32 workers leads, in each unit and epoch, lfnn-l with 20 % leaders"
     }
 
-    fn plan(&self, ask: &ReproduceRequest<'_>) -> Result<Vec<Job>, Failure> {
-        if ask.is_paper() && !is_there(ask, DatasetName::Mnist) {
-            return Err(missing(ask, DatasetName::Mnist));
-        }
-        Ok(ask.seeds.iter().map(|&seed| Job::Train(training(ask, seed))).collect())
+    fn plan(&self, request: &ReproduceRequest) -> Result<Vec<Task>, Failure> {
+        expect_data(request, DatasetName::Mnist)?;
+        Ok(request.seeds.iter().map(|&seed| Task::Train(training(request, seed))).collect())
     }
 
-    fn report(&self, ask: &ReproduceRequest<'_>, results: &Results) -> Result<Report, Failure> {
+    fn report(&self, request: &ReproduceRequest, results: &Results) -> Result<Report, Failure> {
         let mut report =
             Report { title: "Figure 6: how often each worker leads".into(), ..Report::default() };
-        report.text.extend(quick_note(ask, "Batches of 4, so that an epoch has 300 of them."));
+        report.text.extend(quick_note(request, "Batches of 4, so that an epoch has 300 of them."));
         report.text.push(
             "Two fully connected units of 32 softmax workers trained by lfnn-l; in every batch the six of a \
              unit with the smallest error lead (20 %), and an epoch has 300 batches. The paper finds that \
@@ -61,13 +59,15 @@ impl Target for Fig6 {
         let caption = "Workers by how often they led; and how many of the six that led most also led most in \
                        the epoch before";
         let mut table = Table::new("fig6", caption, &head);
-        for &seed in &ask.seeds {
-            if let Some(run) = results.run(&training(ask, seed)) {
+        for &seed in &request.seeds {
+            if let Some(run) = results.run(&training(request, seed)) {
                 rows(&mut table, seed, run);
             }
         }
         report.tables.push(table);
-        if let Some(run) = ask.seeds.first().and_then(|&seed| results.run(&training(ask, seed))) {
+        if let Some(run) =
+            request.seeds.first().and_then(|&seed| results.run(&training(request, seed)))
+        {
             report.figures.push((
                 "fig6".into(),
                 "Seed 1. Area and darkness of a dot: the share of an epoch’s 300 batches in which the worker \
@@ -81,32 +81,30 @@ impl Target for Fig6 {
 }
 
 /// The workers that led most, in the order of their numbers.
-pub(super) fn most(leads: &[u64], count: usize) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..leads.len()).collect();
-    order.sort_by_key(|&at| (std::cmp::Reverse(leads[at]), at));
+pub(super) fn most(shares: &[f64], count: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..shares.len()).collect();
+    // Of equal ones the order stays.
+    order.sort_by(|&a, &b| shares[b].total_cmp(&shares[a]));
     order.truncate(count);
     order.sort_unstable();
     order
 }
 
 fn rows(table: &mut Table, seed: u64, run: &Trained) {
-    let units = run.rows.first().map_or(0, |row| row.units.len());
-    for unit in 0..units {
+    for unit in 0..units(run) {
         let mut before: Option<Vec<usize>> = None;
         for row in &run.rows {
-            let unit = &row.units[unit];
+            let shares = row.train.units[unit].workers("lead_percent");
             let among = |low: f64, high: f64| {
-                let within =
-                    unit.leads_percent.iter().filter(|&&share| share >= low && share < high);
+                let within = shares.iter().filter(|&&share| share >= low && share < high);
                 Cell::count(within.count())
             };
-            let leaders = run.config.leadership.leaders(unit.leads.len());
-            let now = most(&unit.leads, leaders);
+            let now = most(shares, run.config.leadership.leaders(shares.len()));
             let kept =
                 before.as_ref().map(|then| now.iter().filter(|at| then.contains(at)).count());
             table.rows.push(vec![
                 Cell::count(seed as usize),
-                Cell::count(unit.unit),
+                Cell::count(unit + 1),
                 Cell::count(row.epoch),
                 among(90.0, f64::INFINITY),
                 among(10.0, 90.0),
@@ -118,11 +116,14 @@ fn rows(table: &mut Table, seed: u64, run: &Trained) {
     }
 }
 
+fn units(run: &Trained) -> usize {
+    run.rows.first().map_or(0, |row| row.train.units.len())
+}
+
 fn figure(run: &Trained) -> Figure {
-    let units = run.rows.first().map_or(0, |row| row.units.len());
     let panel = |unit: usize| {
         let dots = run.rows.iter().flat_map(|row| {
-            let shares = row.units[unit].leads_percent.iter().enumerate();
+            let shares = row.train.units[unit].workers("lead_percent").iter().enumerate();
             shares.map(|(worker, share)| (worker as f64 + 1.0, row.epoch as f64, share / 100.0))
         });
         let last = run.rows.len() as f64;
@@ -135,7 +136,7 @@ fn figure(run: &Trained) -> Figure {
             size: (460.0, 34.0 * last + 10.0),
         }
     };
-    let panels = (0..units).map(panel).collect();
+    let panels = (0..units(run)).map(panel).collect();
     Figure { title: "How often each worker leads".into(), panels, columns: 1 }
 }
 
@@ -145,7 +146,7 @@ mod tests {
 
     #[test]
     fn those_that_led_most_with_ties_by_number() {
-        assert_eq!(most(&[3, 9, 3, 0, 9], 3), [0, 1, 4]);
-        assert_eq!(most(&[1, 1], 5), [0, 1]);
+        assert_eq!(most(&[3.0, 9.0, 3.0, 0.0, 9.0], 3), [0, 1, 4]);
+        assert_eq!(most(&[1.0, 1.0], 5), [0, 1]);
     }
 }

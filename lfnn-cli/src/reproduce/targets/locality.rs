@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use lfnn_core::backend::Backend;
+use lfnn_core::layer::Parameter;
 use lfnn_core::method::by_name;
 use lfnn_core::network::Network;
-use lfnn_core::program::influences;
+use lfnn_core::program::{Part, influences};
 use lfnn_core::random::{philox, unit as unit_interval};
 use lfnn_core::train::{
     Labels, State, StateData, StepProgram, Target as Targets, TraceInput, Trainer, trace_step,
@@ -17,17 +18,18 @@ use lfnn_data::DatasetName;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::super::plan::{Computation, Job, Place, ReproduceRequest};
+use super::super::plan::{Computation, ReproduceRequest, Task, with_data};
 use super::super::report::{Report, Table};
 use super::super::runner::Results;
 use super::super::trial;
-use super::{Target, is_there, methods, missing, quick_note};
-use crate::backend::Job as BackendJob;
+use super::{Target, expect_data, methods, quick_note};
+use crate::backend::BackendTask;
 use crate::chart::{Axis, Figure, Mark, Panel};
 use crate::config::RunConfig;
-use crate::data::Prepared;
+use crate::data::LoadedData;
 use crate::failure::Failure;
 use crate::interrupt;
+use crate::resolved::ResolvedRun;
 use crate::train::setup;
 
 #[derive(Debug)]
@@ -46,16 +48,16 @@ struct Dependence {
     change: Vec<Vec<f64>>,
 }
 
-fn id(ask: &ReproduceRequest<'_>, method: &str) -> String {
-    format!("locality-{}-{method}", recipe(ask))
+fn id(request: &ReproduceRequest, method: &str) -> String {
+    format!("locality-{}-{method}", recipe(request))
 }
 
-fn recipe(ask: &ReproduceRequest<'_>) -> &'static str {
-    if ask.is_paper() { "mnist-s" } else { "digits" }
+fn recipe(request: &ReproduceRequest) -> &'static str {
+    if request.is_paper() { "mnist-s" } else { "digits" }
 }
 
-fn computation(ask: &ReproduceRequest<'_>, method: &str) -> Result<Computation, Failure> {
-    let mut config = ask.training(recipe(ask), method, 1).leaders(70).config()?;
+fn computation(request: &ReproduceRequest, method: &str) -> Result<Computation, Failure> {
+    let mut config = request.training(recipe(request), method, 1).leaders(70).config()?;
     // A batch says as much as an epoch.
     config.training.epochs = 1;
     let settings = serde_json::to_value(&config)?;
@@ -63,27 +65,28 @@ fn computation(ask: &ReproduceRequest<'_>, method: &str) -> Result<Computation, 
     few.limits.batches = Some(2);
     let again = config.network.units.len() as f64 + 2.0;
     Ok(Computation {
-        id: id(ask, method),
+        id: id(request, method),
         settings: json!({ "config": settings }),
         alone: false,
-        trial: Box::new(move |place| -> Result<Duration, Failure> {
-            Ok(trial::of_training(&few, place)?.mul_f64(again / 2.0))
+        trial: Box::new(move |resources| -> Result<Duration, Failure> {
+            Ok(trial::of_training(&resources.run(&few))?.mul_f64(again / 2.0))
         }),
-        work: Box::new(move |place| Ok(serde_json::to_value(measure(&config, place)?)?)),
+        work: Box::new(move |resources| {
+            Ok(serde_json::to_value(measure(&resources.run(&config))?)?)
+        }),
     })
 }
 
-fn measure(config: &RunConfig, place: Place<'_>) -> Result<Dependence, Failure> {
-    let data = place.load(config)?;
-    place.run(config.precision, Measure { config, data })
+fn measure(run: &ResolvedRun) -> Result<Dependence, Failure> {
+    with_data(run, |data| Measure { config: &run.config, data })
 }
 
 struct Measure<'a> {
     config: &'a RunConfig,
-    data: Prepared,
+    data: LoadedData,
 }
 
-impl BackendJob for Measure<'_> {
+impl BackendTask for Measure<'_> {
     type Output = Dependence;
 
     fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Dependence, Failure> {
@@ -116,9 +119,9 @@ impl BackendJob for Measure<'_> {
             if interrupt::requested() {
                 return Err(Failure::Interrupted);
             }
-            let after = gradients(&disturbed(&weights, &groups[column].1))?;
-            for (row, (_, prefix)) in groups.iter().enumerate() {
-                let (old, new) = (of_group(&before, prefix), of_group(&after, prefix));
+            let after = gradients(&disturbed(&weights, groups[column].1))?;
+            for (row, &(_, group)) in groups.iter().enumerate() {
+                let (old, new) = (of_group(&before, group), of_group(&after, group));
                 let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
                 changed[row][column] = bits(&old) != bits(&new);
                 change[row][column] = distance(&old, &new);
@@ -129,33 +132,42 @@ impl BackendJob for Measure<'_> {
     }
 }
 
-/// Hidden units and the output layer: a name for people, and how the names of the parameters begin.
-fn groups(network: &Network) -> Vec<(String, String)> {
-    let unit = |number: usize| (format!("unit {number}"), format!("unit{number}."));
-    let units = network.units().iter().map(|one| unit(one.number()));
-    units.chain([("output".to_owned(), "output.".to_owned())]).collect()
+/// Hidden units and the output layer: a name for people, and the parameters.
+fn groups(network: &Network) -> Vec<(String, &[Parameter])> {
+    let groups = network.parameters().chunk_by(|one, next| one.part == next.part);
+    let name = |part: Part| match part {
+        Part::Unit(number) => format!("unit {number}"),
+        _ => "output".to_owned(),
+    };
+    groups.map(|group| (name(group[0].part), group)).collect()
+}
+
+/// The parameter of a group with this name.
+fn find<'a>(group: &'a [Parameter], name: &str) -> Option<&'a Parameter> {
+    group.iter().find(|parameter| parameter.tensor.name == name)
 }
 
 /// Parameters and buffers of a state, without what training adds.
 fn parameters(network: &Network, mut state: State) -> State {
-    let names: BTreeSet<String> =
-        network.parameters().into_iter().map(|parameter| parameter.spec.name).collect();
-    state.tensors.retain(|tensor| names.contains(&tensor.name));
+    let names: BTreeSet<&str> =
+        network.parameters().iter().map(|parameter| &parameter.tensor.name[..]).collect();
+    state.tensors.retain(|tensor| names.contains(&tensor.name[..]));
     state
 }
 
 /// For each gradient, from which group's parameters the program has a path to it.
-fn paths(config: &RunConfig, data: &Prepared) -> Result<Vec<Vec<bool>>, Failure> {
+fn paths(config: &RunConfig, data: &LoadedData) -> Result<Vec<Vec<bool>>, Failure> {
     let shape = data.images().shape;
     let step = StepProgram::new(&setup(config, &data.normalization), shape, data.classes.len())
         .map_err(|error| Failure::Usage(error.into()))?;
     let program = &step.set.programs()[step.program.0];
-    let groups: Vec<_> = step.parameters.units.iter().chain([&step.parameters.output]).collect();
-    let row = |group: &&Vec<_>| -> Vec<bool> {
-        let own = step.gradients.iter().filter(|(parameter, _)| group.contains(parameter));
+    let groups: Vec<_> = step.parameters.chunk_by(|one, next| one.part == next.part).collect();
+    let has = |group: &[Parameter], id| group.iter().any(|parameter| parameter.id == id);
+    let row = |group: &&[Parameter]| -> Vec<bool> {
+        let own = step.gradients.iter().filter(|&&(parameter, _)| has(group, parameter));
         let found: BTreeSet<_> =
             own.flat_map(|&(_, gradient)| influences(program, gradient)).collect();
-        groups.iter().map(|other| other.iter().any(|id| found.contains(id))).collect()
+        groups.iter().map(|other| other.iter().any(|own| found.contains(&own.id))).collect()
     };
     Ok(groups.iter().map(row).collect())
 }
@@ -168,7 +180,7 @@ struct Batch {
 }
 
 impl Batch {
-    fn new(config: &RunConfig, data: &Prepared) -> Self {
+    fn new(config: &RunConfig, data: &LoadedData) -> Self {
         let all = data.images();
         let [height, width, channels] = all.shape;
         let chosen = &data.train[..config.training.batch_size.min(data.train.len())];
@@ -192,16 +204,18 @@ impl Batch {
 }
 
 /// The weights with every parameter of a group moved a little, buffers left as they are.
-fn disturbed(weights: &State, prefix: &str) -> State {
+fn disturbed(weights: &State, group: &[Parameter]) -> State {
     let mut weights = weights.clone();
-    let of_group = weights.tensors.iter_mut().filter(|tensor| tensor.name.starts_with(prefix));
-    for (number, tensor) in of_group.enumerate() {
-        if tensor.name.contains("running_") {
+    let mut number = 0u32;
+    for tensor in &mut weights.tensors {
+        let Some(parameter) = find(group, &tensor.name) else { continue };
+        number += 1;
+        if !parameter.trainable() {
             continue;
         }
         if let StateData::Real(values) = &mut tensor.data {
             for (index, value) in values.iter_mut().enumerate() {
-                let [word, ..] = philox([index as u32, number as u32, 0, u32::MAX - 1], [1, 0]);
+                let [word, ..] = philox([index as u32, number - 1, 0, u32::MAX - 1], [1, 0]);
                 *value += 0.1 * (unit_interval(word) as f32 - 0.5);
             }
         }
@@ -210,8 +224,8 @@ fn disturbed(weights: &State, prefix: &str) -> State {
 }
 
 /// All gradients of a group in a row.
-fn of_group(gradients: &State, prefix: &str) -> Vec<f32> {
-    let own = gradients.tensors.iter().filter(|tensor| tensor.name.starts_with(prefix));
+fn of_group(gradients: &State, group: &[Parameter]) -> Vec<f32> {
+    let own = gradients.tensors.iter().filter(|tensor| find(group, &tensor.name).is_some());
     own.flat_map(|tensor| match &tensor.data {
         StateData::Real(values) => values.clone(),
         StateData::U32(_) => Vec::new(),
@@ -234,17 +248,18 @@ impl Target for Locality {
         "on whose parameters the gradient of each unit depends, for all methods"
     }
 
-    fn plan(&self, ask: &ReproduceRequest<'_>) -> Result<Vec<Job>, Failure> {
-        if ask.is_paper() && !is_there(ask, DatasetName::Mnist) {
-            return Err(missing(ask, DatasetName::Mnist));
-        }
-        methods().into_iter().map(|method| Ok(Job::Compute(computation(ask, method)?))).collect()
+    fn plan(&self, request: &ReproduceRequest) -> Result<Vec<Task>, Failure> {
+        expect_data(request, DatasetName::Mnist)?;
+        methods()
+            .into_iter()
+            .map(|method| Ok(Task::Compute(computation(request, method)?)))
+            .collect()
     }
 
-    fn report(&self, ask: &ReproduceRequest<'_>, results: &Results) -> Result<Report, Failure> {
+    fn report(&self, request: &ReproduceRequest, results: &Results) -> Result<Report, Failure> {
         let mut report =
             Report { title: "Locality: what each gradient depends on".into(), ..Report::default() };
-        report.text.extend(quick_note(ask, ""));
+        report.text.extend(quick_note(request, ""));
         report.text.push(
             "Every parameter of one unit is moved a little, and the gradients of all units for one batch are \
              compared with those before. A number is the size of the change relative to the gradient; “same” \
@@ -275,7 +290,7 @@ impl Target for Locality {
         );
         let mut panels = Vec::new();
         for method in methods() {
-            let Some(value) = results.value(&id(ask, method)) else { continue };
+            let Some(value) = results.value(&id(request, method)) else { continue };
             let found: Dependence = serde_json::from_value(value.clone())
                 .context("a dependence that cannot be read")?;
             let (mut same, mut later) = (0, false);

@@ -4,12 +4,12 @@ use anyhow::Context;
 use lfnn_data::DatasetName;
 use serde_json::json;
 
-use super::super::plan::{Computation, Job, ReproduceRequest};
+use super::super::plan::{Computation, ReproduceRequest, Task};
 use super::super::report::{Cell, Report, Stat, Table};
 use super::super::runner::Results;
 use super::super::trace::{self, LossRow};
 use super::super::trial;
-use super::{Target, is_there, missing, one_pass, quick_note};
+use super::{Target, expect_data, one_pass, quick_note};
 use crate::chart::{Axis, Figure, Mark, Panel, Point};
 use crate::failure::Failure;
 
@@ -41,48 +41,50 @@ const VARIANTS: [(&str, &str, f64, f64); 4] = [
     ("L4", "global loss alone", 0.0, 0.0),
 ];
 
-fn id(ask: &ReproduceRequest<'_>, variant: usize, seed: u64) -> String {
+fn id(request: &ReproduceRequest, variant: usize, seed: u64) -> String {
     let (name, _, lambda1, lambda2) = VARIANTS[variant];
     let label = format!("losses-{name}");
     let sets = [format!("leadership.lambda1={lambda1}"), format!("leadership.lambda2={lambda2}")];
-    one_pass(ask, "lfnn", 32, seed).leaders(30).set(&label, &sets).id()
+    one_pass(request, "lfnn", 32, seed).leaders(30).set(&label, &sets).id()
 }
 
 fn computation(
-    ask: &ReproduceRequest<'_>,
+    request: &ReproduceRequest,
     variant: usize,
     seed: u64,
 ) -> Result<Computation, Failure> {
     let (_, _, lambda1, lambda2) = VARIANTS[variant];
-    let mut config = one_pass(ask, "lfnn", 32, seed).leaders(30).config()?;
+    let mut config = one_pass(request, "lfnn", 32, seed).leaders(30).config()?;
     config.leadership.lambda1 = lambda1;
     config.leadership.lambda2 = lambda2;
-    let every = if ask.is_paper() { 10 } else { 4 };
+    let every = if request.is_paper() { 10 } else { 4 };
     let settings = json!({"config": serde_json::to_value(&config)?, "every": every});
     let other = config.clone();
     Ok(Computation {
-        id: id(ask, variant, seed),
+        id: id(request, variant, seed),
         settings,
         alone: false,
         // A fifth of the looks tests too.
-        trial: Box::new(move |place| Ok(trial::of_training(&other, place)?.mul_f64(4.0))),
-        work: Box::new(move |place| {
-            Ok(serde_json::to_value(trace::losses(&config, place, every)?)?)
+        trial: Box::new(move |resources| {
+            Ok(trial::of_training(&resources.run(&other))?.mul_f64(4.0))
+        }),
+        work: Box::new(move |resources| {
+            Ok(serde_json::to_value(trace::losses(&resources.run(&config), every)?)?)
         }),
     })
 }
 
 /// The rows of a variant, for each seed.
 fn rows(
-    ask: &ReproduceRequest<'_>,
+    request: &ReproduceRequest,
     results: &Results,
     variant: usize,
 ) -> Result<Vec<Vec<LossRow>>, Failure> {
     let of = |&seed: &u64| -> Option<anyhow::Result<Vec<LossRow>>> {
-        let value = results.value(&id(ask, variant, seed))?.clone();
+        let value = results.value(&id(request, variant, seed))?.clone();
         Some(serde_json::from_value(value).context("a trace that cannot be read"))
     };
-    Ok(ask.seeds.iter().filter_map(of).collect::<anyhow::Result<_>>()?)
+    Ok(request.seeds.iter().filter_map(of).collect::<anyhow::Result<_>>()?)
 }
 
 /// Mean and spread over the seeds, against steps.
@@ -110,22 +112,20 @@ impl Target for Losses {
         self.about
     }
 
-    fn plan(&self, ask: &ReproduceRequest<'_>) -> Result<Vec<Job>, Failure> {
-        if ask.is_paper() && !is_there(ask, DatasetName::Mnist) {
-            return Err(missing(ask, DatasetName::Mnist));
-        }
-        let mut jobs = Vec::new();
+    fn plan(&self, request: &ReproduceRequest) -> Result<Vec<Task>, Failure> {
+        expect_data(request, DatasetName::Mnist)?;
+        let mut tasks = Vec::new();
         for variant in 0..VARIANTS.len() {
-            for &seed in &ask.seeds {
-                jobs.push(Job::Compute(computation(ask, variant, seed)?));
+            for &seed in &request.seeds {
+                tasks.push(Task::Compute(computation(request, variant, seed)?));
             }
         }
-        Ok(jobs)
+        Ok(tasks)
     }
 
-    fn report(&self, ask: &ReproduceRequest<'_>, results: &Results) -> Result<Report, Failure> {
+    fn report(&self, request: &ReproduceRequest, results: &Results) -> Result<Report, Failure> {
         let mut report = Report { title: self.title.into(), ..Report::default() };
-        report.text.extend(quick_note(ask, "One pass in batches of 5."));
+        report.text.extend(quick_note(request, "One pass in batches of 5."));
         report.text.push(
             "One-vs-all networks of 32 single-neuron workers, 30 % of them leading, trained by lfnn in one \
              pass over images whose pixels are permuted. L1 is global, leader and follower loss together, L2 \
@@ -148,7 +148,7 @@ impl Target for Losses {
         let mut table = Table::new(self.name, caption, &head);
         let mut all = Vec::new();
         for (variant, (name, what, ..)) in VARIANTS.into_iter().enumerate() {
-            let rows = rows(ask, results, variant)?;
+            let rows = rows(request, results, variant)?;
             let last = |value: fn(&LossRow) -> Option<f64>| {
                 let of = |rows: &Vec<LossRow>| value(rows.last()?);
                 Stat::of(&rows.iter().filter_map(of).collect::<Vec<_>>())

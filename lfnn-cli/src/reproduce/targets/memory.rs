@@ -9,16 +9,17 @@ use lfnn_data::DatasetName;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::super::plan::{Computation, Job, Place, ReproduceRequest};
+use super::super::plan::{Computation, ReproduceRequest, Task, with_data};
 use super::super::report::{Cell, Report, Table};
 use super::super::runner::Results;
-use super::{Target, is_there, missing, quick_note};
-use crate::backend::Job as BackendJob;
+use super::{Target, expect_data, quick_note};
+use crate::backend::BackendTask;
 use crate::chart::{Axis, Figure, Mark, Panel, Point};
 use crate::config::RunConfig;
-use crate::data::Prepared;
+use crate::data::LoadedData;
 use crate::failure::Failure;
 use crate::interrupt;
+use crate::resolved::ResolvedRun;
 use crate::train::setup;
 
 #[derive(Debug)]
@@ -42,16 +43,16 @@ struct Taken {
     parameters: usize,
 }
 
-fn depths(ask: &ReproduceRequest<'_>) -> &'static [usize] {
-    if ask.is_paper() { &[1, 2, 4, 8, 16, 32] } else { &[1, 2, 4, 8, 16] }
+fn depths(request: &ReproduceRequest) -> &'static [usize] {
+    if request.is_paper() { &[1, 2, 4, 8, 16, 32] } else { &[1, 2, 4, 8, 16] }
 }
 
-fn id(ask: &ReproduceRequest<'_>, method: &str, depth: usize) -> String {
-    let data = if ask.is_paper() { "mnist" } else { "digits" };
+fn id(request: &ReproduceRequest, method: &str, depth: usize) -> String {
+    let data = if request.is_paper() { "mnist" } else { "digits" };
     format!("memory-{data}-{method}-depth{depth}")
 }
 
-fn config(ask: &ReproduceRequest<'_>, method: &str, depth: usize) -> Result<RunConfig, Failure> {
+fn config(request: &ReproduceRequest, method: &str, depth: usize) -> Result<RunConfig, Failure> {
     let unit = "{layers: [{conv: {filters: 32, kernel: 3, padding: 1, bias: false}}, {batch_norm: {}}, relu], \
                 workers: {readout: {count: 4, grid: 4}}}";
     let sets = [
@@ -59,29 +60,30 @@ fn config(ask: &ReproduceRequest<'_>, method: &str, depth: usize) -> Result<RunC
         "network.output={layers: [global_avg_pool]}".to_owned(),
         "training.batch_size=128".to_owned(),
     ];
-    let recipe = if ask.is_paper() { "mnist-s" } else { "digits" };
-    ask.training(recipe, method, 1).set("depth", &sets).config()
+    let recipe = if request.is_paper() { "mnist-s" } else { "digits" };
+    request.training(recipe, method, 1).set("depth", &sets).config()
 }
 
 fn computation(
-    ask: &ReproduceRequest<'_>,
+    request: &ReproduceRequest,
     method: &str,
     depth: usize,
 ) -> Result<Computation, Failure> {
-    let config = config(ask, method, depth)?;
-    let long = if ask.is_short() { Duration::ZERO } else { LONG };
+    let config = config(request, method, depth)?;
+    let long = if request.is_short() { Duration::ZERO } else { LONG };
     Ok(Computation {
-        id: id(ask, method, depth),
+        id: id(request, method, depth),
         settings: json!({"config": serde_json::to_value(&config)?, "seconds": long.as_secs_f64()}),
         alone: true,
         trial: Box::new(move |_| Ok(long.mul_f64(1.2))),
-        work: Box::new(move |place| Ok(serde_json::to_value(measure(&config, place, long)?)?)),
+        work: Box::new(move |resources| {
+            Ok(serde_json::to_value(measure(&resources.run(&config), long)?)?)
+        }),
     })
 }
 
-fn measure(config: &RunConfig, place: Place<'_>, long: Duration) -> Result<Taken, Failure> {
-    let data = place.load(config)?;
-    place.run(config.precision, Measure { config, data, long })
+fn measure(run: &ResolvedRun, long: Duration) -> Result<Taken, Failure> {
+    with_data(run, |data| Measure { config: &run.config, data, long })
 }
 
 /// Epochs of a measurement at most.
@@ -89,11 +91,11 @@ const EPOCHS: usize = 1_000_000;
 
 struct Measure<'a> {
     config: &'a RunConfig,
-    data: Prepared,
+    data: LoadedData,
     long: Duration,
 }
 
-impl BackendJob for Measure<'_> {
+impl BackendTask for Measure<'_> {
     type Output = Taken;
 
     fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Taken, Failure> {
@@ -145,25 +147,23 @@ impl Target for Memory {
         "memory and time of a training step against depth, lfnn-l beside bp"
     }
 
-    fn plan(&self, ask: &ReproduceRequest<'_>) -> Result<Vec<Job>, Failure> {
-        if ask.is_paper() && !is_there(ask, DatasetName::Mnist) {
-            return Err(missing(ask, DatasetName::Mnist));
-        }
-        let mut jobs = Vec::new();
+    fn plan(&self, request: &ReproduceRequest) -> Result<Vec<Task>, Failure> {
+        expect_data(request, DatasetName::Mnist)?;
+        let mut tasks = Vec::new();
         for method in METHODS {
-            for &depth in depths(ask) {
-                jobs.push(Job::Compute(computation(ask, method, depth)?));
+            for &depth in depths(request) {
+                tasks.push(Task::Compute(computation(request, method, depth)?));
             }
         }
-        Ok(jobs)
+        Ok(tasks)
     }
 
-    fn report(&self, ask: &ReproduceRequest<'_>, results: &Results) -> Result<Report, Failure> {
+    fn report(&self, request: &ReproduceRequest, results: &Results) -> Result<Report, Failure> {
         let mut report = Report {
             title: "Memory and time of a training step against depth".into(),
             ..Report::default()
         };
-        report.text.extend(quick_note(ask, ""));
+        report.text.extend(quick_note(request, ""));
         report.text.push(
             "Networks of 1 to 32 units, each a 3×3 convolution with 32 filters, batch normalisation and ReLU, \
              without pooling; batches of 128. Memory is what the backend has allocated: activations, gradients \
@@ -185,8 +185,8 @@ impl Target for Memory {
         let (mut memory, mut time) = (Vec::new(), Vec::new());
         for (method, style) in METHODS.into_iter().zip([1, 0]) {
             let (mut bytes, mut seconds) = (Vec::new(), Vec::new());
-            for &depth in depths(ask) {
-                let Some(value) = results.value(&id(ask, method, depth)) else { continue };
+            for &depth in depths(request) {
+                let Some(value) = results.value(&id(request, method, depth)) else { continue };
                 let taken: Taken = serde_json::from_value(value.clone())
                     .context("a measurement that cannot be read")?;
                 let mebibytes = |bytes: usize| bytes as f64 / f64::from(1 << 20);

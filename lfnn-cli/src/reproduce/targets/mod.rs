@@ -16,7 +16,7 @@ use anyhow::anyhow;
 use lfnn_core::method::by_name;
 use lfnn_data::{DatasetName, Presence};
 
-use super::plan::{Job, ReproduceRequest, Training};
+use super::plan::{ReproduceRequest, Task, Training};
 use super::report::{Report, Stat};
 use super::runner::Results;
 use crate::failure::Failure;
@@ -38,13 +38,13 @@ pub(super) trait Target: Debug + Sync {
     ///
     /// # Errors
     /// Data that is missing, or a setting that does not fit.
-    fn plan(&self, ask: &ReproduceRequest<'_>) -> Result<Vec<Job>, Failure>;
+    fn plan(&self, request: &ReproduceRequest) -> Result<Vec<Task>, Failure>;
 
     /// Tables and figures of what came out.
     ///
     /// # Errors
     /// A result that cannot be read.
-    fn report(&self, ask: &ReproduceRequest<'_>, results: &Results) -> Result<Report, Failure>;
+    fn report(&self, request: &ReproduceRequest, results: &Results) -> Result<Report, Failure>;
 }
 
 /// Every target.
@@ -73,30 +73,43 @@ fn methods() -> Vec<&'static str> {
 }
 
 /// Whether a data set can be used.
-fn is_there(ask: &ReproduceRequest<'_>, name: DatasetName) -> bool {
+fn is_there(request: &ReproduceRequest, name: DatasetName) -> bool {
     let there = |presence: &Presence| matches!(presence, Presence::Present | Presence::Embedded);
-    lfnn_data::list(ask.root).iter().any(|found| found.name == name && there(&found.presence))
+    lfnn_data::list(&request.data_root)
+        .iter()
+        .any(|found| found.name == name && there(&found.presence))
 }
 
 /// The error for data that is needed and not there.
-fn missing(ask: &ReproduceRequest<'_>, name: DatasetName) -> Failure {
-    let root = ask.root.display();
+fn missing(request: &ReproduceRequest, name: DatasetName) -> Failure {
+    let root = request.data_root.display();
     Failure::Runtime(anyhow!(
         "{name} is not in {root}, and this target at paper scale needs it; `lfnn-cli data fetch {name}` \
          brings it, --data-dir names another folder"
     ))
 }
 
-/// Those parts whose recipes are asked for.
+/// Checks that data which the paper's scale needs can be used.
+///
+/// # Errors
+/// It is not there.
+fn expect_data(request: &ReproduceRequest, name: DatasetName) -> Result<(), Failure> {
+    if request.is_paper() && !is_there(request, name) {
+        return Err(missing(request, name));
+    }
+    Ok(())
+}
+
+/// The parts of the recipes that the user chose.
 ///
 /// # Errors
 /// A recipe that no part has.
 fn chosen<T>(
-    ask: &ReproduceRequest<'_>,
+    request: &ReproduceRequest,
     parts: Vec<T>,
     recipe: fn(&T) -> &str,
 ) -> Result<Vec<T>, Failure> {
-    for asked in &ask.recipes {
+    for asked in &request.recipes {
         if !parts.iter().any(|part| recipe(part) == asked) {
             let list: Vec<&str> = parts.iter().map(recipe).collect();
             let list = list.join(", ");
@@ -105,8 +118,9 @@ fn chosen<T>(
             )));
         }
     }
-    let wanted =
-        |part: &T| ask.recipes.is_empty() || ask.recipes.iter().any(|asked| asked == recipe(part));
+    let wanted = |part: &T| {
+        request.recipes.is_empty() || request.recipes.iter().any(|asked| asked == recipe(part))
+    };
     Ok(parts.into_iter().filter(wanted).collect())
 }
 
@@ -128,8 +142,8 @@ impl Errors {
         };
         let first = &runs.first()?.summary;
         Some(Self {
-            test: Stat::of(&all(|summary| summary.test_error))?,
-            train: Stat::of(&all(|summary| summary.train_error)),
+            test: Stat::of(&all(crate::run::Summary::test_error))?,
+            train: Stat::of(&all(|summary| summary.metrics.get("train_error").copied())),
             parameters: first.parameters,
             readout: first.readout_parameters,
         })
@@ -138,11 +152,11 @@ impl Errors {
 
 /// One-vs-all networks of one hidden layer (paper, Section 3.1): permuted MNIST, or the digits with small
 /// batches, so that one pass has about as many steps.
-fn one_pass(ask: &ReproduceRequest<'_>, method: &str, workers: usize, seed: u64) -> Training {
+fn one_pass(request: &ReproduceRequest, method: &str, workers: usize, seed: u64) -> Training {
     let width = format!("network.units.0.workers.neurons.count={workers}");
     let training =
-        ask.training("mnist-permuted-ova", method, seed).set(&format!("{workers}"), &[width]);
-    if ask.is_paper() {
+        request.training("mnist-permuted-ova", method, seed).set(&format!("{workers}"), &[width]);
+    if request.is_paper() {
         return training;
     }
     let sets = ["dataset.name=digits", "training.batch_size=5"];
@@ -150,18 +164,19 @@ fn one_pass(ask: &ReproduceRequest<'_>, method: &str, workers: usize, seed: u64)
 }
 
 /// What a report at quick scale says first.
-fn quick_note(ask: &ReproduceRequest<'_>, note: &str) -> Option<String> {
+fn quick_note(request: &ReproduceRequest, note: &str) -> Option<String> {
     let text = format!(
         "This is the quick scale: the 8×8 digits inside the program take the place of the paper's data. It \
          shows that everything works, and how results look; its numbers are not to be compared with the \
          paper's. {note}"
     );
-    (!ask.is_paper()).then(|| text.trim_end().to_owned())
+    (!request.is_paper()).then(|| text.trim_end().to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use lfnn_core::network::Network;
+    use lfnn_core::program::ProgramSet;
 
     use super::MNIST;
     use crate::config::{Request, resolve};
@@ -172,7 +187,8 @@ mod tests {
             let request =
                 Request { recipe: Some(recipe), file: None, options: Vec::new(), sets: &[] };
             let config = resolve(&request).unwrap();
-            let network = Network::new(&config.network, &[28, 28, 1], 10).unwrap();
+            let network =
+                Network::new(&mut ProgramSet::new(), &config.network, &[28, 28, 1], 10).unwrap();
             let thousands = (network.parameter_counts().0 + 500) / 1000;
             assert!(name.contains(&format!(" {thousands} thousand ")), "{name}: {thousands}");
         }

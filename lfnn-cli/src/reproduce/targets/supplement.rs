@@ -1,12 +1,13 @@
 //! The supplement's question: how good the best leader of each unit is, and leaders beside followers.
 
+use lfnn_core::metric::UnitMetrics;
 use lfnn_data::DatasetName;
 
-use super::super::plan::{Job, ReproduceRequest, Training};
+use super::super::plan::{ReproduceRequest, Task, Training};
 use super::super::report::{Cell, Report, Stat, Table};
 use super::super::runner::{Results, Trained};
 use super::fig6::{self, most};
-use super::{Target, is_there, missing, quick_note};
+use super::{Target, expect_data, quick_note};
 use crate::chart::{Axis, Figure, Mark, Panel};
 use crate::failure::Failure;
 
@@ -14,12 +15,12 @@ use crate::failure::Failure;
 pub(super) struct Supplement;
 
 /// Name and training of each part, for a seed.
-fn parts(ask: &ReproduceRequest<'_>, seed: u64) -> Vec<(&'static str, Training)> {
-    let recipe = if ask.is_paper() { "mnist-s" } else { "digits" };
+fn parts(request: &ReproduceRequest, seed: u64) -> Vec<(&'static str, Training)> {
+    let recipe = if request.is_paper() { "mnist-s" } else { "digits" };
     vec![
-        ("convolutions, lfnn-l", ask.training(recipe, "lfnn-l", seed).leaders(70)),
-        ("convolutions, lfnn", ask.training(recipe, "lfnn", seed).leaders(70)),
-        ("fully connected, lfnn-l", fig6::training(ask, seed)),
+        ("convolutions, lfnn-l", request.training(recipe, "lfnn-l", seed).leaders(70)),
+        ("convolutions, lfnn", request.training(recipe, "lfnn", seed).leaders(70)),
+        ("fully connected, lfnn-l", fig6::training(request, seed)),
     ]
 }
 
@@ -34,9 +35,9 @@ struct Unit {
 /// The units of a run after its last epoch; leaders are those that led most in it.
 fn units(run: &Trained) -> Vec<Unit> {
     let Some(row) = run.rows.last() else { return Vec::new() };
-    let of = |unit: &crate::run::UnitRow| {
-        let errors = &unit.test_worker_errors;
-        let leaders = most(&unit.leads, run.config.leadership.leaders(unit.leads.len()));
+    let of = |(trained, tested): (&UnitMetrics, &UnitMetrics)| {
+        let (errors, shares) = (tested.workers("worker_errors"), trained.workers("lead_percent"));
+        let leaders = most(shares, run.config.leadership.leaders(shares.len()));
         let group = |leads: bool| -> Vec<f64> {
             let members = (0..errors.len()).filter(|at| leaders.contains(at) == leads);
             members.map(|at| errors[at]).collect()
@@ -48,7 +49,7 @@ fn units(run: &Trained) -> Vec<Unit> {
             followers: mean(group(false)),
         }
     };
-    row.units.iter().map(of).collect()
+    row.train.units.iter().zip(&row.test.units).map(of).collect()
 }
 
 impl Target for Supplement {
@@ -60,20 +61,19 @@ impl Target for Supplement {
         "the best leader’s error in each unit, and leaders beside followers"
     }
 
-    fn plan(&self, ask: &ReproduceRequest<'_>) -> Result<Vec<Job>, Failure> {
-        if ask.is_paper() && !is_there(ask, DatasetName::Mnist) {
-            return Err(missing(ask, DatasetName::Mnist));
-        }
-        let of_seed = |&seed: &u64| parts(ask, seed).into_iter().map(|(_, one)| Job::Train(one));
-        Ok(ask.seeds.iter().flat_map(of_seed).collect())
+    fn plan(&self, request: &ReproduceRequest) -> Result<Vec<Task>, Failure> {
+        expect_data(request, DatasetName::Mnist)?;
+        let of_seed =
+            |&seed: &u64| parts(request, seed).into_iter().map(|(_, one)| Task::Train(one));
+        Ok(request.seeds.iter().flat_map(of_seed).collect())
     }
 
-    fn report(&self, ask: &ReproduceRequest<'_>, results: &Results) -> Result<Report, Failure> {
+    fn report(&self, request: &ReproduceRequest, results: &Results) -> Result<Report, Failure> {
         let mut report = Report {
             title: "Supplement: the best leader of each unit; leaders beside followers".into(),
             ..Report::default()
         };
-        report.text.extend(quick_note(ask, ""));
+        report.text.extend(quick_note(request, ""));
         report.text.push(
             "Test errors in percent of the workers inside the network, after the last epoch: of the best \
              leader, the mean of the leaders and the mean of the followers, each as mean and standard deviation \
@@ -86,12 +86,12 @@ impl Target for Supplement {
         let caption = "Test error in percent of workers as predictors; the last line of each is the output layer";
         let mut table = Table::new("supplement", caption, &head);
         let mut panels = Vec::new();
-        let names: Vec<&str> = parts(ask, 1).into_iter().map(|(name, _)| name).collect();
+        let names: Vec<&str> = parts(request, 1).into_iter().map(|(name, _)| name).collect();
         for (part, name) in names.into_iter().enumerate() {
-            let runs: Vec<&Trained> = ask
+            let runs: Vec<&Trained> = request
                 .seeds
                 .iter()
-                .filter_map(|&seed| results.run(&parts(ask, seed)[part].1))
+                .filter_map(|&seed| results.run(&parts(request, seed)[part].1))
                 .collect();
             let all: Vec<Vec<Unit>> = runs.iter().map(|run| units(run)).collect();
             let count = all.first().map_or(0, Vec::len);
@@ -110,7 +110,7 @@ impl Target for Supplement {
                 }
                 table.rows.push(row);
             }
-            let output: Vec<f64> = runs.iter().filter_map(|run| run.summary.test_error).collect();
+            let output: Vec<f64> = runs.iter().filter_map(|run| run.summary.test_error()).collect();
             let output = Stat::of(&output);
             let mut row =
                 vec![name.into(), "output".into(), Cell::maybe(output.map(|stat| stat.mean))];

@@ -3,7 +3,7 @@
 use lfnn_data::DatasetName;
 
 use super::super::paper::{self, Quoted, Sweep as Values};
-use super::super::plan::{Job, ReproduceRequest, Training, distinct, workers};
+use super::super::plan::{ReproduceRequest, Task, Training, distinct, workers};
 use super::super::report::{Cell, Report, Table};
 use super::super::runner::Results;
 use super::{Errors, MNIST, Target, chosen, is_there, missing, quick_note};
@@ -50,33 +50,37 @@ impl Sweep {
     /// Name and recipe of each part whose data is there.
     fn parts(
         &self,
-        ask: &ReproduceRequest<'_>,
+        request: &ReproduceRequest,
     ) -> Result<Vec<(&'static str, &'static str)>, Failure> {
-        if !ask.is_paper() {
-            return chosen(ask, vec![("digits", "digits")], |part| part.1);
+        if !request.is_paper() {
+            return chosen(request, vec![("digits", "digits")], |part| part.1);
         }
-        let there = self.parts.iter().filter(|(_, _, data)| is_there(ask, *data));
+        let there = self.parts.iter().filter(|(_, _, data)| is_there(request, *data));
         let parts: Vec<_> = there.map(|&(name, recipe, _)| (name, recipe)).collect();
         if parts.is_empty() {
-            return Err(missing(ask, self.parts[0].2));
+            return Err(missing(request, self.parts[0].2));
         }
-        chosen(ask, parts, |part| part.1)
+        chosen(request, parts, |part| part.1)
     }
 }
 
 /// The trainings with this percentage of leaders.
 fn trainings(
-    ask: &ReproduceRequest<'_>,
+    request: &ReproduceRequest,
     recipe: &str,
     method: &str,
     percent: usize,
 ) -> Vec<Training> {
-    ask.seeds.iter().map(|&seed| ask.training(recipe, method, seed).leaders(percent)).collect()
+    request
+        .seeds
+        .iter()
+        .map(|&seed| request.training(recipe, method, seed).leaders(percent))
+        .collect()
 }
 
 /// Percentages, each with the one whose trainings it shares.
-fn shared(ask: &ReproduceRequest<'_>, recipe: &str) -> Result<Vec<(usize, usize)>, Failure> {
-    let config = ask.training(recipe, METHODS[0], 1).config()?;
+fn shared(request: &ReproduceRequest, recipe: &str) -> Result<Vec<(usize, usize)>, Failure> {
+    let config = request.training(recipe, METHODS[0], 1).config()?;
     // 70 % is Table 1's: where it leads as many, its trainings are taken.
     let mut order = vec![70];
     order.extend(PERCENTAGES.iter().filter(|&&percent| percent != 70));
@@ -98,28 +102,28 @@ impl Target for Sweep {
         true
     }
 
-    fn plan(&self, ask: &ReproduceRequest<'_>) -> Result<Vec<Job>, Failure> {
-        let mut jobs = Vec::new();
-        for (_, recipe) in self.parts(ask)? {
-            let percentages = shared(ask, recipe)?;
+    fn plan(&self, request: &ReproduceRequest) -> Result<Vec<Task>, Failure> {
+        let mut tasks = Vec::new();
+        for (_, recipe) in self.parts(request)? {
+            let percentages = shared(request, recipe)?;
             // Seed by seed: what is stopped can be reported with fewer of them.
-            for &seed in &ask.seeds {
+            for &seed in &request.seeds {
                 for method in METHODS {
                     let of = |&(_, percent): &(usize, usize)| {
-                        Job::Train(ask.training(recipe, method, seed).leaders(percent))
+                        Task::Train(request.training(recipe, method, seed).leaders(percent))
                     };
-                    jobs.extend(percentages.iter().map(of));
+                    tasks.extend(percentages.iter().map(of));
                 }
             }
         }
-        Ok(jobs)
+        Ok(tasks)
     }
 
-    fn report(&self, ask: &ReproduceRequest<'_>, results: &Results) -> Result<Report, Failure> {
+    fn report(&self, request: &ReproduceRequest, results: &Results) -> Result<Report, Failure> {
         let paper = paper::read()?;
         let paper = if self.name == "table2" { paper.table2 } else { paper.table3 };
         let mut report = Report { title: self.title.into(), ..Report::default() };
-        report.text.extend(quick_note(ask, ""));
+        report.text.extend(quick_note(request, ""));
         report.text.push(
             "Errors in percent after the last epoch, mean and standard deviation over the seeds. The \
              training error is the running error of the last epoch. With few workers several \
@@ -127,17 +131,18 @@ impl Target for Sweep {
              one another in the paper’s value alone."
                 .into(),
         );
-        if ask.is_paper() && !paper.note.is_empty() {
+        if request.is_paper() && !paper.note.is_empty() {
             report.text.push(paper.note.clone());
         }
-        if ask.is_paper() && !self.note.is_empty() {
+        if request.is_paper() && !self.note.is_empty() {
             report.text.push(self.note.into());
         }
         let mut panels = Vec::new();
-        for (name, recipe) in self.parts(ask)? {
+        for (name, recipe) in self.parts(request)? {
             let mut marks = Vec::new();
             for (method, style) in METHODS.into_iter().zip([1, 2]) {
-                let (table, ours, theirs) = table(ask, results, (name, recipe, method), &paper)?;
+                let (table, ours, theirs) =
+                    table(request, results, (name, recipe, method), &paper)?;
                 report.tables.push(table);
                 let line = |name: String, style, points, markers| Mark::Line {
                     name,
@@ -171,19 +176,19 @@ impl Target for Sweep {
 
 /// A method's table, and the points of its curve and the paper's.
 fn table(
-    ask: &ReproduceRequest<'_>,
+    request: &ReproduceRequest,
     results: &Results,
     (name, recipe, method): (&str, &str, &str),
     paper: &Quoted<Values>,
 ) -> Result<(Table, Vec<Point>, Vec<Point>), Failure> {
-    let config = ask.training(recipe, method, 1).config()?;
+    let config = request.training(recipe, method, 1).config()?;
     let head = ["δ, %", "leaders", "test", "±", "paper", "difference", "training", "±", "paper"];
     let caption = format!("{name}, {method}: errors in percent");
     let mut table = Table::new(&format!("{recipe}-{method}"), &caption, &head);
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     let quoted = paper.get(recipe, method);
-    for (at, (percent, same)) in shared(ask, recipe)?.into_iter().enumerate() {
-        let found = Errors::of(results, &trainings(ask, recipe, method, same));
+    for (at, (percent, same)) in shared(request, recipe)?.into_iter().enumerate() {
+        let found = Errors::of(results, &trainings(request, recipe, method, same));
         let mean = found.map(|errors| errors.test.mean);
         let train = found.and_then(|errors| errors.train);
         let of_paper = quoted.and_then(|values| values.test.get(at)).copied();

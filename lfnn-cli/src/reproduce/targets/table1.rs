@@ -3,7 +3,7 @@
 use lfnn_data::DatasetName;
 
 use super::super::paper;
-use super::super::plan::{Job, ReproduceRequest, Training};
+use super::super::plan::{ReproduceRequest, Task, Training};
 use super::super::report::{Cell, Report, Table};
 use super::super::runner::Results;
 use super::{Errors, MNIST, Target, chosen, is_there, methods, missing, quick_note};
@@ -32,22 +32,22 @@ struct Column {
     paper: &'static str,
 }
 
-fn columns(ask: &ReproduceRequest<'_>) -> Result<Vec<Column>, Failure> {
+fn columns(request: &ReproduceRequest) -> Result<Vec<Column>, Failure> {
     let column = |name, recipe, paper| Column { name, recipe, sets: Vec::new(), label: "", paper };
-    if !ask.is_paper() {
-        return chosen(ask, vec![column("digits", "digits", "")], |column| column.recipe);
+    if !request.is_paper() {
+        return chosen(request, vec![column("digits", "digits", "")], |column| column.recipe);
     }
     let mut columns = Vec::new();
-    if is_there(ask, DatasetName::Mnist) {
+    if is_there(request, DatasetName::Mnist) {
         columns.extend(MNIST.map(|(name, recipe)| column(name, recipe, recipe)));
     }
-    if is_there(ask, DatasetName::Cifar10) {
+    if is_there(request, DatasetName::Cifar10) {
         columns.push(column("CIFAR-10", "cifar10-m", "cifar10-m"));
     }
-    if is_there(ask, DatasetName::TinyImagenet) {
+    if is_there(request, DatasetName::TinyImagenet) {
         columns.push(column("Tiny ImageNet", TINY, ""));
     }
-    let imagenet = ask.root.join("imagenet");
+    let imagenet = request.data_root.join("imagenet");
     if imagenet.join("train").is_dir() {
         let path = imagenet.display().to_string();
         let sets = [
@@ -64,30 +64,30 @@ fn columns(ask: &ReproduceRequest<'_>) -> Result<Vec<Column>, Failure> {
         });
     }
     if columns.is_empty() {
-        return Err(missing(ask, DatasetName::Mnist));
+        return Err(missing(request, DatasetName::Mnist));
     }
-    chosen(ask, columns, |column| column.recipe)
+    chosen(request, columns, |column| column.recipe)
 }
 
 /// The learning rate of AdamW with which a forward gradient is trained, where it is not the recipe's.
-fn rate(ask: &ReproduceRequest<'_>, column: &Column, method: &str) -> Option<&'static str> {
-    if !ask.is_paper() || column.recipe == TINY {
+fn rate(request: &ReproduceRequest, column: &Column, method: &str) -> Option<&'static str> {
+    if !request.is_paper() || column.recipe == TINY {
         return None;
     }
     RATES.iter().find(|(name, _)| *name == method).map(|(_, rate)| *rate)
 }
 
-fn training(ask: &ReproduceRequest<'_>, column: &Column, method: &str, seed: u64) -> Training {
-    let mut training = ask.training(column.recipe, method, seed).leaders(70);
-    if let Some(rate) = rate(ask, column, method) {
+fn training(request: &ReproduceRequest, column: &Column, method: &str, seed: u64) -> Training {
+    let mut training = request.training(column.recipe, method, seed).leaders(70);
+    if let Some(rate) = rate(request, column, method) {
         training =
             training.set(&format!("lr{rate}"), &[format!("training.optimizer.adamw.lr={rate}")]);
     }
     if column.sets.is_empty() { training } else { training.set(column.label, &column.sets) }
 }
 
-fn trainings(ask: &ReproduceRequest<'_>, column: &Column, method: &str) -> Vec<Training> {
-    ask.seeds.iter().map(|&seed| training(ask, column, method, seed)).collect()
+fn trainings(request: &ReproduceRequest, column: &Column, method: &str) -> Vec<Training> {
+    request.seeds.iter().map(|&seed| training(request, column, method, seed)).collect()
 }
 
 impl Target for Table1 {
@@ -103,25 +103,25 @@ impl Target for Table1 {
         true
     }
 
-    fn plan(&self, ask: &ReproduceRequest<'_>) -> Result<Vec<Job>, Failure> {
-        let mut jobs = Vec::new();
-        for column in columns(ask)? {
+    fn plan(&self, request: &ReproduceRequest) -> Result<Vec<Task>, Failure> {
+        let mut tasks = Vec::new();
+        for column in columns(request)? {
             // Seed by seed: what is stopped can be reported with fewer of them.
-            for &seed in &ask.seeds {
-                let of = |method| Job::Train(training(ask, &column, method, seed));
-                jobs.extend(methods().into_iter().map(of));
+            for &seed in &request.seeds {
+                let of = |method| Task::Train(training(request, &column, method, seed));
+                tasks.extend(methods().into_iter().map(of));
             }
         }
-        Ok(jobs)
+        Ok(tasks)
     }
 
-    fn report(&self, ask: &ReproduceRequest<'_>, results: &Results) -> Result<Report, Failure> {
+    fn report(&self, request: &ReproduceRequest, results: &Results) -> Result<Report, Failure> {
         let paper = paper::read()?.table1;
         let mut report = Report {
             title: "Table 1: test and training error of every method".into(),
             ..Report::default()
         };
-        report.text.extend(quick_note(ask, ""));
+        report.text.extend(quick_note(request, ""));
         report.text.push(
             "Errors in percent after the last epoch, mean and standard deviation over the seeds; δ = 70 %. \
              The training error is the running error of the last epoch, on augmented images where the \
@@ -130,7 +130,7 @@ impl Target for Table1 {
              and schedules here are not the paper’s, whose networks are block-wise."
                 .into(),
         );
-        if ask.is_paper() {
+        if request.is_paper() {
             let rates: Vec<String> =
                 RATES.iter().map(|(method, rate)| format!("{method} {rate}")).collect();
             report.text.push(format!(
@@ -153,13 +153,13 @@ impl Target for Table1 {
             "readouts",
         ];
         let mut panels = Vec::new();
-        for column in columns(ask)? {
+        for column in columns(request)? {
             let caption = format!("{}: errors in percent", column.name);
             let mut table =
                 Table::new(&format!("table1-{}{}", column.recipe, column.label), &caption, &head);
             let (mut ours, mut theirs) = (Vec::new(), Vec::new());
             for method in methods() {
-                let found = Errors::of(results, &trainings(ask, &column, method));
+                let found = Errors::of(results, &trainings(request, &column, method));
                 let quoted = paper.get(column.paper, method).copied();
                 let test = found.map(|errors| errors.test);
                 let train = found.and_then(|errors| errors.train);

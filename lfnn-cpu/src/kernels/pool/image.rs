@@ -5,7 +5,6 @@ use std::ops::Range;
 use lfnn_core::program::{TensorId, Tensors, Window, adaptive_bin};
 
 use crate::simd::vectorized;
-use crate::work::GRAIN;
 
 /// The sides of a pooling.
 #[derive(Clone, Copy)]
@@ -31,12 +30,7 @@ impl Geometry {
         self.pooled[0] * self.pooled[1] * self.channels
     }
 
-    /// Images in a piece of work.
-    pub(super) fn images(&self) -> usize {
-        (GRAIN / self.image_len().max(1)).max(1)
-    }
-
-    /// The part of a window that lies in the image, and where the window begins (which may be
+    /// The part of a window inside the image, and where the window begins (which may be
     /// before it).
     fn covered(&self, window: &Window, at: usize, axis: usize) -> (Range<usize>, usize) {
         let start = at * window.stride[axis];

@@ -3,27 +3,27 @@
 mod image;
 
 use image::Geometry;
+use lfnn_core::program::fusion::Epilogue;
 use lfnn_core::program::{
-    AdaptiveAvgPool, AdaptiveAvgPoolGrad, AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad,
-    MaxPoolTangent, TensorId, Window,
+    self, AdaptiveAvgPool, AdaptiveAvgPoolGrad, AvgPool, AvgPoolGrad, MaxPoolGrad, MaxPoolTangent,
+    TensorId, Window,
 };
 use rayon::iter::{Either, repeat_n};
 use rayon::prelude::*;
 
-use crate::fuse::Epilogue;
-use crate::memory::{BufferResolver, In, Out};
-use crate::work::{GRAIN, Kernel, Workspace};
+use crate::memory::{BufferResolver, Input, Output};
+use crate::work::{Compile, Kernel, Workspace, items_per_chunk, kernel};
 
 /// The results of maximum pooling.
 struct Maxima {
-    y: Out<f32>,
-    position: Option<Out<u8>>,
+    y: Output<f32>,
+    position: Option<Output<u8>>,
     window: Window,
     geometry: Geometry,
 }
 
 impl Maxima {
-    fn new(op: &MaxPool, bind: &mut BufferResolver<'_>) -> Self {
+    fn new(op: &program::MaxPool, bind: &mut BufferResolver<'_>) -> Self {
         Self {
             y: bind.write(op.y),
             position: op.position.map(|position| bind.write(position)),
@@ -33,31 +33,24 @@ impl Maxima {
     }
 }
 
-/// Maximum pooling of stored images.
-pub(crate) struct Max {
-    x: In<f32>,
-    poolings: Poolings,
-    image_len: usize,
-}
-
-impl Max {
-    pub(crate) fn new(op: &MaxPool, bind: &mut BufferResolver<'_>) -> Self {
-        let maxima = Maxima::new(op, bind);
-        let image_len = maxima.geometry.image_len();
-        let poolings = Poolings { max: Some(maxima), adaptive: None };
-        Self { x: bind.read(op.x), poolings, image_len }
+kernel! {
+    /// Maximum pooling of stored images.
+    MaxPool { x: Input<f32> }
+    with |op, bind| {
+        poolings: Poolings = Poolings { max: Some(Maxima::new(op, bind)), adaptive: None },
+        image_len: usize = Geometry::new(bind.tensors(), op.x, op.y).image_len(),
     }
 }
 
-impl Kernel for Max {
+impl Kernel for MaxPool {
     fn run(&mut self, _: &mut Workspace<'_>) {
         let (x, len) = (self.x.get(), self.image_len);
         if x.is_empty() {
             return;
         }
-        let images = (GRAIN / len).max(1);
-        let pieces = self.poolings.pieces(images, x.len() / len);
-        pieces.zip(x.par_chunks(images * len)).for_each(|(mut pooled, x)| {
+        let images = items_per_chunk(len);
+        let chunks = self.poolings.chunks(images, x.len() / len);
+        chunks.zip(x.par_chunks(images * len)).for_each(|(mut pooled, x)| {
             for (i, x) in x.chunks_exact(len).enumerate() {
                 pooled.image(i, x);
             }
@@ -68,14 +61,14 @@ impl Kernel for Max {
 /// Poolings that are done on each image as soon as it is computed.
 pub(crate) struct Poolings {
     max: Option<Maxima>,
-    adaptive: Option<(Out<f32>, Geometry)>,
+    adaptive: Option<(Output<f32>, Geometry)>,
 }
 
 impl Poolings {
-    pub(crate) fn new(behind: Option<&Epilogue<'_>>, bind: &mut BufferResolver<'_>) -> Self {
-        let max = behind.and_then(|behind| behind.max).map(|op| Maxima::new(op, bind));
-        let adaptive = behind
-            .and_then(|behind| behind.adaptive)
+    pub(crate) fn new(epilogue: Option<&Epilogue<'_>>, bind: &mut BufferResolver<'_>) -> Self {
+        let max = epilogue.and_then(|of| of.max_pool).map(|op| Maxima::new(op, bind));
+        let adaptive = epilogue
+            .and_then(|of| of.adaptive_pool)
             .map(|op| (bind.write(op.y), Geometry::new(bind.tensors(), op.x, op.y)));
         Self { max, adaptive }
     }
@@ -84,12 +77,12 @@ impl Poolings {
         self.max.is_none() && self.adaptive.is_none()
     }
 
-    /// The results in pieces of some images.
-    pub(crate) fn pieces(
+    /// The results in chunks of some images.
+    pub(crate) fn chunks(
         &mut self,
         images: usize,
         total: usize,
-    ) -> impl IndexedParallelIterator<Item = PooledPiece<'_>> {
+    ) -> impl IndexedParallelIterator<Item = PooledChunk<'_>> {
         let count = total.div_ceil(images);
         let (mut max, mut y, mut position, mut adaptive) = (None, None, None, None);
         if let Some(op) = &mut self.max {
@@ -104,8 +97,8 @@ impl Poolings {
             adaptive = Some((y.get(), images * geometry.pooled_len()));
         }
         let y = chunks(y, count).zip(chunks(position, count));
-        y.zip(chunks(adaptive, count)).map(move |((y, position), bins)| PooledPiece {
-            max: max.zip(y).map(|((geometry, window), y)| MaximaPiece {
+        y.zip(chunks(adaptive, count)).map(move |((y, position), bins)| PooledChunk {
+            max: max.zip(y).map(|((geometry, window), y)| MaximaChunk {
                 geometry,
                 window,
                 y,
@@ -116,7 +109,7 @@ impl Poolings {
     }
 }
 
-/// Pieces of a slice, or as many times nothing.
+/// Chunks of a slice, or as many times nothing.
 fn chunks<T: Send>(
     slice: Option<(&mut [T], usize)>,
     count: usize,
@@ -128,23 +121,23 @@ fn chunks<T: Send>(
 }
 
 /// The results of poolings for some images.
-pub(crate) struct PooledPiece<'a> {
-    max: Option<MaximaPiece<'a>>,
+pub(crate) struct PooledChunk<'a> {
+    max: Option<MaximaChunk<'a>>,
     adaptive: Option<(&'a Geometry, &'a mut [f32])>,
 }
 
 /// The results of maximum pooling for some images.
-struct MaximaPiece<'a> {
+struct MaximaChunk<'a> {
     geometry: &'a Geometry,
     window: &'a Window,
     y: &'a mut [f32],
     position: Option<&'a mut [u8]>,
 }
 
-impl PooledPiece<'_> {
-    /// Pools image `i` of the piece.
+impl PooledChunk<'_> {
+    /// Pools image `i` of the chunk.
     pub(crate) fn image(&mut self, i: usize, x: &[f32]) {
-        if let Some(MaximaPiece { geometry: g, window, y, position }) = &mut self.max {
+        if let Some(MaximaChunk { geometry: g, window, y, position }) = &mut self.max {
             let here = i * g.pooled_len()..(i + 1) * g.pooled_len();
             let y = &mut y[here.clone()];
             match position {
@@ -158,56 +151,11 @@ impl PooledPiece<'_> {
     }
 }
 
-/// The backward rule of a pooling, image by image.
-pub(crate) struct PoolGrad {
-    dy: In<f32>,
-    position: Option<In<u8>>,
+/// A rule of pooling with what it reads, image by image.
+pub(crate) struct PoolRule {
+    from: Input<f32>,
+    position: Option<Input<u8>>,
     geometry: Geometry,
-    rule: Rule,
-}
-
-impl PoolGrad {
-    pub(crate) fn max(op: &MaxPoolGrad, bind: &mut BufferResolver<'_>) -> Self {
-        Self {
-            dy: bind.read(op.dy),
-            position: Some(bind.read(op.position)),
-            geometry: Geometry::new(bind.tensors(), op.dx, op.dy),
-            rule: Rule::MaxGrad(op.window),
-        }
-    }
-
-    pub(crate) fn adaptive(op: &AdaptiveAvgPoolGrad, bind: &mut BufferResolver<'_>) -> Self {
-        Self {
-            dy: bind.read(op.dy),
-            position: None,
-            geometry: Geometry::new(bind.tensors(), op.dx, op.dy),
-            rule: Rule::AdaptiveGrad,
-        }
-    }
-
-    /// Spreads the gradient of image `i`.
-    pub(crate) fn image(&self, i: usize, dx: &mut [f32]) {
-        let here = i * self.geometry.pooled_len()..(i + 1) * self.geometry.pooled_len();
-        let positions = self.position.as_ref().map_or(&[][..], |p| &p.get()[here.clone()]);
-        self.rule.apply(&self.geometry, &self.dy.get()[here], positions, dx);
-    }
-}
-
-/// Which side of a pooling is written.
-enum Direction {
-    /// The pooled side, from the image.
-    Down,
-    /// The image, from the pooled side.
-    Up,
-}
-
-/// Any pooling operation that reads one tensor, and perhaps positions, and writes another.
-pub(crate) struct Pool {
-    from: In<f32>,
-    position: Option<In<u8>>,
-    to: Out<f32>,
-    geometry: Geometry,
-    direction: Direction,
     rule: Rule,
 }
 
@@ -221,9 +169,51 @@ enum Rule {
 }
 
 impl Rule {
-    /// Does one image; `positions` are empty where the rule needs none.
-    fn apply(&self, g: &Geometry, from: &[f32], positions: &[u8], to: &mut [f32]) {
-        match self {
+    /// Whether it writes the image, from the pooled side; otherwise it is the other way round.
+    fn writes_image(&self) -> bool {
+        matches!(self, Rule::MaxGrad(_) | Rule::AverageGrad(_) | Rule::AdaptiveGrad)
+    }
+}
+
+impl PoolRule {
+    fn new(
+        rule: Rule,
+        image: TensorId,
+        pooled: TensorId,
+        position: Option<TensorId>,
+        bind: &mut BufferResolver<'_>,
+    ) -> Self {
+        Self {
+            from: bind.read(if rule.writes_image() { pooled } else { image }),
+            position: bind.resolve(&position),
+            geometry: Geometry::new(bind.tensors(), image, pooled),
+            rule,
+        }
+    }
+
+    pub(crate) fn max_grad(op: &MaxPoolGrad, bind: &mut BufferResolver<'_>) -> Self {
+        Self::new(Rule::MaxGrad(op.window), op.dx, op.dy, Some(op.position), bind)
+    }
+
+    pub(crate) fn adaptive_grad(op: &AdaptiveAvgPoolGrad, bind: &mut BufferResolver<'_>) -> Self {
+        Self::new(Rule::AdaptiveGrad, op.dx, op.dy, None, bind)
+    }
+
+    /// Numbers of an image on the side that is read, and on the one that is written.
+    fn lens(&self) -> [usize; 2] {
+        let (image, pooled) = (self.geometry.image_len(), self.geometry.pooled_len());
+        if self.rule.writes_image() { [pooled, image] } else { [image, pooled] }
+    }
+
+    /// Does image `i`.
+    pub(crate) fn image(&self, i: usize, to: &mut [f32]) {
+        let (g, [len, _]) = (&self.geometry, self.lens());
+        let from = &self.from.get()[i * len..][..len];
+        let positions = self
+            .position
+            .as_ref()
+            .map_or(&[][..], |position| &position.get()[i * g.pooled_len()..][..g.pooled_len()]);
+        match &self.rule {
             Rule::MaxGrad(window) => image::maximum_grad(g, window, from, positions, to),
             Rule::MaxTangent(window) => image::maximum_tangent(g, window, from, positions, to),
             Rule::Average(window) => image::average(g, window, from, to),
@@ -234,76 +224,47 @@ impl Rule {
     }
 }
 
-impl Pool {
-    fn down(x: TensorId, y: TensorId, rule: Rule, bind: &mut BufferResolver<'_>) -> Self {
-        Self {
-            from: bind.read(x),
-            position: None,
-            to: bind.write(y),
-            geometry: Geometry::new(bind.tensors(), x, y),
-            direction: Direction::Down,
-            rule,
-        }
-    }
-
-    fn up(dy: TensorId, dx: TensorId, rule: Rule, bind: &mut BufferResolver<'_>) -> Self {
-        Self {
-            from: bind.read(dy),
-            position: None,
-            to: bind.write(dx),
-            geometry: Geometry::new(bind.tensors(), dx, dy),
-            direction: Direction::Up,
-            rule,
-        }
-    }
-
-    pub(crate) fn max_grad(op: &MaxPoolGrad, bind: &mut BufferResolver<'_>) -> Self {
-        let pool = Self::up(op.dy, op.dx, Rule::MaxGrad(op.window), bind);
-        Self { position: Some(bind.read(op.position)), ..pool }
-    }
-
-    pub(crate) fn max_tangent(op: &MaxPoolTangent, bind: &mut BufferResolver<'_>) -> Self {
-        let pool = Self::down(op.dx, op.dy, Rule::MaxTangent(op.window), bind);
-        Self { position: Some(bind.read(op.position)), ..pool }
-    }
-
-    pub(crate) fn average(op: &AvgPool, bind: &mut BufferResolver<'_>) -> Self {
-        Self::down(op.x, op.y, Rule::Average(op.window), bind)
-    }
-
-    pub(crate) fn average_grad(op: &AvgPoolGrad, bind: &mut BufferResolver<'_>) -> Self {
-        Self::up(op.dy, op.dx, Rule::AverageGrad(op.window), bind)
-    }
-
-    pub(crate) fn adaptive(op: &AdaptiveAvgPool, bind: &mut BufferResolver<'_>) -> Self {
-        Self::down(op.x, op.y, Rule::Adaptive, bind)
-    }
-
-    pub(crate) fn adaptive_grad(op: &AdaptiveAvgPoolGrad, bind: &mut BufferResolver<'_>) -> Self {
-        Self::up(op.dy, op.dx, Rule::AdaptiveGrad, bind)
-    }
+/// Any pooling operation that reads one tensor, and perhaps positions, and writes another.
+struct Pool {
+    rule: PoolRule,
+    to: Output<f32>,
 }
 
 impl Kernel for Pool {
     fn run(&mut self, _: &mut Workspace<'_>) {
-        let (g, to) = (&self.geometry, self.to.get());
-        let (from_len, to_len) = match self.direction {
-            Direction::Down => (g.image_len(), g.pooled_len()),
-            Direction::Up => (g.pooled_len(), g.image_len()),
-        };
+        let (rule, to, [from_len, to_len]) = (&self.rule, self.to.get(), self.rule.lens());
         if to_len == 0 || from_len == 0 {
             return to.fill(0.0);
         }
-        let (images, rule) = (g.images(), &self.rule);
-        let positions = self.position.as_ref().map_or(&[][..], In::get);
-        let from = self.from.get().par_chunks(images * from_len);
-        to.par_chunks_mut(images * to_len).zip(from).enumerate().for_each(|(piece, (to, from))| {
-            let pairs = to.chunks_exact_mut(to_len).zip(from.chunks_exact(from_len));
-            for (i, (to, from)) in pairs.enumerate() {
-                let start = (piece * images + i) * g.pooled_len();
-                let positions = positions.get(start..start + g.pooled_len()).unwrap_or(&[]);
-                rule.apply(g, from, positions, to);
+        let images = items_per_chunk(rule.geometry.image_len());
+        to.par_chunks_mut(images * to_len).enumerate().for_each(|(chunk, to)| {
+            for (i, to) in to.chunks_exact_mut(to_len).enumerate() {
+                rule.image(chunk * images + i, to);
             }
         });
     }
+}
+
+macro_rules! pools {
+    ($($name:ident(|$op:ident, $bind:ident| $rule:expr) writes $to:ident;)*) => {$(
+        impl Compile for $name {
+            fn kernel(&self, $bind: &mut BufferResolver<'_>) -> Box<dyn Kernel> {
+                let $op = self;
+                Box::new(Pool { rule: $rule, to: $bind.write($op.$to) })
+            }
+        }
+    )*};
+}
+
+pools! {
+    MaxPoolGrad(|op, bind| PoolRule::max_grad(op, bind)) writes dx;
+    MaxPoolTangent(|op, bind| {
+        PoolRule::new(Rule::MaxTangent(op.window), op.dx, op.dy, Some(op.position), bind)
+    }) writes dy;
+    AvgPool(|op, bind| PoolRule::new(Rule::Average(op.window), op.x, op.y, None, bind)) writes y;
+    AvgPoolGrad(|op, bind| {
+        PoolRule::new(Rule::AverageGrad(op.window), op.dx, op.dy, None, bind)
+    }) writes dx;
+    AdaptiveAvgPool(|op, bind| PoolRule::new(Rule::Adaptive, op.x, op.y, None, bind)) writes y;
+    AdaptiveAvgPoolGrad(|op, bind| PoolRule::adaptive_grad(op, bind)) writes dx;
 }

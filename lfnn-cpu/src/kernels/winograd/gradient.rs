@@ -1,43 +1,42 @@
 //! The weight gradient.
 //!
-//! Tiles of x and of dy are transformed, a stretch of the batch at a time, into panels of a few channels, so that what
-//! a block of the product reads lies together. Each of the 36 matrices of the gradient is one piece of
-//! work, to which stretch after stretch is added, so its bytes do not depend on the threads.
+//! Tiles of x and of dy are transformed, a chunk of the batch at a time, into panels of a few channels, so that what a
+//! block of the product reads is contiguous. Each of the 36 matrices of the gradient is one chunk of work, to which the
+//! chunks of the batch are added in order, so its bytes do not depend on the threads.
 
 use lfnn_core::program::Conv2dWeightGrad;
 use rayon::prelude::*;
 
-use super::transform::{self, FREQUENCIES, Lattice, Part};
-use super::{distance, grid};
-use crate::kernels::columns::{column_sums, reduction_len, reduction_rows};
+use super::transform::{self, FREQUENCIES, TileBlock, TileGrid, distance, grid};
 use crate::kernels::conv::Geometry;
-use crate::memory::{BufferResolver, In, Out};
-use crate::product::{self, PANEL_ROWS, Pair, Pairs};
+use crate::kernels::reduce::{channel_sums, channel_sums_len};
+use crate::memory::{BufferResolver, Input, Output};
+use crate::product::{self, PANEL_ROWS, RowPair, RowPairs};
 use crate::work::{Kernel, ScratchSize, Workspace};
 
-/// Tiles in a stretch: panels of each side stay near the processor.
-const STRETCH: usize = 128;
+/// Tiles in a chunk of the batch: panels of each side stay in the second-level cache.
+const CHUNK: usize = 128;
 
 pub(crate) struct WeightGrad {
-    x: In<f32>,
-    dy: In<f32>,
-    dweight: Out<f32>,
-    dbias: Option<Out<f32>>,
+    x: Input<f32>,
+    dy: Input<f32>,
+    dweight: Output<f32>,
+    dbias: Option<Output<f32>>,
     geometry: Geometry,
     /// Of x, and of dy.
-    tile_grids: [Lattice; 2],
+    tile_grids: [TileGrid; 2],
     /// Channels of x in a panel.
     inputs: usize,
-    /// Rows of a panel of dy beside those of a panel of x.
-    pairs: Vec<Pair>,
+    /// Rows of a panel of dy, paired with those of a panel of x.
+    pairs: Vec<RowPair>,
 }
 
 impl WeightGrad {
     pub(crate) fn new(op: &Conv2dWeightGrad, g: &Geometry, bind: &mut BufferResolver<'_>) -> Self {
         let grid = grid(g.result);
-        let source = Lattice::producers(grid, g.window.padding, g.image, g.input);
-        let gradient = Lattice::results(grid, g.result, g.output);
-        let stretch = STRETCH.min(g.batch * source.tiles);
+        let source = TileGrid::inputs(grid, g.window.padding, g.image, g.input);
+        let gradient = TileGrid::results(grid, g.result, g.output);
+        let chunk = CHUNK.min(g.batch * source.tiles);
         let inputs = product::panel_columns(g.input);
         Self {
             x: bind.read(op.x),
@@ -47,7 +46,7 @@ impl WeightGrad {
             geometry: *g,
             tile_grids: [source, gradient],
             inputs,
-            pairs: (0..stretch).map(|t| [(t * PANEL_ROWS) as u32, (t * inputs) as u32]).collect(),
+            pairs: (0..chunk).map(|t| [(t * PANEL_ROWS) as u32, (t * inputs) as u32]).collect(),
         }
     }
 
@@ -62,7 +61,7 @@ impl WeightGrad {
         let [x, dy] = self.panels();
         let rows = g.batch * g.windows();
         let bias = match self.dbias {
-            Some(_) => reduction_len(rows, reduction_rows(g.output), g.output),
+            Some(_) => channel_sums_len(rows * g.output, g.output),
             None => 0,
         };
         [
@@ -77,10 +76,10 @@ impl WeightGrad {
 
 impl Kernel for WeightGrad {
     fn scratch_size(&self) -> ScratchSize {
-        let tile_grids: usize = self.tile_grids.iter().map(Lattice::bytes).sum();
+        let tile_grids: usize = self.tile_grids.iter().map(TileGrid::bytes).sum();
         ScratchSize {
             shared: self.parts().iter().sum(),
-            each: 0,
+            per_thread: 0,
             tables: tile_grids + size_of_val(&*self.pairs),
         }
     }
@@ -99,25 +98,26 @@ impl Kernel for WeightGrad {
         let tiles = g.batch * source.tiles;
         for first in (0..tiles).step_by(pairs.len()) {
             let count = pairs.len().min(tiles - first);
-            let part = |panel: usize, width: usize, channels: usize, distance: usize| {
+            let block = |panel: usize, width: usize, channels: usize, distance: usize| {
                 let from = panel * width;
                 let channels = [from, width.min(channels - from)];
-                Part { tiles: [first, count], channels, stride: width, distance }
+                TileBlock { tiles: [first, count], channels, stride: width, distance }
             };
             let of_x = || {
                 inputs.par_chunks_exact_mut(panels[0]).enumerate().for_each(|(panel, to)| {
-                    let part = part(panel, width, g.input, between[0]);
-                    transform::inputs(source, x, part, zeros, to);
+                    let block = block(panel, width, g.input, between[0]);
+                    transform::inputs(source, x, block, zeros, to);
                 });
             };
             let of_dy = || {
                 gradients.par_chunks_exact_mut(panels[1]).enumerate().for_each(|(panel, to)| {
-                    let part = part(panel, PANEL_ROWS, g.output, between[1]);
-                    transform::gradients(gradient, dy, part, zeros, to);
+                    let block = block(panel, PANEL_ROWS, g.output, between[1]);
+                    transform::gradients(gradient, dy, block, zeros, to);
                 });
             };
             rayon::join(of_x, of_dy);
-            let (inputs, gradients, pairs) = (&*inputs, &*gradients, Pairs::new(&pairs[..count]));
+            let (inputs, gradients, pairs) =
+                (&*inputs, &*gradients, RowPairs::new(&pairs[..count]));
             let matrices = sums.par_chunks_exact_mut(g.output * g.input).enumerate();
             matrices.for_each(|(f, sums)| {
                 for (panel, x) in inputs.chunks_exact(panels[0]).enumerate() {
@@ -139,7 +139,7 @@ impl Kernel for WeightGrad {
             transform::weight_gradients(&sums[filter * g.input..], g.output * g.input, dweight);
         });
         if let Some(dbias) = dbias {
-            column_sums(dy, dbias.get(), rest);
+            channel_sums(dy, dbias.get(), rest);
         }
     }
 }

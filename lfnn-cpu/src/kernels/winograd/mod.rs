@@ -11,22 +11,16 @@ mod weights;
 
 pub(crate) use gradient::WeightGrad;
 
-use lfnn_core::program::{Activate, Conv2d, Conv2dInputGrad};
+use lfnn_core::program::{Conv2d, Conv2dInputGrad, TensorId};
 use rayon::prelude::*;
 
-use self::transform::{FREQUENCIES, Lattice, Part, STEP};
+use self::transform::{FREQUENCIES, TileBlock, TileGrid, distance, grid};
 use self::weights::Weights;
 use super::conv::Geometry;
 use super::elementwise::relu_in_place;
-use super::linear::Slab;
-use crate::memory::{BufferResolver, In, Out};
-use crate::product::{self, Gather};
+use crate::memory::{BufferResolver, Input, Output};
+use crate::product::{self, Gather, StridedRows};
 use crate::work::{Kernel, ScratchSize, Workspace};
-
-/// Tiles along each axis of the result.
-fn grid(result: [usize; 2]) -> [usize; 2] {
-    result.map(|extent| extent.div_ceil(STEP))
-}
 
 /// Whether the transforms cost less than they save.
 pub(crate) fn is_profitable(g: &Geometry) -> bool {
@@ -39,13 +33,7 @@ pub(crate) fn is_profitable(g: &Geometry) -> bool {
     fits && g.input.min(g.output) >= 16 && g.batch > 0 && 9 * g.windows() >= 50 * rows * columns
 }
 
-/// Numbers from one matrix of a transformed tensor to the next: a cache line more than they hold, because
-/// lines a power of two apart would drive one another out.
-fn distance(rows: usize, columns: usize) -> usize {
-    (rows * columns).next_multiple_of(16) + 16
-}
-
-/// Images in a piece of work, whose tiles' transforms stay near the processor and fill blocks of the product.
+/// Images in a chunk of work, whose transformed tiles stay in the second-level cache and fill blocks of the product.
 fn images(tiles: usize, channels: usize, batch: usize) -> usize {
     const NUMBERS: usize = 1 << 18;
     const BLOCK: usize = 24;
@@ -56,15 +44,15 @@ fn images(tiles: usize, channels: usize, batch: usize) -> usize {
 
 /// A convolution of x by weights, or of dy by weights turned around.
 pub(crate) struct Convolution {
-    x: In<f32>,
-    weight: In<f32>,
-    bias: Option<In<f32>>,
-    y: Out<f32>,
+    x: Input<f32>,
+    weight: Input<f32>,
+    bias: Option<Input<f32>>,
+    y: Output<f32>,
     /// Whether what is written is the ReLU of the result.
     relu: bool,
     weights: Weights,
     /// Of the source, and of the result.
-    tile_grids: [Lattice; 2],
+    tile_grids: [TileGrid; 2],
     batch: usize,
     images: usize,
 }
@@ -73,18 +61,18 @@ impl Convolution {
     /// With the ReLU of its result, if there is one.
     pub(crate) fn forward(
         op: &Conv2d,
-        relu: Option<&Activate>,
+        relu: Option<TensorId>,
         g: &Geometry,
         bind: &mut BufferResolver<'_>,
     ) -> Self {
         let grid = grid(g.result);
-        let source = Lattice::producers(grid, g.window.padding, g.image, g.input);
-        let result = Lattice::results(grid, g.result, g.output);
+        let source = TileGrid::inputs(grid, g.window.padding, g.image, g.input);
+        let result = TileGrid::results(grid, g.result, g.output);
         Self {
             x: bind.read(op.x),
             weight: bind.read(op.weight),
             bias: op.bias.map(|bias| bind.read(bias)),
-            y: bind.write(relu.map_or(op.y, |relu| relu.y)),
+            y: bind.write(relu.unwrap_or(op.y)),
             relu: relu.is_some(),
             weights: Weights { input: g.input, output: g.output, turned: false },
             images: images(result.tiles, g.input + g.output, g.batch),
@@ -100,8 +88,8 @@ impl Convolution {
     ) -> Self {
         let grid = grid(g.image);
         let padding = g.window.padding.map(|padding| 2 - padding);
-        let source = Lattice::producers(grid, padding, g.result, g.output);
-        let result = Lattice::results(grid, g.image, g.input);
+        let source = TileGrid::inputs(grid, padding, g.result, g.output);
+        let result = TileGrid::results(grid, g.image, g.input);
         Self {
             x: bind.read(op.dy),
             weight: bind.read(op.weight),
@@ -128,8 +116,8 @@ impl Kernel for Convolution {
         let tiles = input + output + FREQUENCIES * self.distances().iter().sum::<usize>();
         ScratchSize {
             shared: self.weights.len(),
-            each: tiles.max(self.weights.scratch()),
-            tables: self.tile_grids.iter().map(Lattice::bytes).sum(),
+            per_thread: tiles.max(self.weights.scratch()),
+            tables: self.tile_grids.iter().map(TileGrid::bytes).sum(),
         }
     }
 
@@ -137,31 +125,31 @@ impl Kernel for Convolution {
         let between = self.distances();
         let Self { x, weight, bias, y, relu, weights, tile_grids: [source, result], batch, images } =
             self;
-        let (x, weight, bias) = (x.get(), weight.get(), bias.as_ref().map(In::get));
+        let (x, weight, bias) = (x.get(), weight.get(), bias.as_ref().map(Input::get));
         let (packed, buffers) = (&mut work.shared[..weights.len()], work.buffers);
         weights.transform(weight, buffers, packed);
         let Weights { input, output, .. } = *weights;
         let (packed, y, relu) = (&*packed, y.get(), *relu);
         let (x_len, y_len) = (x.len() / *batch, y.len() / *batch);
-        let pieces = y.par_chunks_mut(*images * y_len).zip(x.par_chunks(*images * x_len));
-        pieces.for_each(|(y, x)| {
-            buffers.with(|slot| {
+        let chunks = y.par_chunks_mut(*images * y_len).zip(x.par_chunks(*images * x_len));
+        chunks.for_each(|(y, x)| {
+            buffers.with(|buffer| {
                 let tiles = y.len() / y_len * result.tiles;
-                let part = |channels: usize, distance: usize| Part {
+                let block = |channels: usize, distance: usize| TileBlock {
                     tiles: [0, tiles],
                     channels: [0, channels],
                     stride: channels,
                     distance,
                 };
-                let (zeros, slot) = slot.split_at_mut(input);
-                let (sink, slot) = slot.split_at_mut(output);
-                let (from, to) = slot.split_at_mut(FREQUENCIES * between[0]);
+                let (zeros, buffer) = buffer.split_at_mut(input);
+                let (sink, buffer) = buffer.split_at_mut(output);
+                let (from, to) = buffer.split_at_mut(FREQUENCIES * between[0]);
                 zeros.fill(0.0);
-                transform::inputs(source, x, part(input, between[0]), zeros, from);
+                transform::inputs(source, x, block(input, between[0]), zeros, from);
                 for f in 0..FREQUENCIES {
                     let to = &mut to[f * between[1]..];
                     for panel in weights.panels(packed, f) {
-                        let rows = Slab {
+                        let rows = StridedRows {
                             data: &from[f * between[0]..],
                             stride: input,
                             depth: input,
@@ -180,7 +168,7 @@ impl Kernel for Convolution {
                         product::gather_product(&rows, job, to);
                     }
                 }
-                transform::results(result, to, part(output, between[1]), bias, sink, y);
+                transform::results(result, to, block(output, between[1]), bias, sink, y);
                 if relu {
                     relu_in_place(y);
                 }

@@ -16,10 +16,21 @@ const SIDE: usize = 6;
 /// Numbers of a transformed tile.
 pub(crate) const FREQUENCIES: usize = SIDE * SIDE;
 /// Pixels of a tile of results along each axis.
-pub(crate) const STEP: usize = 4;
+const STEP: usize = 4;
 
-/// Where the pixels of an image's tiles lie.
-pub(crate) struct Lattice {
+/// Tiles along each axis of the result.
+pub(crate) fn grid(result: [usize; 2]) -> [usize; 2] {
+    result.map(|extent| extent.div_ceil(STEP))
+}
+
+/// Numbers from one matrix of a transformed tensor to the next: a cache line more than they hold, because lines a power
+/// of two apart would evict one another.
+pub(crate) fn distance(rows: usize, columns: usize) -> usize {
+    (rows * columns).next_multiple_of(16) + 16
+}
+
+/// Where the pixels of an image's tiles are.
+pub(crate) struct TileGrid {
     /// For each tile, where each of its pixels begins.
     offsets: Vec<u32>,
     /// Tiles of an image.
@@ -29,9 +40,9 @@ pub(crate) struct Lattice {
     pub(crate) channels: usize,
 }
 
-impl Lattice {
+impl TileGrid {
     /// Tiles of the pixels that results are made of: they overlap. The first begin `padding` before the image.
-    pub(crate) fn producers(
+    pub(crate) fn inputs(
         grid: [usize; 2],
         padding: [usize; 2],
         image: [usize; 2],
@@ -71,7 +82,7 @@ impl Lattice {
         size_of_val(&*self.offsets)
     }
 
-    /// The image of a tile, and where its pixels lie in it.
+    /// The image of a tile, and where its pixels are in it.
     #[inline(always)]
     fn tile<const PIXELS: usize>(&self, tile: usize) -> (usize, &[u32]) {
         let (image, tile) = (tile / self.tiles, tile % self.tiles);
@@ -288,7 +299,7 @@ unsafe fn transform<V: Vector, M: Matrix<R, C>, const R: usize, const C: usize>(
 
 /// Some channels of some tiles, as rows of matrices.
 #[derive(Clone, Copy)]
-pub(crate) struct Part {
+pub(crate) struct TileBlock {
     /// The first tile, of all images', and how many.
     pub(crate) tiles: [usize; 2],
     /// The first channel, and how many.
@@ -299,12 +310,12 @@ pub(crate) struct Part {
     pub(crate) distance: usize,
 }
 
-impl Part {
+impl TileBlock {
     /// # Panics
     /// Channels that are not there, or matrices of `len` numbers that it does not fit in: the loops trust both.
-    fn check(&self, lattice: &Lattice, len: usize) {
+    fn check(&self, grid: &TileGrid, len: usize) {
         let [first, count] = self.channels;
-        assert!(first + count <= lattice.channels && count <= self.stride);
+        assert!(first + count <= grid.channels && count <= self.stride);
         assert!((FREQUENCIES - 1) * self.distance + self.tiles[1] * self.stride <= len);
     }
 }
@@ -316,30 +327,30 @@ impl Part {
 /// The vector's instructions.
 #[inline(always)]
 unsafe fn tiles<V: Vector, M: Matrix<SIDE, PIXELS>, const PIXELS: usize>(
-    lattice: &Lattice,
+    grid: &TileGrid,
     images: &[f32],
-    part: Part,
+    block: TileBlock,
     zeros: &[f32],
     to: &mut [f32],
 ) {
-    part.check(lattice, to.len());
-    let [first, count] = part.channels;
+    block.check(grid, to.len());
+    let [first, count] = block.channels;
     let zeros = zeros[..count].as_ptr();
-    for t in 0..part.tiles[1] {
-        let (image, offsets) = lattice.tile::<PIXELS>(part.tiles[0] + t);
-        let image = &images[image..][..lattice.image_len];
+    for t in 0..block.tiles[1] {
+        let (image, offsets) = grid.tile::<PIXELS>(block.tiles[0] + t);
+        let image = &images[image..][..grid.image_len];
         let mut from = [[zeros; PIXELS]; PIXELS];
         for (from, &at) in from.as_flattened_mut().iter_mut().zip(offsets) {
             if at != OUTSIDE {
-                *from = image[at as usize..][..lattice.channels][first..].as_ptr();
+                *from = image[at as usize..][..grid.channels][first..].as_ptr();
             }
         }
-        let row = to[t * part.stride..].as_mut_ptr();
+        let row = to[t * block.stride..].as_mut_ptr();
         let mut to = [[row; SIDE]; SIDE];
         // SAFETY: every matrix has the row, which was asserted; every pixel and the zeros have the channels.
         unsafe {
             for (f, to) in to.as_flattened_mut().iter_mut().enumerate() {
-                *to = row.add(f * part.distance);
+                *to = row.add(f * block.distance);
             }
             transform::<V, M, SIDE, PIXELS>(&from, &to, None, count);
         }
@@ -349,46 +360,46 @@ unsafe fn tiles<V: Vector, M: Matrix<SIDE, PIXELS>, const PIXELS: usize>(
 with_vectors! {
     /// Transforms the input's tiles.
     pub(crate) fn inputs<V>(
-        lattice: &Lattice,
+        grid: &TileGrid,
         images: &[f32],
-        part: Part,
+        block: TileBlock,
         zeros: &[f32],
         to: &mut [f32],
     ) {
         // SAFETY: the instructions are there.
-        unsafe { tiles::<V, Input, SIDE>(lattice, images, part, zeros, to) }
+        unsafe { tiles::<V, Input, SIDE>(grid, images, block, zeros, to) }
     }
 
     /// Transforms the gradient's tiles.
     pub(crate) fn gradients<V>(
-        lattice: &Lattice,
+        grid: &TileGrid,
         images: &[f32],
-        part: Part,
+        block: TileBlock,
         zeros: &[f32],
         to: &mut [f32],
     ) {
         // SAFETY: the instructions are there.
-        unsafe { tiles::<V, Gradient, STEP>(lattice, images, part, zeros, to) }
+        unsafe { tiles::<V, Gradient, STEP>(grid, images, block, zeros, to) }
     }
 
     /// Transforms products back into the pixels of images' tiles; those outside go to `sink`.
     pub(crate) fn results<V>(
-        lattice: &Lattice,
+        grid: &TileGrid,
         from: &[f32],
-        part: Part,
+        block: TileBlock,
         bias: Option<&[f32]>,
         sink: &mut [f32],
         images: &mut [f32],
     ) {
-        part.check(lattice, from.len());
-        let channels = lattice.channels;
-        assert!(part.channels == [0, channels]);
+        block.check(grid, from.len());
+        let channels = grid.channels;
+        assert!(block.channels == [0, channels]);
         let (bias, sink) = (bias.map(|bias| bias[..channels].as_ptr()), &mut sink[..channels]);
-        for t in 0..part.tiles[1] {
-            let row = from[t * part.stride..].as_ptr();
+        for t in 0..block.tiles[1] {
+            let row = from[t * block.stride..].as_ptr();
             let mut from = [[row; SIDE]; SIDE];
-            let (image, offsets) = lattice.tile::<STEP>(part.tiles[0] + t);
-            let image = &mut images[image..][..lattice.image_len];
+            let (image, offsets) = grid.tile::<STEP>(block.tiles[0] + t);
+            let image = &mut images[image..][..grid.image_len];
             let mut to = [[sink.as_mut_ptr(); STEP]; STEP];
             for (to, &at) in to.as_flattened_mut().iter_mut().zip(offsets) {
                 if at != OUTSIDE {
@@ -398,7 +409,7 @@ with_vectors! {
             // SAFETY: every matrix has the row, which was asserted; every pixel, the sink and the bias have the channels.
             unsafe {
                 for (f, from) in from.as_flattened_mut().iter_mut().enumerate() {
-                    *from = row.add(f * part.distance);
+                    *from = row.add(f * block.distance);
                 }
                 transform::<V, Result, STEP, SIDE>(&from, &to, bias, channels);
             }

@@ -6,7 +6,7 @@ use super::transform::{self, FREQUENCIES};
 use crate::product;
 use crate::work::ThreadBuffers;
 
-/// Input channels that are transposed together: they stay in the first level of the cache.
+/// Input channels that are transposed together: they stay in the first-level cache.
 const CHUNK: usize = 16;
 
 /// The extents of weights, as the convolution that they serve sees them.
@@ -16,8 +16,8 @@ pub(super) struct Weights {
     pub(super) input: usize,
     /// Channels of the result.
     pub(super) output: usize,
-    /// Whether filters are the channels summed over and turned by 180°, as the input gradient wants; otherwise they
-    /// are those of the result.
+    /// Whether filters are the channels summed over and turned by 180°, as for the input gradient; otherwise they are
+    /// those of the result.
     pub(super) turned: bool,
 }
 
@@ -69,12 +69,12 @@ impl Weights {
             if self.turned {
                 self.rows(weight, columns, width, packed);
             } else {
-                buffers.with(|slot| self.columns(weight, columns, width, slot, packed));
+                buffers.with(|buffer| self.columns(weight, columns, width, buffer, packed));
             }
         });
     }
 
-    /// A panel whose columns are channels: rows are read where they lie.
+    /// A panel whose columns are channels: rows are read in place.
     fn rows(&self, weight: &[f32], columns: [usize; 2], width: usize, packed: &mut [f32]) {
         let [first, count] = columns;
         let (channels, distance) = (self.output, self.input * width);
@@ -93,7 +93,7 @@ impl Weights {
         weight: &[f32],
         columns: [usize; 2],
         width: usize,
-        slot: &mut [f32],
+        buffer: &mut [f32],
         packed: &mut [f32],
     ) {
         let [first, count] = columns;
@@ -101,12 +101,12 @@ impl Weights {
         let weight = &weight[first * 9 * channels..];
         for from in (0..channels).step_by(CHUNK) {
             let chunk = CHUNK.min(channels - from);
-            for (tap, to) in slot.chunks_exact_mut(chunk * width).take(9).enumerate() {
+            for (tap, to) in buffer.chunks_exact_mut(chunk * width).take(9).enumerate() {
                 let weight = &weight[tap * channels + from..];
                 product::pack_transposed(weight, 9 * channels, chunk, count, width, to);
             }
             for k in 0..chunk {
-                let (row, to) = (&slot[k * width..], &mut packed[(from + k) * width..]);
+                let (row, to) = (&buffer[k * width..], &mut packed[(from + k) * width..]);
                 transform::weights(row, false, [chunk * width, distance], width, to);
             }
         }

@@ -1,0 +1,62 @@
+//! The network: the task, the hidden units, the output layer.
+
+use serde::{Deserialize, Serialize};
+
+use super::{LayerConfig, WorkersConfig};
+
+/// What is predicted. The task decides how many numbers a prediction has, and the loss ℓ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Task {
+    /// One of K classes, by softmax and cross-entropy.
+    #[default]
+    Classification,
+    /// One of two classes, by one sigmoid output and binary cross-entropy.
+    Binary,
+    /// One of C classes, by C independent binary networks of the same shape (paper, Section 3.1).
+    OneVsAll,
+    /// K numbers, by mean squared error. Only for `step`.
+    Regression,
+}
+
+/// A network: hidden units, then the output layer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NetworkConfig {
+    /// What is predicted.
+    #[serde(default)]
+    pub task: Task,
+    /// Hidden units, from the input on.
+    pub units: Vec<UnitConfig>,
+    /// Output layer.
+    #[serde(default)]
+    pub output: OutputConfig,
+}
+
+/// A hidden unit: layers, the workers that predict from their output, and a transition to the next unit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct UnitConfig {
+    /// Layers up to the point where the workers predict. With `block`, each block has its own copy.
+    #[serde(default)]
+    pub layers: Vec<LayerConfig>,
+    /// Workers.
+    pub workers: WorkersConfig,
+    /// Layers without parameters between the workers and the next unit, such as pooling. No local
+    /// gradient passes through them.
+    #[serde(default)]
+    pub transition: Vec<LayerConfig>,
+}
+
+/// The output layer: the given layers, then a linear layer with one output per class.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct OutputConfig {
+    /// Layers before the linear layer. Their output is flattened.
+    #[serde(default)]
+    pub layers: Vec<LayerConfig>,
+}
