@@ -75,11 +75,16 @@ impl LoadedData {
     /// The images, as the core takes them.
     pub(crate) fn images(&self) -> Images<'_> {
         Images {
-            pixels: &self.pixels,
+            pixels: (&self.pixels).into(),
             labels: Labels::Classes(&self.labels),
             shape: self.shape,
             classes: self.classes.len(),
         }
+    }
+
+    /// The pixels of all images.
+    pub(crate) fn pixels(&self) -> &[u8] {
+        &self.pixels
     }
 
     /// The class of every image.

@@ -16,7 +16,7 @@ const CHUNK: usize = 1 << 20;
 pub(crate) fn of(data: &LoadedData) -> String {
     let images = data.images();
     let chunks: Vec<[u8; 32]> =
-        images.pixels.par_chunks(CHUNK).map(|chunk| Sha256::digest(chunk).into()).collect();
+        data.pixels().par_chunks(CHUNK).map(|chunk| Sha256::digest(chunk).into()).collect();
     let mut sha256 = Sha256::new();
     let mut numbers = |numbers: &mut dyn Iterator<Item = u64>, count: usize| {
         sha256.update((count as u64).to_le_bytes());

@@ -11,8 +11,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let pixel = |i: u32, x: u32| ((x < 2) == (i % 2 == 1)) as u32 * 100 + (i * 37 + x * 11) % 120;
     let pixels: Vec<u8> =
         (0..300).flat_map(|i| (0..16).map(move |p| pixel(i, p % 4) as u8)).collect();
-    let images =
-        Images { pixels: &pixels, labels: Labels::Classes(&labels), shape: [4, 4, 1], classes: 2 };
+    let images = Images {
+        pixels: (&pixels).into(),
+        labels: Labels::Classes(&labels),
+        shape: [4, 4, 1],
+        classes: 2,
+    };
 
     let network: NetworkConfig = serde_json::from_str(
         r#"{"units": [{"layers": ["flatten"], "workers": {"neurons": {"count": 8}}}]}"#,

@@ -14,8 +14,12 @@ fn a_training_step_allocates_nothing_but_a_block_of_the_pools_queue_in_63_runs()
     let (count, steps, batch) = (32, 63, 8);
     let labels: Vec<u32> = (0..count).map(|i| i % 4).collect();
     let pixels: Vec<u8> = (0..count * 64).map(|p| (p * 37 % 251) as u8).collect();
-    let images =
-        Images { pixels: &pixels, labels: Labels::Classes(&labels), shape: [8, 8, 1], classes: 4 };
+    let images = Images {
+        pixels: (&pixels).into(),
+        labels: Labels::Classes(&labels),
+        shape: [8, 8, 1],
+        classes: 4,
+    };
     let network: NetworkConfig = serde_json::from_str(
         r#"{"units": [
             {"layers": [{"conv": {"filters": 8, "kernel": 3, "padding": 1}}, {"batch_norm": {}}, "relu"],

@@ -47,7 +47,7 @@ pub use progress::{Counted, Progress, Update, silent};
 pub use published::PublishedFile;
 pub use source::Source;
 pub use split::{Split, hold_out};
-pub use statistics::{ChannelStatistics, channel_statistics};
+pub use statistics::{ChannelStatistics, channel_statistics, feature_statistics};
 pub use table::{
     ColumnEncoding, ColumnKind, MissingCells, Table, TableColumns, TableEncoding, TargetEncoding,
 };

@@ -1,8 +1,10 @@
-//! Mean and standard deviation of each channel, the constants images are normalised with.
+//! Mean and standard deviation of each channel or feature, the constants with which examples are normalised.
+
+use ndarray::ArrayView2;
 
 use crate::{DataError, Images};
 
-/// Per channel, in units of pixels from 0 to 1.
+/// Per channel, in units of pixels from 0 to 1; or per feature, in the feature's units.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChannelStatistics {
     /// Mean.
@@ -65,6 +67,42 @@ pub fn channel_statistics(
     })
 }
 
+/// Mean and standard deviation of each feature over these rows of `[rows, features]`.
+///
+/// # Errors
+/// If `rows` is empty or one of them is no row.
+pub fn feature_statistics(
+    features: ArrayView2<'_, f32>,
+    rows: &[u32],
+) -> Result<ChannelStatistics, DataError> {
+    if rows.is_empty() {
+        return Err(DataError::Inconsistent {
+            what: "number of rows to normalise by",
+            found: 0,
+            expected: "at least 1".to_owned(),
+        });
+    }
+    if let Some(&row) = rows.iter().find(|&&row| row as usize >= features.nrows()) {
+        return Err(DataError::Inconsistent {
+            what: "index of a row",
+            found: row.into(),
+            expected: format!("less than {}", features.nrows()),
+        });
+    }
+    let count = rows.len() as f64;
+    let (mut mean, mut std) = (Vec::new(), Vec::new());
+    for feature in features.columns() {
+        let values = || rows.iter().map(|&row| f64::from(feature[row as usize]));
+        let center = values().sum::<f64>() / count;
+        let deviation =
+            (values().map(|value| (value - center).powi(2)).sum::<f64>() / count).sqrt();
+        mean.push(center as f32);
+        // A deviation that single precision cannot divide by is none.
+        std.push(if (deviation as f32).is_normal() { deviation as f32 } else { 1.0 });
+    }
+    Ok(ChannelStatistics { mean, std })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,6 +119,17 @@ mod tests {
     fn statistics_are_of_the_images_asked_for_and_a_constant_channel_has_deviation_one() {
         let statistics = channel_statistics(&images(), &[0, 1]).unwrap();
         assert_eq!(statistics, ChannelStatistics { mean: vec![0.5, 0.2], std: vec![0.5, 1.0] });
+    }
+
+    #[test]
+    fn features_of_rows_are_standardised_and_constant_ones_have_deviation_one() {
+        let features = ndarray::array![[1.0, 7.0], [3.0, 7.0], [99.0, 0.0]];
+        let statistics = feature_statistics(features.view(), &[0, 1]).unwrap();
+        assert_eq!(statistics, ChannelStatistics { mean: vec![2.0, 7.0], std: vec![1.0, 1.0] });
+        let message =
+            |rows: &[u32]| feature_statistics(features.view(), rows).unwrap_err().to_string();
+        assert_eq!(message(&[]), "number of rows to normalise by is 0; expected at least 1");
+        assert_eq!(message(&[3]), "index of a row is 3; expected less than 3");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use lfnn_core::method::METHODS;
 use lfnn_core::network::Network;
 use lfnn_core::program::{DType, ProgramError, ProgramSet, Window};
 use lfnn_core::sizes::{MAX_LAYERS, MAX_NESTED};
-use lfnn_core::train::{Normalization, Setup, StepProgram, trainer_programs};
+use lfnn_core::train::{DataLayout, Normalization, Setup, StepProgram, trainer_programs};
 use lfnn_cpu::{Cpu, CpuError};
 use lfnn_cuda::Precision;
 use lfnn_cuda::plan::Plan;
@@ -119,7 +119,7 @@ fn used(network: &NetworkConfig, source: &mut Source) -> Result<(), ConfigError>
     assert!(memory.step > 0 && memory.parameters > 0, "{memory:?}");
     Cpu::new(Some(2)).unwrap().planned_bytes(&step.set);
     let _ = Plan::new(&step.set, Precision::F32);
-    trainer_programs(&setup, shape, classes, 1 << 20, 1 << 20).map(|_| ())
+    trainer_programs(&setup, DataLayout::of_bytes(shape, classes, 1 << 20), 1 << 20).map(|_| ())
 }
 
 #[test]

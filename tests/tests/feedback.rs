@@ -145,7 +145,7 @@ fn training_leaves_them_alone_and_saves_them() {
     let pixels: Vec<u8> = (0..12 * size).map(|_| source.below(256) as u8).collect();
     let labels: Vec<u32> = (0..12).map(|i| i % 3).collect();
     let images = Images {
-        pixels: &pixels,
+        pixels: (&pixels).into(),
         labels: Labels::Classes(&labels),
         shape: SHAPE,
         classes: CLASSES,

@@ -263,7 +263,7 @@ fn with_setup<T>(method: &str, use_it: impl FnOnce(&Setup<'_>) -> T) -> T {
 fn train<B: Backend>(method: &str, backend: &B) -> [State; 2] {
     let (pixels, labels) = data();
     let labels = Labels::Classes(&labels);
-    let images = Images { pixels: &pixels, labels, shape: SHAPE, classes: 3 };
+    let images = Images { pixels: (&pixels).into(), labels, shape: SHAPE, classes: 3 };
     let examples: Vec<u32> = (0..COUNT as u32).collect();
     with_setup(method, |setup| {
         let mut trainer = Trainer::new(backend, setup, images, &examples).unwrap();

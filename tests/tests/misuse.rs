@@ -5,8 +5,8 @@
 use lfnn_core::config::{LeadershipConfig, NetworkConfig, TrainingConfig};
 use lfnn_core::method::by_name;
 use lfnn_core::train::{
-    Evaluator, Images, Labels, Normalization, Predictor, Setup, State, StateData, StateTensor,
-    Target, TraceInput, TrainError, Trainer, trace_step,
+    DataLayout, Evaluator, Images, Labels, Normalization, Predictor, Setup, State, StateData,
+    StateTensor, Target, TraceInput, TrainError, Trainer, trace_step,
 };
 use lfnn_cpu::Cpu;
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ impl Data {
 
     fn images(&self) -> Images<'_> {
         let labels = Labels::Classes(&self.labels);
-        Images { pixels: &self.pixels, labels, shape: SHAPE, classes: 3 }
+        Images { pixels: (&self.pixels).into(), labels, shape: SHAPE, classes: 3 }
     }
 }
 
@@ -196,7 +196,10 @@ fn a_state_is_held_against_the_network_before_memory_is_asked_for() {
         ]));
         let error = Evaluator::new(&cpu, &other, data.images(), &state, 4, true).unwrap_err();
         assert!(matches!(error, TrainError::State(_)), "{error}");
-        let message = Predictor::new(&other, SHAPE, 3).unwrap().parameters(&state).unwrap_err();
+        let message = Predictor::new(&other, DataLayout::of_bytes(SHAPE, 3, 1))
+            .unwrap()
+            .parameters(&state)
+            .unwrap_err();
         assert!(message.contains("it lacks the tensor"), "{message}");
     }
     let blocks = network(json!([

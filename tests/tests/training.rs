@@ -42,7 +42,7 @@ impl Data {
 
     fn images(&self) -> Images<'_> {
         let labels = Labels::Classes(&self.labels);
-        Images { pixels: &self.pixels, labels, shape: SHAPE, classes: 3 }
+        Images { pixels: (&self.pixels).into(), labels, shape: SHAPE, classes: 3 }
     }
 }
 

@@ -86,7 +86,7 @@ pub(super) fn measure<B: Backend>(
     let count = images(batch, shape)?;
     let noise = Noise::new(count, shape);
     let images = Images {
-        pixels: &noise.pixels,
+        pixels: (&noise.pixels).into(),
         labels: Labels::Classes(&noise.labels),
         shape: shape.image,
         classes: shape.classes,

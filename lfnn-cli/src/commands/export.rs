@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use lfnn_core::program::TensorId;
-use lfnn_core::train::{Predictor, StateData, StateTensor};
+use lfnn_core::train::{DataLayout, Predictor, StateData, StateTensor};
 use lfnn_data::pixel_permutation;
 use serde_json::{Map, Value, json};
 
@@ -98,7 +98,8 @@ fn predictor(
     Checkpoint { metadata, state }: &Checkpoint,
 ) -> anyhow::Result<(Predictor, Vec<(TensorId, &StateTensor)>)> {
     let network = &metadata.config.network;
-    let predictor = Predictor::new(network, metadata.image, metadata.classes.len())?;
+    let layout = DataLayout::of_bytes(metadata.image, metadata.classes.len(), 1);
+    let predictor = Predictor::new(network, layout)?;
     let parameters = predictor
         .parameters(state)
         .map_err(|message| anyhow!("the saved state does not fit: {message}"))?;

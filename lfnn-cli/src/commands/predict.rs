@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use lfnn_core::backend::Backend;
-use lfnn_core::train::{EvaluationPlan, Images, Labels};
+use lfnn_core::train::{DataLayout, EvaluationPlan, Images, Labels};
 use lfnn_data::{DataError, ImageShape, load_image, permute_pixels};
 use serde_json::{Value, json};
 
@@ -36,8 +36,8 @@ pub(crate) fn command(
     // Before an image is resized to what a damaged checkpoint may ask for.
     let Checkpoint { metadata, state } = &checkpoint;
     let count = args.images.len();
-    let size = (metadata.image, metadata.classes.len(), count);
-    let plan = EvaluationPlan::new(&metadata.config.network, size, state, count.min(64), false)
+    let layout = DataLayout::of_bytes(metadata.image, metadata.classes.len(), count);
+    let plan = EvaluationPlan::new(&metadata.config.network, layout, state, count.min(64), false)
         .map_err(|error| of_checkpoint(&path, error))?;
     let image = metadata.image.into_iter().fold(1, usize::saturating_mul);
     memory::check(image.saturating_mul(count), "images of its size")
@@ -170,7 +170,7 @@ impl BackendTask for Predict<'_> {
 
     fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Self::Output, Failure> {
         let images = Images {
-            pixels: &self.images.pixels,
+            pixels: (&self.images.pixels).into(),
             labels: Labels::Classes(&self.images.labels),
             shape: self.metadata.image,
             classes: self.metadata.classes.len(),

@@ -1,7 +1,7 @@
 //! What a run will take of a GPU's memory, from its plan: no GPU is needed to know.
 
 use lfnn_core::backend::Precision;
-use lfnn_core::train::{Setup, trainer_programs};
+use lfnn_core::train::{DataLayout, Setup, trainer_programs};
 use lfnn_cuda::device::MAX_WORKSPACE;
 use lfnn_cuda::plan::{Plan, ProgramPlan, STREAMS, Work};
 
@@ -23,7 +23,8 @@ pub(super) fn predict(
 ) -> Result<String, Failure> {
     let streams = streams.unwrap_or(STREAMS);
     let images = shape.train + shape.test;
-    let set = trainer_programs(setup, shape.image, shape.classes, images, examples).usage()?;
+    let layout = DataLayout::of_bytes(shape.image, shape.classes, images);
+    let set = trainer_programs(setup, layout, examples).usage()?;
     let plan = Plan::with_streams(&set, precision, streams).map_err(anyhow::Error::from)?;
     // As the device allocates: one block of each kind, for the program that needs most.
     let largest = |of: fn(&ProgramPlan) -> usize| plan.programs.iter().map(of).max().unwrap_or(0);

@@ -97,7 +97,7 @@ pub fn names() -> [&'static str; METHODS.len()] {
 /// ```
 /// use lfnn_core::config::{NetworkConfig, TrainingConfig};
 /// use lfnn_core::method::{METHODS, by_name};
-/// use lfnn_core::train::{Normalization, Setup, trainer_programs};
+/// use lfnn_core::train::{DataLayout, Normalization, Setup, trainer_programs};
 ///
 /// let network: NetworkConfig = serde_json::from_str(
 ///     r#"{"units": [{"layers": ["flatten"], "workers": {"neurons": {"count": 4}}}]}"#,
@@ -109,7 +109,7 @@ pub fn names() -> [&'static str; METHODS.len()] {
 ///     let method = by_name(method.name).ok_or("unknown method")?;
 ///     let normalization = Normalization { mean: vec![0.5], std: vec![0.3] };
 ///     let setup = Setup::new(&network, &training, method, normalization);
-///     let programs = trainer_programs(&setup, [8, 8, 1], 10, 100, 80)?;
+///     let programs = trainer_programs(&setup, DataLayout::of_bytes([8, 8, 1], 10, 100), 80)?;
 ///     assert!(!programs.programs()[0].ops().is_empty());
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())

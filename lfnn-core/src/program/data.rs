@@ -1,6 +1,6 @@
 //! From the stored data set to a batch: gathering, augmentation, normalisation.
 //!
-//! The data set lies on the device as bytes, so that a step copies nothing from the host.
+//! The data set is on the device, as bytes or as real numbers, so that a step copies nothing from the host.
 
 use super::step_counter::expect_counter;
 use super::{DType, TensorId, Tensors};
@@ -10,9 +10,8 @@ use crate::random::Stream;
 /// `stream` at (seed, epoch, 0 or 1, image), so it depends on the image and the epoch alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Augment {
-    /// The image is moved by up to this many pixels in each direction; what comes in are bytes of
-    /// value 0, normalised like any other. The
-    /// offsets are `below(word, 2 · padding + 1) − padding` with words 0 (rows) and 1 (columns) of
+    /// The image is moved by up to this many pixels in each direction; what comes in are zeros,
+    /// normalised like any other value. The offsets are `below(word, 2 · padding + 1) − padding` with words 0 (rows) and 1 (columns) of
     /// block `image` at step 0: output pixel (y, x) is input pixel (y + dy, x + dx).
     pub padding: usize,
     /// Mirror left and right where the top bit of word 2 of that block is set. The flip is applied
@@ -28,11 +27,12 @@ pub struct Augment {
 }
 
 operation! {
-    /// Row b of the batch is image `order[step · batch + b]`, or the last example where that lies
-    /// beyond the step counter's count (at least 1), as `pixel / 255 · scale[c] + shift[c]`.
+    /// Row b of the batch is example `order[step · batch + b]`, or the last one where that position is
+    /// beyond the step counter's count (at least 1), as `value · scale[c] + shift[c]`. The value is
+    /// the number itself where the data set is real, and a byte divided by 255 otherwise.
     LoadImages, check: check_images
     reads {
-        /// `U8 [images, height, width, channels]`.
+        /// `U8` or real, `[images, height, width, channels]`.
         pixels: TensorId,
         /// `U32 [n]`: the examples in the order of the epoch; n is at least the step counter's count.
         order: TensorId,
@@ -100,7 +100,9 @@ operation! {
 fn check_images(op: &LoadImages, t: &Tensors) -> Result<(), String> {
     expect_counter(t, op.counter)?;
     t.expect_type(op.order, DType::U32)?;
-    t.expect_type(op.pixels, DType::U8)?;
+    if t[op.pixels].dtype == DType::U32 {
+        return Err(format!("`{}` is U32, expected U8 or Real", t[op.pixels].name));
+    }
     let [batch, height, width, channels] = t.image(op.x)?;
     let images = t[op.pixels].shape.first().copied().unwrap_or(0);
     t.expect_shape(op.pixels, &[images, height, width, channels])?;

@@ -1,4 +1,4 @@
-//! Images as the trainer takes them, and how a step turns them into a batch.
+//! Examples as the trainer takes them, and how a step turns them into a batch.
 
 use crate::backend::{Executable, TensorData};
 use crate::config::{Augmentation, ConfigError};
@@ -8,18 +8,85 @@ use crate::program::{
 use crate::random::{Purpose, Stream};
 use crate::step::StepBuilder;
 
-/// Labelled images: training, validation and test images of a data set in one array, told apart by
-/// their indices.
+/// Labelled examples: the training, validation and test examples of a data set in one array, told
+/// apart by their indices. A table is an array of images of one pixel, with a channel for each
+/// feature; a signal is an image of one row.
 #[derive(Clone, Copy, Debug)]
 pub struct Images<'a> {
     /// `[images, height, width, channels]`.
-    pub pixels: &'a [u8],
+    pub pixels: Pixels<'a>,
     /// What is to be predicted of each.
     pub labels: Labels<'a>,
     /// `[height, width, channels]`.
     pub shape: [usize; 3],
     /// Number of classes (of numbers to predict, in regression).
     pub classes: usize,
+}
+
+/// The numbers of a data set, as they are on the device.
+#[derive(Clone, Copy, Debug)]
+pub enum Pixels<'a> {
+    /// Bytes, which stand for numbers from 0 to 1.
+    Bytes(&'a [u8]),
+    /// Real numbers, which stand for themselves.
+    Reals(&'a [f32]),
+}
+
+impl Pixels<'_> {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Pixels::Bytes(bytes) => bytes.len(),
+            Pixels::Reals(reals) => reals.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The type of the elements on the device.
+    pub fn dtype(&self) -> DType {
+        match self {
+            Pixels::Bytes(_) => DType::U8,
+            Pixels::Reals(_) => DType::Real,
+        }
+    }
+
+    /// The number that an element stands for.
+    pub fn value(&self, index: usize) -> f32 {
+        match self {
+            Pixels::Bytes(bytes) => f32::from(bytes[index]) / 255.0,
+            Pixels::Reals(reals) => reals[index],
+        }
+    }
+}
+
+impl<'a, T: AsRef<[u8]> + ?Sized> From<&'a T> for Pixels<'a> {
+    fn from(bytes: &'a T) -> Self {
+        Pixels::Bytes(bytes.as_ref())
+    }
+}
+
+/// A data set without its contents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DataLayout {
+    /// `[height, width, channels]`.
+    pub shape: [usize; 3],
+    /// Number of classes (of numbers to predict, in regression).
+    pub classes: usize,
+    /// Number of examples.
+    pub count: usize,
+    /// The type of the stored numbers: `U8` or `Real`.
+    pub dtype: DType,
+}
+
+impl DataLayout {
+    /// Images of bytes.
+    pub fn of_bytes(shape: [usize; 3], classes: usize, count: usize) -> Self {
+        Self { shape, classes, count, dtype: DType::U8 }
+    }
 }
 
 /// What is to be predicted of each image.
@@ -40,15 +107,41 @@ impl Images<'_> {
         }
     }
 
-    /// Checks lengths and labels; `takes_labels` says which kind of labels the task needs.
+    /// Shape, number and type of the examples.
+    pub fn layout(&self) -> DataLayout {
+        let (shape, classes, count) = (self.shape, self.classes, self.count());
+        DataLayout { shape, classes, count, dtype: self.pixels.dtype() }
+    }
+
+    /// Checks lengths, values and labels; `takes_labels` says which kind of labels the task needs.
     pub(super) fn validate(&self, takes_labels: bool) -> Result<(), String> {
         let images = self.count();
-        let bytes = self.shape.iter().try_fold(images, |bytes, &extent| bytes.checked_mul(extent));
-        if images == 0 || bytes != Some(self.pixels.len()) {
+        let length =
+            self.shape.iter().try_fold(images, |length, &extent| length.checked_mul(extent));
+        if images == 0 || length != Some(self.pixels.len()) {
             return Err(format!(
-                "{} bytes are not {images} images of shape {:?}, and at least one",
+                "{} values are not {images} images of shape {:?}, and at least one",
                 self.pixels.len(),
                 self.shape
+            ));
+        }
+        let not_finite = |values: &[f32]| values.iter().position(|value| !value.is_finite());
+        if let Pixels::Reals(values) = self.pixels
+            && let Some(at) = not_finite(values)
+        {
+            let image = at / (values.len() / images);
+            return Err(format!(
+                "image {image} has a value of {}, expected a finite number",
+                values[at]
+            ));
+        }
+        if let Labels::Values(values) = self.labels
+            && let Some(at) = not_finite(values)
+        {
+            let image = at / self.classes.max(1);
+            return Err(format!(
+                "the target of image {image} is {}, expected a finite number",
+                values[at]
             ));
         }
         match self.labels {
@@ -76,7 +169,8 @@ impl Augmentation {
     }
 }
 
-/// Mean and standard deviation per channel, of pixels in [0, 1]. They are part of a saved state.
+/// Mean and standard deviation per channel, of the numbers that [`Pixels`] stand for. They are part of a
+/// saved state.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Normalization {
     /// Mean.
@@ -130,12 +224,8 @@ pub(super) struct DataTensors {
 
 impl DataTensors {
     /// `values` is the number of numbers to predict in a regression.
-    pub(super) fn declare(
-        set: &mut ProgramSet,
-        images: usize,
-        shape: [usize; 3],
-        values: Option<usize>,
-    ) -> Self {
+    pub(super) fn declare(set: &mut ProgramSet, layout: DataLayout, values: Option<usize>) -> Self {
+        let DataLayout { shape, count: images, dtype, .. } = layout;
         let [height, width, channels] = shape;
         let labels = match values {
             None => set.declare(Role::Data, "labels", DType::U32, &[images]),
@@ -146,7 +236,7 @@ impl DataTensors {
         let (scale, shift) = (normalization("scale"), normalization("shift"));
         let pixel_shape = [images, height, width, channels];
         Self {
-            pixels: set.declare(Role::Data, "pixels", DType::U8, &pixel_shape),
+            pixels: set.declare(Role::Data, "pixels", dtype, &pixel_shape),
             labels,
             scale,
             shift,
@@ -199,7 +289,11 @@ impl DataTensors {
         executable: &mut E,
         images: Images<'_>,
     ) -> Result<(), E::Error> {
-        executable.upload(self.pixels, TensorData::U8(images.pixels))?;
+        let pixels = match images.pixels {
+            Pixels::Bytes(bytes) => TensorData::U8(bytes),
+            Pixels::Reals(reals) => TensorData::Real(reals),
+        };
+        executable.upload(self.pixels, pixels)?;
         let labels = match images.labels {
             Labels::Classes(labels) => TensorData::U32(labels),
             Labels::Values(values) => TensorData::Real(values),

@@ -11,7 +11,7 @@ use crate::program::{
 use crate::step::{Mode, StepBuilder};
 use crate::unit::WorkerSums;
 
-use super::data::{DataTensors, Images};
+use super::data::{DataLayout, DataTensors, Images};
 use super::error::TrainError;
 use super::setup::SetupError;
 use super::state::{State, StateTensor, fit, load};
@@ -190,25 +190,25 @@ pub struct EvaluationPlan<'s> {
 }
 
 impl<'s> EvaluationPlan<'s> {
-    /// Plans the evaluation of a network on `count` images of this shape, with parameters from a saved state.
+    /// Plans the evaluation of a network on a data set, with parameters from a saved state.
     ///
     /// # Errors
     /// A configuration or a state that does not fit.
     pub fn new(
         network: &NetworkConfig,
-        (shape, classes, count): ([usize; 3], usize, usize),
+        layout: DataLayout,
         state: &'s State,
         batch: usize,
         workers_predict: bool,
     ) -> Result<Self, SetupError> {
         let mut set = ProgramSet::new();
-        let network = Network::new(&mut set, network, &shape, classes)?;
+        let network = Network::new(&mut set, network, &layout.shape, layout.classes)?;
         let loss = network.loss(0.0);
-        let batch = batch.clamp(1, count.max(1));
+        let batch = batch.clamp(1, layout.count.max(1));
         let fits = network.check_batch(batch, Mode::Evaluate);
         fits.map_err(|message| ConfigError::new("training.batch_size", message))?;
-        let data = DataTensors::declare(&mut set, count, shape, network.values());
-        let scope = EvaluationScope { loss, batch, images: count, workers_predict };
+        let data = DataTensors::declare(&mut set, layout, network.values());
+        let scope = EvaluationScope { loss, batch, images: layout.count, workers_predict };
         let program = EvaluationProgram::write(&mut set, &network, &data, scope)?;
         let fit = fit(&set, state, false).map_err(SetupError::State)?;
         Ok(Self { set, data, program, fit, takes_labels: loss.takes_labels() })
@@ -256,8 +256,9 @@ impl<B: Backend> Evaluator<B> {
         batch: usize,
         workers_predict: bool,
     ) -> Result<Self, TrainError<B::Error>> {
-        let size = (images.shape, images.classes, images.count());
-        EvaluationPlan::new(network, size, state, batch, workers_predict)?.compile(backend, images)
+        let layout = images.layout();
+        EvaluationPlan::new(network, layout, state, batch, workers_predict)?
+            .compile(backend, images)
     }
 
     /// Loss and error on the images with these indices.

@@ -13,7 +13,7 @@ mod state;
 mod trace;
 mod trainer;
 
-pub use data::{Images, Labels, Normalization};
+pub use data::{DataLayout, Images, Labels, Normalization, Pixels};
 pub use error::TrainError;
 pub use evaluation::{EvaluationPlan, Evaluator};
 pub use predictor::Predictor;

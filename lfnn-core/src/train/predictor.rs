@@ -7,7 +7,7 @@ use crate::program::{
 };
 use crate::step::{Mode, StepBuilder};
 
-use super::data::DataTensors;
+use super::data::{DataLayout, DataTensors};
 use super::state::{State, StateTensor, saved};
 
 /// A network's predictor as a program, from the bytes of an image to the outputs, to be translated
@@ -27,18 +27,15 @@ pub struct Predictor {
 }
 
 impl Predictor {
-    /// The predictor for one image of this shape at a time.
+    /// The predictor for one example of a data set at a time.
     ///
     /// # Errors
     /// A configuration that cannot be.
-    pub fn new(
-        network: &NetworkConfig,
-        shape: [usize; 3],
-        classes: usize,
-    ) -> Result<Self, ConfigError> {
+    pub fn new(network: &NetworkConfig, layout: DataLayout) -> Result<Self, ConfigError> {
         let mut set = ProgramSet::new();
-        let network = Network::new(&mut set, network, &shape, classes)?;
-        let data = DataTensors::declare(&mut set, 1, shape, network.values());
+        let network = Network::new(&mut set, network, &layout.shape, layout.classes)?;
+        let data =
+            DataTensors::declare(&mut set, DataLayout { count: 1, ..layout }, network.values());
         let counter =
             set.declare(Role::Evaluation, "step_counter", DType::U32, &[step_counter::LEN]);
         let order = set.declare(Role::Evaluation, "order", DType::U32, &[1]);

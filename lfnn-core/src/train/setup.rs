@@ -17,7 +17,7 @@ use crate::random::{Purpose, Stream};
 use crate::step::{Mode, StepBuilder};
 use crate::unit::Leadership;
 
-use super::data::{DataTensors, Normalization};
+use super::data::{DataLayout, DataTensors, Normalization};
 
 /// What a training run is made of.
 #[derive(Clone, Debug)]
@@ -117,24 +117,22 @@ pub(super) struct TrainingPrograms {
 }
 
 impl TrainingPrograms {
-    /// Writes the training step for a data set of `images` images, `steps` batches per epoch.
+    /// Writes the training step for a data set, `steps` batches per epoch.
     pub(super) fn new(
         setup: &Setup<'_>,
-        shape: [usize; 3],
-        classes: usize,
-        images: usize,
+        layout: DataLayout,
         steps: usize,
     ) -> Result<Self, SetupError> {
         setup.check()?;
         let mut set = ProgramSet::new();
-        let network = Network::new(&mut set, setup.network, &shape, classes)?;
+        let network = Network::new(&mut set, setup.network, &layout.shape, layout.classes)?;
         let batch = setup.training.batch_size;
         let fits = network.check_batch(batch, Mode::Train);
         fits.map_err(|message| ConfigError::new("training.batch_size", message))?;
-        setup.normalization.validate(shape[2])?;
+        setup.normalization.validate(layout.shape[2])?;
         let loss = network.loss(setup.training.label_smoothing);
         let leadership = Leadership::new(setup.leadership, loss)?;
-        let data = DataTensors::declare(&mut set, images, shape, network.values());
+        let data = DataTensors::declare(&mut set, layout, network.values());
         let counter =
             set.declare(Role::StepCounter, "step_counter", DType::U32, &[step_counter::LEN]);
         let order = set.declare(Role::Data, "order", DType::U32, &[(steps * batch).max(1)]);
@@ -235,7 +233,7 @@ impl StepProgram {
     /// # Errors
     /// A configuration that cannot be.
     pub fn new(setup: &Setup<'_>, shape: [usize; 3], classes: usize) -> Result<Self, ConfigError> {
-        let built = TrainingPrograms::new(setup, shape, classes, 1, 1);
+        let built = TrainingPrograms::new(setup, DataLayout::of_bytes(shape, classes, 1), 1);
         let built = built.map_err(SetupError::into_config)?;
         Ok(Self {
             set: built.set,

@@ -9,7 +9,7 @@ use crate::optim::learning_rate;
 use crate::program::{Cost, Operation, Part, ProgramSet, step_counter};
 use crate::random::{Purpose, Stream, permutation};
 
-use super::data::Images;
+use super::data::{DataLayout, Images};
 use super::error::TrainError;
 use super::evaluation::{EvaluationProgram, EvaluationScope};
 use super::setup::{Setup, SetupError, TrainingPrograms, feedback_values};
@@ -46,15 +46,13 @@ pub struct Trainer<B: Backend> {
     step: usize,
 }
 
-/// The training step and the evaluation for a data set of `images` images, `steps` batches per epoch.
+/// The training step and the evaluation for a data set, `steps` batches per epoch.
 fn with_evaluation(
     setup: &Setup<'_>,
-    shape: [usize; 3],
-    classes: usize,
-    images: usize,
+    layout: DataLayout,
     steps: usize,
 ) -> Result<(TrainingPrograms, EvaluationProgram), SetupError> {
-    let mut built = TrainingPrograms::new(setup, shape, classes, images, steps)?;
+    let mut built = TrainingPrograms::new(setup, layout, steps)?;
     let evaluation = EvaluationProgram::write(
         &mut built.set,
         &built.network,
@@ -62,27 +60,25 @@ fn with_evaluation(
         EvaluationScope {
             loss: built.loss,
             batch: setup.training.batch_size,
-            images,
+            images: layout.count,
             workers_predict: setup.method.workers.learn(),
         },
     )?;
     Ok((built, evaluation))
 }
 
-/// All that a [`Trainer`] has a backend compile, for `images` images of which `examples` are trained on: the data
-/// set, the training step and the evaluation.
+/// All that a [`Trainer`] has a backend compile, for a data set of which `examples` are trained on: the data set,
+/// the training step and the evaluation.
 ///
 /// # Errors
 /// A configuration that cannot be.
 pub fn trainer_programs(
     setup: &Setup<'_>,
-    shape: [usize; 3],
-    classes: usize,
-    images: usize,
+    layout: DataLayout,
     examples: usize,
 ) -> Result<ProgramSet, ConfigError> {
     let steps = setup.steps_per_epoch(examples);
-    let programs = with_evaluation(setup, shape, classes, images, steps);
+    let programs = with_evaluation(setup, layout, steps);
     programs.map(|(built, _)| built.set).map_err(SetupError::into_config)
 }
 
@@ -105,8 +101,7 @@ impl<B: Backend> Trainer<B> {
         }
         setup.validate(examples.len())?;
         let steps_per_epoch = setup.steps_per_epoch(examples.len());
-        let (built, evaluation) =
-            with_evaluation(setup, images.shape, images.classes, count, steps_per_epoch)?;
+        let (built, evaluation) = with_evaluation(setup, images.layout(), steps_per_epoch)?;
         let executable = backend.compile(&built.set).map_err(TrainError::Backend)?;
         let mut trainer = Self {
             executable,

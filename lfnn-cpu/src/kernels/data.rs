@@ -1,10 +1,10 @@
 //! The batch: images out of the data set, changed and normalised, and their labels.
 
-use lfnn_core::program::{Augment, step_counter};
+use lfnn_core::program::{Augment, DType, step_counter};
 use lfnn_core::random::below;
 use rayon::prelude::*;
 
-use crate::memory::{Input, Output};
+use crate::memory::{Element, Input, Output};
 use crate::simd::vectorized;
 use crate::work::{Kernel, Workspace, items_per_chunk, kernel};
 
@@ -48,25 +48,45 @@ impl Change {
     }
 }
 
+/// An element of a stored data set.
+trait Stored: Element + Sync {
+    /// The number that it stands for.
+    fn value(self) -> f32;
+}
+
+impl Stored for u8 {
+    #[inline(always)]
+    fn value(self) -> f32 {
+        f32::from(self) / 255.0
+    }
+}
+
+impl Stored for f32 {
+    #[inline(always)]
+    fn value(self) -> f32 {
+        self
+    }
+}
+
 vectorized! {
-    /// `pixel / 255 · scale + shift`, for channels after one another.
-    fn normalize(pixels: &[u8], scale: &[f32], shift: &[f32], to: &mut [f32]) {
+    /// `value · scale + shift`, for channels after one another.
+    fn normalize<T: Stored>(pixels: &[T], scale: &[f32], shift: &[f32], to: &mut [f32]) {
         if let ([scale], [shift]) = (scale, shift) {
             for (to, &pixel) in to.iter_mut().zip(pixels) {
-                *to = f32::from(pixel) / 255.0 * scale + shift;
+                *to = pixel.value() * scale + shift;
             }
             return;
         }
         let channels = scale.len();
         for (to, pixel) in to.chunks_exact_mut(channels).zip(pixels.chunks_exact(channels)) {
             for c in 0..channels {
-                to[c] = f32::from(pixel[c]) / 255.0 * scale[c] + shift[c];
+                to[c] = pixel[c].value() * scale[c] + shift[c];
             }
         }
     }
 }
 
-/// Black pixels.
+/// Pixels of value 0.
 fn blacken(shift: &[f32], to: &mut [f32]) {
     for to in to.chunks_exact_mut(shift.len()) {
         to.copy_from_slice(shift);
@@ -74,8 +94,8 @@ fn blacken(shift: &[f32], to: &mut [f32]) {
 }
 
 /// One image: normalised, and changed.
-fn load(
-    pixels: &[u8],
+fn load<T: Stored>(
+    pixels: &[T],
     [height, width]: [usize; 2],
     scale: &[f32],
     shift: &[f32],
@@ -121,9 +141,14 @@ fn mirror(row: &mut [f32], channels: usize) {
     }
 }
 
+/// The stored data set.
+enum Pixels {
+    Bytes(Input<u8>),
+    Reals(Input<f32>),
+}
+
 kernel! {
     LoadImages {
-        pixels: Input<u8>,
         order: Input<u32>,
         counter: Input<u32>,
         scale: Input<f32>,
@@ -131,6 +156,10 @@ kernel! {
         x: Output<f32>,
     }
     with |op, bind| {
+        pixels: Pixels = match bind.tensor(op.pixels).dtype {
+            DType::U8 => Pixels::Bytes(bind.read(op.pixels)),
+            _ => Pixels::Reals(bind.read(op.pixels)),
+        },
         augment: Option<Augment> = op.augment,
         /// Batch, height, width.
         extents: [usize; 3] = std::array::from_fn(|axis| bind.tensor(op.x).shape[axis]),
@@ -139,9 +168,9 @@ kernel! {
 
 impl Kernel for LoadImages {
     fn run(&mut self, _: &mut Workspace<'_>) {
-        let Self { augment, extents: [batch, height, width], .. } = *self;
+        let (augment, [batch, height, width]) = (self.augment, self.extents);
         let size = [height, width];
-        let (pixels, order, now) = (self.pixels.get(), self.order.get(), self.counter.get());
+        let (pixels, order, now) = (&self.pixels, self.order.get(), self.counter.get());
         let (scale, shift) = (self.scale.get(), self.shift.get());
         let len = size[0] * size[1] * scale.len();
         if len == 0 {
@@ -160,8 +189,11 @@ impl Kernel for LoadImages {
                         size,
                     )
                 });
-                let pixels = &pixels[image as usize * len..][..len];
-                load(pixels, size, scale, shift, &change, x);
+                let own = image as usize * len..(image as usize + 1) * len;
+                match pixels {
+                    Pixels::Bytes(from) => load(&from.get()[own], size, scale, shift, &change, x),
+                    Pixels::Reals(from) => load(&from.get()[own], size, scale, shift, &change, x),
+                }
             }
         });
     }
@@ -205,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_moved_and_flipped_image_comes_in_with_black_borders() {
-        let pixels = [0, 51, 102, 153, 204, 255];
+        let pixels = [0u8, 51, 102, 153, 204, 255];
         let mut x = [9.0; 6];
         load(&pixels, [2, 3], &[1.0], &[0.0], &Change::NONE, &mut x);
         assert_eq!(x, [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]);
@@ -216,6 +248,8 @@ mod tests {
         let change = Change { cut: Some([0..1, 1..3]), ..Change::NONE };
         load(&pixels, [2, 3], &[1.0], &[1.0], &change, &mut x);
         assert_eq!(x, [1.0, 0.0, 0.0, 1.6, 1.8, 2.0]);
+        load(&[-3.0f32, 0.5], [1, 1], &[2.0, 4.0], &[1.0, 0.0], &Change::NONE, &mut x[..2]);
+        assert_eq!(x[..2], [-5.0, 2.0]);
     }
 
     #[test]

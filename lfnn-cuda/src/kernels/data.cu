@@ -6,11 +6,14 @@ __device__ __forceinline__ u32 example(const u32* order, const u32* counter, u32
     return order[position < count ? position : count - 1];
 }
 
+// The number that an element of a stored data set stands for.
+__device__ __forceinline__ float stored_value(u8 value) { return (float)value / 255.0f; }
+__device__ __forceinline__ float stored_value(float value) { return value; }
+
 // x[b] = the image of row b, moved, mirrored, normalised and cut out. Blocks of one blockIdx.x share an image.
-extern "C" __global__ void __launch_bounds__(256)
-    load_images(const u8* __restrict__ pixels, const u32* __restrict__ order, const u32* __restrict__ counter,
-                const float* __restrict__ scale, const float* __restrict__ shift, act_t* __restrict__ x,
-                ImageParameters p) {
+template <typename T>
+__device__ __forceinline__ void gather_images(const T* pixels, const u32* order, const u32* counter, const float* scale,
+                                              const float* shift, act_t* x, const ImageParameters& p) {
     __shared__ u32 number;
     __shared__ int down, right, cut_row, cut_column;
     __shared__ bool mirrored;
@@ -29,7 +32,7 @@ extern "C" __global__ void __launch_bounds__(256)
     }
     __syncthreads();
     u32 size = p.height * p.width * p.channels;
-    const u8* image = pixels + (u64)number * size;
+    const T* image = pixels + (u64)number * size;
     act_t* out = x + blockIdx.x * size;
     for (u32 i = blockIdx.y * blockDim.x + threadIdx.x; i < size; i += gridDim.y * blockDim.x) {
         u32 channel = i % p.channels, pixel = i / p.channels;
@@ -38,9 +41,23 @@ extern "C" __global__ void __launch_bounds__(256)
                       column < cut_column + (int)p.cutout;
         int from_row = row + down, from_column = (mirrored ? (int)p.width - 1 - column : column) + right;
         bool inside = from_row >= 0 && from_row < (int)p.height && from_column >= 0 && from_column < (int)p.width;
-        u8 value = inside ? image[((u32)from_row * p.width + (u32)from_column) * p.channels + channel] : 0;
-        out[i] = to_act(is_cut ? 0.0f : (float)value / 255.0f * scale[channel] + shift[channel]);
+        T value = inside ? image[((u32)from_row * p.width + (u32)from_column) * p.channels + channel] : (T)0;
+        out[i] = to_act(is_cut ? 0.0f : stored_value(value) * scale[channel] + shift[channel]);
     }
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+    load_images(const u8* __restrict__ pixels, const u32* __restrict__ order, const u32* __restrict__ counter,
+                const float* __restrict__ scale, const float* __restrict__ shift, act_t* __restrict__ x,
+                ImageParameters p) {
+    gather_images(pixels, order, counter, scale, shift, x, p);
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+    load_real_images(const float* __restrict__ pixels, const u32* __restrict__ order, const u32* __restrict__ counter,
+                     const float* __restrict__ scale, const float* __restrict__ shift, act_t* __restrict__ x,
+                     ImageParameters p) {
+    gather_images(pixels, order, counter, scale, shift, x, p);
 }
 
 extern "C" __global__ void __launch_bounds__(256)

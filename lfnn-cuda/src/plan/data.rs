@@ -1,6 +1,6 @@
 //! From the stored data set to a batch.
 
-use lfnn_core::program::{LoadImages, LoadLabels, LoadValues};
+use lfnn_core::program::{DType, LoadImages, LoadLabels, LoadValues};
 
 use super::launch::{THREADS, arguments};
 use super::lowering::{Lower, Lowering};
@@ -56,7 +56,11 @@ impl Lower for LoadImages {
         ];
         let blocks = (height * width * channels).div_ceil(THREADS * EACH).clamp(1, 65_535);
         let grid = [batch, blocks, 1];
-        to.launch(DATA, "load_images", grid, [THREADS, 1, 1], arguments);
+        let kernel = match to.tensors()[self.pixels].dtype {
+            DType::U8 => "load_images",
+            _ => "load_real_images",
+        };
+        to.launch(DATA, kernel, grid, [THREADS, 1, 1], arguments);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Gathering a batch, with its random changes.
 
 use super::Execute;
-use super::store::{Store, at, indices};
+use super::store::{Buffer, Store, at, indices};
 use lfnn_core::program::{
     AdvanceStepCounter, Augment, LoadImages, LoadLabels, LoadValues, step_counter,
 };
@@ -42,10 +42,13 @@ impl Execute for LoadImages {
     fn execute(&self, s: &mut Store) {
         let image = s.image(self.x);
         let [batch, height, width, channels] = image;
-        let (pixels, order, counter) =
-            (s.bytes(self.pixels), s.whole(self.order), s.whole(self.counter));
+        let (order, counter) = (s.whole(self.order), s.whole(self.counter));
         let (scale, shift) = (s.real(self.scale), s.real(self.shift));
-        let images = pixels.len() / (height * width * channels);
+        let stored = |at: usize| match s.buffer(self.pixels) {
+            Buffer::Bytes(pixels) => f64::from(pixels[at]) / 255.0,
+            _ => s.real(self.pixels)[at],
+        };
+        let images = s.len(self.pixels) / (height * width * channels);
         let x = indices(image)
             .map(|[row, y, x, c]| {
                 let number = example(order, counter, batch, row);
@@ -58,13 +61,13 @@ impl Execute for LoadImages {
                 let from_x = moved_column as i64 + change.right;
                 let inside =
                     (0..height as i64).contains(&from_y) && (0..width as i64).contains(&from_x);
-                let pixel = if inside {
+                let value = if inside {
                     let from = [number as usize, from_y as usize, from_x as usize, c];
-                    pixels[at([images, height, width, channels], from)]
+                    stored(at([images, height, width, channels], from))
                 } else {
-                    0
+                    0.0
                 };
-                f64::from(pixel) / 255.0 * scale[c] + shift[c]
+                value * scale[c] + shift[c]
             })
             .collect();
         s.set_real(self.x, x);

@@ -14,6 +14,8 @@ const NORMALIZED: Tolerance = Tolerance { element: 3e-7, tensor: 0.0, absolute: 
 pub(crate) struct Shape {
     pub(crate) images: usize,
     pub(crate) image: [usize; 3],
+    /// Whether the data set is of real numbers, and not of bytes.
+    pub(crate) real: bool,
     pub(crate) batch: usize,
     pub(crate) step: u32,
     /// Padding, flip and cutout.
@@ -24,10 +26,11 @@ pub(crate) struct Shape {
 fn shapes() -> impl Strategy<Value = Shape> {
     let image = (1usize..10, 1usize..10, 1usize..4).prop_map(|(h, w, c)| [h, w, c]);
     let augment = prop::option::of((0usize..5, any::<bool>(), 0usize..7));
-    (1usize..20, image, 1usize..7, 0u32..4, augment, any::<u64>()).prop_map(
-        |(images, image, batch, step, augment, seed)| Shape {
+    (1usize..20, image, any::<bool>(), 1usize..7, 0u32..4, augment, any::<u64>()).prop_map(
+        |(images, image, real, batch, step, augment, seed)| Shape {
             images,
             image,
+            real,
             batch,
             step,
             augment,
@@ -49,11 +52,17 @@ pub(crate) fn images(shape: Shape) -> Result<(), String> {
     let mut case = Case::new(shape.seed);
     let [order, counter] = order_and_counter(&mut case, &shape);
     let [height, width, channels] = shape.image;
-    let length = shape.images * height * width * channels;
-    let pixels = (0..length).map(|_| case.source.below(256) as u8).collect();
+    let stored = [shape.images, height, width, channels];
+    let pixels = if shape.real {
+        case.input("pixels", &stored)
+    } else {
+        let length = stored.iter().product::<usize>();
+        let pixels = (0..length).map(|_| case.source.below(256) as u8).collect();
+        case.bytes("pixels", &stored, pixels)
+    };
     let stream = Stream::new(Purpose::Augment, case.source.below(1 << 24));
     let op = LoadImages {
-        pixels: case.bytes("pixels", &[shape.images, height, width, channels], pixels),
+        pixels,
         order,
         counter,
         scale: case.input_between("scale", &[channels], 0.5, 4.0),

@@ -180,8 +180,15 @@ fn perturbations_agree_on_larger_shapes() {
 #[test]
 fn data_metrics_and_optimisers_agree_on_larger_shapes() {
     let augment = Some((4, true, 8));
-    let shape =
-        || data::Shape { images: 100, image: [32, 32, 3], batch: 50, step: 1, augment, seed: 13 };
+    let shape = || data::Shape {
+        images: 100,
+        image: [32, 32, 3],
+        batch: 50,
+        step: 1,
+        augment,
+        seed: 13,
+        real: false,
+    };
     data::images(shape()).unwrap();
     data::labels(shape()).unwrap();
     metrics::accumulate((1000, 0, 900, 50, 14)).unwrap();

@@ -94,7 +94,7 @@ impl Epoch {
             values => Labels::Values(values),
         };
         let shape = [height, width, channels];
-        Images { pixels: &self.pixels, labels, shape, classes: case.classes }
+        Images { pixels: (&self.pixels).into(), labels, shape, classes: case.classes }
     }
 }
 

@@ -188,12 +188,12 @@ impl Batch {
         let mut labels = Vec::with_capacity(chosen.len());
         for &index in chosen {
             let size = height * width * channels;
-            let pixels = &all.pixels[index as usize * size..][..size];
             for channel in 0..channels {
                 let (mean, std) =
                     (data.normalization.mean[channel], data.normalization.std[channel]);
-                let own = pixels.iter().skip(channel).step_by(channels);
-                images.extend(own.map(|&pixel| (f32::from(pixel) / 255.0 - mean) / std));
+                let begin = index as usize * size;
+                let own = (begin + channel..begin + size).step_by(channels);
+                images.extend(own.map(|at| (all.pixels.value(at) - mean) / std));
             }
             if let Labels::Classes(of_all) = all.labels {
                 labels.push(of_all[index as usize]);
