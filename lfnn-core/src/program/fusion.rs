@@ -183,10 +183,10 @@ impl<'p> Fusion<'p> {
         }
     }
 
-    /// Tensors that it neither reads nor writes in memory, though its operations do.
+    /// Tensors that only pass between its operations, or that it computes again.
     fn unstored(&mut self) -> Vec<TensorId> {
-        if let Some(Epilogue { relu, stored, .. }) = self.epilogue() {
-            return [relu.x].into_iter().chain((!*stored).then_some(relu.y)).collect();
+        if let Some(epilogue) = self.epilogue() {
+            return vec![epilogue.relu.x];
         }
         match self {
             Self::Conv2d(_, relu) | Self::Linear(_, relu) => vec![relu.x],
@@ -289,8 +289,8 @@ pub fn sequences<'p>(
     groups
 }
 
-/// For [`sequences`]: whether an optimiser step differs from those of a sequence in its tensors alone, and none of them touches what
-/// another changes: one launch can then do them all.
+/// For [`sequences`]: whether an optimiser step differs from those of a sequence in its tensors alone, and none of them
+/// touches what another changes: one launch can then do them all.
 pub fn same_optimizer(sequence: &[&Op], next: &Op) -> bool {
     let same = |op: &Op| match (op, next) {
         (Op::SgdStep(a), Op::SgdStep(b)) => {
