@@ -12,9 +12,10 @@ use std::time::Duration;
 use lfnn_core::backend::{Executable, Memory, StepTime, TensorData, TensorDataMut};
 use lfnn_core::program::{DType, Kind, ProgramId, TensorId, Tensors};
 
+use super::capture;
 use super::cublaslt::{BoundProduct, Handle};
 use super::driver::{Block, Call, Context, Event, Graph, Kernels, Stream};
-use super::{CudaError, capture};
+use super::error::CudaError;
 use crate::host;
 use crate::plan::{Address, KernelSource, Launch, Plan, ProgramPlan, Work};
 

@@ -4,9 +4,10 @@
 use cudarc::driver::result;
 use cudarc::driver::sys::CUresult;
 
+use super::cublaslt::CublasLt;
 use super::driver::{self, DeviceInfo};
-use super::error::{Found, Version};
-use super::{CublasLt, CudaError, Nvrtc};
+use super::error::{CudaError, Found, Version};
+use super::nvrtc::Nvrtc;
 use crate::Precision;
 
 /// The oldest CUDA that a driver must support.
