@@ -339,8 +339,8 @@ impl Executable for CudaExecutable {
         }
     }
 
-    /// The steps run one after the other on one stream, in the order of the plan. A step that is shorter than its launch
-    /// shows the launch's time.
+    /// The steps run one after the other on one stream, in the order of the plan. A step that is shorter than its
+    /// launch shows the launch's time.
     fn profile(&mut self, program: ProgramId) -> Result<Vec<StepTime>, CudaError> {
         self.context.make_current()?;
         let programs = self.programs.len();
