@@ -215,7 +215,7 @@ impl Cut {
         const MULTIPROCESSORS: usize = 132;
         /// Until a block's first product and after its last one.
         const ENDS: f64 = 1500.0;
-        /// Of a step beside the arithmetic: barrier, addresses, latencies.
+        /// Of a step besides the arithmetic: barrier, addresses, latencies.
         const STEP: f64 = 120.0;
         /// Bytes of device memory for each multiprocessor.
         const BYTES: f64 = 12.0;
