@@ -19,8 +19,8 @@ fn before(schedule: &Schedule) -> Vec<Vec<bool>> {
     let count = schedule.stream.len();
     let mut before = vec![vec![false; count]; count];
     for node in 0..count {
-        let same_lane = (0..node).rfind(|&other| schedule.stream[other] == schedule.stream[node]);
-        for direct in same_lane.into_iter().chain(schedule.after[node].iter().copied()) {
+        let same_stream = (0..node).rfind(|&other| schedule.stream[other] == schedule.stream[node]);
+        for direct in same_stream.into_iter().chain(schedule.after[node].iter().copied()) {
             let known = before[direct].clone();
             before[node].iter_mut().zip(known).for_each(|(is, was)| *is |= was);
             before[node][direct] = true;
@@ -90,7 +90,7 @@ fn dependences_are_kept_in_training_steps() {
 }
 
 #[test]
-fn one_lane_is_the_plan_of_the_core() {
+fn one_stream_is_the_plan_of_the_core() {
     let step = training_step("lfnn", 3);
     let tensors = step.set.tensors();
     let nodes = nodes(&step);

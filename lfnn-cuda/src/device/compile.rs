@@ -5,8 +5,8 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::CudaError;
 use super::cache::{Cache, Key};
+use super::error::CudaError;
 use super::nvrtc::{Image, Nvrtc, Target, options};
 use crate::kernels;
 use crate::plan::KernelSource;

@@ -13,10 +13,10 @@ use std::rc::Rc;
 
 use libloading::Library;
 
+use super::capture;
 use super::driver::Stream;
-use super::error::{Found, Version};
+use super::error::{CudaError, Found, Version};
 use super::library::{find, function};
-use super::{CudaError, capture};
 use crate::plan::{Element, Matrix, Product};
 
 /// Bytes of workspace that an algorithm may ask for: what the vendor recommends for Hopper.

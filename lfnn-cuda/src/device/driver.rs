@@ -9,8 +9,8 @@ use std::rc::Rc;
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys;
 
-use super::error::Version;
-use super::{CudaError, capture};
+use super::capture;
+use super::error::{CudaError, Version};
 
 /// Names what was being done when a call failed.
 pub(super) trait Doing<T> {

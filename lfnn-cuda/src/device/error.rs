@@ -15,7 +15,7 @@ pub enum CudaError {
     )]
     NoDriver,
     /// The driver's library is there and does not start.
-    #[error("the NVIDIA driver does not start: {reason}; `nvidia-smi` may say more")]
+    #[error("the NVIDIA driver does not start: {reason}; run `nvidia-smi` for details")]
     DriverFails {
         /// As the driver names it.
         reason: String,
@@ -37,7 +37,7 @@ pub enum CudaError {
     )]
     NoGpu,
     /// There are GPUs, but not this one.
-    #[error("there is no GPU {ordinal}: {count} {}, numbered from 0", if *.count == 1 { "is there" } else { "are there" })]
+    #[error("GPU {ordinal} not found ({count} available, numbered from 0)")]
     NoSuchOrdinal {
         /// The one asked for.
         ordinal: usize,
@@ -53,7 +53,10 @@ pub enum CudaError {
         capability: u32,
     },
     /// A precision that the GPU does not have.
-    #[error("{name} cannot compute in {precision}: that needs compute capability {}.{}, and it has {}.{}", .needed / 10, .needed % 10, .capability / 10, .capability % 10)]
+    #[error(
+        "{name} cannot compute in {precision}, which needs compute capability {}.{}: it has {}.{}",
+        .needed / 10, .needed % 10, .capability / 10, .capability % 10
+    )]
     Precision {
         /// The GPU.
         name: String,

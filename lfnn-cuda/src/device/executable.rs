@@ -12,9 +12,10 @@ use std::time::Duration;
 use lfnn_core::backend::{Executable, Memory, StepTime, TensorData, TensorDataMut};
 use lfnn_core::program::{DType, ProgramId, TensorId, Tensors};
 
+use super::capture;
 use super::cublaslt::{BoundProduct, Handle};
 use super::driver::{Block, Call, Context, Event, Graph, Kernels, Stream};
-use super::{CudaError, capture};
+use super::error::CudaError;
 use crate::host;
 use crate::plan::{Address, KernelSource, Launch, Plan, ProgramPlan, Work};
 
@@ -338,8 +339,8 @@ impl Executable for CudaExecutable {
         }
     }
 
-    /// The steps run one after the other on one stream, in the order of the plan. A step that is shorter than its launch
-    /// shows the launch's time.
+    /// The steps run one after the other on one stream, in the order of the plan. A step that is shorter than its
+    /// launch shows the launch's time.
     fn profile(&mut self, program: ProgramId) -> Result<Vec<StepTime>, CudaError> {
         self.context.make_current()?;
         let programs = self.programs.len();

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use libloading::Library;
 
-use super::CudaError;
+use super::error::CudaError;
 use super::folders;
 
 /// The first library of this name that opens; `open` looks up its functions and may refuse it.

@@ -6,9 +6,9 @@ use std::ptr::null;
 
 use libloading::Library;
 
-use super::error::{Found, Version};
+use super::error::{CudaError, Found, Version};
+use super::folders;
 use super::library::{find, function, preload};
-use super::{CudaError, folders};
 use crate::plan::Element;
 
 /// What to compile for.

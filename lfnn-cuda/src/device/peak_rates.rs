@@ -5,9 +5,10 @@ use std::rc::Rc;
 
 use lfnn_core::backend::PeakRates;
 
+use super::capture;
 use super::driver::{Block, Context, Event, Kernels, Stream};
+use super::error::CudaError;
 use super::executable::bind;
-use super::{CudaError, capture};
 use crate::plan::peak_rates::{BYTES, PEAK_RATES, arithmetic, copy};
 use crate::plan::{Address, Launch};
 

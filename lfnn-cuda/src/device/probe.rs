@@ -4,9 +4,10 @@
 use cudarc::driver::result;
 use cudarc::driver::sys::CUresult;
 
+use super::cublaslt::CublasLt;
 use super::driver::{self, DeviceInfo};
-use super::error::{Found, Version};
-use super::{CublasLt, CudaError, Nvrtc};
+use super::error::{CudaError, Found, Version};
+use super::nvrtc::Nvrtc;
 use crate::Precision;
 
 /// The oldest CUDA that a driver must support.
@@ -227,7 +228,7 @@ mod tests {
         assert_eq!(gpus.choose(1, Precision::F16).unwrap().name, "GPU 1");
         let error = |ordinal, precision| gpus.choose(ordinal, precision).unwrap_err().to_string();
         let three = error(3, Precision::F32);
-        assert!(three.contains("no GPU 3: 3 are there, numbered from 0"), "{three}");
+        assert!(three.contains("GPU 3 not found (3 available, numbered from 0)"), "{three}");
         let old = error(2, Precision::F32);
         assert!(old.contains("GPU 2 has compute capability 7.0"), "{old}");
         for precision in [Precision::Tf32, Precision::Bf16] {

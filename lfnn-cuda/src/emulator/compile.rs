@@ -2,14 +2,15 @@
 //!
 //! A library is compiled once and kept, under a name made of its sources and flags.
 
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::{fs, io};
 
-use super::EmulatorError;
+use super::error::EmulatorError;
 use super::library::Library;
 use crate::kernels;
 use crate::plan::KernelSource;
@@ -39,8 +40,30 @@ pub fn is_available() -> bool {
     Command::new("g++").arg("--version").output().is_ok_and(|output| output.status.success())
 }
 
+/// The library of a kernel file, compiled and loaded once in a process; or what the compiler said, once.
+pub(super) fn library(
+    source: KernelSource,
+    sanitized: bool,
+) -> Result<Arc<Library>, EmulatorError> {
+    type Libraries = Mutex<HashMap<(KernelSource, bool), Result<Arc<Library>, String>>>;
+    static LIBRARIES: OnceLock<Libraries> = OnceLock::new();
+    let libraries = LIBRARIES.get_or_init(Libraries::default);
+    let mut libraries = libraries.lock().unwrap_or_else(PoisonError::into_inner);
+    let key = (source, sanitized);
+    if let Some(found) = libraries.get(&key) {
+        return found.clone().map_err(|log| EmulatorError::Compile { log });
+    }
+    let made = file(source, sanitized);
+    match &made {
+        Ok(library) => libraries.insert(key, Ok(library.clone())),
+        Err(EmulatorError::Compile { log }) => libraries.insert(key, Err(log.clone())),
+        Err(_) => None,
+    };
+    made
+}
+
 /// The library of a file of the crate's kernels.
-pub(super) fn file(source: KernelSource, sanitize: bool) -> Result<Arc<Library>, EmulatorError> {
+fn file(source: KernelSource, sanitize: bool) -> Result<Arc<Library>, EmulatorError> {
     let file = source.file.0;
     let text = kernels::text(source).ok_or(EmulatorError::NoKernelFile { file })?;
     source_text(file, &text, sanitize)

@@ -7,15 +7,18 @@ use lfnn_core::backend::{Executable, Memory as Bytes, TensorData, TensorDataMut}
 use lfnn_core::program::{DType, ProgramId, ProgramSet, TensorId, Tensors};
 use lfnn_core::random::{Purpose, Stream, below};
 
+use super::compile::library;
+use super::error::EmulatorError;
 use super::library::{Kind as Passed, Library, Value};
 use super::memory::Memory;
-use super::{Emulator, EmulatorError, library, product};
+use super::product;
 use crate::host;
 use crate::plan::{Argument, Element, KernelSource, Launch, Plan, Step, Work};
 
 /// A program set on the emulator.
 pub struct EmulatorExecutable {
-    emulator: Emulator,
+    /// What the order of steps and threads is drawn from.
+    seed: u64,
     tensors: Tensors,
     plan: Plan,
     memory: Memory,
@@ -26,17 +29,18 @@ pub struct EmulatorExecutable {
 
 impl EmulatorExecutable {
     pub(super) fn new(
-        emulator: Emulator,
         plan: Plan,
         set: &ProgramSet,
+        seed: u64,
+        sanitized: bool,
     ) -> Result<Self, EmulatorError> {
         let mut libraries = BTreeMap::new();
         for source in plan.sources() {
-            libraries.insert(source, library(source, emulator.sanitized)?);
+            libraries.insert(source, library(source, sanitized)?);
         }
         let tensors = set.tensors().clone();
-        let memory = Memory::new(&plan, &tensors, emulator.sanitized);
-        Ok(Self { emulator, tensors, plan, memory, libraries, launches: 0 })
+        let memory = Memory::new(&plan, &tensors, sanitized);
+        Ok(Self { seed, tensors, plan, memory, libraries, launches: 0 })
     }
 
     /// The plan that it runs.
@@ -52,7 +56,7 @@ impl EmulatorExecutable {
     /// A random number below `n`.
     fn draw(&mut self, n: usize) -> usize {
         self.launches += 1;
-        let word = Stream::new(Purpose::Shuffle, 0).at(self.emulator.seed, 0, 1, self.launches);
+        let word = Stream::new(Purpose::Shuffle, 0).at(self.seed, 0, 1, self.launches);
         below(word, n as u32) as usize
     }
 
@@ -102,7 +106,7 @@ impl EmulatorExecutable {
         stream: usize,
         launch: &Launch,
     ) -> Result<(), EmulatorError> {
-        let seed = self.emulator.seed ^ (self.draw(1 << 31) as u64) << 32;
+        let seed = self.seed ^ (self.draw(1 << 31) as u64) << 32;
         let memory = &mut self.memory;
         let mut values: Vec<Value> = launch
             .arguments

@@ -5,7 +5,7 @@ use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::EmulatorError;
+use super::error::EmulatorError;
 
 /// How a kernel takes an argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,27 +8,23 @@
 //! loaded when the process starts ([`sanitizer`]).
 
 mod compile;
+mod error;
 mod executable;
 mod library;
 mod memory;
 mod product;
 
-use std::collections::HashMap;
-use std::io;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use lfnn_core::backend::Backend;
-use lfnn_core::backend::Precision;
-use lfnn_core::program::{DType, ProgramSet};
-use thiserror::Error;
+use lfnn_core::backend::{Backend, Precision};
+use lfnn_core::program::ProgramSet;
 
 pub use compile::is_available;
+pub use error::EmulatorError;
 pub use executable::EmulatorExecutable;
 
-use crate::plan::{KernelSource, Plan, PlanError};
-use library::Library;
+use crate::plan::Plan;
 
 /// The emulated GPU.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +56,7 @@ impl Backend for Emulator {
 
     fn compile(&self, set: &ProgramSet) -> Result<EmulatorExecutable, EmulatorError> {
         let lower = if self.all_narrow { Plan::all_narrow } else { Plan::new };
-        EmulatorExecutable::new(*self, lower(set, self.precision)?, set)
+        EmulatorExecutable::new(lower(set, self.precision)?, set, self.seed, self.sanitized)
     }
 }
 
@@ -70,108 +66,6 @@ pub fn sanitizer() -> Option<PathBuf> {
     let output = Command::new("g++").arg("-print-file-name=libasan.so").output().ok()?;
     let path = PathBuf::from(String::from_utf8(output.stdout).ok()?.trim());
     path.is_absolute().then_some(path)
-}
-
-/// The library of a kernel file, compiled and loaded once in a process; or what the compiler said, once.
-fn library(source: KernelSource, sanitized: bool) -> Result<Arc<Library>, EmulatorError> {
-    type Libraries = Mutex<HashMap<(KernelSource, bool), Result<Arc<Library>, String>>>;
-    static LIBRARIES: OnceLock<Libraries> = OnceLock::new();
-    let libraries = LIBRARIES.get_or_init(Libraries::default);
-    let mut libraries = libraries.lock().unwrap_or_else(PoisonError::into_inner);
-    let key = (source, sanitized);
-    if let Some(found) = libraries.get(&key) {
-        return found.clone().map_err(|log| EmulatorError::Compile { log });
-    }
-    let made = compile::file(source, sanitized);
-    match &made {
-        Ok(library) => libraries.insert(key, Ok(library.clone())),
-        Err(EmulatorError::Compile { log }) => libraries.insert(key, Err(log.clone())),
-        Err(_) => None,
-    };
-    made
-}
-
-/// What can go wrong on the emulator.
-#[derive(Debug, Error)]
-pub enum EmulatorError {
-    /// The program set cannot be lowered.
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-    /// There is no g++.
-    #[error("g++ could not be run")]
-    NoCompiler(#[source] io::Error),
-    /// A kernel file that the crate does not have.
-    #[error("no kernel file `{file}`")]
-    NoKernelFile {
-        /// Its name.
-        file: &'static str,
-    },
-    /// A source that g++ does not take.
-    #[error("g++ does not compile the kernels:\n{log}")]
-    Compile {
-        /// What it said.
-        log: String,
-    },
-    /// A library that cannot be kept.
-    #[error("could not write {path}")]
-    Cache {
-        /// Where.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        error: io::Error,
-    },
-    /// A library that cannot be loaded.
-    #[error("could not load {path}")]
-    Load {
-        /// The library.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        error: libloading::Error,
-    },
-    /// A launch that does not fit its kernel, or a kernel that does something it must not.
-    #[error("kernel `{kernel}`: {message}")]
-    Launch {
-        /// The kernel.
-        kernel: String,
-        /// What is wrong.
-        message: String,
-    },
-    /// A step of a program that failed.
-    #[error("program `{program}`, step {index} ({name})")]
-    Step {
-        /// The program.
-        program: String,
-        /// Position of the step.
-        index: usize,
-        /// Its operation.
-        name: &'static str,
-        /// Why.
-        #[source]
-        error: Box<EmulatorError>,
-    },
-    /// Data that does not fit the tensor.
-    #[error(
-        "tensor `{name}` is {expected:?} with {length} elements, and persistent is {persistent}: {given:?} with {given_length} do not fit"
-    )]
-    Data {
-        /// The tensor.
-        name: String,
-        /// Its type.
-        expected: DType,
-        /// Its length.
-        length: usize,
-        /// Whether the host may read and write it.
-        persistent: bool,
-        /// Type of the host's data.
-        given: DType,
-        /// Its length.
-        given_length: usize,
-    },
-    /// A program that the program set does not have.
-    #[error("there is no program {0}")]
-    NoProgram(usize),
 }
 
 #[cfg(test)]

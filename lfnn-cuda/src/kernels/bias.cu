@@ -5,14 +5,12 @@ __device__ __forceinline__ void bias_rows(const act_t* x, const float* bias, act
     u32 channel = channel_of(grid);
     if (channel >= grid.channels) return;
     float add[V];
-#pragma unroll
-    for (u32 k = 0; k < V; ++k) add[k] = bias[channel + k];
+    UNROLL(k, V) add[k] = bias[channel + k];
     for (u32 row = first_row(grid); row < end_row(grid); row += blockDim.y) {
         u32 at = row * grid.channels + channel;
         float values[V];
         load<V>(x + at, values);
-#pragma unroll
-        for (u32 k = 0; k < V; ++k) values[k] += add[k];
+        UNROLL(k, V) values[k] += add[k];
         store<V>(y + at, values);
     }
 }
@@ -28,19 +26,16 @@ template <u32 V> __device__ __forceinline__ void sum_chunk(const act_t* x, float
     u32 channel = channel_of(grid);
     bool inside = channel < grid.channels;
     float total[V];
-#pragma unroll
-    for (u32 k = 0; k < V; ++k) total[k] = 0.0f;
+    UNROLL(k, V) total[k] = 0.0f;
     if (inside) {
 #pragma unroll 4
         for (u32 row = first_row(grid); row < end_row(grid); row += blockDim.y) {
             float values[V];
             load<V>(x + row * grid.channels + channel, values);
-#pragma unroll
-            for (u32 k = 0; k < V; ++k) total[k] += values[k];
+            UNROLL(k, V) total[k] += values[k];
         }
     }
-#pragma unroll
-    for (u32 k = 0; k < V; ++k) {
+    UNROLL(k, V) {
         float sum = sum_over_y(total[k], space);
         if (inside && threadIdx.y == 0) sums[blockIdx.y * grid.channels + channel + k] = sum;
     }

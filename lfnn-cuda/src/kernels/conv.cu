@@ -16,8 +16,8 @@ struct Filters {
 template <class Engine>
 constexpr u32 LINE_OF_MOMENTS = Engine::COLUMNS % 32 == 8 ? Engine::COLUMNS : Engine::COLUMNS + 8;
 
-// The mean of each column of a tile, and the sum of squares of the differences from it: what batch normalisation
-// makes its statistics of. `rows` and `columns` of the tile are there. The factors in shared memory are no longer needed.
+// The mean of each column of a tile, and the sum of squares of the differences from it: what batch normalisation makes
+// its statistics of. `rows` and `columns` of the tile are there. The factors in shared memory are no longer needed.
 template <class Engine>
 __device__ __forceinline__ void moments_of(const Engine& engine, float* space, u32 rows, u32 columns, float* means,
                                            float* squares) {
@@ -121,16 +121,13 @@ template <u32 V> struct __align__(V * sizeof(float) < 16 ? V * sizeof(float) : 1
 template <u32 V>
 __device__ __forceinline__ void reduce_parts(const float* parts, const float (&bias)[V], u32 at, u32 n, u32 splits,
                                            float (&out)[V]) {
-#pragma unroll
-    for (u32 k = 0; k < V; ++k) out[k] = 0.0f;
+    UNROLL(k, V) out[k] = 0.0f;
 #pragma unroll 2
     for (u32 split = 0; split < splits; ++split) {
         Floats<V> in = *reinterpret_cast<const Floats<V>*>(parts + (size_t)split * n + at);
-#pragma unroll
-        for (u32 k = 0; k < V; ++k) out[k] += in.values[k];
+        UNROLL(k, V) out[k] += in.values[k];
     }
-#pragma unroll
-    for (u32 k = 0; k < V; ++k) out[k] = to_float(to_act(out[k] + bias[k]));
+    UNROLL(k, V) out[k] = to_float(to_act(out[k] + bias[k]));
 }
 
 template <u32 V>
@@ -140,11 +137,9 @@ __device__ __forceinline__ void sum_moments(const float* parts, const float* bia
     u32 channel = channel_of(grid), n = grid.rows * grid.channels, begin = blockIdx.y * grid.chunk;
     bool inside = channel < grid.channels;
     float sum[V], squares[V], shift[V], added[V];
-#pragma unroll
-    for (u32 k = 0; k < V; ++k) sum[k] = squares[k] = shift[k] = added[k] = 0.0f;
+    UNROLL(k, V) sum[k] = squares[k] = shift[k] = added[k] = 0.0f;
     if (inside) {
-#pragma unroll
-        for (u32 k = 0; k < V; ++k) added[k] = bias ? bias[channel + k] : 0.0f;
+        UNROLL(k, V) added[k] = bias ? bias[channel + k] : 0.0f;
         // Differences from the chunk's first row: so nothing cancels where the mean is far from 0.
         reduce_parts<V>(parts, added, begin * grid.channels + channel, n, splits, shift);
         for (u32 row = first_row(grid); row < end_row(grid); row += blockDim.y) {
@@ -152,16 +147,14 @@ __device__ __forceinline__ void sum_moments(const float* parts, const float* bia
             float values[V];
             reduce_parts<V>(parts, added, at, n, splits, values);
             store<V>(y + at, values);
-#pragma unroll
-            for (u32 k = 0; k < V; ++k) {
+            UNROLL(k, V) {
                 float value = values[k] - shift[k];
                 sum[k] += value;
                 squares[k] += value * value;
             }
         }
     }
-#pragma unroll
-    for (u32 k = 0; k < V; ++k) {
+    UNROLL(k, V) {
         float total = sum_over_y(sum[k], space), total_squares = sum_over_y(squares[k], space);
         if (!inside || threadIdx.y != 0) continue;
         float mean = total / (float)(end_row(grid) - begin), rest = total_squares - total * mean;

@@ -1,8 +1,8 @@
 // Convolutions as products whose factors are read in place, channels last. Shared by the three of them.
 //
 // Images of a batch and their pixels are one axis, so small images fill tiles too. A fully connected layer is the
-// convolution of an image of one pixel. Groups, parts of the inner axis (splits) and, for input gradients, phases of the
-// stride are further blocks of one launch. The parts of a split axis leave partial sums, which a second launch adds
+// convolution of an image of one pixel. Groups, parts of the inner axis (splits) and, for input gradients, phases of
+// the stride are further blocks of one launch. The parts of a split axis leave partial sums, which a second launch adds
 // in order.
 
 // What a block computes.

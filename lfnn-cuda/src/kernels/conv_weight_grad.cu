@@ -1,5 +1,5 @@
-// The gradients of a convolution's weight and bias: rows are filters, columns taps and channels, the inner axis the pixels
-// of all results. It is long and the result small, so it is cut into parts that fill the GPU.
+// The gradients of a convolution's weight and bias: rows are filters, columns taps and channels, the inner axis the
+// pixels of all results. It is long and the result small, so it is cut into parts that fill the GPU.
 
 // The gradient of the result by pixels: filters contiguous.
 struct Pixels {
@@ -84,8 +84,7 @@ __device__ __forceinline__ void weight_grad(const act_t* x, const act_t* dy, flo
         engine, shared, first_step(g, block), end_step(g, block, g.inner), rows, columns, [&](const act_t* tile) {
             if (!sums_bias) return;
             float sum = 0.0f;
-#pragma unroll
-            for (u32 k = 0; k < STEP; ++k) sum += to_float(tile[k * Tile<false, Engine::ROWS>::ROW + threadIdx.x]);
+            UNROLL(k, STEP) sum += to_float(tile[k * Tile<false, Engine::ROWS>::ROW + threadIdx.x]);
             bias_sum += sum;
         });
     size_t part = (size_t)block.split * g.part;

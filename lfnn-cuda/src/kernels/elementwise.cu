@@ -27,8 +27,7 @@ extern "C" __global__ void __launch_bounds__(256) dropout(const act_t* __restric
     u32 step = counter[COUNTER_STEP];
     GRID_STRIDE(block, (n + 3) / 4) {
         uint4 words = random_block(counter, stream, step, block);
-#pragma unroll
-        for (u32 k = 0; k < 4; ++k) {
+        UNROLL(k, 4) {
             u32 i = block * 4 + k;
             if (i < n) y[i] = word_of(words, k) >= threshold ? to_act(to_float(x[i]) * factor) : to_act(0.0f);
         }
@@ -43,8 +42,7 @@ extern "C" __global__ void __launch_bounds__(256) add(Summands summands, act_t* 
     }
     GRID_STRIDE(i, n) {
         float sum = 0.0f;
-#pragma unroll
-        for (u32 k = 0; k < MOST_SUMMANDS; ++k) {
+        UNROLL(k, MOST_SUMMANDS) {
             if (k < summands.count) sum += to_float(summands.x[k][i]);
         }
         y[i] = to_act(sum);

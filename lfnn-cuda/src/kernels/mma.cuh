@@ -132,8 +132,8 @@ __device__ __forceinline__ float factor(u32 word, u32 e) {
 #endif
 
 // c += a b by one warp: a [16, 32 bytes], b [32 bytes, 8], c [16, 8]. With g = lane / 4, t = lane % 4, a word holding
-// one f32 or two 16-bit elements that are neighbours in the inner axis: a holds words t of rows g and g + 8, then words t + 4
-// of both; b holds words t and t + 4 of column g; c holds columns 2t and 2t + 1 of row g, then of row g + 8.
+// one f32 or two 16-bit elements that are neighbours in the inner axis: a holds words t of rows g and g + 8, then words
+// t + 4 of both; b holds words t and t + 4 of column g; c holds columns 2t and 2t + 1 of row g, then of row g + 8.
 __device__ __forceinline__ void multiply_add(float (&c)[4], const u32 (&a)[4], const u32 (&b)[2]) {
 #if defined(LFNN_EMULATOR)
     u32 row = threadIdx.x % 32 / 4 * 4, column = threadIdx.x % 4 * 8;

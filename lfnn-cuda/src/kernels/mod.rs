@@ -1,9 +1,9 @@
 //! The kernel files, and what is compiled before each.
 //!
-//! A file includes nothing. It is compiled after `types.cuh`, `prelude.cuh`, the structures and constants that it shares
-//! with Rust ([`crate::plan`] declares them) and the headers that it shares with other files, with one of the macros
-//! `ACT_F32`, `ACT_Bf16` and `ACT_F16` defined: it says what `act_t`, the type of activations, is. `types.cuh` includes
-//! the toolkit's headers for the types of half precision, and only for those.
+//! A file includes nothing. It is compiled after `types.cuh`, `prelude.cuh`, the structures and constants that it
+//! shares with Rust ([`crate::plan`] declares them) and the headers that it shares with other files, with one of the
+//! macros `ACT_F32`, `ACT_Bf16` and `ACT_F16` defined: it says what `act_t`, the type of activations, is. `types.cuh`
+//! includes the toolkit's headers for the types of half precision, and only for those.
 
 use lfnn_core::program::step_counter;
 

@@ -1,7 +1,7 @@
 // Batch normalisation over every axis but the last.
 
-// The statistics of a channel, from the sums of x - shift and of its square. The shift is one of the channel's values or
-// the mean of some: so nothing cancels where the mean is far from 0.
+// The statistics of a channel, from the sums of x - shift and of its square. The shift is one of the channel's values
+// or the mean of some: so nothing cancels where the mean is far from 0.
 __device__ __forceinline__ void set_statistics(const Statistics& s, u32 channel, double shift, double sum,
                                                double squares) {
     double rows = s.rows;
@@ -22,24 +22,21 @@ template <u32 V> __device__ __forceinline__ void chunk_statistics(const Statisti
     u32 channel = channel_of(grid);
     bool inside = channel < grid.channels;
     float sum[V], squares[V], shift[V];
-#pragma unroll
-    for (u32 k = 0; k < V; ++k) sum[k] = squares[k] = 0.0f;
+    UNROLL(k, V) sum[k] = squares[k] = 0.0f;
     if (inside) {
         load<V>(s.x + channel, shift);
 #pragma unroll 4
         for (u32 row = first_row(grid); row < end_row(grid); row += blockDim.y) {
             float values[V];
             load<V>(s.x + row * grid.channels + channel, values);
-#pragma unroll
-            for (u32 k = 0; k < V; ++k) {
+            UNROLL(k, V) {
                 float value = values[k] - shift[k];
                 sum[k] += value;
                 squares[k] += value * value;
             }
         }
     }
-#pragma unroll
-    for (u32 k = 0; k < V; ++k) {
+    UNROLL(k, V) {
         float total = sum_over_y(sum[k], space), total_squares = sum_over_y(squares[k], space);
         if (!inside || threadIdx.y != 0) continue;
         if (s.chunks == 1) {
@@ -85,8 +82,8 @@ extern "C" __global__ void __launch_bounds__(CHANNEL_THREADS) norm_reduce_statis
     }
 }
 
-// Sums over a block's chunks of rows, from each chunk's mean and sum of squares of the differences from it: of
-// x - shift and its square, and how many rows they have. The shift is the first chunk's mean. The chunks are the rows of
+// Sums over a block's chunks of rows, from each chunk's mean and sum of squares of the differences from it: of x -
+// shift and its square, and how many rows they have. The shift is the first chunk's mean. The chunks are the rows of
 // `grid`; threads with threadIdx.y = 0 get the sums.
 struct Moments {
     double shift, sum, squares, rows;
@@ -144,8 +141,7 @@ template <u32 V> struct Normal {
     float factor[V], mean[V], beta[V];
 
     __device__ __forceinline__ Normal(const Apply& a, u32 channel) {
-#pragma unroll
-        for (u32 k = 0; k < V; ++k) {
+        UNROLL(k, V) {
             float scale = a.scale[channel + k];
             if (a.is_variance) scale = 1.0f / sqrtf(scale + a.epsilon);
             factor[k] = a.gamma[channel + k] * scale;
@@ -156,8 +152,7 @@ template <u32 V> struct Normal {
 
     // The results for one row, of its values.
     __device__ __forceinline__ void apply(const Apply& a, u32 at, float (&values)[V]) const {
-#pragma unroll
-        for (u32 k = 0; k < V; ++k) {
+        UNROLL(k, V) {
             float y = normal(values[k], mean[k], factor[k], beta[k]);
             values[k] = a.relu && y < 0.0f ? 0.0f : y;
         }
@@ -210,8 +205,8 @@ struct Cell {
     }
 };
 
-// Gives to `take` each pixel of a cell, in order: its number in the window, where its V channels from `channel` are, and x
-// there.
+// Gives to `take` each pixel of a cell, in order: its number in the window, where its V channels from `channel` are,
+// and x there.
 template <u32 V, class Take>
 __device__ __forceinline__ void pixels_of(const Windows& w, const Cell& cell, const act_t* x, u32 channels, u32 channel,
                                           const Take& take) {
@@ -223,10 +218,8 @@ __device__ __forceinline__ void pixels_of(const Windows& w, const Cell& cell, co
     if (cell.whole && rows == 2 && across == 2) {
         // The most common window: all of it is loaded before any is used, so that the loads overlap.
         float values[4][V];
-#pragma unroll
-        for (u32 p = 0; p < 4; ++p) load<V>(x + at(p / 2, p % 2), values[p]);
-#pragma unroll
-        for (u32 p = 0; p < 4; ++p) take(p, at(p / 2, p % 2), values[p]);
+        UNROLL(p, 4) load<V>(x + at(p / 2, p % 2), values[p]);
+        UNROLL(p, 4) take(p, at(p / 2, p % 2), values[p]);
     } else {
         for (u32 i = 0; i < rows && row + i < height; ++i) {
             for (u32 j = 0; j < across && column + j < width; ++j) {
@@ -249,8 +242,7 @@ template <u32 V> struct Maximum {
 
     // Pixels are seen in order.
     __device__ __forceinline__ void see(u32 pixel, const float (&seen)[V]) {
-#pragma unroll
-        for (u32 k = 0; k < V; ++k) {
+        UNROLL(k, V) {
             // As it is stored; the first of equal ones stays.
             float value = to_float(to_act(seen[k]));
             if (pixel == 0 || value > values[k]) {
@@ -292,8 +284,7 @@ template <u32 V> struct Sign {
     float factor[V], beta[V];
 
     __device__ __forceinline__ Sign(const Backward& b, u32 channel, bool inside) {
-#pragma unroll
-        for (u32 k = 0; k < V; ++k) {
+        UNROLL(k, V) {
             factor[k] = inside ? b.gamma[channel + k] * b.inv_std[channel + k] : 0.0f;
             beta[k] = inside && b.beta ? b.beta[channel + k] : 0.0f;
         }
@@ -305,16 +296,14 @@ template <u32 V>
 __device__ __forceinline__ void through_relu(const Backward& b, u32 at, const float (&x)[V], const float (&mean)[V],
                                              const Sign<V>& sign, float (&dy)[V]) {
     if (b.beta) {
-#pragma unroll
-        for (u32 k = 0; k < V; ++k) {
+        UNROLL(k, V) {
             float y = to_float(to_act(normal(x[k], mean[k], sign.factor[k], sign.beta[k])));
             if (!(y > 0.0f)) dy[k] = 0.0f;
         }
     } else if (b.activated) {
         float activated[V];
         load<V>(b.activated + at, activated);
-#pragma unroll
-        for (u32 k = 0; k < V; ++k) {
+        UNROLL(k, V) {
             if (!(activated[k] > 0.0f)) dy[k] = 0.0f;
         }
     }
@@ -330,8 +319,7 @@ __device__ __forceinline__ void upstream(const Backward& b, const ChannelGrid& g
     u32 image = divide(line, w.by_height), down = line - image * w.by_height.divisor;
     u32 p = divide(down, w.by_window_height), q = divide(across, w.by_window_width);
     load<V>(b.dy + result_of(w, image, p, q, grid.channels) + channel, dy);
-#pragma unroll
-    for (u32 k = 0; k < V; ++k) dy[k] *= b.share;
+    UNROLL(k, V) dy[k] *= b.share;
 }
 
 // Gives to `out` each pixel of the thread's cells: its first element, x there, and dy after the rules of maximum
@@ -351,8 +339,7 @@ __device__ __forceinline__ void by_cells(const Backward& b, const ChannelGrid& g
         }
         pixels_of<V>(w, cell, b.x, grid.channels, channel, [&](u32 pixel, u32 at, const float(&x)[V]) {
             float dy[V];
-#pragma unroll
-            for (u32 k = 0; k < V; ++k) dy[k] = cell.whole && position.values[k] == pixel ? pooled[k] : 0.0f;
+            UNROLL(k, V) dy[k] = cell.whole && position.values[k] == pixel ? pooled[k] : 0.0f;
             through_relu<V>(b, at, x, mean, sign, dy);
             out(at, x, dy);
         });
@@ -372,16 +359,14 @@ template <u32 V, bool CELLS> __device__ __forceinline__ void backward_sums(const
     u32 channel = channel_of(grid);
     bool inside = channel < grid.channels;
     float sum[V], product[V], mean[V], inv_std[V];
-#pragma unroll
-    for (u32 k = 0; k < V; ++k) {
+    UNROLL(k, V) {
         sum[k] = product[k] = 0.0f;
         mean[k] = inside ? b.mean[channel + k] : 0.0f;
         inv_std[k] = inside ? b.inv_std[channel + k] : 0.0f;
     }
     Sign<V> sign(b, channel, inside);
     auto add = [&](u32, const float(&x)[V], const float(&dy)[V]) {
-#pragma unroll
-        for (u32 k = 0; k < V; ++k) {
+        UNROLL(k, V) {
             sum[k] += dy[k];
             product[k] += dy[k] * ((x[k] - mean[k]) * inv_std[k]);
         }
@@ -399,8 +384,7 @@ template <u32 V, bool CELLS> __device__ __forceinline__ void backward_sums(const
             add(at, x, dy);
         }
     }
-#pragma unroll
-    for (u32 k = 0; k < V; ++k) {
+    UNROLL(k, V) {
         float total = sum_over_y(sum[k], space), total_product = sum_over_y(product[k], space);
         if (!inside || threadIdx.y != 0) continue;
         if (b.chunks == 1) {
@@ -437,8 +421,7 @@ template <u32 V, bool CELLS> __device__ __forceinline__ void backward(const Back
     if (channel >= grid.channels) return;
     float mean[V], inv_std[V], from_sum[V], from_product[V], gamma[V], beta[V];
     Sign<V> sign(b, channel, true);
-#pragma unroll
-    for (u32 k = 0; k < V; ++k) {
+    UNROLL(k, V) {
         u32 c = channel + k;
         mean[k] = b.mean[c];
         inv_std[k] = b.inv_std[c];
@@ -449,8 +432,7 @@ template <u32 V, bool CELLS> __device__ __forceinline__ void backward(const Back
     }
     auto set = [&](u32 at, const float(&x)[V], const float(&dy)[V]) {
         float dx[V];
-#pragma unroll
-        for (u32 k = 0; k < V; ++k) {
+        UNROLL(k, V) {
             float hat = (x[k] - mean[k]) * inv_std[k];
             dx[k] = sign.factor[k] * (dy[k] - from_sum[k] - hat * from_product[k]);
             // Tangents have no pooling before them.
@@ -470,8 +452,7 @@ template <u32 V, bool CELLS> __device__ __forceinline__ void backward(const Back
                 upstream<V>(b, grid, row, channel, dy);
                 through_relu<V>(b, at, x, mean, sign, dy);
             } else {
-#pragma unroll
-                for (u32 k = 0; k < V; ++k) dy[k] = 0.0f;
+                UNROLL(k, V) dy[k] = 0.0f;
             }
             set(at, x, dy);
         }

@@ -1,11 +1,16 @@
 // Optimiser steps, each over the parameters of many tensors, and the norm of gradients.
 
-// The tensor of this block.
-__device__ __forceinline__ u32 tensor_of(const Table& table) {
-    u32 tensor = 0;
-    while (tensor + 1 < table.count && table.block[tensor + 1] <= blockIdx.x) ++tensor;
-    return tensor;
-}
+// The tensor of this block, and its elements of it.
+struct Chunk {
+    u32 tensor, start, end;
+
+    __device__ __forceinline__ Chunk(const Table& table) {
+        tensor = 0;
+        while (tensor + 1 < table.count && table.block[tensor + 1] <= blockIdx.x) ++tensor;
+        start = (blockIdx.x - table.block[tensor]) * CHUNK;
+        end = min(start + CHUNK, table.length[tensor]);
+    }
+};
 
 // The learning rate of this step.
 __device__ __forceinline__ float rate_of(const float* rates, u32 count, const u32* counter) {
@@ -17,15 +22,14 @@ extern "C" __global__ void __launch_bounds__(256)
     sgd(Table table, const float* __restrict__ rates, const u32* __restrict__ counter, const float* __restrict__ factor,
         Scaling scaling, u32 rate_count, float momentum, u32 nesterov, float decay) {
     if (scaling.state && scaling.state->overflow) return;
-    u32 tensor = tensor_of(table);
-    u32 start = (blockIdx.x - table.block[tensor]) * CHUNK, end = min(start + CHUNK, table.length[tensor]);
-    float* parameter = table.parameter[tensor];
-    const float* gradient = table.gradient[tensor];
-    float* velocity = table.first[tensor];
+    Chunk chunk(table);
+    float* parameter = table.parameter[chunk.tensor];
+    const float* gradient = table.gradient[chunk.tensor];
+    float* velocity = table.first[chunk.tensor];
     float rate = rate_of(rates, rate_count, counter), scale = factor ? *factor : 1.0f;
     scale /= scale_of(scaling);
 #pragma unroll 4
-    for (u32 i = start + threadIdx.x; i < end; i += blockDim.x) {
+    for (u32 i = chunk.start + threadIdx.x; i < chunk.end; i += blockDim.x) {
         float w = parameter[i], g = scale * gradient[i] + decay * w;
         if (velocity) {
             float m = momentum * velocity[i] + g;
@@ -42,8 +46,7 @@ extern "C" __global__ void __launch_bounds__(256)
          Scaling scaling, Adam a) {
     __shared__ float keep, step, correction;
     if (scaling.state && scaling.state->overflow) return;
-    u32 tensor = tensor_of(table);
-    u32 start = (blockIdx.x - table.block[tensor]) * CHUNK, end = min(start + CHUNK, table.length[tensor]);
+    Chunk chunk(table);
     if (threadIdx.x == 0) {
         double rate = rate_of(rates, a.rate_count, counter), time = (double)counter[COUNTER_TIME] + 1.0;
         keep = a.decoupled ? (float)(1.0 - rate * a.decay) : 1.0f;
@@ -51,16 +54,16 @@ extern "C" __global__ void __launch_bounds__(256)
         correction = (float)(1.0 / (1.0 - pow(a.second_beta, time)));
     }
     __syncthreads();
-    float* parameter = table.parameter[tensor];
-    const float* gradient = table.gradient[tensor];
-    float *first = table.first[tensor], *second = table.second[tensor];
+    float* parameter = table.parameter[chunk.tensor];
+    const float* gradient = table.gradient[chunk.tensor];
+    float *first = table.first[chunk.tensor], *second = table.second[chunk.tensor];
     float scale = factor ? *factor : 1.0f;
     scale /= scale_of(scaling);
     float decay = a.decoupled ? 0.0f : (float)a.decay;
     float b1 = (float)a.first_beta, c1 = (float)(1.0 - a.first_beta);
     float b2 = (float)a.second_beta, c2 = (float)(1.0 - a.second_beta);
 #pragma unroll 4
-    for (u32 i = start + threadIdx.x; i < end; i += blockDim.x) {
+    for (u32 i = chunk.start + threadIdx.x; i < chunk.end; i += blockDim.x) {
         float w = parameter[i], g = scale * gradient[i] + decay * w;
         float m = b1 * first[i] + c1 * g, v = b2 * second[i] + c2 * (g * g);
         first[i] = m;
@@ -72,12 +75,11 @@ extern "C" __global__ void __launch_bounds__(256)
 // parts[block] = the sum of the squares of a block's elements.
 extern "C" __global__ void __launch_bounds__(256) squares(Table table, double* __restrict__ parts) {
     __shared__ double space[32];
-    u32 tensor = tensor_of(table);
-    u32 start = (blockIdx.x - table.block[tensor]) * CHUNK, end = min(start + CHUNK, table.length[tensor]);
-    const float* gradient = table.gradient[tensor];
+    Chunk chunk(table);
+    const float* gradient = table.gradient[chunk.tensor];
     double sum = 0.0;
 #pragma unroll 4
-    for (u32 i = start + threadIdx.x; i < end; i += blockDim.x) sum += (double)gradient[i] * (double)gradient[i];
+    for (u32 i = chunk.start + threadIdx.x; i < chunk.end; i += blockDim.x) sum += (double)gradient[i] * (double)gradient[i];
     sum = block_sum(sum, space);
     if (threadIdx.x == 0) parts[blockIdx.x] = sum;
 }
@@ -99,12 +101,11 @@ extern "C" __global__ void __launch_bounds__(256)
 
 // Remembers whether any of the gradients is not finite.
 extern "C" __global__ void __launch_bounds__(256) watch_overflow(Table table, Scaling scaling) {
-    u32 tensor = tensor_of(table);
-    u32 start = (blockIdx.x - table.block[tensor]) * CHUNK, end = min(start + CHUNK, table.length[tensor]);
-    const float* gradient = table.gradient[tensor];
+    Chunk chunk(table);
+    const float* gradient = table.gradient[chunk.tensor];
     bool finite = true;
 #pragma unroll 4
-    for (u32 i = start + threadIdx.x; i < end; i += blockDim.x) finite = finite && isfinite(gradient[i]);
+    for (u32 i = chunk.start + threadIdx.x; i < chunk.end; i += blockDim.x) finite = finite && isfinite(gradient[i]);
     if (!finite) atomicOr(&scaling.state->overflow, 1u);
 }
 

@@ -3,18 +3,12 @@
 // Each thread does rounds * STEPS * CHAINS multiplications and additions, of which CHAINS do not wait for one another.
 extern "C" __global__ void __launch_bounds__(256) multiply_and_add(float* __restrict__ out, u32 rounds, float factor) {
     float sums[CHAINS];
-#pragma unroll
-    for (u32 k = 0; k < CHAINS; ++k) sums[k] = (float)(threadIdx.x + k);
+    UNROLL(k, CHAINS) sums[k] = (float)(threadIdx.x + k);
     for (u32 round = 0; round < rounds; ++round) {
-#pragma unroll
-        for (u32 step = 0; step < STEPS; ++step) {
-#pragma unroll
-            for (u32 k = 0; k < CHAINS; ++k) sums[k] = fmaf(sums[k], factor, 1.0f);
-        }
+        UNROLL(step, STEPS) UNROLL(k, CHAINS) sums[k] = fmaf(sums[k], factor, 1.0f);
     }
     float sum = 0.0f;
-#pragma unroll
-    for (u32 k = 0; k < CHAINS; ++k) sum += sums[k];
+    UNROLL(k, CHAINS) sum += sums[k];
     out[blockIdx.x * blockDim.x + threadIdx.x] = sum;
 }
 

@@ -20,8 +20,7 @@ extern "C" __global__ void __launch_bounds__(256)
         float drawn[4];
         normal_pair(words.x, words.y, drawn[0], drawn[1]);
         normal_pair(words.z, words.w, drawn[2], drawn[3]);
-#pragma unroll
-        for (u32 k = 0; k < 4; ++k) {
+        UNROLL(k, 4) {
             u32 i = block * 4 + k;
             if (i < n) y[i] = to_act(factor ? drawn[k] * factor[i / row_size] : drawn[k]);
         }

@@ -3,6 +3,9 @@
 // Threads of the grid share the indices below n.
 #define GRID_STRIDE(i, n) for (u32 i = blockIdx.x * blockDim.x + threadIdx.x; i < (n); i += gridDim.x * blockDim.x)
 
+// A loop over 0 .. n, written out.
+#define UNROLL(k, n) _Pragma("unroll") for (u32 k = 0; k < (n); ++k)
+
 #define FULL_MASK 0xFFFFFFFFu
 #define POSITIVE_INFINITY __int_as_float(0x7F800000)
 
@@ -19,8 +22,7 @@ template <class F, class... X> __device__ __forceinline__ void map(u32 n, act_t*
         Pack out;
         // The packs are loaded before the first is used, so that the loads overlap.
         [&](const auto&... in) {
-#pragma unroll
-            for (u32 k = 0; k < PACK; ++k) out.values[k] = to_act(f(p * PACK + k, to_float(in.values[k])...));
+            UNROLL(k, PACK) out.values[k] = to_act(f(p * PACK + k, to_float(in.values[k])...));
         }(reinterpret_cast<const Pack*>(x)[p]...);
         reinterpret_cast<Pack*>(y)[p] = out;
     }
@@ -35,14 +37,12 @@ template <u32 V> struct __align__(V * sizeof(act_t)) Vector {
 
 template <u32 V> __device__ __forceinline__ void load(const act_t* place, float (&out)[V]) {
     Vector<V> in = *reinterpret_cast<const Vector<V>*>(place);
-#pragma unroll
-    for (u32 k = 0; k < V; ++k) out[k] = to_float(in.values[k]);
+    UNROLL(k, V) out[k] = to_float(in.values[k]);
 }
 
 template <u32 V> __device__ __forceinline__ void store(act_t* place, const float (&in)[V]) {
     Vector<V> out;
-#pragma unroll
-    for (u32 k = 0; k < V; ++k) out.values[k] = to_act(in[k]);
+    UNROLL(k, V) out.values[k] = to_act(in[k]);
     *reinterpret_cast<Vector<V>*>(place) = out;
 }
 

@@ -1,9 +1,9 @@
-// Tiles of products: how a block multiplies two tiles in shared memory, with and without tensor cores, and the loop that
-// keeps copies ahead of the arithmetic. What the factors are is in conv.cu.
+// Tiles of products: how a block multiplies two tiles in shared memory, with and without tensor cores, and the loop
+// that keeps copies ahead of the arithmetic. What the factors are is in conv.cu.
 //
-// A tile of a factor has an outer axis (rows of a, columns of b) and the inner one, which is summed over. It is stored in
-// shared memory as in global memory: with the inner axis contiguous, or the outer one. Rows are padded so
-// that lanes meet different banks.
+// A tile of a factor has an outer axis (rows of a, columns of b) and the inner one, which is summed over. It is stored
+// in shared memory as in global memory: with the inner axis contiguous, or the outer one. Rows are padded so that lanes
+// meet different banks.
 
 // Elements of the inner axis in one step.
 constexpr u32 STEP = STEP_BYTES / sizeof(act_t);
@@ -40,17 +40,12 @@ template <u32 BLOCK_ROWS, u32 BLOCK_COLUMNS, u32 T_ROWS, u32 T_COLUMNS> struct S
                 out[i] = four.x, out[i + 1] = four.y, out[i + 2] = four.z, out[i + 3] = four.w;
             }
         } else {
-#pragma unroll
-            for (u32 i = 0; i < T; ++i) out[i] = row[outer<false, T, LANES>(lane, i)];
+            UNROLL(i, T) out[i] = row[outer<false, T, LANES>(lane, i)];
         }
     }
 
     __device__ __forceinline__ void clear() {
-#pragma unroll
-        for (u32 i = 0; i < T_ROWS; ++i) {
-#pragma unroll
-            for (u32 j = 0; j < T_COLUMNS; ++j) sums[i][j] = 0.0f;
-        }
+        UNROLL(i, T_ROWS) UNROLL(j, T_COLUMNS) sums[i][j] = 0.0f;
     }
 
     template <bool A_INNER, bool B_INNER> __device__ __forceinline__ void multiply(const act_t* a, const act_t* b) {
@@ -59,32 +54,24 @@ template <u32 BLOCK_ROWS, u32 BLOCK_COLUMNS, u32 T_ROWS, u32 T_COLUMNS> struct S
 #pragma unroll
         for (u32 k = 0; k < STEP; k += 4) {
             if constexpr (!A_INNER) {
-#pragma unroll
-                for (u32 e = 0; e < 4; ++e) {
+                UNROLL(e, 4) {
                     float left[T_ROWS], right[T_COLUMNS];
                     line<T_ROWS, DOWN, ROWS>(a, k + e, down, left);
                     line<T_COLUMNS, ACROSS, COLUMNS>(b, k + e, across, right);
-#pragma unroll
-                    for (u32 i = 0; i < T_ROWS; ++i) {
-#pragma unroll
-                        for (u32 j = 0; j < T_COLUMNS; ++j) sums[i][j] += left[i] * right[j];
-                    }
+                    UNROLL(i, T_ROWS) UNROLL(j, T_COLUMNS) sums[i][j] += left[i] * right[j];
                 }
                 continue;
             }
             float4 left[T_ROWS];
-#pragma unroll
-            for (u32 i = 0; i < T_ROWS; ++i) {
+            UNROLL(i, T_ROWS) {
                 u32 row = outer<true, T_ROWS, DOWN>(down, i);
                 left[i] = *reinterpret_cast<const float4*>(a + row * Tile<true, ROWS>::ROW + k);
             }
             if constexpr (B_INNER) {
-#pragma unroll
-                for (u32 j = 0; j < T_COLUMNS; ++j) {
+                UNROLL(j, T_COLUMNS) {
                     u32 column = outer<true, T_COLUMNS, ACROSS>(across, j);
                     float4 right = *reinterpret_cast<const float4*>(b + column * Tile<true, COLUMNS>::ROW + k);
-#pragma unroll
-                    for (u32 i = 0; i < T_ROWS; ++i) {
+                    UNROLL(i, T_ROWS) {
                         sums[i][j] += left[i].x * right.x;
                         sums[i][j] += left[i].y * right.y;
                         sums[i][j] += left[i].z * right.z;
@@ -92,15 +79,12 @@ template <u32 BLOCK_ROWS, u32 BLOCK_COLUMNS, u32 T_ROWS, u32 T_COLUMNS> struct S
                     }
                 }
             } else {
-#pragma unroll
-                for (u32 e = 0; e < 4; ++e) {
+                UNROLL(e, 4) {
                     float right[T_COLUMNS];
                     line<T_COLUMNS, ACROSS, COLUMNS>(b, k + e, across, right);
-#pragma unroll
-                    for (u32 i = 0; i < T_ROWS; ++i) {
+                    UNROLL(i, T_ROWS) {
                         float x = e == 0 ? left[i].x : e == 1 ? left[i].y : e == 2 ? left[i].z : left[i].w;
-#pragma unroll
-                        for (u32 j = 0; j < T_COLUMNS; ++j) sums[i][j] += x * right[j];
+                        UNROLL(j, T_COLUMNS) sums[i][j] += x * right[j];
                     }
                 }
             }
@@ -114,11 +98,9 @@ template <u32 BLOCK_ROWS, u32 BLOCK_COLUMNS, u32 T_ROWS, u32 T_COLUMNS> struct S
     // sum = f(column, sum).
     template <bool B_INNER, class F> __device__ __forceinline__ void change(const F& f) {
         u32 across = threadIdx.x % ACROSS;
-#pragma unroll
-        for (u32 j = 0; j < T_COLUMNS; ++j) {
+        UNROLL(j, T_COLUMNS) {
             u32 column = outer<B_INNER, T_COLUMNS, ACROSS>(across, j);
-#pragma unroll
-            for (u32 i = 0; i < T_ROWS; ++i) sums[i][j] = f(column, sums[i][j]);
+            UNROLL(i, T_ROWS) sums[i][j] = f(column, sums[i][j]);
         }
     }
 
@@ -126,12 +108,10 @@ template <u32 BLOCK_ROWS, u32 BLOCK_COLUMNS, u32 T_ROWS, u32 T_COLUMNS> struct S
     template <bool A_INNER, bool B_INNER, class F, class Out>
     __device__ __forceinline__ void by_columns(const F& f, const Out& out) const {
         u32 down = threadIdx.x / ACROSS, across = threadIdx.x % ACROSS;
-#pragma unroll
-        for (u32 j = 0; j < T_COLUMNS; ++j) {
+        UNROLL(j, T_COLUMNS) {
             u32 column = outer<B_INNER, T_COLUMNS, ACROSS>(across, j);
             float total = 0.0f;
-#pragma unroll
-            for (u32 i = 0; i < T_ROWS; ++i) total += f(outer<A_INNER, T_ROWS, DOWN>(down, i), column, sums[i][j]);
+            UNROLL(i, T_ROWS) total += f(outer<A_INNER, T_ROWS, DOWN>(down, i), column, sums[i][j]);
             out(column, total);
         }
     }
@@ -139,11 +119,9 @@ template <u32 BLOCK_ROWS, u32 BLOCK_COLUMNS, u32 T_ROWS, u32 T_COLUMNS> struct S
     // Gives each sum with its row and column to `out`.
     template <bool A_INNER, bool B_INNER, class Out> __device__ __forceinline__ void results(const Out& out) const {
         u32 down = threadIdx.x / ACROSS, across = threadIdx.x % ACROSS;
-#pragma unroll
-        for (u32 i = 0; i < T_ROWS; ++i) {
+        UNROLL(i, T_ROWS) {
             u32 row = outer<A_INNER, T_ROWS, DOWN>(down, i);
-#pragma unroll
-            for (u32 j = 0; j < T_COLUMNS; ++j) {
+            UNROLL(j, T_COLUMNS) {
                 out.one(row, outer<B_INNER, T_COLUMNS, ACROSS>(across, j), sums[i][j]);
             }
         }
@@ -165,11 +143,7 @@ template <u32 BLOCK_ROWS, u32 BLOCK_COLUMNS, u32 W_ROWS, u32 W_COLUMNS> struct T
     static __device__ __forceinline__ u32 first_column() { return threadIdx.x / 32 % W_COLUMNS * ACROSS; }
 
     __device__ __forceinline__ void clear() {
-#pragma unroll
-        for (u32 i = 0; i < M; ++i) {
-#pragma unroll
-            for (u32 j = 0; j < N; ++j) sums[i][j][0] = sums[i][j][1] = sums[i][j][2] = sums[i][j][3] = 0.0f;
-        }
+        UNROLL(i, M) UNROLL(j, N) sums[i][j][0] = sums[i][j][1] = sums[i][j][2] = sums[i][j][3] = 0.0f;
     }
 
     // 16 rows of a from `row`, 32 bytes of the inner axis from k.
@@ -215,23 +189,17 @@ template <u32 BLOCK_ROWS, u32 BLOCK_COLUMNS, u32 W_ROWS, u32 W_COLUMNS> struct T
 #pragma unroll
         for (u32 k = 0; k < STEP; k += 2 * PACK) {
             u32 left[M][4], right[(N + 1) / 2][4];
-#pragma unroll
-            for (u32 i = 0; i < M; ++i) load_a<A_INNER>(left[i], a, first_row() + i * 16, k);
+            UNROLL(i, M) load_a<A_INNER>(left[i], a, first_row() + i * 16, k);
 #pragma unroll
             for (u32 j = 0; j < N; j += 2) load_b<B_INNER>(right[j / 2], b, first_column() + j * 8, k, j + 1 < N);
 #if defined(ACT_F32)
-#pragma unroll
-            for (u32 e = 0; e < 4; ++e) {
-#pragma unroll
-                for (u32 i = 0; i < M; ++i) left[i][e] = round_factor(left[i][e]);
-#pragma unroll
-                for (u32 j = 0; j < (N + 1) / 2; ++j) right[j][e] = round_factor(right[j][e]);
+            UNROLL(e, 4) {
+                UNROLL(i, M) left[i][e] = round_factor(left[i][e]);
+                UNROLL(j, (N + 1) / 2) right[j][e] = round_factor(right[j][e]);
             }
 #endif
-#pragma unroll
-            for (u32 i = 0; i < M; ++i) {
-#pragma unroll
-                for (u32 j = 0; j < N; ++j) {
+            UNROLL(i, M) {
+                UNROLL(j, N) {
                     u32 two[2] = {right[j / 2][j % 2 * 2], right[j / 2][j % 2 * 2 + 1]};
                     multiply_add(sums[i][j], left[i], two);
                 }
@@ -245,27 +213,17 @@ template <u32 BLOCK_ROWS, u32 BLOCK_COLUMNS, u32 W_ROWS, u32 W_COLUMNS> struct T
 
     template <bool B_INNER, class F> __device__ __forceinline__ void change(const F& f) {
         u32 column = first_column() + threadIdx.x % 4 * 2;
-#pragma unroll
-        for (u32 i = 0; i < M; ++i) {
-#pragma unroll
-            for (u32 j = 0; j < N; ++j) {
-#pragma unroll
-                for (u32 e = 0; e < 4; ++e) sums[i][j][e] = f(column + j * 8 + e % 2, sums[i][j][e]);
-            }
-        }
+        UNROLL(i, M) UNROLL(j, N) UNROLL(e, 4) sums[i][j][e] = f(column + j * 8 + e % 2, sums[i][j][e]);
     }
 
     template <bool A_INNER, bool B_INNER, class F, class Out>
     __device__ __forceinline__ void by_columns(const F& f, const Out& out) const {
         u32 lane = threadIdx.x % 32, row = first_row() + lane / 4, column = first_column() + lane % 4 * 2;
-#pragma unroll
-        for (u32 j = 0; j < N; ++j) {
-#pragma unroll
-            for (u32 e = 0; e < 2; ++e) {
+        UNROLL(j, N) {
+            UNROLL(e, 2) {
                 u32 c = column + j * 8 + e;
                 float total = 0.0f;
-#pragma unroll
-                for (u32 i = 0; i < M; ++i) {
+                UNROLL(i, M) {
                     total += f(row + i * 16, c, sums[i][j][e]);
                     total += f(row + i * 16 + 8, c, sums[i][j][e + 2]);
                 }
@@ -276,10 +234,8 @@ template <u32 BLOCK_ROWS, u32 BLOCK_COLUMNS, u32 W_ROWS, u32 W_COLUMNS> struct T
 
     template <bool A_INNER, bool B_INNER, class Out> __device__ __forceinline__ void results(const Out& out) const {
         u32 lane = threadIdx.x % 32, row = first_row() + lane / 4, column = first_column() + lane % 4 * 2;
-#pragma unroll
-        for (u32 i = 0; i < M; ++i) {
-#pragma unroll
-            for (u32 j = 0; j < N; ++j) {
+        UNROLL(i, M) {
+            UNROLL(j, N) {
                 out.two(row + i * 16, column + j * 8, sums[i][j][0], sums[i][j][1]);
                 out.two(row + i * 16 + 8, column + j * 8, sums[i][j][2], sums[i][j][3]);
             }
@@ -294,13 +250,13 @@ template <bool INNER, u32 EXTENT, u32 V, u32 THREADS, class Source>
 __device__ __forceinline__ void copy_tile(act_t* tile, u32 k, const Source& source) {
     constexpr u32 ROW = Tile<INNER, EXTENT>::ROW;
     // Wide copies are few: all of a thread's are written out, and their addresses found side by side.
-    constexpr u32 UNROLL = V == 1 ? 4 : 16;
+    constexpr u32 COPIES = V == 1 ? 4 : 16;
     if constexpr (INNER) {
         constexpr u32 ACROSS = STEP / V, DOWN = THREADS / ACROSS;
         static_assert(THREADS % ACROSS == 0, "a thread keeps its inner position");
         u32 offset = threadIdx.x % ACROSS * V, first = threadIdx.x / ACROSS;
         auto inner = source.inner(k + offset);
-#pragma unroll UNROLL
+#pragma unroll COPIES
         for (u32 next = 0; next < EXTENT; next += DOWN) {
             u32 row = first + next;
             if (EXTENT % DOWN != 0 && row >= EXTENT) break;
@@ -308,7 +264,7 @@ __device__ __forceinline__ void copy_tile(act_t* tile, u32 k, const Source& sour
         }
     } else {
         constexpr u32 ACROSS = EXTENT / V, PIECES = STEP * ACROSS;
-#pragma unroll UNROLL
+#pragma unroll COPIES
         for (u32 next = 0; next < PIECES; next += THREADS) {
             u32 piece = threadIdx.x + next;
             if (PIECES % THREADS != 0 && piece >= PIECES) break;

@@ -39,8 +39,7 @@ extern "C" __global__ void __launch_bounds__(256)
     GRID_STRIDE(i, rows * packs) {
         u32 row = i / packs, first = i % packs * PACK;
         Pack out;
-#pragma unroll
-        for (u32 k = 0; k < PACK; ++k) {
+        UNROLL(k, PACK) {
             u32 channel = first + k;
             out.values[k] = channel < channels ? x[row * channels + channel] : to_act(0.0f);
         }

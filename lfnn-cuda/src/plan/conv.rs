@@ -155,7 +155,8 @@ impl Convolution {
         self.forward_to(factors, bias, y, false, to);
     }
 
-    /// `y = conv(x, W) + b`, y being at this address; with the moments of its channels if they are wanted and y has any elements.
+    /// `y = conv(x, W) + b`, y being at this address; with the moments of its channels if they are wanted and y has any
+    /// elements.
     fn forward_to(
         &self,
         [x, weight]: [TensorId; 2],

@@ -11,7 +11,7 @@ const DATA: KernelFile = KernelFile("data");
 
 shared_with_kernels! {
     structures {
-        /// The images of a batch, whether they are augmented at all, and how: see [`Augment`](lfnn_core::program::Augment).
+        /// The images of a batch, whether they are augmented at all, and how.
         struct ImageParameters {
             batch: u32,
             height: u32,

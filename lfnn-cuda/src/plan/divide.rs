@@ -6,8 +6,8 @@ shared_with_kernels! {
     structures {
         /// A division that is prepared for the device: of whole numbers below 2³¹.
         ///
-        /// `n / d = n · m / 2^(32 + shift)` with m = ⌈2^(32 + shift) / d⌉ and 2^(1 + shift) ≥ d (Granlund and Montgomery,
-        /// 1994).
+        /// `n / d = n · m / 2^(32 + shift)` with m = ⌈2^(32 + shift) / d⌉ and 2^(1 + shift) ≥ d (Granlund and
+        /// Montgomery, 1994).
         #[derive(Eq)]
         pub(super) struct Divide {
             divisor: u32,

@@ -18,7 +18,7 @@ use super::{norm, optimize, unit};
 /// Kernels count elements in 32 bits, with room for a stride over the grid.
 const MOST_ELEMENTS: usize = 1 << 31;
 
-/// Streams of a plan: a unit's update runs beside the next unit's forward pass.
+/// Streams of a plan: a unit's update runs concurrently with the next unit's forward pass.
 pub const STREAMS: usize = 2;
 
 /// The most streams of a plan: each is a stream with scratch memory of its own, and no network has work for more.

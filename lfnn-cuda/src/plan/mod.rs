@@ -8,7 +8,7 @@
 //!
 //! * `types` is a plan; `shared` declares structures and constants for Rust and CUDA; `launch` writes launches down.
 //! * `schedule` distributes steps over streams, `scale` finds loss scales.
-//! * `lowering` is the context in which an operation appends its steps, and the trait [`Lower`](lowering::Lower).
+//! * `lowering` is the context in which an operation appends its steps, and the trait `Lower`.
 //! * A file for each kind of operation implements it: launch parameters, structures, kernels by name.
 //! * `fuse` says what is done in one launch or pass, and `lower` makes the plan.
 

@@ -174,8 +174,8 @@ fn statistics_of_moments(op: &BatchNorm, x: Address, moments: Moments, to: &mut 
     grid.launch(NORM, "norm_reduce_moments", arguments![&statistics], to);
 }
 
-/// Moments of fewer chunks, where there are more than a block should go through: with 8192 of 64 channels one took 194 µs
-/// on an H200, longer than the pass that normalises.
+/// Moments of fewer chunks, where there are more than a block should go through: with 8192 of 64 channels one took 194
+/// µs on an H200, longer than the pass that normalises.
 fn fewer_moments(op: &BatchNorm, x: Address, moments: Moments, to: &mut Lowering<'_>) -> Moments {
     /// Blocks, at most.
     const BLOCKS: usize = 128;

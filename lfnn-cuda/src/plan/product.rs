@@ -53,9 +53,9 @@ pub(super) struct Tile {
     part: [usize; 2],
     engine: Engine,
     loads: Loads,
-    /// Blocks of a multiprocessor for which the compiler leaves registers: as many as no kernel has to spill for, but of
-    /// the largest tile on tensor cores. Alone, a block of that does not hide its latencies, and took 10 to 22 % longer on
-    /// an H200; two cost eight to sixty bytes before Hopper.
+    /// Blocks of a multiprocessor for which the compiler leaves registers: as many as no kernel has to spill for, but
+    /// of the largest tile on tensor cores. Alone, a block of that does not hide its latencies, and took 10 to 22 %
+    /// longer on an H200; two cost eight to sixty bytes before Hopper.
     resident: u32,
 }
 
@@ -215,7 +215,7 @@ impl Cut {
         const MULTIPROCESSORS: usize = 132;
         /// Until a block's first product and after its last one.
         const ENDS: f64 = 1500.0;
-        /// Of a step beside the arithmetic: barrier, addresses, latencies.
+        /// Of a step besides the arithmetic: barrier, addresses, latencies.
         const STEP: f64 = 120.0;
         /// Bytes of device memory for each multiprocessor.
         const BYTES: f64 = 12.0;

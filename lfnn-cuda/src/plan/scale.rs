@@ -1,8 +1,8 @@
 //! Loss scaling: gradients of losses that half precision would round to zero are kept by a factor.
 //!
-//! In IEEE half precision the smallest number is 6 · 10⁻⁸. A gradient is linear in the loss with which it begins, so the
-//! loss is multiplied by a power of two, and the optimiser divides by it. Where that was too much, a gradient is not
-//! finite: the optimiser leaves out the step, and the scale is halved. After many steps without that it is doubled.
+//! In IEEE half precision the smallest number is 6 · 10⁻⁸. A gradient is linear in the loss with which it begins, so
+//! the loss is multiplied by a power of two, and the optimiser divides by it. Where that was too much, a gradient is
+//! not finite: the optimiser leaves out the step, and the scale is halved. After many steps without that it is doubled.
 //! All of this happens on the device.
 //!
 //! Losses whose gradients meet share a scale, and all steps on their gradients are done together, after the last

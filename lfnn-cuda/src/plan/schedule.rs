@@ -49,7 +49,7 @@ pub struct Schedule {
     pub streams: usize,
     /// Each node's stream.
     pub stream: Vec<usize>,
-    /// For each node, nodes of other streams that must be done before it starts, beside those for which an
+    /// For each node, nodes of other streams that must be done before it starts, except those for which an
     /// earlier node of its stream has waited.
     pub after: Vec<Vec<usize>>,
     /// For each node, how many nodes of each stream are certainly done when it is.
