@@ -369,7 +369,10 @@ fn settings_out_of_range_are_refused_with_their_path() {
         refusal(|run| run.training.batch_size = 0),
         "training.batch_size: 0, expected at least 1"
     );
-    assert_eq!(refusal(|run| run.training.epochs = 0), "training.epochs: 0, expected at least 1");
+    assert_eq!(
+        refusal(|run| run.training.epochs = 0),
+        "training.epochs: 0, expected at least 1 and at most 4294967295"
+    );
     assert_eq!(
         refusal(|run| run.training = training(json!({"adam": {"lr": -1.0}}))),
         "training.optimizer.adam.lr: -1, expected a number above 0"
@@ -380,6 +383,6 @@ fn settings_out_of_range_are_refused_with_their_path() {
     );
     assert_eq!(
         refusal(|run| run.training.label_smoothing = 1.0),
-        "training.label_smoothing: 1, expected a number below 1"
+        "training.label_smoothing: 1, expected at least 0 and below 1"
     );
 }

@@ -44,16 +44,10 @@ impl Range {
         let number = value.to_f64();
         let fits_low = number > self.low || (self.from_low && number == self.low);
         let fits_high = number < self.high || (self.to_high && number == self.high);
-        let Self { low, high, .. } = self;
-        let expected = match (fits_low, fits_high) {
-            (true, true) => return Ok(()),
-            (false, _) if self.from_low => format!("at least {low}"),
-            (false, _) => format!("a number above {low}"),
-            (true, false) if high.is_infinite() => "a finite number".to_owned(),
-            (true, false) if self.to_high => format!("at most {high}"),
-            (true, false) => format!("a number below {high}"),
-        };
-        Err(ConfigError::new(path, format!("{value}, expected {expected}")))
+        if fits_low && fits_high {
+            return Ok(());
+        }
+        Err(ConfigError::new(path, format!("{value}, expected {self}")))
     }
 
     /// Checks a number if there is one.
@@ -62,6 +56,22 @@ impl Range {
     /// See [`Range::check`].
     pub fn check_some<N: Number>(self, path: &str, value: Option<N>) -> Result<(), ConfigError> {
         value.map_or(Ok(()), |value| self.check(path, value))
+    }
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { low, from_low, high, to_high } = *self;
+        match (from_low, high.is_finite()) {
+            (true, _) => write!(f, "at least {low}")?,
+            (false, true) => write!(f, "above {low}")?,
+            (false, false) => write!(f, "a number above {low}")?,
+        }
+        match (high.is_finite(), to_high) {
+            (false, _) => Ok(()),
+            (true, true) => write!(f, " and at most {high}"),
+            (true, false) => write!(f, " and below {high}"),
+        }
     }
 }
 
