@@ -1,9 +1,7 @@
 //! The network and the training step, from what `lfnn-cli bench --json` prints.
 
 use anyhow::{Result, bail};
-use lfnn_core::config::{
-    LeadershipConfig, NetworkConfig, Scope, Task, TrainingConfig,
-};
+use lfnn_core::config::{LeadershipConfig, NetworkConfig, Scope, Task, TrainingConfig};
 use lfnn_core::program::{Align, Reduction};
 use serde::Deserialize;
 
