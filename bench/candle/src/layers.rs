@@ -146,13 +146,18 @@ impl Layer {
                 let kernel = disjoint(pool)?;
                 (Self::AvgPool { kernel }, vec![channels, height / kernel, width / kernel])
             }
-            (&LayerConfig::AdaptiveAvgPool(AdaptiveAvgPoolConfig { grid }), &[channels, height, width]) => {
+            (
+                &LayerConfig::AdaptiveAvgPool(AdaptiveAvgPoolConfig { grid }),
+                &[channels, height, width],
+            ) => {
                 (Self::AdaptiveAvgPool(Grid::new(height, width, grid)?), vec![channels, grid, grid])
             }
             (LayerConfig::GlobalAvgPool, &[channels, _, _]) => {
                 (Self::GlobalAvgPool, vec![channels, 1, 1])
             }
-            (&LayerConfig::Dropout(DropoutConfig { rate }), _) => (Self::Dropout { rate: rate as f32 }, shape),
+            (&LayerConfig::Dropout(DropoutConfig { rate }), _) => {
+                (Self::Dropout { rate: rate as f32 }, shape)
+            }
             (LayerConfig::Flatten, _) => (Self::Flatten, vec![shape.iter().product()]),
             (LayerConfig::Residual(ResidualConfig { body, shortcut }), _) => {
                 let body = Layers::new(body, shape.clone(), parameters)?;
