@@ -123,7 +123,7 @@ pub struct Saved {
     pub y: TensorId,
     /// Whatever else the layer needs to remember.
     pub tensors: Vec<TensorId>,
-    /// Those of the layers inside.
+    /// What the layers inside saved.
     pub inner: Vec<Saved>,
     /// The random direction that was added here, if any.
     pub perturbed: Option<Perturbed>,

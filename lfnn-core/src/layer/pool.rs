@@ -25,11 +25,13 @@ pub struct PoolConfig {
 }
 
 impl PoolConfig {
-    /// The output's shape and the window, held against the limits. `layer` is the configuration's key.
+    /// The output's shape and the window, held against the limits. `layer` is the configuration's key, `largest` the
+    /// largest kernel.
     fn window(
         &self,
         builder: &LayerBuilder<'_>,
         layer: &str,
+        largest: usize,
         input: &[usize],
     ) -> Result<([usize; 3], Window), BuildError> {
         let Self { kernel, stride, padding } = *self;
@@ -37,6 +39,9 @@ impl PoolConfig {
             [("kernel", kernel), ("stride", stride.unwrap_or(1)), ("padding", padding)]
         {
             builder.limit(&[(&format!("{layer}.{key}"), value)])?;
+        }
+        if kernel > largest {
+            return Err(format!("a kernel of {kernel}, expected at most {largest}").into());
         }
         let [height, width, channels] = image(input)?;
         let window = Window::square(kernel, stride.unwrap_or(kernel), padding);
@@ -68,11 +73,8 @@ pub struct MaxPoolConfig(pub PoolConfig);
 
 impl BuildLayer for MaxPoolConfig {
     fn build(&self, builder: &mut LayerBuilder<'_>, input: &[usize]) -> Built {
-        let (output, window) = self.0.window(builder, "max_pool", input)?;
         // Positions in a window are bytes.
-        if self.0.kernel > 15 {
-            return Err(format!("a kernel of {}, expected at most 15", self.0.kernel).into());
-        }
+        let (output, window) = self.0.window(builder, "max_pool", 15, input)?;
         Ok(Box::new(MaxPoolLayer { output, window }))
     }
 }
@@ -95,7 +97,7 @@ pub struct AvgPoolConfig(pub PoolConfig);
 
 impl BuildLayer for AvgPoolConfig {
     fn build(&self, builder: &mut LayerBuilder<'_>, input: &[usize]) -> Built {
-        let (output, window) = self.0.window(builder, "avg_pool", input)?;
+        let (output, window) = self.0.window(builder, "avg_pool", usize::MAX, input)?;
         Ok(Box::new(AvgPoolLayer { output, window }))
     }
 }
