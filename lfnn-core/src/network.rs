@@ -222,7 +222,7 @@ impl OutputLayer {
                 return Err(builder.error(message));
             }
             if layers.output_shape().len() == 3 {
-                builder.append(&mut layers, &FlattenConfig)?;
+                builder.append_uncounted(&mut layers, &FlattenConfig)?;
             }
             let features = predictions.features();
             builder.append(&mut layers, &GroupedLinear { features, groups })?;

@@ -149,7 +149,9 @@ impl<'s> LayerBuilder<'s> {
         config: &LayerConfig,
         input: &[usize],
     ) -> Result<Box<dyn Layer>, ConfigError> {
-        self.build(config, input)
+        let layer = self.build(config, input)?;
+        self.admit(layer.output_shape())?;
+        Ok(layer)
     }
 
     /// Layers one after the other; the parameters of layer j are named `{label}{j}.…`, from 1.
@@ -176,22 +178,30 @@ impl<'s> LayerBuilder<'s> {
         layers: &mut Sequential,
         config: &dyn BuildLayer,
     ) -> Result<(), ConfigError> {
+        self.append_uncounted(layers, config)?;
+        self.admit(layers.output_shape())
+    }
+
+    /// Appends a layer that no configuration lists, without a weight and with no more outputs than inputs.
+    pub(crate) fn append_uncounted(
+        &mut self,
+        layers: &mut Sequential,
+        config: &dyn BuildLayer,
+    ) -> Result<(), ConfigError> {
         layers.push(self.build(config, layers.output_shape())?);
         Ok(())
     }
 
-    /// A layer, counted.
+    /// A layer, not counted.
     pub(crate) fn build(
         &mut self,
         config: &dyn BuildLayer,
         input: &[usize],
     ) -> Result<Box<dyn Layer>, ConfigError> {
-        let layer = config.build(self, input).map_err(|error| match error {
+        config.build(self, input).map_err(|error| match error {
             BuildError::Here(message) => self.error(message),
             BuildError::Inside(error) => error,
-        })?;
-        self.admit(layer.output_shape())?;
-        Ok(layer)
+        })
     }
 
     /// Builds something whose path and whose parameters' names continue with these.

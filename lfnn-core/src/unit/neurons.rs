@@ -76,7 +76,7 @@ impl BuildWorkers for NeuronsConfig {
                 OutputActivation::Tanh => Some(&Activation::Tanh),
             };
             if let Some(activation) = activation {
-                builder.append(&mut workers.output_activation, activation)?;
+                builder.append_uncounted(&mut workers.output_activation, activation)?;
             }
             Ok(workers)
         })

@@ -74,14 +74,14 @@ impl ReadoutConfig {
             if !is_image {
                 return Err(builder.error("a `grid` is for filters, but the features are a vector"));
             }
-            builder.append(&mut head, &AdaptiveAvgPoolConfig { grid })?;
+            builder.append_uncounted(&mut head, &AdaptiveAvgPoolConfig { grid })?;
         }
         let dropout = builder.build(&DropoutConfig { rate: self.dropout }, head.output_shape())?;
         if self.dropout > 0.0 {
             head.push(dropout);
         }
         if is_image {
-            builder.append(&mut head, &FlattenConfig)?;
+            builder.append_uncounted(&mut head, &FlattenConfig)?;
         }
         let linear = GroupedLinear { features: self.count * classes, groups: self.count };
         builder.role = Role::Head;
