@@ -358,7 +358,7 @@ const STEP_HELP: &str = "\
 FILE of --config: YAML or JSON with the keys method, classes, network, leadership, training (of which
 label_smoothing matters), seed and input (channels, height, width).
 --weights: every parameter and buffer, named as in a checkpoint or with `weights/` before the name; for
-the method fa also `feedback/NAME`, the matrix that stands for a weight (drawn from the seed if missing).
+the method fa also `feedback/NAME`, the matrix used in place of a weight (drawn from the seed if missing).
 --batch: `images` (batch, channels, height, width), normalised, and `target`; or with `batch/` before.
 --out: `logits`, `output.loss`, `unitN.errors`, `unitN.leaders`, `unitN.best`, `unitN.leader_loss`,
 `unitN.follower_loss`, `gradients/NAME`, `buffers/NAME` (running statistics after the step),
@@ -390,7 +390,7 @@ pub(crate) struct StepArgs {
 const BENCH_HELP: &str = "\
 Images are random bytes in the shape of the recipe's data set. Steps are timed in blocks, and the
 table gives the median block with the quartiles. GFLOP/s count the products of the layers alone, GB/s
-each tensor that an operation reads or writes once; beside them stands what this machine reaches in
+each tensor that an operation reads or writes once; beside them is what this machine reaches in
 a loop of multiply-adds in registers and in copying more than the caches hold. A convolution counts
 as done directly: by Winograd's method it takes fewer operations, and its figure may be above that.";
 

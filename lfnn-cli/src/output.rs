@@ -10,7 +10,7 @@ use indicatif::MultiProgress;
 
 use crate::failure::Failure;
 
-/// How much is told.
+/// How much is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
     /// Nothing: the work is part of other work that reports itself.
@@ -42,7 +42,7 @@ impl Output {
         Self { level, bars, lost: Arc::default(), began: Instant::now() }
     }
 
-    /// How much is told.
+    /// How much is printed.
     pub(crate) fn level(&self) -> Level {
         self.level
     }

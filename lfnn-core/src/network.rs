@@ -294,7 +294,7 @@ impl OutputLayer {
     }
 
     /// Writes the forward rule with random directions added, layer by layer (see [`Perturbation`]), from the
-    /// input's tangent `dx`; none stands for zero. The tangent of the logits comes back.
+    /// input's tangent `dx`; none means zero. The tangent of the logits comes back.
     pub fn jvp_with_noise(
         &self,
         step: &mut StepBuilder<'_>,

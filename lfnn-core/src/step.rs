@@ -242,7 +242,7 @@ impl<'m> StepBuilder<'m> {
         y
     }
 
-    /// The sum of two tensors, where none stands for zero.
+    /// The sum of two tensors, where none means zero.
     pub fn sum(&mut self, a: Option<TensorId>, b: Option<TensorId>) -> Option<TensorId> {
         match (a, b) {
             (Some(a), Some(b)) => Some(self.add(a, b)),

@@ -9,7 +9,7 @@ const SAMPLE: f64 = 34.0;
 const GAP: f64 = 18.0;
 pub(super) const ROW: f64 = 19.0;
 
-/// What stands before a name.
+/// What is drawn before a name.
 #[derive(Clone, Debug, PartialEq)]
 enum Sample {
     Line { style: usize, marker: bool },

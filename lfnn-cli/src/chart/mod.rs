@@ -130,7 +130,7 @@ pub(crate) enum Mark {
         name: String,
         /// Its look.
         style: usize,
-        /// Where it lies.
+        /// Its position.
         y: f64,
     },
     /// Bars from 0, beside the other series of bars, one per name of the horizontal axis.

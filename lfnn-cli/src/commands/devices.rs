@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::format::{Align, table};
 use crate::output::Output;
 
-/// Prints a line for each backend, and what the GPU's stands on.
+/// Prints a line for each backend, and the libraries that the GPU's needs.
 ///
 /// # Errors
 /// A standard output that cannot be written.

@@ -158,7 +158,7 @@ impl Node {
     /// made.
     ///
     /// # Errors
-    /// A position that is no number or lies beyond the end of its sequence, as a message.
+    /// A position that is no number or is beyond the end of its sequence, as a message.
     pub(crate) fn set(&mut self, path: &[&str], value: Node) -> Result<(), String> {
         let Some((step, rest)) = path.split_first() else {
             *self = value;

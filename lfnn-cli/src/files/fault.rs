@@ -2,7 +2,7 @@
 //!
 //! Only builds with debug assertions have this; a released program ignores the variable.
 
-/// Aborts the process if this is the file operation whose number, from 1, stands in
+/// Aborts the process if this is the file operation whose number, from 1, is in
 /// `LFNN_TEST_ABORT_AT_FILE_OPERATION`.
 #[cfg(debug_assertions)]
 pub(super) fn point() {

@@ -69,7 +69,7 @@ struct Saved {
     result: Value,
 }
 
-/// The folder below which everything lies, and what runs there.
+/// The folder of all files, and what runs there.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Runner<'a> {
     pub(super) out: &'a Path,

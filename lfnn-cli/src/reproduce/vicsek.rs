@@ -43,7 +43,7 @@ struct Cells {
     /// Where each cell's particles begin in `order`, and where the last one's end.
     starts: Vec<usize>,
     order: Vec<usize>,
-    /// Positions and headings in that order: what is read together lies together.
+    /// Positions and headings in that order: what is read together is stored together.
     sorted: Vec<([f64; 2], [f64; 2])>,
 }
 

@@ -1,4 +1,4 @@
-//! The end of a run: its summary, and the report of who led.
+//! The end of a run: its summary, and which workers led.
 
 use lfnn_core::backend::Backend;
 use lfnn_core::metric::UnitMetrics;
@@ -124,7 +124,7 @@ pub(super) fn units(row: &EpochRow) -> String {
         ]);
     }
     let mut align = vec![Align::Right, Align::Right, Align::Right, Align::Right, Align::Left];
-    let mut title = format!("workers: test errors, and who led in epoch {}", row.epoch);
+    let mut title = format!("workers: test errors, and how often each led in epoch {}", row.epoch);
     if !has_leaders {
         lines.iter_mut().for_each(|line| line.truncate(4));
         align.truncate(4);

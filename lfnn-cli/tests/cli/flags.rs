@@ -155,7 +155,7 @@ fn a_dry_run_of_many_units_takes_a_moment() {
 #[test]
 fn verbose_tells_who_led_in_every_epoch_and_when_the_first_step_was_done() {
     let place = Place::new();
-    let led = |out: &str| out.matches("who led in epoch").count();
+    let led = |out: &str| out.matches("how often each led in epoch").count();
     let first = |out: &str| out.matches("ms after the program began").count();
     let (normal, verbose) = (place.train(&[]), place.train(&["-v"]));
     assert_eq!((led(&normal), led(&verbose)), (1, 3));

@@ -104,7 +104,7 @@ fn where_all_workers_learn_from_labels_nobody_leads() {
 fn bp_has_no_leaders_to_speak_of() {
     let place = Place::new();
     let out = place.train(&["--out", "run", "--method", "bp"]);
-    assert!(!out.contains("who led"), "{out}");
+    assert!(!out.contains("how often each led"), "{out}");
     let text = place.text("run/metrics.jsonl");
     assert!(text.lines().all(|line| line.matches("\"units\":[]").count() == 3), "{text}");
 }

@@ -6,7 +6,7 @@ use thiserror::Error;
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{path}: {message}")]
 pub struct ConfigError {
-    /// Where the setting stands, such as `network.units[0].layers[1]` (positions from 0, as in the
+    /// Path of the setting, such as `network.units[0].layers[1]` (positions from 0, as in the
     /// configuration).
     pub path: String,
     /// What was found and what was expected.

@@ -183,7 +183,7 @@ pub trait Layer: Debug + Send + Sync {
         needs_grad: NeedsGrad,
     ) -> Gradients;
 
-    /// Forward-mode rule: the tangent of the output. `dx` is the tangent of the input; none stands for zero.
+    /// Forward-mode rule: the tangent of the output. `dx` is the tangent of the input; none means zero.
     /// None comes back where it and the tangents of all of the layer's parameters are zero.
     fn jvp(
         &self,

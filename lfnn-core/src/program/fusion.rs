@@ -314,7 +314,7 @@ struct Analysis<'p, 'b, B> {
 }
 
 impl<'p, B: Capabilities> Analysis<'p, '_, B> {
-    /// The pattern that the operation at `position` makes: where it stands, what it is, and which other positions it
+    /// The pattern that the operation at `position` makes: its position, what it is, and which other positions it
     /// takes.
     fn pattern(&self, position: usize, op: &'p Op) -> Option<(usize, Fusion<'p>, Vec<usize>)> {
         let relu = |y| self.backend.relu(op).then(|| self.uses.fusable_relu(position, y)).flatten();

@@ -1,4 +1,4 @@
-//! How long each temporary ranges, and where it lies in one block of memory.
+//! The live range of each temporary, and its place in one block of memory.
 //!
 //! A temporary ranges from the step that writes it to the last step that reads it. Two that do not
 //! live at the same time may lie at the same place; where steps run side by side, all uses of one have to be

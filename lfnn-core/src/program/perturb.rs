@@ -18,7 +18,7 @@ operation! {
     /// of [`normal_pair`](crate::random::normal_pair): `n_4j, n_4j+1` from w₀, w₁ and
     /// `n_4j+2, n_4j+3` from w₂, w₃. The pair of (a, b) is `(r cos t, r sin t)` with
     /// `r = √(−2 ln(1 − u(a)))`, `t = 2π u(b)` and `u(w) = ⌊w / 2⁸⌋ / 2²⁴`; `1 − u` is exact in
-    /// single precision, and lies in (0, 1]. The words are the same on every backend, the n up to
+    /// single precision, and is in (0, 1]. The words are the same on every backend, the n up to
     /// rounding (the largest is below 5.8).
     Gaussian, check: check_gaussian
     reads {

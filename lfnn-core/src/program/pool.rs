@@ -4,7 +4,7 @@ use super::conv::Window;
 use super::{DType, TensorId, Tensors};
 
 operation! {
-    /// Maximum over each window; what lies outside the image does not count. Of equal values the
+    /// Maximum over each window; what is outside the image does not count. Of equal values the
     /// first in the window (row by row) is taken. With a NaN in the window the result is not
     /// defined.
     MaxPool, check: check_max

@@ -181,7 +181,7 @@ impl Unit {
     }
 
     /// Writes the forward rule with random directions added, layer by layer (see [`Perturbation`]), from the
-    /// input's tangent `dx`; none stands for zero. With `predict` the tangent of the workers' logits
+    /// input's tangent `dx`; none means zero. With `predict` the tangent of the workers' logits
     /// comes back, otherwise that of the output.
     pub fn jvp_with_noise(
         &self,
@@ -333,7 +333,7 @@ fn concat(step: &mut StepBuilder<'_>, inputs: Vec<TensorId>) -> TensorId {
     y
 }
 
-/// The tangent of [`concat`], from each part with its tangent; none stands for zero.
+/// The tangent of [`concat`], from each part with its tangent; none means zero.
 fn concat_tangents(
     step: &mut StepBuilder<'_>,
     parts: &[(TensorId, Option<TensorId>)],
