@@ -175,8 +175,19 @@ struct Reference {
 impl Reference {
     /// Whether a type holds the keys of a variant, and is documented with it.
     fn is_content(&self, name: &str) -> bool {
+        let refers = |schema: &Value| reference(schema) == Some(name);
         let variants = self.definitions.values().filter_map(|schema| schema["oneOf"].as_array());
-        variants.flatten().filter_map(|of| variant_of(of).1).any(|of| reference(of) == Some(name))
+        variants.flatten().filter_map(|of| variant_of(of).1).any(refers)
+            // Or those of a type that is another name for it.
+            || self.definitions.iter().any(|(other, of)| refers(of) && self.is_content(other))
+    }
+
+    /// A schema, or the one that it refers to.
+    fn resolved<'a>(&'a self, mut schema: &'a Value) -> &'a Value {
+        while let Some(name) = reference(schema) {
+            schema = &self.definitions[name];
+        }
+        schema
     }
 
     /// The documentation of a type: a map of keys, or a choice.
@@ -189,9 +200,7 @@ impl Reference {
                 let (name, content) = variant_of(variant);
                 text += &format!("| `{name}` | | | | {} |\n", cell(variant));
                 if let Some(content) = content {
-                    let content =
-                        reference(content).map_or(content, |name| &self.definitions[name]);
-                    self.keys(content, "| ", &mut text, &mut more);
+                    self.keys(self.resolved(content), "| ", &mut text, &mut more);
                 }
             }
         } else {
@@ -208,7 +217,7 @@ impl Reference {
             let is_required = required.is_some_and(|all| all.iter().any(|name| name == key));
             let default =
                 if is_required { "–".to_owned() } else { default_of(&value["default"]) };
-            let of = reference(value).map_or(value, |name| &self.definitions[name]);
+            let of = self.resolved(value);
             let kind = self.kind(value);
             *rows += &format!("{before}| `{key}` | {kind} | {default} | {} |\n", cell(value));
             if let Some((_, note)) = description(value).split_once("\n\n") {
@@ -236,7 +245,7 @@ impl Reference {
 
     /// The type of a value, in words.
     fn kind(&self, schema: &Value) -> String {
-        let of = reference(schema).map_or(schema, |name| &self.definitions[name]);
+        let of = self.resolved(schema);
         if names(of).is_some() {
             return "name".into();
         }
