@@ -9,9 +9,10 @@
 use lfnn_core::program::{Conv2dInputGrad, Conv2dWeightGrad, Tensors};
 use rayon::prelude::*;
 
-use super::conv::{Geometry, Table, Target, Windows, columns_len};
+use super::conv::table_bytes;
 use super::elementwise::add;
 use super::reduce::sum_rows;
+use super::windows::{Geometry, Table, Target, Windows, columns_len};
 use super::winograd;
 use crate::memory::{BufferResolver, Input, Output};
 use crate::product::{self, Gather, RowPair, RowPairs};
@@ -92,7 +93,7 @@ impl Compile for Conv2dInputGrad {
     }
 
     fn table_bytes(&self, tensors: &Tensors) -> usize {
-        Geometry::new(tensors, self.dx, self.dy, self.window, self.groups).table_bytes()
+        table_bytes(&Geometry::new(tensors, self.dx, self.dy, self.window, self.groups))
     }
 }
 
@@ -190,7 +191,7 @@ impl Compile for Conv2dWeightGrad {
     }
 
     fn table_bytes(&self, tensors: &Tensors) -> usize {
-        Geometry::new(tensors, self.x, self.dy, self.window, self.groups).table_bytes()
+        table_bytes(&Geometry::new(tensors, self.x, self.dy, self.window, self.groups))
     }
 }
 

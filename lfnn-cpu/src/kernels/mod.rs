@@ -18,5 +18,6 @@ pub(crate) mod perturb;
 pub(crate) mod pool;
 pub(crate) mod reduce;
 pub(crate) mod shape;
+pub(crate) mod windows;
 pub(crate) mod winograd;
 pub(crate) mod workers;

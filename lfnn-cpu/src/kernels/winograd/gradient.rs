@@ -8,8 +8,8 @@ use lfnn_core::program::Conv2dWeightGrad;
 use rayon::prelude::*;
 
 use super::transform::{self, FREQUENCIES, TileBlock, TileGrid, distance, grid};
-use crate::kernels::conv::Geometry;
 use crate::kernels::reduce::{channel_sums, channel_sums_len};
+use crate::kernels::windows::Geometry;
 use crate::memory::{BufferResolver, Input, Output};
 use crate::product::{self, PANEL_ROWS, RowPair, RowPairs};
 use crate::work::{Kernel, ScratchSize, Workspace};

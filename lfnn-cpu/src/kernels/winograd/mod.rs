@@ -16,8 +16,8 @@ use rayon::prelude::*;
 
 use self::transform::{FREQUENCIES, TileBlock, TileGrid, distance, grid};
 use self::weights::Weights;
-use super::conv::Geometry;
 use super::elementwise::relu_in_place;
+use super::windows::Geometry;
 use crate::memory::{BufferResolver, Input, Output};
 use crate::product::{self, Gather, StridedRows};
 use crate::work::{Kernel, ScratchSize, Workspace};

@@ -8,7 +8,7 @@
 
 use std::f32::consts::SQRT_2;
 
-use crate::kernels::conv::OUTSIDE;
+use crate::kernels::windows::OUTSIDE;
 use crate::simd::{Vector, with_vectors};
 
 /// Numbers of a transformed tile along each axis.
