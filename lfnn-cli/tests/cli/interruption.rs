@@ -8,6 +8,11 @@ use super::support::{Place, send, small_mnist, wait};
 
 const SETTINGS: [&str; 5] = ["train", "--epochs", "12", "--set", "checkpoints.every_batches=7"];
 
+/// Handled as Ctrl-C's INT is. A shell makes its background jobs ignore INT, and so the programs that tests start
+/// there.
+#[cfg(unix)]
+const INTERRUPT: &str = "TERM";
+
 fn args<'a>(more: &[&'a str]) -> Vec<&'a str> {
     let mut all = SETTINGS.to_vec();
     all.extend(more);
@@ -56,7 +61,7 @@ fn ctrl_c_saves_tells_how_to_go_on_and_loses_nothing() {
     let mut command = args(&["--out", "run"]);
     for epochs in [1, 4] {
         let child = start(&place, &command, epochs);
-        send("INT", &child);
+        send(INTERRUPT, &child);
         let ended = child.wait_with_output().unwrap();
         let err = String::from_utf8(ended.stderr).unwrap();
         assert_eq!(ended.status.code(), Some(130), "{err}");
@@ -134,7 +139,7 @@ fn the_command_that_resumes_a_run_can_be_typed_as_it_is_printed() {
     let child =
         place.command(&command).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     wait(|| place.has("it's a run/metrics.jsonl"));
-    send("INT", &child);
+    send(INTERRUPT, &child);
     let err = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
     let printed = err.lines().last().unwrap().trim();
     assert!(
@@ -148,7 +153,7 @@ fn the_command_that_resumes_a_run_can_be_typed_as_it_is_printed() {
     shell.args(["-c", &format!("exec {printed}")]).current_dir(place.path("."));
     let child = shell.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(500));
-    send("INT", &child);
+    send(INTERRUPT, &child);
     let ended = child.wait_with_output().unwrap();
     let out = String::from_utf8(ended.stdout).unwrap();
     assert_eq!(ended.status.code(), Some(130), "{out}");
