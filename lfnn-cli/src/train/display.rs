@@ -44,13 +44,19 @@ impl<'a> Display<'a> {
     /// Writes the head of the table.
     pub(super) fn begin(&self) {
         let validation = if self.validation { "  validation" } else { "" };
+        let width = self.epoch_width();
         self.output.log(
             Level::Normal,
             &format!(
-                "{:>9}  {:>9}  {:>8}  {:>8}{validation}  {:>8}  {:>9}  {:>8}",
+                "{:>width$}  {:>8}  {:>8}  {:>8}{validation}  {:>8}  {:>8}  {:>8}",
                 "epoch", "lr", "loss", "train", "test", "images/s", "time"
             ),
         );
+    }
+
+    /// Width of the table's first column: with up to 999 epochs, the table fits 80 columns.
+    fn epoch_width(&self) -> usize {
+        format!("{0}/{0}", self.epochs).len().max("epoch".len())
     }
 
     /// Shows an empty bar.
@@ -58,7 +64,7 @@ impl<'a> Display<'a> {
         let Some(bars) = self.output.bars() else { return };
         let bar = self.bar.get_or_insert_with(|| {
             let bar = bars.add(ProgressBar::new(steps as u64));
-            let template = "{prefix} {bar:24} {pos}/{len}  {msg}";
+            let template = "{prefix} {wide_bar} {pos}/{len}  {msg}";
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style.progress_chars("█▉▊▋▌▍▎▏ "));
             }
@@ -66,7 +72,7 @@ impl<'a> Display<'a> {
         });
         bar.set_length(steps as u64);
         bar.set_position(step as u64);
-        bar.set_prefix(format!("{:>9}", format!("{}/{}", epoch + 1, self.epochs)));
+        bar.set_prefix(format!("{}/{}", epoch + 1, self.epochs));
     }
 
     /// Whether the step just done is the first of this process.
@@ -116,6 +122,7 @@ impl<'a> Display<'a> {
     pub(super) fn epoch(&mut self, row: &EpochRow) {
         self.done += 1;
         let percent = |error: Option<f64>| format::percent(error);
+        let width = self.epoch_width();
         let validation = match &row.validation {
             Some(validation) => format!("  {:>10}", percent(validation.error())),
             None => String::new(),
@@ -123,7 +130,7 @@ impl<'a> Display<'a> {
         self.output.log(
             Level::Normal,
             &format!(
-                "{:>9}  {:>9}  {:>8.4}  {:>8}{validation}  {:>8}  {:>9.0}  {:>8}",
+                "{:>width$}  {:>8}  {:>8.4}  {:>8}{validation}  {:>8}  {:>8.0}  {:>8}",
                 format!("{}/{}", row.epoch, self.epochs),
                 rate(row.learning_rate),
                 row.train.loss(),
