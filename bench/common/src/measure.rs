@@ -10,7 +10,7 @@ use crate::Contender;
 const WARM_UP: usize = 3;
 /// Blocks at least.
 const BLOCKS: usize = 5;
-/// What a block should take at least, so that the step counter and a passing disturbance are little in it.
+/// What a block should take at least, so that the clock and a passing disturbance are little in it.
 const BLOCK: Duration = Duration::from_millis(200);
 
 /// Images a second, one number a block.
