@@ -180,8 +180,8 @@ pub(super) fn description(
     let network =
         Network::new(&mut ProgramSet::new(), &config.network, &shape.image, shape.classes)
             .usage()?;
-    let (parameters, readouts) = network.parameter_counts();
-    let trained = parameters + if config.method().workers.learn() { readouts } else { 0 };
+    let (parameters, heads) = network.parameter_counts();
+    let trained = parameters + if config.method().workers.learn() { heads } else { 0 };
     Ok(fields([
         ("recipe", json!(config.label())),
         ("configuration", serde_json::to_value(config)?),

@@ -170,7 +170,7 @@ impl Target for Memory {
              and scratch space of the step, and beside it parameters and optimiser, which grow with depth in \
              both methods. In lfnn-l a unit is updated before the next begins, so that its activations are \
              needed no longer; in bp those of all units wait for the gradient to come back. Time is the median \
-             of a step; the workers’ readouts, which bp lacks, are in it."
+             of a step; the heads of the workers, which bp lacks, are in it."
                 .into(),
         );
         let head = [
