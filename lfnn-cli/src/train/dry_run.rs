@@ -270,5 +270,5 @@ fn memory(run: &ResolvedRun, shape: DataShape) -> Result<String, Failure> {
     let align = [Align::Left, Align::Right, Align::Right];
     let pixels = shape.train * shape.image.iter().product::<usize>();
     Ok(table(&align[..=columns.len()], &lines)
-        + &format!("training images beside it: {}\n", format::bytes(pixels)))
+        + &format!("training images, in addition: {}\n", format::bytes(pixels)))
 }

@@ -227,7 +227,7 @@ fn impossible_numbers_of_examples_are_refused() {
     );
     refused(
         &["--set", "dataset.validation=1442"],
-        "validation: found 1442 images to hold out; expected fewer than the 1442 there are",
+        "validation: found 1442 images to hold out; expected fewer than 1442, the number of training images",
     );
     refused(
         &["--epochs", "0"],

@@ -394,7 +394,7 @@ fn recipes_lists_and_prints() {
 fn data_list_fetch_and_verify() {
     let place = Place::new();
     assert!(place.ok(&["data", "list"]).contains("`lfnn-cli data fetch cifar-10` downloads it"));
-    assert!(place.ok(&["data", "verify", "digits"]).ends_with("everything is right\n"));
+    assert!(place.ok(&["data", "verify", "digits"]).ends_with("all files are correct\n"));
     assert!(place.ok(&["data", "verify"]).contains("1797 images"));
     place.fails(2, &["data", "fetch", "digits"], "digits cannot be fetched; it is compiled in");
     let ended = place.run(&["data", "fetch", "mnits"]);
@@ -409,7 +409,7 @@ fn data_verify_names_every_wrong_file() {
     let ended = place.run(&["data", "verify", "mnist", "--data-dir", "data"]);
     assert_eq!(ended.code, Some(1));
     assert_eq!(ended.out.matches("WRONG mnist").count(), 4, "{}", ended.out);
-    assert_eq!(ended.err, "error: 4 of the files are wrong or missing\n");
+    assert_eq!(ended.err, "error: 4 files are wrong or missing\n");
 }
 
 #[test]

@@ -127,7 +127,7 @@ fn a_folder_with_a_run_in_it_is_not_overwritten() {
     place.fails(
         2,
         &["train", "--out", "run"],
-        "run: this folder has a run in it already; --resume continues it, another --out starts a new one",
+        "run: this folder already holds a run; --resume continues it, another --out starts a new one",
     );
     place.train(&[]);
     place.train(&[]);

@@ -185,7 +185,10 @@ fn when_every_mirror_fails_each_is_named_with_its_fault() {
     ];
     assert_eq!(attempts[..2], expected);
     assert_eq!(attempts[2].url, closed);
-    assert!(message.starts_with("file.gz: no mirror gave it:\n  http://127.0.0.1:"), "{message}");
+    assert!(
+        message.starts_with("file.gz: no mirror delivered it:\n  http://127.0.0.1:"),
+        "{message}"
+    );
     for Attempt { url, problem } in &attempts {
         assert!(message.contains(&format!("\n  {url}: {problem}")), "{message}");
     }

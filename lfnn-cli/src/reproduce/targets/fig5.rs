@@ -1,4 +1,4 @@
-//! Figure 5: how workers move in a step, leaders and followers told apart, and the Vicsek model beside it.
+//! Figure 5: how workers move in a step, leaders and followers told apart, and the Vicsek model.
 
 use std::time::Instant;
 
@@ -149,7 +149,7 @@ impl Target for Fig5 {
     }
 
     fn about(&self) -> &'static str {
-        "how workers move in a step, leaders and followers; the Vicsek model beside it"
+        "how workers move in a step, leaders and followers; and the Vicsek model"
     }
 
     fn plan(&self, request: &ReproduceRequest) -> Result<Vec<Task>, Failure> {

@@ -144,7 +144,7 @@ impl Target for Memory {
     }
 
     fn about(&self) -> &'static str {
-        "memory and time of a training step against depth, lfnn-l beside bp"
+        "memory and time of a training step against depth, lfnn-l and bp"
     }
 
     fn plan(&self, request: &ReproduceRequest) -> Result<Vec<Task>, Failure> {
