@@ -109,7 +109,7 @@ fn a_benchmark_of_nothing_is_refused() {
     place.fails(
         2,
         &["bench", "--recipe", "digits", "--backend", "cpu", "--precision", "bf16"],
-        "`precision` is bf16, but the CPU computes in f32 alone (`--precision f32`, or `--backend cuda`)",
+        "`precision` is bf16, but the CPU computes only in f32 (`--precision f32`, or `--backend cuda`)",
     );
     let ended = place.run(&["bench", "--seconds", "0"]);
     assert_eq!(ended.code, Some(2));

@@ -300,7 +300,7 @@ fn an_archive_with_links_paths_out_of_it_or_more_than_expected_is_refused() {
         assert!(!folder.join("a.bin").exists() && !place.path().join("a.bin").exists());
         without(&folder, error)
     };
-    let only = "expected no links, and paths inside the archive alone";
+    let only = "expected no links, and only paths inside the archive";
     assert_eq!(
         refused(archive(&[("../a.bin", b"aaa"), ("b.bin", b"bb")])),
         format!("set.tar.gz: `../a.bin` in it is 3 bytes of Regular; {only}")
