@@ -58,7 +58,7 @@ fn the_tables_name_the_recipe_the_method_and_the_machine() {
         "training ",
         "inference ",
         "images/s",
-        "this machine at best: ",
+        "peak of this machine: ",
         "a convolution by Winograd's method is counted as a direct one",
     ] {
         assert!(out.contains(text), "{text}\n{out}");
