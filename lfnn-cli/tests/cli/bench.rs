@@ -59,7 +59,7 @@ fn the_tables_name_the_recipe_the_method_and_the_machine() {
         "inference ",
         "images/s",
         "peak of this machine: ",
-        "a convolution by Winograd's method is counted as a direct one",
+        "a convolution by Winograd's method counts as a direct one",
     ] {
         assert!(out.contains(text), "{text}\n{out}");
     }
