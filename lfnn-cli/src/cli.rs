@@ -11,15 +11,15 @@ use lfnn_core::method;
 
 const EXAMPLES: &str = "\
 Examples:
-  lfnn-cli train                          train the embedded digits with lfnn-l, in seconds
-  lfnn-cli train mnist-s --method bp      the same network by backpropagation
-  lfnn-cli train cifar10-m --dry-run      show the network and its memory; needs no data
-  lfnn-cli eval runs/digits-lfnn-l-1      loss and error on the test images
-  lfnn-cli data fetch mnist               download MNIST";
+  lfnn-cli train                        train on the embedded digits, in seconds
+  lfnn-cli train mnist-s --method bp    train with backpropagation
+  lfnn-cli train cifar10-m --dry-run    show the network and its memory
+  lfnn-cli eval runs/digits-lfnn-l-1    print loss and error on the test images
+  lfnn-cli data fetch mnist             download MNIST";
 
 /// Train leader-follower networks with local losses, and compare them with backpropagation and others.
 #[derive(Debug, Parser)]
-#[command(name = "lfnn-cli", version, about, after_help = EXAMPLES, max_term_width = 100)]
+#[command(name = "lfnn-cli", version, about, after_help = EXAMPLES, max_term_width = 80)]
 pub(crate) struct Cli {
     /// Compute backend: auto, cpu, cuda or cuda:ORDINAL; `auto` uses a GPU if one is available
     #[arg(long, global = true, value_name = "NAME", default_value = "auto")]
@@ -33,7 +33,7 @@ pub(crate) struct Cli {
     #[arg(long, global = true, value_name = "N", value_parser = streams)]
     pub(crate) streams: Option<usize>,
 
-    /// Verbose output: after each epoch, every unit's worker errors and leaders
+    /// Print the worker errors and leaders of every unit after each epoch
     #[arg(short, long, global = true, action = ArgAction::SetTrue)]
     pub(crate) verbose: bool,
 
@@ -55,21 +55,21 @@ where config.schema.json is the output of this command.";
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Train a network; without arguments the embedded digits with lfnn-l
+    /// Train a network; without arguments, on the embedded digits with lfnn-l
     Train(TrainArgs),
-    /// Loss and error of a trained network, and of the workers inside it
+    /// Print loss and error of a trained network and of its workers
     Eval(EvalArgs),
-    /// Classes of image files, with probabilities
+    /// Print the classes of image files, with probabilities
     Predict(PredictArgs),
     /// Write a trained network for use without this program
     Export(ExportArgs),
-    /// Draw the curves of runs together, as SVG and PNG
+    /// Draw the curves of several runs in one chart, as SVG and PNG
     Plot(PlotArgs),
-    /// Repeat a table or figure of the paper, or show what it claims, and report
+    /// Reproduce a table, figure or claim of the paper
     Reproduce(ReproduceArgs),
-    /// One training step taken apart, for comparison with any other implementation
+    /// Run one training step and write all its parts, to compare implementations
     Step(StepArgs),
-    /// Speed and memory of a training step and of inference; needs no data
+    /// Measure speed and memory of training and inference; needs no data
     Bench(BenchArgs),
     /// List the recipes, or print one as YAML
     Recipes {
@@ -86,7 +86,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         action: DataAction,
     },
-    /// What backends this machine can run, and why not the others
+    /// List the available backends, and why others are not
     Devices,
     /// Print completions for a shell
     Completions {
@@ -96,28 +96,30 @@ pub(crate) enum Command {
 }
 
 const TRAIN_HELP: &str = "\
-The configuration is the recipe, then the file of --config over it, then the options, then every
---set in order. Keys are those of `lfnn-cli recipes NAME`; CONFIG.md documents all of them. Lists
-take positions from 0:
+The configuration starts as the recipe. The file of --config overrides it, then
+the other options, then every --set in order. `lfnn-cli recipes NAME` prints the
+keys of a recipe; CONFIG.md documents all keys. List positions count from 0:
 
-  lfnn-cli train --set training.optimizer.adamw.lr=1e-3 --set network.units.0.workers.readout.count=8
+  lfnn-cli train --set training.optimizer.adamw.lr=1e-3
+  lfnn-cli train --set network.units.0.workers.readout.count=8
 
-A run folder holds config.yaml, metrics.jsonl, metrics.csv, summary.json and checkpoints/. Ctrl-C
-finishes the batch, saves and prints the command that resumes the run. A resumed run ends with the same
-bytes as one that was never stopped. Data that has moved: --resume --set dataset.path=PATH.";
+A run folder holds config.yaml, metrics.jsonl, metrics.csv, summary.json and
+checkpoints/. Ctrl-C finishes the batch, saves and prints the command that
+resumes the run. A resumed run ends with the same bytes as one that was never
+interrupted. If the data has moved, add --set dataset.path=PATH to --resume.";
 
 /// Arguments of `train`.
 #[derive(Debug, Args)]
 #[command(after_help = TRAIN_HELP)]
 pub(crate) struct TrainArgs {
-    /// Data set, network and settings; see `lfnn-cli recipes` [default: digits]
+    /// Recipe: data set, network and settings; see `lfnn-cli recipes` [default: digits]
     pub(crate) recipe: Option<String>,
 
-    /// A YAML file, over the recipe if there is one
+    /// YAML file that overrides the recipe
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
 
-    // What it is for is written by `method_help`, since the core knows the names.
+    // `method_help` writes the help, because the core knows the names.
     #[arg(long, value_name = "NAME", help = method_help())]
     pub(crate) method: Option<String>,
 
@@ -136,7 +138,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
 
-    /// Arithmetic of the GPU: f32, tf32, bf16 or f16; the CPU has f32 [default: f32]
+    /// Precision on the GPU: f32, tf32, bf16 or f16; the CPU uses f32 [default: f32]
     #[arg(long, value_name = "NAME")]
     pub(crate) precision: Option<String>,
 
@@ -156,11 +158,11 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "N", conflicts_with = "limit_batches")]
     pub(crate) overfit_batches: Option<usize>,
 
-    /// Write the metrics for TensorBoard too; a run that has them keeps them when it is resumed
+    /// Also write the metrics for TensorBoard; a resumed run continues to
     #[arg(long, conflicts_with = "dry_run")]
     pub(crate) tensorboard: bool,
 
-    /// Show the network and the memory of a step, and train nothing
+    /// Show the network and the memory of a step, and do not train
     #[arg(long, conflicts_with = "resume")]
     pub(crate) dry_run: bool,
 }
@@ -176,18 +178,18 @@ pub(crate) struct DataFolder {
 /// Arguments of `eval`.
 #[derive(Debug, Args)]
 pub(crate) struct EvalArgs {
-    /// A run's folder (its last checkpoint is taken) or a checkpoint
+    /// A run's folder (its last checkpoint is used) or a checkpoint
     #[arg(value_name = "RUN|CHECKPOINT", value_hint = ValueHint::AnyPath)]
     pub(crate) run: PathBuf,
 
     #[command(flatten)]
     pub(crate) data: DataFolder,
 
-    /// Folder of the data set itself, in place of the run's; for data that has moved
+    /// Folder of this data set, if it has moved since the run
     #[arg(long = "data", value_name = "PATH", value_hint = ValueHint::DirPath)]
     pub(crate) path: Option<PathBuf>,
 
-    /// Which images
+    /// Which images to evaluate
     #[arg(long, value_enum, default_value_t)]
     pub(crate) split: Split,
 
@@ -209,20 +211,22 @@ pub(crate) enum Split {
 }
 
 const PREDICT_HELP: &str = "\
-An image is turned as its EXIF orientation says, made grey or RGB as the data set is, and resized to
-the data set's height and width (bilinear; the aspect ratio is not kept). It should look like the
-data set: the digits of MNIST are light on a dark ground.
+Each image is rotated by its EXIF orientation, converted to grey or RGB like the
+data set, and resized to the data set's height and width (bilinear; the aspect
+ratio is not kept). It should look like the data set: the digits of MNIST are
+light on a dark ground.
 
---json prints a list with an object for each IMAGE, in their order. It holds `image` (the file),
-`index`, `class` and `probability` of the most probable class, and `probabilities`: a list in the
-order of the classes with `index`, `class` and `probability` of each. For a file that cannot be read
-it holds `image` and `error`. The other files are answered all the same, and the exit code is 1.";
+--json prints a list with an object for each IMAGE, in their order. It holds
+`image` (the file), `index`, `class` and `probability` of the most probable
+class, and `probabilities`: a list of `index`, `class` and `probability`, in the
+order of the classes. For a file that cannot be read it holds `image` and
+`error`; the other files are still classified, and the exit code is 1.";
 
 /// Arguments of `predict`.
 #[derive(Debug, Args)]
 #[command(after_help = PREDICT_HELP)]
 pub(crate) struct PredictArgs {
-    /// A run's folder (its last checkpoint is taken) or a checkpoint
+    /// A run's folder (its last checkpoint is used) or a checkpoint
     #[arg(value_name = "RUN|CHECKPOINT", value_hint = ValueHint::AnyPath)]
     pub(crate) run: PathBuf,
 
@@ -236,28 +240,30 @@ pub(crate) struct PredictArgs {
 }
 
 const EXPORT_HELP: &str = "\
-What is written is the predictor: the layers up to the output layer, without readouts, optimiser and
-counters.
+The file holds what prediction needs: the layers up to the output layer, without
+the heads of workers, optimiser state and counters.
 
-  onnx         input `images` (batch, channels, height, width), pixel values from 0 to 1: normalisation
-               (and the permutation of pixels, where there is one) is part of the model. Outputs
-               `probabilities`, one for each class, and `logits`. The metadata's `classes` names them.
-  safetensors  the weights, named and shaped as in a checkpoint. The metadata's key `predictor` is JSON:
-               classes, config, epoch, image (height, width, channels), normalization (mean, std).";
+  onnx         input `images` (batch, channels, height, width) with values from
+               0 to 1; the model normalises them (and permutes pixels, if the
+               data set does). Outputs `probabilities`, one for each class, and
+               `logits`. The metadata's key `classes` has the class names.
+  safetensors  the weights, named and shaped as in a checkpoint. The metadata's
+               key `predictor` is JSON: classes, config, epoch, image (height,
+               width, channels), normalization (mean, std).";
 
 /// Arguments of `export`.
 #[derive(Debug, Args)]
 #[command(after_help = EXPORT_HELP)]
 pub(crate) struct ExportArgs {
-    /// A run's folder (its last checkpoint is taken) or a checkpoint
+    /// A run's folder (its last checkpoint is used) or a checkpoint
     #[arg(value_name = "RUN|CHECKPOINT", value_hint = ValueHint::AnyPath)]
     pub(crate) run: PathBuf,
 
-    /// What to write
+    /// Format of the file
     #[arg(long, value_enum)]
     pub(crate) format: ExportFormat,
 
-    /// The file [default: predictor.FORMAT in the run's folder, or beside the checkpoint]
+    /// File to write [default: predictor.FORMAT in the run's folder, or beside the checkpoint]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) out: Option<PathBuf>,
 }
@@ -278,7 +284,7 @@ pub(crate) struct PlotArgs {
     #[arg(value_name = "RUN", required = true, value_hint = ValueHint::DirPath)]
     pub(crate) runs: Vec<PathBuf>,
 
-    /// Where curves.svg and curves.png go
+    /// Folder for curves.svg and curves.png
     #[arg(long, value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath)]
     pub(crate) out: PathBuf,
 }
@@ -288,31 +294,32 @@ Targets:
   table1      test and training error of all methods
   table2      lfnn and lfnn-l with 10 % to 100 % leaders, MNIST and CIFAR-10
   table3      the same on Tiny ImageNet
-  fig3a       one pass over permuted MNIST: accuracy against leaders, 32 to 512 workers
+  fig3a       one pass over permuted MNIST: accuracy against share of leaders
   fig3b       the four loss functions: accuracy against steps
   fig4        the four loss functions: the terms of the loss against steps
-  fig5        how workers move, leaders and followers; the Vicsek model beside it
+  fig5        how leaders and followers move, and the Vicsek model
   fig6        how often each worker leads
   supplement  the best leader of each unit; leaders against followers
-  locality    on whose parameters each unit's gradient depends, for all methods
-  memory      memory and time of a step against depth, lfnn-l beside bp
+  locality    which parameters each unit's gradient depends on, for all methods
+  memory      memory and time of a step against depth, lfnn-l and bp
 
-The plan is printed first, with the time that it will take. Ctrl-C, or a crash, loses nothing: the
-same command resumes. Everything is below OUT: runs/ holds the trainings, which targets share, and a
-folder for each target holds report.html, tables as CSV, results.json and figures as SVG and PNG.";
+The command prints the plan and the expected time first. An interrupted command
+continues when you run it again. OUT/runs holds the trainings, which targets
+share. A folder for each target holds report.html, tables as CSV, results.json
+and figures as SVG and PNG.";
 
 /// Arguments of `reproduce`.
 #[derive(Debug, Args)]
 #[command(after_help = REPRODUCE_HELP)]
 pub(crate) struct ReproduceArgs {
-    /// What to repeat
+    /// What to reproduce
     pub(crate) target: String,
 
-    /// `quick`: the digits inside the program, in two minutes; `paper`: the paper's data
+    /// How much to compute
     #[arg(long, value_enum, default_value_t)]
     pub(crate) scale: Scale,
 
-    /// Of a table, only the parts of these recipes [default: all whose data is there]
+    /// Only these recipes of a table [default: all whose data is present]
     #[arg(long = "recipe", value_name = "RECIPE")]
     pub(crate) recipes: Vec<String>,
 
@@ -323,19 +330,19 @@ pub(crate) struct ReproduceArgs {
     #[command(flatten)]
     pub(crate) data: DataFolder,
 
-    /// Where everything goes [default: reproduction/SCALE]
+    /// Folder for results [default: reproduction/SCALE]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) out: Option<PathBuf>,
 
-    /// Trainings at a time, each with its share of the threads [default: one per thread]
+    /// Concurrent trainings, which share the threads [default: one per thread]
     #[arg(long, value_name = "N", value_parser = threads)]
     pub(crate) jobs: Option<usize>,
 
-    /// Print the plan and the time it will take, and stop
+    /// Print the plan and the expected time, and stop
     #[arg(long)]
     pub(crate) dry_run: bool,
 
-    /// Passes over the training images, in place of the recipe's
+    /// Passes over the training images [default: the recipe's]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) epochs: Option<usize>,
 
@@ -355,16 +362,22 @@ pub(crate) enum Scale {
 }
 
 const STEP_HELP: &str = "\
-FILE of --config: YAML or JSON with the keys method, classes, network, leadership, training (of which
-label_smoothing matters), seed and input (channels, height, width).
---weights: every parameter and buffer, named as in a checkpoint or with `weights/` before the name; for
-the method fa also `feedback/NAME`, the matrix used in place of a weight (drawn from the seed if missing).
---batch: `images` (batch, channels, height, width), normalised, and `target`; or with `batch/` before.
---out: `logits`, `output.loss`, `unitN.errors`, `unitN.leaders`, `unitN.best`, `unitN.leader_loss`,
-`unitN.follower_loss`, `gradients/NAME`, `buffers/NAME` (running statistics after the step),
-`directions/NAME` (random directions of forward gradients, of a parameter or a layer's output) and
-`feedback/NAME`. Directions do not depend on the weights.
-Tensors of other names in --weights and --batch that have a `/` in them are passed over.";
+--config   YAML or JSON with the keys method, classes, network, leadership,
+           training (only label_smoothing matters), seed and input (channels,
+           height, width).
+--weights  every parameter and buffer, named as in a checkpoint, with or without
+           the prefix `weights/`. For the method fa also `feedback/NAME`, the
+           matrix used instead of a weight (drawn from the seed if missing).
+--batch    `images` (batch, channels, height, width), normalised, and `target`,
+           with or without the prefix `batch/`.
+--out      `logits`, `output.loss`, `unitN.errors`, `unitN.leaders`,
+           `unitN.best`, `unitN.leader_loss`, `unitN.follower_loss`,
+           `gradients/NAME`, `buffers/NAME` (running statistics after the step),
+           `directions/NAME` (random directions of forward gradients, of a
+           parameter or of a layer's output) and `feedback/NAME`. Directions do
+           not depend on the weights.
+
+Other tensors in --weights and --batch are ignored if their name contains `/`.";
 
 /// Arguments of `step`.
 #[derive(Debug, Args)]
@@ -388,11 +401,13 @@ pub(crate) struct StepArgs {
 }
 
 const BENCH_HELP: &str = "\
-Images are random bytes in the shape of the recipe's data set. Steps are timed in blocks, and the
-table gives the median block with the quartiles. GFLOP/s count the products of the layers alone, GB/s
-each tensor that an operation reads or writes once; beside them is what this machine reaches in
-a loop of multiply-adds in registers and in copying more than the caches hold. A convolution counts
-as done directly: by Winograd's method it takes fewer operations, and its figure may be above that.";
+Images are random bytes in the shape of the recipe's data set. Steps are timed in
+blocks, and the table shows the median block and the quartiles. GFLOP/s counts
+only the products of the layers. GB/s counts each tensor that an operation reads
+or writes once. For comparison, the table shows the peak of this machine:
+multiply-adds in registers, and copies that exceed the caches. A convolution
+counts as if it were computed directly. Winograd's method needs fewer
+operations, so its figure may exceed the peak.";
 
 /// Arguments of `bench`.
 #[derive(Debug, Args)]
@@ -402,7 +417,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) recipe: Option<String>,
 
-    /// A YAML file, over the recipe if there is one
+    /// YAML file that overrides the recipe
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
 
@@ -410,11 +425,11 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) method: Option<String>,
 
-    /// Images in a batch [default: the recipe's]
+    /// Images per batch [default: the recipe's]
     #[arg(long, value_name = "N")]
     pub(crate) batch: Option<usize>,
 
-    /// Arithmetic of the GPU: f32, tf32, bf16 or f16; the CPU has f32 [default: f32]
+    /// Precision on the GPU: f32, tf32, bf16 or f16; the CPU uses f32 [default: f32]
     #[arg(long, value_name = "NAME")]
     pub(crate) precision: Option<String>,
 
@@ -422,7 +437,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
 
-    /// How long to measure training and inference, each
+    /// Seconds to measure, for training and for inference each
     #[arg(long, value_name = "S", default_value_t = 3.0, value_parser = seconds)]
     pub(crate) seconds: f64,
 
@@ -430,18 +445,19 @@ pub(crate) struct BenchArgs {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Measure nothing: print what another program needs to do the same, as JSON
+    /// Print what another program needs to do the same, as JSON; measure nothing
     #[arg(long, conflicts_with = "seconds")]
     pub(crate) describe: bool,
 }
 
 const VERIFY_HELP: &str = "\
-Files that were published with a checksum are compared with it. The images of `folder` and
-`tiny-imagenet` have none: each is decoded, as training would. `folder` needs PATH:
+Files with a published checksum are compared with it. The images of `folder` and
+`tiny-imagenet` have none, so each is decoded, as in training. `folder` needs
+PATH; this checks my/images/train/CLASS/* and my/images/test/CLASS/*:
 
-  lfnn-cli data verify folder my/images   check my/images/train/CLASS/* and my/images/test/CLASS/*
+  lfnn-cli data verify folder my/images
 
-What is not wrong but may not be expected (files that are left out, grey images) is a note.";
+Notes name what is not wrong but may be unexpected: ignored files, grey images.";
 
 /// What to do with configuration files.
 #[derive(Debug, Subcommand)]
@@ -454,7 +470,7 @@ pub(crate) enum ConfigAction {
 /// What to do with data sets.
 #[derive(Debug, Subcommand)]
 pub(crate) enum DataAction {
-    /// List the data sets, where they lie, and whether they are there
+    /// List the data sets, their folders, and which are present
     List {
         #[command(flatten)]
         data: DataFolder,
@@ -466,12 +482,12 @@ pub(crate) enum DataAction {
         #[command(flatten)]
         data: DataFolder,
     },
-    /// Check every file of a data set; of all that are there, if none is named
+    /// Check every file of a data set, or of all that are present
     #[command(after_help = VERIFY_HELP)]
     Verify {
         /// The data set
         name: Option<String>,
-        /// The data set's own folder, if it is not the usual one in the data folder
+        /// Folder of this data set, if it is not in the data folder
         #[arg(value_name = "PATH", value_hint = ValueHint::DirPath)]
         path: Option<PathBuf>,
         #[command(flatten)]
@@ -488,11 +504,11 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) => Err("expected at least 1".into()),
         Ok(number) => Ok(number),
-        Err(_) => Err("expected a whole number from 1 on".into()),
+        Err(_) => Err("expected a whole number of at least 1".into()),
     }
 }
 
-/// From 1 to a limit, of which the message says why it is there.
+/// From 1 to a limit; the message says why there is one.
 fn up_to(text: &str, most: usize, why: &str) -> Result<usize, String> {
     match at_least_one(text)? {
         number if number > most => Err(format!("expected at most {most}: {why}")),
@@ -504,7 +520,7 @@ fn threads(text: &str) -> Result<usize, String> {
     up_to(
         text,
         max_threads(),
-        "four for each that this machine runs at once, or 64; more only wait",
+        "four for each that this machine runs at once, or 64; more would only wait",
     )
 }
 
@@ -516,7 +532,7 @@ fn streams(text: &str) -> Result<usize, String> {
 const MAX_SEEDS: usize = 1000;
 
 fn seeds(text: &str) -> Result<usize, String> {
-    up_to(text, MAX_SEEDS, "each is a whole training")
+    up_to(text, MAX_SEEDS, "each seed is a full training")
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

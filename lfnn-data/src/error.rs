@@ -170,7 +170,7 @@ pub enum DataError {
 
     /// More images held out than there are.
     #[error(
-        "validation: found {found} images to hold out; expected fewer than the {available} there are"
+        "validation: found {found} images to hold out; expected fewer than {available}, the number of training images"
     )]
     HoldOut {
         /// How many should be held out.
@@ -200,7 +200,7 @@ pub enum DataError {
     },
 
     /// No mirror gave the right file.
-    #[error("{file}: no mirror gave it:{}", attempts_list(.attempts))]
+    #[error("{file}: no mirror delivered it:{}", attempts_list(.attempts))]
     Download {
         /// The file.
         file: String,

@@ -89,8 +89,8 @@ mod tests {
             assert_eq!(
                 hold_out(&[0, 1, 1], count, 0).unwrap_err().to_string(),
                 format!(
-                    "validation: found {count} images to hold out; expected fewer than the 3 \
-                     there are"
+                    "validation: found {count} images to hold out; expected fewer than 3, \
+                     the number of training images"
                 )
             );
         }

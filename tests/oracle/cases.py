@@ -125,13 +125,13 @@ BLOCKS = [
 
 case(
     "lfnn-l_neurons_classification",
-    "fully connected, hand on p, ReLU and tanh",
+    "fully connected, outputs p, ReLU and tanh",
     NEURONS,
     leadership={"delta": 0.4},
 )
 case(
     "lfnn-l_neurons_binary_sample",
-    "K = 1, leaders per sample, mean over workers, label smoothing, hand on sigmoid",
+    "K = 1, leaders per sample, mean over workers, label smoothing, sigmoid as output activation",
     [
         unit("flatten", workers=neurons(6)),
         unit(workers=neurons(5, output_activation="sigmoid")),
@@ -156,7 +156,7 @@ case(
 )
 case(
     "lfnn-l_neurons_one-vs-all",
-    "three nets of four and then three workers, leaders within each net",
+    "three classifiers of four and then three workers, leaders within each classifier",
     [unit("flatten", workers=neurons(4)), unit(workers=neurons(3, output_activation="relu"))],
     task="one_vs_all",
     classes=3,
@@ -314,11 +314,11 @@ case(
     image=(1, 7, 7),
 )
 
-# LFNN: Eq. 1, with followers that stop the global gradient and with followers that relay it.
+# LFNN: Eq. 1, with followers that stop the global gradient and with followers that pass it on.
 
 for relay in (False, True):
     suffix = "relayed" if relay else "masked"
-    how = "followers relay" if relay else "followers stop"
+    how = "followers pass on" if relay else "followers stop"
 
     case(
         f"lfnn_neurons_{suffix}",
@@ -328,7 +328,7 @@ for relay in (False, True):
     )
     case(
         f"lfnn_neurons_one-vs-all_{suffix}",
-        f"three nets, leaders per {'batch' if relay else 'sample'}; {how} the global gradient",
+        f"three classifiers, leaders per {'batch' if relay else 'sample'}; {how} the global gradient",
         [unit("flatten", workers=neurons(4)), unit(workers=neurons(5, output_activation="tanh"))],
         task="one_vs_all",
         classes=3,
@@ -432,7 +432,7 @@ case(
 )
 case(
     "bp_one-vs-all",
-    "three nets",
+    "three classifiers",
     [unit("flatten", workers=neurons(4)), unit(workers=neurons(3, output_activation="tanh"))],
     task="one_vs_all",
     classes=3,
@@ -534,7 +534,7 @@ case(
 )
 case(
     "curve_lfnn_sgd_relayed",
-    "lfnn: SGD with momentum, warm-up and cosine, followers relay; regression",
+    "lfnn: SGD with momentum, warm-up and cosine, followers pass on the gradient; regression",
     [
         unit("flatten", linear(9), "tanh", workers=block(count=3)),
         unit(workers=neurons(4, output_activation="tanh")),
@@ -579,7 +579,7 @@ case(
 )
 
 # The other algorithms, each through the four kinds of workers, and what is special about K = 1,
-# regression, several nets, residual blocks and layers of the output.
+# regression, several classifiers, residual blocks and layers of the output.
 
 OTHERS = ["lg-bp", "fa", "fg-w", "fg-a", "lg-fg-w", "lg-fg-a"]
 RESIDUAL = [
@@ -623,7 +623,7 @@ for other in OTHERS:
     )
     case(
         f"{other}_one-vs-all",
-        "three nets",
+        "three classifiers",
         [unit("flatten", workers=neurons(4)), unit(workers=neurons(3, output_activation="tanh"))],
         task="one_vs_all",
         classes=3,

@@ -119,20 +119,18 @@ fn steps_and_epochs_beyond_the_last_one_are_errors() {
         for done in 0..3 {
             let error = trainer.end_epoch().unwrap_err().to_string();
             let message = format!(
-                "only {done} of the 3 steps of epoch {epoch} are done: it cannot be ended yet"
+                "only {done} of the 3 steps of epoch {epoch} are done: the epoch cannot end yet"
             );
             assert_eq!(error, message);
             trainer.train_step().unwrap();
         }
-        let message = format!(
-            "every one of the 3 steps of epoch {epoch} is done: the epoch has to be ended first"
-        );
+        let message = format!("all 3 steps of epoch {epoch} are done: end the epoch first");
         assert_eq!(trainer.train_step().unwrap_err().to_string(), message);
         assert_eq!(trainer.profile_step().unwrap_err().to_string(), message);
         assert_eq!(trainer.step_in_epoch(), 3, "nothing was done");
         trainer.end_epoch().unwrap();
     }
-    let message = "the training is finished: all of its 2 epochs are over";
+    let message = "the training is finished: all 2 epochs are done";
     assert!(trainer.is_finished());
     assert_eq!(trainer.train_step().unwrap_err().to_string(), message);
     assert_eq!(trainer.profile_step().unwrap_err().to_string(), message);

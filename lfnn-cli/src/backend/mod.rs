@@ -121,7 +121,7 @@ impl BackendArgs {
             return Ok(());
         }
         Err(Failure::Usage(anyhow!(
-            "`precision` is {}, but the CPU computes in f32 alone (`--precision f32`, or `--backend cuda`)",
+            "`precision` is {}, but the CPU computes only in f32 (`--precision f32`, or `--backend cuda`)",
             precision.name()
         )))
     }

@@ -104,7 +104,7 @@ pub(super) fn text(measured: &Measured) -> String {
     let step = measured.step_seconds();
     text += &format!(
         "a step takes {:.2} ms\n\
-         memory: {} that stay, {} within a step{}\n",
+         memory: {} persistent, {} temporary within a step{}\n",
         step * 1e3,
         format::bytes(measured.memory.persistent),
         format::bytes(measured.memory.temporary),
@@ -125,12 +125,12 @@ pub(super) fn text(measured: &Measured) -> String {
     }
     if let Some(peak_rates) = measured.peak_rates {
         text += &format!(
-            "\nthis machine at best: {:.0} GFLOP/s, {:.1} GB/s\n",
+            "\npeak of this machine: {:.0} GFLOP/s, {:.1} GB/s\n",
             peak_rates.flops / 1e9,
             peak_rates.bytes / 1e9
         );
         if measured.steps.iter().any(|step| step.name.contains("Conv2d")) {
-            text += "a convolution by Winograd's method is counted as a direct one: its GFLOP/s may be above that\n";
+            text += "a convolution by Winograd's method counts as a direct one: its GFLOP/s may exceed the peak\n";
         }
     }
     text
@@ -180,8 +180,8 @@ pub(super) fn description(
     let network =
         Network::new(&mut ProgramSet::new(), &config.network, &shape.image, shape.classes)
             .usage()?;
-    let (parameters, readouts) = network.parameter_counts();
-    let trained = parameters + if config.method().workers.learn() { readouts } else { 0 };
+    let (parameters, heads) = network.parameter_counts();
+    let trained = parameters + if config.method().workers.learn() { heads } else { 0 };
     Ok(fields([
         ("recipe", json!(config.label())),
         ("configuration", serde_json::to_value(config)?),

@@ -111,8 +111,8 @@ fn verify(sources: &[Source], root: &Path, output: &Output) -> Result<(), Failur
         print_notes(&found.notes, output);
     }
     match wrong {
-        0 => output.result("everything is right"),
-        1 => Err(Failure::Runtime(anyhow!("1 of the files is wrong or missing"))),
-        wrong => Err(Failure::Runtime(anyhow!("{wrong} of the files are wrong or missing"))),
+        0 => output.result("all files are correct"),
+        1 => Err(Failure::Runtime(anyhow!("1 file is wrong or missing"))),
+        wrong => Err(Failure::Runtime(anyhow!("{wrong} files are wrong or missing"))),
     }
 }

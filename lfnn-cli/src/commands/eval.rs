@@ -53,7 +53,7 @@ pub(crate) fn command(
         Split::Validation => ("validation", &data.validation),
     };
     if indices.is_empty() {
-        let message = "the run held no image out (`dataset.validation` is 0)";
+        let message = "the run held out no images (`dataset.validation` is 0)";
         return Err(Failure::Usage(anyhow!("--split {name}: {message}")));
     }
     let task = Evaluate { checkpoint: &checkpoint, data: &data, indices, path: &path };

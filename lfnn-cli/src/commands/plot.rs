@@ -34,7 +34,7 @@ pub(crate) fn command(args: &PlotArgs, output: &Output) -> Result<(), Failure> {
 
 fn read(folder: &Path) -> Result<Run, Failure> {
     if !folder.is_dir() {
-        let message = "no such folder; expected that of a run";
+        let message = "no such folder; expected a run's folder";
         return Err(Failure::Usage(anyhow!("{}: {message}", folder.display())));
     }
     let rows = read_rows(folder)?;

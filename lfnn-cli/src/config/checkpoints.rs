@@ -42,7 +42,7 @@ impl CheckpointConfig {
         if self.patience.is_some() && validation == 0 {
             return Err(ConfigError::new(
                 "checkpoints.patience",
-                "stops by the validation error, but `dataset.validation` holds no image out",
+                "early stopping needs the validation error, but `dataset.validation` holds out no images",
             ));
         }
         Ok(())

@@ -167,7 +167,7 @@ impl Node {
         if let Value::Sequence(items) = &mut self.value {
             let len = items.len();
             let index: usize = step.parse().map_err(|_| {
-                format!("`{step}` is no position; a number from 0 to {len} is expected there")
+                format!("`{step}` is not a position; expected a number from 0 to {len}")
             })?;
             if index > len {
                 let last = len.saturating_sub(1);

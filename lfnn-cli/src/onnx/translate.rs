@@ -248,7 +248,7 @@ impl Translation<'_> {
 
     /// The constant of a parameter, in the shape of the saved state if no other is given.
     fn parameter(&mut self, id: TensorId, dims: Option<&[usize]>) -> anyhow::Result<String> {
-        let saved = self.parameters.get(&id).context("reads what is no parameter")?;
+        let saved = self.parameters.get(&id).context("reads a tensor that is not a parameter")?;
         let StateData::Real(data) = &saved.data else { bail!("reads whole numbers") };
         Ok(self.graph.reals(&saved.name, dims.unwrap_or(&saved.shape), data))
     }

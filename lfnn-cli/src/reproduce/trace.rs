@@ -102,7 +102,7 @@ const PROBE: usize = 100;
 pub(super) struct Move {
     /// Whether it led.
     pub(super) leads: bool,
-    /// Its mean output for images of its net's class and for all others, before the step.
+    /// Its mean output for images of its classifier's class and for all others, before the step.
     pub(super) from: [f64; 2],
     /// The same after the step.
     pub(super) to: [f64; 2],
@@ -113,11 +113,11 @@ pub(super) struct Move {
 pub(super) struct Activity {
     /// Which step, from 1.
     pub(super) step: usize,
-    /// Order parameters, means over the nets: of all workers, of leaders, of followers.
+    /// Order parameters, means over the classifiers: of all workers, of leaders, of followers.
     pub(super) order: [f64; 3],
     /// Mean length of a worker's movement: of leaders, of followers.
     pub(super) size: [f64; 2],
-    /// The movements of one net's workers, for the steps that are drawn.
+    /// The movements of one classifier's workers, for the steps that are drawn.
     pub(super) moves: Vec<Move>,
 }
 
@@ -146,7 +146,7 @@ impl BackendTask for Watch<'_> {
         let probe = &data.test[..data.test.len().min(PROBE)];
         let classes = labels(&data, probe);
         let predictions = trainer.network().units().first().map(|unit| unit.predictions());
-        let (nets, workers) = predictions
+        let (classifiers, workers) = predictions
             .map_or((0, 0), |predictions| (predictions.classifiers, predictions.workers));
         let look = |trainer: &mut Trainer<B>| -> Result<Vec<f32>, Failure> {
             Ok(trainer.worker_outputs(probe)?.into_iter().next().unwrap_or_default())
@@ -167,9 +167,10 @@ impl BackendTask for Watch<'_> {
             trainer.train_step()?;
             let (after, now) = (look(&mut trainer)?, leads(&trainer)?);
             let step = trainer.step_in_epoch();
-            let outputs = Outputs { before: &before, after: &after, predictors: nets * workers };
+            let outputs =
+                Outputs { before: &before, after: &after, predictors: classifiers * workers };
             let leader: Vec<bool> = now.iter().zip(&led).map(|(now, then)| now > then).collect();
-            let mut row = outputs.activity(step, &leader, nets, workers);
+            let mut row = outputs.activity(step, &leader, classifiers, workers);
             if drawn.contains(&step) {
                 row.moves = outputs.moves(&leader, workers, &classes);
             }
@@ -189,7 +190,7 @@ fn labels(data: &LoadedData, indices: &[u32]) -> Vec<u32> {
     indices.iter().map(|&index| labels[index as usize]).collect()
 }
 
-/// Outputs of all workers, `[images, nets · workers]`, before and after a step.
+/// Outputs of all workers, `[images, classifiers · workers]`, before and after a step.
 struct Outputs<'a> {
     before: &'a [f32],
     after: &'a [f32],
@@ -204,22 +205,28 @@ impl Outputs<'_> {
         rows.map(move |(before, after)| f64::from(after[predictor]) - f64::from(before[predictor]))
     }
 
-    fn activity(&self, step: usize, leader: &[bool], nets: usize, workers: usize) -> Activity {
+    fn activity(
+        &self,
+        step: usize,
+        leader: &[bool],
+        classifiers: usize,
+        workers: usize,
+    ) -> Activity {
         let (mut order, mut size) = ([0.0; 3], [0.0; 2]);
-        for net in 0..nets {
-            let of_net = net * workers..(net + 1) * workers;
+        for classifier in 0..classifiers {
+            let own = classifier * workers..(classifier + 1) * workers;
             let groups: [&dyn Fn(usize) -> bool; 3] =
                 [&|_| true, &|at| leader[at], &|at| !leader[at]];
             for (which, belongs) in groups.into_iter().enumerate() {
-                let members: Vec<usize> = of_net.clone().filter(|&at| belongs(at)).collect();
-                order[which] += self.order(&members) / nets as f64;
+                let members: Vec<usize> = own.clone().filter(|&at| belongs(at)).collect();
+                order[which] += self.order(&members) / classifiers as f64;
                 if which > 0 {
                     let length = |&at: &usize| {
                         let squares: Vec<f64> = self.movement(at).map(|d| d * d).collect();
                         (squares.iter().sum::<f64>() / squares.len().max(1) as f64).sqrt()
                     };
                     let sum: f64 = members.iter().map(length).sum();
-                    size[which - 1] += sum / members.len().max(1) as f64 / nets as f64;
+                    size[which - 1] += sum / members.len().max(1) as f64 / classifiers as f64;
                 }
             }
         }
@@ -242,7 +249,7 @@ impl Outputs<'_> {
         mean.iter().map(|sum| sum * sum).sum::<f64>().sqrt() / members.len().max(1) as f64
     }
 
-    /// The movements of the first net's workers in the plane of their mean outputs.
+    /// The movements of the first classifier's workers in the plane of their mean outputs.
     fn moves(&self, leader: &[bool], workers: usize, classes: &[u32]) -> Vec<Move> {
         let mean = |outputs: &[f32], at: usize, own: bool| {
             let rows = outputs.chunks_exact(self.predictors).zip(classes);

@@ -108,7 +108,7 @@ fn keep_aside(path: &Path, bytes: &[u8]) -> anyhow::Result<PathBuf> {
         PathBuf::from(name)
     };
     let free = (1..).map(name).find(|path| !path.exists());
-    let free = free.with_context(|| format!("{}: no name is free beside it", path.display()))?;
+    let free = free.with_context(|| format!("{}: no free name for a copy", path.display()))?;
     write_whole(&free, bytes)?;
     Ok(free)
 }

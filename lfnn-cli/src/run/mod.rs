@@ -50,7 +50,7 @@ impl RunFolder {
     /// Makes the folder of a new run and writes its configuration.
     ///
     /// # Errors
-    /// A folder that cannot be made, or that has a run in it already.
+    /// A folder that cannot be made, or that already holds a run.
     pub(crate) fn create(out: Option<&Path>, config: &RunConfig) -> Result<Self, Failure> {
         let (path, is_new) = match out {
             Some(path) => {
@@ -64,7 +64,7 @@ impl RunFolder {
         let lock = FolderLock::acquire(&path)?;
         if path.join(CONFIG).exists() {
             return Err(Failure::Usage(anyhow!(
-                "{}: this folder has a run in it already; --resume continues it, another --out starts a new one",
+                "{}: this folder already holds a run; --resume continues it, another --out starts a new one",
                 path.display()
             )));
         }

@@ -27,8 +27,8 @@ pub(crate) struct Summary {
     pub(crate) examples: usize,
     /// Trainable parameters that prediction needs.
     pub(crate) parameters: usize,
-    /// Trainable parameters of readouts, which it does not need.
-    pub(crate) readout_parameters: usize,
+    /// Trainable parameters of heads, which it does not need.
+    pub(crate) head_parameters: usize,
     /// Training images per second of training time, without evaluation and saving.
     pub(crate) images_per_second: f64,
     /// Largest resident memory of the process (Linux); what the backend holds, elsewhere.

@@ -50,7 +50,7 @@ pub(super) fn predict(
     lines.push(vec!["sum".into(), format::bytes(sum)]);
     let mut text = table(&[Align::Left, Align::Right], &lines);
     if workspace > 0 {
-        text += &format!("matrix products beside it: at most {}\n", format::bytes(workspace));
+        text += &format!("matrix products, in addition: at most {}\n", format::bytes(workspace));
     }
     Ok(text)
 }

@@ -26,7 +26,7 @@ use super::device_memory;
 /// Prints the network and the memory of a step.
 ///
 /// # Errors
-/// A network that cannot be.
+/// A network that cannot be built.
 pub(crate) fn show(run: &ResolvedRun, output: &Output) -> Result<(), Failure> {
     let config = &run.config;
     let shape = run.data_shape(output)?;
@@ -70,18 +70,25 @@ fn examples(config: &RunConfig, shape: DataShape) -> Result<usize, DataError> {
     }
 }
 
-/// A line for each unit, the output layer and the sums.
+/// A line for each unit, the output layer and the sums, and below them the layers of each.
 fn units(config: &RunConfig, network: &Network) -> String {
     let heads = [
-        ["", "", "", "", "gradient", "", "head", ""],
-        ["unit", "output", "workers", "leaders", "depth", "parameters", "parameters", "layers"],
+        ["", "", "", "", "gradient", "", "head"],
+        ["unit", "output", "workers", "leaders", "depth", "parameters", "parameters"],
     ];
     let mut lines: Vec<Vec<String>> = heads.map(|head| head.map(str::to_owned).to_vec()).to_vec();
+    let mut described = vec![vec!["unit".to_owned(), "layers".to_owned()]];
+    let mut describe = |unit: &str, layers: &str| {
+        for (line, text) in wrap(layers).into_iter().enumerate() {
+            let unit = if line == 0 { unit } else { "" };
+            described.push(vec![unit.to_owned(), text]);
+        }
+    };
     let has_leaders = config.method().workers.have_leaders();
     let counts = counts(network);
     let count_of = |part: Part| counts.get(&part).copied().unwrap_or_default();
     for unit in network.units() {
-        let (parameters, readout) = count_of(Part::Unit(unit.number()));
+        let (parameters, head_parameters) = count_of(Part::Unit(unit.number()));
         let predictions = unit.predictions();
         let classifiers = if predictions.classifiers > 1 {
             format!("{} classifiers × ", predictions.classifiers)
@@ -93,7 +100,6 @@ fn units(config: &RunConfig, network: &Network) -> String {
         } else {
             "–".into()
         };
-        let mut described = wrap(&layers(unit)).into_iter();
         lines.push(vec![
             unit.number().to_string(),
             format::shape(unit.output_shape()),
@@ -101,14 +107,9 @@ fn units(config: &RunConfig, network: &Network) -> String {
             leaders,
             unit.depth().to_string(),
             format::count(parameters),
-            format::count(readout),
-            described.next().unwrap_or_default(),
+            format::count(head_parameters),
         ]);
-        lines.extend(described.map(|part| {
-            let mut line = vec![String::new(); 7];
-            line.push(part);
-            line
-        }));
+        describe(&unit.number().to_string(), &layers(unit));
     }
     let output = network.output();
     let (parameters, _) = count_of(Part::Output);
@@ -120,13 +121,13 @@ fn units(config: &RunConfig, network: &Network) -> String {
         output.depth().to_string(),
         format::count(parameters),
         "0".into(),
-        output.describe(),
     ]);
-    let (parameters, readout) = network.parameter_counts();
-    let mut sums = vec![String::new(); 8];
+    describe("out", &output.describe());
+    let (parameters, head_parameters) = network.parameter_counts();
+    let mut sums = vec![String::new(); 7];
     sums[0] = "sum".into();
     sums[5] = format::count(parameters);
-    sums[6] = format::count(readout);
+    sums[6] = format::count(head_parameters);
     lines.push(sums);
     let right = Align::Right;
     let left = Align::Left;
@@ -141,7 +142,8 @@ fn units(config: &RunConfig, network: &Network) -> String {
             format!("delta {}: leaders are chosen for {when}", config.leadership.delta)
         }
     };
-    table(&[right, left, left, right, right, right, right, left], &lines) + &note
+    let units = table(&[right, left, left, right, right, right, right], &lines);
+    format!("{units}\n{}\n{note}", table(&[right, left], &described))
 }
 
 /// The layers of a unit, how its workers predict, and what follows them.
@@ -157,9 +159,9 @@ fn layers(unit: &Unit) -> String {
     text
 }
 
-/// A list in lines that fit beside the other columns.
+/// A list in lines that fit beside the number of a unit.
 fn wrap(text: &str) -> Vec<String> {
-    const WIDTH: usize = 56;
+    const WIDTH: usize = 74;
     let mut lines = vec![String::new()];
     for word in text.split_inclusive(' ') {
         let fits = |line: &String| line.chars().count() + word.trim_end().chars().count() <= WIDTH;
@@ -192,8 +194,8 @@ fn gradient_depth(method: &Method, network: &Network) -> String {
     if let Gradient::Forward(Perturbation::Outputs { .. }) = method.gradient
         && mixes
     {
-        text += "batch normalisation couples the samples of a batch: layers before one get the derivative over the \
-                 whole batch, with the noise of all samples\n";
+        text += "batch normalisation couples the samples of a batch: layers before it get the\n\
+                 derivative over the whole batch, with the noise of all samples\n";
     }
     text
 }
@@ -214,8 +216,8 @@ fn crossed(method: &Method, network: &Network) -> String {
     let longest = network.units().iter().map(Unit::depth).max().unwrap_or(0).max(output);
     let kind = if longest == 1 { "layer-wise" } else { "block-wise" };
     format!(
-        "{what}: at most {} with weights, inside a unit ({kind}); none \
-         crosses from unit to unit\n",
+        "{what}: at most {} with weights, inside a unit ({kind});\n\
+         none crosses from unit to unit\n",
         format::number_of(longest, "layer")
     )
 }
@@ -268,5 +270,5 @@ fn memory(run: &ResolvedRun, shape: DataShape) -> Result<String, Failure> {
     let align = [Align::Left, Align::Right, Align::Right];
     let pixels = shape.train * shape.image.iter().product::<usize>();
     Ok(table(&align[..=columns.len()], &lines)
-        + &format!("training images beside it: {}\n", format::bytes(pixels)))
+        + &format!("training images, in addition: {}\n", format::bytes(pixels)))
 }

@@ -237,7 +237,7 @@ impl Training<'_> {
     fn print_header<B: Backend>(&self, trainer: &Trainer<B>, device: &str) -> Result<(), Failure> {
         let Self { run: TrainingRun { run, folder, saved, .. }, data, output, .. } = self;
         let (config, network) = (&run.config, trainer.network());
-        let (parameters, readout) = network.parameter_counts();
+        let (parameters, head_parameters) = network.parameter_counts();
         output.info(&format!(
             "{} · {} · seed {}: {}",
             config.label(),
@@ -254,10 +254,10 @@ impl Training<'_> {
             data.classes.len()
         ))?;
         output.info(&format!(
-            "network: {} hidden units, {} parameters and {} in readouts",
+            "network: {} hidden units, {} parameters and {} head parameters",
             network.units().len(),
             format::count(parameters),
-            format::count(readout)
+            format::count(head_parameters)
         ))?;
         output.info(&format!("backend: {device}"))?;
         output.info(&format!("folder: {}", folder.path().display()))?;

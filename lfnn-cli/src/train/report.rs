@@ -1,4 +1,4 @@
-//! The end of a run: its summary, and which workers led.
+//! The end of a run: its summary, and how often each worker was a leader.
 
 use lfnn_core::backend::Backend;
 use lfnn_core::metric::UnitMetrics;
@@ -20,7 +20,7 @@ pub(super) fn summarize<B: Backend>(
 ) -> Summary {
     let rows = metrics.rows();
     let last = rows.last().filter(|row| row.epoch == metadata.epoch);
-    let (parameters, readout_parameters) = trainer.network().parameter_counts();
+    let (parameters, head_parameters) = trainer.network().parameter_counts();
     let device_memory = trainer.memory().total() as u64;
     let seconds: f64 = rows.iter().map(|row| row.seconds).sum();
     // An epoch that was interrupted counts with the images and the seconds after it was resumed.
@@ -38,7 +38,7 @@ pub(super) fn summarize<B: Backend>(
         stopped_early: metadata.stopped_early,
         examples: metadata.epoch * trainer.steps_per_epoch() * trainer.batch_size(),
         parameters,
-        readout_parameters,
+        head_parameters,
         images_per_second: timed / seconds.max(1e-9),
         peak_memory_bytes: memory::peak().unwrap_or(device_memory),
         device_memory_bytes: device_memory,
@@ -111,7 +111,7 @@ fn table_of_epochs(summary: &Summary, rows: &[EpochRow]) -> String {
 pub(super) fn units(row: &EpochRow) -> String {
     let leads = |unit: &UnitMetrics| lead_bars(unit.workers("lead_percent"));
     let has_leaders = row.train.units.iter().any(|unit| !leads(unit).is_empty());
-    let head = ["unit", "workers", "best", "mean", "how often each worker led, in percent"];
+    let head = ["unit", "workers", "best", "mean", "as leader, %"];
     let mut lines = vec![head.map(str::to_owned).to_vec()];
     for ((trained, tested), number) in row.train.units.iter().zip(&row.test.units).zip(1..) {
         let errors = tested.workers("worker_errors");
@@ -124,7 +124,8 @@ pub(super) fn units(row: &EpochRow) -> String {
         ]);
     }
     let mut align = vec![Align::Right, Align::Right, Align::Right, Align::Right, Align::Left];
-    let mut title = format!("workers: test errors, and how often each led in epoch {}", row.epoch);
+    let mut title =
+        format!("workers: test errors, and how often each was a leader in epoch {}", row.epoch);
     if !has_leaders {
         lines.iter_mut().for_each(|line| line.truncate(4));
         align.truncate(4);
@@ -133,7 +134,7 @@ pub(super) fn units(row: &EpochRow) -> String {
     format!("{title}\n{}", table(&align, &lines))
 }
 
-/// Shares of the time in which each worker led: bars, and numbers where workers are few.
+/// How often each worker was a leader: bars, and numbers where workers are few.
 fn lead_bars(percent: &[f64]) -> String {
     const BARS: usize = 40;
     const NUMBERS: usize = 8;

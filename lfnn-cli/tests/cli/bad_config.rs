@@ -163,8 +163,8 @@ fn a_typo_on_the_command_line_repeats_what_was_typed() {
     );
     refused(
         &["--set", "network.units.first.workers=block"],
-        "--set network.units.first.workers=block: `first` is no position; a number from 0 to 3 is \
-         expected there",
+        "--set network.units.first.workers=block: `first` is not a position; expected a number \
+         from 0 to 3",
     );
     let names = lfnn_data::DatasetName::ALL.map(lfnn_data::DatasetName::as_str).join(", ");
     refused(
@@ -227,7 +227,7 @@ fn impossible_numbers_of_examples_are_refused() {
     );
     refused(
         &["--set", "dataset.validation=1442"],
-        "validation: found 1442 images to hold out; expected fewer than the 1442 there are",
+        "validation: found 1442 images to hold out; expected fewer than 1442, the number of training images",
     );
     refused(
         &["--epochs", "0"],
@@ -236,8 +236,8 @@ fn impossible_numbers_of_examples_are_refused() {
     refused(&["--limit-batches", "0"], "--limit-batches 0: limits.batches: 0, expected at least 1");
     refused(
         &["--set", "checkpoints.patience=2", "--set", "dataset.validation=0"],
-        "--set checkpoints.patience=2: checkpoints.patience: stops by the validation error, but `dataset.validation` holds no \
-         image out",
+        "--set checkpoints.patience=2: checkpoints.patience: early stopping needs the validation error, but \
+         `dataset.validation` holds out no images",
     );
 }
 
@@ -386,7 +386,7 @@ fn a_dry_run_refuses_what_training_refuses_in_the_same_words() {
             "checkpoints.every_seconds: -1, expected a number above 0",
         ),
         ("checkpoints.patience=0", "checkpoints.patience: 0, expected at least 1"),
-        ("precision=bf16", "`precision` is bf16, but the CPU computes in f32 alone"),
+        ("precision=bf16", "`precision` is bf16, but the CPU computes only in f32"),
         (
             "network.units.0.layers.1.batch_norm.epsilon=0",
             "network.units[0].layers[1]: an epsilon of",

@@ -58,8 +58,8 @@ fn the_tables_name_the_recipe_the_method_and_the_machine() {
         "training ",
         "inference ",
         "images/s",
-        "this machine at best: ",
-        "a convolution by Winograd's method is counted as a direct one",
+        "peak of this machine: ",
+        "a convolution by Winograd's method counts as a direct one",
     ] {
         assert!(out.contains(text), "{text}\n{out}");
     }
@@ -109,7 +109,7 @@ fn a_benchmark_of_nothing_is_refused() {
     place.fails(
         2,
         &["bench", "--recipe", "digits", "--backend", "cpu", "--precision", "bf16"],
-        "`precision` is bf16, but the CPU computes in f32 alone (`--precision f32`, or `--backend cuda`)",
+        "`precision` is bf16, but the CPU computes only in f32 (`--precision f32`, or `--backend cuda`)",
     );
     let ended = place.run(&["bench", "--seconds", "0"]);
     assert_eq!(ended.code, Some(2));

@@ -61,12 +61,12 @@ fn a_folder_of_images_is_verified_by_its_path() {
     pets(&place);
     let ended = place.run(&["data", "verify", "folder", "pets"]);
     assert_eq!((ended.code, ended.err.as_str()), (Some(0), NOTES));
-    assert!(ended.out.ends_with("everything is right\n"), "{}", ended.out);
+    assert!(ended.out.ends_with("all files are correct\n"), "{}", ended.out);
 
     place.write("pets/train/dog/2.ppm", &deep()[..100]);
     let ended = place.run(&["data", "verify", "folder", "pets"]);
     assert_eq!(ended.code, Some(1));
-    assert!(ended.err.ends_with("error: 1 of the files is wrong or missing\n"), "{}", ended.err);
+    assert!(ended.err.ends_with("error: 1 file is wrong or missing\n"), "{}", ended.err);
     let wrong: Vec<&str> = ended.out.lines().filter(|line| !line.starts_with("ok")).collect();
     let [line] = wrong[..] else { panic!("{}", ended.out) };
     let start = "WRONG folder train/dog/2.ppm: cannot be decoded; expected a whole JPEG, PNG, BMP, \
@@ -144,7 +144,7 @@ fn a_data_set_elsewhere_is_verified_by_its_path() {
     let place = Place::new();
     super::support::small_mnist(&place, "data");
     let ended = place.run(&["data", "verify", "mnist", "data/mnist"]);
-    assert_eq!(ended.err, "error: 4 of the files are wrong or missing\n");
+    assert_eq!(ended.err, "error: 4 files are wrong or missing\n");
     assert!(ended.out.contains("found 50192 bytes; expected 47040016"), "{}", ended.out);
 }
 

@@ -20,7 +20,7 @@ fn plot_draws_the_runs_together() {
 #[test]
 fn plot_refuses_what_is_no_run() {
     let place = Place::new();
-    place.fails(2, &["plot", "nowhere"], "nowhere: no such folder; expected that of a run");
+    place.fails(2, &["plot", "nowhere"], "nowhere: no such folder; expected a run's folder");
     std::fs::create_dir(place.path("empty")).unwrap();
     let message = "empty: no epochs to plot (metrics.jsonl is missing or empty)";
     place.fails(2, &["plot", "empty"], message);

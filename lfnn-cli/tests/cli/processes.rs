@@ -144,7 +144,7 @@ fn of_runs_that_start_at_once_in_one_folder_one_trains_and_its_record_is_its_own
             let err = String::from_utf8_lossy(&loser.stderr);
             assert!(
                 err.contains("another process trains in this folder")
-                    || err.contains("this folder has a run in it already"),
+                    || err.contains("this folder already holds a run"),
                 "{err}"
             );
         }

@@ -19,7 +19,7 @@ fn a_run_folder_holds_all_that_is_promised() {
 
     let summary = place.json("run/summary.json");
     assert_eq!(summary["parameters"], 20698);
-    assert_eq!(summary["readout_parameters"], 9720);
+    assert_eq!(summary["head_parameters"], 9720);
     assert_eq!(summary["seed"], 1);
     assert_eq!(summary["method"], "lfnn-l");
     assert_eq!(summary["recipe"], "digits");
@@ -104,7 +104,7 @@ fn where_all_workers_learn_from_labels_nobody_leads() {
 fn bp_has_no_leaders_to_speak_of() {
     let place = Place::new();
     let out = place.train(&["--out", "run", "--method", "bp"]);
-    assert!(!out.contains("how often each led"), "{out}");
+    assert!(!out.contains("how often each was a leader"), "{out}");
     let text = place.text("run/metrics.jsonl");
     assert!(text.lines().all(|line| line.matches("\"units\":[]").count() == 3), "{text}");
 }
@@ -127,7 +127,7 @@ fn a_folder_with_a_run_in_it_is_not_overwritten() {
     place.fails(
         2,
         &["train", "--out", "run"],
-        "run: this folder has a run in it already; --resume continues it, another --out starts a new one",
+        "run: this folder already holds a run; --resume continues it, another --out starts a new one",
     );
     place.train(&[]);
     place.train(&[]);

@@ -45,7 +45,7 @@ fn eval_takes_a_checkpoint_and_refuses_a_split_that_is_empty() {
     place.fails(
         2,
         &["eval", "run", "--split", "validation"],
-        "--split validation: the run held no image out (`dataset.validation` is 0)",
+        "--split validation: the run held out no images (`dataset.validation` is 0)",
     );
     assert_eq!(place.run(&["eval", "run", "--split", "tset"]).code, Some(2));
 }

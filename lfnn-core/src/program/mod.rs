@@ -71,7 +71,7 @@ use thiserror::Error;
 pub enum ProgramError {
     /// Tensors that no machine could address.
     #[error(
-        "program `{program}`: tensor `{tensor}` of shape {shape:?} and those before it are more than 2⁶³ bytes"
+        "program `{program}`: tensor `{tensor}` of shape {shape:?} and those before it take more than 2⁶³ bytes"
     )]
     TooLarge {
         /// The program's name.

@@ -73,9 +73,7 @@ pub enum TrainError<E: Error + 'static> {
         count: usize,
     },
     /// A step after the last one of an epoch.
-    #[error(
-        "every one of the {steps} steps of epoch {epoch} is done: the epoch has to be ended first"
-    )]
+    #[error("all {steps} steps of epoch {epoch} are done: end the epoch first")]
     EpochDone {
         /// The epoch, from 1.
         epoch: usize,
@@ -83,7 +81,7 @@ pub enum TrainError<E: Error + 'static> {
         steps: usize,
     },
     /// The end of an epoch before its last step.
-    #[error("only {done} of the {steps} steps of epoch {epoch} are done: it cannot be ended yet")]
+    #[error("only {done} of the {steps} steps of epoch {epoch} are done: the epoch cannot end yet")]
     EpochNotDone {
         /// The epoch, from 1.
         epoch: usize,
@@ -93,7 +91,7 @@ pub enum TrainError<E: Error + 'static> {
         steps: usize,
     },
     /// A step or an end of an epoch after the last epoch.
-    #[error("the training is finished: all of its {epochs} epochs are over")]
+    #[error("the training is finished: all {epochs} epochs are done")]
     Finished {
         /// Epochs of the training.
         epochs: usize,

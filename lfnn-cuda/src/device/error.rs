@@ -10,7 +10,7 @@ use thiserror::Error;
 pub enum CudaError {
     /// The driver's library is not there.
     #[error(
-        "there is no NVIDIA driver here: the library `libcuda.so.1` was not found; it comes with the driver \
+        "no NVIDIA driver: the library `libcuda.so.1` was not found; it comes with the driver \
          (package `nvidia-driver` or the vendor's installer), not with the CUDA toolkit"
     )]
     NoDriver,

@@ -47,7 +47,7 @@ pub fn unpack(
         let inside = |part| matches!(part, Component::Normal(_) | Component::CurDir);
         if kind.is_symlink() || kind.is_hard_link() || !path.components().all(inside) {
             let found = format!("{} bytes of {kind:?}", size);
-            return Err(wrong(found, "no links, and paths inside the archive alone".to_owned()));
+            return Err(wrong(found, "no links, and only paths inside the archive".to_owned()));
         }
         let is_this = |member: &&PublishedFile| path.file_name() == Some((*member.name).as_ref());
         let Some(index) = missing.iter().position(is_this) else { continue };

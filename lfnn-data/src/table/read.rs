@@ -52,7 +52,7 @@ impl Table {
             rows.push(row);
         }
         if rows.is_empty() {
-            return Err(format_error(path, "the table", "no rows", "at least one below the names"));
+            return Err(format_error(path, "the table", "empty", "a row below the names"));
         }
         Ok(Self { path: path.to_owned(), columns, rows, lines })
     }
@@ -139,7 +139,7 @@ fn check_names(path: &Path, columns: &[String]) -> Result<(), DataError> {
     }
     let mut seen = BTreeSet::new();
     match columns.iter().find(|name| !seen.insert(name.as_str())) {
-        Some(twice) => fail(&format!("two columns of the name `{twice}`")),
+        Some(twice) => fail(&format!("a header with two columns `{twice}`")),
         None => Ok(()),
     }
 }
@@ -196,9 +196,9 @@ mod tests {
             ("1,2\n3,4\n", "t.csv: line 1 is numbers; expected the names of the columns"),
             (
                 "a,a\n3,4\n",
-                "t.csv: line 1 is two columns of the name `a`; expected the names of the columns",
+                "t.csv: line 1 is a header with two columns `a`; expected the names of the columns",
             ),
-            ("a,b\n", "t.csv: the table is no rows; expected at least one below the names"),
+            ("a,b\n", "t.csv: the table is empty; expected a row below the names"),
             (
                 "a,b\r\n1,2\r\n\r\n3\r\n",
                 "t.csv: line 4 is of length 1; expected 2, as many as names in the first line",

@@ -185,7 +185,10 @@ fn when_every_mirror_fails_each_is_named_with_its_fault() {
     ];
     assert_eq!(attempts[..2], expected);
     assert_eq!(attempts[2].url, closed);
-    assert!(message.starts_with("file.gz: no mirror gave it:\n  http://127.0.0.1:"), "{message}");
+    assert!(
+        message.starts_with("file.gz: no mirror delivered it:\n  http://127.0.0.1:"),
+        "{message}"
+    );
     for Attempt { url, problem } in &attempts {
         assert!(message.contains(&format!("\n  {url}: {problem}")), "{message}");
     }
@@ -297,7 +300,7 @@ fn an_archive_with_links_paths_out_of_it_or_more_than_expected_is_refused() {
         assert!(!folder.join("a.bin").exists() && !place.path().join("a.bin").exists());
         without(&folder, error)
     };
-    let only = "expected no links, and paths inside the archive alone";
+    let only = "expected no links, and only paths inside the archive";
     assert_eq!(
         refused(archive(&[("../a.bin", b"aaa"), ("b.bin", b"bb")])),
         format!("set.tar.gz: `../a.bin` in it is 3 bytes of Regular; {only}")

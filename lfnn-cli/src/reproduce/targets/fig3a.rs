@@ -117,7 +117,7 @@ impl Target for Fig3a {
         let together = Figure { title: title.clone(), panels: all, columns: 1 };
         report.figures.push(("fig3a".into(), caption.into(), together));
         let apart =
-            Figure { title: format!("{title}, beside backpropagation"), panels, columns: 3 };
+            Figure { title: format!("{title}, compared with backpropagation"), panels, columns: 3 };
         let caption =
             "Each width with the accuracy of the same network trained by backpropagation.";
         report.figures.push(("fig3a-bp".into(), caption.into(), apart));

@@ -1,4 +1,4 @@
-//! Figure 5: how workers move in a step, leaders and followers told apart, and the Vicsek model beside it.
+//! Figure 5: how workers move in a step, leaders and followers told apart, and the Vicsek model.
 
 use std::time::Instant;
 
@@ -149,7 +149,7 @@ impl Target for Fig5 {
     }
 
     fn about(&self) -> &'static str {
-        "how workers move in a step, leaders and followers; the Vicsek model beside it"
+        "how workers move in a step, leaders and followers; and the Vicsek model"
     }
 
     fn plan(&self, request: &ReproduceRequest) -> Result<Vec<Task>, Failure> {
@@ -225,10 +225,10 @@ fn activity_report(
             size: (300.0, 220.0),
         });
     }
-    let title = "How the workers of one net move in a step".into();
+    let title = "How the workers of one classifier move in a step".into();
     report.figures.push((
         "fig5a".into(),
-        "The net for the first class against the rest, seed 1. An arrow goes from where a worker’s outputs \
+        "The classifier for the first class against the rest, seed 1. An arrow goes from where a worker’s outputs \
          were to where they are after the step; a good worker is at the lower right. Every panel has its own \
          scale."
             .into(),
@@ -279,7 +279,7 @@ fn activity_report(
     ];
     report.figures.push((
         "fig5a-order".into(),
-        format!("Means over the ten nets, {window} steps and the seeds."),
+        format!("Means over the ten classifiers, {window} steps and the seeds."),
         Figure { title: "Order and size of the workers’ movement".into(), panels, columns: 2 },
     ));
     let head =

@@ -143,8 +143,7 @@ impl Target for Losses {
             "leader loss",
             "follower loss",
         ];
-        let caption =
-            "At the end of the pass; losses are means of the last steps, summed over the ten nets";
+        let caption = "At the end of the pass; losses are means of the last steps, summed over the ten classifiers";
         let mut table = Table::new(self.name, caption, &head);
         let mut all = Vec::new();
         for (variant, (name, what, ..)) in VARIANTS.into_iter().enumerate() {
@@ -206,7 +205,7 @@ impl Target for Losses {
         let panels = all.iter().zip(VARIANTS).map(|(rows, (name, what, ..))| Panel {
             title: format!("{name}: {what}"),
             x: Axis::new("training step"),
-            y: Axis::new("loss, summed over the nets"),
+            y: Axis::new("loss, summed over the classifiers"),
             marks: vec![
                 line("global loss", 0, curve(rows, false, |row| Some(row.global)), false),
                 line(
@@ -225,7 +224,7 @@ impl Target for Losses {
             columns: 2,
         };
         let caption = "Means over the seeds. A term that a loss function leaves out is shown too: it is \
-                       measured, and not learnt from. The leader loss is divided by the ten leaders of a net.";
+                       measured, and not learnt from. The leader loss is divided by the ten leaders of a classifier.";
         report.figures.push((self.name.into(), caption.into(), figure));
         Ok(report)
     }

@@ -144,7 +144,7 @@ impl Target for Memory {
     }
 
     fn about(&self) -> &'static str {
-        "memory and time of a training step against depth, lfnn-l beside bp"
+        "memory and time of a training step against depth, lfnn-l and bp"
     }
 
     fn plan(&self, request: &ReproduceRequest) -> Result<Vec<Task>, Failure> {
@@ -170,7 +170,7 @@ impl Target for Memory {
              and scratch space of the step, and beside it parameters and optimiser, which grow with depth in \
              both methods. In lfnn-l a unit is updated before the next begins, so that its activations are \
              needed no longer; in bp those of all units wait for the gradient to come back. Time is the median \
-             of a step; the workers’ readouts, which bp lacks, are in it."
+             of a step; the heads of the workers, which bp lacks, are in it."
                 .into(),
         );
         let head = [

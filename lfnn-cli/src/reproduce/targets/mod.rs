@@ -130,7 +130,7 @@ struct Errors {
     test: Stat,
     train: Option<Stat>,
     parameters: usize,
-    readout: usize,
+    head_parameters: usize,
 }
 
 impl Errors {
@@ -145,7 +145,7 @@ impl Errors {
             test: Stat::of(&all(crate::run::Summary::test_error))?,
             train: Stat::of(&all(|summary| summary.metrics.get("train_error").copied())),
             parameters: first.parameters,
-            readout: first.readout_parameters,
+            head_parameters: first.head_parameters,
         })
     }
 }

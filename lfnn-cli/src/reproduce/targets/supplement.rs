@@ -1,4 +1,4 @@
-//! The supplement's question: how good the best leader of each unit is, and leaders beside followers.
+//! The supplement's question: how good the best leader of each unit is, and how leaders and followers compare.
 
 use lfnn_core::metric::UnitMetrics;
 use lfnn_data::DatasetName;
@@ -58,7 +58,7 @@ impl Target for Supplement {
     }
 
     fn about(&self) -> &'static str {
-        "the best leader’s error in each unit, and leaders beside followers"
+        "the best leader’s error in each unit, and errors of leaders and followers"
     }
 
     fn plan(&self, request: &ReproduceRequest) -> Result<Vec<Task>, Failure> {
@@ -70,7 +70,7 @@ impl Target for Supplement {
 
     fn report(&self, request: &ReproduceRequest, results: &Results) -> Result<Report, Failure> {
         let mut report = Report {
-            title: "Supplement: the best leader of each unit; leaders beside followers".into(),
+            title: "Supplement: the best leader of each unit; leaders and followers".into(),
             ..Report::default()
         };
         report.text.extend(quick_note(request, ""));

@@ -150,7 +150,7 @@ impl Target for Table1 {
             "±",
             "paper",
             "parameters",
-            "readouts",
+            "head parameters",
         ];
         let mut panels = Vec::new();
         for column in columns(request)? {
@@ -175,7 +175,7 @@ impl Target for Table1 {
                     Cell::maybe(train.and_then(|stat| stat.deviation)),
                     Cell::maybe(quoted.map(|[_, train]| train)),
                     found.map_or(Cell::Empty, |errors| Cell::count(errors.parameters)),
-                    found.map_or(Cell::Empty, |errors| Cell::count(errors.readout)),
+                    found.map_or(Cell::Empty, |errors| Cell::count(errors.head_parameters)),
                 ]);
                 ours.push(test.map(|stat| (stat.mean, stat.deviation.unwrap_or(0.0))));
                 theirs.push(quoted.map(|[test, _]| (test, 0.0)));
