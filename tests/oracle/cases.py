@@ -420,8 +420,8 @@ case(
 
 case("bp_neurons", "fully connected", NEURONS)
 case("bp_filters", "grouped and strided convolutions, batch norm", FILTERS, classes=2)
-case("bp_readout", "readouts are not used", READOUT, training={"label_smoothing": 0.1})
-case("bp_block", "blocks side by side, readouts are not used", BLOCKS)
+case("bp_readout", "heads are not used", READOUT, training={"label_smoothing": 0.1})
+case("bp_block", "blocks side by side, heads are not used", BLOCKS)
 case(
     "bp_regression",
     "three numbers",

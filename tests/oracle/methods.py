@@ -65,7 +65,7 @@ class Leaders:
 
 
 def select(errors, count):
-    """The `count` workers with the smallest error, from errors `[rows, nets, workers]`."""
+    """The `count` workers with the lowest loss, from losses `[rows, nets, workers]`."""
     ordered, order = errors.sort(dim=-1, stable=True)
     mask = torch.zeros_like(errors).scatter(-1, order[..., :count], 1.0)
     gaps = ordered.diff(dim=-1)

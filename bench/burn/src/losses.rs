@@ -39,7 +39,7 @@ pub(crate) fn local(
     Ok((errors * leads + distances * follows).sum())
 }
 
-/// Workers from the smallest error on; ties go to the smaller index.
+/// Workers in order of their losses; ties go to the smaller index.
 fn ordered(errors: &[f32]) -> Result<Vec<usize>> {
     if let Some(worker) = errors.iter().position(|error| !error.is_finite()) {
         bail!("the loss of worker {worker} is not finite");

@@ -188,7 +188,7 @@ fn describe(seen: &StepTrace, config: &StepConfig) -> String {
     for (unit, number) in seen.units.iter().zip(1..) {
         let best = unit.worker_losses.iter().copied().fold(f32::INFINITY, f32::min);
         text += &format!(
-            "unit {number}: {} workers, smallest error {best:.6}, leader loss {:.6}, follower \
+            "unit {number}: {} workers, lowest loss {best:.6}, leader loss {:.6}, follower \
              loss {:.6}\n",
             unit.worker_losses.len(),
             unit.leader_loss,

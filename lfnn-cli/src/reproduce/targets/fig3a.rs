@@ -63,8 +63,8 @@ impl Target for Fig3a {
             "Ten networks, one for each class against the rest, of one hidden layer of single sigmoid \
              neurons, trained by lfnn (λ₁ = λ₂ = 1, Adam, learning rate 5e-3) in one pass over images whose \
              pixels are permuted. Test accuracy in percent, mean and standard deviation over the seeds. The \
-             paper shows the figure without numbers; its text says that 90 % or 100 % leaders come to what \
-             backpropagation reaches, and that 10 % to 30 % still do decently."
+             paper shows the figure without numbers; its text says that 90 % or 100 % leaders reach the \
+             accuracy of backpropagation, and that 10 % to 30 % still do decently."
                 .into(),
         );
         let head = ["workers", "δ, %", "accuracy", "±", "less bp's"];

@@ -169,14 +169,13 @@ impl Target for Fig5 {
         };
         report.text.extend(quick_note(request, "One pass in batches of 5."));
         report.text.push(
-            "a. One-vs-all networks of 32 single-neuron workers, 30 % of them leading, trained by lfnn. After \
-             every step the outputs of all workers for the same test images are compared with those before: \
-             the change is the worker’s movement. The order parameter is the length of the mean of the \
-             workers’ directions of movement: 1 if all change their outputs in the same way, about 1/√N for N \
-             directions that have nothing to do with one another. It says in one number what the arrows show. \
-             b. The Vicsek model: particles of one speed take the mean heading of those within distance 1, \
-             turned by a random angle of up to ±η half turns; its order parameter is the length of the mean \
-             heading."
+            "a. One-vs-all networks of 32 single-neuron workers, 30 % of which lead, trained by lfnn. The outputs of \
+             all workers for the same test images are compared before and after every step: their change is the \
+             worker’s movement. The order parameter is the length of the mean of the workers’ directions of movement: \
+             1 if all change their outputs in the same way, about 1/√N for N independent directions. It summarises the \
+             arrows in one number. b. The Vicsek model: particles of one speed take the mean heading of the particles \
+             within distance 1, turned by a random angle of up to ±η half turns. Its order parameter is the length of \
+             the mean heading."
                 .into(),
         );
         activity_report(request, results, &mut report)?;
@@ -379,8 +378,7 @@ fn vicsek_report(
     ];
     report.figures.push((
         "fig5b-order".into(),
-        "Left: order comes by itself from random headings, the slower the larger the flock; right: noise \
-         destroys it."
+        "Left: order emerges from random headings, more slowly in larger flocks. Right: noise destroys it."
             .into(),
         Figure { title: "The order parameter of the Vicsek model".into(), panels, columns: 2 },
     ));

@@ -42,7 +42,7 @@ impl Target for Fig6 {
         report.text.extend(quick_note(request, "Batches of 4, so that an epoch has 300 of them."));
         report.text.push(
             "Two fully connected units of 32 softmax workers trained by lfnn-l; in every batch the six of a \
-             unit with the smallest error lead (20 %), and an epoch has 300 batches. The paper finds that \
+             unit with the lowest loss lead (20 %), and an epoch has 300 batches. The paper finds that \
              several workers lead most of the time from the first epoch on, and that by the fifth exactly six \
              do and all others no longer."
                 .into(),

@@ -261,13 +261,13 @@ impl Target for Locality {
             Report { title: "Locality: what each gradient depends on".into(), ..Report::default() };
         report.text.extend(quick_note(request, ""));
         report.text.push(
-            "Every parameter of one unit is moved a little, and the gradients of all units for one batch are \
-             compared with those before. A number is the size of the change relative to the gradient; “same” \
-             means that not one bit changed. A walk backwards over the reads and writes of the training step \
-             says beforehand where no change can be: where it finds no path from the parameters to the \
-             gradient, the bits must be the same: one that changed would be reported as a fault. To the left of the diagonal stand earlier units, \
-             whose outputs every later one sees. To the right of it, dark, stand later units: a gradient that \
-             depends on them was passed back through them. In a local method there is none."
+            "Every parameter of one unit is changed a little, and the gradients of all units for one batch are \
+             compared before and after. A number is the size of the change relative to the gradient; “same” means that \
+             not one bit changed. A search backwards through the reads and writes of the training step predicts where \
+             nothing can change: without a path from the parameters to the gradient, the bits must be the same, and a \
+             changed bit would be reported as a fault. Earlier units are to the left of the diagonal: every later unit \
+             reads their outputs. Later units are to the right, dark: a gradient that depends on them was passed back \
+             through them. A local method has none."
                 .into(),
         );
         let head = [

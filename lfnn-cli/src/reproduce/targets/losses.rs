@@ -127,11 +127,11 @@ impl Target for Losses {
         let mut report = Report { title: self.title.into(), ..Report::default() };
         report.text.extend(quick_note(request, "One pass in batches of 5."));
         report.text.push(
-            "One-vs-all networks of 32 single-neuron workers, 30 % of them leading, trained by lfnn in one \
-             pass over images whose pixels are permuted. L1 is global, leader and follower loss together, L2 \
-             leaves out the follower loss, L3 the leader loss, L4 both (settings λ₁ and λ₂ of 1 or 0). The \
-             figure in the paper has no numbers; its text says that L4 does worst, L3 little better, that L2 \
-             gains much after 100 steps, and that L1 is best."
+            "One-vs-all networks of 32 single-neuron workers, 30 % of which lead, trained by lfnn in one pass over \
+             images with permuted pixels. L1 is the sum of global, leader and follower loss. L2 lacks the follower \
+             loss, L3 the leader loss, L4 both (λ₁ and λ₂ are 1 or 0). The figure in the paper has no numbers. Its \
+             text says that L4 is worst, that L3 is little better, that L2 gains much after 100 steps, and that L1 is \
+             best."
                 .into(),
         );
         let head = [

@@ -165,12 +165,12 @@ impl Target for Memory {
         };
         report.text.extend(quick_note(request, ""));
         report.text.push(
-            "Networks of 1 to 32 units, each a 3×3 convolution with 32 filters, batch normalisation and ReLU, \
-             without pooling; batches of 128. Memory is what the backend has allocated: activations, gradients \
-             and scratch space of the step, and beside it parameters and optimiser, which grow with depth in \
-             both methods. In lfnn-l a unit is updated before the next begins, so that its activations are \
-             needed no longer; in bp those of all units wait for the gradient to come back. Time is the median \
-             of a step; the heads of the workers, which bp lacks, are in it."
+            "Networks of 1 to 32 units, each a 3×3 convolution with 32 filters, batch normalisation and ReLU, without \
+             pooling; batches of 128. Memory is what the backend has allocated: activations, gradients and scratch \
+             space of the step, and separately parameters and optimiser, which grow with depth in both methods. In \
+             lfnn-l a unit is updated before the next one begins, so its activations are no longer needed. In bp the \
+             activations of all units are kept for the backward pass. Time is the median of a step. It includes the \
+             heads of the workers, which bp lacks."
                 .into(),
         );
         let head = [

@@ -166,9 +166,8 @@ fn one_pass(request: &ReproduceRequest, method: &str, workers: usize, seed: u64)
 /// What a report at quick scale says first.
 fn quick_note(request: &ReproduceRequest, note: &str) -> Option<String> {
     let text = format!(
-        "This is the quick scale: the 8×8 digits inside the program take the place of the paper's data. It \
-         shows that everything works, and how results look; its numbers are not to be compared with the \
-         paper's. {note}"
+        "This is the quick scale: the embedded 8×8 digits replace the paper's data. It shows that everything works and \
+         what results look like. Do not compare its numbers with the paper's. {note}"
     );
     (!request.is_paper()).then(|| text.trim_end().to_owned())
 }

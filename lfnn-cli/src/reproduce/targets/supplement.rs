@@ -75,11 +75,10 @@ impl Target for Supplement {
         };
         report.text.extend(quick_note(request, ""));
         report.text.push(
-            "Test errors in percent of the workers inside the network, after the last epoch: of the best \
-             leader, the mean of the leaders and the mean of the followers, each as mean and standard deviation \
-             over the seeds. Leaders are the workers of a unit that led most often in the last epoch. The paper \
-             has these comparisons in its supplementary materials, which are not at hand: none of its values is \
-             quoted."
+            "Test errors in percent of the workers inside the network, after the last epoch: the best leader, the mean \
+             of the leaders and the mean of the followers, each as mean and standard deviation over the seeds. Leaders \
+             are the workers of a unit that led most often in the last epoch. The paper has these comparisons in its \
+             supplementary materials, which were not available, so none of its values is quoted."
                 .into(),
         );
         let head = ["network", "unit", "best leader", "±", "leaders", "±", "followers", "±"];

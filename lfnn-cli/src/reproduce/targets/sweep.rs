@@ -41,8 +41,8 @@ pub(super) const TABLE3: Sweep = Sweep {
     name: "table3",
     about: "lfnn and lfnn-l with 10 % to 100 % leaders, Tiny ImageNet",
     title: "Table 3: leadership size on Tiny ImageNet",
-    note: "The network is far smaller than the paper’s and trained for fewer epochs: what can be compared is how \
-           the error changes with the share of leaders.",
+    note: "The network is far smaller than the paper’s and trained for fewer epochs: compare how the error changes \
+           with the share of leaders.",
     parts: &[("Tiny ImageNet", "tiny-imagenet-workers", DatasetName::TinyImagenet)],
 };
 
@@ -125,10 +125,9 @@ impl Target for Sweep {
         let mut report = Report { title: self.title.into(), ..Report::default() };
         report.text.extend(quick_note(request, ""));
         report.text.push(
-            "Errors in percent after the last epoch, mean and standard deviation over the seeds. The \
-             training error is the running error of the last epoch. With few workers several \
-             percentages make the same number lead: those rows are the same trainings, and differ from \
-             one another in the paper’s value alone."
+            "Errors in percent after the last epoch, mean and standard deviation over the seeds. The training error is \
+             the running error of the last epoch. With few workers, several percentages select the same number of \
+             leaders. Those rows are the same trainings and differ only in the paper’s value."
                 .into(),
         );
         if request.is_paper() && !paper.note.is_empty() {

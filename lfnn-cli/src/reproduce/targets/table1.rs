@@ -134,8 +134,8 @@ impl Target for Table1 {
             let rates: Vec<String> =
                 RATES.iter().map(|(method, rate)| format!("{method} {rate}")).collect();
             report.text.push(format!(
-                "Every method has the recipe’s settings, which were found for lfnn-l; where AdamW trains, these \
-                 have a learning rate of their own: {}.",
+                "Every method has the recipe’s settings, which were tuned for lfnn-l. With AdamW, these methods have \
+                 learning rates of their own: {}.",
                 rates.join(", ")
             ));
             report.text.push(paper.note.clone());
