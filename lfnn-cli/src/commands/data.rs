@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use lfnn_data::{DatasetName, Listing, Presence, Source, Update};
 
 use crate::cli::DataAction;
-use crate::config::nearest;
+use crate::config::did_you_mean;
 use crate::data::{DataProgress, print_notes, root};
 use crate::failure::Failure;
 use crate::format::{self, Align, table};
@@ -71,11 +71,9 @@ fn line(listing: &Listing) -> Vec<String> {
 }
 
 fn known(name: &str) -> Result<DatasetName, Failure> {
+    let names = DatasetName::ALL.iter().map(|name| name.as_str());
     name.parse().map_err(|error: lfnn_data::DataError| {
-        match nearest(name, DatasetName::ALL.iter().map(|name| name.as_str())) {
-            Some(near) => Failure::Usage(anyhow!("{error}; did you mean `{near}`?")),
-            None => Failure::Usage(error.into()),
-        }
+        Failure::Usage(anyhow!("{error}{}", did_you_mean(name, names)))
     })
 }
 

@@ -2,7 +2,7 @@
 
 use anyhow::anyhow;
 
-use crate::config::nearest;
+use crate::config::did_you_mean;
 use crate::failure::Failure;
 use crate::format::{Align, table};
 use crate::output::Output;
@@ -21,8 +21,7 @@ pub(crate) fn command(name: Option<&str>, output: &Output) -> Result<(), Failure
     match text(name) {
         Some(text) => output.result(text),
         None => {
-            let near = nearest(name, names());
-            let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            let near = did_you_mean(name, names());
             Err(Failure::Usage(anyhow!("there is no recipe `{name}`{near}")))
         }
     }

@@ -3,8 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lfnn_core::backend::Backend;
+use lfnn_core::train::Trainer;
+use serde::Serialize;
 use serde_json::Value;
 
+use super::trial;
 use crate::backend::BackendTask;
 use crate::cli::Scale;
 use crate::config::{self, Request, RunConfig};
@@ -12,6 +16,7 @@ use crate::data::LoadedData;
 use crate::failure::Failure;
 use crate::output::{Level, Output};
 use crate::resolved::{ResolvedRun, Resources};
+use crate::train::setup;
 
 /// What is to be reproduced.
 #[derive(Clone, Debug)]
@@ -42,6 +47,11 @@ impl ReproduceRequest {
     /// Whether it is restricted, so that nothing but its course matters.
     pub(super) fn is_short(&self) -> bool {
         !self.limits.is_empty()
+    }
+
+    /// A training for each seed.
+    pub(super) fn for_seeds(&self, training: impl Fn(u64) -> Training) -> Vec<Training> {
+        self.seeds.iter().map(|&seed| training(seed)).collect()
     }
 
     /// A training of a recipe as it stands.
@@ -94,25 +104,66 @@ impl Training {
     pub(super) fn config(&self) -> Result<RunConfig, Failure> {
         // Restrictions come last: they hold whatever a target sets.
         let sets = [&self.sets[..], &self.limits].concat();
-        let mut options = Vec::new();
-        for (key, value) in [("method", self.method.clone()), ("seed", self.seed.to_string())] {
-            options.push((format!("{key} of the plan"), key, value));
-        }
+        let options = [("method", self.method.clone()), ("seed", self.seed.to_string())]
+            .map(|(key, value)| (format!("{key} of the plan"), key, value))
+            .to_vec();
         let request = Request { recipe: Some(&self.recipe), file: None, options, sets: &sets };
         config::resolve(&request)
     }
 }
 
-/// Loads the data of a run, does work with it on the backend, and prints nothing.
+/// Work with the data of a run that goes on any backend and prints nothing.
+pub(super) trait DataTask: Sized {
+    /// What it gives.
+    type Output;
+
+    /// Does the work.
+    ///
+    /// # Errors
+    /// As the work has it.
+    fn run<B: Backend>(
+        self,
+        backend: &B,
+        config: &RunConfig,
+        data: &LoadedData,
+    ) -> Result<Self::Output, Failure>;
+
+    /// Loads the data of a run and does the work with it.
+    ///
+    /// # Errors
+    /// Data that is missing or does not fit the run's settings, and as the work has it.
+    fn execute(self, run: &ResolvedRun) -> Result<Self::Output, Failure> {
+        let output = Output::new(Level::Silent);
+        let data = run.load(&output)?;
+        run.execute(WithData { task: self, config: &run.config, data }, &output)
+    }
+}
+
+struct WithData<'a, T> {
+    task: T,
+    config: &'a RunConfig,
+    data: LoadedData,
+}
+
+impl<T: DataTask> BackendTask for WithData<'_, T> {
+    type Output = T::Output;
+
+    fn run<B: Backend>(self, backend: &B, _: &str) -> Result<T::Output, Failure> {
+        self.task.run(backend, self.config, &self.data)
+    }
+}
+
+/// The trainer of a configuration with its data.
 ///
 /// # Errors
-/// Data that is missing or does not fit the run's settings, and as the work has it.
-pub(super) fn with_data<T: BackendTask>(
-    run: &ResolvedRun,
-    task: impl FnOnce(LoadedData) -> T,
-) -> Result<T::Output, Failure> {
-    let output = Output::new(Level::Silent);
-    run.execute(task(run.load(&output)?), &output)
+/// Data or settings that do not fit the network, or a failure of the backend.
+pub(super) fn trainer<B: Backend>(
+    backend: &B,
+    config: &RunConfig,
+    data: &LoadedData,
+) -> Result<Trainer<B>, Failure> {
+    let setup = setup(config, &data.normalization);
+    Ok(Trainer::new(backend, &setup, data.images(), &data.train)?)
 }
 
 type Compute = dyn Fn(&Resources) -> Result<Value, Failure> + Send + Sync;
@@ -130,6 +181,37 @@ pub(super) struct Computation {
     pub(super) trial: Box<Trial>,
     /// The work.
     pub(super) work: Box<Compute>,
+}
+
+impl Computation {
+    /// Work on a run, whose result depends on its configuration and on some `settings`, an object.
+    /// It takes `factor` times as long as the training.
+    ///
+    /// # Errors
+    /// None is expected.
+    pub(super) fn of_run<T: Serialize>(
+        id: String,
+        config: RunConfig,
+        mut settings: Value,
+        factor: f64,
+        work: impl Fn(&ResolvedRun) -> Result<T, Failure> + Send + Sync + 'static,
+    ) -> Result<Self, Failure> {
+        settings["config"] = serde_json::to_value(&config)?;
+        Ok(Self {
+            id,
+            settings,
+            alone: false,
+            trial: Self::trial(config.clone(), factor),
+            work: Box::new(move |resources| {
+                Ok(serde_json::to_value(work(&resources.run(&config))?)?)
+            }),
+        })
+    }
+
+    /// `factor` times the duration of a training.
+    pub(super) fn trial(config: RunConfig, factor: f64) -> Box<Trial> {
+        Box::new(move |resources| Ok(trial::of_training(&resources.run(&config))?.mul_f64(factor)))
+    }
 }
 
 /// A part of a plan.

@@ -9,13 +9,14 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, anyhow};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::plan::{Computation, Task, Training};
 use crate::config::{self, RunConfig, differences};
 use crate::failure::{Failure, chain};
-use crate::files::{remove_left_overs, write_whole};
+use crate::files::{create_folder, remove_left_overs, write_whole};
 use crate::output::{Level, Output};
 use crate::resolved::{ResolvedRun, Resources};
 use crate::run::{self, EpochRow, RunFolder, Summary};
@@ -29,6 +30,19 @@ pub(super) enum Outcome {
     Computed(Value),
     /// It cannot be done, and why.
     Failed(String),
+}
+
+impl Outcome {
+    /// What came out, in a few words; `failed` stands before the reason of a failure.
+    pub(super) fn describe(&self, failed: &str) -> String {
+        match self {
+            Outcome::Trained(run) => {
+                format!("test error {}", format::percent(run.summary.test_error()))
+            }
+            Outcome::Computed(_) => "computed".into(),
+            Outcome::Failed(why) => format!("{failed}: {why}"),
+        }
+    }
 }
 
 /// A run that has come to its end.
@@ -53,11 +67,12 @@ impl Results {
     }
 
     /// The result of a computation, if it could be done.
-    pub(super) fn value(&self, id: &str) -> Option<&Value> {
-        match self.0.get(id)? {
-            Outcome::Computed(value) => Some(value),
-            _ => None,
-        }
+    ///
+    /// # Errors
+    /// A result of another form.
+    pub(super) fn read<T: DeserializeOwned>(&self, id: &str) -> anyhow::Result<Option<T>> {
+        let Some(Outcome::Computed(value)) = self.0.get(id) else { return Ok(None) };
+        T::deserialize(value).map(Some).with_context(|| format!("{id}: the result cannot be read"))
     }
 }
 
@@ -181,8 +196,7 @@ impl Runner<'_> {
     ) -> Result<(), Failure> {
         for folder in ["runs", "computed"] {
             let folder = self.out.join(folder);
-            fs::create_dir_all(&folder)
-                .with_context(|| format!("{}: cannot make the folder", folder.display()))?;
+            create_folder(&folder)?;
             remove_left_overs(&folder);
         }
         interrupt::training_begins();
@@ -194,20 +208,16 @@ impl Runner<'_> {
             let one = || {
                 while let Some(task) = tasks.get(next.fetch_add(1, Ordering::SeqCst)) {
                     let begin = Instant::now();
-                    let ended = if interrupt::requested() {
-                        Err(Failure::Interrupted)
-                    } else {
-                        self.run(task, share)
-                    };
+                    let ended = interrupt::check().and_then(|()| self.run(task, share));
                     let Ok(mut done) = done.lock() else { return };
                     let (results, failure) = &mut *done;
-                    let told = ended.and_then(|outcome| {
+                    let printed = ended.and_then(|outcome| {
                         let number = finished.fetch_add(1, Ordering::SeqCst) + 1;
-                        self.tell(task, &outcome, number, begin)?;
+                        self.print(task, &outcome, number, begin)?;
                         results.0.insert(task.id(), outcome);
                         Ok(())
                     });
-                    if let Err(error) = told {
+                    if let Err(error) = printed {
                         failure.get_or_insert(error);
                     }
                     if failure.is_some() {
@@ -231,21 +241,14 @@ impl Runner<'_> {
         failure.map_or(Ok(()), Err)
     }
 
-    fn tell(
+    fn print(
         &self,
         task: &Task,
         outcome: &Outcome,
         number: usize,
         begin: Instant,
     ) -> Result<(), Failure> {
-        let what = match outcome {
-            Outcome::Trained(run) => {
-                format!("test error {}", format::percent(run.summary.test_error()))
-            }
-            Outcome::Computed(_) => "computed".into(),
-            Outcome::Failed(why) => format!("FAILED: {why}"),
-        };
-        let time = format::duration(begin.elapsed());
+        let (what, time) = (outcome.describe("FAILED"), format::duration(begin.elapsed()));
         self.output.info(&format!("{number:>5}  {:<44}  {what}  {time}", task.id()))
     }
 }

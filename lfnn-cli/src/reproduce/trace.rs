@@ -5,14 +5,12 @@ use lfnn_core::metric::Metrics;
 use lfnn_core::train::Trainer;
 use serde::{Deserialize, Serialize};
 
-use super::plan::with_data;
-use crate::backend::BackendTask;
+use super::plan::{DataTask, trainer};
 use crate::config::RunConfig;
 use crate::data::LoadedData;
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::resolved::ResolvedRun;
-use crate::train::setup;
 
 /// What a training shows every few steps.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -37,12 +35,10 @@ pub(super) struct LossRow {
 /// # Errors
 /// What fails in training, or the user's wish to stop.
 pub(super) fn losses(run: &ResolvedRun, every: usize) -> Result<Vec<LossRow>, Failure> {
-    with_data(run, |data| Losses { config: &run.config, data, every })
+    Losses { every }.execute(run)
 }
 
-struct Losses<'a> {
-    config: &'a RunConfig,
-    data: LoadedData,
+struct Losses {
     every: usize,
 }
 
@@ -55,21 +51,22 @@ fn sums(metrics: &Metrics) -> [f64; 4] {
     [wrong, metrics.loss() * examples, leader * batches, follower * batches]
 }
 
-impl BackendTask for Losses<'_> {
+impl DataTask for Losses {
     type Output = Vec<LossRow>;
 
-    fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Self::Output, Failure> {
-        let Self { config, data, every } = self;
-        let mut trainer =
-            Trainer::new(backend, &setup(config, &data.normalization), data.images(), &data.train)?;
+    fn run<B: Backend>(
+        self,
+        backend: &B,
+        config: &RunConfig,
+        data: &LoadedData,
+    ) -> Result<Self::Output, Failure> {
+        let mut trainer = trainer(backend, config, data)?;
         let (mut rows, mut before) = (Vec::new(), ([0.0; 4], 0));
         while !trainer.epoch_is_done() {
-            if interrupt::requested() {
-                return Err(Failure::Interrupted);
-            }
+            interrupt::check()?;
             trainer.train_step()?;
             let step = trainer.step_in_epoch();
-            if !step.is_multiple_of(every) && !trainer.epoch_is_done() {
+            if !step.is_multiple_of(self.every) && !trainer.epoch_is_done() {
                 continue;
             }
             trainer.check_finite()?;
@@ -127,24 +124,25 @@ pub(super) struct Activity {
 /// # Errors
 /// What fails in training, or the user's wish to stop.
 pub(super) fn activity(run: &ResolvedRun, drawn: &[usize]) -> Result<Vec<Activity>, Failure> {
-    with_data(run, |data| Watch { config: &run.config, data, drawn })
+    Watch { drawn }.execute(run)
 }
 
 struct Watch<'a> {
-    config: &'a RunConfig,
-    data: LoadedData,
     drawn: &'a [usize],
 }
 
-impl BackendTask for Watch<'_> {
+impl DataTask for Watch<'_> {
     type Output = Vec<Activity>;
 
-    fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Self::Output, Failure> {
-        let Self { config, data, drawn } = self;
-        let mut trainer =
-            Trainer::new(backend, &setup(config, &data.normalization), data.images(), &data.train)?;
+    fn run<B: Backend>(
+        self,
+        backend: &B,
+        config: &RunConfig,
+        data: &LoadedData,
+    ) -> Result<Self::Output, Failure> {
+        let mut trainer = trainer(backend, config, data)?;
         let probe = &data.test[..data.test.len().min(PROBE)];
-        let classes = labels(&data, probe);
+        let classes = labels(data, probe);
         let predictions = trainer.network().units().first().map(|unit| unit.predictions());
         let (nets, workers) = predictions
             .map_or((0, 0), |predictions| (predictions.classifiers, predictions.workers));
@@ -161,16 +159,14 @@ impl BackendTask for Watch<'_> {
         let (mut before, mut led) = (look(&mut trainer)?, leads(&trainer)?);
         let mut rows = Vec::new();
         while !trainer.epoch_is_done() {
-            if interrupt::requested() {
-                return Err(Failure::Interrupted);
-            }
+            interrupt::check()?;
             trainer.train_step()?;
             let (after, now) = (look(&mut trainer)?, leads(&trainer)?);
             let step = trainer.step_in_epoch();
             let outputs = Outputs { before: &before, after: &after, predictors: nets * workers };
             let leader: Vec<bool> = now.iter().zip(&led).map(|(now, then)| now > then).collect();
             let mut row = outputs.activity(step, &leader, nets, workers);
-            if drawn.contains(&step) {
+            if self.drawn.contains(&step) {
                 row.moves = outputs.moves(&leader, workers, &classes);
             }
             rows.push(row);
