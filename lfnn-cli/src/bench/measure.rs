@@ -13,7 +13,7 @@ use super::{Measured, Spread};
 use crate::backend::BackendTask;
 use crate::config::RunConfig;
 use crate::data::DataShape;
-use crate::failure::Failure;
+use crate::failure::{Failure, Result};
 use crate::memory;
 use crate::train::setup;
 
@@ -55,7 +55,7 @@ impl Noise {
 ///
 /// # Errors
 /// More than this machine has memory for, or than can be counted in 32 bits.
-fn images(batch: usize, shape: &DataShape) -> Result<usize, Failure> {
+fn images(batch: usize, shape: &DataShape) -> Result<usize> {
     let count = batch.saturating_mul(BATCHES);
     let bytes = shape.image.iter().fold(count, |bytes, &extent| bytes.saturating_mul(extent));
     memory::check(bytes, &format!("{BATCHES} batches of {batch} images"))?;
@@ -78,7 +78,7 @@ pub(super) struct Measure<'a> {
 impl BackendTask for Measure<'_> {
     type Output = Measured;
 
-    fn run<B: Backend>(self, backend: &B, device: &str) -> Result<Measured, Failure> {
+    fn run<B: Backend>(self, backend: &B, device: &str) -> Result<Measured> {
         let Self { config, shape, seconds } = self;
         // As many epochs as a training may have: what is measured is measured over and over.
         let mut config = config.clone();

@@ -11,7 +11,7 @@ use crate::backend::BackendArgs;
 use crate::cli::{BenchArgs, DataFolder};
 use crate::config::{self, Request};
 use crate::data;
-use crate::failure::Failure;
+use crate::failure::Result;
 use crate::output::Output;
 use crate::resolved::{ResolvedRun, Resources};
 
@@ -24,11 +24,7 @@ const DEFAULT_RECIPE: &str = "mnist-s";
 ///
 /// # Errors
 /// Anything wrong in the command line, or a failure of the backend.
-pub(crate) fn command(
-    args: &BenchArgs,
-    backend: BackendArgs,
-    output: &Output,
-) -> Result<(), Failure> {
+pub(crate) fn command(args: &BenchArgs, backend: BackendArgs, output: &Output) -> Result {
     let options = [
         config::option("method", "method", args.method.as_ref()),
         config::option("batch", "training.batch_size", args.batch),

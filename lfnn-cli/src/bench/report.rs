@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::{Measured, Spread};
 use crate::config::RunConfig;
 use crate::data::DataShape;
-use crate::failure::{Failure, Usage};
+use crate::failure::{Result, Usage};
 use crate::format::{self, Align, table};
 
 /// A row of a profile: what it is about, how many operations, their cost and their time.
@@ -166,10 +166,7 @@ fn profile(head: &str, rows: &[Row], small: f64) -> String {
 ///
 /// # Errors
 /// A network that cannot be.
-pub(super) fn description(
-    config: &RunConfig,
-    shape: &DataShape,
-) -> Result<Map<String, Value>, Failure> {
+pub(super) fn description(config: &RunConfig, shape: &DataShape) -> Result<Map<String, Value>> {
     let network =
         Network::new(&mut ProgramSet::new(), &config.network, &shape.image, shape.classes)
             .usage()?;
@@ -230,7 +227,7 @@ pub(super) fn measured(
 ///
 /// # Errors
 /// None, in truth: numbers and names can be written.
-pub(super) fn json(fields: Map<String, Value>) -> Result<String, Failure> {
+pub(super) fn json(fields: Map<String, Value>) -> Result<String> {
     Ok(serde_json::to_string_pretty(&Value::Object(fields))?)
 }
 

@@ -6,7 +6,7 @@ use anyhow::anyhow;
 
 use crate::chart::{Axis, Figure, Mark, Panel, Point, Shape};
 use crate::cli::PlotArgs;
-use crate::failure::{Failure, Usage};
+use crate::failure::{Failure, Result, Usage};
 use crate::files::create_folder;
 use crate::output::Output;
 use crate::run::{EpochRow, read_rows};
@@ -21,7 +21,7 @@ struct Run {
 ///
 /// # Errors
 /// A folder without a run's metrics, or one that cannot be written.
-pub(crate) fn command(args: &PlotArgs, output: &Output) -> Result<(), Failure> {
+pub(crate) fn command(args: &PlotArgs, output: &Output) -> Result {
     let runs = args.runs.iter().map(|folder| read(folder)).collect::<Result<Vec<_>, _>>()?;
     let folder = &args.out;
     create_folder(folder)?;
@@ -32,7 +32,7 @@ pub(crate) fn command(args: &PlotArgs, output: &Output) -> Result<(), Failure> {
     Ok(())
 }
 
-fn read(folder: &Path) -> Result<Run, Failure> {
+fn read(folder: &Path) -> Result<Run> {
     if !folder.is_dir() {
         let message = "no such folder; expected that of a run";
         return Err(Failure::Usage(anyhow!("{}: {message}", folder.display())));

@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use crate::backend::{BackendArgs, BackendKind};
 use crate::cli::{ReproduceArgs, Scale};
 use crate::config::did_you_mean;
-use crate::failure::Failure;
+use crate::failure::{Failure, Result};
 use crate::files::create_folder;
 use crate::output::{Level, Output};
 use crate::resolved::Resources;
@@ -41,11 +41,7 @@ const SEEDS: usize = 3;
 ///
 /// # Errors
 /// A target that is not there, data that is missing, or what fails on the way.
-pub(crate) fn command(
-    args: &ReproduceArgs,
-    backend: BackendArgs,
-    output: &Output,
-) -> Result<(), Failure> {
+pub(crate) fn command(args: &ReproduceArgs, backend: BackendArgs, output: &Output) -> Result {
     processes::check_single()?;
     let target = find(&args.target)?;
     let (backend, device) = backend.resolved();
@@ -70,7 +66,7 @@ pub(crate) fn command(
     output.info(&format!("{} · {} scale: {}", target.name, request.scale_name(), target.about))?;
     output.info(&format!("backend: {device}"))?;
 
-    let mut results = Results::default();
+    let mut results = Results { request: &request, outcomes: BTreeMap::new() };
     let (mut ids, mut open) = (Vec::new(), Vec::new());
     for task in target.plan(&request)? {
         let id = task.id();
@@ -79,7 +75,7 @@ pub(crate) fn command(
             continue;
         }
         match runner.done(&task)? {
-            Some(outcome) => drop(results.0.insert(id.clone(), outcome)),
+            Some(outcome) => drop(results.outcomes.insert(id.clone(), outcome)),
             None => open.push(task),
         }
         ids.push(id);
@@ -99,14 +95,15 @@ pub(crate) fn command(
     }
     ran?;
 
-    let mut report = target.report(&request, &results)?;
-    let failed = results.0.values().filter(|outcome| matches!(outcome, Outcome::Failed(_))).count();
+    let mut report = target.report(&results)?;
+    let failed =
+        results.outcomes.values().filter(|outcome| matches!(outcome, Outcome::Failed(_))).count();
     if failed > 0 {
         report.faults.push(format!("{failed} of {total} trainings and computations failed."));
     }
     let folder = out.join(target.name);
     create_folder(&folder)?;
-    report.write(&folder, &provenance(args, backend.kind, &request, &ids, &results))?;
+    report.write(&folder, &provenance(args, backend.kind, &ids, &results))?;
     for table in &report.tables {
         let text = if table.is_long() {
             format!("{} rows in {}.csv\n", table.rows.len(), folder.join(&table.name).display())
@@ -127,7 +124,7 @@ pub(crate) fn target_names() -> impl Iterator<Item = &'static str> {
     TARGETS.iter().map(|target| target.name)
 }
 
-fn find(name: &str) -> Result<&'static Target, Failure> {
+fn find(name: &str) -> Result<&'static Target> {
     TARGETS.iter().find(|target| target.name == name).ok_or_else(|| {
         let near = did_you_mean(name, target_names());
         let list = target_names().collect::<Vec<_>>().join(", ");
@@ -151,7 +148,7 @@ fn print_plan(
     (total, side, threads): (usize, usize, usize),
     runner: &Runner<'_>,
     output: &Output,
-) -> Result<(), Failure> {
+) -> Result {
     output.info(&format!("folder: {}", runner.out.display()))?;
     if open.is_empty() {
         return output.info(&format!("plan: all {total} trainings and computations are done"));
@@ -182,10 +179,10 @@ fn print_plan(
 fn provenance(
     args: &ReproduceArgs,
     backend: BackendKind,
-    request: &ReproduceRequest,
     ids: &[String],
-    results: &Results,
+    results: &Results<'_>,
 ) -> Provenance {
+    let request = results.request;
     let mut command =
         format!("lfnn-cli reproduce {} --scale {}", args.target, request.scale_name());
     for recipe in &args.recipes {
@@ -200,7 +197,7 @@ fn provenance(
     // A training that began on a GPU may be resumed on a CPU.
     let mut backends = BTreeSet::new();
     for id in ids {
-        let Some(outcome) = results.0.get(id) else { continue };
+        let Some(outcome) = results.outcomes.get(id) else { continue };
         let value = match outcome {
             Outcome::Trained(run) => {
                 backends.insert(run.summary.backend.clone());

@@ -13,7 +13,7 @@ use crate::backend::BackendTask;
 use crate::cli::Scale;
 use crate::config::{self, Request, RunConfig};
 use crate::data::LoadedData;
-use crate::failure::Failure;
+use crate::failure::Result;
 use crate::output::{Level, Output};
 use crate::resolved::{ResolvedRun, Resources};
 use crate::train::setup;
@@ -101,7 +101,7 @@ impl Training {
     ///
     /// # Errors
     /// A setting that does not fit the recipe.
-    pub(super) fn config(&self) -> Result<RunConfig, Failure> {
+    pub(super) fn config(&self) -> Result<RunConfig> {
         // Restrictions come last: they hold whatever a target sets.
         let sets = [&self.sets[..], &self.limits].concat();
         let options = [("method", self.method.clone()), ("seed", self.seed.to_string())]
@@ -112,7 +112,26 @@ impl Training {
     }
 }
 
-/// Work with the data of a run that goes on any backend and prints nothing.
+/// The configuration of a run, and its data.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Loaded<'a> {
+    pub(super) config: &'a RunConfig,
+    pub(super) data: &'a LoadedData,
+}
+
+impl Loaded<'_> {
+    /// The trainer of the run.
+    ///
+    /// # Errors
+    /// Data or settings that do not fit the network, or a failure of the backend.
+    pub(super) fn trainer<B: Backend>(self, backend: &B) -> Result<Trainer<B>> {
+        let Self { config, data } = self;
+        let setup = setup(config, &data.normalization);
+        Ok(Trainer::new(backend, &setup, data.images(), &data.train)?)
+    }
+}
+
+/// Work with the data of a run, on any backend, that prints nothing.
 pub(super) trait DataTask: Sized {
     /// What it gives.
     type Output;
@@ -121,53 +140,35 @@ pub(super) trait DataTask: Sized {
     ///
     /// # Errors
     /// As the work has it.
-    fn run<B: Backend>(
-        self,
-        backend: &B,
-        config: &RunConfig,
-        data: &LoadedData,
-    ) -> Result<Self::Output, Failure>;
+    fn run<B: Backend>(self, backend: &B, run: Loaded<'_>) -> Result<Self::Output>;
 
     /// Loads the data of a run and does the work with it.
     ///
     /// # Errors
     /// Data that is missing or does not fit the run's settings, and as the work has it.
-    fn execute(self, run: &ResolvedRun) -> Result<Self::Output, Failure> {
+    fn execute(self, run: &ResolvedRun) -> Result<Self::Output> {
         let output = Output::new(Level::Silent);
-        let data = run.load(&output)?;
-        run.execute(WithData { task: self, config: &run.config, data }, &output)
+        let data = &run.load(&output)?;
+        let loaded = Loaded { config: &run.config, data };
+        run.execute(WithData { task: self, loaded }, &output)
     }
 }
 
 struct WithData<'a, T> {
     task: T,
-    config: &'a RunConfig,
-    data: LoadedData,
+    loaded: Loaded<'a>,
 }
 
 impl<T: DataTask> BackendTask for WithData<'_, T> {
     type Output = T::Output;
 
-    fn run<B: Backend>(self, backend: &B, _: &str) -> Result<T::Output, Failure> {
-        self.task.run(backend, self.config, &self.data)
+    fn run<B: Backend>(self, backend: &B, _: &str) -> Result<T::Output> {
+        self.task.run(backend, self.loaded)
     }
 }
 
-/// The trainer of a configuration with its data.
-///
-/// # Errors
-/// Data or settings that do not fit the network, or a failure of the backend.
-pub(super) fn trainer<B: Backend>(
-    backend: &B,
-    config: &RunConfig,
-    data: &LoadedData,
-) -> Result<Trainer<B>, Failure> {
-    let setup = setup(config, &data.normalization);
-    Ok(Trainer::new(backend, &setup, data.images(), &data.train)?)
-}
-
-type Compute = dyn Fn(&Resources) -> Result<Value, Failure> + Send + Sync;
-type Trial = dyn Fn(&Resources) -> Result<Duration, Failure> + Send + Sync;
+type Compute = dyn Fn(&Resources) -> Result<Value> + Send + Sync;
+type Trial = dyn Fn(&Resources) -> Result<Duration> + Send + Sync;
 
 /// A computation whose result is a JSON file.
 pub(super) struct Computation {
@@ -194,8 +195,8 @@ impl Computation {
         config: RunConfig,
         mut settings: Value,
         factor: f64,
-        work: impl Fn(&ResolvedRun) -> Result<T, Failure> + Send + Sync + 'static,
-    ) -> Result<Self, Failure> {
+        work: impl Fn(&ResolvedRun) -> Result<T> + Send + Sync + 'static,
+    ) -> Result<Self> {
         settings["config"] = serde_json::to_value(&config)?;
         Ok(Self {
             id,

@@ -5,10 +5,9 @@ use lfnn_core::metric::Metrics;
 use lfnn_core::train::Trainer;
 use serde::{Deserialize, Serialize};
 
-use super::plan::{DataTask, trainer};
-use crate::config::RunConfig;
+use super::plan::{DataTask, Loaded};
 use crate::data::LoadedData;
-use crate::failure::Failure;
+use crate::failure::Result;
 use crate::interrupt;
 use crate::resolved::ResolvedRun;
 
@@ -34,7 +33,7 @@ pub(super) struct LossRow {
 ///
 /// # Errors
 /// What fails in training, or the user's wish to stop.
-pub(super) fn losses(run: &ResolvedRun, every: usize) -> Result<Vec<LossRow>, Failure> {
+pub(super) fn losses(run: &ResolvedRun, every: usize) -> Result<Vec<LossRow>> {
     Losses { every }.execute(run)
 }
 
@@ -54,13 +53,8 @@ fn sums(metrics: &Metrics) -> [f64; 4] {
 impl DataTask for Losses {
     type Output = Vec<LossRow>;
 
-    fn run<B: Backend>(
-        self,
-        backend: &B,
-        config: &RunConfig,
-        data: &LoadedData,
-    ) -> Result<Self::Output, Failure> {
-        let mut trainer = trainer(backend, config, data)?;
+    fn run<B: Backend>(self, backend: &B, run: Loaded<'_>) -> Result<Self::Output> {
+        let (data, mut trainer) = (run.data, run.trainer(backend)?);
         let (mut rows, mut before) = (Vec::new(), ([0.0; 4], 0));
         while !trainer.epoch_is_done() {
             interrupt::check()?;
@@ -123,7 +117,7 @@ pub(super) struct Activity {
 ///
 /// # Errors
 /// What fails in training, or the user's wish to stop.
-pub(super) fn activity(run: &ResolvedRun, drawn: &[usize]) -> Result<Vec<Activity>, Failure> {
+pub(super) fn activity(run: &ResolvedRun, drawn: &[usize]) -> Result<Vec<Activity>> {
     Watch { drawn }.execute(run)
 }
 
@@ -134,23 +128,18 @@ struct Watch<'a> {
 impl DataTask for Watch<'_> {
     type Output = Vec<Activity>;
 
-    fn run<B: Backend>(
-        self,
-        backend: &B,
-        config: &RunConfig,
-        data: &LoadedData,
-    ) -> Result<Self::Output, Failure> {
-        let mut trainer = trainer(backend, config, data)?;
+    fn run<B: Backend>(self, backend: &B, run: Loaded<'_>) -> Result<Self::Output> {
+        let (data, mut trainer) = (run.data, run.trainer(backend)?);
         let probe = &data.test[..data.test.len().min(PROBE)];
         let classes = labels(data, probe);
         let predictions = trainer.network().units().first().map(|unit| unit.predictions());
         let (nets, workers) = predictions
             .map_or((0, 0), |predictions| (predictions.classifiers, predictions.workers));
-        let look = |trainer: &mut Trainer<B>| -> Result<Vec<f32>, Failure> {
+        let look = |trainer: &mut Trainer<B>| -> Result<Vec<f32>> {
             Ok(trainer.worker_outputs(probe)?.into_iter().next().unwrap_or_default())
         };
         // In how many batches each worker has been a leader.
-        let leads = |trainer: &Trainer<B>| -> Result<Vec<f64>, Failure> {
+        let leads = |trainer: &Trainer<B>| -> Result<Vec<f64>> {
             let metrics = trainer.metrics()?;
             let count = |share: &f64| (share / 100.0 * metrics.batches as f64).round();
             let shares = metrics.units.first().map_or(&[][..], |unit| unit.workers("lead_percent"));

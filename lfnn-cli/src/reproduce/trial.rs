@@ -5,10 +5,8 @@ use std::time::{Duration, Instant};
 
 use lfnn_core::backend::Backend;
 
-use super::plan::{DataTask, Task, trainer};
-use crate::config::RunConfig;
-use crate::data::LoadedData;
-use crate::failure::Failure;
+use super::plan::{DataTask, Loaded, Task};
+use crate::failure::Result;
 use crate::resolved::{ResolvedRun, Resources};
 
 /// Steps are timed for this long.
@@ -18,9 +16,9 @@ const LONG: Duration = Duration::from_millis(250);
 ///
 /// # Errors
 /// Data or settings with which the task could not run either.
-pub(super) fn of_tasks(tasks: &[Task], resources: &Resources) -> Result<Vec<Duration>, Failure> {
+pub(super) fn of_tasks(tasks: &[Task], resources: &Resources) -> Result<Vec<Duration>> {
     let mut known: HashMap<String, Duration> = HashMap::new();
-    let mut of = |task: &Task| -> Result<Duration, Failure> {
+    let mut of = |task: &Task| -> Result<Duration> {
         let training = match task {
             Task::Compute(computation) => return (computation.trial)(resources),
             Task::Train(training) => training.config()?,
@@ -44,10 +42,14 @@ pub(super) fn of_tasks(tasks: &[Task], resources: &Resources) -> Result<Vec<Dura
 ///
 /// # Errors
 /// Data or settings with which it could not run.
-pub(super) fn of_training(run: &ResolvedRun) -> Result<Duration, Failure> {
+pub(super) fn of_training(run: &ResolvedRun) -> Result<Duration> {
     let begin = Instant::now();
-    let (first_step, each_epoch) = Epoch.execute(run)?;
-    Ok(first_step - begin + each_epoch.mul_f64(run.config.training.epochs as f64))
+    let epochs = run.config.training.epochs;
+    let mut run = run.clone();
+    // The second step may be one of another epoch.
+    run.config.training.epochs = epochs.max(2);
+    let (first_step, each_epoch) = Epoch.execute(&run)?;
+    Ok(first_step - begin + each_epoch.mul_f64(epochs as f64))
 }
 
 struct Epoch;
@@ -56,16 +58,8 @@ impl DataTask for Epoch {
     /// When the first step was done, and how long an epoch takes with its evaluation.
     type Output = (Instant, Duration);
 
-    fn run<B: Backend>(
-        self,
-        backend: &B,
-        config: &RunConfig,
-        data: &LoadedData,
-    ) -> Result<Self::Output, Failure> {
-        // The second step may be one of another epoch.
-        let mut config = config.clone();
-        config.training.epochs = config.training.epochs.max(2);
-        let mut trainer = trainer(backend, &config, data)?;
+    fn run<B: Backend>(self, backend: &B, run: Loaded<'_>) -> Result<Self::Output> {
+        let (data, mut trainer) = (run.data, run.trainer(backend)?);
         trainer.train_step()?;
         trainer.check_finite()?;
         let first_step = Instant::now();

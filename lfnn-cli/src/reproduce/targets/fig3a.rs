@@ -5,7 +5,7 @@ use super::super::report::{Cell, Report, Stat, Table};
 use super::super::runner::Results;
 use super::{Errors, Target, one_pass};
 use crate::chart::{Axis, Mark, Panel, Shape};
-use crate::failure::Failure;
+use crate::failure::Result;
 
 pub(super) const FIG3A: Target = Target {
     name: "fig3a",
@@ -41,7 +41,7 @@ fn trainings(request: &ReproduceRequest, width: usize, percent: Option<usize>) -
     })
 }
 
-fn plan(request: &ReproduceRequest) -> Result<Vec<Task>, Failure> {
+fn plan(request: &ReproduceRequest) -> Result<Vec<Task>> {
     let mut tasks = Vec::new();
     for &width in widths(request) {
         for percent in percentages(request).iter().copied().map(Some).chain([None]) {
@@ -51,11 +51,8 @@ fn plan(request: &ReproduceRequest) -> Result<Vec<Task>, Failure> {
     Ok(tasks)
 }
 
-fn report(
-    request: &ReproduceRequest,
-    results: &Results,
-    report: &mut Report,
-) -> Result<(), Failure> {
+fn report(results: &Results<'_>, report: &mut Report) -> Result {
+    let request = results.request;
     let head = ["workers", "δ, %", "accuracy", "±", "less bp's"];
     let mut table = Table::new("fig3a", "Test accuracy in percent after one pass", &head);
     let (mut marks, mut panels) = (Vec::new(), Vec::new());

@@ -12,7 +12,7 @@ use super::super::trace::{self, Activity};
 use super::super::vicsek::{Flock, Settings};
 use super::{Target, one_pass};
 use crate::chart::{Axis, Mark, Panel, Point, Shape};
-use crate::failure::Failure;
+use crate::failure::Result;
 use crate::interrupt;
 use crate::resolved::ResolvedRun;
 
@@ -31,9 +31,9 @@ pub(super) const FIG5: Target = Target {
            heading.",
     has_parts: false,
     plan,
-    report: |request, results, report| {
-        activity_report(request, results, report)?;
-        vicsek_report(request, results, report)
+    report: |results, report| {
+        activity_report(results, report)?;
+        vicsek_report(results, report)
     },
 };
 
@@ -62,7 +62,7 @@ fn activity_id(request: &ReproduceRequest, seed: u64) -> String {
     format!("activity-{}", one_pass(request, "lfnn", 32, seed).leaders(30).id())
 }
 
-fn plan(request: &ReproduceRequest) -> Result<Vec<Task>, Failure> {
+fn plan(request: &ReproduceRequest) -> Result<Vec<Task>> {
     // Steps whose movements are drawn.
     let drawn = if request.is_paper() { [1, 20, 100, 500] } else { [1, 20, 60, 200] };
     let mut tasks = Vec::new();
@@ -139,14 +139,10 @@ fn flock((id, settings, steps, moments): (String, Settings, usize, Vec<usize>)) 
     }
 }
 
-fn activity_report(
-    request: &ReproduceRequest,
-    results: &Results,
-    report: &mut Report,
-) -> Result<(), Failure> {
+fn activity_report(results: &Results<'_>, report: &mut Report) -> Result {
     let mut all: Vec<Vec<Activity>> = Vec::new();
-    for &seed in &request.seeds {
-        all.extend(results.read(&activity_id(request, seed))?);
+    for &seed in &results.request.seeds {
+        all.extend(results.read(&activity_id(results.request, seed))?);
     }
     let Some(first) = all.first() else { return Ok(()) };
 
@@ -232,11 +228,7 @@ fn activity_report(
     Ok(())
 }
 
-fn vicsek_report(
-    request: &ReproduceRequest,
-    results: &Results,
-    report: &mut Report,
-) -> Result<(), Failure> {
+fn vicsek_report(results: &Results<'_>, report: &mut Report) -> Result {
     if let Some(small) = results.read::<Flight>("vicsek-small")? {
         let side = (SMALL as f64 / DENSITY).sqrt();
         // With room for the arrows at the edges.
@@ -261,7 +253,7 @@ fn vicsek_report(
     let (mut curves, mut against) = (Vec::new(), Vec::new());
     let head = ["particles", "η", "order at the end", "milliseconds per step"];
     let mut table = Table::new("fig5b", "b. The Vicsek model", &head);
-    for (id, settings, steps, _) in flocks(request) {
+    for (id, settings, steps, _) in flocks(results.request) {
         let Some(flight) = results.read::<Flight>(&id)? else { continue };
         let half = &flight.order[flight.order.len() / 2..];
         let mean = half.iter().sum::<f64>() / half.len().max(1) as f64;

@@ -5,7 +5,7 @@ use super::super::report::{Cell, Report, Table};
 use super::super::runner::{Results, Trained};
 use super::Target;
 use crate::chart::{Axis, Mark, Panel, Shape};
-use crate::failure::Failure;
+use crate::failure::Result;
 
 pub(super) const FIG6: Target = Target {
     name: "fig6",
@@ -33,11 +33,8 @@ pub(super) fn training(request: &ReproduceRequest, seed: u64) -> Training {
     training.set("digits", &sets.map(str::to_owned))
 }
 
-fn report(
-    request: &ReproduceRequest,
-    results: &Results,
-    report: &mut Report,
-) -> Result<(), Failure> {
+fn report(results: &Results<'_>, report: &mut Report) -> Result {
+    let request = results.request;
     let head = [
         "seed",
         "unit",

@@ -15,14 +15,14 @@ use lfnn_core::train::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::super::plan::{Computation, DataTask, ReproduceRequest, Task, trainer};
+use super::super::plan::{Computation, DataTask, Loaded, ReproduceRequest, Task};
 use super::super::report::{Cell, Report, Table};
 use super::super::runner::Results;
 use super::{Target, methods};
 use crate::chart::{Axis, Mark, Panel, Shape};
 use crate::config::RunConfig;
 use crate::data::LoadedData;
-use crate::failure::Failure;
+use crate::failure::{Failure, Result};
 use crate::interrupt;
 use crate::resolved::ResolvedRun;
 use crate::train::setup;
@@ -69,7 +69,7 @@ fn recipe(request: &ReproduceRequest) -> &'static str {
     if request.is_paper() { "mnist-s" } else { "digits" }
 }
 
-fn computation(request: &ReproduceRequest, method: &str) -> Result<Computation, Failure> {
+fn computation(request: &ReproduceRequest, method: &str) -> Result<Computation> {
     let mut config = request.training(recipe(request), method, 1).leaders(70).config()?;
     // A batch says as much as an epoch.
     config.training.epochs = 1;
@@ -88,18 +88,14 @@ struct Measure;
 impl DataTask for Measure {
     type Output = Dependence;
 
-    fn run<B: Backend>(
-        self,
-        backend: &B,
-        config: &RunConfig,
-        data: &LoadedData,
-    ) -> Result<Dependence, Failure> {
-        let trainer = trainer(backend, config, data)?;
+    fn run<B: Backend>(self, backend: &B, run: Loaded<'_>) -> Result<Dependence> {
+        let Loaded { config, data } = run;
+        let trainer = run.trainer(backend)?;
         let weights = parameters(trainer.network(), trainer.state()?);
         let groups = groups(trainer.network());
         let path = paths(config, data)?;
         let batch = Batch::new(config, data);
-        let gradients = |weights: &State| -> Result<State, Failure> {
+        let gradients = |weights: &State| -> Result<State> {
             let input = TraceInput {
                 network: &config.network,
                 leadership: config.leadership,
@@ -156,7 +152,7 @@ fn parameters(network: &Network, mut state: State) -> State {
 }
 
 /// For each gradient, from which group's parameters the program has a path to it.
-fn paths(config: &RunConfig, data: &LoadedData) -> Result<Vec<Vec<bool>>, Failure> {
+fn paths(config: &RunConfig, data: &LoadedData) -> Result<Vec<Vec<bool>>> {
     let shape = data.images().shape;
     let step = StepProgram::new(&setup(config, &data.normalization), shape, data.classes.len())
         .map_err(|error| Failure::Usage(error.into()))?;
@@ -238,11 +234,8 @@ fn distance(old: &[f32], new: &[f32]) -> f64 {
     apart / squares(&mut old.iter().map(|&x| f64::from(x))).max(1e-30)
 }
 
-fn report(
-    request: &ReproduceRequest,
-    results: &Results,
-    report: &mut Report,
-) -> Result<(), Failure> {
+fn report(results: &Results<'_>, report: &mut Report) -> Result {
+    let request = results.request;
     let head = [
         "method",
         "gradient of",

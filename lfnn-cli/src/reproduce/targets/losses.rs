@@ -8,7 +8,7 @@ use super::super::runner::Results;
 use super::super::trace::{self, LossRow};
 use super::{OVER_SEEDS, Target, one_pass};
 use crate::chart::{Axis, Mark, Panel, Point, Shape};
-use crate::failure::Failure;
+use crate::failure::Result;
 use crate::resolved::ResolvedRun;
 
 pub(super) const FIG3B: Target = Target {
@@ -47,7 +47,7 @@ fn id(request: &ReproduceRequest, variant: usize, seed: u64) -> String {
     one_pass(request, "lfnn", 32, seed).leaders(30).set(&label, &[]).id()
 }
 
-fn plan(request: &ReproduceRequest) -> Result<Vec<Task>, Failure> {
+fn plan(request: &ReproduceRequest) -> Result<Vec<Task>> {
     let every = if request.is_paper() { 10 } else { 4 };
     let mut tasks = Vec::new();
     for (variant, (_, _, lambda1, lambda2)) in VARIANTS.into_iter().enumerate() {
@@ -81,11 +81,7 @@ fn curve(
 }
 
 /// Adds the table, and gives the rows of each variant for each seed.
-fn table(
-    request: &ReproduceRequest,
-    results: &Results,
-    report: &mut Report,
-) -> Result<Vec<Vec<Vec<LossRow>>>, Failure> {
+fn table(results: &Results<'_>, report: &mut Report) -> Result<Vec<Vec<Vec<LossRow>>>> {
     let head =
         ["loss", "made of", "test accuracy, %", "±", "global loss", "leader loss", "follower loss"];
     let caption =
@@ -94,8 +90,8 @@ fn table(
     let mut all = Vec::new();
     for (variant, (name, what, ..)) in VARIANTS.into_iter().enumerate() {
         let mut rows: Vec<Vec<LossRow>> = Vec::new();
-        for &seed in &request.seeds {
-            rows.extend(results.read(&id(request, variant, seed))?);
+        for &seed in &results.request.seeds {
+            rows.extend(results.read(&id(results.request, variant, seed))?);
         }
         let last = |value: fn(&LossRow) -> Option<f64>| {
             let of = |rows: &Vec<LossRow>| value(rows.last()?);
@@ -120,13 +116,9 @@ fn table(
     Ok(all)
 }
 
-fn accuracies(
-    request: &ReproduceRequest,
-    results: &Results,
-    report: &mut Report,
-) -> Result<(), Failure> {
+fn accuracies(results: &Results<'_>, report: &mut Report) -> Result {
     let (mut test, mut train) = (Vec::new(), Vec::new());
-    for (style, rows) in table(request, results, report)?.iter().enumerate() {
+    for (style, rows) in table(results, report)?.iter().enumerate() {
         let name = format!("{}: {}", VARIANTS[style].0, VARIANTS[style].1);
         let tested = Shape::MarkedLine(curve(rows, true, |row| row.test_accuracy));
         test.push(Mark::new(&name, style, tested));
@@ -145,11 +137,7 @@ fn accuracies(
     Ok(())
 }
 
-fn terms(
-    request: &ReproduceRequest,
-    results: &Results,
-    report: &mut Report,
-) -> Result<(), Failure> {
+fn terms(results: &Results<'_>, report: &mut Report) -> Result {
     type Term = (&'static str, usize, fn(&LossRow) -> f64);
     let terms: [Term; 3] = [
         ("global loss", 0, |row| row.global),
@@ -157,7 +145,7 @@ fn terms(
         ("follower loss", 1, |row| row.follower),
     ];
     let mut panels = Vec::new();
-    for (rows, (name, what, ..)) in table(request, results, report)?.iter().zip(VARIANTS) {
+    for (rows, (name, what, ..)) in table(results, report)?.iter().zip(VARIANTS) {
         let line = |(name, style, value): Term| {
             Mark::new(name, style, Shape::Line(curve(rows, false, |row| Some(value(row)))))
         };

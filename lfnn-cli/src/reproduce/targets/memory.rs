@@ -6,14 +6,13 @@ use lfnn_core::backend::Backend;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::super::plan::{Computation, DataTask, ReproduceRequest, Task, trainer};
+use super::super::plan::{Computation, DataTask, Loaded, ReproduceRequest, Task};
 use super::super::report::{Cell, Report, Table};
 use super::super::runner::Results;
 use super::Target;
 use crate::chart::{Axis, Mark, Panel, Point, Shape};
 use crate::config::RunConfig;
-use crate::data::LoadedData;
-use crate::failure::Failure;
+use crate::failure::Result;
 use crate::interrupt;
 use crate::resolved::ResolvedRun;
 
@@ -60,7 +59,7 @@ fn id(request: &ReproduceRequest, method: &str, depth: usize) -> String {
     format!("memory-{data}-{method}-depth{depth}")
 }
 
-fn config(request: &ReproduceRequest, method: &str, depth: usize) -> Result<RunConfig, Failure> {
+fn config(request: &ReproduceRequest, method: &str, depth: usize) -> Result<RunConfig> {
     let unit = "{layers: [{conv: {filters: 32, kernel: 3, padding: 1, bias: false}}, {batch_norm: {}}, relu], \
                 workers: {readout: {count: 4, grid: 4}}}";
     let sets = [
@@ -72,14 +71,19 @@ fn config(request: &ReproduceRequest, method: &str, depth: usize) -> Result<RunC
     request.training(recipe, method, 1).set("depth", &sets).config()
 }
 
-fn plan(request: &ReproduceRequest) -> Result<Vec<Task>, Failure> {
+fn plan(request: &ReproduceRequest) -> Result<Vec<Task>> {
     let long = if request.is_short() { Duration::ZERO } else { LONG };
     let mut tasks = Vec::new();
     for method in METHODS {
         for &depth in depths(request) {
             let (id, config) = (id(request, method, depth), config(request, method, depth)?);
             let settings = json!({"seconds": long.as_secs_f64()});
-            let work = move |run: &ResolvedRun| Measure { long }.execute(run);
+            let work = move |run: &ResolvedRun| {
+                let mut run = run.clone();
+                // As many as it takes: steps are measured, not a training.
+                run.config.training.epochs = EPOCHS;
+                Measure { long }.execute(&run)
+            };
             tasks.push(Task::Compute(Computation {
                 alone: true,
                 trial: Box::new(move |_| Ok(long.mul_f64(1.2))),
@@ -100,16 +104,8 @@ struct Measure {
 impl DataTask for Measure {
     type Output = Measured;
 
-    fn run<B: Backend>(
-        self,
-        backend: &B,
-        config: &RunConfig,
-        data: &LoadedData,
-    ) -> Result<Measured, Failure> {
-        // As many as it takes: steps are measured, not a training.
-        let mut config = config.clone();
-        config.training.epochs = EPOCHS;
-        let mut trainer = trainer(backend, &config, data)?;
+    fn run<B: Backend>(self, backend: &B, run: Loaded<'_>) -> Result<Measured> {
+        let mut trainer = run.trainer(backend)?;
         let mut times = Vec::new();
         let begin = Instant::now();
         while times.len() < TIMES + 1 || begin.elapsed() < self.long {
@@ -129,7 +125,7 @@ impl DataTask for Measure {
         let memory = trainer.memory();
         Ok(Measured {
             temporary: memory.temporary,
-            persistent: memory.persistent.saturating_sub(data.images().pixels.len()),
+            persistent: memory.persistent.saturating_sub(run.data.images().pixels.len()),
             seconds: times[times.len() / 2],
             steps: times.len(),
             parameters: trainer.network().parameter_counts().0,
@@ -137,11 +133,8 @@ impl DataTask for Measure {
     }
 }
 
-fn report(
-    request: &ReproduceRequest,
-    results: &Results,
-    report: &mut Report,
-) -> Result<(), Failure> {
+fn report(results: &Results<'_>, report: &mut Report) -> Result {
+    let request = results.request;
     let head = [
         "method",
         "units",

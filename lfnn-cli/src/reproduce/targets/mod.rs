@@ -17,7 +17,7 @@ use lfnn_data::{DatasetName, Presence};
 use super::plan::{ReproduceRequest, Task, Training};
 use super::report::{Report, Stat};
 use super::runner::Results;
-use crate::failure::Failure;
+use crate::failure::{Failure, Result};
 use crate::run::Summary;
 
 /// A table or figure to reproduce.
@@ -36,9 +36,9 @@ pub(super) struct Target {
     /// Whether it consists of parts, each of one recipe, among which one can choose. Otherwise the paper's
     /// scale needs MNIST.
     pub(super) has_parts: bool,
-    plan: fn(&ReproduceRequest) -> Result<Vec<Task>, Failure>,
+    plan: fn(&ReproduceRequest) -> Result<Vec<Task>>,
     /// Adds tables and figures to a report.
-    report: fn(&ReproduceRequest, &Results, &mut Report) -> Result<(), Failure>,
+    report: fn(&Results<'_>, &mut Report) -> Result,
 }
 
 impl Target {
@@ -46,7 +46,7 @@ impl Target {
     ///
     /// # Errors
     /// Data that is missing, or a setting that does not fit.
-    pub(super) fn plan(&self, request: &ReproduceRequest) -> Result<Vec<Task>, Failure> {
+    pub(super) fn plan(&self, request: &ReproduceRequest) -> Result<Vec<Task>> {
         if request.is_paper() && !self.has_parts && !is_there(request, DatasetName::Mnist) {
             return Err(missing(request, DatasetName::Mnist));
         }
@@ -57,13 +57,9 @@ impl Target {
     ///
     /// # Errors
     /// A result that cannot be read.
-    pub(super) fn report(
-        &self,
-        request: &ReproduceRequest,
-        results: &Results,
-    ) -> Result<Report, Failure> {
+    pub(super) fn report(&self, results: &Results<'_>) -> Result<Report> {
         let mut report = Report { name: self.name, title: self.title, ..Report::default() };
-        if !request.is_paper() {
+        if !results.request.is_paper() {
             let text = format!(
                 "This is the quick scale: the 8×8 digits inside the program take the place of the paper's \
                  data. It shows that everything works, and how results look; its numbers are not to be \
@@ -73,7 +69,7 @@ impl Target {
             report.text.push(text.trim_end().to_owned());
         }
         report.text.push(self.text.to_owned());
-        (self.report)(request, results, &mut report)?;
+        (self.report)(results, &mut report)?;
         Ok(report)
     }
 }
@@ -126,11 +122,7 @@ fn missing(request: &ReproduceRequest, name: DatasetName) -> Failure {
 ///
 /// # Errors
 /// A recipe that no part has.
-fn chosen<T>(
-    request: &ReproduceRequest,
-    parts: Vec<T>,
-    recipe: fn(&T) -> &str,
-) -> Result<Vec<T>, Failure> {
+fn chosen<T>(request: &ReproduceRequest, parts: Vec<T>, recipe: fn(&T) -> &str) -> Result<Vec<T>> {
     let names = &request.recipes;
     if let Some(name) = names.iter().find(|name| !parts.iter().any(|part| recipe(part) == *name)) {
         let list = parts.iter().map(recipe).collect::<Vec<_>>().join(", ");
@@ -153,7 +145,7 @@ struct Errors {
 
 impl Errors {
     /// Of those trainings that came to their end; none if none did.
-    fn of(results: &Results, trainings: &[Training]) -> Option<Self> {
+    fn of(results: &Results<'_>, trainings: &[Training]) -> Option<Self> {
         let runs: Vec<_> = trainings.iter().filter_map(|one| results.run(one)).collect();
         let all = |value: fn(&Summary) -> Option<f64>| -> Vec<f64> {
             runs.iter().filter_map(|run| value(&run.summary)).collect()

@@ -8,7 +8,7 @@ use super::super::runner::{Results, Trained};
 use super::fig6::{self, most};
 use super::{OVER_SEEDS, Target};
 use crate::chart::{Axis, Mark, Panel, Shape};
-use crate::failure::Failure;
+use crate::failure::Result;
 
 pub(super) const SUPPLEMENT: Target = Target {
     name: "supplement",
@@ -67,11 +67,8 @@ fn units(run: &Trained) -> Vec<Unit> {
     row.train.units.iter().zip(&row.test.units).map(of).collect()
 }
 
-fn report(
-    request: &ReproduceRequest,
-    results: &Results,
-    report: &mut Report,
-) -> Result<(), Failure> {
+fn report(results: &Results<'_>, report: &mut Report) -> Result {
+    let request = results.request;
     let head = ["network", "unit", "best leader", "±", "leaders", "±", "followers", "±"];
     let caption =
         "Test error in percent of workers as predictors; the last line of each is the output layer";

@@ -8,7 +8,7 @@ use super::super::report::{Cell, Report, Table};
 use super::super::runner::Results;
 use super::{Errors, MNIST, OVER_SEEDS, Target, chosen, is_there, missing};
 use crate::chart::{Axis, Mark, Panel, Point, Shape};
-use crate::failure::Failure;
+use crate::failure::Result;
 
 const PERCENTAGES: [usize; 10] = [10, 20, 30, 40, 50, 60, 70, 80, 90, 100];
 const METHODS: [&str; 2] = ["lfnn-l", "lfnn"];
@@ -34,9 +34,7 @@ pub(super) const TABLE2: Target = Target {
            one another in the paper’s value alone.",
     has_parts: true,
     plan: |request| plan(request, PARTS2),
-    report: |request, results, report| {
-        add(request, results, report, PARTS2, &paper::read()?.table2, "")
-    },
+    report: |results, report| add(results, report, PARTS2, &paper::read()?.table2, ""),
 };
 
 pub(super) const TABLE3: Target = Target {
@@ -44,19 +42,16 @@ pub(super) const TABLE3: Target = Target {
     about: "lfnn and lfnn-l with 10 % to 100 % leaders, Tiny ImageNet",
     title: "Table 3: leadership size on Tiny ImageNet",
     plan: |request| plan(request, PARTS3),
-    report: |request, results, report| {
+    report: |results, report| {
         let note = "The network is far smaller than the paper’s and trained for fewer epochs: what can be \
                     compared is how the error changes with the share of leaders.";
-        add(request, results, report, PARTS3, &paper::read()?.table3, note)
+        add(results, report, PARTS3, &paper::read()?.table3, note)
     },
     ..TABLE2
 };
 
 /// Name and recipe of each part whose data is there.
-fn parts(
-    request: &ReproduceRequest,
-    parts: &Parts,
-) -> Result<Vec<(&'static str, &'static str)>, Failure> {
+fn parts(request: &ReproduceRequest, parts: &Parts) -> Result<Vec<(&'static str, &'static str)>> {
     if !request.is_paper() {
         return chosen(request, vec![("digits", "digits")], |part| part.1);
     }
@@ -79,7 +74,7 @@ fn trainings(
 }
 
 /// Percentages, each with the one whose trainings it shares.
-fn shared(request: &ReproduceRequest, recipe: &str) -> Result<Vec<(usize, usize)>, Failure> {
+fn shared(request: &ReproduceRequest, recipe: &str) -> Result<Vec<(usize, usize)>> {
     let config = request.training(recipe, METHODS[0], 1).config()?;
     // 70 % is Table 1's: where it leads as many, its trainings are taken.
     let mut order = vec![70];
@@ -89,7 +84,7 @@ fn shared(request: &ReproduceRequest, recipe: &str) -> Result<Vec<(usize, usize)
     Ok(pairs)
 }
 
-fn plan(request: &ReproduceRequest, all: &Parts) -> Result<Vec<Task>, Failure> {
+fn plan(request: &ReproduceRequest, all: &Parts) -> Result<Vec<Task>> {
     let mut tasks = Vec::new();
     for (_, recipe) in parts(request, all)? {
         let percentages = shared(request, recipe)?;
@@ -108,13 +103,13 @@ fn plan(request: &ReproduceRequest, all: &Parts) -> Result<Vec<Task>, Failure> {
 
 /// Adds tables and a figure to a report.
 fn add(
-    request: &ReproduceRequest,
-    results: &Results,
+    results: &Results<'_>,
     report: &mut Report,
     all: &Parts,
     paper: &Quoted<Values>,
     note: &str,
-) -> Result<(), Failure> {
+) -> Result {
+    let request = results.request;
     if request.is_paper() {
         let notes = [paper.note.as_str(), note];
         report.text.extend(notes.iter().filter(|note| !note.is_empty()).map(ToString::to_string));
@@ -123,7 +118,7 @@ fn add(
     for (name, recipe) in parts(request, all)? {
         let mut marks = Vec::new();
         for (method, style) in METHODS.into_iter().zip([1, 2]) {
-            let (table, ours, theirs) = table(request, results, (name, recipe, method), paper)?;
+            let (table, ours, theirs) = table(results, (name, recipe, method), paper)?;
             report.tables.push(table);
             let label = format!("{method}, this program");
             marks.push(Mark::new(label, style, Shape::MarkedLine(ours)));
@@ -143,11 +138,11 @@ fn add(
 
 /// A method's table, and the points of its curve and the paper's.
 fn table(
-    request: &ReproduceRequest,
-    results: &Results,
+    results: &Results<'_>,
     (name, recipe, method): (&str, &str, &str),
     paper: &Quoted<Values>,
-) -> Result<(Table, Vec<Point>, Vec<Point>), Failure> {
+) -> Result<(Table, Vec<Point>, Vec<Point>)> {
+    let request = results.request;
     let config = request.training(recipe, method, 1).config()?;
     let head = ["δ, %", "leaders", "test", "±", "paper", "difference", "training", "±", "paper"];
     let caption = format!("{name}, {method}: errors in percent");

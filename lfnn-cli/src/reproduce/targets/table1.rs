@@ -8,7 +8,7 @@ use super::super::report::{Cell, Report, Table};
 use super::super::runner::Results;
 use super::{Errors, MNIST, OVER_SEEDS, Target, chosen, is_there, methods, missing};
 use crate::chart::{Axis, Mark, Panel, Point, Shape};
-use crate::failure::Failure;
+use crate::failure::Result;
 
 /// Forward gradients are too noisy for the recipes' rate, which is 0.003.
 /// Found on the held-out images of `mnist-s` after four epochs; docs/results.md has the search.
@@ -44,7 +44,7 @@ struct Column {
     paper: &'static str,
 }
 
-fn columns(request: &ReproduceRequest) -> Result<Vec<Column>, Failure> {
+fn columns(request: &ReproduceRequest) -> Result<Vec<Column>> {
     let column = |name, recipe, paper| Column { name, recipe, sets: Vec::new(), label: "", paper };
     if !request.is_paper() {
         return chosen(request, vec![column("digits", "digits", "")], |column| column.recipe);
@@ -102,7 +102,7 @@ fn trainings(request: &ReproduceRequest, column: &Column, method: &str) -> Vec<T
     request.for_seeds(|seed| training(request, column, method, seed))
 }
 
-fn plan(request: &ReproduceRequest) -> Result<Vec<Task>, Failure> {
+fn plan(request: &ReproduceRequest) -> Result<Vec<Task>> {
     let mut tasks = Vec::new();
     for column in columns(request)? {
         // Seed by seed: what is stopped can be reported with fewer of them.
@@ -114,11 +114,8 @@ fn plan(request: &ReproduceRequest) -> Result<Vec<Task>, Failure> {
     Ok(tasks)
 }
 
-fn report(
-    request: &ReproduceRequest,
-    results: &Results,
-    report: &mut Report,
-) -> Result<(), Failure> {
+fn report(results: &Results<'_>, report: &mut Report) -> Result {
+    let request = results.request;
     let paper = paper::read()?.table1;
     if request.is_paper() {
         let rates = RATES.map(|(method, rate)| format!("{method} {rate}"));
