@@ -20,6 +20,9 @@ pub(crate) enum Failure {
     Interrupted,
 }
 
+/// What a command, or a part of it, gives.
+pub(crate) type Result<T = (), E = Failure> = std::result::Result<T, E>;
+
 impl Failure {
     /// Prints the error, if there is one, and gives the exit code.
     pub(crate) fn report(&self) -> ExitCode {

@@ -10,6 +10,8 @@ use anyhow::Context;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
+#[cfg(feature = "report")]
+use crate::failure::Failure;
 use crate::process_status;
 
 /// The exit code after a signal.
@@ -52,6 +54,15 @@ pub(crate) fn training_begins() {
     if !requested() {
         ENDS.store(false, Ordering::SeqCst);
     }
+}
+
+/// Ends work that is not saved on the way.
+///
+/// # Errors
+/// The user wants to stop.
+#[cfg(feature = "report")]
+pub(crate) fn check() -> Result<(), Failure> {
+    if requested() { Err(Failure::Interrupted) } else { Ok(()) }
 }
 
 /// Whether the user wants to stop.

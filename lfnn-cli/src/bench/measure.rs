@@ -10,9 +10,10 @@ use lfnn_core::train::{
 };
 
 use super::{Measured, Spread};
+use crate::backend::BackendTask;
 use crate::config::RunConfig;
 use crate::data::DataShape;
-use crate::failure::Failure;
+use crate::failure::{Failure, Result};
 use crate::memory;
 use crate::train::setup;
 
@@ -54,7 +55,7 @@ impl Noise {
 ///
 /// # Errors
 /// More than this machine has memory for, or than can be counted in 32 bits.
-fn images(batch: usize, shape: &DataShape) -> Result<usize, Failure> {
+fn images(batch: usize, shape: &DataShape) -> Result<usize> {
     let count = batch.saturating_mul(BATCHES);
     let bytes = shape.image.iter().fold(count, |bytes, &extent| bytes.saturating_mul(extent));
     memory::check(bytes, &format!("{BATCHES} batches of {batch} images"))?;
@@ -67,74 +68,76 @@ fn images(batch: usize, shape: &DataShape) -> Result<usize, Failure> {
     Ok(count)
 }
 
-/// Measures a configuration on a backend.
-///
-/// # Errors
-/// A network that cannot be, or a failure of the backend.
-pub(super) fn measure<B: Backend>(
-    backend: &B,
-    device: &str,
-    config: &RunConfig,
-    shape: &DataShape,
-    seconds: f64,
-) -> Result<Measured, Failure> {
-    // As many epochs as a training may have: what is measured is measured over and over.
-    let mut config = config.clone();
-    config.training.epochs = u32::MAX as usize / MOST_STEPS;
-    let config = &config;
-    let batch = config.training.batch_size;
-    let count = images(batch, shape)?;
-    let noise = Noise::new(count, shape);
-    let images = Images {
-        pixels: (&noise.pixels).into(),
-        labels: Labels::Classes(&noise.labels),
-        shape: shape.image,
-        classes: shape.classes,
-    };
-    let channels = shape.image[2];
-    let normalization = Normalization { mean: vec![0.5; channels], std: vec![0.3; channels] };
-    let setup = setup(config, &normalization);
-    let indices =
-        |steps: usize| -> Vec<u32> { (0..steps * batch).map(|i| (i % count) as u32).collect() };
-    let budget = Duration::from_secs_f64(seconds);
+/// The measurement of a configuration, each speed for so many seconds.
+pub(super) struct Measure<'a> {
+    pub(super) config: &'a RunConfig,
+    pub(super) shape: &'a DataShape,
+    pub(super) seconds: f64,
+}
 
-    // A first look, at two steps in turn, tells how many make a block.
-    let mut trainer = Trainer::new(backend, &setup, images, &indices(1))?;
-    block(&mut trainer)?;
-    let mut steps_of_block = batches_of_block(|| block(&mut trainer))?;
-    if steps_of_block > 1 {
-        drop(trainer);
-        trainer = Trainer::new(backend, &setup, images, &indices(steps_of_block))?;
+impl BackendTask for Measure<'_> {
+    type Output = Measured;
+
+    fn run<B: Backend>(self, backend: &B, device: &str) -> Result<Measured> {
+        let Self { config, shape, seconds } = self;
+        // As many epochs as a training may have: what is measured is measured over and over.
+        let mut config = config.clone();
+        config.training.epochs = u32::MAX as usize / MOST_STEPS;
+        let config = &config;
+        let batch = config.training.batch_size;
+        let count = images(batch, shape)?;
+        let noise = Noise::new(count, shape);
+        let images = Images {
+            pixels: (&noise.pixels).into(),
+            labels: Labels::Classes(&noise.labels),
+            shape: shape.image,
+            classes: shape.classes,
+        };
+        let channels = shape.image[2];
+        let normalization = Normalization { mean: vec![0.5; channels], std: vec![0.3; channels] };
+        let setup = setup(config, &normalization);
+        let indices =
+            |steps: usize| -> Vec<u32> { (0..steps * batch).map(|i| (i % count) as u32).collect() };
+        let budget = Duration::from_secs_f64(seconds);
+
+        // A first look, at two steps in turn, tells how many make a block.
+        let mut trainer = Trainer::new(backend, &setup, images, &indices(1))?;
         block(&mut trainer)?;
-        steps_of_block = setup.steps_per_epoch(steps_of_block * batch);
+        let mut steps_of_block = batches_of_block(|| block(&mut trainer))?;
+        if steps_of_block > 1 {
+            drop(trainer);
+            trainer = Trainer::new(backend, &setup, images, &indices(steps_of_block))?;
+            block(&mut trainer)?;
+            steps_of_block = setup.steps_per_epoch(steps_of_block * batch);
+        }
+        let training = repeat(budget, steps_of_block * batch, || block(&mut trainer))?;
+        let profile = profile(&mut trainer)?;
+
+        let state = trainer.state()?;
+        let (memory, cost) = (trainer.memory(), trainer.step_cost());
+        drop(trainer);
+        let mut evaluator = Evaluator::new(backend, &config.network, images, &state, batch, false)?;
+        let mut infer = |examples: &[u32]| evaluator.evaluate(examples).map(|_| ());
+        let one = indices(1);
+        infer(&one)?;
+        let examples = indices(batches_of_block(|| infer(&one))?.min(BATCHES));
+        let inference = repeat(budget, examples.len(), || infer(&examples))?;
+        drop(evaluator);
+
+        Ok(Measured {
+            recipe: config.label().to_owned(),
+            method: config.method.clone(),
+            batch,
+            device: device.to_owned(),
+            training,
+            inference,
+            cost,
+            memory,
+            peak: memory::peak(),
+            steps: profile,
+            peak_rates: backend.peak_rates().map_err(anyhow::Error::from)?,
+        })
     }
-    let training = repeat(budget, steps_of_block * batch, || block(&mut trainer))?;
-    let profile = profile(&mut trainer)?;
-
-    let state = trainer.state()?;
-    let (memory, cost) = (trainer.memory(), trainer.step_cost());
-    drop(trainer);
-    let mut evaluator = Evaluator::new(backend, &config.network, images, &state, batch, false)?;
-    let mut infer = |examples: &[u32]| evaluator.evaluate(examples).map(|_| ());
-    let one = indices(1);
-    infer(&one)?;
-    let examples = indices(batches_of_block(|| infer(&one))?.min(BATCHES));
-    let inference = repeat(budget, examples.len(), || infer(&examples))?;
-    drop(evaluator);
-
-    Ok(Measured {
-        recipe: config.label().to_owned(),
-        method: config.method.clone(),
-        batch,
-        device: device.to_owned(),
-        training,
-        inference,
-        cost,
-        memory,
-        peak: memory::peak(),
-        steps: profile,
-        peak_rates: backend.peak_rates().map_err(anyhow::Error::from)?,
-    })
 }
 
 /// How many batches make a block, from the time that one takes.

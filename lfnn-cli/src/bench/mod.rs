@@ -3,17 +3,19 @@
 mod measure;
 mod report;
 
-use lfnn_core::backend::{Backend, Memory, PeakRates};
-use lfnn_core::program::{Cost, Part};
+use lfnn_core::backend::{Memory, PeakRates};
+use lfnn_core::program::Cost;
 use lfnn_core::train::ProfiledStep;
 
-use crate::backend::{BackendArgs, BackendTask};
+use crate::backend::BackendArgs;
 use crate::cli::{BenchArgs, DataFolder};
-use crate::config::{self, Request, RunConfig};
-use crate::data::{self, DataShape};
-use crate::failure::Failure;
+use crate::config::{self, Request};
+use crate::data;
+use crate::failure::Result;
 use crate::output::Output;
 use crate::resolved::{ResolvedRun, Resources};
+
+use measure::Measure;
 
 /// The recipe that is measured if none is named.
 const DEFAULT_RECIPE: &str = "mnist-s";
@@ -22,11 +24,7 @@ const DEFAULT_RECIPE: &str = "mnist-s";
 ///
 /// # Errors
 /// Anything wrong in the command line, or a failure of the backend.
-pub(crate) fn command(
-    args: &BenchArgs,
-    backend: BackendArgs,
-    output: &Output,
-) -> Result<(), Failure> {
+pub(crate) fn command(args: &BenchArgs, backend: BackendArgs, output: &Output) -> Result {
     let options = [
         config::option("method", "method", args.method.as_ref()),
         config::option("batch", "training.batch_size", args.batch),
@@ -39,11 +37,11 @@ pub(crate) fn command(
     let resources = Resources { data_root: data::root(&DataFolder::default())?, backend };
     let run = ResolvedRun { config, resources };
     let shape = run.data_shape(output)?;
-    let description = report::description(&run.config, shape)?;
+    let description = report::description(&run.config, &shape)?;
     if args.describe {
         return output.result(&report::json(description)?);
     }
-    let task = Bench { config: &run.config, shape, seconds: args.seconds };
+    let task = Measure { config: &run.config, shape: &shape, seconds: args.seconds };
     let result = run.execute(task, output)?;
     let text = match args.json {
         true => report::json(report::measured(description, &result))?,
@@ -93,27 +91,5 @@ impl Measured {
     /// Seconds of a training step.
     fn step_seconds(&self) -> f64 {
         self.batch as f64 / self.training.median
-    }
-
-    /// The parts of the network in order.
-    fn parts(&self) -> Vec<Part> {
-        let mut parts: Vec<Part> = self.steps.iter().map(|step| step.part).collect();
-        parts.sort();
-        parts.dedup();
-        parts
-    }
-}
-
-struct Bench<'a> {
-    config: &'a RunConfig,
-    shape: DataShape,
-    seconds: f64,
-}
-
-impl BackendTask for Bench<'_> {
-    type Output = Measured;
-
-    fn run<B: Backend>(self, backend: &B, device: &str) -> Result<Measured, Failure> {
-        measure::measure(backend, device, self.config, &self.shape, self.seconds)
     }
 }

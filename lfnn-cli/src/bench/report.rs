@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::{Measured, Spread};
 use crate::config::RunConfig;
 use crate::data::DataShape;
-use crate::failure::{Failure, Usage};
+use crate::failure::{Result, Usage};
 use crate::format::{self, Align, table};
 
 /// A row of a profile: what it is about, how many operations, their cost and their time.
@@ -56,19 +56,17 @@ fn name(part: Part) -> String {
 
 /// The network's parts in order.
 fn by_part(measured: &Measured) -> Vec<Row> {
-    let rows = measured
-        .parts()
-        .into_iter()
-        .map(|part| Row::of(name(part), measured.steps.iter().filter(|step| step.part == part)));
-    rows.collect()
+    let steps = measured.steps.iter();
+    let parts: BTreeSet<Part> = steps.clone().map(|step| step.part).collect();
+    let row = |part| Row::of(name(part), steps.clone().filter(|step| step.part == part));
+    parts.into_iter().map(row).collect()
 }
 
 /// The operations, the longest first.
 fn by_operation(measured: &Measured) -> Vec<Row> {
-    let names: BTreeSet<&str> = measured.steps.iter().map(|step| step.name).collect();
-    let row = |name: &str| {
-        Row::of(name.to_owned(), measured.steps.iter().filter(|step| step.name == name))
-    };
+    let steps = measured.steps.iter();
+    let names: BTreeSet<&str> = steps.clone().map(|step| step.name).collect();
+    let row = |name: &str| Row::of(name.into(), steps.clone().filter(|step| step.name == name));
     let mut rows: Vec<Row> = names.into_iter().map(row).collect();
     rows.sort_by_key(|row| std::cmp::Reverse(row.time));
     rows
@@ -142,28 +140,23 @@ fn profile(head: &str, rows: &[Row], small: f64) -> String {
     let share = |row: &Row| row.time.as_secs_f64() / whole.max(1e-12);
     let mut lines =
         vec![[head, "number", "ms", "share", "GFLOP/s", "GB/s"].map(str::to_owned).to_vec()];
-    let (mut count, mut time) = (0, Duration::ZERO);
-    for row in rows {
-        if share(row) < small {
-            (count, time) = (count + row.count, time + row.time);
-            continue;
-        }
-        lines.push(vec![
+    let cells = |row: &Row| {
+        vec![
             row.name.clone(),
             row.count.to_string(),
             format!("{:.3}", row.time.as_secs_f64() * 1e3),
             format!("{:.1} %", 100.0 * share(row)),
-            row.gflops().map_or("–".into(), |rate| format!("{rate:.1}")),
-            format!("{:.1}", row.gigabytes()),
-        ]);
+        ]
+    };
+    let (few, many): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| share(row) < small);
+    for row in many {
+        let gflops = row.gflops().map_or("–".into(), |rate| format!("{rate:.1}"));
+        lines.push([cells(row), vec![gflops, format!("{:.1}", row.gigabytes())]].concat());
     }
-    if count > 0 {
-        lines.push(vec![
-            "others".into(),
-            count.to_string(),
-            format!("{:.3}", time.as_secs_f64() * 1e3),
-            format!("{:.1} %", 100.0 * time.as_secs_f64() / whole.max(1e-12)),
-        ]);
+    if !few.is_empty() {
+        let count = few.iter().map(|row| row.count).sum();
+        let time = few.iter().map(|row| row.time).sum();
+        lines.push(cells(&Row { name: "others".into(), count, cost: Cost::default(), time }));
     }
     let right = Align::Right;
     format!("\n{}", table(&[Align::Left, right, right, right, right, right], &lines))
@@ -173,10 +166,7 @@ fn profile(head: &str, rows: &[Row], small: f64) -> String {
 ///
 /// # Errors
 /// A network that cannot be.
-pub(super) fn description(
-    config: &RunConfig,
-    shape: DataShape,
-) -> Result<Map<String, Value>, Failure> {
+pub(super) fn description(config: &RunConfig, shape: &DataShape) -> Result<Map<String, Value>> {
     let network =
         Network::new(&mut ProgramSet::new(), &config.network, &shape.image, shape.classes)
             .usage()?;
@@ -237,7 +227,7 @@ pub(super) fn measured(
 ///
 /// # Errors
 /// None, in truth: numbers and names can be written.
-pub(super) fn json(fields: Map<String, Value>) -> Result<String, Failure> {
+pub(super) fn json(fields: Map<String, Value>) -> Result<String> {
     Ok(serde_json::to_string_pretty(&Value::Object(fields))?)
 }
 

@@ -5,7 +5,7 @@ use super::marks;
 use super::scale::{Scale, Which};
 use super::style::hatchings;
 use super::svg::{Anchor, INK, Svg, TEXT, width};
-use super::{Figure, Panel};
+use super::{Figure, Panel, Shape};
 
 const EDGE: f64 = 14.0;
 const TITLE: f64 = 15.0;
@@ -111,7 +111,7 @@ fn draw_panel(svg: &mut Svg, panel: &Panel, margin: Margins, (left, top): (f64, 
     let (right, bottom) = (left + wide, top + high);
     let x = Scale::new(panel, Which::X, left, right);
     // Rows of cells run downwards, every other vertical axis upwards.
-    let downwards = panel.marks.iter().any(|mark| matches!(mark, super::Mark::Cells { .. }));
+    let downwards = panel.marks.iter().any(|mark| matches!(mark.shape, Shape::Cells(_)));
     let (from, to) = if downwards { (top, bottom) } else { (bottom, top) };
     let y = Scale::new(panel, Which::Y, from, to);
     let middle = (left + right) / 2.0;

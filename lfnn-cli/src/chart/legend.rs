@@ -2,8 +2,8 @@
 
 use super::marks::{arrow, dot, stroke};
 use super::style::{bar, marker};
-use super::svg::{Anchor, Svg, TEXT, number, width};
-use super::{Figure, Mark};
+use super::svg::{Anchor, Svg, TEXT, width};
+use super::{Figure, Mark, Shape};
 
 const SAMPLE: f64 = 34.0;
 const GAP: f64 = 18.0;
@@ -12,7 +12,8 @@ pub(super) const ROW: f64 = 19.0;
 /// What is drawn before a name.
 #[derive(Clone, Debug, PartialEq)]
 enum Sample {
-    Line { style: usize, marker: bool },
+    Line(usize),
+    MarkedLine(usize),
     Marker(usize),
     Bar(usize),
     Dot(f64),
@@ -65,8 +66,8 @@ impl Legend {
             let wide: f64 = row.iter().map(|(_, name)| entry_width(name)).sum::<f64>() - GAP;
             let mut left = center - wide / 2.0;
             let y = top + ROW * (number as f64 + 0.5);
-            for (what, name) in row {
-                sample(svg, what, left, y);
+            for (sample, name) in row {
+                draw_sample(svg, sample, left, y);
                 svg.text((left + SAMPLE + 6.0, y + 4.2), name, TEXT, Anchor::Start, "");
                 left += entry_width(name);
             }
@@ -78,40 +79,34 @@ fn entry_width(name: &str) -> f64 {
     SAMPLE + 6.0 + width(name, TEXT) + GAP
 }
 
-fn of_mark(mark: &Mark) -> Vec<(Sample, String)> {
-    match mark {
-        Mark::Line { name, style, markers, .. } => {
-            vec![(Sample::Line { style: *style, marker: *markers }, name.clone())]
+fn of_mark(Mark { name, style, shape }: &Mark) -> Vec<(Sample, String)> {
+    let sample = match shape {
+        Shape::Line(_) | Shape::Level(_) => Sample::Line,
+        Shape::MarkedLine(_) => Sample::MarkedLine,
+        Shape::Points(_) => Sample::Marker,
+        Shape::Bars(_) => Sample::Bar,
+        Shape::Arrows(_) => Sample::Arrow,
+        Shape::Dots(_) => {
+            let shares = [0.0, 0.25, 0.5, 1.0];
+            let entry = |share| (Sample::Dot(share), format!("{:.0} % {name}", 100.0 * share));
+            return shares.map(entry).to_vec();
         }
-        Mark::Level { name, style, .. } => {
-            vec![(Sample::Line { style: *style, marker: false }, name.clone())]
-        }
-        Mark::Points { name, style, .. } => vec![(Sample::Marker(*style), name.clone())],
-        Mark::Bars { name, style, .. } => vec![(Sample::Bar(*style), name.clone())],
-        Mark::Arrows { name, style, .. } => vec![(Sample::Arrow(*style), name.clone())],
-        Mark::Dots { name, .. } => [0.0, 0.25, 0.5, 1.0]
-            .map(|share| (Sample::Dot(share), format!("{:.0} % {name}", 100.0 * share)))
-            .to_vec(),
-        Mark::Cells { .. } => Vec::new(),
-    }
+        Shape::Cells(_) => return Vec::new(),
+    };
+    vec![(sample(*style), name.clone())]
 }
 
-fn sample(svg: &mut Svg, what: &Sample, left: f64, y: f64) {
-    match what {
-        Sample::Line { style, marker: marked } => {
-            svg.line((left, y), (left + SAMPLE, y), &stroke(*style));
-            if *marked {
-                marker(svg, *style, left + SAMPLE / 2.0, y);
-            }
+fn draw_sample(svg: &mut Svg, sample: &Sample, left: f64, y: f64) {
+    let middle = left + SAMPLE / 2.0;
+    match *sample {
+        Sample::Line(style) => svg.line((left, y), (left + SAMPLE, y), &stroke(style)),
+        Sample::MarkedLine(style) => {
+            svg.line((left, y), (left + SAMPLE, y), &stroke(style));
+            marker(svg, style, middle, y);
         }
-        Sample::Marker(style) => marker(svg, *style, left + SAMPLE / 2.0, y),
-        Sample::Bar(style) => svg.raw(&format!(
-            "<rect x=\"{}\" y=\"{}\" width=\"22\" height=\"11\" {}/>",
-            number(left + 8.0),
-            number(y - 5.5),
-            bar(*style)
-        )),
-        Sample::Dot(share) => dot(svg, (left + SAMPLE - 9.0, y), *share),
-        Sample::Arrow(style) => arrow(svg, *style, (left + 4.0, y), (left + SAMPLE - 2.0, y)),
+        Sample::Marker(style) => marker(svg, style, middle, y),
+        Sample::Bar(style) => svg.rect((left + 8.0, y - 5.5), (22.0, 11.0), &bar(style)),
+        Sample::Dot(share) => dot(svg, (left + SAMPLE - 9.0, y), share),
+        Sample::Arrow(style) => arrow(svg, style, (left + 4.0, y), (left + SAMPLE - 2.0, y)),
     }
 }

@@ -2,39 +2,35 @@
 
 use super::scale::Scale;
 use super::style::{bar, color, dash, marker, shade};
-use super::svg::{Anchor, INK, Svg, number, width};
-use super::{Mark, Panel, Point};
+use super::svg::{Anchor, INK, Svg, width};
+use super::{Mark, Panel, Point, Shape};
 
 /// Draws all marks of a panel.
 pub(super) fn all(svg: &mut Svg, panel: &Panel, x: &Scale, y: &Scale) {
-    let groups = panel.marks.iter().filter(|mark| matches!(mark, Mark::Bars { .. })).count();
+    let is_bars = |mark: &&Mark| matches!(mark.shape, Shape::Bars(_));
+    let groups = panel.marks.iter().filter(is_bars).count();
     let mut group = 0;
-    for mark in &panel.marks {
-        match mark {
-            Mark::Line { style, points, markers, .. } => {
-                line(svg, (x, y), *style, points, *markers);
-            }
-            Mark::Points { style, points, .. } => self::points(svg, (x, y), *style, points, true),
-            Mark::Level { style, y: level, .. } => {
+    for Mark { style, shape, .. } in &panel.marks {
+        let style = *style;
+        match shape {
+            Shape::Line(points) => line(svg, (x, y), style, points, false),
+            Shape::MarkedLine(points) => line(svg, (x, y), style, points, true),
+            Shape::Points(points) => self::points(svg, (x, y), style, points, true),
+            Shape::Level(level) => {
                 let at = y.at(*level);
-                let (left, right) = (x.from(), x.to());
-                svg.line((left, at), (right, at), &stroke(*style));
+                svg.line((x.from, at), (x.to, at), &stroke(style));
             }
-            Mark::Bars { style, values, .. } => {
-                bars(svg, (x, y), *style, values, (group, groups));
+            Shape::Bars(values) => {
+                bars(svg, (x, y), style, values, (group, groups));
                 group += 1;
             }
-            Mark::Cells { rows } => cells(svg, (x, y), rows),
-            Mark::Dots { dots, .. } => {
-                for &(at, height, share) in dots {
-                    dot(svg, (x.at(at), y.at(height)), share);
-                }
+            Shape::Cells(rows) => cells(svg, (x, y), rows),
+            Shape::Dots(dots) => {
+                dots.iter().for_each(|&(at, up, share)| dot(svg, (x.at(at), y.at(up)), share));
             }
-            Mark::Arrows { style, arrows, .. } => {
-                for (start, end) in arrows {
-                    let at = |point: &[f64; 2]| (x.at(point[0]), y.at(point[1]));
-                    arrow(svg, *style, at(start), at(end));
-                }
+            Shape::Arrows(arrows) => {
+                let at = |point: &[f64; 2]| (x.at(point[0]), y.at(point[1]));
+                arrows.iter().for_each(|(start, end)| arrow(svg, style, at(start), at(end)));
             }
         }
     }
@@ -46,17 +42,11 @@ pub(super) fn stroke(style: usize) -> String {
 }
 
 fn line(svg: &mut Svg, (x, y): (&Scale, &Scale), style: usize, points: &[Point], markers: bool) {
-    let places: Vec<String> = points
-        .iter()
-        .filter(|point| point.y.is_finite())
-        .map(|point| format!("{},{}", number(x.at(point.x)), number(y.at(point.y))))
-        .collect();
+    let finite = points.iter().filter(|point| point.y.is_finite());
+    let places: Vec<_> = finite.map(|point| (x.at(point.x), y.at(point.y))).collect();
     if places.len() > 1 {
-        let look = stroke(style);
-        svg.raw(&format!(
-            "<polyline points=\"{}\" stroke-linejoin=\"round\" {look}/>",
-            places.join(" ")
-        ));
+        let look = format!("stroke-linejoin=\"round\" {}", stroke(style));
+        svg.corners("polyline", &places, &look);
     }
     self::points(svg, (x, y), style, points, markers);
 }
@@ -95,14 +85,8 @@ fn bars(
         let Some((value, spread)) = *value else { continue };
         let left = x.at(index as f64) + thick * (group as f64 - groups as f64 / 2.0);
         let (top, bottom) = (y.at(value).min(y.at(0.0)), y.at(value).max(y.at(0.0)));
-        svg.raw(&format!(
-            "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" {}/>",
-            number(left + 0.5),
-            number(top),
-            number((thick - 1.0).max(1.0)),
-            number((bottom - top).max(0.5)),
-            bar(style)
-        ));
+        let size = ((thick - 1.0).max(1.0), (bottom - top).max(0.5));
+        svg.rect((left + 0.5, top), size, &bar(style));
         if spread > 0.0 {
             error_bar(svg, left + thick / 2.0, y.at(value - spread), y.at(value + spread), 0);
         }
@@ -116,15 +100,9 @@ fn cells(svg: &mut Svg, (x, y): (&Scale, &Scale), rows: &[Vec<(f64, String)>]) {
             // Rows run downwards: the axis is turned.
             let (top, bottom) = (y.at(row as f64 - 0.5), y.at(row as f64 + 0.5));
             let (top, bottom) = (top.min(bottom), top.max(bottom));
-            svg.raw(&format!(
-                "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" fill=\"{}\" \
-                 stroke=\"#bbbbbb\" stroke-width=\"0.7\"/>",
-                number(left),
-                number(top),
-                number(right - left),
-                number(bottom - top),
-                shade(*share)
-            ));
+            let look =
+                format!("fill=\"{}\" stroke=\"#bbbbbb\" stroke-width=\"0.7\"", shade(*share));
+            svg.rect((left, top), (right - left, bottom - top), &look);
             let ink = if *share > 0.5 { "#ffffff" } else { INK };
             let room = right - left - 4.0;
             let size = (11.0 * (room / width(text, 11.0).max(1e-9)).min(1.0)).max(6.0);
@@ -137,14 +115,8 @@ fn cells(svg: &mut Svg, (x, y): (&Scale, &Scale), rows: &[Vec<(f64, String)>]) {
 /// A dot whose area and darkness grow with a share.
 pub(super) fn dot(svg: &mut Svg, at: (f64, f64), share: f64) {
     let share = share.clamp(0.0, 1.0);
-    let radius = 1.0 + 4.2 * share.sqrt();
-    svg.raw(&format!(
-        "<circle cx=\"{}\" cy=\"{}\" r=\"{}\" fill=\"{}\" stroke=\"#555555\" stroke-width=\"0.5\"/>",
-        number(at.0),
-        number(at.1),
-        number(radius),
-        shade(share)
-    ));
+    let look = format!("fill=\"{}\" stroke=\"#555555\" stroke-width=\"0.5\"", shade(share));
+    svg.circle(at, 1.0 + 4.2 * share.sqrt(), &look);
 }
 
 /// An arrow; one without length is a point.
@@ -153,19 +125,12 @@ pub(super) fn arrow(svg: &mut Svg, style: usize, from: (f64, f64), to: (f64, f64
     let (dx, dy) = (to.0 - from.0, to.1 - from.1);
     let length = dx.hypot(dy);
     if length < 0.6 {
-        svg.raw(&format!(
-            "<circle cx=\"{}\" cy=\"{}\" r=\"0.9\" fill=\"{color}\"/>",
-            number(from.0),
-            number(from.1)
-        ));
-        return;
+        return svg.circle(from, 0.9, &format!("fill=\"{color}\""));
     }
     let thick = if style.is_multiple_of(2) { 1.7 } else { 0.9 };
     svg.line(from, to, &format!("stroke=\"{color}\" stroke-width=\"{thick}\""));
     let head = (0.45 * length).min(5.0);
     let (ux, uy) = (dx / length * head, dy / length * head);
     let corner = |side: f64| (to.0 - ux + side * 0.5 * uy, to.1 - uy - side * 0.5 * ux);
-    let corners =
-        [to, corner(1.0), corner(-1.0)].map(|(x, y)| format!("{},{}", number(x), number(y)));
-    svg.raw(&format!("<polygon points=\"{}\" fill=\"{color}\"/>", corners.join(" ")));
+    svg.corners("polygon", &[to, corner(1.0), corner(-1.0)], &format!("fill=\"{color}\""));
 }

@@ -44,6 +44,13 @@ pub(crate) struct Panel {
     pub(crate) size: (f64, f64),
 }
 
+impl Panel {
+    /// A panel of these axes and marks.
+    pub(crate) fn new(title: &str, x: Axis, y: Axis, marks: Vec<Mark>, size: (f64, f64)) -> Self {
+        Self { title: title.into(), x, y, marks, size }
+    }
+}
+
 /// An axis.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Axis {
@@ -101,68 +108,52 @@ pub(crate) struct Point {
     pub(crate) spread: f64,
 }
 
-/// What is drawn on a pair of axes. `style` numbers the looks of series.
+impl Point {
+    /// A value without an error bar.
+    pub(crate) fn new(x: f64, y: f64) -> Self {
+        Self { x, y, spread: 0.0 }
+    }
+}
+
+/// What is drawn on a pair of axes.
 #[derive(Clone, Debug)]
-pub(crate) enum Mark {
-    /// Points joined by a line, with error bars where there is spread.
-    Line {
-        /// For the legend.
-        name: String,
-        /// Its look.
-        style: usize,
-        /// From left to right.
-        points: Vec<Point>,
-        /// Whether each point has a marker.
-        markers: bool,
-    },
-    /// Points by themselves, with error bars where there is spread.
-    Points {
-        /// For the legend.
-        name: String,
-        /// Its look.
-        style: usize,
-        /// In any order.
-        points: Vec<Point>,
-    },
-    /// A horizontal line across the panel.
-    Level {
-        /// For the legend.
-        name: String,
-        /// Its look.
-        style: usize,
-        /// Its position.
-        y: f64,
-    },
-    /// Bars from 0, beside the other series of bars, one per name of the horizontal axis.
-    Bars {
-        /// For the legend.
-        name: String,
-        /// Its look.
-        style: usize,
-        /// Height and spread of each; none leaves a gap.
-        values: Vec<Option<(f64, f64)>>,
-    },
-    /// A matrix of cells, darker for larger shares, with a text in each. Rows run downwards.
-    Cells {
-        /// For each row, for each column: darkness from 0 to 1, and the text.
-        rows: Vec<Vec<(f64, String)>>,
-    },
-    /// Dots whose area and darkness grow with a share from 0 to 1.
-    Dots {
-        /// Position and share of each.
-        dots: Vec<(f64, f64, f64)>,
-        /// What the share is, for the legend.
-        name: String,
-    },
-    /// Arrows.
-    Arrows {
-        /// For the legend.
-        name: String,
-        /// Its look.
-        style: usize,
-        /// Start and end of each.
-        arrows: Vec<([f64; 2], [f64; 2])>,
-    },
+pub(crate) struct Mark {
+    /// For the legend; may be empty.
+    pub(crate) name: String,
+    /// The number of its look.
+    pub(crate) style: usize,
+    /// What it is.
+    pub(crate) shape: Shape,
+}
+
+impl Mark {
+    /// A mark of a name and a look.
+    pub(crate) fn new(name: impl Into<String>, style: usize, shape: Shape) -> Self {
+        Self { name: name.into(), style, shape }
+    }
+}
+
+/// The kinds of marks, with their values.
+#[derive(Clone, Debug)]
+pub(crate) enum Shape {
+    /// Points joined by a line from left to right, with error bars where there is spread.
+    Line(Vec<Point>),
+    /// The same with a marker at each point.
+    MarkedLine(Vec<Point>),
+    /// Markers by themselves, in any order, with error bars where there is spread.
+    Points(Vec<Point>),
+    /// A horizontal line across the panel at this position.
+    Level(f64),
+    /// Bars from 0, beside the other series of bars, one per name of the horizontal axis: height and
+    /// spread of each; none leaves a gap.
+    Bars(Vec<Option<(f64, f64)>>),
+    /// A matrix of cells. For each row downwards, for each column: darkness from 0 to 1, and the text.
+    Cells(Vec<Vec<(f64, String)>>),
+    /// Dots whose area and darkness grow with a share from 0 to 1: position and share of each. The name
+    /// says what it is a share of.
+    Dots(Vec<(f64, f64, f64)>),
+    /// Arrows: start and end of each.
+    Arrows(Vec<([f64; 2], [f64; 2])>),
 }
 
 impl Figure {

@@ -1,6 +1,6 @@
 //! From values to positions: ranges, ticks and their numbers.
 
-use super::{Axis, Mark, Panel};
+use super::{Axis, Panel, Shape};
 
 /// An axis with its ends and the length that it has on paper.
 #[derive(Clone, Debug)]
@@ -8,9 +8,10 @@ pub(super) struct Scale {
     low: f64,
     high: f64,
     log: bool,
-    /// Positions of the ends.
-    from: f64,
-    to: f64,
+    /// Position of the lower end.
+    pub(super) from: f64,
+    /// Position of the upper end.
+    pub(super) to: f64,
     /// Where ticks stand, with their labels.
     pub(super) ticks: Vec<(f64, String)>,
 }
@@ -44,16 +45,6 @@ impl Scale {
         // What lies outside is drawn at the edge of the paper, not beyond the reach of numbers.
         self.from + share.clamp(-1.0, 2.0) * (self.to - self.from)
     }
-
-    /// Position of the lower end.
-    pub(super) fn from(&self) -> f64 {
-        self.from
-    }
-
-    /// Position of the upper end.
-    pub(super) fn to(&self) -> f64 {
-        self.to
-    }
 }
 
 /// The ends of an axis: those given, those of its names, or those of the marks with some room.
@@ -70,9 +61,7 @@ fn ends(axis: &Axis, panel: &Panel, which: Which, log: bool) -> (f64, f64) {
             (low, high) = (low.min(value), high.max(value));
         }
     };
-    for mark in &panel.marks {
-        values(mark, which, &mut see);
-    }
+    panel.marks.iter().for_each(|mark| values(&mark.shape, which, &mut see));
     if low > high {
         return if log { (1.0, 10.0) } else { (0.0, 1.0) };
     }
@@ -90,34 +79,28 @@ fn ends(axis: &Axis, panel: &Panel, which: Which, log: bool) -> (f64, f64) {
     (bottom, top)
 }
 
-/// Tells every value that a mark has on an axis.
-fn values(mark: &Mark, which: Which, see: &mut dyn FnMut(f64)) {
+/// Calls `see` with every value that a mark has on an axis.
+fn values(shape: &Shape, which: Which, see: &mut dyn FnMut(f64)) {
     let x = which == Which::X;
-    match mark {
-        Mark::Line { points, .. } | Mark::Points { points, .. } => {
-            for point in points {
-                if x {
-                    see(point.x);
-                } else {
-                    see(point.y - point.spread);
-                    see(point.y + point.spread);
-                }
-            }
+    match shape {
+        Shape::Line(points) | Shape::MarkedLine(points) | Shape::Points(points) if x => {
+            points.iter().for_each(|point| see(point.x));
         }
-        Mark::Level { y, .. } if !x => see(*y),
-        Mark::Bars { values, .. } if !x => {
+        Shape::Line(points) | Shape::MarkedLine(points) | Shape::Points(points) => {
+            points.iter().for_each(|point| see(point.y - point.spread));
+            points.iter().for_each(|point| see(point.y + point.spread));
+        }
+        Shape::Level(y) if !x => see(*y),
+        Shape::Bars(values) if !x => {
             see(0.0);
             values.iter().flatten().for_each(|(value, spread)| see(value + spread));
         }
-        Mark::Dots { dots, .. } => dots.iter().for_each(|dot| see(if x { dot.0 } else { dot.1 })),
-        Mark::Arrows { arrows, .. } => {
-            for (start, end) in arrows {
-                let axis = usize::from(!x);
-                see(start[axis]);
-                see(end[axis]);
-            }
+        Shape::Dots(dots) => dots.iter().for_each(|dot| see(if x { dot.0 } else { dot.1 })),
+        Shape::Arrows(arrows) => {
+            let axis = usize::from(!x);
+            arrows.iter().flat_map(|(start, end)| [start[axis], end[axis]]).for_each(see);
         }
-        Mark::Level { .. } | Mark::Bars { .. } | Mark::Cells { .. } => {}
+        Shape::Level(_) | Shape::Bars(_) | Shape::Cells(_) => {}
     }
 }
 
@@ -129,12 +112,8 @@ fn ticks(
     spacing: f64,
 ) -> Vec<(f64, String)> {
     if !axis.categories.is_empty() {
-        return axis
-            .categories
-            .iter()
-            .enumerate()
-            .map(|(i, name)| (i as f64, name.clone()))
-            .collect();
+        let names = axis.categories.iter().enumerate();
+        return names.map(|(at, name)| (at as f64, name.clone())).collect();
     }
     let within =
         |value: &f64| *value >= low - 1e-9 * low.abs() && *value <= high + 1e-9 * high.abs();

@@ -1,7 +1,7 @@
 //! Looks of series: colours that differ for colour-blind readers too, dashes, markers and hatching that
 //! differ in black and white.
 
-use super::svg::{Svg, number};
+use super::svg::Svg;
 
 const COLORS: [&str; 9] = [
     "#000000", "#0072b2", "#d55e00", "#009e73", "#b3498f", "#c98500", "#4a90c2", "#7a4f24",
@@ -29,20 +29,17 @@ pub(super) fn marker(svg: &mut Svg, style: usize, x: f64, y: f64) {
     let color = color(style);
     let fill = if (style / 3).is_multiple_of(2) { color } else { "#ffffff" };
     let look = format!("fill=\"{fill}\" stroke=\"{color}\" stroke-width=\"1.2\"");
-    let polygon = |corners: &[(f64, f64)]| {
-        let corners: Vec<String> = corners
-            .iter()
-            .map(|(dx, dy)| format!("{},{}", number(x + dx), number(y + dy)))
-            .collect();
-        format!("<polygon points=\"{}\" {look}/>", corners.join(" "))
-    };
     let r = 3.4;
-    svg.raw(&match style % 4 {
-        0 => format!("<circle cx=\"{}\" cy=\"{}\" r=\"{r}\" {look}/>", number(x), number(y)),
+    let mut polygon = |corners: &[(f64, f64)]| {
+        let corners: Vec<_> = corners.iter().map(|(dx, dy)| (x + dx, y + dy)).collect();
+        svg.corners("polygon", &corners, &look);
+    };
+    match style % 4 {
+        0 => svg.circle((x, y), r, &look),
         1 => polygon(&[(-r, -r), (r, -r), (r, r), (-r, r)]),
         2 => polygon(&[(0.0, -r - 1.0), (r + 0.8, r), (-r - 0.8, r)]),
         _ => polygon(&[(0.0, -r - 1.2), (r + 1.2, 0.0), (0.0, r + 1.2), (-r - 1.2, 0.0)]),
-    });
+    }
 }
 
 /// The hatchings of bars, to be put into the document once.

@@ -80,6 +80,27 @@ impl Svg {
         self.raw(&format!("<line x1=\"{x1}\" y1=\"{y1}\" x2=\"{x2}\" y2=\"{y2}\" {look}/>"));
     }
 
+    /// Adds a rectangle.
+    pub(super) fn rect(&mut self, at: (f64, f64), size: (f64, f64), look: &str) {
+        let [x, y, width, height] = [at.0, at.1, size.0, size.1].map(number);
+        self.raw(&format!(
+            "<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" {look}/>"
+        ));
+    }
+
+    /// Adds a circle.
+    pub(super) fn circle(&mut self, at: (f64, f64), radius: f64, look: &str) {
+        let [x, y, r] = [at.0, at.1, radius].map(number);
+        self.raw(&format!("<circle cx=\"{x}\" cy=\"{y}\" r=\"{r}\" {look}/>"));
+    }
+
+    /// Adds a `polyline` or a `polygon`.
+    pub(super) fn corners(&mut self, element: &str, corners: &[(f64, f64)], look: &str) {
+        let corners: Vec<String> =
+            corners.iter().map(|&(x, y)| format!("{},{}", number(x), number(y))).collect();
+        self.raw(&format!("<{element} points=\"{}\" {look}/>", corners.join(" ")));
+    }
+
     /// Adds a line of text; `look` may turn it or make it bold.
     pub(super) fn text(
         &mut self,

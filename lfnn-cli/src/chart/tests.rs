@@ -10,74 +10,55 @@ fn points(values: &[(f64, f64, f64)]) -> Vec<Point> {
 }
 
 pub(super) fn figure() -> Figure {
-    let lines = Panel {
-        title: "lines with error bars".into(),
-        x: Axis::new("leaders δ, %"),
-        y: Axis::new("test error, %"),
-        marks: vec![
-            Mark::Line {
-                name: "32 workers".into(),
-                style: 1,
-                points: points(&[(10.0, 4.0, 0.4), (50.0, 3.0, 0.2), (100.0, 2.5, 0.1)]),
-                markers: true,
-            },
-            Mark::Line {
-                name: "512 workers <λ>".into(),
-                style: 2,
-                points: points(&[(10.0, 3.2, 0.4), (50.0, f64::NAN, 0.2), (100.0, 2.0, 0.1)]),
-                markers: true,
-            },
-            Mark::Level { name: "bp".into(), style: 0, y: 1.9 },
+    let line =
+        |name: &str, style, values: &[_]| Mark::new(name, style, Shape::MarkedLine(points(values)));
+    let lines = Panel::new(
+        "lines with error bars",
+        Axis::new("leaders δ, %"),
+        Axis::new("test error, %"),
+        vec![
+            line("32 workers", 1, &[(10.0, 4.0, 0.4), (50.0, 3.0, 0.2), (100.0, 2.5, 0.1)]),
+            line(
+                "512 workers <λ>",
+                2,
+                &[(10.0, 3.2, 0.4), (50.0, f64::NAN, 0.2), (100.0, 2.0, 0.1)],
+            ),
+            Mark::new("bp", 0, Shape::Level(1.9)),
         ],
-        size: (300.0, 200.0),
-    };
-    let bars = Panel {
-        title: "bars".into(),
-        x: Axis::names("", &["a name", "another long name", "a very long name indeed"]),
-        y: Axis::new("error, %"),
-        marks: vec![
-            Mark::Bars {
-                name: "ours".into(),
-                style: 1,
-                values: vec![Some((1.0, 0.2)), None, Some((3.0, 0.0))],
-            },
-            Mark::Bars { name: "paper".into(), style: 3, values: vec![Some((1.5, 0.0)); 3] },
-            Mark::Points {
-                name: "alone".into(),
-                style: 4,
-                points: points(&[(0.0, 2.0, 0.3), (1.0, f64::NAN, 0.0), (2.0, 2.5, 0.0)]),
-            },
+        (300.0, 200.0),
+    );
+    let alone = points(&[(0.0, 2.0, 0.3), (1.0, f64::NAN, 0.0), (2.0, 2.5, 0.0)]);
+    let bars = Panel::new(
+        "bars",
+        Axis::names("", &["a name", "another long name", "a very long name indeed"]),
+        Axis::new("error, %"),
+        vec![
+            Mark::new("ours", 1, Shape::Bars(vec![Some((1.0, 0.2)), None, Some((3.0, 0.0))])),
+            Mark::new("paper", 3, Shape::Bars(vec![Some((1.5, 0.0)); 3])),
+            Mark::new("alone", 4, Shape::Points(alone)),
         ],
-        size: (240.0, 200.0),
-    };
-    let cells = Panel {
-        title: "cells".into(),
-        x: Axis::names("parameters of", &["unit 1", "unit 2", "output"]),
-        y: Axis::names("gradient of", &["unit 1", "unit 2", "output"]),
-        marks: vec![Mark::Cells {
-            rows: (0..3)
-                .map(|i| (0..3).map(|j| (f64::from(i * 3 + j) / 8.0, "0.12".to_owned())).collect())
-                .collect(),
-        }],
-        size: (180.0, 180.0),
-    };
-    let dots = Panel {
-        title: "dots and arrows".into(),
-        x: Axis::new("steps").log(),
-        y: Axis::new("worker"),
-        marks: vec![
-            Mark::Dots {
-                dots: (1..9).map(|i| (f64::from(i) * 10.0, 2.0, f64::from(i) / 8.0)).collect(),
-                name: "of the batches led".into(),
-            },
-            Mark::Arrows {
-                name: "leaders".into(),
-                style: 2,
-                arrows: vec![([10.0, 1.0], [20.0, 1.5]), ([30.0, 1.0], [30.0, 1.0])],
-            },
+        (240.0, 200.0),
+    );
+    let row = |i| (0..3).map(|j| (f64::from(i * 3 + j) / 8.0, "0.12".to_owned())).collect();
+    let cells = Panel::new(
+        "cells",
+        Axis::names("parameters of", &["unit 1", "unit 2", "output"]),
+        Axis::names("gradient of", &["unit 1", "unit 2", "output"]),
+        vec![Mark::new("", 0, Shape::Cells((0..3).map(row).collect()))],
+        (180.0, 180.0),
+    );
+    let dots = (1..9).map(|i| (f64::from(i) * 10.0, 2.0, f64::from(i) / 8.0)).collect();
+    let arrows = vec![([10.0, 1.0], [20.0, 1.5]), ([30.0, 1.0], [30.0, 1.0])];
+    let dots = Panel::new(
+        "dots and arrows",
+        Axis::new("steps").log(),
+        Axis::new("worker"),
+        vec![
+            Mark::new("of the batches led", 0, Shape::Dots(dots)),
+            Mark::new("leaders", 2, Shape::Arrows(arrows)),
         ],
-        size: (240.0, 180.0),
-    };
+        (240.0, 180.0),
+    );
     Figure {
         title:
             "Every kind of mark, & a title that is long enough to be broken into two lines or so"
@@ -128,26 +109,11 @@ fn no_text_leaves_the_paper() {
 
 #[test]
 fn empty_figures_and_values_without_extent_are_drawn() {
-    let panel = |marks: Vec<Mark>, axis: Axis| Panel {
-        title: String::new(),
-        x: axis.clone(),
-        y: axis,
-        marks,
-        size: (100.0, 80.0),
-    };
-    let one = Mark::Line {
-        name: "one".into(),
-        style: 7,
-        points: points(&[(3.0, 0.0, 0.0)]),
-        markers: true,
-    };
+    let one = Mark::new("one", 7, Shape::MarkedLine(points(&[(3.0, 0.0, 0.0)])));
     for axis in [Axis::new("a"), Axis::new("b").log()] {
         for marks in [vec![], vec![one.clone()]] {
-            let figure = Figure {
-                title: String::new(),
-                panels: vec![panel(marks, axis.clone())],
-                columns: 1,
-            };
+            let panel = Panel::new("", axis.clone(), axis.clone(), marks, (100.0, 80.0));
+            let figure = Figure { title: String::new(), panels: vec![panel], columns: 1 };
             let svg = figure.svg();
             assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
         }

@@ -8,7 +8,7 @@ use lfnn_core::method;
 use lfnn_data::DatasetName;
 
 use crate::cli::Cli;
-use crate::failure::Failure;
+use crate::failure::Result;
 use crate::output::Output;
 use crate::recipes;
 
@@ -16,7 +16,7 @@ use crate::recipes;
 ///
 /// # Errors
 /// A standard output that cannot be written.
-pub(crate) fn command(shell: Shell, output: &Output) -> Result<(), Failure> {
+pub(crate) fn command(shell: Shell, output: &Output) -> Result {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut with_names(Cli::command()), "lfnn-cli", &mut script);
     let mut script = String::from_utf8_lossy(&script).into_owned();

@@ -6,9 +6,9 @@ use anyhow::anyhow;
 use lfnn_data::{DatasetName, Listing, Presence, Source, Update};
 
 use crate::cli::DataAction;
-use crate::config::nearest;
+use crate::config::did_you_mean;
 use crate::data::{DataProgress, print_notes, root};
-use crate::failure::Failure;
+use crate::failure::{Failure, Result};
 use crate::format::{self, Align, table};
 use crate::output::Output;
 
@@ -16,7 +16,7 @@ use crate::output::Output;
 ///
 /// # Errors
 /// A data set that is unknown, missing or wrong, or a download that fails.
-pub(crate) fn command(action: &DataAction, output: &Output) -> Result<(), Failure> {
+pub(crate) fn command(action: &DataAction, output: &Output) -> Result {
     match action {
         DataAction::List { data } => {
             let root = root(data)?;
@@ -70,16 +70,14 @@ fn line(listing: &Listing) -> Vec<String> {
     vec![listing.name.to_string(), state.into(), train, test, about]
 }
 
-fn known(name: &str) -> Result<DatasetName, Failure> {
+fn known(name: &str) -> Result<DatasetName> {
+    let names = DatasetName::ALL.iter().map(|name| name.as_str());
     name.parse().map_err(|error: lfnn_data::DataError| {
-        match nearest(name, DatasetName::ALL.iter().map(|name| name.as_str())) {
-            Some(near) => Failure::Usage(anyhow!("{error}; did you mean `{near}`?")),
-            None => Failure::Usage(error.into()),
-        }
+        Failure::Usage(anyhow!("{error}{}", did_you_mean(name, names)))
     })
 }
 
-fn verify(sources: &[Source], root: &Path, output: &Output) -> Result<(), Failure> {
+fn verify(sources: &[Source], root: &Path, output: &Output) -> Result {
     let mut wrong = 0;
     for source in sources {
         let name = source.name;

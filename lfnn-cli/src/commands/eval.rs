@@ -16,7 +16,7 @@ use crate::checkpoint::{self, Checkpoint};
 use crate::cli::{EvalArgs, Split};
 use crate::data::{self, LoadedData};
 use crate::digest;
-use crate::failure::Failure;
+use crate::failure::{Failure, Result};
 use crate::format::{self, Align, table};
 use crate::output::Output;
 use crate::run::{lowest, mean};
@@ -25,11 +25,7 @@ use crate::run::{lowest, mean};
 ///
 /// # Errors
 /// A checkpoint or data that are missing, broken or do not fit each other.
-pub(crate) fn command(
-    args: &EvalArgs,
-    backend: BackendArgs,
-    output: &Output,
-) -> Result<(), Failure> {
+pub(crate) fn command(args: &EvalArgs, backend: BackendArgs, output: &Output) -> Result {
     let path = checkpoint::locate(&args.run)?;
     let checkpoint = checkpoint::load(&path)?;
     let mut config = checkpoint.metadata.config.clone();
@@ -76,7 +72,7 @@ struct Evaluate<'a> {
 impl BackendTask for Evaluate<'_> {
     type Output = Metrics;
 
-    fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Metrics, Failure> {
+    fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Metrics> {
         let Checkpoint { metadata, state } = self.checkpoint;
         let config = &metadata.config;
         let batch = config.training.batch_size.max(32);

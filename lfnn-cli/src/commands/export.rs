@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::checkpoint::{self, Checkpoint};
 use crate::cli::{ExportArgs, ExportFormat};
-use crate::failure::Failure;
+use crate::failure::{Failure, Result};
 use crate::files::write_whole;
 use crate::format;
 use crate::memory;
@@ -24,7 +24,7 @@ const KEY: &str = "predictor";
 ///
 /// # Errors
 /// A checkpoint that is missing or broken, or an output that cannot be written.
-pub(crate) fn command(args: &ExportArgs, output: &Output) -> Result<(), Failure> {
+pub(crate) fn command(args: &ExportArgs, output: &Output) -> Result {
     let path = checkpoint::locate(&args.run)?;
     let checkpoint = checkpoint::load(&path)?;
     let out = args.out.clone().unwrap_or_else(|| default_out(&args.run, args.format));

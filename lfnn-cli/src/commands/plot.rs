@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 
-use crate::chart::{Axis, Figure, Mark, Panel, Point};
+use crate::chart::{Axis, Figure, Mark, Panel, Point, Shape};
 use crate::cli::PlotArgs;
-use crate::failure::{Failure, Usage};
+use crate::failure::{Failure, Result, Usage};
+use crate::files::create_folder;
 use crate::output::Output;
 use crate::run::{EpochRow, read_rows};
 
@@ -20,11 +21,10 @@ struct Run {
 ///
 /// # Errors
 /// A folder without a run's metrics, or one that cannot be written.
-pub(crate) fn command(args: &PlotArgs, output: &Output) -> Result<(), Failure> {
+pub(crate) fn command(args: &PlotArgs, output: &Output) -> Result {
     let runs = args.runs.iter().map(|folder| read(folder)).collect::<Result<Vec<_>, _>>()?;
     let folder = &args.out;
-    std::fs::create_dir_all(folder)
-        .with_context(|| format!("{}: cannot make the folder", folder.display()))?;
+    create_folder(folder)?;
     curves(&named_apart(runs)).write(folder, "curves")?;
     for extension in ["svg", "png"] {
         output.result(&folder.join("curves").with_extension(extension).display().to_string())?;
@@ -32,7 +32,7 @@ pub(crate) fn command(args: &PlotArgs, output: &Output) -> Result<(), Failure> {
     Ok(())
 }
 
-fn read(folder: &Path) -> Result<Run, Failure> {
+fn read(folder: &Path) -> Result<Run> {
     if !folder.is_dir() {
         let message = "no such folder; expected a run's folder";
         return Err(Failure::Usage(anyhow!("{}: {message}", folder.display())));
@@ -62,8 +62,8 @@ fn named_apart(mut runs: Vec<Run>) -> Vec<Run> {
 
 /// Whether the end of the curves would be flat on an axis that begins at 0.
 fn spans_decades(marks: &[Mark]) -> bool {
-    let values = marks.iter().flat_map(|mark| match mark {
-        Mark::Line { points, .. } => points.as_slice(),
+    let values = marks.iter().flat_map(|mark| match &mark.shape {
+        Shape::Line(points) | Shape::MarkedLine(points) => points.as_slice(),
         _ => &[],
     });
     let (low, high) = values
@@ -84,20 +84,17 @@ fn curves(runs: &[Run]) -> Figure {
     for (label, value) in quantities {
         let mut marks = Vec::new();
         for (style, run) in runs.iter().enumerate() {
-            let points: Vec<Point> = run
-                .rows
-                .iter()
-                .filter_map(|row| Some(Point { x: row.epoch as f64, y: value(row)?, spread: 0.0 }))
-                .collect();
+            let point = |row: &EpochRow| Some(Point::new(row.epoch as f64, value(row)?));
+            let points: Vec<Point> = run.rows.iter().filter_map(point).collect();
             if !points.is_empty() {
-                let markers = points.len() <= 40;
-                marks.push(Mark::Line { name: run.name.clone(), style, points, markers });
+                let shape = if points.len() <= 40 { Shape::MarkedLine } else { Shape::Line };
+                marks.push(Mark::new(&run.name, style, shape(points)));
             }
         }
         if !marks.is_empty() {
             let (x, y) = (Axis::new("epoch"), Axis::new(label));
             let y = if spans_decades(&marks) { y.log() } else { y };
-            panels.push(Panel { title: String::new(), x, y, marks, size: (330.0, 230.0) });
+            panels.push(Panel::new("", x, y, marks, (330.0, 230.0)));
         }
     }
     let title = if let [run] = runs { run.name.clone() } else { format!("{} runs", runs.len()) };

@@ -14,7 +14,7 @@ use lfnn_core::backend::Precision;
 use crate::backend::{BackendArgs, BackendTask};
 use crate::checkpoint::{self, Checkpoint, Metadata};
 use crate::cli::PredictArgs;
-use crate::failure::{Failure, chain};
+use crate::failure::{Result, chain};
 use crate::format::{Align, table};
 use crate::memory;
 use crate::output::{Level, Output};
@@ -26,11 +26,7 @@ const TOP: usize = 5;
 ///
 /// # Errors
 /// A checkpoint that is missing or broken; after all other images were answered, an image that is.
-pub(crate) fn command(
-    args: &PredictArgs,
-    backend: BackendArgs,
-    output: &Output,
-) -> Result<(), Failure> {
+pub(crate) fn command(args: &PredictArgs, backend: BackendArgs, output: &Output) -> Result {
     let path = checkpoint::locate(&args.run)?;
     let checkpoint = checkpoint::load(&path)?;
     // Before an image is resized to what a damaged checkpoint may ask for.
@@ -81,7 +77,7 @@ fn load(
     files: &[PathBuf],
     metadata: &Metadata,
     output: &Output,
-) -> Result<(lfnn_data::Images, Vec<Result<(), DataError>>), Failure> {
+) -> Result<(lfnn_data::Images, Vec<Result<(), DataError>>)> {
     let [height, width, channels] = metadata.image;
     let shape = ImageShape { height, width, channels };
     let mut pixels = Vec::new();
@@ -168,7 +164,7 @@ struct Predict<'a> {
 impl BackendTask for Predict<'_> {
     type Output = Vec<Vec<f32>>;
 
-    fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Self::Output, Failure> {
+    fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Self::Output> {
         let images = Images {
             pixels: (&self.images.pixels).into(),
             labels: Labels::Classes(&self.images.labels),

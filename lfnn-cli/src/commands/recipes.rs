@@ -2,8 +2,8 @@
 
 use anyhow::anyhow;
 
-use crate::config::nearest;
-use crate::failure::Failure;
+use crate::config::did_you_mean;
+use crate::failure::{Failure, Result};
 use crate::format::{Align, table};
 use crate::output::Output;
 use crate::recipes::{about, names, text};
@@ -12,7 +12,7 @@ use crate::recipes::{about, names, text};
 ///
 /// # Errors
 /// A recipe that is not there.
-pub(crate) fn command(name: Option<&str>, output: &Output) -> Result<(), Failure> {
+pub(crate) fn command(name: Option<&str>, output: &Output) -> Result {
     let Some(name) = name else {
         let line = |name: &'static str| text(name).map(|text| vec![name.to_owned(), about(text)]);
         let lines: Vec<Vec<String>> = names().filter_map(line).collect();
@@ -21,8 +21,7 @@ pub(crate) fn command(name: Option<&str>, output: &Output) -> Result<(), Failure
     match text(name) {
         Some(text) => output.result(text),
         None => {
-            let near = nearest(name, names());
-            let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            let near = did_you_mean(name, names());
             Err(Failure::Usage(anyhow!("there is no recipe `{name}`{near}")))
         }
     }

@@ -14,7 +14,7 @@ use crate::backend::{BackendArgs, BackendTask};
 use crate::checkpoint::{Tensors, read_tensors, to_bytes};
 use crate::cli::StepArgs;
 use crate::config::{self, StepConfig};
-use crate::failure::{Failure, Usage};
+use crate::failure::{Result, Usage};
 use crate::files::write_whole;
 use crate::format;
 use crate::output::Output;
@@ -23,11 +23,7 @@ use crate::output::Output;
 ///
 /// # Errors
 /// A configuration, weights or a batch that are missing, broken or do not fit each other.
-pub(crate) fn command(
-    args: &StepArgs,
-    backend: BackendArgs,
-    output: &Output,
-) -> Result<(), Failure> {
+pub(crate) fn command(args: &StepArgs, backend: BackendArgs, output: &Output) -> Result {
     let name = args.config.display().to_string();
     let text = config::read_text(&args.config).usage()?;
     let config: StepConfig = config::read(&text, &name).usage()?;
@@ -99,7 +95,7 @@ struct Step<'a> {
 impl BackendTask for Step<'_> {
     type Output = StepTrace;
 
-    fn run<B: Backend>(self, backend: &B, _: &str) -> Result<StepTrace, Failure> {
+    fn run<B: Backend>(self, backend: &B, _: &str) -> Result<StepTrace> {
         let StateData::Real(images) = &self.images.data else {
             return Err(
                 anyhow!("the batch's `images` hold whole numbers; expected real ones").into()

@@ -115,10 +115,8 @@ impl fmt::Display for ConfigDiagnostic {
             What::Message(message) => f.write_str(message),
             What::Mismatch { expected, found } => write!(f, "expected {expected}, found {found}"),
             What::Unknown { word, found, expected } => {
-                write!(f, "unknown {word} `{found}`")?;
-                if let Some(near) = nearest(found, expected.iter().copied()) {
-                    write!(f, "; did you mean `{near}`?")?;
-                }
+                let near = did_you_mean(found, expected.iter().copied());
+                write!(f, "unknown {word} `{found}`{near}")?;
                 match expected.as_slice() {
                     [] => f.write_str(" (no key is expected here)"),
                     [one] => write!(f, " (expected `{one}`)"),
@@ -202,13 +200,13 @@ fn unexpected(found: Unexpected<'_>) -> String {
     }
 }
 
-/// The known name most like this one, if any is near.
-pub(crate) fn nearest<'a>(found: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+/// The end of a message about an unknown name: the nearest known one, if any is near.
+pub(crate) fn did_you_mean<'a>(found: &str, known: impl Iterator<Item = &'a str>) -> String {
     // Case and the choice of separator are easily wrong, and mean little.
     let plain = |name: &str| name.to_lowercase().replace(['-', '_', ' '], "");
-    known
+    let near = known
         .map(|name| (strsim::damerau_levenshtein(&plain(found), &plain(name)), name))
         .filter(|(distance, name)| *distance <= 1 + name.len().max(found.len()) / 3)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, name)| name)
+        .min_by_key(|(distance, _)| *distance);
+    near.map(|(_, name)| format!("; did you mean `{name}`?")).unwrap_or_default()
 }

@@ -17,7 +17,7 @@ mod yaml;
 
 pub(crate) use checkpoints::CheckpointConfig;
 pub(crate) use dataset::DatasetConfig;
-pub(crate) use diagnostic::nearest;
+pub(crate) use diagnostic::did_you_mean;
 #[cfg(feature = "report")]
 pub(crate) use resolve::read_saved;
 pub(crate) use resolve::{

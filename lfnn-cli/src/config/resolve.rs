@@ -183,8 +183,7 @@ fn compare(path: &str, a: &Json, b: &Json, found: &mut Vec<(String, String, Stri
 fn recipe_tree(name: &str) -> Result<Node, Failure> {
     let text = recipes::text(name)
         .with_context(|| {
-            let near = diagnostic::nearest(name, recipes::names());
-            let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            let near = diagnostic::did_you_mean(name, recipes::names());
             format!("there is no recipe `{name}`{near} (`lfnn-cli recipes` lists them)")
         })
         .usage()?;

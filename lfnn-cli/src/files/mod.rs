@@ -76,6 +76,15 @@ pub(crate) fn sync(path: &Path) -> anyhow::Result<()> {
     sync().with_context(|| format!("{}: cannot write", path.display()))
 }
 
+/// Makes a folder and those above it.
+///
+/// # Errors
+/// A folder that cannot be made.
+#[cfg(feature = "report")]
+pub(crate) fn create_folder(path: &Path) -> anyhow::Result<()> {
+    make_folder(path).with_context(|| format!("{}: cannot make the folder", path.display()))
+}
+
 /// Makes a folder and those above it. It is on the disk when this returns.
 ///
 /// # Errors

@@ -11,10 +11,9 @@ mod translate;
 
 use anyhow::bail;
 use lfnn_core::train::{Predictor, State};
-use prost::Message;
 use serde_json::{Map, Value};
 
-use proto::{Entry, Model, OperatorSet};
+use proto::Message;
 
 /// The version of the operators: the first with all that is written here, read by every runtime of
 /// recent years.
@@ -39,20 +38,19 @@ pub(crate) fn encode(
     metadata: &Map<String, Value>,
 ) -> anyhow::Result<Vec<u8>> {
     let graph = translate::graph(predictor, state, permutation, classes)?;
-    let entry = |(key, value): (&String, &Value)| Entry {
-        key: Some(key.clone()),
-        value: Some(value.to_string()),
-    };
-    let model = Model {
-        ir_version: Some(LAYOUT),
-        producer_name: Some("lfnn-cli".into()),
-        producer_version: Some(env!("CARGO_PKG_VERSION").into()),
-        graph: Some(graph),
-        opset_import: vec![OperatorSet { domain: Some(String::new()), version: Some(OPERATORS) }],
-        metadata_props: metadata.iter().map(entry).collect(),
-    };
-    if model.encoded_len() > LARGEST {
+    // A `ModelProto`; the operators are those of the standard domain, which has no name.
+    let operators = Message::default().bytes(1, "").integer(2, OPERATORS);
+    let model = Message::default()
+        .integer(1, LAYOUT)
+        .bytes(2, "lfnn-cli")
+        .bytes(3, env!("CARGO_PKG_VERSION"))
+        .bytes(7, graph)
+        .bytes(8, operators);
+    let model = metadata.iter().fold(model, |model, (key, value)| {
+        model.bytes(14, Message::default().bytes(1, key).bytes(2, value.to_string()))
+    });
+    if model.0.len() > LARGEST {
         bail!("the model has 2 GiB or more, which ONNX cannot hold in one file");
     }
-    Ok(model.encode_to_vec())
+    Ok(model.0)
 }

@@ -10,7 +10,7 @@ use lfnn_core::program::{
 use lfnn_core::train::{Predictor, State, StateData, StateTensor};
 
 use super::graph::{GraphWriter, integer, integers, real};
-use super::proto::{Attribute, Graph};
+use super::proto::Message;
 
 /// What is translated, and what has been so far.
 struct Translation<'a> {
@@ -28,7 +28,7 @@ pub(super) fn graph(
     state: &State,
     permutation: Option<&[u32]>,
     classes: usize,
-) -> anyhow::Result<Graph> {
+) -> anyhow::Result<Message> {
     if predictor.logits == predictor.outputs {
         bail!("a regression has no probabilities to export");
     }
@@ -98,7 +98,7 @@ impl Translation<'_> {
         inputs: &[TensorId],
         constants: &[&str],
         y: TensorId,
-        attributes: Vec<Attribute>,
+        attributes: Vec<Message>,
     ) -> anyhow::Result<()> {
         let inputs = inputs.iter().map(|&id| self.name(id)).collect::<anyhow::Result<Vec<_>>>()?;
         let all: Vec<&str> =
@@ -254,7 +254,7 @@ impl Translation<'_> {
     }
 }
 
-fn window(window: Window) -> Vec<Attribute> {
+fn window(window: Window) -> Vec<Message> {
     let [top, left] = window.padding;
     vec![
         integers("kernel_shape", &window.kernel),

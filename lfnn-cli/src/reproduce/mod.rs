@@ -17,14 +17,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use serde_json::{Value, json};
 
-use crate::backend::BackendArgs;
-use crate::backend::BackendKind;
+use crate::backend::{BackendArgs, BackendKind};
 use crate::cli::{ReproduceArgs, Scale};
-use crate::config::nearest;
-use crate::failure::Failure;
+use crate::config::did_you_mean;
+use crate::failure::{Failure, Result};
+use crate::files::create_folder;
 use crate::output::{Level, Output};
 use crate::resolved::Resources;
 use crate::{data, format, interrupt, processes};
@@ -41,11 +41,7 @@ const SEEDS: usize = 3;
 ///
 /// # Errors
 /// A target that is not there, data that is missing, or what fails on the way.
-pub(crate) fn command(
-    args: &ReproduceArgs,
-    backend: BackendArgs,
-    output: &Output,
-) -> Result<(), Failure> {
+pub(crate) fn command(args: &ReproduceArgs, backend: BackendArgs, output: &Output) -> Result {
     processes::check_single()?;
     let target = find(&args.target)?;
     let (backend, device) = backend.resolved();
@@ -57,67 +53,57 @@ pub(crate) fn command(
         data_root: resources.data_root.clone(),
         limits: limits(args),
     };
-    if !target.has_parts() && !request.recipes.is_empty() {
-        let name = target.name();
+    if !target.has_parts && !request.recipes.is_empty() {
         return Err(Failure::Usage(anyhow!(
-            "--recipe chooses parts of a table, and {name} has none to choose from"
+            "--recipe chooses parts of a table, and {} has none to choose from",
+            target.name
         )));
     }
-    let out = match &args.out {
-        Some(out) => out.clone(),
-        None => PathBuf::from("reproduction").join(request.scale_name()),
-    };
+    let default_out = || PathBuf::from("reproduction").join(request.scale_name());
+    let out = args.out.clone().unwrap_or_else(default_out);
     interrupt::listen()?;
     let runner = Runner { out: &out, resources: &resources, output };
-    output.info(&format!(
-        "{} · {} scale: {}",
-        target.name(),
-        request.scale_name(),
-        target.about()
-    ))?;
+    output.info(&format!("{} · {} scale: {}", target.name, request.scale_name(), target.about))?;
     output.info(&format!("backend: {device}"))?;
 
-    let mut results = Results::default();
-    let (all, mut open) = (target.plan(&request)?, Vec::new());
-    let names: Vec<(String, Task)> = unique(all);
-    let total = names.len();
-    let ids: Vec<String> = names.iter().map(|(id, _)| id.clone()).collect();
-    for (id, task) in names {
+    let mut results = Results { request: &request, outcomes: BTreeMap::new() };
+    let (mut ids, mut open) = (Vec::new(), Vec::new());
+    for task in target.plan(&request)? {
+        let id = task.id();
+        // Parts of a plan may share a task.
+        if ids.contains(&id) {
+            continue;
+        }
         match runner.done(&task)? {
-            Some(outcome) => {
-                results.0.insert(id, outcome);
-            }
+            Some(outcome) => drop(results.outcomes.insert(id.clone(), outcome)),
             None => open.push(task),
         }
+        ids.push(id);
     }
+    let total = ids.len();
     let threads = backend.threads();
     let most = if on_gpu(backend) { 1 } else { threads };
     let beside = open.iter().filter(|task| !task.alone()).count();
     let side = args.jobs.unwrap_or(most).min(beside.max(1));
-    tell_plan(&open, (total, side, threads), &runner, output)?;
+    print_plan(&open, (total, side, threads), &runner, output)?;
     if args.dry_run {
         return Ok(());
     }
-    match runner.run_all(&open, side, threads, &mut results) {
-        Ok(()) => {}
-        Err(Failure::Interrupted) => {
-            if output.level() >= Level::Normal {
-                output.note("stopped and saved; the same command resumes");
-            }
-            return Err(Failure::Interrupted);
-        }
-        Err(failure) => return Err(failure),
+    let ran = runner.run_all(&open, side, threads, &mut results);
+    if matches!(ran, Err(Failure::Interrupted)) && output.level() >= Level::Normal {
+        output.note("stopped and saved; the same command resumes");
     }
+    ran?;
 
-    let mut report = target.report(&request, &results)?;
-    let failed = results.0.values().filter(|outcome| matches!(outcome, Outcome::Failed(_))).count();
+    let mut report = target.report(&results)?;
+    let failed =
+        results.outcomes.values().filter(|outcome| matches!(outcome, Outcome::Failed(_))).count();
     if failed > 0 {
         report.faults.push(format!("{failed} of {total} trainings and computations failed."));
     }
-    let folder = out.join(target.name());
-    std::fs::create_dir_all(&folder)
-        .with_context(|| format!("{}: cannot make the folder", folder.display()))?;
-    report.write(&folder, &provenance(args, backend.kind, &request, &ids, &results))?;
+    let folder = out.join(target.name);
+    create_folder(&folder)?;
+    report.write(&folder, &provenance(args, backend.kind, &ids, &results))?;
     for table in &report.tables {
         let text = if table.is_long() {
             format!("{} rows in {}.csv\n", table.rows.len(), folder.join(&table.name).display())
@@ -135,16 +121,13 @@ pub(crate) fn command(
 
 /// The names of all targets.
 pub(crate) fn target_names() -> impl Iterator<Item = &'static str> {
-    TARGETS.iter().map(|target| target.name())
+    TARGETS.iter().map(|target| target.name)
 }
 
-fn find(name: &str) -> Result<&'static dyn Target, Failure> {
-    let found = TARGETS.into_iter().find(|target| target.name() == name);
-    found.ok_or_else(|| {
-        let names: Vec<&str> = target_names().collect();
-        let near = nearest(name, names.iter().copied());
-        let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-        let list = names.join(", ");
+fn find(name: &str) -> Result<&'static Target> {
+    TARGETS.iter().find(|target| target.name == name).ok_or_else(|| {
+        let near = did_you_mean(name, target_names());
+        let list = target_names().collect::<Vec<_>>().join(", ");
         Failure::Usage(anyhow!("there is no target `{name}`{near} (expected one of {list})"))
     })
 }
@@ -155,27 +138,17 @@ fn limits(args: &ReproduceArgs) -> Vec<String> {
     epochs.into_iter().chain(batches).collect()
 }
 
-/// The tasks of a plan by their names, each once, in the order of the plan.
-fn unique(tasks: Vec<Task>) -> Vec<(String, Task)> {
-    let mut seen = BTreeSet::new();
-    tasks
-        .into_iter()
-        .map(|task| (task.id(), task))
-        .filter(|(id, _)| seen.insert(id.clone()))
-        .collect()
-}
-
 fn on_gpu(backend: BackendArgs) -> bool {
     matches!(backend.kind, BackendKind::Cuda(_))
 }
 
 /// Prints what will be done and how long it will take.
-fn tell_plan(
+fn print_plan(
     open: &[Task],
     (total, side, threads): (usize, usize, usize),
     runner: &Runner<'_>,
     output: &Output,
-) -> Result<(), Failure> {
+) -> Result {
     output.info(&format!("folder: {}", runner.out.display()))?;
     if open.is_empty() {
         return output.info(&format!("plan: all {total} trainings and computations are done"));
@@ -206,29 +179,26 @@ fn tell_plan(
 fn provenance(
     args: &ReproduceArgs,
     backend: BackendKind,
-    request: &ReproduceRequest,
     ids: &[String],
-    results: &Results,
+    results: &Results<'_>,
 ) -> Provenance {
+    let request = results.request;
     let mut command =
         format!("lfnn-cli reproduce {} --scale {}", args.target, request.scale_name());
     for recipe in &args.recipes {
         command += &format!(" --recipe {recipe}");
     }
-    if let Some(seeds) = args.seeds {
-        command += &format!(" --seeds {seeds}");
-    }
-    for (flag, value) in [("epochs", args.epochs), ("limit-batches", args.limit_batches)] {
-        if let Some(value) = value {
-            command += &format!(" --{flag} {value}");
-        }
+    for (flag, value) in
+        [("seeds", args.seeds), ("epochs", args.epochs), ("limit-batches", args.limit_batches)]
+    {
+        command += &value.map(|value| format!(" --{flag} {value}")).unwrap_or_default();
     }
     let (mut tasks, mut configurations) = (Vec::new(), BTreeMap::new());
     // A training that began on a GPU may be resumed on a CPU.
     let mut backends = BTreeSet::new();
     for id in ids {
-        let Some(outcome) = results.0.get(id) else { continue };
-        let (text, value) = match outcome {
+        let Some(outcome) = results.outcomes.get(id) else { continue };
+        let value = match outcome {
             Outcome::Trained(run) => {
                 backends.insert(run.summary.backend.clone());
                 let mut alike = run.config.clone();
@@ -237,13 +207,12 @@ fn provenance(
                     let yaml = run.config.to_yaml().unwrap_or_default();
                     configurations.entry(key).or_insert((id.clone(), yaml));
                 }
-                let text = format!("test error {}", format::percent(run.summary.test_error()));
-                (text, serde_json::to_value(&run.summary).unwrap_or(Value::Null))
+                serde_json::to_value(&run.summary).unwrap_or(Value::Null)
             }
-            Outcome::Computed(value) => ("computed".into(), value.clone()),
-            Outcome::Failed(why) => (format!("failed: {why}"), json!({"failed": why})),
+            Outcome::Computed(value) => value.clone(),
+            Outcome::Failed(why) => json!({"failed": why}),
         };
-        tasks.push((id.clone(), text, value));
+        tasks.push((id.clone(), outcome.describe("failed"), value));
     }
     if backends.is_empty() {
         backends.insert(backend.to_string());

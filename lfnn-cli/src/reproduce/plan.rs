@@ -3,15 +3,20 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lfnn_core::backend::Backend;
+use lfnn_core::train::Trainer;
+use serde::Serialize;
 use serde_json::Value;
 
+use super::trial;
 use crate::backend::BackendTask;
 use crate::cli::Scale;
 use crate::config::{self, Request, RunConfig};
 use crate::data::LoadedData;
-use crate::failure::Failure;
+use crate::failure::Result;
 use crate::output::{Level, Output};
 use crate::resolved::{ResolvedRun, Resources};
+use crate::train::setup;
 
 /// What is to be reproduced.
 #[derive(Clone, Debug)]
@@ -42,6 +47,11 @@ impl ReproduceRequest {
     /// Whether it is restricted, so that nothing but its course matters.
     pub(super) fn is_short(&self) -> bool {
         !self.limits.is_empty()
+    }
+
+    /// A training for each seed.
+    pub(super) fn for_seeds(&self, training: impl Fn(u64) -> Training) -> Vec<Training> {
+        self.seeds.iter().map(|&seed| training(seed)).collect()
     }
 
     /// A training of a recipe as it stands.
@@ -91,32 +101,74 @@ impl Training {
     ///
     /// # Errors
     /// A setting that does not fit the recipe.
-    pub(super) fn config(&self) -> Result<RunConfig, Failure> {
+    pub(super) fn config(&self) -> Result<RunConfig> {
         // Restrictions come last: they hold whatever a target sets.
         let sets = [&self.sets[..], &self.limits].concat();
-        let mut options = Vec::new();
-        for (key, value) in [("method", self.method.clone()), ("seed", self.seed.to_string())] {
-            options.push((format!("{key} of the plan"), key, value));
-        }
+        let options = [("method", self.method.clone()), ("seed", self.seed.to_string())]
+            .map(|(key, value)| (format!("{key} of the plan"), key, value))
+            .to_vec();
         let request = Request { recipe: Some(&self.recipe), file: None, options, sets: &sets };
         config::resolve(&request)
     }
 }
 
-/// Loads the data of a run, does work with it on the backend, and prints nothing.
-///
-/// # Errors
-/// Data that is missing or does not fit the run's settings, and as the work has it.
-pub(super) fn with_data<T: BackendTask>(
-    run: &ResolvedRun,
-    task: impl FnOnce(LoadedData) -> T,
-) -> Result<T::Output, Failure> {
-    let output = Output::new(Level::Silent);
-    run.execute(task(run.load(&output)?), &output)
+/// The configuration of a run, and its data.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Loaded<'a> {
+    pub(super) config: &'a RunConfig,
+    pub(super) data: &'a LoadedData,
 }
 
-type Compute = dyn Fn(&Resources) -> Result<Value, Failure> + Send + Sync;
-type Trial = dyn Fn(&Resources) -> Result<Duration, Failure> + Send + Sync;
+impl Loaded<'_> {
+    /// The trainer of the run.
+    ///
+    /// # Errors
+    /// Data or settings that do not fit the network, or a failure of the backend.
+    pub(super) fn trainer<B: Backend>(self, backend: &B) -> Result<Trainer<B>> {
+        let Self { config, data } = self;
+        let setup = setup(config, &data.normalization);
+        Ok(Trainer::new(backend, &setup, data.images(), &data.train)?)
+    }
+}
+
+/// Work with the data of a run, on any backend, that prints nothing.
+pub(super) trait DataTask: Sized {
+    /// What it gives.
+    type Output;
+
+    /// Does the work.
+    ///
+    /// # Errors
+    /// As the work has it.
+    fn run<B: Backend>(self, backend: &B, run: Loaded<'_>) -> Result<Self::Output>;
+
+    /// Loads the data of a run and does the work with it.
+    ///
+    /// # Errors
+    /// Data that is missing or does not fit the run's settings, and as the work has it.
+    fn execute(self, run: &ResolvedRun) -> Result<Self::Output> {
+        let output = Output::new(Level::Silent);
+        let data = &run.load(&output)?;
+        let loaded = Loaded { config: &run.config, data };
+        run.execute(WithData { task: self, loaded }, &output)
+    }
+}
+
+struct WithData<'a, T> {
+    task: T,
+    loaded: Loaded<'a>,
+}
+
+impl<T: DataTask> BackendTask for WithData<'_, T> {
+    type Output = T::Output;
+
+    fn run<B: Backend>(self, backend: &B, _: &str) -> Result<T::Output> {
+        self.task.run(backend, self.loaded)
+    }
+}
+
+type Compute = dyn Fn(&Resources) -> Result<Value> + Send + Sync;
+type Trial = dyn Fn(&Resources) -> Result<Duration> + Send + Sync;
 
 /// A computation whose result is a JSON file.
 pub(super) struct Computation {
@@ -130,6 +182,37 @@ pub(super) struct Computation {
     pub(super) trial: Box<Trial>,
     /// The work.
     pub(super) work: Box<Compute>,
+}
+
+impl Computation {
+    /// Work on a run, whose result depends on its configuration and on some `settings`, an object.
+    /// It takes `factor` times as long as the training.
+    ///
+    /// # Errors
+    /// None is expected.
+    pub(super) fn of_run<T: Serialize>(
+        id: String,
+        config: RunConfig,
+        mut settings: Value,
+        factor: f64,
+        work: impl Fn(&ResolvedRun) -> Result<T> + Send + Sync + 'static,
+    ) -> Result<Self> {
+        settings["config"] = serde_json::to_value(&config)?;
+        Ok(Self {
+            id,
+            settings,
+            alone: false,
+            trial: Self::trial(config.clone(), factor),
+            work: Box::new(move |resources| {
+                Ok(serde_json::to_value(work(&resources.run(&config))?)?)
+            }),
+        })
+    }
+
+    /// `factor` times the duration of a training.
+    pub(super) fn trial(config: RunConfig, factor: f64) -> Box<Trial> {
+        Box::new(move |resources| Ok(trial::of_training(&resources.run(&config))?.mul_f64(factor)))
+    }
 }
 
 /// A part of a plan.

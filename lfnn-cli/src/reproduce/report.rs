@@ -5,15 +5,17 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::chart::{Figure, escape};
+use crate::chart::{Figure, Panel, Point, escape};
 use crate::files::write_whole;
 use crate::format::{self, Align};
 
 /// A report.
 #[derive(Debug, Default)]
 pub(super) struct Report {
+    /// The name of the target.
+    pub(super) name: &'static str,
     /// What was repeated.
-    pub(super) title: String,
+    pub(super) title: &'static str,
     /// Paragraphs: what was done, and what to know when reading the results.
     pub(super) text: Vec<String>,
     pub(super) tables: Vec<Table>,
@@ -47,12 +49,17 @@ impl Cell {
         value.map_or(Cell::Empty, |value| Cell::Number(value, 2))
     }
 
+    /// A mean and its standard deviation, where there are such.
+    pub(super) fn stat(stat: Option<Stat>) -> [Self; 2] {
+        [Self::maybe(stat.map(|stat| stat.mean)), Self::maybe(stat.and_then(|s| s.deviation))]
+    }
+
     /// A whole number.
     pub(super) fn count(value: usize) -> Self {
         Cell::Number(value as f64, 0)
     }
 
-    fn shown(&self) -> String {
+    fn rounded(&self) -> String {
         match self {
             Cell::Text(text) => text.clone(),
             Cell::Number(value, 0) if *value >= 1000.0 => format::count(*value as usize),
@@ -102,19 +109,14 @@ impl Table {
     }
 
     fn csv(&self) -> String {
-        let head: Vec<String> =
-            self.head.iter().map(|name| Cell::Text(name.clone()).csv()).collect();
-        let mut text = head.join(",") + "\n";
-        for row in &self.rows {
-            text += &row.iter().map(Cell::csv).collect::<Vec<_>>().join(",");
-            text.push('\n');
-        }
-        text
+        let head: Vec<Cell> = self.head.iter().map(|name| Cell::Text(name.clone())).collect();
+        let line = |row: &Vec<Cell>| row.iter().map(Cell::csv).collect::<Vec<_>>().join(",") + "\n";
+        std::iter::once(&head).chain(&self.rows).map(line).collect()
     }
 
     fn json(&self) -> Value {
-        let rows: Vec<Value> =
-            self.rows.iter().map(|row| row.iter().map(Cell::json).collect::<Value>()).collect();
+        let row = |row: &Vec<Cell>| row.iter().map(Cell::json).collect::<Value>();
+        let rows: Value = self.rows.iter().map(row).collect();
         json!({"name": self.name, "caption": self.caption, "columns": self.head, "rows": rows})
     }
 
@@ -129,7 +131,7 @@ impl Table {
             .map(|column| if self.is_text(column) { Align::Left } else { Align::Right })
             .collect();
         let mut rows = vec![self.head.clone()];
-        rows.extend(self.rows.iter().map(|row| row.iter().map(Cell::shown).collect()));
+        rows.extend(self.rows.iter().map(|row| row.iter().map(Cell::rounded).collect()));
         format::table(&align, &rows)
     }
 
@@ -139,21 +141,22 @@ impl Table {
     }
 
     fn html(&self) -> String {
+        let class = |is_text: bool| if is_text { "" } else { " class=\"n\"" };
         let mut text = format!(
             "<table id=\"{}\">\n<caption>{}</caption>\n<thead><tr>",
             escape(&self.name),
             escape(&self.caption)
         );
         for (column, name) in self.head.iter().enumerate() {
-            let class = if self.is_text(column) { "" } else { " class=\"n\"" };
+            let class = class(self.is_text(column));
             text += &format!("<th{class}>{}</th>", escape(name));
         }
         text += "</tr></thead>\n<tbody>\n";
         for row in &self.rows {
             text += "<tr>";
             for cell in row {
-                let class = if matches!(cell, Cell::Text(_)) { "" } else { " class=\"n\"" };
-                text += &format!("<td{class}>{}</td>", escape(&cell.shown()));
+                let class = class(matches!(cell, Cell::Text(_)));
+                text += &format!("<td{class}>{}</td>", escape(&cell.rounded()));
             }
             text += "</tr>\n";
         }
@@ -176,6 +179,19 @@ pub(super) struct Provenance {
 }
 
 impl Report {
+    /// Adds a figure with the name of its files, a caption, a title, and so many panels in a row.
+    pub(super) fn figure(
+        &mut self,
+        name: &str,
+        caption: &str,
+        title: &str,
+        columns: usize,
+        panels: Vec<Panel>,
+    ) {
+        let figure = Figure { title: title.into(), panels, columns };
+        self.figures.push((name.into(), caption.into(), figure));
+    }
+
     /// Writes everything into a folder.
     ///
     /// # Errors
@@ -188,11 +204,8 @@ impl Report {
         for (name, _, figure) in &self.figures {
             figure.write(folder, name)?;
         }
-        let tasks: Vec<Value> = provenance
-            .tasks
-            .iter()
-            .map(|(id, _, result)| json!({"task": id, "result": result}))
-            .collect();
+        let task =
+            |(id, _, result): &(String, String, Value)| json!({"task": id, "result": result});
         let results = json!({
             "title": self.title,
             "command": provenance.command,
@@ -202,7 +215,7 @@ impl Report {
             "backend": provenance.backend,
             "faults": self.faults,
             "tables": self.tables.iter().map(Table::json).collect::<Value>(),
-            "tasks": tasks,
+            "tasks": provenance.tasks.iter().map(task).collect::<Value>(),
         });
         let text = serde_json::to_string_pretty(&results)? + "\n";
         write_whole(&folder.join("results.json"), text.as_bytes())?;
@@ -210,7 +223,7 @@ impl Report {
     }
 
     fn html(&self, provenance: &Provenance) -> String {
-        let mut body = format!("<h1>{}</h1>\n", escape(&self.title));
+        let mut body = format!("<h1>{}</h1>\n", escape(self.title));
         for fault in &self.faults {
             body += &format!("<p class=\"fault\">{}</p>\n", escape(fault));
         }
@@ -218,13 +231,10 @@ impl Report {
             body += &format!("<p>{}</p>\n", escape(text));
         }
         for table in &self.tables {
-            if table.is_long() {
-                let caption = escape(&table.caption);
-                let table = table.html();
-                body += &format!("<details><summary>{caption}</summary>\n{table}</details>\n");
-            } else {
-                body += &table.html();
-            }
+            body += &match table.is_long() {
+                true => details(&escape(&table.caption), &table.html()),
+                false => table.html(),
+            };
         }
         for (name, caption, figure) in &self.figures {
             body += &format!(
@@ -245,25 +255,28 @@ impl Report {
         ] {
             body += &format!("<dt>{what}</dt><dd><code>{}</code></dd>\n", escape(&is));
         }
-        body += "</dl>\n<details><summary>Trainings and computations</summary>\n<table>\n";
-        for (id, result, _) in &provenance.tasks {
-            body += &format!("<tr><td>{}</td><td>{}</td></tr>\n", escape(id), escape(result));
-        }
-        body += "</table>\n</details>\n";
+        let row = |(id, result, _): &(String, String, Value)| {
+            format!("<tr><td>{}</td><td>{}</td></tr>\n", escape(id), escape(result))
+        };
+        let rows: String = provenance.tasks.iter().map(row).collect();
+        body += "</dl>\n";
+        body += &details("Trainings and computations", &format!("<table>\n{rows}</table>\n"));
         for (id, yaml) in &provenance.configurations {
-            body += &format!(
-                "<details><summary>Configuration of {}</summary>\n<pre>{}</pre>\n</details>\n",
-                escape(id),
-                escape(yaml)
-            );
+            let name = format!("Configuration of {}", escape(id));
+            body += &details(&name, &format!("<pre>{}</pre>\n", escape(yaml)));
         }
-        let title = escape(&self.title);
+        let title = escape(self.title);
         format!(
             "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
              <meta name=\"viewport\" content=\"width=device-width\">\n<title>{title}</title>\n\
              <style>\n{STYLE}</style>\n</head>\n<body>\n{body}</body>\n</html>\n"
         )
     }
+}
+
+/// HTML that is shown on request.
+fn details(summary: &str, html: &str) -> String {
+    format!("<details><summary>{summary}</summary>\n{html}</details>\n")
 }
 
 const STYLE: &str = "\
@@ -302,6 +315,16 @@ impl Stat {
         let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
         let deviation = (values.len() > 1).then(|| (squares / (count - 1.0)).sqrt());
         Some(Self { mean, deviation })
+    }
+
+    /// The mean, and the deviation or 0: height and error bar of a bar.
+    pub(super) fn bar(self) -> (f64, f64) {
+        (self.mean, self.deviation.unwrap_or(0.0))
+    }
+
+    /// The mean with an error bar, at a place of the horizontal axis.
+    pub(super) fn point(self, x: f64) -> Point {
+        Point { x, y: self.mean, spread: self.bar().1 }
     }
 }
 

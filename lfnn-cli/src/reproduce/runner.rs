@@ -9,13 +9,14 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, anyhow};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::plan::{Computation, Task, Training};
+use super::plan::{Computation, ReproduceRequest, Task, Training};
 use crate::config::{self, RunConfig, differences};
-use crate::failure::{Failure, chain};
-use crate::files::{remove_left_overs, write_whole};
+use crate::failure::{Failure, Result, chain};
+use crate::files::{create_folder, remove_left_overs, write_whole};
 use crate::output::{Level, Output};
 use crate::resolved::{ResolvedRun, Resources};
 use crate::run::{self, EpochRow, RunFolder, Summary};
@@ -31,6 +32,19 @@ pub(super) enum Outcome {
     Failed(String),
 }
 
+impl Outcome {
+    /// What came out, in a few words; `failed` stands before the reason of a failure.
+    pub(super) fn describe(&self, failed: &str) -> String {
+        match self {
+            Outcome::Trained(run) => {
+                format!("test error {}", format::percent(run.summary.test_error()))
+            }
+            Outcome::Computed(_) => "computed".into(),
+            Outcome::Failed(why) => format!("{failed}: {why}"),
+        }
+    }
+}
+
 /// A run that has come to its end.
 #[derive(Clone, Debug)]
 pub(super) struct Trained {
@@ -39,25 +53,30 @@ pub(super) struct Trained {
     pub(super) rows: Vec<EpochRow>,
 }
 
-/// Outcomes by the names of the tasks.
-#[derive(Debug, Default)]
-pub(super) struct Results(pub(super) BTreeMap<String, Outcome>);
+/// What came out of a request.
+#[derive(Debug)]
+pub(super) struct Results<'a> {
+    pub(super) request: &'a ReproduceRequest,
+    /// By the names of the tasks.
+    pub(super) outcomes: BTreeMap<String, Outcome>,
+}
 
-impl Results {
+impl Results<'_> {
     /// The run of a training, if it came to its end.
     pub(super) fn run(&self, training: &Training) -> Option<&Trained> {
-        match self.0.get(&training.id())? {
+        match self.outcomes.get(&training.id())? {
             Outcome::Trained(run) => Some(run),
             _ => None,
         }
     }
 
     /// The result of a computation, if it could be done.
-    pub(super) fn value(&self, id: &str) -> Option<&Value> {
-        match self.0.get(id)? {
-            Outcome::Computed(value) => Some(value),
-            _ => None,
-        }
+    ///
+    /// # Errors
+    /// A result of another form.
+    pub(super) fn read<T: DeserializeOwned>(&self, id: &str) -> anyhow::Result<Option<T>> {
+        let Some(Outcome::Computed(value)) = self.outcomes.get(id) else { return Ok(None) };
+        T::deserialize(value).map(Some).with_context(|| format!("{id}: the result cannot be read"))
     }
 }
 
@@ -90,7 +109,7 @@ impl Runner<'_> {
     ///
     /// # Errors
     /// A run with other settings under the same name, or a file that cannot be read.
-    pub(super) fn done(&self, task: &Task) -> Result<Option<Outcome>, Failure> {
+    pub(super) fn done(&self, task: &Task) -> Result<Option<Outcome>> {
         match task {
             Task::Train(training) => {
                 let folder = self.run_folder(training);
@@ -125,7 +144,7 @@ impl Runner<'_> {
     }
 
     /// Runs a task to its end.
-    fn run(&self, task: &Task, threads: usize) -> Result<Outcome, Failure> {
+    fn run(&self, task: &Task, threads: usize) -> Result<Outcome> {
         let resources = self.resources.with_threads(threads);
         let outcome = match task {
             Task::Train(training) => self.train(training, resources).map(|()| None),
@@ -151,7 +170,7 @@ impl Runner<'_> {
         }
     }
 
-    fn train(&self, training: &Training, resources: Resources) -> Result<(), Failure> {
+    fn train(&self, training: &Training, resources: Resources) -> Result {
         let path = self.run_folder(training);
         let run = ResolvedRun { config: training.config()?, resources };
         let resumed = path.join(run::CONFIG).exists();
@@ -177,37 +196,32 @@ impl Runner<'_> {
         tasks: &[Task],
         side: usize,
         threads: usize,
-        results: &mut Results,
-    ) -> Result<(), Failure> {
+        results: &mut Results<'_>,
+    ) -> Result {
         for folder in ["runs", "computed"] {
             let folder = self.out.join(folder);
-            fs::create_dir_all(&folder)
-                .with_context(|| format!("{}: cannot make the folder", folder.display()))?;
+            create_folder(&folder)?;
             remove_left_overs(&folder);
         }
         interrupt::training_begins();
         let finished = AtomicUsize::new(0);
-        let done = Mutex::new((std::mem::take(results), None));
+        let done = Mutex::new((std::mem::take(&mut results.outcomes), None));
         let work = |tasks: &[&Task], side: usize| {
             let next = AtomicUsize::new(0);
             let share = (threads / side).max(1);
             let one = || {
                 while let Some(task) = tasks.get(next.fetch_add(1, Ordering::SeqCst)) {
                     let begin = Instant::now();
-                    let ended = if interrupt::requested() {
-                        Err(Failure::Interrupted)
-                    } else {
-                        self.run(task, share)
-                    };
+                    let ended = interrupt::check().and_then(|()| self.run(task, share));
                     let Ok(mut done) = done.lock() else { return };
-                    let (results, failure) = &mut *done;
-                    let told = ended.and_then(|outcome| {
+                    let (outcomes, failure) = &mut *done;
+                    let printed = ended.and_then(|outcome| {
                         let number = finished.fetch_add(1, Ordering::SeqCst) + 1;
-                        self.tell(task, &outcome, number, begin)?;
-                        results.0.insert(task.id(), outcome);
+                        self.print(task, &outcome, number, begin)?;
+                        outcomes.insert(task.id(), outcome);
                         Ok(())
                     });
-                    if let Err(error) = told {
+                    if let Err(error) = printed {
                         failure.get_or_insert(error);
                     }
                     if failure.is_some() {
@@ -227,25 +241,12 @@ impl Runner<'_> {
             work(&alone, 1);
         }
         let (found, failure) = done.into_inner().map_err(|_| anyhow!("a task ended in a panic"))?;
-        *results = found;
+        results.outcomes = found;
         failure.map_or(Ok(()), Err)
     }
 
-    fn tell(
-        &self,
-        task: &Task,
-        outcome: &Outcome,
-        number: usize,
-        begin: Instant,
-    ) -> Result<(), Failure> {
-        let what = match outcome {
-            Outcome::Trained(run) => {
-                format!("test error {}", format::percent(run.summary.test_error()))
-            }
-            Outcome::Computed(_) => "computed".into(),
-            Outcome::Failed(why) => format!("FAILED: {why}"),
-        };
-        let time = format::duration(begin.elapsed());
+    fn print(&self, task: &Task, outcome: &Outcome, number: usize, begin: Instant) -> Result {
+        let (what, time) = (outcome.describe("FAILED"), format::duration(begin.elapsed()));
         self.output.info(&format!("{number:>5}  {:<44}  {what}  {time}", task.id()))
     }
 }

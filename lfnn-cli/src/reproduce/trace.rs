@@ -5,14 +5,11 @@ use lfnn_core::metric::Metrics;
 use lfnn_core::train::Trainer;
 use serde::{Deserialize, Serialize};
 
-use super::plan::with_data;
-use crate::backend::BackendTask;
-use crate::config::RunConfig;
+use super::plan::{DataTask, Loaded};
 use crate::data::LoadedData;
-use crate::failure::Failure;
+use crate::failure::Result;
 use crate::interrupt;
 use crate::resolved::ResolvedRun;
-use crate::train::setup;
 
 /// What a training shows every few steps.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -36,13 +33,11 @@ pub(super) struct LossRow {
 ///
 /// # Errors
 /// What fails in training, or the user's wish to stop.
-pub(super) fn losses(run: &ResolvedRun, every: usize) -> Result<Vec<LossRow>, Failure> {
-    with_data(run, |data| Losses { config: &run.config, data, every })
+pub(super) fn losses(run: &ResolvedRun, every: usize) -> Result<Vec<LossRow>> {
+    Losses { every }.execute(run)
 }
 
-struct Losses<'a> {
-    config: &'a RunConfig,
-    data: LoadedData,
+struct Losses {
     every: usize,
 }
 
@@ -55,21 +50,17 @@ fn sums(metrics: &Metrics) -> [f64; 4] {
     [wrong, metrics.loss() * examples, leader * batches, follower * batches]
 }
 
-impl BackendTask for Losses<'_> {
+impl DataTask for Losses {
     type Output = Vec<LossRow>;
 
-    fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Self::Output, Failure> {
-        let Self { config, data, every } = self;
-        let mut trainer =
-            Trainer::new(backend, &setup(config, &data.normalization), data.images(), &data.train)?;
+    fn run<B: Backend>(self, backend: &B, run: Loaded<'_>) -> Result<Self::Output> {
+        let (data, mut trainer) = (run.data, run.trainer(backend)?);
         let (mut rows, mut before) = (Vec::new(), ([0.0; 4], 0));
         while !trainer.epoch_is_done() {
-            if interrupt::requested() {
-                return Err(Failure::Interrupted);
-            }
+            interrupt::check()?;
             trainer.train_step()?;
             let step = trainer.step_in_epoch();
-            if !step.is_multiple_of(every) && !trainer.epoch_is_done() {
+            if !step.is_multiple_of(self.every) && !trainer.epoch_is_done() {
                 continue;
             }
             trainer.check_finite()?;
@@ -126,33 +117,29 @@ pub(super) struct Activity {
 ///
 /// # Errors
 /// What fails in training, or the user's wish to stop.
-pub(super) fn activity(run: &ResolvedRun, drawn: &[usize]) -> Result<Vec<Activity>, Failure> {
-    with_data(run, |data| Watch { config: &run.config, data, drawn })
+pub(super) fn activity(run: &ResolvedRun, drawn: &[usize]) -> Result<Vec<Activity>> {
+    Watch { drawn }.execute(run)
 }
 
 struct Watch<'a> {
-    config: &'a RunConfig,
-    data: LoadedData,
     drawn: &'a [usize],
 }
 
-impl BackendTask for Watch<'_> {
+impl DataTask for Watch<'_> {
     type Output = Vec<Activity>;
 
-    fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Self::Output, Failure> {
-        let Self { config, data, drawn } = self;
-        let mut trainer =
-            Trainer::new(backend, &setup(config, &data.normalization), data.images(), &data.train)?;
+    fn run<B: Backend>(self, backend: &B, run: Loaded<'_>) -> Result<Self::Output> {
+        let (data, mut trainer) = (run.data, run.trainer(backend)?);
         let probe = &data.test[..data.test.len().min(PROBE)];
-        let classes = labels(&data, probe);
+        let classes = labels(data, probe);
         let predictions = trainer.network().units().first().map(|unit| unit.predictions());
         let (classifiers, workers) = predictions
             .map_or((0, 0), |predictions| (predictions.classifiers, predictions.workers));
-        let look = |trainer: &mut Trainer<B>| -> Result<Vec<f32>, Failure> {
+        let look = |trainer: &mut Trainer<B>| -> Result<Vec<f32>> {
             Ok(trainer.worker_outputs(probe)?.into_iter().next().unwrap_or_default())
         };
         // In how many batches each worker has been a leader.
-        let leads = |trainer: &Trainer<B>| -> Result<Vec<f64>, Failure> {
+        let leads = |trainer: &Trainer<B>| -> Result<Vec<f64>> {
             let metrics = trainer.metrics()?;
             let count = |share: &f64| (share / 100.0 * metrics.batches as f64).round();
             let shares = metrics.units.first().map_or(&[][..], |unit| unit.workers("lead_percent"));
@@ -161,9 +148,7 @@ impl BackendTask for Watch<'_> {
         let (mut before, mut led) = (look(&mut trainer)?, leads(&trainer)?);
         let mut rows = Vec::new();
         while !trainer.epoch_is_done() {
-            if interrupt::requested() {
-                return Err(Failure::Interrupted);
-            }
+            interrupt::check()?;
             trainer.train_step()?;
             let (after, now) = (look(&mut trainer)?, leads(&trainer)?);
             let step = trainer.step_in_epoch();
@@ -171,7 +156,7 @@ impl BackendTask for Watch<'_> {
                 Outputs { before: &before, after: &after, predictors: classifiers * workers };
             let leader: Vec<bool> = now.iter().zip(&led).map(|(now, then)| now > then).collect();
             let mut row = outputs.activity(step, &leader, classifiers, workers);
-            if drawn.contains(&step) {
+            if self.drawn.contains(&step) {
                 row.moves = outputs.moves(&leader, workers, &classes);
             }
             rows.push(row);

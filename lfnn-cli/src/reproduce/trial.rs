@@ -4,15 +4,10 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use lfnn_core::backend::Backend;
-use lfnn_core::train::Trainer;
 
-use super::plan::{Task, with_data};
-use crate::backend::BackendTask;
-use crate::config::RunConfig;
-use crate::data::LoadedData;
-use crate::failure::Failure;
+use super::plan::{DataTask, Loaded, Task};
+use crate::failure::Result;
 use crate::resolved::{ResolvedRun, Resources};
-use crate::train::setup;
 
 /// Steps are timed for this long.
 const LONG: Duration = Duration::from_millis(250);
@@ -21,9 +16,9 @@ const LONG: Duration = Duration::from_millis(250);
 ///
 /// # Errors
 /// Data or settings with which the task could not run either.
-pub(super) fn of_tasks(tasks: &[Task], resources: &Resources) -> Result<Vec<Duration>, Failure> {
+pub(super) fn of_tasks(tasks: &[Task], resources: &Resources) -> Result<Vec<Duration>> {
     let mut known: HashMap<String, Duration> = HashMap::new();
-    let mut of = |task: &Task| -> Result<Duration, Failure> {
+    let mut of = |task: &Task| -> Result<Duration> {
         let training = match task {
             Task::Compute(computation) => return (computation.trial)(resources),
             Task::Train(training) => training.config()?,
@@ -47,36 +42,27 @@ pub(super) fn of_tasks(tasks: &[Task], resources: &Resources) -> Result<Vec<Dura
 ///
 /// # Errors
 /// Data or settings with which it could not run.
-pub(super) fn of_training(run: &ResolvedRun) -> Result<Duration, Failure> {
-    let config = &run.config;
-    let (begin, mut loading) = (Instant::now(), Duration::ZERO);
-    let (each_epoch, compiling) = with_data(run, |data| {
-        loading = begin.elapsed();
-        Epoch { config, data }
-    })?;
-    Ok(loading + compiling + each_epoch.mul_f64(config.training.epochs as f64))
+pub(super) fn of_training(run: &ResolvedRun) -> Result<Duration> {
+    let begin = Instant::now();
+    let epochs = run.config.training.epochs;
+    let mut run = run.clone();
+    // The second step may be one of another epoch.
+    run.config.training.epochs = epochs.max(2);
+    let (first_step, each_epoch) = Epoch.execute(&run)?;
+    Ok(first_step - begin + each_epoch.mul_f64(epochs as f64))
 }
 
-struct Epoch<'a> {
-    config: &'a RunConfig,
-    data: LoadedData,
-}
+struct Epoch;
 
-impl BackendTask for Epoch<'_> {
-    /// An epoch with its evaluation, and what comes before the first.
-    type Output = (Duration, Duration);
+impl DataTask for Epoch {
+    /// When the first step was done, and how long an epoch takes with its evaluation.
+    type Output = (Instant, Duration);
 
-    fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Self::Output, Failure> {
-        let Self { config, data } = self;
-        let begin = Instant::now();
-        // The second step may be one of another epoch.
-        let mut config = config.clone();
-        config.training.epochs = config.training.epochs.max(2);
-        let setup = setup(&config, &data.normalization);
-        let mut trainer = Trainer::new(backend, &setup, data.images(), &data.train)?;
+    fn run<B: Backend>(self, backend: &B, run: Loaded<'_>) -> Result<Self::Output> {
+        let (data, mut trainer) = (run.data, run.trainer(backend)?);
         trainer.train_step()?;
         trainer.check_finite()?;
-        let compiling = begin.elapsed();
+        let first_step = Instant::now();
 
         let steps_per_epoch = trainer.steps_per_epoch();
         if trainer.epoch_is_done() {
@@ -96,6 +82,6 @@ impl BackendTask for Epoch<'_> {
         trainer.evaluate(few)?;
         let image = begin.elapsed().div_f64(few.len().max(1) as f64);
         let evaluated = (data.validation.len() + data.test.len()) as f64;
-        Ok((step.mul_f64(steps_per_epoch as f64) + image.mul_f64(evaluated), compiling))
+        Ok((first_step, step.mul_f64(steps_per_epoch as f64) + image.mul_f64(evaluated)))
     }
 }

@@ -359,7 +359,9 @@ impl<B: Backend> Trainer<B> {
         let name = &self.built.set.tensors()[self.built.counter].name;
         let counter = match state.get(name).map(|tensor| &tensor.data) {
             Some(StateData::U32(counter)) if counter.len() == step_counter::LEN => counter,
-            _ => return Err(TrainError::State("it lacks the step counter of a training run".into())),
+            _ => {
+                return Err(TrainError::State("it lacks the step counter of a training run".into()));
+            }
         };
         let (epoch, step) =
             (counter[step_counter::EPOCH] as usize, counter[step_counter::STEP] as usize);

@@ -1,16 +1,26 @@
 //! Figure 3a: accuracy after one pass over permuted MNIST against leadership size, for five widths.
 
-use lfnn_data::DatasetName;
-
 use super::super::plan::{ReproduceRequest, Task, Training};
-use super::super::report::{Cell, Report, Table};
+use super::super::report::{Cell, Report, Stat, Table};
 use super::super::runner::Results;
-use super::{Errors, Target, expect_data, one_pass, quick_note};
-use crate::chart::{Axis, Figure, Mark, Panel, Point};
-use crate::failure::Failure;
+use super::{Errors, Target, one_pass};
+use crate::chart::{Axis, Mark, Panel, Shape};
+use crate::failure::Result;
 
-#[derive(Debug)]
-pub(super) struct Fig3a;
+pub(super) const FIG3A: Target = Target {
+    name: "fig3a",
+    about: "one pass over permuted images, one-vs-all: accuracy against leadership size, bp as the line to reach",
+    title: "Figure 3a: accuracy after one pass against leadership size",
+    quick: "One pass in batches of 5.",
+    text: "Ten networks, one for each class against the rest, of one hidden layer of single sigmoid \
+           neurons, trained by lfnn (λ₁ = λ₂ = 1, Adam, learning rate 5e-3) in one pass over images whose \
+           pixels are permuted. Test accuracy in percent, mean and standard deviation over the seeds. The \
+           paper shows the figure without numbers; its text says that 90 % or 100 % leaders reach the \
+           accuracy of backpropagation, and that 10 % to 30 % still do decently.",
+    has_parts: false,
+    plan,
+    report,
+};
 
 fn widths(request: &ReproduceRequest) -> &'static [usize] {
     if request.is_paper() { &[32, 64, 128, 256, 512] } else { &[32, 64, 128] }
@@ -25,109 +35,71 @@ fn percentages(request: &ReproduceRequest) -> &'static [usize] {
 }
 
 fn trainings(request: &ReproduceRequest, width: usize, percent: Option<usize>) -> Vec<Training> {
-    let of = |&seed: &u64| match percent {
+    request.for_seeds(|seed| match percent {
         Some(percent) => one_pass(request, "lfnn", width, seed).leaders(percent),
         None => one_pass(request, "bp", width, seed),
-    };
-    request.seeds.iter().map(of).collect()
+    })
 }
 
-impl Target for Fig3a {
-    fn name(&self) -> &'static str {
-        "fig3a"
-    }
-
-    fn about(&self) -> &'static str {
-        "one pass over permuted images, one-vs-all: accuracy against leadership size, bp as the line to reach"
-    }
-
-    fn plan(&self, request: &ReproduceRequest) -> Result<Vec<Task>, Failure> {
-        expect_data(request, DatasetName::Mnist)?;
-        let mut tasks = Vec::new();
-        for &width in widths(request) {
-            let all = percentages(request).iter().map(|&percent| Some(percent)).chain([None]);
-            for percent in all {
-                tasks.extend(trainings(request, width, percent).into_iter().map(Task::Train));
-            }
+fn plan(request: &ReproduceRequest) -> Result<Vec<Task>> {
+    let mut tasks = Vec::new();
+    for &width in widths(request) {
+        for percent in percentages(request).iter().copied().map(Some).chain([None]) {
+            tasks.extend(trainings(request, width, percent).into_iter().map(Task::Train));
         }
-        Ok(tasks)
     }
+    Ok(tasks)
+}
 
-    fn report(&self, request: &ReproduceRequest, results: &Results) -> Result<Report, Failure> {
-        let mut report = Report {
-            title: "Figure 3a: accuracy after one pass against leadership size".into(),
-            ..Report::default()
-        };
-        report.text.extend(quick_note(request, "One pass in batches of 5."));
-        report.text.push(
-            "Ten networks, one for each class against the rest, of one hidden layer of single sigmoid \
-             neurons, trained by lfnn (λ₁ = λ₂ = 1, Adam, learning rate 5e-3) in one pass over images whose \
-             pixels are permuted. Test accuracy in percent, mean and standard deviation over the seeds. The \
-             paper shows the figure without numbers; its text says that 90 % or 100 % leaders reach the \
-             accuracy of backpropagation, and that 10 % to 30 % still do decently."
-                .into(),
-        );
-        let head = ["workers", "δ, %", "accuracy", "±", "less bp's"];
-        let mut table = Table::new("fig3a", "Test accuracy in percent after one pass", &head);
-        let (mut marks, mut panels) = (Vec::new(), Vec::new());
-        for (style, &width) in widths(request).iter().enumerate() {
-            let bp = Errors::of(results, &trainings(request, width, None));
-            let mut points = Vec::new();
-            for &percent in percentages(request) {
-                let found = Errors::of(results, &trainings(request, width, Some(percent)));
-                let right = found.map(|errors| 100.0 - errors.test.mean);
-                let spread = found.and_then(|errors| errors.test.deviation);
-                let over = right.zip(bp).map(|(right, bp)| right - (100.0 - bp.test.mean));
-                table.rows.push(vec![
-                    Cell::count(width),
-                    Cell::count(percent),
-                    Cell::maybe(right),
-                    Cell::maybe(spread),
-                    Cell::maybe(over),
-                ]);
-                points.extend(right.map(|y| Point {
-                    x: percent as f64,
-                    y,
-                    spread: spread.unwrap_or(0.0),
-                }));
-            }
-            table.rows.push(vec![
-                Cell::count(width),
-                "bp".into(),
-                Cell::maybe(bp.map(|errors| 100.0 - errors.test.mean)),
-                Cell::maybe(bp.and_then(|errors| errors.test.deviation)),
-                Cell::Empty,
-            ]);
-            let line = Mark::Line {
-                name: format!("{width} workers"),
-                style: style + 1,
-                points,
-                markers: true,
-            };
-            let mut own = vec![line.clone()];
-            if let Some(bp) = bp {
-                own.push(Mark::Level { name: "bp".into(), style: 0, y: 100.0 - bp.test.mean });
-            }
-            marks.push(line);
-            panels.push(panel(&format!("{width} workers"), own, (240.0, 170.0)));
+fn report(results: &Results<'_>, report: &mut Report) -> Result {
+    let request = results.request;
+    let head = ["workers", "δ, %", "accuracy", "±", "less bp's"];
+    let mut table = Table::new("fig3a", "Test accuracy in percent after one pass", &head);
+    let (mut marks, mut panels) = (Vec::new(), Vec::new());
+    let accuracy = |width: usize, percent: Option<usize>| {
+        let errors = Errors::of(results, &trainings(request, width, percent));
+        errors.map(|errors| Stat { mean: 100.0 - errors.test.mean, ..errors.test })
+    };
+    for (style, &width) in widths(request).iter().enumerate() {
+        let bp = accuracy(width, None);
+        let mut points = Vec::new();
+        for &percent in percentages(request) {
+            let found = accuracy(width, Some(percent));
+            let [mean, deviation] = Cell::stat(found);
+            let difference = Cell::maybe(found.zip(bp).map(|(found, bp)| found.mean - bp.mean));
+            let (width, percent_cell) = (Cell::count(width), Cell::count(percent));
+            table.rows.push(vec![width, percent_cell, mean, deviation, difference]);
+            points.extend(found.map(|found| found.point(percent as f64)));
         }
-        let all = vec![panel("", marks, (460.0, 280.0))];
-        let title: String = "Accuracy after one pass against leadership size".into();
-        let caption = "All widths together. Error bars are one standard deviation over the seeds.";
-        let together = Figure { title: title.clone(), panels: all, columns: 1 };
-        report.figures.push(("fig3a".into(), caption.into(), together));
-        let apart =
-            Figure { title: format!("{title}, compared with backpropagation"), panels, columns: 3 };
-        let caption =
-            "Each width with the accuracy of the same network trained by backpropagation.";
-        report.figures.push(("fig3a-bp".into(), caption.into(), apart));
-        report.tables.push(table);
-        Ok(report)
+        let [mean, deviation] = Cell::stat(bp);
+        table.rows.push(vec![Cell::count(width), "bp".into(), mean, deviation, Cell::Empty]);
+        let name = format!("{width} workers");
+        let line = Mark::new(&name, style + 1, Shape::MarkedLine(points));
+        let level = bp.map(|bp| Mark::new("bp", 0, Shape::Level(bp.mean)));
+        let both = [line.clone()].into_iter().chain(level).collect();
+        panels.push(panel(&name, both, (240.0, 170.0)));
+        marks.push(line);
     }
+    report.figure(
+        "fig3a",
+        "All widths together. Error bars are one standard deviation over the seeds.",
+        "Accuracy after one pass against leadership size",
+        1,
+        vec![panel("", marks, (460.0, 280.0))],
+    );
+    report.figure(
+        "fig3a-bp",
+        "Each width with the accuracy of the same network trained by backpropagation.",
+        "Accuracy after one pass against leadership size, compared with backpropagation",
+        3,
+        panels,
+    );
+    report.tables.push(table);
+    Ok(())
 }
 
 fn panel(title: &str, marks: Vec<Mark>, size: (f64, f64)) -> Panel {
     let x = Axis::new("workers that lead, δ, %").range(5.0, 105.0);
     let x = x.ticks(&[10.0, 30.0, 50.0, 70.0, 90.0]);
-    Panel { title: title.into(), x, y: Axis::new("test accuracy, %"), marks, size }
+    Panel::new(title, x, Axis::new("test accuracy, %"), marks, size)
 }

@@ -1,16 +1,27 @@
 //! Figure 6: how often each worker leads, per unit and epoch.
 
-use lfnn_data::DatasetName;
-
 use super::super::plan::{ReproduceRequest, Task, Training};
 use super::super::report::{Cell, Report, Table};
 use super::super::runner::{Results, Trained};
-use super::{Target, expect_data, quick_note};
-use crate::chart::{Axis, Figure, Mark, Panel};
-use crate::failure::Failure;
+use super::Target;
+use crate::chart::{Axis, Mark, Panel, Shape};
+use crate::failure::Result;
 
-#[derive(Debug)]
-pub(super) struct Fig6;
+pub(super) const FIG6: Target = Target {
+    name: "fig6",
+    about: "how often each of 32 workers leads, in each unit and epoch, lfnn-l with 20 % leaders",
+    title: "Figure 6: how often each worker leads",
+    quick: "Batches of 4, so that an epoch has 300 of them.",
+    text: "Two fully connected units of 32 softmax workers trained by lfnn-l; in every batch the six of a \
+           unit with the lowest loss lead (20 %), and an epoch has 300 batches. The paper finds that \
+           several workers lead most of the time from the first epoch on, and that by the fifth exactly six \
+           do and all others no longer.",
+    has_parts: false,
+    plan: |request| {
+        Ok(request.seeds.iter().map(|&seed| Task::Train(training(request, seed))).collect())
+    },
+    report,
+};
 
 /// Two fully connected units of 32 workers, six of which lead.
 pub(super) fn training(request: &ReproduceRequest, seed: u64) -> Training {
@@ -22,62 +33,33 @@ pub(super) fn training(request: &ReproduceRequest, seed: u64) -> Training {
     training.set("digits", &sets.map(str::to_owned))
 }
 
-impl Target for Fig6 {
-    fn name(&self) -> &'static str {
-        "fig6"
-    }
-
-    fn about(&self) -> &'static str {
-        "how often each of 32 workers leads, in each unit and epoch, lfnn-l with 20 % leaders"
-    }
-
-    fn plan(&self, request: &ReproduceRequest) -> Result<Vec<Task>, Failure> {
-        expect_data(request, DatasetName::Mnist)?;
-        Ok(request.seeds.iter().map(|&seed| Task::Train(training(request, seed))).collect())
-    }
-
-    fn report(&self, request: &ReproduceRequest, results: &Results) -> Result<Report, Failure> {
-        let mut report =
-            Report { title: "Figure 6: how often each worker leads".into(), ..Report::default() };
-        report.text.extend(quick_note(request, "Batches of 4, so that an epoch has 300 of them."));
-        report.text.push(
-            "Two fully connected units of 32 softmax workers trained by lfnn-l; in every batch the six of a \
-             unit with the lowest loss lead (20 %), and an epoch has 300 batches. The paper finds that \
-             several workers lead most of the time from the first epoch on, and that by the fifth exactly six \
-             do and all others no longer."
-                .into(),
-        );
-        let head = [
-            "seed",
-            "unit",
-            "epoch",
-            "lead ≥ 90 %",
-            "lead 10 % to 90 %",
-            "lead < 10 %",
-            "of the six kept",
-        ];
-        let caption = "Workers by how often they led; and how many of the six that led most also led most in \
-                       the epoch before";
-        let mut table = Table::new("fig6", caption, &head);
-        for &seed in &request.seeds {
-            if let Some(run) = results.run(&training(request, seed)) {
-                rows(&mut table, seed, run);
+fn report(results: &Results<'_>, report: &mut Report) -> Result {
+    let request = results.request;
+    let head = [
+        "seed",
+        "unit",
+        "epoch",
+        "lead ≥ 90 %",
+        "lead 10 % to 90 %",
+        "lead < 10 %",
+        "of the six kept",
+    ];
+    let caption = "Workers by how often they led; and how many of the six that led most also led most in \
+                   the epoch before";
+    let mut table = Table::new("fig6", caption, &head);
+    for &seed in &request.seeds {
+        if let Some(run) = results.run(&training(request, seed)) {
+            rows(&mut table, seed, run);
+            if request.seeds.first() == Some(&seed) {
+                let caption = "Seed 1. Area and darkness of a dot: the share of an epoch’s 300 batches in \
+                               which the worker led.";
+                let panels = (0..units(run)).map(|unit| panel(run, unit)).collect();
+                report.figure("fig6", caption, "How often each worker leads", 1, panels);
             }
         }
-        report.tables.push(table);
-        if let Some(run) =
-            request.seeds.first().and_then(|&seed| results.run(&training(request, seed)))
-        {
-            report.figures.push((
-                "fig6".into(),
-                "Seed 1. Area and darkness of a dot: the share of an epoch’s 300 batches in which the worker \
-                 led."
-                .into(),
-                figure(run),
-            ));
-        }
-        Ok(report)
     }
+    report.tables.push(table);
+    Ok(())
 }
 
 /// The workers that led most, in the order of their numbers.
@@ -120,24 +102,20 @@ fn units(run: &Trained) -> usize {
     run.rows.first().map_or(0, |row| row.train.units.len())
 }
 
-fn figure(run: &Trained) -> Figure {
-    let panel = |unit: usize| {
-        let dots = run.rows.iter().flat_map(|row| {
-            let shares = row.train.units[unit].workers("lead_percent").iter().enumerate();
-            shares.map(|(worker, share)| (worker as f64 + 1.0, row.epoch as f64, share / 100.0))
-        });
-        let last = run.rows.len() as f64;
-        let ticks: Vec<f64> = (1..=run.rows.len()).map(|epoch| epoch as f64).collect();
-        Panel {
-            title: format!("unit {}", unit + 1),
-            x: Axis::new("worker").range(0.0, 33.0).ticks(&[1.0, 8.0, 16.0, 24.0, 32.0]),
-            y: Axis::new("epoch").range(0.4, last + 0.6).ticks(&ticks),
-            marks: vec![Mark::Dots { dots: dots.collect(), name: "of the batches".into() }],
-            size: (460.0, 34.0 * last + 10.0),
-        }
-    };
-    let panels = (0..units(run)).map(panel).collect();
-    Figure { title: "How often each worker leads".into(), panels, columns: 1 }
+fn panel(run: &Trained, unit: usize) -> Panel {
+    let dots = run.rows.iter().flat_map(|row| {
+        let shares = row.train.units[unit].workers("lead_percent").iter().enumerate();
+        shares.map(|(worker, share)| (worker as f64 + 1.0, row.epoch as f64, share / 100.0))
+    });
+    let last = run.rows.len() as f64;
+    let ticks: Vec<f64> = (1..=run.rows.len()).map(|epoch| epoch as f64).collect();
+    Panel::new(
+        &format!("unit {}", unit + 1),
+        Axis::new("worker").range(0.0, 33.0).ticks(&[1.0, 8.0, 16.0, 24.0, 32.0]),
+        Axis::new("epoch").range(0.4, last + 0.6).ticks(&ticks),
+        vec![Mark::new("of the batches", 0, Shape::Dots(dots.collect()))],
+        (460.0, 34.0 * last + 10.0),
+    )
 }
 
 #[cfg(test)]

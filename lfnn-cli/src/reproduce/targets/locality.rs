@@ -2,9 +2,7 @@
 //! step and seen in the bits that it computes.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use anyhow::Context;
 use lfnn_core::backend::Backend;
 use lfnn_core::layer::Parameter;
 use lfnn_core::method::by_name;
@@ -12,28 +10,42 @@ use lfnn_core::network::Network;
 use lfnn_core::program::{Part, influences};
 use lfnn_core::random::{philox, unit as unit_interval};
 use lfnn_core::train::{
-    Labels, State, StateData, StepProgram, Target as Targets, TraceInput, Trainer, trace_step,
+    Labels, State, StateData, StepProgram, Target as Targets, TraceInput, trace_step,
 };
-use lfnn_data::DatasetName;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::super::plan::{Computation, ReproduceRequest, Task, with_data};
-use super::super::report::{Report, Table};
+use super::super::plan::{Computation, DataTask, Loaded, ReproduceRequest, Task};
+use super::super::report::{Cell, Report, Table};
 use super::super::runner::Results;
-use super::super::trial;
-use super::{Target, expect_data, methods, quick_note};
-use crate::backend::BackendTask;
-use crate::chart::{Axis, Figure, Mark, Panel};
+use super::{Target, methods};
+use crate::chart::{Axis, Mark, Panel, Shape};
 use crate::config::RunConfig;
 use crate::data::LoadedData;
-use crate::failure::Failure;
+use crate::failure::{Failure, Result};
 use crate::interrupt;
 use crate::resolved::ResolvedRun;
 use crate::train::setup;
 
-#[derive(Debug)]
-pub(super) struct Locality;
+pub(super) const LOCALITY: Target = Target {
+    name: "locality",
+    about: "on whose parameters the gradient of each unit depends, for all methods",
+    title: "Locality: what each gradient depends on",
+    quick: "",
+    text: "Every parameter of one unit is changed a little, and the gradients of all units for one batch are \
+           compared before and after. A number is the size of the change relative to the gradient; “same” means that \
+           not one bit changed. A search backwards through the reads and writes of the training step predicts where \
+           nothing can change: without a path from the parameters to the gradient, the bits must be the same, and a \
+           changed bit would be reported as a fault. Earlier units are to the left of the diagonal: every later unit \
+           reads their outputs. Later units are to the right, dark: a gradient that depends on them was passed back \
+           through them. A local method has none.",
+    has_parts: false,
+    plan: |request| {
+        let task = |method| Ok(Task::Compute(computation(request, method)?));
+        methods().into_iter().map(task).collect()
+    },
+    report,
+};
 
 /// A method's dependence: rows are gradients, columns the parameters that were changed.
 #[derive(Debug, Serialize, Deserialize)]
@@ -56,48 +68,33 @@ fn recipe(request: &ReproduceRequest) -> &'static str {
     if request.is_paper() { "mnist-s" } else { "digits" }
 }
 
-fn computation(request: &ReproduceRequest, method: &str) -> Result<Computation, Failure> {
+fn computation(request: &ReproduceRequest, method: &str) -> Result<Computation> {
     let mut config = request.training(recipe(request), method, 1).leaders(70).config()?;
     // A batch says as much as an epoch.
     config.training.epochs = 1;
-    let settings = serde_json::to_value(&config)?;
     let mut few = config.clone();
     few.limits.batches = Some(2);
     let again = config.network.units.len() as f64 + 2.0;
+    let work = |run: &ResolvedRun| Measure.execute(run);
     Ok(Computation {
-        id: id(request, method),
-        settings: json!({ "config": settings }),
-        alone: false,
-        trial: Box::new(move |resources| -> Result<Duration, Failure> {
-            Ok(trial::of_training(&resources.run(&few))?.mul_f64(again / 2.0))
-        }),
-        work: Box::new(move |resources| {
-            Ok(serde_json::to_value(measure(&resources.run(&config))?)?)
-        }),
+        trial: Computation::trial(few, again / 2.0),
+        ..Computation::of_run(id(request, method), config, json!({}), again, work)?
     })
 }
 
-fn measure(run: &ResolvedRun) -> Result<Dependence, Failure> {
-    with_data(run, |data| Measure { config: &run.config, data })
-}
+struct Measure;
 
-struct Measure<'a> {
-    config: &'a RunConfig,
-    data: LoadedData,
-}
-
-impl BackendTask for Measure<'_> {
+impl DataTask for Measure {
     type Output = Dependence;
 
-    fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Dependence, Failure> {
-        let Self { config, data } = self;
-        let trainer =
-            Trainer::new(backend, &setup(config, &data.normalization), data.images(), &data.train)?;
+    fn run<B: Backend>(self, backend: &B, run: Loaded<'_>) -> Result<Dependence> {
+        let Loaded { config, data } = run;
+        let trainer = run.trainer(backend)?;
         let weights = parameters(trainer.network(), trainer.state()?);
         let groups = groups(trainer.network());
-        let path = paths(config, &data)?;
-        let batch = Batch::new(config, &data);
-        let gradients = |weights: &State| -> Result<State, Failure> {
+        let path = paths(config, data)?;
+        let batch = Batch::new(config, data);
+        let gradients = |weights: &State| -> Result<State> {
             let input = TraceInput {
                 network: &config.network,
                 leadership: config.leadership,
@@ -116,9 +113,7 @@ impl BackendTask for Measure<'_> {
         let mut changed = vec![vec![false; count]; count];
         let mut change = vec![vec![0.0; count]; count];
         for column in 0..count {
-            if interrupt::requested() {
-                return Err(Failure::Interrupted);
-            }
+            interrupt::check()?;
             let after = gradients(&disturbed(&weights, groups[column].1))?;
             for (row, &(_, group)) in groups.iter().enumerate() {
                 let (old, new) = (of_group(&before, group), of_group(&after, group));
@@ -156,7 +151,7 @@ fn parameters(network: &Network, mut state: State) -> State {
 }
 
 /// For each gradient, from which group's parameters the program has a path to it.
-fn paths(config: &RunConfig, data: &LoadedData) -> Result<Vec<Vec<bool>>, Failure> {
+fn paths(config: &RunConfig, data: &LoadedData) -> Result<Vec<Vec<bool>>> {
     let shape = data.images().shape;
     let step = StepProgram::new(&setup(config, &data.normalization), shape, data.classes.len())
         .map_err(|error| Failure::Usage(error.into()))?;
@@ -188,9 +183,8 @@ impl Batch {
         let mut labels = Vec::with_capacity(chosen.len());
         for &index in chosen {
             let size = height * width * channels;
-            for channel in 0..channels {
-                let (mean, std) =
-                    (data.normalization.mean[channel], data.normalization.std[channel]);
+            let (mean, std) = (&data.normalization.mean, &data.normalization.std);
+            for (channel, (mean, std)) in mean.iter().zip(std).enumerate() {
                 let begin = index as usize * size;
                 let own = (begin + channel..begin + size).step_by(channels);
                 images.extend(own.map(|at| (all.pixels.value(at) - mean) / std));
@@ -239,99 +233,59 @@ fn distance(old: &[f32], new: &[f32]) -> f64 {
     apart / squares(&mut old.iter().map(|&x| f64::from(x))).max(1e-30)
 }
 
-impl Target for Locality {
-    fn name(&self) -> &'static str {
-        "locality"
-    }
-
-    fn about(&self) -> &'static str {
-        "on whose parameters the gradient of each unit depends, for all methods"
-    }
-
-    fn plan(&self, request: &ReproduceRequest) -> Result<Vec<Task>, Failure> {
-        expect_data(request, DatasetName::Mnist)?;
-        methods()
-            .into_iter()
-            .map(|method| Ok(Task::Compute(computation(request, method)?)))
-            .collect()
-    }
-
-    fn report(&self, request: &ReproduceRequest, results: &Results) -> Result<Report, Failure> {
-        let mut report =
-            Report { title: "Locality: what each gradient depends on".into(), ..Report::default() };
-        report.text.extend(quick_note(request, ""));
-        report.text.push(
-            "Every parameter of one unit is changed a little, and the gradients of all units for one batch are \
-             compared before and after. A number is the size of the change relative to the gradient; “same” means that \
-             not one bit changed. A search backwards through the reads and writes of the training step predicts where \
-             nothing can change: without a path from the parameters to the gradient, the bits must be the same, and a \
-             changed bit would be reported as a fault. Earlier units are to the left of the diagonal: every later unit \
-             reads their outputs. Later units are to the right, dark: a gradient that depends on them was passed back \
-             through them. A local method has none."
-                .into(),
-        );
-        let head = [
-            "method",
-            "gradient of",
-            "parameters of",
-            "path in the program",
-            "bits",
-            "relative change",
-        ];
-        let mut table = Table::new(
-            "locality",
-            "Dependence of every gradient on every unit’s parameters",
-            &head,
-        );
-        let mut summary = Table::new(
-            "locality-methods",
-            "Methods, by whether a gradient depends on later units",
-            &["method", "depends on later units", "pairs with the same bits"],
-        );
-        let mut panels = Vec::new();
-        for method in methods() {
-            let Some(value) = results.value(&id(request, method)) else { continue };
-            let found: Dependence = serde_json::from_value(value.clone())
-                .context("a dependence that cannot be read")?;
-            let (mut same, mut later) = (0, false);
-            for (row, gradient) in found.groups.iter().enumerate() {
-                for (column, parameters) in found.groups.iter().enumerate() {
-                    let (path, changed) = (found.path[row][column], found.changed[row][column]);
-                    same += usize::from(!changed);
-                    later |= column > row && (path || changed);
-                    if changed && !path {
-                        report.faults.push(format!(
-                            "{method}: the gradient of {gradient} changed with the parameters of \
-                             {parameters}, to which the program has no path."
-                        ));
-                    }
-                    table.rows.push(vec![
-                        method.into(),
-                        gradient.as_str().into(),
-                        parameters.as_str().into(),
-                        if path { "yes" } else { "none" }.into(),
-                        if changed { "changed" } else { "same" }.into(),
-                        super::super::report::Cell::Number(found.change[row][column], 4),
-                    ]);
+fn report(results: &Results<'_>, report: &mut Report) -> Result {
+    let request = results.request;
+    let head = [
+        "method",
+        "gradient of",
+        "parameters of",
+        "path in the program",
+        "bits",
+        "relative change",
+    ];
+    let caption = "Dependence of every gradient on every unit’s parameters";
+    let mut table = Table::new("locality", caption, &head);
+    let caption = "Methods, by whether a gradient depends on later units";
+    let head = ["method", "depends on later units", "pairs with the same bits"];
+    let mut summary = Table::new("locality-methods", caption, &head);
+    let mut panels = Vec::new();
+    for method in methods() {
+        let Some(found) = results.read::<Dependence>(&id(request, method))? else { continue };
+        let (mut same, mut later) = (0, false);
+        for (row, gradient) in found.groups.iter().enumerate() {
+            for (column, parameters) in found.groups.iter().enumerate() {
+                let (path, changed) = (found.path[row][column], found.changed[row][column]);
+                same += usize::from(!changed);
+                later |= column > row && (path || changed);
+                if changed && !path {
+                    report.faults.push(format!(
+                        "{method}: the gradient of {gradient} changed with the parameters of \
+                         {parameters}, to which the program has no path."
+                    ));
                 }
+                table.rows.push(vec![
+                    method.into(),
+                    gradient.as_str().into(),
+                    parameters.as_str().into(),
+                    if path { "yes" } else { "none" }.into(),
+                    if changed { "changed" } else { "same" }.into(),
+                    Cell::Number(found.change[row][column], 4),
+                ]);
             }
-            if later && by_name(method).is_some_and(|method| method.local) {
-                report.faults.push(format!("{method} says that it is local, and is not."));
-            }
-            let pairs = found.groups.len().pow(2);
-            summary.rows.push(vec![
-                method.into(),
-                if later { "yes" } else { "no" }.into(),
-                format!("{same} of {pairs}").into(),
-            ]);
-            panels.push(panel(method, &found));
         }
-        report.tables.extend([summary, table]);
-        let figure = Figure { title: "What each gradient depends on".into(), panels, columns: 3 };
-        let caption = "White: not one bit changed. Light: the unit itself and earlier ones. Dark: later units.";
-        report.figures.push(("locality".into(), caption.into(), figure));
-        Ok(report)
+        if later && by_name(method).is_some_and(|method| method.local) {
+            report.faults.push(format!("{method} says that it is local, and is not."));
+        }
+        let same = format!("{same} of {}", found.groups.len().pow(2));
+        let later = if later { "yes" } else { "no" };
+        summary.rows.push(vec![method.into(), later.into(), same.into()]);
+        panels.push(panel(method, &found));
     }
+    report.tables.extend([summary, table]);
+    let caption =
+        "White: not one bit changed. Light: the unit itself and earlier ones. Dark: later units.";
+    report.figure("locality", caption, "What each gradient depends on", 3, panels);
+    Ok(())
 }
 
 fn panel(method: &str, found: &Dependence) -> Panel {
@@ -346,11 +300,11 @@ fn panel(method: &str, found: &Dependence) -> Panel {
     let count = found.groups.len();
     let rows = (0..count).map(|row| (0..count).map(|column| cell(row, column)).collect()).collect();
     let side = 48.0 * count as f64;
-    Panel {
-        title: method.into(),
-        x: Axis::names("parameters of", &found.groups),
-        y: Axis::names("gradient of", &found.groups),
-        marks: vec![Mark::Cells { rows }],
-        size: (side, 0.7 * side),
-    }
+    Panel::new(
+        method,
+        Axis::names("parameters of", &found.groups),
+        Axis::names("gradient of", &found.groups),
+        vec![Mark::new("", 0, Shape::Cells(rows))],
+        (side, 0.7 * side),
+    )
 }

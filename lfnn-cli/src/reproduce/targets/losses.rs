@@ -1,36 +1,37 @@
 //! Figures 3b and 4: the four loss functions 𝓛₁ … 𝓛₄ of the paper's ablation.
 
-use anyhow::Context;
-use lfnn_data::DatasetName;
 use serde_json::json;
 
 use super::super::plan::{Computation, ReproduceRequest, Task};
 use super::super::report::{Cell, Report, Stat, Table};
 use super::super::runner::Results;
 use super::super::trace::{self, LossRow};
-use super::super::trial;
-use super::{Target, expect_data, one_pass, quick_note};
-use crate::chart::{Axis, Figure, Mark, Panel, Point};
-use crate::failure::Failure;
+use super::{OVER_SEEDS, Target, one_pass};
+use crate::chart::{Axis, Mark, Panel, Point, Shape};
+use crate::failure::Result;
+use crate::resolved::ResolvedRun;
 
-/// Which of the two figures.
-#[derive(Debug)]
-pub(super) struct Losses {
-    name: &'static str,
-    about: &'static str,
-    title: &'static str,
-}
-
-pub(super) const FIG3B: Losses = Losses {
+pub(super) const FIG3B: Target = Target {
     name: "fig3b",
     about: "the four loss functions: accuracy against steps",
     title: "Figure 3b: accuracy with the four loss functions",
+    quick: "One pass in batches of 5.",
+    text: "One-vs-all networks of 32 single-neuron workers, 30 % of which lead, trained by lfnn in one pass over \
+ images with permuted pixels. L1 is the sum of global, leader and follower loss. L2 lacks the follower \
+ loss, L3 the leader loss, L4 both (λ₁ and λ₂ are 1 or 0). The figure in the paper has no numbers. Its \
+ text says that L4 is worst, that L3 is little better, that L2 gains much after 100 steps, and that L1 is \
+ best.",
+    has_parts: false,
+    plan,
+    report: accuracies,
 };
 
-pub(super) const FIG4: Losses = Losses {
+pub(super) const FIG4: Target = Target {
     name: "fig4",
     about: "the four loss functions: the terms of the loss against steps",
     title: "Figure 4: the terms of the loss with the four loss functions",
+    report: terms,
+    ..FIG3B
 };
 
 /// Name, what it is, λ₁ and λ₂.
@@ -42,49 +43,25 @@ const VARIANTS: [(&str, &str, f64, f64); 4] = [
 ];
 
 fn id(request: &ReproduceRequest, variant: usize, seed: u64) -> String {
-    let (name, _, lambda1, lambda2) = VARIANTS[variant];
-    let label = format!("losses-{name}");
-    let sets = [format!("leadership.lambda1={lambda1}"), format!("leadership.lambda2={lambda2}")];
-    one_pass(request, "lfnn", 32, seed).leaders(30).set(&label, &sets).id()
+    let label = format!("losses-{}", VARIANTS[variant].0);
+    one_pass(request, "lfnn", 32, seed).leaders(30).set(&label, &[]).id()
 }
 
-fn computation(
-    request: &ReproduceRequest,
-    variant: usize,
-    seed: u64,
-) -> Result<Computation, Failure> {
-    let (_, _, lambda1, lambda2) = VARIANTS[variant];
-    let mut config = one_pass(request, "lfnn", 32, seed).leaders(30).config()?;
-    config.leadership.lambda1 = lambda1;
-    config.leadership.lambda2 = lambda2;
+fn plan(request: &ReproduceRequest) -> Result<Vec<Task>> {
     let every = if request.is_paper() { 10 } else { 4 };
-    let settings = json!({"config": serde_json::to_value(&config)?, "every": every});
-    let other = config.clone();
-    Ok(Computation {
-        id: id(request, variant, seed),
-        settings,
-        alone: false,
-        // A fifth of the looks tests too.
-        trial: Box::new(move |resources| {
-            Ok(trial::of_training(&resources.run(&other))?.mul_f64(4.0))
-        }),
-        work: Box::new(move |resources| {
-            Ok(serde_json::to_value(trace::losses(&resources.run(&config), every)?)?)
-        }),
-    })
-}
-
-/// The rows of a variant, for each seed.
-fn rows(
-    request: &ReproduceRequest,
-    results: &Results,
-    variant: usize,
-) -> Result<Vec<Vec<LossRow>>, Failure> {
-    let of = |&seed: &u64| -> Option<anyhow::Result<Vec<LossRow>>> {
-        let value = results.value(&id(request, variant, seed))?.clone();
-        Some(serde_json::from_value(value).context("a trace that cannot be read"))
-    };
-    Ok(request.seeds.iter().filter_map(of).collect::<anyhow::Result<_>>()?)
+    let mut tasks = Vec::new();
+    for (variant, (_, _, lambda1, lambda2)) in VARIANTS.into_iter().enumerate() {
+        for &seed in &request.seeds {
+            let mut config = one_pass(request, "lfnn", 32, seed).leaders(30).config()?;
+            config.leadership.lambda1 = lambda1;
+            config.leadership.lambda2 = lambda2;
+            let (id, settings) = (id(request, variant, seed), json!({"every": every}));
+            // A fifth of the rows tests too.
+            let work = move |run: &ResolvedRun| trace::losses(run, every);
+            tasks.push(Task::Compute(Computation::of_run(id, config, settings, 4.0, work)?));
+        }
+    }
+    Ok(tasks)
 }
 
 /// Mean and spread over the seeds, against steps.
@@ -103,129 +80,89 @@ fn curve(
     (0..length).filter_map(point).collect()
 }
 
-impl Target for Losses {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn about(&self) -> &'static str {
-        self.about
-    }
-
-    fn plan(&self, request: &ReproduceRequest) -> Result<Vec<Task>, Failure> {
-        expect_data(request, DatasetName::Mnist)?;
-        let mut tasks = Vec::new();
-        for variant in 0..VARIANTS.len() {
-            for &seed in &request.seeds {
-                tasks.push(Task::Compute(computation(request, variant, seed)?));
-            }
+/// Adds the table, and gives the rows of each variant for each seed.
+fn table(results: &Results<'_>, report: &mut Report) -> Result<Vec<Vec<Vec<LossRow>>>> {
+    let head =
+        ["loss", "made of", "test accuracy, %", "±", "global loss", "leader loss", "follower loss"];
+    let caption = "At the end of the pass; losses are means of the last steps, summed over the ten classifiers";
+    let mut table = Table::new(report.name, caption, &head);
+    let mut all = Vec::new();
+    for (variant, (name, what, ..)) in VARIANTS.into_iter().enumerate() {
+        let mut rows: Vec<Vec<LossRow>> = Vec::new();
+        for &seed in &results.request.seeds {
+            rows.extend(results.read(&id(results.request, variant, seed))?);
         }
-        Ok(tasks)
-    }
-
-    fn report(&self, request: &ReproduceRequest, results: &Results) -> Result<Report, Failure> {
-        let mut report = Report { title: self.title.into(), ..Report::default() };
-        report.text.extend(quick_note(request, "One pass in batches of 5."));
-        report.text.push(
-            "One-vs-all networks of 32 single-neuron workers, 30 % of which lead, trained by lfnn in one pass over \
-             images with permuted pixels. L1 is the sum of global, leader and follower loss. L2 lacks the follower \
-             loss, L3 the leader loss, L4 both (λ₁ and λ₂ are 1 or 0). The figure in the paper has no numbers. Its \
-             text says that L4 is worst, that L3 is little better, that L2 gains much after 100 steps, and that L1 is \
-             best."
-                .into(),
-        );
-        let head = [
-            "loss",
-            "made of",
-            "test accuracy, %",
-            "±",
-            "global loss",
-            "leader loss",
-            "follower loss",
-        ];
-        let caption = "At the end of the pass; losses are means of the last steps, summed over the ten classifiers";
-        let mut table = Table::new(self.name, caption, &head);
-        let mut all = Vec::new();
-        for (variant, (name, what, ..)) in VARIANTS.into_iter().enumerate() {
-            let rows = rows(request, results, variant)?;
-            let last = |value: fn(&LossRow) -> Option<f64>| {
-                let of = |rows: &Vec<LossRow>| value(rows.last()?);
-                Stat::of(&rows.iter().filter_map(of).collect::<Vec<_>>())
-            };
-            let test = last(|row| row.test_accuracy);
-            let loss = |value: fn(&LossRow) -> Option<f64>| {
-                last(value).map_or(Cell::Empty, |stat| Cell::Number(stat.mean, 4))
-            };
-            table.rows.push(vec![
-                name.into(),
-                what.into(),
-                Cell::maybe(test.map(|stat| stat.mean)),
-                Cell::maybe(test.and_then(|stat| stat.deviation)),
-                loss(|row| Some(row.global)),
-                loss(|row| Some(row.leader)),
-                loss(|row| Some(row.follower)),
-            ]);
-            all.push(rows);
-        }
-        report.tables.push(table);
-        let line = |name: &str, style, points, markers| Mark::Line {
-            name: name.into(),
-            style,
-            points,
-            markers,
+        let last = |value: fn(&LossRow) -> Option<f64>| {
+            let of = |rows: &Vec<LossRow>| value(rows.last()?);
+            Stat::of(&rows.iter().filter_map(of).collect::<Vec<_>>())
         };
-        if self.name == "fig3b" {
-            let (mut test, mut train) = (Vec::new(), Vec::new());
-            for (at, rows) in all.iter().enumerate() {
-                let (name, what, ..) = VARIANTS[at];
-                let name = format!("{name}: {what}");
-                test.push(line(&name, at, curve(rows, true, |row| row.test_accuracy), true));
-                train.push(line(&name, at, curve(rows, false, |row| Some(row.accuracy)), false));
-            }
-            let panel = |title: &str, marks| Panel {
-                title: title.into(),
-                x: Axis::new("training step"),
-                y: Axis::new("accuracy, %").range(0.0, 100.0),
-                marks,
-                size: (360.0, 260.0),
-            };
-            let panels = vec![
-                panel("test images", test),
-                panel("training images, before each is learnt from", train),
-            ];
-            let figure = Figure {
-                title: "Accuracy with the four loss functions".into(),
-                panels,
-                columns: 2,
-            };
-            let caption = "Mean over the seeds; error bars are one standard deviation.";
-            report.figures.push((self.name.into(), caption.into(), figure));
-            return Ok(report);
-        }
-        let panels = all.iter().zip(VARIANTS).map(|(rows, (name, what, ..))| Panel {
-            title: format!("{name}: {what}"),
-            x: Axis::new("training step"),
-            y: Axis::new("loss, summed over the classifiers"),
-            marks: vec![
-                line("global loss", 0, curve(rows, false, |row| Some(row.global)), false),
-                line(
-                    "leader loss, per leader",
-                    2,
-                    curve(rows, false, |row| Some(row.leader / 10.0)),
-                    false,
-                ),
-                line("follower loss", 1, curve(rows, false, |row| Some(row.follower)), false),
-            ],
-            size: (330.0, 210.0),
-        });
-        let figure = Figure {
-            title: "The terms of the loss with the four loss functions".into(),
-            panels: panels.collect(),
-            columns: 2,
+        let loss = |value: fn(&LossRow) -> Option<f64>| {
+            last(value).map_or(Cell::Empty, |stat| Cell::Number(stat.mean, 4))
         };
-        let caption = "Means over the seeds. A term that a loss function leaves out is shown too: it is \
-                       measured, and not learnt from. The leader loss is divided by the ten leaders of a classifier.";
-        report.figures.push((self.name.into(), caption.into(), figure));
-        Ok(report)
+        let [mean, deviation] = Cell::stat(last(|row| row.test_accuracy));
+        table.rows.push(vec![
+            name.into(),
+            what.into(),
+            mean,
+            deviation,
+            loss(|row| Some(row.global)),
+            loss(|row| Some(row.leader)),
+            loss(|row| Some(row.follower)),
+        ]);
+        all.push(rows);
     }
+    report.tables.push(table);
+    Ok(all)
+}
+
+fn accuracies(results: &Results<'_>, report: &mut Report) -> Result {
+    let (mut test, mut train) = (Vec::new(), Vec::new());
+    for (style, rows) in table(results, report)?.iter().enumerate() {
+        let name = format!("{}: {}", VARIANTS[style].0, VARIANTS[style].1);
+        let tested = Shape::MarkedLine(curve(rows, true, |row| row.test_accuracy));
+        test.push(Mark::new(&name, style, tested));
+        let trained = Shape::Line(curve(rows, false, |row| Some(row.accuracy)));
+        train.push(Mark::new(&name, style, trained));
+    }
+    let panel = |title: &str, marks| {
+        let y = Axis::new("accuracy, %").range(0.0, 100.0);
+        Panel::new(title, Axis::new("training step"), y, marks, (360.0, 260.0))
+    };
+    let panels = vec![
+        panel("test images", test),
+        panel("training images, before each is learnt from", train),
+    ];
+    report.figure("fig3b", OVER_SEEDS, "Accuracy with the four loss functions", 2, panels);
+    Ok(())
+}
+
+fn terms(results: &Results<'_>, report: &mut Report) -> Result {
+    type Term = (&'static str, usize, fn(&LossRow) -> f64);
+    let terms: [Term; 3] = [
+        ("global loss", 0, |row| row.global),
+        ("leader loss, per leader", 2, |row| row.leader / 10.0),
+        ("follower loss", 1, |row| row.follower),
+    ];
+    let mut panels = Vec::new();
+    for (rows, (name, what, ..)) in table(results, report)?.iter().zip(VARIANTS) {
+        let line = |(name, style, value): Term| {
+            Mark::new(name, style, Shape::Line(curve(rows, false, |row| Some(value(row)))))
+        };
+        panels.push(Panel::new(
+            &format!("{name}: {what}"),
+            Axis::new("training step"),
+            Axis::new("loss, summed over the classifiers"),
+            terms.map(line).to_vec(),
+            (330.0, 210.0),
+        ));
+    }
+    report.figure(
+        "fig4",
+        "Means over the seeds. A term that a loss function leaves out is shown too: it is \
+         measured, and not learnt from. The leader loss is divided by the ten leaders of a classifier.",
+        "The terms of the loss with the four loss functions",
+        2,
+        panels,
+    );
+    Ok(())
 }

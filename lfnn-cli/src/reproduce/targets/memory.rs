@@ -2,37 +2,44 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use lfnn_core::backend::Backend;
-use lfnn_core::train::Trainer;
-use lfnn_data::DatasetName;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::super::plan::{Computation, ReproduceRequest, Task, with_data};
+use super::super::plan::{Computation, DataTask, Loaded, ReproduceRequest, Task};
 use super::super::report::{Cell, Report, Table};
 use super::super::runner::Results;
-use super::{Target, expect_data, quick_note};
-use crate::backend::BackendTask;
-use crate::chart::{Axis, Figure, Mark, Panel, Point};
+use super::Target;
+use crate::chart::{Axis, Mark, Panel, Point, Shape};
 use crate::config::RunConfig;
-use crate::data::LoadedData;
-use crate::failure::Failure;
+use crate::failure::Result;
 use crate::interrupt;
 use crate::resolved::ResolvedRun;
-use crate::train::setup;
 
-#[derive(Debug)]
-pub(super) struct Memory;
+pub(super) const MEMORY: Target = Target {
+    name: "memory",
+    about: "memory and time of a training step against depth, lfnn-l and bp",
+    title: "Memory and time of a training step against depth",
+    quick: "",
+    text: "Networks of 1 to 32 units, each a 3×3 convolution with 32 filters, batch normalisation and ReLU, without \
+ pooling; batches of 128. Memory is what the backend has allocated: activations, gradients and scratch \
+ space of the step, and separately parameters and optimiser, which grow with depth in both methods. In \
+ lfnn-l a unit is updated before the next one begins, so its activations are no longer needed. In bp the \
+ activations of all units are kept for the backward pass. Time is the median of a step. It includes the \
+ heads of the workers, which bp lacks.",
+    has_parts: false,
+    plan,
+    report,
+};
 
 const METHODS: [&str; 2] = ["lfnn-l", "bp"];
 /// A step is timed for this long, and at least so many times.
 const LONG: Duration = Duration::from_millis(1500);
 const TIMES: usize = 7;
 
-/// What a step takes.
+/// Memory and time of a step.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct Taken {
+struct Measured {
     /// Bytes of activations, gradients and scratch space.
     temporary: usize,
     /// Bytes of everything else but the data set: parameters, optimiser, counters.
@@ -52,7 +59,7 @@ fn id(request: &ReproduceRequest, method: &str, depth: usize) -> String {
     format!("memory-{data}-{method}-depth{depth}")
 }
 
-fn config(request: &ReproduceRequest, method: &str, depth: usize) -> Result<RunConfig, Failure> {
+fn config(request: &ReproduceRequest, method: &str, depth: usize) -> Result<RunConfig> {
     let unit = "{layers: [{conv: {filters: 32, kernel: 3, padding: 1, bias: false}}, {batch_norm: {}}, relu], \
                 workers: {readout: {count: 4, grid: 4}}}";
     let sets = [
@@ -64,57 +71,45 @@ fn config(request: &ReproduceRequest, method: &str, depth: usize) -> Result<RunC
     request.training(recipe, method, 1).set("depth", &sets).config()
 }
 
-fn computation(
-    request: &ReproduceRequest,
-    method: &str,
-    depth: usize,
-) -> Result<Computation, Failure> {
-    let config = config(request, method, depth)?;
+fn plan(request: &ReproduceRequest) -> Result<Vec<Task>> {
     let long = if request.is_short() { Duration::ZERO } else { LONG };
-    Ok(Computation {
-        id: id(request, method, depth),
-        settings: json!({"config": serde_json::to_value(&config)?, "seconds": long.as_secs_f64()}),
-        alone: true,
-        trial: Box::new(move |_| Ok(long.mul_f64(1.2))),
-        work: Box::new(move |resources| {
-            Ok(serde_json::to_value(measure(&resources.run(&config), long)?)?)
-        }),
-    })
-}
-
-fn measure(run: &ResolvedRun, long: Duration) -> Result<Taken, Failure> {
-    with_data(run, |data| Measure { config: &run.config, data, long })
+    let mut tasks = Vec::new();
+    for method in METHODS {
+        for &depth in depths(request) {
+            let (id, config) = (id(request, method, depth), config(request, method, depth)?);
+            let settings = json!({"seconds": long.as_secs_f64()});
+            let work = move |run: &ResolvedRun| {
+                let mut run = run.clone();
+                // As many as it takes: steps are measured, not a training.
+                run.config.training.epochs = EPOCHS;
+                Measure { long }.execute(&run)
+            };
+            tasks.push(Task::Compute(Computation {
+                alone: true,
+                trial: Box::new(move |_| Ok(long.mul_f64(1.2))),
+                ..Computation::of_run(id, config, settings, 1.0, work)?
+            }));
+        }
+    }
+    Ok(tasks)
 }
 
 /// Epochs of a measurement at most.
 const EPOCHS: usize = 1_000_000;
 
-struct Measure<'a> {
-    config: &'a RunConfig,
-    data: LoadedData,
+struct Measure {
     long: Duration,
 }
 
-impl BackendTask for Measure<'_> {
-    type Output = Taken;
+impl DataTask for Measure {
+    type Output = Measured;
 
-    fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Taken, Failure> {
-        let Self { config, data, long } = self;
-        // As many as it takes: steps are measured, not a training.
-        let mut config = config.clone();
-        config.training.epochs = EPOCHS;
-        let mut trainer = Trainer::new(
-            backend,
-            &setup(&config, &data.normalization),
-            data.images(),
-            &data.train,
-        )?;
+    fn run<B: Backend>(self, backend: &B, run: Loaded<'_>) -> Result<Measured> {
+        let mut trainer = run.trainer(backend)?;
         let mut times = Vec::new();
         let begin = Instant::now();
-        while times.len() < TIMES + 1 || begin.elapsed() < long {
-            if interrupt::requested() {
-                return Err(Failure::Interrupted);
-            }
+        while times.len() < TIMES + 1 || begin.elapsed() < self.long {
+            interrupt::check()?;
             if trainer.epoch_is_done() {
                 trainer.end_epoch()?;
             }
@@ -128,9 +123,9 @@ impl BackendTask for Measure<'_> {
         times.remove(0);
         times.sort_by(f64::total_cmp);
         let memory = trainer.memory();
-        Ok(Taken {
+        Ok(Measured {
             temporary: memory.temporary,
-            persistent: memory.persistent.saturating_sub(data.images().pixels.len()),
+            persistent: memory.persistent.saturating_sub(run.data.images().pixels.len()),
             seconds: times[times.len() / 2],
             steps: times.len(),
             parameters: trainer.network().parameter_counts().0,
@@ -138,89 +133,49 @@ impl BackendTask for Measure<'_> {
     }
 }
 
-impl Target for Memory {
-    fn name(&self) -> &'static str {
-        "memory"
-    }
-
-    fn about(&self) -> &'static str {
-        "memory and time of a training step against depth, lfnn-l and bp"
-    }
-
-    fn plan(&self, request: &ReproduceRequest) -> Result<Vec<Task>, Failure> {
-        expect_data(request, DatasetName::Mnist)?;
-        let mut tasks = Vec::new();
-        for method in METHODS {
-            for &depth in depths(request) {
-                tasks.push(Task::Compute(computation(request, method, depth)?));
-            }
+fn report(results: &Results<'_>, report: &mut Report) -> Result {
+    let request = results.request;
+    let head = [
+        "method",
+        "units",
+        "parameters",
+        "step memory, MiB",
+        "parameters and optimiser, MiB",
+        "milliseconds per step",
+    ];
+    let mut table = Table::new("memory", "A training step", &head);
+    let (mut memory, mut time) = (Vec::new(), Vec::new());
+    for (method, style) in METHODS.into_iter().zip([1, 0]) {
+        let (mut bytes, mut seconds) = (Vec::new(), Vec::new());
+        for &depth in depths(request) {
+            let Some(found) = results.read::<Measured>(&id(request, method, depth))? else {
+                continue;
+            };
+            let mebibytes = |bytes: usize| bytes as f64 / f64::from(1 << 20);
+            let (temporary, milliseconds) = (mebibytes(found.temporary), 1000.0 * found.seconds);
+            table.rows.push(vec![
+                method.into(),
+                Cell::count(depth),
+                Cell::count(found.parameters),
+                Cell::Number(temporary, 1),
+                Cell::Number(mebibytes(found.persistent), 1),
+                Cell::Number(milliseconds, 1),
+            ]);
+            bytes.push(Point::new(depth as f64, temporary));
+            seconds.push(Point::new(depth as f64, milliseconds));
         }
-        Ok(tasks)
+        memory.push(Mark::new(method, style, Shape::MarkedLine(bytes)));
+        time.push(Mark::new(method, style, Shape::MarkedLine(seconds)));
     }
-
-    fn report(&self, request: &ReproduceRequest, results: &Results) -> Result<Report, Failure> {
-        let mut report = Report {
-            title: "Memory and time of a training step against depth".into(),
-            ..Report::default()
-        };
-        report.text.extend(quick_note(request, ""));
-        report.text.push(
-            "Networks of 1 to 32 units, each a 3×3 convolution with 32 filters, batch normalisation and ReLU, without \
-             pooling; batches of 128. Memory is what the backend has allocated: activations, gradients and scratch \
-             space of the step, and separately parameters and optimiser, which grow with depth in both methods. In \
-             lfnn-l a unit is updated before the next one begins, so its activations are no longer needed. In bp the \
-             activations of all units are kept for the backward pass. Time is the median of a step. It includes the \
-             heads of the workers, which bp lacks."
-                .into(),
-        );
-        let head = [
-            "method",
-            "units",
-            "parameters",
-            "step memory, MiB",
-            "parameters and optimiser, MiB",
-            "milliseconds per step",
-        ];
-        let mut table = Table::new("memory", "A training step", &head);
-        let (mut memory, mut time) = (Vec::new(), Vec::new());
-        for (method, style) in METHODS.into_iter().zip([1, 0]) {
-            let (mut bytes, mut seconds) = (Vec::new(), Vec::new());
-            for &depth in depths(request) {
-                let Some(value) = results.value(&id(request, method, depth)) else { continue };
-                let taken: Taken = serde_json::from_value(value.clone())
-                    .context("a measurement that cannot be read")?;
-                let mebibytes = |bytes: usize| bytes as f64 / f64::from(1 << 20);
-                let (x, milliseconds) = (depth as f64, 1000.0 * taken.seconds);
-                table.rows.push(vec![
-                    method.into(),
-                    Cell::count(depth),
-                    Cell::count(taken.parameters),
-                    Cell::Number(mebibytes(taken.temporary), 1),
-                    Cell::Number(mebibytes(taken.persistent), 1),
-                    Cell::Number(milliseconds, 1),
-                ]);
-                bytes.push(Point { x, y: mebibytes(taken.temporary), spread: 0.0 });
-                seconds.push(Point { x, y: milliseconds, spread: 0.0 });
-            }
-            let line = |points| Mark::Line { name: method.into(), style, points, markers: true };
-            memory.push(line(bytes));
-            time.push(line(seconds));
-        }
-        let panel = |label: &str, marks| Panel {
-            title: String::new(),
-            x: Axis::new("units, each one convolution"),
-            y: Axis::new(label),
-            marks,
-            size: (340.0, 240.0),
-        };
-        let panels = vec![
-            panel("activations and gradients, MiB", memory),
-            panel("time of a step, ms", time),
-        ];
-        report.tables.push(table);
-        let figure = Figure { title: "A training step against depth".into(), panels, columns: 2 };
-        let caption = "Left: memory of the step itself, without parameters and optimiser. Right: median time.";
-        report.figures.push(("memory".into(), caption.into(), figure));
-        Ok(report)
-    }
+    let panel = |label: &str, marks| {
+        let x = Axis::new("units, each one convolution");
+        Panel::new("", x, Axis::new(label), marks, (340.0, 240.0))
+    };
+    let panels =
+        vec![panel("activations and gradients, MiB", memory), panel("time of a step, ms", time)];
+    report.tables.push(table);
+    let caption =
+        "Left: memory of the step itself, without parameters and optimiser. Right: median time.";
+    report.figure("memory", caption, "A training step against depth", 2, panels);
+    Ok(())
 }

@@ -10,8 +10,6 @@ mod supplement;
 mod sweep;
 mod table1;
 
-use std::fmt::Debug;
-
 use anyhow::anyhow;
 use lfnn_core::method::by_name;
 use lfnn_data::{DatasetName, Presence};
@@ -19,48 +17,79 @@ use lfnn_data::{DatasetName, Presence};
 use super::plan::{ReproduceRequest, Task, Training};
 use super::report::{Report, Stat};
 use super::runner::Results;
-use crate::failure::Failure;
+use crate::failure::{Failure, Result};
+use crate::run::Summary;
 
-/// Something to repeat.
-pub(super) trait Target: Debug + Sync {
+/// A table or figure to reproduce.
+#[derive(Debug)]
+pub(super) struct Target {
     /// The name by which users choose it.
-    fn name(&self) -> &'static str;
-
+    pub(super) name: &'static str,
     /// One line for people.
-    fn about(&self) -> &'static str;
+    pub(super) about: &'static str,
+    /// The title of its report.
+    title: &'static str,
+    /// What its report says first at quick scale, beside what all do; may be empty.
+    quick: &'static str,
+    /// What its report says then.
+    text: &'static str,
+    /// Whether it consists of parts, each of one recipe, among which one can choose. Otherwise the paper's
+    /// scale needs MNIST.
+    pub(super) has_parts: bool,
+    plan: fn(&ReproduceRequest) -> Result<Vec<Task>>,
+    /// Adds tables and figures to a report.
+    report: fn(&Results<'_>, &mut Report) -> Result,
+}
 
-    /// Whether it consists of parts, each of one recipe, among which one can choose.
-    fn has_parts(&self) -> bool {
-        false
-    }
-
+impl Target {
     /// What must be trained and computed.
     ///
     /// # Errors
     /// Data that is missing, or a setting that does not fit.
-    fn plan(&self, request: &ReproduceRequest) -> Result<Vec<Task>, Failure>;
+    pub(super) fn plan(&self, request: &ReproduceRequest) -> Result<Vec<Task>> {
+        if request.is_paper() && !self.has_parts && !is_there(request, DatasetName::Mnist) {
+            return Err(missing(request, DatasetName::Mnist));
+        }
+        (self.plan)(request)
+    }
 
     /// Tables and figures of what came out.
     ///
     /// # Errors
     /// A result that cannot be read.
-    fn report(&self, request: &ReproduceRequest, results: &Results) -> Result<Report, Failure>;
+    pub(super) fn report(&self, results: &Results<'_>) -> Result<Report> {
+        let mut report = Report { name: self.name, title: self.title, ..Report::default() };
+        if !results.request.is_paper() {
+            let text = format!(
+                "This is the quick scale: the embedded 8×8 digits replace the paper's data. It shows that \
+                 everything works and what results look like. Do not compare its numbers with the paper's. {}",
+                self.quick
+            );
+            report.text.push(text.trim_end().to_owned());
+        }
+        report.text.push(self.text.to_owned());
+        (self.report)(results, &mut report)?;
+        Ok(report)
+    }
 }
 
 /// Every target.
-pub(super) const TARGETS: [&dyn Target; 11] = [
-    &table1::Table1,
-    &sweep::TABLE2,
-    &sweep::TABLE3,
-    &fig3a::Fig3a,
-    &losses::FIG3B,
-    &losses::FIG4,
-    &fig5::Fig5,
-    &fig6::Fig6,
-    &supplement::Supplement,
-    &locality::Locality,
-    &memory::Memory,
+pub(super) static TARGETS: [Target; 11] = [
+    table1::TABLE1,
+    sweep::TABLE2,
+    sweep::TABLE3,
+    fig3a::FIG3A,
+    losses::FIG3B,
+    losses::FIG4,
+    fig5::FIG5,
+    fig6::FIG6,
+    supplement::SUPPLEMENT,
+    locality::LOCALITY,
+    memory::MEMORY,
 ];
+
+/// The caption of a figure whose points are means over the seeds.
+const OVER_SEEDS: &str = "Mean over the seeds; error bars are one standard deviation.";
 
 /// MNIST's two columns of Tables 1 and 2: name and recipe.
 const MNIST: [(&str, &str); 2] =
@@ -74,10 +103,9 @@ fn methods() -> Vec<&'static str> {
 
 /// Whether a data set can be used.
 fn is_there(request: &ReproduceRequest, name: DatasetName) -> bool {
-    let there = |presence: &Presence| matches!(presence, Presence::Present | Presence::Embedded);
-    lfnn_data::list(&request.data_root)
-        .iter()
-        .any(|found| found.name == name && there(&found.presence))
+    lfnn_data::list(&request.data_root).iter().any(|found| {
+        found.name == name && matches!(found.presence, Presence::Present | Presence::Embedded)
+    })
 }
 
 /// The error for data that is needed and not there.
@@ -89,38 +117,19 @@ fn missing(request: &ReproduceRequest, name: DatasetName) -> Failure {
     ))
 }
 
-/// Checks that data which the paper's scale needs can be used.
-///
-/// # Errors
-/// It is not there.
-fn expect_data(request: &ReproduceRequest, name: DatasetName) -> Result<(), Failure> {
-    if request.is_paper() && !is_there(request, name) {
-        return Err(missing(request, name));
-    }
-    Ok(())
-}
-
 /// The parts of the recipes that the user chose.
 ///
 /// # Errors
 /// A recipe that no part has.
-fn chosen<T>(
-    request: &ReproduceRequest,
-    parts: Vec<T>,
-    recipe: fn(&T) -> &str,
-) -> Result<Vec<T>, Failure> {
-    for asked in &request.recipes {
-        if !parts.iter().any(|part| recipe(part) == asked) {
-            let list: Vec<&str> = parts.iter().map(recipe).collect();
-            let list = list.join(", ");
-            return Err(Failure::Usage(anyhow!(
-                "--recipe {asked}: there is no such part, or its data is missing (expected one of {list})"
-            )));
-        }
+fn chosen<T>(request: &ReproduceRequest, parts: Vec<T>, recipe: fn(&T) -> &str) -> Result<Vec<T>> {
+    let names = &request.recipes;
+    if let Some(name) = names.iter().find(|name| !parts.iter().any(|part| recipe(part) == *name)) {
+        let list = parts.iter().map(recipe).collect::<Vec<_>>().join(", ");
+        return Err(Failure::Usage(anyhow!(
+            "--recipe {name}: there is no such part, or its data is missing (expected one of {list})"
+        )));
     }
-    let wanted = |part: &T| {
-        request.recipes.is_empty() || request.recipes.iter().any(|asked| asked == recipe(part))
-    };
+    let wanted = |part: &T| names.is_empty() || names.iter().any(|name| name == recipe(part));
     Ok(parts.into_iter().filter(wanted).collect())
 }
 
@@ -135,14 +144,14 @@ struct Errors {
 
 impl Errors {
     /// Of those trainings that came to their end; none if none did.
-    fn of(results: &Results, trainings: &[Training]) -> Option<Self> {
+    fn of(results: &Results<'_>, trainings: &[Training]) -> Option<Self> {
         let runs: Vec<_> = trainings.iter().filter_map(|one| results.run(one)).collect();
-        let all = |value: fn(&crate::run::Summary) -> Option<f64>| -> Vec<f64> {
+        let all = |value: fn(&Summary) -> Option<f64>| -> Vec<f64> {
             runs.iter().filter_map(|run| value(&run.summary)).collect()
         };
         let first = &runs.first()?.summary;
         Some(Self {
-            test: Stat::of(&all(crate::run::Summary::test_error))?,
+            test: Stat::of(&all(Summary::test_error))?,
             train: Stat::of(&all(|summary| summary.metrics.get("train_error").copied())),
             parameters: first.parameters,
             head_parameters: first.head_parameters,
@@ -161,15 +170,6 @@ fn one_pass(request: &ReproduceRequest, method: &str, workers: usize, seed: u64)
     }
     let sets = ["dataset.name=digits", "training.batch_size=5"];
     training.set("digits", &sets.map(str::to_owned))
-}
-
-/// What a report at quick scale says first.
-fn quick_note(request: &ReproduceRequest, note: &str) -> Option<String> {
-    let text = format!(
-        "This is the quick scale: the embedded 8×8 digits replace the paper's data. It shows that everything works and \
-         what results look like. Do not compare its numbers with the paper's. {note}"
-    );
-    (!request.is_paper()).then(|| text.trim_end().to_owned())
 }
 
 #[cfg(test)]

@@ -6,62 +6,60 @@ use super::super::paper::{self, Quoted, Sweep as Values};
 use super::super::plan::{ReproduceRequest, Task, Training, distinct, workers};
 use super::super::report::{Cell, Report, Table};
 use super::super::runner::Results;
-use super::{Errors, MNIST, Target, chosen, is_there, missing, quick_note};
-use crate::chart::{Axis, Figure, Mark, Panel, Point};
-use crate::failure::Failure;
+use super::{Errors, MNIST, OVER_SEEDS, Target, chosen, is_there, missing};
+use crate::chart::{Axis, Mark, Panel, Point, Shape};
+use crate::failure::Result;
 
 const PERCENTAGES: [usize; 10] = [10, 20, 30, 40, 50, 60, 70, 80, 90, 100];
 const METHODS: [&str; 2] = ["lfnn-l", "lfnn"];
 
-/// A table of the paper.
-#[derive(Debug)]
-pub(super) struct Sweep {
-    name: &'static str,
-    about: &'static str,
-    title: &'static str,
-    /// How the networks differ from the paper's; may be empty.
-    note: &'static str,
-    /// Name, recipe and data set of each part.
-    parts: &'static [(&'static str, &'static str, DatasetName)],
-}
+/// Name, recipe and data set of each part of a table.
+type Parts = [(&'static str, &'static str, DatasetName)];
 
-pub(super) const TABLE2: Sweep = Sweep {
+const PARTS2: &Parts = &[
+    (MNIST[0].0, MNIST[0].1, DatasetName::Mnist),
+    (MNIST[1].0, MNIST[1].1, DatasetName::Mnist),
+    ("CIFAR-10", "cifar10-m", DatasetName::Cifar10),
+];
+const PARTS3: &Parts = &[("Tiny ImageNet", "tiny-imagenet-workers", DatasetName::TinyImagenet)];
+
+pub(super) const TABLE2: Target = Target {
     name: "table2",
     about: "lfnn and lfnn-l with 10 % to 100 % leaders, MNIST and CIFAR-10",
     title: "Table 2: leadership size on MNIST and CIFAR-10",
-    note: "",
-    parts: &[
-        (MNIST[0].0, MNIST[0].1, DatasetName::Mnist),
-        (MNIST[1].0, MNIST[1].1, DatasetName::Mnist),
-        ("CIFAR-10", "cifar10-m", DatasetName::Cifar10),
-    ],
+    quick: "",
+    text: "Errors in percent after the last epoch, mean and standard deviation over the seeds. The training error is \
+ the running error of the last epoch. With few workers, several percentages select the same number of \
+ leaders. Those rows are the same trainings and differ only in the paper’s value.",
+    has_parts: true,
+    plan: |request| plan(request, PARTS2),
+    report: |results, report| add(results, report, PARTS2, &paper::read()?.table2, ""),
 };
 
-pub(super) const TABLE3: Sweep = Sweep {
+pub(super) const TABLE3: Target = Target {
     name: "table3",
     about: "lfnn and lfnn-l with 10 % to 100 % leaders, Tiny ImageNet",
     title: "Table 3: leadership size on Tiny ImageNet",
-    note: "The network is far smaller than the paper’s and trained for fewer epochs: compare how the error changes \
-           with the share of leaders.",
-    parts: &[("Tiny ImageNet", "tiny-imagenet-workers", DatasetName::TinyImagenet)],
+    plan: |request| plan(request, PARTS3),
+    report: |results, report| {
+        let note = "The network is far smaller than the paper’s and trained for fewer epochs: compare \
+                    how the error changes with the share of leaders.";
+        add(results, report, PARTS3, &paper::read()?.table3, note)
+    },
+    ..TABLE2
 };
 
-impl Sweep {
-    /// Name and recipe of each part whose data is there.
-    fn parts(
-        &self,
-        request: &ReproduceRequest,
-    ) -> Result<Vec<(&'static str, &'static str)>, Failure> {
-        if !request.is_paper() {
-            return chosen(request, vec![("digits", "digits")], |part| part.1);
-        }
-        let there = self.parts.iter().filter(|(_, _, data)| is_there(request, *data));
-        let parts: Vec<_> = there.map(|&(name, recipe, _)| (name, recipe)).collect();
-        if parts.is_empty() {
-            return Err(missing(request, self.parts[0].2));
-        }
-        chosen(request, parts, |part| part.1)
+/// Name and recipe of each part whose data is there.
+fn parts(request: &ReproduceRequest, parts: &Parts) -> Result<Vec<(&'static str, &'static str)>> {
+    if !request.is_paper() {
+        return chosen(request, vec![("digits", "digits")], |part| part.1);
     }
+    let there = parts.iter().filter(|(_, _, data)| is_there(request, *data));
+    let found: Vec<_> = there.map(|&(name, recipe, _)| (name, recipe)).collect();
+    if found.is_empty() {
+        return Err(missing(request, parts[0].2));
+    }
+    chosen(request, found, |part| part.1)
 }
 
 /// The trainings with this percentage of leaders.
@@ -71,15 +69,11 @@ fn trainings(
     method: &str,
     percent: usize,
 ) -> Vec<Training> {
-    request
-        .seeds
-        .iter()
-        .map(|&seed| request.training(recipe, method, seed).leaders(percent))
-        .collect()
+    request.for_seeds(|seed| request.training(recipe, method, seed).leaders(percent))
 }
 
 /// Percentages, each with the one whose trainings it shares.
-fn shared(request: &ReproduceRequest, recipe: &str) -> Result<Vec<(usize, usize)>, Failure> {
+fn shared(request: &ReproduceRequest, recipe: &str) -> Result<Vec<(usize, usize)>> {
     let config = request.training(recipe, METHODS[0], 1).config()?;
     // 70 % is Table 1's: where it leads as many, its trainings are taken.
     let mut order = vec![70];
@@ -89,97 +83,65 @@ fn shared(request: &ReproduceRequest, recipe: &str) -> Result<Vec<(usize, usize)
     Ok(pairs)
 }
 
-impl Target for Sweep {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn about(&self) -> &'static str {
-        self.about
-    }
-
-    fn has_parts(&self) -> bool {
-        true
-    }
-
-    fn plan(&self, request: &ReproduceRequest) -> Result<Vec<Task>, Failure> {
-        let mut tasks = Vec::new();
-        for (_, recipe) in self.parts(request)? {
-            let percentages = shared(request, recipe)?;
-            // Seed by seed: what is stopped can be reported with fewer of them.
-            for &seed in &request.seeds {
-                for method in METHODS {
-                    let of = |&(_, percent): &(usize, usize)| {
-                        Task::Train(request.training(recipe, method, seed).leaders(percent))
-                    };
-                    tasks.extend(percentages.iter().map(of));
-                }
+fn plan(request: &ReproduceRequest, all: &Parts) -> Result<Vec<Task>> {
+    let mut tasks = Vec::new();
+    for (_, recipe) in parts(request, all)? {
+        let percentages = shared(request, recipe)?;
+        // Seed by seed: what is stopped can be reported with fewer of them.
+        for &seed in &request.seeds {
+            for method in METHODS {
+                let training = request.training(recipe, method, seed);
+                let of =
+                    |&(_, percent): &(_, usize)| Task::Train(training.clone().leaders(percent));
+                tasks.extend(percentages.iter().map(of));
             }
         }
-        Ok(tasks)
     }
+    Ok(tasks)
+}
 
-    fn report(&self, request: &ReproduceRequest, results: &Results) -> Result<Report, Failure> {
-        let paper = paper::read()?;
-        let paper = if self.name == "table2" { paper.table2 } else { paper.table3 };
-        let mut report = Report { title: self.title.into(), ..Report::default() };
-        report.text.extend(quick_note(request, ""));
-        report.text.push(
-            "Errors in percent after the last epoch, mean and standard deviation over the seeds. The training error is \
-             the running error of the last epoch. With few workers, several percentages select the same number of \
-             leaders. Those rows are the same trainings and differ only in the paper’s value."
-                .into(),
-        );
-        if request.is_paper() && !paper.note.is_empty() {
-            report.text.push(paper.note.clone());
-        }
-        if request.is_paper() && !self.note.is_empty() {
-            report.text.push(self.note.into());
-        }
-        let mut panels = Vec::new();
-        for (name, recipe) in self.parts(request)? {
-            let mut marks = Vec::new();
-            for (method, style) in METHODS.into_iter().zip([1, 2]) {
-                let (table, ours, theirs) =
-                    table(request, results, (name, recipe, method), &paper)?;
-                report.tables.push(table);
-                let line = |name: String, style, points, markers| Mark::Line {
-                    name,
-                    style,
-                    points,
-                    markers,
-                };
-                marks.push(line(format!("{method}, this program"), style, ours, true));
-                if !theirs.is_empty() {
-                    let label = format!("{method}, paper, {}", paper.source);
-                    marks.push(line(label, style + 3, theirs, true));
-                }
-            }
-            panels.push(Panel {
-                title: name.into(),
-                x: Axis::new("workers that lead, δ, %")
-                    .range(5.0, 105.0)
-                    .ticks(&[10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 100.0]),
-                y: Axis::new("test error, %"),
-                marks,
-                size: (400.0, 250.0),
-            });
-        }
-        let title = "Test error against the share of workers that lead".into();
-        let figure = Figure { title, panels, columns: 2 };
-        let caption = "Mean over the seeds; error bars are one standard deviation.";
-        report.figures.push((self.name.into(), caption.into(), figure));
-        Ok(report)
+/// Adds tables and a figure to a report.
+fn add(
+    results: &Results<'_>,
+    report: &mut Report,
+    all: &Parts,
+    paper: &Quoted<Values>,
+    note: &str,
+) -> Result {
+    let request = results.request;
+    if request.is_paper() {
+        let notes = [paper.note.as_str(), note];
+        report.text.extend(notes.iter().filter(|note| !note.is_empty()).map(ToString::to_string));
     }
+    let mut panels = Vec::new();
+    for (name, recipe) in parts(request, all)? {
+        let mut marks = Vec::new();
+        for (method, style) in METHODS.into_iter().zip([1, 2]) {
+            let (table, ours, theirs) = table(results, (name, recipe, method), paper)?;
+            report.tables.push(table);
+            let label = format!("{method}, this program");
+            marks.push(Mark::new(label, style, Shape::MarkedLine(ours)));
+            if !theirs.is_empty() {
+                let label = format!("{method}, paper, {}", paper.source);
+                marks.push(Mark::new(label, style + 3, Shape::MarkedLine(theirs)));
+            }
+        }
+        let x = Axis::new("workers that lead, δ, %").range(5.0, 105.0);
+        let x = x.ticks(&PERCENTAGES.map(|percent| percent as f64));
+        panels.push(Panel::new(name, x, Axis::new("test error, %"), marks, (400.0, 250.0)));
+    }
+    let title = "Test error against the share of workers that lead";
+    report.figure(report.name, OVER_SEEDS, title, 2, panels);
+    Ok(())
 }
 
 /// A method's table, and the points of its curve and the paper's.
 fn table(
-    request: &ReproduceRequest,
-    results: &Results,
+    results: &Results<'_>,
     (name, recipe, method): (&str, &str, &str),
     paper: &Quoted<Values>,
-) -> Result<(Table, Vec<Point>, Vec<Point>), Failure> {
+) -> Result<(Table, Vec<Point>, Vec<Point>)> {
+    let request = results.request;
     let config = request.training(recipe, method, 1).config()?;
     let head = ["δ, %", "leaders", "test", "±", "paper", "difference", "training", "±", "paper"];
     let caption = format!("{name}, {method}: errors in percent");
@@ -189,7 +151,8 @@ fn table(
     for (at, (percent, same)) in shared(request, recipe)?.into_iter().enumerate() {
         let found = Errors::of(results, &trainings(request, recipe, method, same));
         let mean = found.map(|errors| errors.test.mean);
-        let train = found.and_then(|errors| errors.train);
+        let [test, test_deviation] = Cell::stat(found.map(|errors| errors.test));
+        let [train, train_deviation] = Cell::stat(found.and_then(|errors| errors.train));
         let of_paper = quoted.and_then(|values| values.test.get(at)).copied();
         let mut leadership = config.leadership;
         leadership.delta = percent as f64 / 100.0;
@@ -200,19 +163,16 @@ fn table(
         table.rows.push(vec![
             Cell::count(percent),
             leaders.join(", ").into(),
-            Cell::maybe(mean),
-            Cell::maybe(found.and_then(|errors| errors.test.deviation)),
+            test,
+            test_deviation,
             Cell::maybe(of_paper),
             Cell::maybe(mean.zip(of_paper).map(|(ours, paper)| ours - paper)),
-            Cell::maybe(train.map(|stat| stat.mean)),
-            Cell::maybe(train.and_then(|stat| stat.deviation)),
+            train,
+            train_deviation,
             Cell::maybe(quoted.and_then(|values| values.train.get(at)).copied()),
         ]);
-        if let Some(errors) = found {
-            let spread = errors.test.deviation.unwrap_or(0.0);
-            ours.push(Point { x, y: errors.test.mean, spread });
-        }
-        theirs.extend(of_paper.map(|y| Point { x, y, spread: 0.0 }));
+        ours.extend(found.map(|errors| errors.test.point(x)));
+        theirs.extend(of_paper.map(|y| Point::new(x, y)));
     }
     Ok((table, ours, theirs))
 }
