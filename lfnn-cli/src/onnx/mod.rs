@@ -26,8 +26,8 @@ const LARGEST: usize = i32::MAX as usize;
 
 /// The bytes of a model with input `images` and outputs `logits` and `probabilities`.
 ///
-/// `parameters` are the tensors that the predictor reads. `permutation` says where the pixel of each position comes from, if pixels are permuted; `classes` is
-/// their number. `metadata` becomes the model's, each value as JSON.
+/// `parameters` are the tensors that the predictor reads; `permutation` says where the pixel of each position comes
+/// from, if pixels are permuted; `classes` is their number. `metadata` becomes the model's, each value as JSON.
 ///
 /// # Errors
 /// Parameters that are not the predictor's, or an operation without a translation.
