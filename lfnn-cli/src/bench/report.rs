@@ -78,7 +78,7 @@ fn one_by_one(measured: &Measured) -> Vec<Row> {
     measured.steps.iter().map(row).collect()
 }
 
-/// Operations that take less than this share of the step are told in one line.
+/// Operations that take less than this share of the step share one line.
 const SMALL: f64 = 0.005;
 
 /// Tables for people.
@@ -87,18 +87,10 @@ pub(super) fn text(measured: &Measured) -> String {
         let [low, median, high] = [low, median, high].map(|x| format::count(x.round() as usize));
         vec![what.into(), format!("{median} images/s"), format!("{low} … {high}")]
     };
-    let right = [Align::Left, Align::Right, Align::Left];
-    let mut text = format!(
-        "{} · {} · batches of {}\nbackend: {}\n\n{}",
-        measured.recipe,
-        measured.method,
-        measured.batch,
-        measured.device,
-        table(
-            &right,
-            &[speed("training", measured.training), speed("inference", measured.inference)]
-        )
-    );
+    let Measured { recipe, method, batch, device, .. } = measured;
+    let mut text = format!("{recipe} · {method} · batches of {batch}\nbackend: {device}\n\n");
+    let speeds = [speed("training", measured.training), speed("inference", measured.inference)];
+    text += &table(&[Align::Left, Align::Right, Align::Left], &speeds);
     let step = measured.step_seconds();
     text += &format!(
         "a step takes {:.2} ms\n\

@@ -4,7 +4,7 @@ use super::legend::Legend;
 use super::marks;
 use super::scale::{Scale, Which};
 use super::style::hatchings;
-use super::svg::{Anchor, INK, Svg, TEXT, width};
+use super::svg::{Anchor, INK, Svg, TEXT, number, width};
 use super::{Figure, Panel, Shape};
 
 const EDGE: f64 = 14.0;
@@ -82,23 +82,21 @@ fn of_panel(panel: &Panel) -> Margins {
     let (wide, high) = panel.size;
     let x = Scale::new(panel, Which::X, 0.0, wide);
     let y = Scale::new(panel, Which::Y, high, 0.0);
-    let widest =
-        |scale: &Scale| scale.ticks.iter().map(|(_, text)| width(text, TEXT)).fold(0.0, f64::max);
     let label = |text: &str| if text.is_empty() { 0.0 } else { 20.0 };
     // Names that would touch are turned.
     let room = wide / x.ticks.len().max(1) as f64;
-    let turned = !panel.x.categories.is_empty() && widest(&x) > room - 4.0;
-    let below = if turned { 0.72 * widest(&x) + 16.0 } else { 22.0 };
+    let turned = !panel.x.categories.is_empty() && x.widest() > room - 4.0;
+    let below = if turned { 0.72 * x.widest() + 16.0 } else { 22.0 };
     let last = x.ticks.last().map_or(0.0, |(at, text)| x.at(*at) + width(text, TEXT) / 2.0 - wide);
     let first = x.ticks.first().map_or(0.0, |(at, text)| width(text, TEXT) / 2.0 - x.at(*at));
     // A turned name runs to the left of its place, a long label to both sides of the panel.
-    let overhang = if turned { 0.72 * widest(&x) - room / 2.0 } else { first };
+    let overhang = if turned { 0.72 * x.widest() - room / 2.0 } else { first };
     let wide_label = (width(&panel.x.label, TEXT) - wide) / 2.0;
     let title_over = (width(&panel.title, TEXT + 1.0) - wide) / 2.0;
     let tall_label = (width(&panel.y.label, TEXT) - high) / 2.0;
     let sides = wide_label.max(title_over).max(0.0);
     Margins {
-        left: (widest(&y) + 12.0 + label(&panel.y.label)).max(overhang + 4.0).max(sides),
+        left: (y.widest() + 12.0 + label(&panel.y.label)).max(overhang + 4.0).max(sides),
         right: last.max(sides).max(0.0) + 16.0,
         top: if panel.title.is_empty() { 8.0 } else { 26.0 } + tall_label.max(0.0),
         bottom: (below + label(&panel.x.label) + 8.0).max(tall_label),
@@ -136,11 +134,7 @@ fn draw_panel(svg: &mut Svg, panel: &Panel, margin: Margins, (left, top): (f64, 
         svg.line((at, bottom), (at, bottom + 4.0), &tick);
         if margin.turned {
             let place = (at + 3.0, bottom + 14.0);
-            let look = format!(
-                "transform=\"rotate(-45 {} {})\"",
-                super::svg::number(place.0),
-                super::svg::number(place.1)
-            );
+            let look = format!("transform=\"rotate(-45 {} {})\"", number(place.0), number(place.1));
             svg.text(place, text, TEXT, Anchor::End, &look);
         } else {
             svg.text((at, bottom + 18.0), text, TEXT, Anchor::Middle, "");
@@ -156,8 +150,7 @@ fn draw_panel(svg: &mut Svg, panel: &Panel, margin: Margins, (left, top): (f64, 
         svg.text(at, &panel.x.label, TEXT, Anchor::Middle, "");
     }
     if !panel.y.label.is_empty() {
-        let widest = y.ticks.iter().map(|(_, text)| width(text, TEXT)).fold(0.0, f64::max);
-        let at = (left - widest - 16.0, (top + bottom) / 2.0);
+        let at = (left - y.widest() - 16.0, (top + bottom) / 2.0);
         let look = format!("transform=\"rotate(-90 {:.2} {:.2})\"", at.0, at.1);
         svg.text(at, &panel.y.label, TEXT, Anchor::Middle, &look);
     }

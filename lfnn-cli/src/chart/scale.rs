@@ -1,5 +1,6 @@
 //! From values to positions: ranges, ticks and their numbers.
 
+use super::svg::{TEXT, width};
 use super::{Axis, Panel, Shape};
 
 /// An axis with its ends and the length that it has on paper.
@@ -33,6 +34,11 @@ impl Scale {
         let spacing = if which == Which::X { 60.0 } else { 42.0 };
         let ticks = ticks(axis, (low, high), log, (to - from).abs(), spacing);
         Self { low, high, log, from, to, ticks }
+    }
+
+    /// The width of the widest label.
+    pub(super) fn widest(&self) -> f64 {
+        self.ticks.iter().map(|(_, text)| width(text, TEXT)).fold(0.0, f64::max)
     }
 
     /// The position of a value.

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use crate::config::RunConfig;
 use crate::format::hex;
 
-use tensors::{Part, Raw};
+use tensors::{Part, read_bytes};
 
 pub(crate) use tensors::{Tensors, read_tensors, to_bytes};
 
@@ -106,12 +106,12 @@ pub(crate) fn encode(metadata: &Metadata, state: &State) -> anyhow::Result<Vec<u
 
 /// A file of this metadata and these tensors, with its checksum.
 fn sign(mut metadata: Value, state: &State) -> anyhow::Result<Vec<u8>> {
-    let tensors = tensors::raw(&state.tensors);
+    let parts = tensors::parts(&state.tensors);
     metadata[CHECKSUM] = Value::Null;
     metadata.sort_all_objects();
     let text = metadata.to_string();
-    metadata[CHECKSUM] = checksum(&text, tensors.iter().map(Raw::part)).into();
-    tensors::write(&tensors, Some((KEY, metadata.to_string())))
+    metadata[CHECKSUM] = checksum(&text, &parts).into();
+    tensors::write(&parts, Some((KEY, metadata.to_string())))
 }
 
 /// A file of any metadata with a right checksum, as whoever forges one makes it: for fuzzers.
@@ -127,7 +127,7 @@ pub(crate) fn signed_again(bytes: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// SHA-256 of the metadata's text, in which its own entry is null, and of the tensors in the order of their names.
-fn checksum<'a>(text: &str, tensors: impl Iterator<Item = Part<'a>>) -> String {
+fn checksum(text: &str, parts: &[Part<'_>]) -> String {
     let mut sha256 = Sha256::new();
     // Every part begins with its length, so that no two contents are the same bytes.
     let mut add = |bytes: &[u8]| {
@@ -135,7 +135,7 @@ fn checksum<'a>(text: &str, tensors: impl Iterator<Item = Part<'a>>) -> String {
         sha256.update(bytes);
     };
     add(text.as_bytes());
-    for Part { name, dtype, shape, bytes } in tensors {
+    for Part { name, dtype, shape, bytes } in parts {
         add(name.as_bytes());
         add(format!("{dtype:?} {shape:?}").as_bytes());
         add(bytes);
@@ -148,7 +148,7 @@ fn checksum<'a>(text: &str, tensors: impl Iterator<Item = Part<'a>>) -> String {
 /// # Errors
 /// A file that cannot be read or is not a checkpoint.
 pub(crate) fn load(path: &Path) -> anyhow::Result<Checkpoint> {
-    let bytes = read_tensors(path, "checkpoint")?;
+    let bytes = read_bytes(path, "checkpoint")?;
     decode(&bytes).with_context(|| path.display().to_string())
 }
 
@@ -158,11 +158,11 @@ pub(crate) fn load(path: &Path) -> anyhow::Result<Checkpoint> {
 /// Bytes that are not a checkpoint, or one that has been changed.
 pub(crate) fn decode(bytes: &[u8]) -> anyhow::Result<Checkpoint> {
     let tensors = Tensors::read(bytes)?;
-    let Some(json) = tensors.metadata(KEY) else {
-        bail!(
+    let json = tensors.metadata(KEY).with_context(|| {
+        format!(
             "a safetensors file without the metadata `{KEY}`, so not a checkpoint of this program"
-        );
-    };
+        )
+    })?;
     let readable = || "the metadata is not readable";
     let mut metadata: Value = serde_json::from_str(json).with_context(readable)?;
     match metadata.get("format") {
@@ -176,7 +176,7 @@ pub(crate) fn decode(bytes: &[u8]) -> anyhow::Result<Checkpoint> {
     let entry = |value: &Value| format!("\"{CHECKSUM}\":{value}");
     let matches = written.is_some_and(|written| {
         let text = json.replacen(&entry(&written), &entry(&Value::Null), 1);
-        written == checksum(&text, tensors.parts())
+        written == checksum(&text, &tensors.parts().collect::<Vec<_>>())
     });
     if !matches {
         bail!(
@@ -241,18 +241,25 @@ mod tests {
         Checkpoint { metadata, state }
     }
 
+    /// The bytes of a checkpoint.
+    fn bytes(Checkpoint { metadata, state }: &Checkpoint) -> Vec<u8> {
+        encode(metadata, state).unwrap()
+    }
+
+    fn message(one: &Checkpoint) -> String {
+        decode(&bytes(one)).unwrap_err().to_string()
+    }
+
     #[test]
     fn a_checkpoint_is_read_as_it_was_written_and_its_bytes_do_not_vary() {
         let one = checkpoint();
-        let bytes = encode(&one.metadata, &one.state).unwrap();
-        assert_eq!(decode(&bytes).unwrap(), one);
-        assert_eq!(encode(&one.metadata, &one.state).unwrap(), bytes);
+        assert_eq!(decode(&bytes(&one)).unwrap(), one);
+        assert_eq!(bytes(&one), bytes(&one));
     }
 
     #[test]
     fn a_truncated_checkpoint_is_an_error_wherever_it_ends() {
-        let one = checkpoint();
-        let bytes = encode(&one.metadata, &one.state).unwrap();
+        let bytes = bytes(&checkpoint());
         for length in 0..bytes.len() {
             assert!(decode(&bytes[..length]).is_err(), "{length} of {} bytes", bytes.len());
         }
@@ -262,15 +269,13 @@ mod tests {
     fn another_format_is_refused() {
         let mut one = checkpoint();
         one.metadata.format = 9;
-        let bytes = encode(&one.metadata, &one.state).unwrap();
-        let message = decode(&bytes).unwrap_err().to_string();
-        assert_eq!(message, "a checkpoint of format 9; this program reads format 2");
+        assert_eq!(message(&one), "a checkpoint of format 9; this program reads format 2");
     }
 
     #[test]
     fn no_bit_of_a_checkpoint_can_change_unnoticed() {
         let one = checkpoint();
-        let mut bytes = encode(&one.metadata, &one.state).unwrap();
+        let mut bytes = bytes(&one);
         for at in 0..8 * bytes.len() {
             bytes[at / 8] ^= 1 << (at % 8);
             assert!(decode(&bytes).is_err(), "bit {} of byte {}", at % 8, at / 8);
@@ -283,9 +288,7 @@ mod tests {
     fn numbers_that_are_not_finite_are_refused() {
         let mut one = checkpoint();
         one.state.tensors[0].data = StateData::Real(vec![1.0, f32::INFINITY, 0.0, 4.0]);
-        let bytes = encode(&one.metadata, &one.state).unwrap();
-        let message = decode(&bytes).unwrap_err().to_string();
-        assert_eq!(message, "`output.weight` holds a number that is not finite");
+        assert_eq!(message(&one), "`output.weight` holds a number that is not finite");
     }
 
     proptest! {
@@ -296,7 +299,7 @@ mod tests {
             one.metadata.config.seed = seed;
             one.metadata.config.training.optimizer =
                 OptimizerConfig::Sgd { lr: rate, momentum: 0.0, nesterov: false, weight_decay: 0.0 };
-            let read = decode(&encode(&one.metadata, &one.state).unwrap()).unwrap();
+            let read = decode(&bytes(&one)).unwrap();
             prop_assert_eq!(read, one);
         }
 
@@ -312,7 +315,7 @@ mod tests {
             changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
         ) {
             let one = checkpoint();
-            let mut bytes = encode(&one.metadata, &one.state).unwrap();
+            let mut bytes = bytes(&one);
             for (at, value) in changes {
                 let at = at.index(bytes.len());
                 bytes[at] = value;

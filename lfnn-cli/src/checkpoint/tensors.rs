@@ -1,5 +1,6 @@
 //! Tensors to safetensors bytes and back.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -12,24 +13,17 @@ use crate::files;
 
 /// A tensor as a file holds it.
 #[derive(Debug)]
-pub(super) struct Raw<'a> {
-    tensor: &'a StateTensor,
-    dtype: Dtype,
-    bytes: Vec<u8>,
-}
-
-/// What a file says of a tensor.
-#[derive(Clone, Copy, Debug)]
 pub(super) struct Part<'a> {
     pub(super) name: &'a str,
     pub(super) dtype: Dtype,
     pub(super) shape: &'a [usize],
-    pub(super) bytes: &'a [u8],
+    pub(super) bytes: Cow<'a, [u8]>,
 }
 
-impl<'a> Raw<'a> {
-    fn new(tensor: &'a StateTensor) -> Self {
-        let (dtype, bytes) = match &tensor.data {
+/// Tensors as a file holds them, in the order of their names.
+pub(super) fn parts(tensors: &[StateTensor]) -> Vec<Part<'_>> {
+    fn part(StateTensor { name, shape, data }: &StateTensor) -> Part<'_> {
+        let (dtype, bytes): (_, Vec<u8>) = match data {
             StateData::Real(data) => {
                 (Dtype::F32, data.iter().flat_map(|x| x.to_le_bytes()).collect())
             }
@@ -37,20 +31,11 @@ impl<'a> Raw<'a> {
                 (Dtype::U32, data.iter().flat_map(|x| x.to_le_bytes()).collect())
             }
         };
-        Self { tensor, dtype, bytes }
+        Part { name, dtype, shape, bytes: bytes.into() }
     }
-
-    pub(super) fn part(&self) -> Part<'_> {
-        let StateTensor { name, shape, .. } = self.tensor;
-        Part { name, dtype: self.dtype, shape, bytes: &self.bytes }
-    }
-}
-
-/// Tensors as a file holds them, in the order of their names.
-pub(super) fn raw(tensors: &[StateTensor]) -> Vec<Raw<'_>> {
-    let mut all: Vec<Raw<'_>> = tensors.iter().map(Raw::new).collect();
-    all.sort_by(|a, b| a.tensor.name.cmp(&b.tensor.name));
-    all
+    let mut parts: Vec<Part<'_>> = tensors.iter().map(part).collect();
+    parts.sort_by_key(|part| part.name);
+    parts
 }
 
 /// Tensors and at most one key of metadata as the bytes of a file. The bytes depend on nothing else.
@@ -58,19 +43,15 @@ pub(super) fn raw(tensors: &[StateTensor]) -> Vec<Raw<'_>> {
 /// # Errors
 /// A shape that does not fit its data.
 pub(super) fn write(
-    tensors: &[Raw<'_>],
+    parts: &[Part<'_>],
     metadata: Option<(&str, String)>,
 ) -> anyhow::Result<Vec<u8>> {
-    let views = tensors
-        .iter()
-        .map(|raw| {
-            let Part { name, dtype, shape, bytes } = raw.part();
-            let view = TensorView::new(dtype, shape.to_vec(), bytes)
-                .with_context(|| format!("tensor `{name}`"))?;
-            Ok((name, view))
-        })
-        .collect::<anyhow::Result<Vec<_>>>()?;
     let metadata = metadata.map(|(key, value)| HashMap::from([(key.to_owned(), value)]));
+    let mut views = Vec::with_capacity(parts.len());
+    for Part { name, dtype, shape, bytes } in parts {
+        let view = TensorView::new(*dtype, shape.to_vec(), bytes);
+        views.push((name, view.with_context(|| format!("tensor `{name}`"))?));
+    }
     Ok(safetensors::serialize(views, metadata)?)
 }
 
@@ -82,15 +63,29 @@ pub(crate) fn to_bytes(
     tensors: &[StateTensor],
     metadata: Option<(&str, String)>,
 ) -> anyhow::Result<Vec<u8>> {
-    write(&raw(tensors), metadata)
+    write(&parts(tensors), metadata)
 }
 
 /// The bytes of a file of tensors, which leave room for the numbers in them.
 ///
 /// # Errors
 /// A file that cannot be read or is too large for this machine.
-pub(crate) fn read_tensors(path: &Path, what: &str) -> anyhow::Result<Vec<u8>> {
+pub(super) fn read_bytes(path: &Path, what: &str) -> anyhow::Result<Vec<u8>> {
     files::read(path, what, available_memory().unwrap_or(usize::MAX) / 2)
+}
+
+/// What `read` takes from a file of tensors.
+///
+/// # Errors
+/// A file that cannot be read, is too large for this machine or is no safetensors file; as `read` has it.
+pub(crate) fn read_tensors<T>(
+    path: &Path,
+    what: &str,
+    read: impl FnOnce(&Tensors<'_>) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let bytes = read_bytes(path, what)?;
+    let found = Tensors::read(&bytes).and_then(|tensors| read(&tensors));
+    found.with_context(|| path.display().to_string())
 }
 
 /// A safetensors file in memory.
@@ -124,7 +119,7 @@ impl<'a> Tensors<'a> {
         names.sort_unstable();
         names.into_iter().filter_map(|name| {
             let info = self.metadata.info(name)?;
-            let bytes = self.tensors.tensor(name).ok()?.data();
+            let bytes = self.tensors.tensor(name).ok()?.data().into();
             Some(Part { name, dtype: info.dtype, shape: &info.shape, bytes })
         })
     }
@@ -134,11 +129,8 @@ impl<'a> Tensors<'a> {
     /// # Errors
     /// A tensor of a type that this program does not use.
     pub(crate) fn all(&self) -> anyhow::Result<Vec<StateTensor>> {
-        let mut all = self
-            .tensors
-            .iter()
-            .map(|(name, view)| tensor(name, &view))
-            .collect::<anyhow::Result<Vec<_>>>()?;
+        let all = self.tensors.iter().map(|(name, view)| tensor(name, &view));
+        let mut all = all.collect::<anyhow::Result<Vec<_>>>()?;
         all.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(all)
     }
@@ -167,10 +159,9 @@ fn tensor(name: &str, view: &TensorView<'_>) -> anyhow::Result<StateTensor> {
     }
     let bytes = view.data();
     let whole = |values: Vec<i64>| -> anyhow::Result<StateData> {
-        let fit: Result<Vec<u32>, _> = values.into_iter().map(u32::try_from).collect();
-        Ok(StateData::U32(
-            fit.with_context(|| format!("tensor `{name}` holds a number below 0 or too large"))?,
-        ))
+        let fit = values.into_iter().map(u32::try_from).collect::<Result<_, _>>();
+        let wrong = || format!("tensor `{name}` holds a number below 0 or too large");
+        fit.map(StateData::U32).with_context(wrong)
     };
     let data = match view.dtype() {
         Dtype::F32 => StateData::Real(numbers(bytes, f32::from_le_bytes)),

@@ -3,14 +3,12 @@
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
-use lfnn_core::backend::Backend;
+use lfnn_core::backend::{Backend, Precision};
 use lfnn_core::metric::Metrics;
 use lfnn_core::train::Evaluator;
 use serde_json::{Value, json};
 
 use super::of_checkpoint;
-use lfnn_core::backend::Precision;
-
 use crate::backend::{BackendArgs, BackendTask};
 use crate::checkpoint::{self, Checkpoint};
 use crate::cli::{EvalArgs, Split};

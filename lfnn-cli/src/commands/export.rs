@@ -48,13 +48,12 @@ pub(crate) fn command(args: &ExportArgs, output: &Output) -> Result {
 
 /// The file's bytes, and how many parameters are in it, running statistics not counted.
 fn encode(checkpoint: &Checkpoint, format: ExportFormat) -> anyhow::Result<(Vec<u8>, usize)> {
-    let Checkpoint { metadata, state } = checkpoint;
+    let metadata = &checkpoint.metadata;
     let (config, classes) = (&metadata.config, metadata.classes.len());
     let (predictor, parameters) = predictor(checkpoint)?;
     let role = |id: TensorId| predictor.set.tensors()[id].role;
     let weights = parameters.iter().filter(|(id, _)| role(*id).is_of_network());
     let weights: Vec<StateTensor> = weights.map(|&(_, tensor)| tensor.clone()).collect();
-    let parameters: Vec<&StateTensor> = parameters.into_iter().map(|(_, tensor)| tensor).collect();
     let (count, _) = predictor.network.parameter_counts();
 
     let mut about = Map::new();
@@ -66,18 +65,15 @@ fn encode(checkpoint: &Checkpoint, format: ExportFormat) -> anyhow::Result<(Vec<
             about.sort_keys();
             about.values_mut().for_each(Value::sort_all_objects);
             let [height, width, _] = metadata.image;
-            let permutation = if config.dataset.permute_pixels {
-                let positions = height * width;
-                memory::check(
-                    positions * size_of::<[u64; 2]>(),
-                    "the permuted pixels of an image",
-                )?;
+            let permutation = |positions: usize| -> anyhow::Result<_> {
+                let bytes = positions * size_of::<[u64; 2]>();
+                memory::check(bytes, "the permuted pixels of an image")?;
                 let positions = u32::try_from(positions).context("an image of 2³² pixels")?;
-                Some(pixel_permutation(positions, config.seed))
-            } else {
-                None
+                Ok(pixel_permutation(positions, config.seed))
             };
-            onnx::encode(&predictor, state, permutation.as_deref(), classes, &about)?
+            let is_permuted = config.dataset.permute_pixels;
+            let permutation = is_permuted.then(|| permutation(height * width)).transpose()?;
+            onnx::encode(&predictor, &parameters, permutation.as_deref(), classes, &about)?
         }
         ExportFormat::Safetensors => {
             about.insert("image".into(), json!(metadata.image));
@@ -107,19 +103,18 @@ fn predictor(
 }
 
 /// Mean and standard deviation per channel, from the factor and summand that a state holds.
-fn normalization(parameters: &[&StateTensor]) -> anyhow::Result<Value> {
+fn normalization(parameters: &[(TensorId, &StateTensor)]) -> anyhow::Result<Value> {
     let reals = |name: &str| {
-        let found = parameters.iter().find(|tensor| tensor.name == name);
-        match found.map(|tensor| &tensor.data) {
+        let found = parameters.iter().find(|(_, tensor)| tensor.name == name);
+        match found.map(|(_, tensor)| &tensor.data) {
             Some(StateData::Real(data)) => Ok(data),
             _ => Err(anyhow!("`{name}` is missing")),
         }
     };
     let (scale, shift) = (reals("input.scale")?, reals("input.shift")?);
-    let mean: Vec<f64> =
-        shift.iter().zip(scale).map(|(&b, &a)| -f64::from(b) / f64::from(a)).collect();
-    let std: Vec<f64> = scale.iter().map(|&a| 1.0 / f64::from(a)).collect();
-    Ok(json!({ "mean": mean, "std": std }))
+    let mean = shift.iter().zip(scale).map(|(&b, &a)| -f64::from(b) / f64::from(a));
+    let std = scale.iter().map(|&a| 1.0 / f64::from(a));
+    Ok(json!({ "mean": mean.collect::<Value>(), "std": std.collect::<Value>() }))
 }
 
 /// In the run's folder, or beside the checkpoint.
@@ -132,8 +127,6 @@ fn default_out(run: &Path, format: ExportFormat) -> PathBuf {
 }
 
 fn is_same_file(one: &Path, other: &Path) -> bool {
-    match (one.canonicalize(), other.canonicalize()) {
-        (Ok(one), Ok(other)) => one == other,
-        _ => false,
-    }
+    let canonical = one.canonicalize().ok();
+    canonical.is_some() && canonical == other.canonicalize().ok()
 }

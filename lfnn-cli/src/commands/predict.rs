@@ -3,14 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use lfnn_core::backend::Backend;
+use lfnn_core::backend::{Backend, Precision};
 use lfnn_core::train::{DataLayout, EvaluationPlan, Images, Labels};
 use lfnn_data::{DataError, ImageShape, load_image, permute_pixels};
 use serde_json::{Value, json};
 
 use super::of_checkpoint;
-use lfnn_core::backend::Precision;
-
 use crate::backend::{BackendArgs, BackendTask};
 use crate::checkpoint::{self, Checkpoint, Metadata};
 use crate::cli::PredictArgs;
@@ -47,14 +45,8 @@ pub(crate) fn command(args: &PredictArgs, backend: BackendArgs, output: &Output)
     }
     let classes = &metadata.classes;
     let mut outputs = outputs.iter().map(|row| probabilities(row, classes.len()));
-    let answers: Vec<Answer<'_>> = args
-        .images
-        .iter()
-        .zip(loaded)
-        .map(|(image, loaded)| {
-            (image.as_path(), loaded.map(|()| outputs.next().unwrap_or_default()))
-        })
-        .collect();
+    let answers = loaded.into_iter().map(|good| good.map(|()| outputs.next().unwrap_or_default()));
+    let answers: Vec<Answer<'_>> = args.images.iter().map(PathBuf::as_path).zip(answers).collect();
     if args.json {
         let values: Vec<_> = answers.iter().map(|answer| to_json(answer, classes)).collect();
         output.result(&serde_json::to_string_pretty(&values)?)?;

@@ -3,15 +3,14 @@
 use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
-use lfnn_core::backend::Backend;
-use lfnn_core::backend::Precision;
+use lfnn_core::backend::{Backend, Precision};
 use lfnn_core::config::Task;
 use lfnn_core::method;
 use lfnn_core::program::Role;
 use lfnn_core::train::{State, StateData, StateTensor, StepTrace, Target, TraceInput, trace_step};
 
 use crate::backend::{BackendArgs, BackendTask};
-use crate::checkpoint::{Tensors, read_tensors, to_bytes};
+use crate::checkpoint::{read_tensors, to_bytes};
 use crate::cli::StepArgs;
 use crate::config::{self, StepConfig};
 use crate::failure::{Result, Usage};
@@ -40,9 +39,7 @@ pub(crate) fn command(args: &StepArgs, backend: BackendArgs, output: &Output) ->
 /// Tensors named like parameters: those with `weights/` before the name if there are any, otherwise
 /// those without a `/`; and feedback matrices.
 fn read_weights(path: &Path) -> anyhow::Result<State> {
-    let bytes = read_tensors(path, "file of weights")?;
-    let read = |bytes: &[u8]| -> anyhow::Result<State> {
-        let file = Tensors::read(bytes)?;
+    read_tensors(path, "file of weights", |file| {
         const PREFIX: &str = "weights/";
         let prefixed = file.names().any(|name| name.starts_with(PREFIX));
         let mut tensors = Vec::new();
@@ -60,15 +57,12 @@ fn read_weights(path: &Path) -> anyhow::Result<State> {
             }
         }
         Ok(State { tensors })
-    };
-    read(&bytes).with_context(|| path.display().to_string())
+    })
 }
 
 /// The tensors `images` and `target`.
 fn read_batch(path: &Path, config: &StepConfig) -> anyhow::Result<(StateTensor, StateTensor)> {
-    let bytes = read_tensors(path, "batch")?;
-    let read = |bytes: &[u8]| -> anyhow::Result<(StateTensor, StateTensor)> {
-        let file = Tensors::read(bytes)?;
+    read_tensors(path, "batch", |file| {
         let get = |name: &str| {
             let prefixed = format!("batch/{name}");
             let is_prefixed = file.names().any(|name| name == prefixed);
@@ -81,8 +75,7 @@ fn read_batch(path: &Path, config: &StepConfig) -> anyhow::Result<(StateTensor, 
             bail!("images of shape {:?}, but `input` is {input:?}", images.shape);
         }
         Ok((images, target))
-    };
-    read(&bytes).with_context(|| path.display().to_string())
+    })
 }
 
 struct Step<'a> {

@@ -10,7 +10,8 @@ mod proto;
 mod translate;
 
 use anyhow::bail;
-use lfnn_core::train::{Predictor, State};
+use lfnn_core::program::TensorId;
+use lfnn_core::train::{Predictor, StateTensor};
 use serde_json::{Map, Value};
 
 use proto::Message;
@@ -25,19 +26,19 @@ const LARGEST: usize = i32::MAX as usize;
 
 /// The bytes of a model with input `images` and outputs `logits` and `probabilities`.
 ///
-/// `permutation` says where the pixel of each position comes from, if pixels are permuted; `classes` is
-/// their number. `metadata` becomes the model's, each value as JSON.
+/// `parameters` are the tensors that the predictor reads; `permutation` says where the pixel of each position comes
+/// from, if pixels are permuted; `classes` is their number. `metadata` becomes the model's, each value as JSON.
 ///
 /// # Errors
-/// A state that is not the predictor's, or an operation without a translation.
+/// Parameters that are not the predictor's, or an operation without a translation.
 pub(crate) fn encode(
     predictor: &Predictor,
-    state: &State,
+    parameters: &[(TensorId, &StateTensor)],
     permutation: Option<&[u32]>,
     classes: usize,
     metadata: &Map<String, Value>,
 ) -> anyhow::Result<Vec<u8>> {
-    let graph = translate::graph(predictor, state, permutation, classes)?;
+    let graph = translate::graph(predictor, parameters, permutation, classes)?;
     // A `ModelProto`; the operators are those of the standard domain, which has no name.
     let operators = Message::default().bytes(1, "").integer(2, OPERATORS);
     let model = Message::default()

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use lfnn_core::program::{
     Activation, AdaptiveAvgPool, Conv2d, Linear, LoadImages, Op, Operation, Softmax, TensorId,
     Window, adaptive_bin,
 };
-use lfnn_core::train::{Predictor, State, StateData, StateTensor};
+use lfnn_core::train::{Predictor, StateData, StateTensor};
 
 use super::graph::{GraphWriter, integer, integers, real};
 use super::proto::Message;
@@ -25,20 +25,17 @@ struct Translation<'a> {
 /// The graph of a predictor; see [`super::encode`].
 pub(super) fn graph(
     predictor: &Predictor,
-    state: &State,
+    parameters: &[(TensorId, &StateTensor)],
     permutation: Option<&[u32]>,
     classes: usize,
 ) -> anyhow::Result<Message> {
     if predictor.logits == predictor.outputs {
         bail!("a regression has no probabilities to export");
     }
-    let parameters = predictor
-        .parameters(state)
-        .map_err(|message| anyhow!("the saved state does not fit: {message}"))?;
     let mut translation = Translation {
         graph: GraphWriter::default(),
         predictor,
-        parameters: parameters.into_iter().collect(),
+        parameters: parameters.iter().copied().collect(),
         permutation,
         names: BTreeMap::new(),
     };

@@ -83,8 +83,8 @@ pub(crate) fn command(args: &ReproduceArgs, backend: BackendArgs, output: &Outpu
     let total = ids.len();
     let threads = backend.threads();
     let most = if on_gpu(backend) { 1 } else { threads };
-    let beside = open.iter().filter(|task| !task.alone()).count();
-    let side = args.jobs.unwrap_or(most).min(beside.max(1));
+    let concurrent = open.iter().filter(|task| !task.alone()).count();
+    let side = args.jobs.unwrap_or(most).min(concurrent.max(1));
     print_plan(&open, (total, side, threads), &runner, output)?;
     if args.dry_run {
         return Ok(());
@@ -96,8 +96,8 @@ pub(crate) fn command(args: &ReproduceArgs, backend: BackendArgs, output: &Outpu
     ran?;
 
     let mut report = target.report(&results)?;
-    let failed =
-        results.outcomes.values().filter(|outcome| matches!(outcome, Outcome::Failed(_))).count();
+    let has_failed = |outcome: &&Outcome| matches!(outcome, Outcome::Failed(_));
+    let failed = results.outcomes.values().filter(has_failed).count();
     if failed > 0 {
         report.faults.push(format!("{failed} of {total} trainings and computations failed."));
     }
@@ -105,10 +105,10 @@ pub(crate) fn command(args: &ReproduceArgs, backend: BackendArgs, output: &Outpu
     create_folder(&folder)?;
     report.write(&folder, &provenance(args, backend.kind, &ids, &results))?;
     for table in &report.tables {
-        let text = if table.is_long() {
-            format!("{} rows in {}.csv\n", table.rows.len(), folder.join(&table.name).display())
-        } else {
-            table.text()
+        let (path, count) = (folder.join(&table.name), table.rows.len());
+        let text = match table.is_long() {
+            true => format!("{count} rows in {}.csv\n", path.display()),
+            false => table.text(),
         };
         output.info(&format!("\n{}\n{text}", table.caption))?;
     }

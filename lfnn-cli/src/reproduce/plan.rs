@@ -49,11 +49,6 @@ impl ReproduceRequest {
         !self.limits.is_empty()
     }
 
-    /// A training for each seed.
-    pub(super) fn for_seeds(&self, training: impl Fn(u64) -> Training) -> Vec<Training> {
-        self.seeds.iter().map(|&seed| training(seed)).collect()
-    }
-
     /// A training of a recipe as it stands.
     pub(super) fn training(&self, recipe: &str, method: &str, seed: u64) -> Training {
         Training {
@@ -232,25 +227,4 @@ impl Task {
     pub(super) fn alone(&self) -> bool {
         matches!(self, Task::Compute(computation) if computation.alone)
     }
-}
-
-/// Number of workers in each unit.
-pub(super) fn workers(config: &RunConfig) -> Vec<usize> {
-    config.network.units.iter().map(|unit| unit.workers.count()).collect()
-}
-
-/// Percentages of leaders, each with the smallest that makes as many lead in every unit: those trainings
-/// are the same, and are trained once.
-pub(super) fn distinct(config: &RunConfig, percentages: &[usize]) -> Vec<(usize, usize)> {
-    let workers = workers(config);
-    let leaders = |percent: usize| -> Vec<usize> {
-        let mut leadership = config.leadership;
-        leadership.delta = percent as f64 / 100.0;
-        workers.iter().map(|&count| leadership.leaders(count)).collect()
-    };
-    let same = |percent: usize| {
-        let first = percentages.iter().find(|&&other| leaders(other) == leaders(percent));
-        first.copied().unwrap_or(percent)
-    };
-    percentages.iter().map(|&percent| (percent, same(percent))).collect()
 }

@@ -88,23 +88,16 @@ impl Cell {
     }
 }
 
-/// Text cells and everything else as a row.
-impl From<&str> for Cell {
-    fn from(text: &str) -> Self {
+impl<T: Into<String>> From<T> for Cell {
+    fn from(text: T) -> Self {
         Cell::Text(text.into())
     }
 }
 
-impl From<String> for Cell {
-    fn from(text: String) -> Self {
-        Cell::Text(text)
-    }
-}
-
 impl Table {
-    /// A table without rows yet.
-    pub(super) fn new(name: &str, caption: &str, head: &[&str]) -> Self {
-        let head = head.iter().map(|&name| name.to_owned()).collect();
+    /// A table without rows yet; `|` separates the names of the columns in its head.
+    pub(super) fn new(name: &str, caption: &str, head: &str) -> Self {
+        let head = head.split('|').map(str::to_owned).collect();
         Self { name: name.into(), caption: caption.into(), head, rows: Vec::new() }
     }
 
@@ -127,9 +120,8 @@ impl Table {
 
     /// The table for a terminal.
     pub(super) fn text(&self) -> String {
-        let align: Vec<Align> = (0..self.head.len())
-            .map(|column| if self.is_text(column) { Align::Left } else { Align::Right })
-            .collect();
+        let align = |column| if self.is_text(column) { Align::Left } else { Align::Right };
+        let align: Vec<Align> = (0..self.head.len()).map(align).collect();
         let mut rows = vec![self.head.clone()];
         rows.extend(self.rows.iter().map(|row| row.iter().map(Cell::rounded).collect()));
         format::table(&align, &rows)
@@ -197,9 +189,9 @@ impl Report {
     /// # Errors
     /// A file that cannot be written.
     pub(super) fn write(&self, folder: &Path, provenance: &Provenance) -> anyhow::Result<()> {
+        let write = |name: &str, text: String| write_whole(&folder.join(name), text.as_bytes());
         for table in &self.tables {
-            let path = folder.join(format!("{}.csv", table.name));
-            write_whole(&path, table.csv().as_bytes())?;
+            write(&format!("{}.csv", table.name), table.csv())?;
         }
         for (name, _, figure) in &self.figures {
             figure.write(folder, name)?;
@@ -217,9 +209,8 @@ impl Report {
             "tables": self.tables.iter().map(Table::json).collect::<Value>(),
             "tasks": provenance.tasks.iter().map(task).collect::<Value>(),
         });
-        let text = serde_json::to_string_pretty(&results)? + "\n";
-        write_whole(&folder.join("results.json"), text.as_bytes())?;
-        write_whole(&folder.join("report.html"), self.html(provenance).as_bytes())
+        write("results.json", serde_json::to_string_pretty(&results)? + "\n")?;
+        write("report.html", self.html(provenance))
     }
 
     fn html(&self, provenance: &Provenance) -> String {
@@ -247,13 +238,13 @@ impl Report {
         body += "<h2>How it was made</h2>\n<dl>\n";
         let seeds: Vec<String> = provenance.seeds.iter().map(u64::to_string).collect();
         for (what, is) in [
-            ("Command", provenance.command.clone()),
-            ("Program", format!("lfnn-cli {}", env!("CARGO_PKG_VERSION"))),
-            ("Backend", provenance.backend.clone()),
-            ("Scale", provenance.scale.clone()),
-            ("Seeds", seeds.join(", ")),
+            ("Command", &provenance.command),
+            ("Program", &format!("lfnn-cli {}", env!("CARGO_PKG_VERSION"))),
+            ("Backend", &provenance.backend),
+            ("Scale", &provenance.scale),
+            ("Seeds", &seeds.join(", ")),
         ] {
-            body += &format!("<dt>{what}</dt><dd><code>{}</code></dd>\n", escape(&is));
+            body += &format!("<dt>{what}</dt><dd><code>{}</code></dd>\n", escape(is));
         }
         let row = |(id, result, _): &(String, String, Value)| {
             format!("<tr><td>{}</td><td>{}</td></tr>\n", escape(id), escape(result))
@@ -343,7 +334,7 @@ mod tests {
 
     #[test]
     fn tables_are_written_whole_in_files_and_rounded_on_the_page() {
-        let mut table = Table::new("t", "a < b", &["name", "value"]);
+        let mut table = Table::new("t", "a < b", "name|value");
         table.rows.push(vec!["a, \"b\"".into(), Cell::Number(1.23456, 2)]);
         table.rows.push(vec!["<c>".into(), Cell::Empty]);
         assert_eq!(table.csv(), "name,value\n\"a, \"\"b\"\"\",1.23456\n<c>,\n");

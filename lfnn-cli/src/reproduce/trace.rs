@@ -6,7 +6,6 @@ use lfnn_core::train::Trainer;
 use serde::{Deserialize, Serialize};
 
 use super::plan::{DataTask, Loaded};
-use crate::data::LoadedData;
 use crate::failure::Result;
 use crate::interrupt;
 use crate::resolved::ResolvedRun;
@@ -131,7 +130,7 @@ impl DataTask for Watch<'_> {
     fn run<B: Backend>(self, backend: &B, run: Loaded<'_>) -> Result<Self::Output> {
         let (data, mut trainer) = (run.data, run.trainer(backend)?);
         let probe = &data.test[..data.test.len().min(PROBE)];
-        let classes = labels(data, probe);
+        let classes: Vec<u32> = probe.iter().map(|&at| data.labels()[at as usize]).collect();
         let predictions = trainer.network().units().first().map(|unit| unit.predictions());
         let (classifiers, workers) = predictions
             .map_or((0, 0), |predictions| (predictions.classifiers, predictions.workers));
@@ -165,14 +164,6 @@ impl DataTask for Watch<'_> {
         trainer.check_finite()?;
         Ok(rows)
     }
-}
-
-/// Classes of these images.
-fn labels(data: &LoadedData, indices: &[u32]) -> Vec<u32> {
-    let lfnn_core::train::Labels::Classes(labels) = data.images().labels else {
-        return Vec::new();
-    };
-    indices.iter().map(|&index| labels[index as usize]).collect()
 }
 
 /// Outputs of all workers, `[images, classifiers · workers]`, before and after a step.

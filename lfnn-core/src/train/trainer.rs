@@ -360,7 +360,9 @@ impl<B: Backend> Trainer<B> {
         let counter = match state.get(name).map(|tensor| &tensor.data) {
             Some(StateData::U32(counter)) if counter.len() == step_counter::LEN => counter,
             _ => {
-                return Err(TrainError::State("it lacks the step counter of a training run".into()));
+                return Err(TrainError::State(
+                    "it lacks the step counter of a training run".into(),
+                ));
             }
         };
         let (epoch, step) =

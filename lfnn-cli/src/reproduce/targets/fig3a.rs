@@ -34,18 +34,24 @@ fn percentages(request: &ReproduceRequest) -> &'static [usize] {
     }
 }
 
-fn trainings(request: &ReproduceRequest, width: usize, percent: Option<usize>) -> Vec<Training> {
-    request.for_seeds(|seed| match percent {
+fn training(
+    request: &ReproduceRequest,
+    width: usize,
+    percent: Option<usize>,
+    seed: u64,
+) -> Training {
+    match percent {
         Some(percent) => one_pass(request, "lfnn", width, seed).leaders(percent),
         None => one_pass(request, "bp", width, seed),
-    })
+    }
 }
 
 fn plan(request: &ReproduceRequest) -> Result<Vec<Task>> {
     let mut tasks = Vec::new();
     for &width in widths(request) {
         for percent in percentages(request).iter().copied().map(Some).chain([None]) {
-            tasks.extend(trainings(request, width, percent).into_iter().map(Task::Train));
+            let task = |&seed: &u64| Task::Train(training(request, width, percent, seed));
+            tasks.extend(request.seeds.iter().map(task));
         }
     }
     Ok(tasks)
@@ -53,11 +59,11 @@ fn plan(request: &ReproduceRequest) -> Result<Vec<Task>> {
 
 fn report(results: &Results<'_>, report: &mut Report) -> Result {
     let request = results.request;
-    let head = ["workers", "δ, %", "accuracy", "±", "less bp's"];
-    let mut table = Table::new("fig3a", "Test accuracy in percent after one pass", &head);
+    let head = "workers|δ, %|accuracy|±|less bp's";
+    let mut table = Table::new("fig3a", "Test accuracy in percent after one pass", head);
     let (mut marks, mut panels) = (Vec::new(), Vec::new());
     let accuracy = |width: usize, percent: Option<usize>| {
-        let errors = Errors::of(results, &trainings(request, width, percent));
+        let errors = Errors::of(results, |seed| training(request, width, percent, seed));
         errors.map(|errors| Stat { mean: 100.0 - errors.test.mean, ..errors.test })
     };
     for (style, &width) in widths(request).iter().enumerate() {

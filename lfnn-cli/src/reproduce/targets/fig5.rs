@@ -207,11 +207,10 @@ fn activity_report(results: &Results<'_>, report: &mut Report) -> Result {
         2,
         vec![panel(y, order.to_vec()), panel(size, sizes.to_vec())],
     );
-    let head =
-        ["steps", "all workers", "leaders", "followers", "leaders’ change", "followers’ change"];
+    let head = "steps|all workers|leaders|followers|leaders’ change|followers’ change";
     let caption =
         "a. Order parameter, and mean change of output in a step, in four parts of the pass";
-    let mut table = Table::new("fig5a", caption, &head);
+    let mut table = Table::new("fig5a", caption, head);
     for quarter in 0..4 {
         let range = quarter * steps / 4..(quarter + 1) * steps / 4;
         let mean = |value: &dyn Fn(&Activity) -> f64| {
@@ -250,8 +249,8 @@ fn vicsek_report(results: &Results<'_>, report: &mut Report) -> Result {
         );
     }
     let (mut curves, mut against) = (Vec::new(), Vec::new());
-    let head = ["particles", "η", "order at the end", "milliseconds per step"];
-    let mut table = Table::new("fig5b", "b. The Vicsek model", &head);
+    let head = "particles|η|order at the end|milliseconds per step";
+    let mut table = Table::new("fig5b", "b. The Vicsek model", head);
     for (id, settings, steps, _) in flocks(results.request) {
         let Some(flight) = results.read::<Flight>(&id)? else { continue };
         let half = &flight.order[flight.order.len() / 2..];

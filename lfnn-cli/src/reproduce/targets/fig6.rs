@@ -35,18 +35,10 @@ pub(super) fn training(request: &ReproduceRequest, seed: u64) -> Training {
 
 fn report(results: &Results<'_>, report: &mut Report) -> Result {
     let request = results.request;
-    let head = [
-        "seed",
-        "unit",
-        "epoch",
-        "lead ≥ 90 %",
-        "lead 10 % to 90 %",
-        "lead < 10 %",
-        "of the six kept",
-    ];
+    let head = "seed|unit|epoch|lead ≥ 90 %|lead 10 % to 90 %|lead < 10 %|of the six kept";
     let caption = "Workers by how often they led; and how many of the six that led most also led most in \
                    the epoch before";
-    let mut table = Table::new("fig6", caption, &head);
+    let mut table = Table::new("fig6", caption, head);
     for &seed in &request.seeds {
         if let Some(run) = results.run(&training(request, seed)) {
             rows(&mut table, seed, run);

@@ -9,9 +9,7 @@ use lfnn_core::method::by_name;
 use lfnn_core::network::Network;
 use lfnn_core::program::{Part, influences};
 use lfnn_core::random::{philox, unit as unit_interval};
-use lfnn_core::train::{
-    Labels, State, StateData, StepProgram, Target as Targets, TraceInput, trace_step,
-};
+use lfnn_core::train::{State, StateData, StepProgram, Target as Targets, TraceInput, trace_step};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -180,7 +178,7 @@ impl Batch {
         let [height, width, channels] = all.shape;
         let chosen = &data.train[..config.training.batch_size.min(data.train.len())];
         let mut images = Vec::with_capacity(chosen.len() * height * width * channels);
-        let mut labels = Vec::with_capacity(chosen.len());
+        let labels = chosen.iter().map(|&index| data.labels()[index as usize]).collect();
         for &index in chosen {
             let size = height * width * channels;
             let (mean, std) = (&data.normalization.mean, &data.normalization.std);
@@ -188,9 +186,6 @@ impl Batch {
                 let begin = index as usize * size;
                 let own = (begin + channel..begin + size).step_by(channels);
                 images.extend(own.map(|at| (all.pixels.value(at) - mean) / std));
-            }
-            if let Labels::Classes(of_all) = all.labels {
-                labels.push(of_all[index as usize]);
             }
         }
         Self { images, shape: [chosen.len(), channels, height, width], labels }
@@ -235,19 +230,12 @@ fn distance(old: &[f32], new: &[f32]) -> f64 {
 
 fn report(results: &Results<'_>, report: &mut Report) -> Result {
     let request = results.request;
-    let head = [
-        "method",
-        "gradient of",
-        "parameters of",
-        "path in the program",
-        "bits",
-        "relative change",
-    ];
+    let head = "method|gradient of|parameters of|path in the program|bits|relative change";
     let caption = "Dependence of every gradient on every unit’s parameters";
-    let mut table = Table::new("locality", caption, &head);
+    let mut table = Table::new("locality", caption, head);
     let caption = "Methods, by whether a gradient depends on later units";
-    let head = ["method", "depends on later units", "pairs with the same bits"];
-    let mut summary = Table::new("locality-methods", caption, &head);
+    let head = "method|depends on later units|pairs with the same bits";
+    let mut summary = Table::new("locality-methods", caption, head);
     let mut panels = Vec::new();
     for method in methods() {
         let Some(found) = results.read::<Dependence>(&id(request, method))? else { continue };

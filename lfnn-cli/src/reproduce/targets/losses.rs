@@ -82,10 +82,9 @@ fn curve(
 
 /// Adds the table, and gives the rows of each variant for each seed.
 fn table(results: &Results<'_>, report: &mut Report) -> Result<Vec<Vec<Vec<LossRow>>>> {
-    let head =
-        ["loss", "made of", "test accuracy, %", "±", "global loss", "leader loss", "follower loss"];
+    let head = "loss|made of|test accuracy, %|±|global loss|leader loss|follower loss";
     let caption = "At the end of the pass; losses are means of the last steps, summed over the ten classifiers";
-    let mut table = Table::new(report.name, caption, &head);
+    let mut table = Table::new(report.name, caption, head);
     let mut all = Vec::new();
     for (variant, (name, what, ..)) in VARIANTS.into_iter().enumerate() {
         let mut rows: Vec<Vec<LossRow>> = Vec::new();

@@ -135,15 +135,8 @@ impl DataTask for Measure {
 
 fn report(results: &Results<'_>, report: &mut Report) -> Result {
     let request = results.request;
-    let head = [
-        "method",
-        "units",
-        "parameters",
-        "step memory, MiB",
-        "parameters and optimiser, MiB",
-        "milliseconds per step",
-    ];
-    let mut table = Table::new("memory", "A training step", &head);
+    let head = "method|units|parameters|step memory, MiB|parameters and optimiser, MiB|milliseconds per step";
+    let mut table = Table::new("memory", "A training step", head);
     let (mut memory, mut time) = (Vec::new(), Vec::new());
     for (method, style) in METHODS.into_iter().zip([1, 0]) {
         let (mut bytes, mut seconds) = (Vec::new(), Vec::new());

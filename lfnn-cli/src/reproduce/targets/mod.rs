@@ -143,9 +143,10 @@ struct Errors {
 }
 
 impl Errors {
-    /// Of those trainings that came to their end; none if none did.
-    fn of(results: &Results<'_>, trainings: &[Training]) -> Option<Self> {
-        let runs: Vec<_> = trainings.iter().filter_map(|one| results.run(one)).collect();
+    /// Of those trainings, one for each seed, that came to their end; none if none did.
+    fn of(results: &Results<'_>, training: impl Fn(u64) -> Training) -> Option<Self> {
+        let seeds = results.request.seeds.iter();
+        let runs: Vec<_> = seeds.filter_map(|&seed| results.run(&training(seed))).collect();
         let all = |value: fn(&Summary) -> Option<f64>| -> Vec<f64> {
             runs.iter().filter_map(|run| value(&run.summary)).collect()
         };

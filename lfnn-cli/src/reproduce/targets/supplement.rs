@@ -68,10 +68,10 @@ fn units(run: &Trained) -> Vec<Unit> {
 
 fn report(results: &Results<'_>, report: &mut Report) -> Result {
     let request = results.request;
-    let head = ["network", "unit", "best leader", "±", "leaders", "±", "followers", "±"];
+    let head = "network|unit|best leader|±|leaders|±|followers|±";
     let caption =
         "Test error in percent of workers as predictors; the last line of each is the output layer";
-    let mut table = Table::new("supplement", caption, &head);
+    let mut table = Table::new("supplement", caption, head);
     let mut panels = Vec::new();
     for (part, (name, _)) in parts(request, 1).into_iter().enumerate() {
         let run = |&seed: &u64| results.run(&parts(request, seed)[part].1);

@@ -3,11 +3,12 @@
 use lfnn_data::DatasetName;
 
 use super::super::paper::{self, Quoted, Sweep as Values};
-use super::super::plan::{ReproduceRequest, Task, Training, distinct, workers};
+use super::super::plan::{ReproduceRequest, Task};
 use super::super::report::{Cell, Report, Table};
 use super::super::runner::Results;
 use super::{Errors, MNIST, OVER_SEEDS, Target, chosen, is_there, missing};
 use crate::chart::{Axis, Mark, Panel, Point, Shape};
+use crate::config::RunConfig;
 use crate::failure::Result;
 
 const PERCENTAGES: [usize; 10] = [10, 20, 30, 40, 50, 60, 70, 80, 90, 100];
@@ -62,25 +63,23 @@ fn parts(request: &ReproduceRequest, parts: &Parts) -> Result<Vec<(&'static str,
     chosen(request, found, |part| part.1)
 }
 
-/// The trainings with this percentage of leaders.
-fn trainings(
-    request: &ReproduceRequest,
-    recipe: &str,
-    method: &str,
-    percent: usize,
-) -> Vec<Training> {
-    request.for_seeds(|seed| request.training(recipe, method, seed).leaders(percent))
+/// How many workers of each unit lead with this percentage, and of how many.
+fn leaders(config: &RunConfig, percent: usize) -> Vec<(usize, usize)> {
+    let mut leadership = config.leadership;
+    leadership.delta = percent as f64 / 100.0;
+    let counts = config.network.units.iter().map(|unit| unit.workers.count());
+    counts.map(|count| (leadership.leaders(count), count)).collect()
 }
 
-/// Percentages, each with the one whose trainings it shares.
+/// Percentages, each with the first that makes as many lead in every unit: those trainings are the same, and are
+/// trained once.
 fn shared(request: &ReproduceRequest, recipe: &str) -> Result<Vec<(usize, usize)>> {
     let config = request.training(recipe, METHODS[0], 1).config()?;
     // 70 % is Table 1's: where it leads as many, its trainings are taken.
-    let mut order = vec![70];
-    order.extend(PERCENTAGES.iter().filter(|&&percent| percent != 70));
-    let mut pairs = distinct(&config, &order);
-    pairs.sort_unstable();
-    Ok(pairs)
+    let order = [70].into_iter().chain(PERCENTAGES);
+    let same =
+        |percent| order.clone().find(|&one| leaders(&config, one) == leaders(&config, percent));
+    Ok(PERCENTAGES.map(|percent| (percent, same(percent).unwrap_or(percent))).to_vec())
 }
 
 fn plan(request: &ReproduceRequest, all: &Parts) -> Result<Vec<Task>> {
@@ -143,21 +142,20 @@ fn table(
 ) -> Result<(Table, Vec<Point>, Vec<Point>)> {
     let request = results.request;
     let config = request.training(recipe, method, 1).config()?;
-    let head = ["δ, %", "leaders", "test", "±", "paper", "difference", "training", "±", "paper"];
+    let head = "δ, %|leaders|test|±|paper|difference|training|±|paper";
     let caption = format!("{name}, {method}: errors in percent");
-    let mut table = Table::new(&format!("{recipe}-{method}"), &caption, &head);
+    let mut table = Table::new(&format!("{recipe}-{method}"), &caption, head);
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     let quoted = paper.get(recipe, method);
     for (at, (percent, same)) in shared(request, recipe)?.into_iter().enumerate() {
-        let found = Errors::of(results, &trainings(request, recipe, method, same));
+        let found =
+            Errors::of(results, |seed| request.training(recipe, method, seed).leaders(same));
         let mean = found.map(|errors| errors.test.mean);
         let [test, test_deviation] = Cell::stat(found.map(|errors| errors.test));
         let [train, train_deviation] = Cell::stat(found.and_then(|errors| errors.train));
         let of_paper = quoted.and_then(|values| values.test.get(at)).copied();
-        let mut leadership = config.leadership;
-        leadership.delta = percent as f64 / 100.0;
-        let lead = |count: &usize| format!("{} of {count}", leadership.leaders(*count));
-        let mut leaders: Vec<String> = workers(&config).iter().map(lead).collect();
+        let leaders = leaders(&config, percent).into_iter();
+        let mut leaders: Vec<_> = leaders.map(|(lead, of)| format!("{lead} of {of}")).collect();
         leaders.dedup();
         let x = percent as f64;
         table.rows.push(vec![

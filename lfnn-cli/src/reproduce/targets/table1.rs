@@ -50,14 +50,13 @@ fn columns(request: &ReproduceRequest) -> Result<Vec<Column>> {
         return chosen(request, vec![column("digits", "digits", "")], |column| column.recipe);
     }
     let mut columns = Vec::new();
-    if is_there(request, DatasetName::Mnist) {
-        columns.extend(MNIST.map(|(name, recipe)| column(name, recipe, recipe)));
-    }
-    if is_there(request, DatasetName::Cifar10) {
-        columns.push(column("CIFAR-10", "cifar10-m", "cifar10-m"));
-    }
-    if is_there(request, DatasetName::TinyImagenet) {
-        columns.push(column("Tiny ImageNet", TINY, ""));
+    for (name, recipe, paper, data) in [
+        (MNIST[0].0, MNIST[0].1, MNIST[0].1, DatasetName::Mnist),
+        (MNIST[1].0, MNIST[1].1, MNIST[1].1, DatasetName::Mnist),
+        ("CIFAR-10", "cifar10-m", "cifar10-m", DatasetName::Cifar10),
+        ("Tiny ImageNet", TINY, "", DatasetName::TinyImagenet),
+    ] {
+        columns.extend(is_there(request, data).then(|| column(name, recipe, paper)));
     }
     let imagenet = request.data_root.join("imagenet");
     if imagenet.join("train").is_dir() {
@@ -98,10 +97,6 @@ fn training(request: &ReproduceRequest, column: &Column, method: &str, seed: u64
     if column.sets.is_empty() { training } else { training.set(column.label, &column.sets) }
 }
 
-fn trainings(request: &ReproduceRequest, column: &Column, method: &str) -> Vec<Training> {
-    request.for_seeds(|seed| training(request, column, method, seed))
-}
-
 fn plan(request: &ReproduceRequest) -> Result<Vec<Task>> {
     let mut tasks = Vec::new();
     for column in columns(request)? {
@@ -126,26 +121,15 @@ fn report(results: &Results<'_>, report: &mut Report) -> Result {
         ));
         report.text.push(paper.note.clone());
     }
-    let head = [
-        "method",
-        "test",
-        "±",
-        "paper",
-        "difference",
-        "training",
-        "±",
-        "paper",
-        "parameters",
-        "head parameters",
-    ];
+    let head = "method|test|±|paper|difference|training|±|paper|parameters|head parameters";
     let mut panels = Vec::new();
     for column in columns(request)? {
         let caption = format!("{}: errors in percent", column.name);
         let name = format!("table1-{}{}", column.recipe, column.label);
-        let mut table = Table::new(&name, &caption, &head);
+        let mut table = Table::new(&name, &caption, head);
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for (at, method) in methods().into_iter().enumerate() {
-            let found = Errors::of(results, &trainings(request, &column, method));
+            let found = Errors::of(results, |seed| training(request, &column, method, seed));
             let quoted = paper.get(column.paper, method).copied();
             let stat = found.map(|errors| errors.test);
             let difference = stat.zip(quoted).map(|(ours, [test, _])| ours.mean - test);
