@@ -5,8 +5,8 @@
 use lfnn_core::config::{LeadershipConfig, NetworkConfig, TrainingConfig};
 use lfnn_core::method::by_name;
 use lfnn_core::train::{
-    DataLayout, Evaluator, Images, Labels, Normalization, Predictor, Setup, State, StateData,
-    StateTensor, Target, TraceInput, TrainError, Trainer, trace_step,
+    DataLayout, Evaluator, Images, Labels, Normalization, Pixels, Predictor, Setup, State,
+    StateData, StateTensor, Target, TraceInput, TrainError, Trainer, trace_step,
 };
 use lfnn_cpu::Cpu;
 use serde_json::{Value, json};
@@ -61,6 +61,21 @@ fn trainer(
     let examples: Vec<u32> = (0..COUNT as u32).collect();
     let cpu = Cpu::new(Some(1)).unwrap();
     Trainer::new(&cpu, &setup, data.images(), &examples).map_err(|error| error.to_string())
+}
+
+#[test]
+fn numbers_that_are_not_finite_are_refused_with_their_example() {
+    let (network, training) = (plain(), training(4));
+    let setup = Setup::new(&network, &training, by_name("lfnn-l").unwrap(), normal());
+    let (cpu, data) = (Cpu::new(Some(1)).unwrap(), Data::new());
+    let mut reals = vec![0.5f32; COUNT * 4];
+    reals[4 * 7 + 2] = f32::NAN;
+    let images = Images { pixels: Pixels::Reals(&reals), ..data.images() };
+    let error = Trainer::new(&cpu, &setup, images, &[0, 1, 2, 3]).unwrap_err().to_string();
+    assert!(error.contains("image 7 has a value of NaN, expected a finite number"), "{error}");
+    let images = Images { pixels: Pixels::Reals(&reals[1..]), ..data.images() };
+    let error = Trainer::new(&cpu, &setup, images, &[0, 1, 2, 3]).unwrap_err().to_string();
+    assert!(error.contains("47 values are not 12 images of shape [2, 2, 1]"), "{error}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use lfnn_core::config::{
 use lfnn_core::method::{Gradient, METHODS, by_name, names};
 use lfnn_core::metric::Metrics;
 use lfnn_core::train::{
-    Images, Labels, Normalization, Setup, State, StateData, TrainError, Trainer,
+    Images, Labels, Normalization, Pixels, Setup, State, StateData, TrainError, Trainer,
 };
 use lfnn_cpu::Cpu;
 use lfnn_tests::source::Source;
@@ -91,6 +91,14 @@ impl Run {
     }
 
     fn trainer<B: Backend>(&self, backend: &B, data: &Data) -> Result<Trainer<B>, String> {
+        self.trainer_on(backend, data.images())
+    }
+
+    fn trainer_on<B: Backend>(
+        &self,
+        backend: &B,
+        images: Images<'_>,
+    ) -> Result<Trainer<B>, String> {
         let setup = Setup {
             network: &self.network,
             leadership: self.leadership,
@@ -102,8 +110,30 @@ impl Run {
             limits: self.limits,
         };
         let examples: Vec<u32> = (0..60).collect();
-        Trainer::new(backend, &setup, data.images(), &examples).map_err(|error| error.to_string())
+        Trainer::new(backend, &setup, images, &examples).map_err(|error| error.to_string())
     }
+}
+
+/// Real numbers train as the bytes that stand for them do: with the same bits, augmented and evaluated too.
+fn reals_train_as_bytes_do<B: Backend>(backend: &B) {
+    let data = Data::new();
+    let reals: Vec<f32> = data.pixels.iter().map(|&pixel| f32::from(pixel) / 255.0).collect();
+    let real_images = Images { pixels: Pixels::Reals(&reals), ..data.images() };
+    let run = Run::new("lfnn-l");
+    let indices: Vec<u32> = (60..COUNT as u32).collect();
+    let [bytes, reals] = [data.images(), real_images].map(|images| {
+        let mut trainer = run.trainer_on(backend, images).unwrap();
+        advance(&mut trainer, 9);
+        let evaluated = trainer.evaluate(&indices).unwrap();
+        (bits(&trainer.state().unwrap()), evaluated)
+    });
+    assert_eq!(bytes, reals);
+}
+
+#[test]
+fn a_data_set_of_real_numbers_trains_with_the_bits_of_bytes() {
+    reals_train_as_bytes_do(&Cpu::new(Some(2)).unwrap());
+    on_emulator(1, || reals_train_as_bytes_do(&emulator(1)));
 }
 
 /// Trains up to a number of steps from the beginning.
