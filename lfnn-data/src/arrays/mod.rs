@@ -147,6 +147,17 @@ fn take_part(
     Ok(Some(ArrayPart { x, y }))
 }
 
+/// Elements of `N` bytes each, decoded from the little-endian order; `is_big` says that they are stored in the other.
+fn elements<const N: usize, T>(data: &[u8], is_big: bool, decode: impl Fn([u8; N]) -> T) -> Vec<T> {
+    let in_order = |mut bytes: [u8; N]| {
+        if is_big {
+            bytes.reverse();
+        }
+        decode(bytes)
+    };
+    data.as_chunks::<N>().0.iter().map(|&bytes| in_order(bytes)).collect()
+}
+
 fn format_error(file: &Path, what: &str, found: &str, expected: &str) -> DataError {
     DataError::Format {
         file: file.to_owned(),
@@ -158,24 +169,20 @@ fn format_error(file: &Path, what: &str, found: &str, expected: &str) -> DataErr
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Cursor, Write};
+    use std::io::Write;
 
-    use npyz::WriterBuilder;
     use safetensors::tensor::{Dtype, TensorView};
 
     use super::*;
 
-    fn npy<T: npyz::AutoSerialize + Copy>(
-        shape: &[u64],
-        order: npyz::Order,
-        values: &[T],
-    ) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let options = npyz::WriteOptions::new().default_dtype().shape(shape).order(order);
-        let mut writer = options.writer(Cursor::new(&mut bytes)).begin_nd().unwrap();
-        writer.extend(values.iter().copied()).unwrap();
-        writer.finish().unwrap();
-        bytes
+    /// A file as `numpy.save` writes it.
+    fn npy(element: &str, fortran_order: bool, shape: &str, data: &[u8]) -> Vec<u8> {
+        let order = if fortran_order { "True" } else { "False" };
+        let text =
+            format!("{{'descr': '{element}', 'fortran_order': {order}, 'shape': {shape}, }}");
+        let text = format!("{text:<117}\n");
+        let length = u16::try_from(text.len()).unwrap().to_le_bytes();
+        [b"\x93NUMPY\x01\x00", &length[..], text.as_bytes(), data].concat()
     }
 
     /// An archive as `numpy.savez_compressed` writes it.
@@ -195,14 +202,16 @@ mod tests {
     #[test]
     fn keras_archive_of_images_is_read() {
         let folder = tempfile::tempdir().unwrap();
-        let c = npyz::Order::C;
         let path = npz(
             folder.path(),
             &[
-                ("x_train", npy(&[3, 2, 2], c, &[1u8, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12])),
-                ("y_train", npy(&[3], c, &[2u8, 0, 1])),
-                ("x_test", npy(&[1, 2, 2], c, &[0u8; 4])),
-                ("y_test", npy(&[1], c, &[1u8])),
+                (
+                    "x_train",
+                    npy("|u1", false, "(3, 2, 2)", &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]),
+                ),
+                ("y_train", npy("|u1", false, "(3,)", &[2, 0, 1])),
+                ("x_test", npy("|u1", false, "(1, 2, 2)", &[0; 4])),
+                ("y_test", npy("|u1", false, "(1,)", &[1])),
             ],
         );
         let data = ArrayDataset::read(&path).unwrap();
@@ -217,9 +226,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let write =
             |name: &str, bytes: Vec<u8>| std::fs::write(folder.path().join(name), bytes).unwrap();
-        // [[1, 2, 3], [4, 5, 6]], column by column.
-        write("X.npy", npy(&[2, 3], npyz::Order::Fortran, &[1.0f64, 4.0, 2.0, 5.0, 3.0, 6.0]));
-        write("y.npy", npy(&[2], npyz::Order::C, &[-1i64, 300]));
+        // [[1, 2, 3], [4, 5, 6]], column by column; labels with their high bytes first.
+        let columns: Vec<u8> =
+            [1.0f64, 4.0, 2.0, 5.0, 3.0, 6.0].iter().flat_map(|x| x.to_le_bytes()).collect();
+        let labels: Vec<u8> = [-1i64, 300].iter().flat_map(|x| x.to_be_bytes()).collect();
+        write("X.npy", npy("<f8", true, "(2, 3)", &columns));
+        write("y.npy", npy(">i8", false, "(2,)", &labels));
         write("notes.txt", b"not an array".to_vec());
         let data = ArrayDataset::read(folder.path()).unwrap();
         assert_eq!(data.train.x.values, ArrayValues::Real(vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]));
@@ -246,8 +258,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_an_error_that_names_file_array_and_shape() {
         let folder = tempfile::tempdir().unwrap();
-        let c = npyz::Order::C;
-        let x = || npy(&[2, 2], c, &[1u8, 2, 3, 4]);
+        let x = || npy("|u1", false, "(2, 2)", &[1, 2, 3, 4]);
         let error = |arrays: &[(&str, Vec<u8>)]| {
             let path = npz(folder.path(), arrays);
             ArrayDataset::read(&path).unwrap_err().to_string()
@@ -255,7 +266,7 @@ mod tests {
         assert!(
             error(&[("a", x())]).contains("the list of arrays is a; expected x_train and y_train")
         );
-        let y = npy(&[3], c, &[0u8; 3]);
+        let y = npy("|u1", false, "(3,)", &[0; 3]);
         let text = error(&[("x_train", x()), ("y_train", y)]);
         assert!(text.contains("`y_train` is of shape [3]; expected [2] or [2, values]"), "{text}");
         let mut cut = x();

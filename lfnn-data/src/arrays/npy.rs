@@ -5,9 +5,8 @@ use std::io::Read;
 use std::path::Path;
 
 use ndarray::{ArrayD, IxDyn, ShapeBuilder};
-use npyz::{DType, Deserialize, NpyFile, NpyHeader, Order, TypeChar};
 
-use super::{ArrayValues, Arrays, StoredArray, format_error};
+use super::{ArrayValues, Arrays, StoredArray, elements, format_error};
 use crate::DataError;
 
 /// The `.npy` files of a folder, by their names without the extension.
@@ -55,79 +54,93 @@ pub(super) fn archive(path: &Path) -> Result<Arrays, DataError> {
     Ok(arrays)
 }
 
+/// The header of a `.npy` file.
+struct Header<'a> {
+    /// Order of bytes, kind and width of an element: `<f8`.
+    element: &'a str,
+    /// Whether the first axis is contiguous, and not the last.
+    fortran_order: bool,
+    shape: Vec<usize>,
+    data: &'a [u8],
+}
+
+impl<'a> Header<'a> {
+    /// Reads the header in versions 1 to 3 of the format; none if it is damaged.
+    fn read(bytes: &'a [u8]) -> Option<Self> {
+        let rest = bytes.strip_prefix(b"\x93NUMPY")?;
+        let ([major, _minor], rest) = rest.split_first_chunk()?;
+        let (length, rest) = if *major == 1 {
+            let (length, rest) = rest.split_first_chunk()?;
+            (usize::from(u16::from_le_bytes(*length)), rest)
+        } else {
+            let (length, rest) = rest.split_first_chunk()?;
+            (usize::try_from(u32::from_le_bytes(*length)).ok()?, rest)
+        };
+        let (text, data) = rest.split_at_checked(length)?;
+        let text = std::str::from_utf8(text).ok()?;
+        // A dictionary in Python's notation, always with these three keys.
+        let value = |key: &str| -> Option<&'a str> {
+            let (_, after) = text.split_once(&format!("'{key}'"))?;
+            Some(after.trim_start().strip_prefix(':')?.trim_start())
+        };
+        let (element, _) = value("descr")?.strip_prefix('\'')?.split_once('\'')?;
+        let (shape, _) = value("shape")?.strip_prefix('(')?.split_once(')')?;
+        let extents = shape.split(',').map(str::trim).filter(|extent| !extent.is_empty());
+        let shape = extents.map(|extent| extent.parse().ok()).collect::<Option<_>>()?;
+        let fortran_order = value("fortran_order")?.starts_with("True");
+        Some(Self { element, fortran_order, shape, data })
+    }
+}
+
 /// The array of a `.npy` file's bytes.
 fn array(path: &Path, name: &str, bytes: &[u8]) -> Result<StoredArray, DataError> {
     let what = format!("`{name}`");
-    let damaged = |error: std::io::Error| {
-        format_error(path, &what, &format!("damaged ({error})"), "an array in NumPy's format")
-    };
-    let mut rest = bytes;
-    let header = NpyHeader::from_reader(&mut rest).map_err(damaged)?;
-    let DType::Plain(element) = header.dtype() else {
-        return Err(format_error(path, &what, "a structured array", "an array of numbers"));
-    };
-    let shape: Option<Vec<usize>> =
-        header.shape().iter().map(|&extent| usize::try_from(extent).ok()).collect();
-    let length = |shape: &Vec<usize>| {
-        let width = element.num_bytes()?;
-        shape.iter().try_fold(width, |bytes, &extent| bytes.checked_mul(extent))
-    };
-    let Some(shape) = shape.filter(|shape| length(shape) == Some(rest.len())) else {
-        let found = format!("{} bytes long", rest.len());
-        let expected = format!("the elements of shape {:?}", header.shape());
-        return Err(format_error(path, &what, &found, &expected));
-    };
-    let order = header.order();
-    let file = NpyFile::with_header(header, rest);
-    let layout = Layout { shape: &shape, order };
-    let values = match (element.type_char(), element.num_bytes()) {
-        (TypeChar::Uint, Some(1)) => ArrayValues::U8(layout.read(file).map_err(damaged)?),
-        (TypeChar::Bool, _) => {
-            let flags: Vec<bool> = layout.read(file).map_err(damaged)?;
-            ArrayValues::U8(flags.into_iter().map(u8::from).collect())
-        }
-        (TypeChar::Uint, Some(2)) => layout.whole::<u16>(file).map_err(damaged)?,
-        (TypeChar::Uint, Some(4)) => layout.whole::<u32>(file).map_err(damaged)?,
-        (TypeChar::Int, Some(1)) => layout.whole::<i8>(file).map_err(damaged)?,
-        (TypeChar::Int, Some(2)) => layout.whole::<i16>(file).map_err(damaged)?,
-        (TypeChar::Int, Some(4)) => layout.whole::<i32>(file).map_err(damaged)?,
-        (TypeChar::Int, Some(8)) => layout.whole::<i64>(file).map_err(damaged)?,
-        (TypeChar::Float, Some(4)) => ArrayValues::Real(layout.read(file).map_err(damaged)?),
-        (TypeChar::Float, Some(8)) => {
-            let wide: Vec<f64> = layout.read(file).map_err(damaged)?;
-            ArrayValues::Real(wide.into_iter().map(|value| value as f32).collect())
-        }
+    let header = Header::read(bytes)
+        .ok_or_else(|| format_error(path, &what, "damaged", "an array in NumPy's format"))?;
+    let Header { element, fortran_order, ref shape, data } = header;
+    let is_big = element.starts_with('>');
+    let kind = element.trim_start_matches(['<', '>', '|', '=']);
+    let width: usize = match kind {
+        "u1" | "i1" | "b1" => 1,
+        "u2" | "i2" => 2,
+        "u4" | "i4" | "f4" => 4,
+        "i8" | "f8" => 8,
         _ => {
             let found = format!("of type {element}");
             let expected = "u1, u2, u4, i1, i2, i4, i8, f4, f8 or b1";
             return Err(format_error(path, &what, &found, expected));
         }
     };
-    Ok(StoredArray { shape, values })
-}
-
-/// How the elements of a file are ordered.
-struct Layout<'a> {
-    shape: &'a [usize],
-    order: Order,
-}
-
-impl Layout<'_> {
-    /// The elements in C order.
-    fn read<T: Deserialize + Clone>(&self, file: NpyFile<&[u8]>) -> std::io::Result<Vec<T>> {
-        let values: Vec<T> = file.into_vec()?;
-        if self.order == Order::C {
-            return Ok(values);
-        }
-        let array =
-            ArrayD::from_shape_vec(IxDyn(self.shape).f(), values).map_err(std::io::Error::other)?;
-        Ok(array.iter().cloned().collect())
+    let length = shape.iter().try_fold(width, |bytes, &extent| bytes.checked_mul(extent));
+    if length != Some(data.len()) {
+        let found = format!("{} bytes long", data.len());
+        let expected = format!("the elements of shape {shape:?}");
+        return Err(format_error(path, &what, &found, &expected));
     }
+    let values = match kind {
+        "u1" | "b1" => ArrayValues::U8(data.to_vec()),
+        "u2" => ArrayValues::Whole(elements(data, is_big, |x| u16::from_le_bytes(x).into())),
+        "u4" => ArrayValues::Whole(elements(data, is_big, |x| u32::from_le_bytes(x).into())),
+        "i1" => ArrayValues::Whole(elements(data, is_big, |x| i8::from_le_bytes(x).into())),
+        "i2" => ArrayValues::Whole(elements(data, is_big, |x| i16::from_le_bytes(x).into())),
+        "i4" => ArrayValues::Whole(elements(data, is_big, |x| i32::from_le_bytes(x).into())),
+        "i8" => ArrayValues::Whole(elements(data, is_big, i64::from_le_bytes)),
+        "f4" => ArrayValues::Real(elements(data, is_big, f32::from_le_bytes)),
+        _ => ArrayValues::Real(elements(data, is_big, |x| f64::from_le_bytes(x) as f32)),
+    };
+    let values = match values {
+        values if !fortran_order => values,
+        ArrayValues::U8(values) => ArrayValues::U8(in_c_order(shape, values)),
+        ArrayValues::Whole(values) => ArrayValues::Whole(in_c_order(shape, values)),
+        ArrayValues::Real(values) => ArrayValues::Real(in_c_order(shape, values)),
+    };
+    Ok(StoredArray { shape: header.shape, values })
+}
 
-    fn whole<T: Deserialize + Clone + Into<i64>>(
-        &self,
-        file: NpyFile<&[u8]>,
-    ) -> std::io::Result<ArrayValues> {
-        Ok(ArrayValues::Whole(self.read::<T>(file)?.into_iter().map(Into::into).collect()))
+/// Elements in Fortran's order, as many as the shape has, in C's order.
+fn in_c_order<T: Copy>(shape: &[usize], values: Vec<T>) -> Vec<T> {
+    match ArrayD::from_shape_vec(IxDyn(shape).f(), values) {
+        Ok(array) => array.iter().copied().collect(),
+        Err(_) => Vec::new(),
     }
 }

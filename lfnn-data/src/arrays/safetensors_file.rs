@@ -5,7 +5,7 @@ use std::path::Path;
 use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 
-use super::{ArrayValues, Arrays, StoredArray, format_error};
+use super::{ArrayValues, Arrays, StoredArray, elements, format_error};
 use crate::DataError;
 
 /// The tensors of a file, by their names.
@@ -39,16 +39,10 @@ pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Arrays, DataError> {
     Ok(arrays)
 }
 
-/// The elements of a tensor, each of `N` bytes.
-fn elements<const N: usize, T>(data: &[u8], decode: impl Fn([u8; N]) -> T) -> Vec<T> {
-    let (chunks, _) = data.as_chunks::<N>();
-    chunks.iter().map(|&bytes| decode(bytes)).collect()
-}
-
 fn whole<const N: usize, T: Into<i64>>(data: &[u8], decode: fn([u8; N]) -> T) -> ArrayValues {
-    ArrayValues::Whole(elements(data, |bytes| decode(bytes).into()))
+    ArrayValues::Whole(elements(data, false, |bytes| decode(bytes).into()))
 }
 
 fn real<const N: usize>(data: &[u8], decode: impl Fn([u8; N]) -> f32) -> ArrayValues {
-    ArrayValues::Real(elements(data, decode))
+    ArrayValues::Real(elements(data, false, decode))
 }
