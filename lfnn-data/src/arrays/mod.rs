@@ -81,7 +81,7 @@ impl ArrayDataset {
                 names => names.join(", "),
             };
             let expected = "x_train and y_train, and x_test and y_test if there is a test part";
-            return Err(format_error(path, "the list of arrays", &found, expected));
+            return Err(DataError::format(path, "the list of arrays", &found, expected));
         };
         if let Some(test) = &test
             && (test.x.shape[1..] != train.x.shape[1..] || test.y.shape[1..] != train.y.shape[1..])
@@ -91,7 +91,7 @@ impl ArrayDataset {
                 "the shapes of the training part, {:?} and {:?}, but for the first extent",
                 train.x.shape, train.y.shape
             );
-            return Err(format_error(path, "the test part", &found, &expected));
+            return Err(DataError::format(path, "the test part", &found, &expected));
         }
         Ok(Self { train, test })
     }
@@ -100,17 +100,18 @@ impl ArrayDataset {
 type Arrays = BTreeMap<String, StoredArray>;
 
 fn read_all(path: &Path) -> Result<Arrays, DataError> {
-    let io = |source| DataError::Io { action: "read", path: path.to_owned(), source };
     if path.is_dir() {
         return npy::folder(path);
     }
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     match extension.to_ascii_lowercase().as_str() {
         "npz" => npy::archive(path),
-        "safetensors" => safetensors_file::read(path, &std::fs::read(path).map_err(io)?),
+        "safetensors" => {
+            safetensors_file::read(path, &std::fs::read(path).map_err(DataError::io("read", path))?)
+        }
         _ => {
             let expected = "a .npz or .safetensors file, or a folder of .npy files";
-            Err(format_error(path, "the file's extension", &format!("`{extension}`"), expected))
+            Err(DataError::format(path, "the file's extension", format!("`{extension}`"), expected))
         }
     }
 }
@@ -126,10 +127,10 @@ fn take_part(
         return Ok(None);
     };
     let fail = |name: &str, array: &StoredArray, expected: String| {
-        Err(format_error(
+        Err(DataError::format(
             path,
-            &format!("`{name}`"),
-            &format!("of shape {:?}", array.shape),
+            format!("`{name}`"),
+            format!("of shape {:?}", array.shape),
             &expected,
         ))
     };
@@ -156,15 +157,6 @@ fn elements<const N: usize, T>(data: &[u8], is_big: bool, decode: impl Fn([u8; N
         decode(bytes)
     };
     data.as_chunks::<N>().0.iter().map(|&bytes| in_order(bytes)).collect()
-}
-
-fn format_error(file: &Path, what: &str, found: &str, expected: &str) -> DataError {
-    DataError::Format {
-        file: file.to_owned(),
-        what: what.to_owned(),
-        found: found.to_owned(),
-        expected: expected.to_owned(),
-    }
 }
 
 #[cfg(test)]

@@ -6,22 +6,18 @@ use std::path::Path;
 
 use ndarray::{ArrayD, IxDyn, ShapeBuilder};
 
-use super::{ArrayValues, Arrays, StoredArray, elements, format_error};
+use super::{ArrayValues, Arrays, StoredArray, elements};
 use crate::DataError;
 
 /// The `.npy` files of a folder, by their names without the extension.
 pub(super) fn folder(path: &Path) -> Result<Arrays, DataError> {
-    let io = |path: &Path| {
-        let path = path.to_owned();
-        move |source| DataError::Io { action: "read", path, source }
-    };
     let mut arrays = Arrays::new();
-    for entry in std::fs::read_dir(path).map_err(io(path))? {
-        let file = entry.map_err(io(path))?.path();
+    for entry in std::fs::read_dir(path).map_err(DataError::io("list", path))? {
+        let file = entry.map_err(DataError::io("list", path))?.path();
         if file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npy"))
             && let Some(name) = file.file_stem().and_then(|stem| stem.to_str())
         {
-            let bytes = std::fs::read(&file).map_err(io(&file))?;
+            let bytes = std::fs::read(&file).map_err(DataError::io("read", &file))?;
             arrays.insert(name.to_owned(), array(&file, name, &bytes)?);
         }
     }
@@ -30,11 +26,11 @@ pub(super) fn folder(path: &Path) -> Result<Arrays, DataError> {
 
 /// The arrays of an archive, by their names.
 pub(super) fn archive(path: &Path) -> Result<Arrays, DataError> {
-    let io = |source| DataError::Io { action: "read", path: path.to_owned(), source };
     let fail = |error: zip::result::ZipError| {
-        format_error(path, "the archive", &format!("damaged ({error})"), "a .npz file")
+        DataError::format(path, "the archive", format!("damaged ({error})"), "a .npz file")
     };
-    let mut zip = zip::ZipArchive::new(File::open(path).map_err(io)?).map_err(fail)?;
+    let mut zip = zip::ZipArchive::new(File::open(path).map_err(DataError::io("read", path))?)
+        .map_err(fail)?;
     let mut arrays = Arrays::new();
     for index in 0..zip.len() {
         let entry = zip.by_index(index).map_err(fail)?;
@@ -45,9 +41,14 @@ pub(super) fn archive(path: &Path) -> Result<Arrays, DataError> {
         let room = usize::try_from(size).ok().and_then(|size| bytes.try_reserve_exact(size).ok());
         if room.is_none() {
             let found = format!("{size} bytes long");
-            return Err(format_error(path, &format!("`{name}`"), &found, "less than fits memory"));
+            return Err(DataError::format(
+                path,
+                format!("`{name}`"),
+                &found,
+                "less than fits memory",
+            ));
         }
-        entry.take(size).read_to_end(&mut bytes).map_err(io)?;
+        entry.take(size).read_to_end(&mut bytes).map_err(DataError::io("read", path))?;
         let array = array(path, &name, &bytes)?;
         arrays.insert(name, array);
     }
@@ -95,8 +96,8 @@ impl<'a> Header<'a> {
 /// The array of a `.npy` file's bytes.
 fn array(path: &Path, name: &str, bytes: &[u8]) -> Result<StoredArray, DataError> {
     let what = format!("`{name}`");
-    let header = Header::read(bytes)
-        .ok_or_else(|| format_error(path, &what, "damaged", "an array in NumPy's format"))?;
+    let damaged = || DataError::format(path, &what, "damaged", "an array in NumPy's format");
+    let header = Header::read(bytes).ok_or_else(damaged)?;
     let Header { element, fortran_order, ref shape, data } = header;
     let is_big = element.starts_with('>');
     let kind = element.trim_start_matches(['<', '>', '|', '=']);
@@ -108,14 +109,14 @@ fn array(path: &Path, name: &str, bytes: &[u8]) -> Result<StoredArray, DataError
         _ => {
             let found = format!("of type {element}");
             let expected = "u1, u2, u4, i1, i2, i4, i8, f4, f8 or b1";
-            return Err(format_error(path, &what, &found, expected));
+            return Err(DataError::format(path, &what, &found, expected));
         }
     };
     let length = shape.iter().try_fold(width, |bytes, &extent| bytes.checked_mul(extent));
     if length != Some(data.len()) {
         let found = format!("{} bytes long", data.len());
         let expected = format!("the elements of shape {shape:?}");
-        return Err(format_error(path, &what, &found, &expected));
+        return Err(DataError::format(path, &what, &found, &expected));
     }
     let values = match kind {
         "u1" | "b1" => ArrayValues::U8(data.to_vec()),
@@ -129,18 +130,17 @@ fn array(path: &Path, name: &str, bytes: &[u8]) -> Result<StoredArray, DataError
         _ => ArrayValues::Real(elements(data, is_big, |x| f64::from_le_bytes(x) as f32)),
     };
     let values = match values {
-        values if !fortran_order => values,
-        ArrayValues::U8(values) => ArrayValues::U8(in_c_order(shape, values)),
-        ArrayValues::Whole(values) => ArrayValues::Whole(in_c_order(shape, values)),
-        ArrayValues::Real(values) => ArrayValues::Real(in_c_order(shape, values)),
+        values if !fortran_order => Some(values),
+        ArrayValues::U8(values) => in_c_order(shape, values).map(ArrayValues::U8),
+        ArrayValues::Whole(values) => in_c_order(shape, values).map(ArrayValues::Whole),
+        ArrayValues::Real(values) => in_c_order(shape, values).map(ArrayValues::Real),
     };
+    let values = values.ok_or_else(damaged)?;
     Ok(StoredArray { shape: header.shape, values })
 }
 
-/// Elements in Fortran's order, as many as the shape has, in C's order.
-fn in_c_order<T: Copy>(shape: &[usize], values: Vec<T>) -> Vec<T> {
-    match ArrayD::from_shape_vec(IxDyn(shape).f(), values) {
-        Ok(array) => array.iter().copied().collect(),
-        Err(_) => Vec::new(),
-    }
+/// Elements in Fortran's order in C's; none if they are not as many as the shape has.
+fn in_c_order<T: Copy>(shape: &[usize], values: Vec<T>) -> Option<Vec<T>> {
+    let array = ArrayD::from_shape_vec(IxDyn(shape).f(), values).ok()?;
+    Some(array.iter().copied().collect())
 }

@@ -5,13 +5,13 @@ use std::path::Path;
 use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 
-use super::{ArrayValues, Arrays, StoredArray, elements, format_error};
+use super::{ArrayValues, Arrays, StoredArray, elements};
 use crate::DataError;
 
 /// The tensors of a file, by their names.
 pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Arrays, DataError> {
     let file = SafeTensors::deserialize(bytes).map_err(|error| {
-        format_error(path, "the file", &format!("damaged ({error})"), "a safetensors file")
+        DataError::format(path, "the file", format!("damaged ({error})"), "a safetensors file")
     })?;
     let mut arrays = Arrays::new();
     for (name, tensor) in file.iter() {
@@ -31,7 +31,7 @@ pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Arrays, DataError> {
             other => {
                 let found = format!("of type {other:?}");
                 let expected = "U8, U16, U32, I8, I16, I32, I64, F16, BF16, F32, F64 or BOOL";
-                return Err(format_error(path, &format!("`{name}`"), &found, expected));
+                return Err(DataError::format(path, format!("`{name}`"), &found, expected));
             }
         };
         arrays.insert(name.to_owned(), StoredArray { shape: tensor.shape().to_vec(), values });

@@ -1,11 +1,10 @@
 //! How the columns of a table become numbers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ndarray::{Array2, ArrayViewMut1, Axis, Slice};
 use serde::{Deserialize, Serialize};
 
-use super::read::format_error;
 use super::{Table, TableColumns};
 use crate::DataError;
 
@@ -96,12 +95,12 @@ impl TableEncoding {
         };
         if names.is_empty() {
             let expected = "at least one column to predict from";
-            return Err(format_error(table.path(), "the list of features", "empty", expected));
+            return Err(DataError::format(table.path(), "the list of features", "empty", expected));
         }
         let mut seen = targets.clone();
         if let Some(twice) = names.iter().find(|name| !seen.insert(name)) {
             let what = format!("column `{twice}`");
-            return Err(format_error(table.path(), &what, "used twice", "each column once"));
+            return Err(DataError::format(table.path(), &what, "used twice", "each column once"));
         }
         let features = names
             .into_iter()
@@ -145,9 +144,10 @@ impl TableEncoding {
     pub fn labels(&self, table: &Table) -> Result<Option<Vec<u32>>, DataError> {
         let TargetEncoding::Classes { column, names } = &self.target else { return Ok(None) };
         let position = table.position(column)?;
+        // There may be as many classes as half the rows.
+        let labels: BTreeMap<&str, u32> = names.iter().map(String::as_str).zip(0..).collect();
         let label = |(row, cell): (usize, &str)| {
-            let found = names.iter().position(|name| name == cell);
-            found.map(|label| label as u32).ok_or_else(|| {
+            labels.get(cell).copied().ok_or_else(|| {
                 let expected = format!("one of {}", names.join(", "));
                 table.cell_error(row, position, &shown(cell), &expected)
             })
@@ -201,7 +201,7 @@ impl ColumnEncoding {
                 let expected = format!(
                     "numbers, or at most {MAX_CATEGORIES} categories; `features` can leave it out"
                 );
-                return Err(format_error(table.path(), &what, &found, &expected));
+                return Err(DataError::format(table.path(), &what, &found, &expected));
             }
             ColumnKind::Categories { names, may_be_empty: fills }
         };
@@ -264,7 +264,7 @@ impl TargetEncoding {
             let what = format!("the target `{column}`");
             let found = format!("{} different values in {} rows", names.len(), table.len());
             let expected = "at least 2 classes with examples (`task: regression` predicts numbers)";
-            return Err(format_error(table.path(), &what, &found, expected));
+            return Err(DataError::format(table.path(), &what, &found, expected));
         }
         Ok(Self::Classes { column: column.clone(), names })
     }

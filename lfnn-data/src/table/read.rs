@@ -23,11 +23,7 @@ impl Table {
     /// A file that cannot be read, is not UTF-8, has no names in its first line, names a column twice,
     /// has no rows, or has a row of another length.
     pub fn read(path: &Path) -> Result<Self, DataError> {
-        let bytes = std::fs::read(path).map_err(|source| DataError::Io {
-            action: "read",
-            path: path.to_owned(),
-            source,
-        })?;
+        let bytes = std::fs::read(path).map_err(DataError::io("read", path))?;
         Self::parse(path, &bytes)
     }
 
@@ -52,7 +48,7 @@ impl Table {
             rows.push(row);
         }
         if rows.is_empty() {
-            return Err(format_error(path, "the table", "empty", "a row below the names"));
+            return Err(DataError::format(path, "the table", "empty", "a row below the names"));
         }
         Ok(Self { path: path.to_owned(), columns, rows, lines })
     }
@@ -86,7 +82,7 @@ impl Table {
             let known: Vec<&str> = self.columns.iter().take(20).map(String::as_str).collect();
             let more = if self.columns.len() > 20 { ", …" } else { "" };
             let expected = format!("one of {}{more}", known.join(", "));
-            format_error(&self.path, "a column", &format!("not there: `{name}`"), &expected)
+            DataError::format(&self.path, "a column", format!("not there: `{name}`"), &expected)
         })
     }
 
@@ -105,16 +101,7 @@ impl Table {
         expected: &str,
     ) -> DataError {
         let (line, name) = (self.lines[row], &self.columns[column]);
-        format_error(&self.path, &format!("line {line}, column `{name}`"), found, expected)
-    }
-}
-
-pub(super) fn format_error(file: &Path, what: &str, found: &str, expected: &str) -> DataError {
-    DataError::Format {
-        file: file.to_owned(),
-        what: what.to_owned(),
-        found: found.to_owned(),
-        expected: expected.to_owned(),
+        DataError::format(&self.path, format!("line {line}, column `{name}`"), found, expected)
     }
 }
 
@@ -130,7 +117,8 @@ fn delimiter(path: &Path, bytes: &[u8]) -> u8 {
 }
 
 fn check_names(path: &Path, columns: &[String]) -> Result<(), DataError> {
-    let fail = |found: &str| Err(format_error(path, "line 1", found, "the names of the columns"));
+    let fail =
+        |found: &str| Err(DataError::format(path, "line 1", found, "the names of the columns"));
     if columns.iter().all(|name| name.is_empty()) {
         return fail("empty");
     }
@@ -158,12 +146,12 @@ fn problem(path: &Path, bytes: &[u8], error: &csv::Error) -> DataError {
     match error.kind() {
         csv::ErrorKind::UnequalLengths { pos, expected_len, len } => {
             let expected = format!("{expected_len}, as many as names in the first line");
-            format_error(path, &line(pos), &format!("of length {len}"), &expected)
+            DataError::format(path, line(pos), format!("of length {len}"), &expected)
         }
         csv::ErrorKind::Utf8 { pos, .. } => {
-            format_error(path, &line(pos), "not UTF-8", "text in UTF-8")
+            DataError::format(path, line(pos), "not UTF-8", "text in UTF-8")
         }
-        _ => format_error(path, "the table", &error.to_string(), "comma-separated values"),
+        _ => DataError::format(path, "the table", error.to_string(), "comma-separated values"),
     }
 }
 
