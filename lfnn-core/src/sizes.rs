@@ -12,7 +12,7 @@ pub const MAX_SETTING: usize = (1 << 31) - 1;
 /// The most elements of one example in the output of a layer: kernels count them in 32 bits.
 pub const MAX_EXAMPLE: usize = 1 << 31;
 
-/// The most elements of a tensor: random numbers are told apart by 32 bits, four numbers each.
+/// The most elements of a tensor: random numbers are indexed by 32 bits, four numbers each.
 pub const MAX_ELEMENTS: usize = 1 << 34;
 
 /// The most layers of a network, those of every block counted.

@@ -1,4 +1,4 @@
-//! What the host may write and read, and what it is told otherwise.
+//! What the host may write and read, and the errors it gets otherwise.
 
 use lfnn_core::backend::{Backend, Executable, TensorData, TensorDataMut};
 use lfnn_core::program::{Activate, Activation, Add, DType, ProgramError, ProgramId, ProgramSet};

@@ -156,7 +156,7 @@ impl Unit {
         }
     }
 
-    /// Number of parameters of readouts, which backpropagation leaves as they are.
+    /// Number of head parameters, which backpropagation does not train.
     pub(crate) fn readouts(&self) -> usize {
         match &self.workers {
             Workers::Neurons(_) => 0,

@@ -47,7 +47,7 @@ fn read(folder: &Path) -> Result<Run> {
     Ok(Run { name, rows })
 }
 
-/// Runs of one name are told apart by a number.
+/// Runs of one name get a number each.
 fn named_apart(mut runs: Vec<Run>) -> Vec<Run> {
     for at in 1..runs.len() {
         let same =

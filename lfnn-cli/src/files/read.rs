@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, anyhow, bail};
 use lfnn_cpu::Bytes;
 
-/// Reads a regular file of at most `most` bytes; the size is looked at first. It is told what the file is for:
+/// Reads a regular file of at most `most` bytes; the size is looked at first. `what` says what the file is for:
 /// `checkpoint`.
 ///
 /// # Errors

@@ -10,7 +10,7 @@ use lfnn_core::program::{
 use crate::case::{BATCH, Case, Suite};
 
 const CLASSES: usize = 10;
-/// Workers, leaders: the units of readouts of `mnist-s` and `cifar10-m`, and those of `mnist-fc`.
+/// Workers, leaders: the units of `mnist-s` and `cifar10-m`, and those of `mnist-fc`.
 const UNITS: [[usize; 2]; 2] = [[4, 3], [32, 6]];
 
 pub(crate) fn all(suite: &mut Suite) -> Result<(), Box<dyn Error>> {
