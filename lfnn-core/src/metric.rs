@@ -109,9 +109,12 @@ impl Metrics {
         examples: usize,
     ) -> Result<Self, E::Error> {
         let mut read = Self { examples, batches, ..Self::default() };
-        for MetricSum { metric, unit, sum, len, elements } in metrics {
-            let mut sums = vec![0.0; *len];
-            executable.download(*sum, TensorDataMut::Real(&mut sums))?;
+        let mut sums = Vec::new();
+        for (at, MetricSum { metric, unit, sum, len, elements }) in metrics.iter().enumerate() {
+            if is_first_of_tensor(metrics, at) {
+                sums.resize(*len, 0.0);
+                executable.download(*sum, TensorDataMut::Real(&mut sums))?;
+            }
             let count = if metric.per == Per::Batch { batches } else { examples };
             let per = 1.0 / count.max(1) as f64;
             let value = |sum: f64| metric.factor * sum * per;
@@ -152,13 +155,21 @@ impl UnitMetrics {
     }
 }
 
+/// Whether a metric has another tensor than the one before it: a tensor is transferred once for metrics that are
+/// declared one after the other.
+fn is_first_of_tensor(metrics: &[MetricSum], at: usize) -> bool {
+    at.checked_sub(1).is_none_or(|before| metrics[before].sum != metrics[at].sum)
+}
+
 /// Sets the sums of a step's metrics to zero.
 pub(crate) fn clear<E: Executable>(
     executable: &mut E,
     metrics: &[MetricSum],
 ) -> Result<(), E::Error> {
-    for MetricSum { sum, len, .. } in metrics {
-        executable.upload(*sum, TensorData::Real(&vec![0.0; *len]))?;
+    for (at, MetricSum { sum, len, .. }) in metrics.iter().enumerate() {
+        if is_first_of_tensor(metrics, at) {
+            executable.upload(*sum, TensorData::Real(&vec![0.0; *len]))?;
+        }
     }
     Ok(())
 }

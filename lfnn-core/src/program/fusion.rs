@@ -17,7 +17,7 @@
 //! A fused operation has the position of its product or normalisation: the operations behind it come forward, those
 //! before it wait. The analysis makes sure that nothing between reads or changes what they need.
 
-use super::rewrite::{Uses, reads_once};
+use super::uses::{Uses, reads_once};
 use super::{
     Activate, ActivateGrad, Activation, AdamStep, AdaptiveAvgPool, AdaptiveAvgPoolGrad, BatchNorm,
     BatchNormGrad, BatchNormInference, Conv2d, FilterLogitsGrad, Linear, MaxPool, MaxPoolGrad,

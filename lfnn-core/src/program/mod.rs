@@ -35,10 +35,10 @@ mod order;
 mod perturb;
 mod phases;
 mod pool;
-pub mod rewrite;
 mod shape;
 pub mod step_counter;
 mod tensor;
+mod uses;
 mod workers;
 
 pub use conv::*;

@@ -1,4 +1,4 @@
-//! Questions that a backend asks before it does several operations at once.
+//! What fusion asks before it does several operations at once: which operations touch and change a tensor.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use super::{
 /// Which operations of a program touch and change each tensor. It is made once, so that no question costs
 /// a walk over the program.
 #[derive(Debug)]
-pub struct Uses<'p> {
+pub(super) struct Uses<'p> {
     tensors: &'p Tensors,
     ops: &'p [Op],
     /// For each tensor, the positions of the operations that touch it, ascending.
@@ -19,8 +19,8 @@ pub struct Uses<'p> {
 }
 
 impl<'p> Uses<'p> {
-    /// The uses of a module's tensors in the operations of a program.
-    pub fn new(tensors: &'p Tensors, ops: &'p [Op]) -> Self {
+    /// The uses of a program set's tensors in the operations of a program.
+    pub(super) fn new(tensors: &'p Tensors, ops: &'p [Op]) -> Self {
         let (mut touched, mut changed) =
             (vec![Vec::new(); tensors.len()], vec![Vec::new(); tensors.len()]);
         let note = |lists: &mut Vec<Vec<usize>>, ids: Vec<TensorId>, at: usize| {
@@ -38,33 +38,23 @@ impl<'p> Uses<'p> {
         Self { tensors, ops, touched, changed }
     }
 
-    /// The module's tensors.
-    pub fn tensors(&self) -> &'p Tensors {
-        self.tensors
-    }
-
-    /// The operations.
-    pub fn ops(&self) -> &'p [Op] {
-        self.ops
-    }
-
     /// The operations that touch a tensor, ascending, each with its position.
-    pub fn of(&self, id: TensorId) -> impl DoubleEndedIterator<Item = (usize, &'p Op)> {
+    pub(super) fn of(&self, id: TensorId) -> impl DoubleEndedIterator<Item = (usize, &'p Op)> {
         self.touched[id.index()].iter().map(|&at| (at, &self.ops[at]))
     }
 
     /// Whether any operation in a range touches any of these.
-    pub fn uses(&self, range: Range<usize>, ids: &[TensorId]) -> bool {
+    pub(super) fn uses(&self, range: Range<usize>, ids: &[TensorId]) -> bool {
         ids.iter().any(|id| any_within(&self.touched[id.index()], &range))
     }
 
     /// Whether any operation in a range changes any of these.
-    pub fn changes(&self, range: Range<usize>, ids: &[TensorId]) -> bool {
+    pub(super) fn changes(&self, range: Range<usize>, ids: &[TensorId]) -> bool {
         ids.iter().any(|id| any_within(&self.changed[id.index()], &range))
     }
 
     /// The one operation beside `i` that touches a temporary, if there is just one.
-    pub fn only_other(&self, i: usize, id: TensorId) -> Option<(usize, &'p Op)> {
+    pub(super) fn only_other(&self, i: usize, id: TensorId) -> Option<(usize, &'p Op)> {
         if self.tensors[id].is_persistent() {
             return None;
         }
@@ -74,7 +64,7 @@ impl<'p> Uses<'p> {
     }
 
     /// The ReLU that alone reads `y`, where it can be done at once with operation `i`.
-    pub fn fusable_relu(&self, i: usize, y: TensorId) -> Option<(usize, &'p Activate)> {
+    pub(super) fn fusable_relu(&self, i: usize, y: TensorId) -> Option<(usize, &'p Activate)> {
         let (j, reader) = self.only_other(i, y)?;
         let Op::Activate(relu) = reader else { return None };
         let free = j > i && !self.uses(i..j, &[relu.y]);
@@ -84,7 +74,7 @@ impl<'p> Uses<'p> {
     /// β of the normalisation whose backward rule is operation `at`, if normalising again still gives what
     /// the ReLU received: nothing that it takes has changed since. None where the ReLU's output is the
     /// gradient too: it is read then all the same.
-    pub fn beta_of(
+    pub(super) fn beta_of(
         &self,
         at: usize,
         norm: &BatchNormGrad,
@@ -121,16 +111,6 @@ fn any_within(positions: &[usize], range: &Range<usize>) -> bool {
 }
 
 /// Whether an operation reads a tensor in one place only.
-pub fn reads_once(op: &impl Operation, id: TensorId) -> bool {
+pub(super) fn reads_once(op: &impl Operation, id: TensorId) -> bool {
     op.reads().into_iter().filter(|read| *read == id).count() == 1
-}
-
-/// Whether an operation touches any of these.
-pub fn touches_any(op: &Op, ids: &[TensorId]) -> bool {
-    op.uses().iter().any(|id| ids.contains(id))
-}
-
-/// Whether any of the operations changes any of these.
-pub fn changes(ops: &[Op], ids: &[TensorId]) -> bool {
-    ops.iter().any(|op| op.writes().iter().chain(&op.updates()).any(|id| ids.contains(id)))
 }

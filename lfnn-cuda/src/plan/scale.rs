@@ -16,10 +16,8 @@
 //! bytes; within an epoch, if the scale has not moved in it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::slice;
 
-use lfnn_core::program::rewrite::{changes, touches_any};
-use lfnn_core::program::{LocalLossGradient, LossGradient, Op, Operation, TensorId, Tensors};
+use lfnn_core::program::{LocalLossGradient, LossGradient, Op, Operation, Step, TensorId, Tensors};
 
 use super::shared::{Field, Named, Output, shared_with_kernels};
 use super::types::Address;
@@ -221,11 +219,15 @@ impl Scales {
 /// have nothing to do with what it touches, but for rates and the step counter.
 fn can_wait(step: &Op, later: &[Op]) -> bool {
     let (changed, needed) = (step.updates(), step.reads());
+    let any_of = |ids: &[TensorId], of: Vec<TensorId>| of.iter().any(|id| ids.contains(id));
+    let meets = |op: &Op| {
+        any_of(&changed, op.uses()) || any_of(&needed, op.writes()) || any_of(&needed, op.updates())
+    };
     let mut between = later
         .iter()
         .take_while(|op| !matches!(op, Op::AdvanceStepCounter(_)))
         .filter(|op| !matches!(op, Op::SgdStep(_) | Op::AdamStep(_)));
-    !between.any(|op| touches_any(op, &changed) || changes(slice::from_ref(op), &needed))
+    !between.any(meets)
 }
 
 /// Whether what an operation writes is linear in its operands that belong to a loss, of which there are as many as in
