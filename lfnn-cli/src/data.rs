@@ -171,7 +171,7 @@ impl<'a> DataProgress<'a> {
         Self { output, bar: Mutex::new(None) }
     }
 
-    /// Shows a update.
+    /// Shows an update.
     pub(crate) fn show(&self, update: &Update<'_>) {
         let Some(bars) = self.output.bars() else { return };
         let Ok(mut shown) = self.bar.lock() else { return };

@@ -124,7 +124,7 @@ fn in_lists(schema: &Value) -> Vec<String> {
 /// The name alone of a variant that needs no keys.
 fn bare(variant: &Value, definitions: &Value) -> Option<Value> {
     let (name, content) = variant["properties"].as_object()?.iter().next()?;
-    let content = reference(content).map_or(content, |name| &definitions[name]);
+    let content = resolved(content, definitions);
     let needs_none = content["required"].as_array().is_none_or(Vec::is_empty);
     let described = json!({ "const": name, "description": variant["description"] });
     needs_none.then_some(described)
@@ -136,6 +136,14 @@ pub(super) fn reference(schema: &Value) -> Option<&str> {
     direct.map(|path| path.rsplit('/').next().unwrap_or(path))
 }
 
+/// A schema, or the one that it refers to, perhaps by way of a type that is another name for it.
+fn resolved<'a>(mut schema: &'a Value, definitions: &'a Value) -> &'a Value {
+    while let Some(name) = reference(schema) {
+        schema = &definitions[name];
+    }
+    schema
+}
+
 // The reference.
 
 /// The reference with its blocks generated.
@@ -144,10 +152,9 @@ pub(super) fn reference(schema: &Value) -> Option<&str> {
 fn with_blocks(text: &str) -> String {
     let run = schema_of::<RunConfig>(SchemaSettings::draft2020_12());
     let step = schema_of::<StepConfig>(SchemaSettings::draft2020_12());
-    let definitions = run["$defs"].as_object().unwrap().clone();
-    let reference = Reference { definitions };
+    let reference = Reference { definitions: run["$defs"].clone() };
     let mut blocks: BTreeMap<&str, String> = reference
-        .definitions
+        .types()
         .iter()
         .filter(|(name, schema)| names(schema).is_none() && !reference.is_content(name))
         .map(|(name, schema)| (name.as_str(), reference.block(schema)))
@@ -169,25 +176,22 @@ fn with_blocks(text: &str) -> String {
 }
 
 struct Reference {
-    definitions: Map<String, Value>,
+    /// The schema of each type, by its name.
+    definitions: Value,
 }
 
 impl Reference {
+    fn types(&self) -> &Map<String, Value> {
+        self.definitions.as_object().unwrap()
+    }
+
     /// Whether a type holds the keys of a variant, and is documented with it.
     fn is_content(&self, name: &str) -> bool {
         let refers = |schema: &Value| reference(schema) == Some(name);
-        let variants = self.definitions.values().filter_map(|schema| schema["oneOf"].as_array());
+        let variants = self.types().values().filter_map(|schema| schema["oneOf"].as_array());
         variants.flatten().filter_map(|of| variant_of(of).1).any(refers)
             // Or those of a type that is another name for it.
-            || self.definitions.iter().any(|(other, of)| refers(of) && self.is_content(other))
-    }
-
-    /// A schema, or the one that it refers to.
-    fn resolved<'a>(&'a self, mut schema: &'a Value) -> &'a Value {
-        while let Some(name) = reference(schema) {
-            schema = &self.definitions[name];
-        }
-        schema
+            || self.types().iter().any(|(other, of)| refers(of) && self.is_content(other))
     }
 
     /// The documentation of a type: a map of keys, or a choice.
@@ -200,7 +204,7 @@ impl Reference {
                 let (name, content) = variant_of(variant);
                 text += &format!("| `{name}` | | | | {} |\n", cell(variant));
                 if let Some(content) = content {
-                    self.keys(self.resolved(content), "| ", &mut text, &mut more);
+                    self.keys(resolved(content, &self.definitions), "| ", &mut text, &mut more);
                 }
             }
         } else {
@@ -217,7 +221,7 @@ impl Reference {
             let is_required = required.is_some_and(|all| all.iter().any(|name| name == key));
             let default =
                 if is_required { "–".to_owned() } else { default_of(&value["default"]) };
-            let of = self.resolved(value);
+            let of = resolved(value, &self.definitions);
             let kind = self.kind(value);
             *rows += &format!("{before}| `{key}` | {kind} | {default} | {} |\n", cell(value));
             if let Some((_, note)) = description(value).split_once("\n\n") {
@@ -245,7 +249,7 @@ impl Reference {
 
     /// The type of a value, in words.
     fn kind(&self, schema: &Value) -> String {
-        let of = self.resolved(schema);
+        let of = resolved(schema, &self.definitions);
         if names(of).is_some() {
             return "name".into();
         }

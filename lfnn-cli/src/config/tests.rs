@@ -210,6 +210,7 @@ fn the_schema_for_editors_takes_recipes_and_parts_of_them_and_refuses_typos() {
         "training: {optimizer: adamw}",
         "training: {optimizer: {adam: {}, sgd: {}}}",
         "network: {units: [{layers: [conv], workers: block}]}",
+        "network: {units: [{layers: [max_pool], workers: block}]}",
         "network: {units: [{layers: [{conv: {filters: 1}}], workers: block}]}",
         "network: {units: [{layers: [relu]}]}",
         "leadership: {delta: 0}",
