@@ -317,6 +317,61 @@ fn data_that_cannot_be_is_an_error_that_says_why() {
     assert!(matches!(error, TrainError::Dataset(DataError::NotFinite { example: 7, .. })));
 }
 
+#[test]
+fn a_prediction_stops_at_the_first_unit_that_is_sure_enough() {
+    let (features, labels) = clouds();
+    let data = Dataset::classification(features.view(), labels.view()).unwrap();
+    let (train, test) = data.split(0.4, 3).unwrap();
+    for task in [Task::Classification, Task::OneVsAll] {
+        let mut network = network().task(task);
+        if task == Task::OneVsAll {
+            let unit = UnitConfig::new().flatten().neurons(4);
+            network.units = vec![unit, UnitConfig::new().neurons(4)];
+        }
+        let training = TrainingConfig::new(12, 3, OptimizerConfig::adam(0.02));
+        let setup = setup(&network, &training, LFNN_L);
+        let mut trainer = Trainer::new(&cpu(), &setup, &train).unwrap();
+        trainer.fit(|_| ()).unwrap();
+        let model = trainer.model().unwrap();
+        let mut early = model.early_exit(&cpu(), 7, &train).unwrap();
+        let (mut all, inputs) = (model.on(&cpu(), 7).unwrap(), test.inputs());
+        let (whole, workers) =
+            (all.predict(inputs.clone()).unwrap(), all.predict_workers(inputs.clone()).unwrap());
+        let spokesmen = early.workers();
+        let points = early.evaluate(&test, &[0.0, 0.6, 0.9, 1.1]).unwrap();
+        for point in &points {
+            let found = early.predict(inputs.clone(), point.threshold).unwrap();
+            let mut wrong = 0;
+            for (at, &exit) in found.exits.iter().enumerate() {
+                let of_unit = |unit: usize| {
+                    workers[unit].index_axis(Axis(0), at).row(spokesmen[unit]).to_owned()
+                };
+                let sure = |unit: usize| of_unit(unit).iter().copied().fold(0.0, f32::max);
+                let expected = (0..2).find(|&unit| sure(unit) >= point.threshold).unwrap_or(2);
+                assert_eq!(exit, expected);
+                let prediction = if exit < 2 { of_unit(exit) } else { whole.row(at).to_owned() };
+                let row = found.probabilities.row(at);
+                close(row.insert_axis(Axis(0)), prediction.view().insert_axis(Axis(0)), 1e-6);
+                let label = test.labels()[at] as usize;
+                wrong += usize::from(row.iter().any(|&p| p > row[label]));
+            }
+            let error = 100.0 * wrong as f64 / test.len() as f64;
+            assert!((point.error - error).abs() < 1e-9, "{point:?}: {error}");
+            assert!((point.arithmetic - found.arithmetic).abs() < 1e-9);
+        }
+        assert_eq!(points[0].exits, [test.len(), 0, 0]);
+        assert_eq!(points[3].exits, [0, 0, test.len()]);
+        assert!(points.windows(2).all(|pair| pair[0].arithmetic <= pair[1].arithmetic));
+        assert!(points[0].arithmetic < 0.9 && points[3].arithmetic >= 1.0, "{points:?}");
+    }
+    let training = training();
+    let network = network();
+    let setup = setup(&network, &training, BP);
+    let model = Trainer::new(&cpu(), &setup, &train).unwrap().model().unwrap();
+    let error = model.early_exit(&cpu(), 7, &train).unwrap_err().to_string();
+    assert_eq!(error, "`bp` trains no workers that could predict");
+}
+
 /// A platform without devices.
 #[derive(Debug)]
 struct Nothing;
