@@ -12,6 +12,7 @@ mod features;
 mod flags;
 mod interruption;
 mod kills;
+mod library;
 #[cfg(feature = "report")]
 mod plot;
 mod processes;
