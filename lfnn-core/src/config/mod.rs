@@ -14,6 +14,7 @@ mod network;
 mod optimizer;
 mod range;
 mod schedule;
+mod size;
 mod training;
 
 pub use crate::layer::{BatchNormConfig, LayerConfig, PoolConfig};
@@ -26,5 +27,6 @@ pub use network::{NetworkConfig, OutputConfig, Task, UnitConfig};
 pub use optimizer::{AdamConfig, OptimizerConfig};
 pub use range::{Number, Range};
 pub use schedule::ScheduleConfig;
+pub use size::Size2;
 pub use training::TrainingConfig;
 pub(crate) use training::check_label_smoothing;
