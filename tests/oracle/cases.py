@@ -349,7 +349,10 @@ case(
             conv(6, kernel=[2, 3], stride=[1, 2], padding=[1, 0]),
             "relu",
             workers=readout(3, grid=[4, 2]),
-            transition=[max_pool([1, 2], stride=1), avg_pool([3, 2], stride=[2, 1], padding=[1, 0])],
+            transition=[
+                max_pool([1, 2], stride=1),
+                avg_pool([3, 2], stride=[2, 1], padding=[1, 0]),
+            ],
         ),
         unit(
             conv(8, kernel=[3, 1], padding=[0, 1]),
