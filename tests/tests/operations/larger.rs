@@ -38,6 +38,7 @@ fn convolutions() -> Vec<conv::Shape> {
         shape(37, square(8, 3, 1, 1), 1, 64, 128, false),
         shape(50, square(4, 3, 1, 1), 1, 96, 24, true),
         shape(2, square(20, 7, 3, 3), 2, 9, 65, false),
+        shape(4, square(20, 9, 1, 4), 1, 1, 12, true),
         shape(6, signal(500, 64, 4, 32), 1, 1, 24, true),
         shape(9, signal(300, 9, 1, 4), 1, 12, 20, true),
         shape(7, signal(101, 5, 2, 2), 1, 3, 17, true),
