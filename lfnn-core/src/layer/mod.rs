@@ -52,7 +52,7 @@ use crate::program::{Activation, TensorId};
 use crate::step::StepBuilder;
 use builder::{image, vector};
 
-/// A layer. A size of an image is a number or `[height, width]`.
+/// A layer. Where a size is a number, height and width are equal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
