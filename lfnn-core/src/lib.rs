@@ -13,9 +13,12 @@
 
 pub mod backend;
 pub mod config;
+pub mod data;
+pub mod device;
 pub mod layer;
 pub mod method;
 pub mod metric;
+pub mod model;
 pub mod network;
 pub mod optim;
 pub mod program;

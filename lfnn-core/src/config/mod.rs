@@ -7,6 +7,7 @@
 //! variants is written for users.
 
 mod augmentation;
+mod build;
 mod error;
 mod leadership;
 mod limits;
@@ -17,8 +18,13 @@ mod schedule;
 mod size;
 mod training;
 
-pub use crate::layer::{BatchNormConfig, LayerConfig, PoolConfig};
-pub use crate::unit::{OutputActivation, WorkersConfig};
+pub use crate::layer::{
+    AdaptiveAvgPoolConfig, AvgPoolConfig, BatchNormConfig, ConvConfig, DropoutConfig, LayerConfig,
+    LinearConfig, MaxPoolConfig, PoolConfig, ResidualConfig, SoftmaxConfig,
+};
+pub use crate::unit::{
+    BlockConfig, FiltersConfig, NeuronsConfig, OutputActivation, ReadoutConfig, WorkersConfig,
+};
 pub use augmentation::Augmentation;
 pub use error::ConfigError;
 pub use leadership::{LeadershipConfig, ReferenceConfig, Scope};

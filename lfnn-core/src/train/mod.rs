@@ -5,18 +5,26 @@
 //! knows no files and no threads: its caller saves its [`State`] and shows its metrics.
 
 mod data;
+mod early_exit;
 mod error;
 mod evaluation;
+mod fit;
+mod prediction_program;
 mod predictor;
+mod selection;
 mod setup;
 mod state;
 mod trace;
 mod trainer;
 
 pub use data::{DataLayout, Images, Labels, Normalization, Pixels};
+pub use early_exit::{EarlyExit, EarlyPredictions, ExitPoint};
 pub use error::TrainError;
 pub use evaluation::{EvaluationPlan, Evaluator};
+pub use fit::EpochReport;
+pub use prediction_program::PredictionProgram;
 pub use predictor::Predictor;
+pub use selection::Selection;
 pub use setup::{MemoryEstimate, Setup, SetupError, StepProgram};
 pub use state::{State, StateData, StateTensor};
 pub use trace::{StepTrace, Target, TraceInput, UnitTrace, trace_step};
