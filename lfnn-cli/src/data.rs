@@ -1,38 +1,78 @@
-//! A data set as the core takes it: one array of images, lists of indices, and statistics.
+//! A data set as the core takes it: one array of examples, lists of indices, and statistics.
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
-use lfnn_core::train::{Images, Labels, Normalization};
+use lfnn_core::config::Task;
+use lfnn_core::program::DType;
+use lfnn_core::train::{DataLayout, Images, Labels, Normalization, Pixels};
 use lfnn_data::{
-    Counted, Dataset, DatasetSize, ImageShape, Note, Source, Update, channel_statistics, hold_out,
+    ChannelStatistics, Counted, DataKind, Dataset, DatasetSize, Examples, ImageShape, Inputs, Note,
+    TableEncoding, TargetNames, Targets, Update, channel_statistics, feature_statistics,
     permute_pixels,
 };
+use ndarray::{Array2, Axis};
 
 use crate::cli::DataFolder;
 use crate::config::{DatasetConfig, RunConfig};
 use crate::failure::{Failure, Usage};
+use crate::format;
 use crate::output::{Level, Output};
+
+/// As many names of classes or values are shown at most.
+const MOST_NAMES: usize = 5;
 
 /// A data set in memory.
 #[derive(Debug)]
 pub(crate) struct LoadedData {
-    /// Training images, then test images.
-    pixels: Vec<u8>,
-    labels: Vec<u32>,
-    shape: [usize; 3],
-    /// Names of the classes.
-    pub(crate) classes: Vec<String>,
-    /// Indices of the images to train on.
+    /// Training examples, then test examples.
+    pub(crate) examples: Examples,
+    /// Names of the classes, or of the numbers to predict.
+    pub(crate) targets: TargetNames,
+    /// How a table became numbers.
+    pub(crate) encoding: Option<TableEncoding>,
+    /// Indices of the examples to train on.
     pub(crate) train: Vec<u32>,
-    /// Indices of the images held out.
+    /// Indices of the examples held out.
     pub(crate) validation: Vec<u32>,
-    /// Indices of the test images.
+    /// Indices of the test examples.
     pub(crate) test: Vec<u32>,
-    /// Mean and standard deviation of the images to train on.
+    /// Mean and standard deviation of the examples to train on.
     pub(crate) normalization: Normalization,
+    /// In a regression, what the network learns to predict.
+    pub(crate) regression: Option<ScaledValues>,
+}
+
+/// The numbers that a regression learns: those of the data set, standardised.
+#[derive(Debug)]
+pub(crate) struct ScaledValues {
+    /// Mean and standard deviation of each over the examples to train on.
+    pub(crate) scale: Normalization,
+    /// `[examples, values]`, with mean 0 and variance 1 over the examples to train on.
+    pub(crate) values: Array2<f32>,
+}
+
+impl ScaledValues {
+    fn new(values: &Array2<f32>, train: &[u32]) -> Result<Self, Failure> {
+        let ChannelStatistics { mean, std } = feature_statistics(values.view(), train)?;
+        let mut scaled = values.clone();
+        for ((mut column, mean), std) in scaled.columns_mut().into_iter().zip(&mean).zip(&std) {
+            let (mean, std) = (f64::from(*mean), f64::from(*std));
+            column.mapv_inplace(|value| ((f64::from(value) - mean) / std) as f32);
+        }
+        Ok(Self { scale: Normalization { mean, std }, values: scaled })
+    }
+
+    /// R², the share of the variance of these examples that predictions with this loss explain: 1 − (mean squared
+    /// error) / variance, of several values over their sums. None where the values do not vary.
+    pub(crate) fn r2(&self, examples: &[u32], loss: f64) -> Option<f64> {
+        let rows: Vec<usize> = examples.iter().map(|&at| at as usize).collect();
+        let chosen = self.values.select(Axis(0), &rows).mapv(f64::from);
+        let variance = chosen.var_axis(Axis(0), 0.0).mean().filter(|variance| *variance > 0.0)?;
+        Some(1.0 - loss / variance)
+    }
 }
 
 impl LoadedData {
@@ -42,60 +82,114 @@ impl LoadedData {
     /// Data that is missing or broken, or settings that do not fit it.
     pub(crate) fn load(config: &RunConfig, root: &Path, output: &Output) -> Result<Self, Failure> {
         let progress = DataProgress::new(output);
-        let loaded = Dataset::load(&source(&config.dataset), root, &|update: &Update<'_>| {
-            progress.show(update);
-        });
+        let source = config.dataset.source(config.network.task, config.seed);
+        let loaded = Dataset::load(&source, root, &|update: &Update<'_>| progress.show(update));
         progress.clear();
-        let Dataset { mut train, mut test, classes, notes, .. } = loaded?;
-        print_notes(&notes, output);
+        let loaded = loaded?;
+        print_notes(&loaded.notes, output);
+        Self::new(loaded, config)
+    }
+
+    fn new(dataset: Dataset, config: &RunConfig) -> Result<Self, Failure> {
+        let Dataset { mut train, mut test, targets, encoding, .. } = dataset;
         if config.dataset.permute_pixels {
             permute_pixels(&mut train, config.seed);
             permute_pixels(&mut test, config.seed);
         }
-        let split = hold_out(&train.labels, config.dataset.validation, config.seed)?;
-        let statistics = channel_statistics(&train, &split.train)?;
-        let ImageShape { height, width, channels } = train.shape;
+        let split = train.hold_out(config.dataset.validation, config.seed)?;
+        let ChannelStatistics { mean, std } = channel_statistics(&train, &split.train)?;
         let first = train.len() as u32;
         let test_indices = (first..first + test.len() as u32).collect();
-        let (mut pixels, mut labels) = (train.pixels, train.labels);
-        pixels.append(&mut test.pixels);
-        labels.append(&mut test.labels);
+        let mut examples = train;
+        examples.append(test)?;
+        let regression = match &examples.targets {
+            Targets::Classes(_) => None,
+            Targets::Values(values) => Some(ScaledValues::new(values, &split.train)?),
+        };
         Ok(Self {
-            pixels,
-            labels,
-            shape: [height, width, channels],
-            classes,
+            examples,
+            targets,
+            encoding,
             train: split.train,
             validation: split.validation,
             test: test_indices,
-            normalization: Normalization { mean: statistics.mean, std: statistics.std },
+            normalization: Normalization { mean, std },
+            regression,
         })
     }
 
-    /// The images, as the core takes them.
+    /// The examples, as the core takes them.
     pub(crate) fn images(&self) -> Images<'_> {
-        Images {
-            pixels: (&self.pixels).into(),
-            labels: Labels::Classes(&self.labels),
-            shape: self.shape,
-            classes: self.classes.len(),
-        }
+        let labels = match &self.regression {
+            // Rows of contiguous numbers: the array was made in this order.
+            Some(scaled) => Labels::Values(scaled.values.as_slice().unwrap_or_default()),
+            None => Labels::Classes(self.labels()),
+        };
+        let pixels = pixels(&self.examples.inputs);
+        Images { pixels, labels, shape: self.shape(), classes: self.targets.names().len() }
     }
 
-    /// The pixels of all images.
-    pub(crate) fn pixels(&self) -> &[u8] {
-        &self.pixels
+    /// Height, width and channels of an example.
+    pub(crate) fn shape(&self) -> [usize; 3] {
+        extents(self.examples.shape)
     }
 
-    /// The class of every image.
+    /// The class of every example; none in a regression.
     pub(crate) fn labels(&self) -> &[u32] {
-        &self.labels
+        self.examples.labels()
     }
 
-    /// Frees the pixels, once the backend has them.
-    pub(crate) fn drop_host_images(&mut self) {
-        self.pixels = Vec::new();
+    /// Name and size of the data set, in a line.
+    pub(crate) fn describe(&self, config: &RunConfig) -> String {
+        let DatasetConfig { name, .. } = config.dataset;
+        let features = match (name.kind(), self.shape()) {
+            (DataKind::Images, _) => String::new(),
+            (_, [1, 1, features]) => format!(", {}", format::number_of(features, "feature")),
+            (_, shape) => format!(" of {}", format::shape(&shape)),
+        };
+        let names = self.targets.names();
+        let list = match name.kind() {
+            DataKind::Table | DataKind::Arrays if names.len() <= MOST_NAMES => {
+                format!(" ({})", names.join(", "))
+            }
+            _ => String::new(),
+        };
+        format!(
+            "data: {}, {} training, {} validation and {} test {}s{features}, {}{list}",
+            config.dataset.label(),
+            format::count(self.train.len()),
+            format::count(self.validation.len()),
+            format::count(self.test.len()),
+            name.kind().example(),
+            outputs(config, names.len()),
+        )
     }
+
+    /// Frees the inputs, once the backend has them.
+    pub(crate) fn drop_host_images(&mut self) {
+        self.examples.inputs = Inputs::Bytes(Vec::new());
+    }
+}
+
+/// What is predicted, in words: `10 classes`, `1 value`.
+pub(crate) fn outputs(config: &RunConfig, count: usize) -> String {
+    match config.network.task {
+        Task::Regression => format::number_of(count, "value"),
+        _ => format!("{count} classes"),
+    }
+}
+
+/// Inputs, as the core takes them.
+pub(crate) fn pixels(inputs: &Inputs) -> Pixels<'_> {
+    match inputs {
+        Inputs::Bytes(bytes) => Pixels::Bytes(bytes),
+        Inputs::Reals(reals) => Pixels::Reals(reals),
+    }
+}
+
+/// Height, width and channels.
+pub(crate) fn extents(shape: ImageShape) -> [usize; 3] {
+    [shape.height, shape.width, shape.channels]
 }
 
 /// Prints what a user may not expect of a data set.
@@ -105,42 +199,46 @@ pub(crate) fn print_notes(notes: &[Note], output: &Output) {
     }
 }
 
-/// The data set of a configuration, as the data crate takes it.
-fn source(config: &DatasetConfig) -> Source {
-    Source {
-        name: config.name,
-        path: config.path.clone(),
-        image_size: config.image_size.map(|[height, width]| (height, width)),
-    }
-}
-
 /// What is known of a data set without its files.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DataShape {
     /// Height, width, channels.
     pub(crate) image: [usize; 3],
-    /// Number of classes.
+    /// Number of classes, or of numbers to predict.
     pub(crate) classes: usize,
-    /// Number of training images, those held out included.
+    /// Number of training examples, those held out included.
     pub(crate) train: usize,
-    /// Number of test images.
+    /// Number of test examples.
     #[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "only a GPU holds test images"))]
     pub(crate) test: usize,
+    /// Type of the numbers of an example, on the device.
+    pub(crate) dtype: DType,
 }
 
 impl DataShape {
-    /// Shape, classes and size of a data set. An image folder must be there, all others need not.
+    /// Shape, classes and size of a data set. A user's own data must be there, all others need not.
     ///
     /// # Errors
-    /// An image folder that cannot be read.
+    /// Data of the user's own that cannot be read.
     pub(crate) fn of(config: &RunConfig, root: &Path, output: &Output) -> Result<Self, Failure> {
         if let Some(DatasetSize { shape, classes, train, test }) = config.dataset.name.size() {
-            let image = [shape.height, shape.width, shape.channels];
-            return Ok(Self { image, classes, train, test });
+            return Ok(Self { image: extents(shape), classes, train, test, dtype: DType::U8 });
         }
         let data = LoadedData::load(config, root, output)?;
+        let DataLayout { shape: image, classes, dtype, .. } = data.images().layout();
         let train = data.train.len() + data.validation.len();
-        Ok(Self { image: data.shape, classes: data.classes.len(), train, test: data.test.len() })
+        Ok(Self { image, classes, train, test: data.test.len(), dtype })
+    }
+
+    /// So many of the examples, as the core lays them out.
+    pub(crate) fn layout(self, count: usize) -> DataLayout {
+        DataLayout { shape: self.image, classes: self.classes, count, dtype: self.dtype }
+    }
+
+    /// Bytes that the inputs of so many examples take.
+    pub(crate) fn bytes(self, count: usize) -> usize {
+        let size = if self.dtype == DType::U8 { 1 } else { size_of::<f32>() };
+        count * size * self.image.iter().product::<usize>()
     }
 }
 

@@ -104,7 +104,7 @@ pub fn small() -> &'static (String, State) {
         let cpu = Cpu::new(Some(1)).expect("a thread");
         let trainer =
             Trainer::new(&cpu, &setup, data.images(), &data.train).expect("a small network");
-        let (classes, shape) = (data.classes.clone(), data.images().shape);
+        let (classes, shape) = (data.targets.names().to_vec(), data.shape());
         let metadata = Metadata::new(config.clone(), classes, shape, digest::of(&data));
         let metadata = serde_json::to_string(&metadata).expect("metadata as JSON");
         (metadata, trainer.state().expect("its state"))

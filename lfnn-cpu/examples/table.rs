@@ -7,20 +7,17 @@ use lfnn_core::config::{NetworkConfig, TrainingConfig};
 use lfnn_core::method::by_name;
 use lfnn_core::train::{Images, Labels, Normalization, Pixels, Setup, Trainer};
 use lfnn_cpu::Cpu;
-use lfnn_data::{MissingCells, Table, TableColumns, TableEncoding, feature_statistics, hold_out};
+use lfnn_data::{Table, TableColumns, TableEncoding, Targets, feature_statistics, hold_out};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/iris.csv"));
     let table = Table::read(path)?;
-    let columns = TableColumns {
-        target: vec!["species".into()],
-        features: None,
-        regression: false,
-        missing: MissingCells::Error,
-    };
+    let columns = TableColumns { target: vec!["species".into()], ..TableColumns::default() };
     let encoding = TableEncoding::find(&table, &columns, &[])?;
     let features = encoding.features(&table)?;
-    let labels = encoding.labels(&table)?.ok_or("no classes")?;
+    let Targets::Classes(labels) = encoding.target.read(&table)? else {
+        return Err("no classes".into());
+    };
     // The same number of rows of every species.
     let split = hold_out(&labels, table.len() / 5, 7)?;
     let statistics = feature_statistics(features.view(), &split.train)?;

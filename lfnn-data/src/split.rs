@@ -6,23 +6,32 @@ use lfnn_core::random::{Purpose, Stream, permutation};
 
 use crate::DataError;
 
-/// Two disjoint lists of indices that together hold every image, each in ascending order.
+/// Two disjoint lists of indices that together hold every example, each in ascending order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Split {
-    /// Images to learn from.
+    /// Examples to learn from.
     pub train: Vec<u32>,
-    /// Images to choose settings and models by.
+    /// Examples that are held out, to choose settings and models by.
     pub validation: Vec<u32>,
 }
 
-/// Holds out `count` images, as evenly over the classes as their sizes allow.
+/// Holds out `count` examples, as evenly over the classes as their sizes allow.
 ///
 /// Which ones depends on `labels`, `count` and `seed` alone. A larger `count` with the same seed
-/// holds out the same images and more, but where rounding gives a class one fewer.
+/// holds out the same examples and more, but where rounding gives a class one fewer.
 ///
 /// # Errors
-/// If `count` is not less than the number of images.
+/// If `count` is not less than the number of examples.
 pub fn hold_out(labels: &[u32], count: usize, seed: u64) -> Result<Split, DataError> {
+    split(labels, count, seed, Stream::new(Purpose::Split, 0))
+}
+
+/// As [`hold_out`], with other examples: those to test on.
+pub(crate) fn hold_out_test(labels: &[u32], count: usize, seed: u64) -> Result<Split, DataError> {
+    split(labels, count, seed, Stream::new(Purpose::Split, 1))
+}
+
+fn split(labels: &[u32], count: usize, seed: u64, stream: Stream) -> Result<Split, DataError> {
     let n = labels.len();
     if count >= n || u32::try_from(n).is_err() {
         return Err(DataError::HoldOut { found: count, available: n });
@@ -33,7 +42,6 @@ pub fn hold_out(labels: &[u32], count: usize, seed: u64) -> Result<Split, DataEr
     }
     let sizes: Vec<usize> = members.values().map(Vec::len).collect();
 
-    let stream = Stream::new(Purpose::Split, 0);
     let mut held = vec![false; n];
     for ((&label, indices), quota) in members.iter().zip(quotas(&sizes, count)) {
         // The label takes the epoch's place in the key, so each class has an order of its own.
@@ -89,8 +97,8 @@ mod tests {
             assert_eq!(
                 hold_out(&[0, 1, 1], count, 0).unwrap_err().to_string(),
                 format!(
-                    "validation: found {count} images to hold out; expected fewer than 3, \
-                     the number of training images"
+                    "validation: found {count} examples to hold out; expected fewer than 3, \
+                     the number to train on"
                 )
             );
         }

@@ -32,7 +32,7 @@ pub(crate) fn command(args: &EvalArgs, backend: BackendArgs, output: &Output) ->
     }
     let data = LoadedData::load(&config, &data::root(&args.data)?, output)?;
     let (image, classes) = (checkpoint.metadata.image, &checkpoint.metadata.classes);
-    if data.images().shape != image || &data.classes != classes {
+    if data.shape() != image || data.targets.names() != classes {
         let message = "the data set's images or classes are not those of the checkpoint";
         return Err(Failure::Runtime(anyhow!("{}: {message}", path.display())));
     }

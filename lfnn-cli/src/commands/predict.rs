@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use lfnn_core::backend::{Backend, Precision};
 use lfnn_core::train::{DataLayout, EvaluationPlan, Images, Labels};
-use lfnn_data::{DataError, ImageShape, load_image, permute_pixels};
+use lfnn_data::{DataError, Examples, ImageShape, load_image, permute_pixels};
 use serde_json::{Value, json};
 
 use super::of_checkpoint;
 use crate::backend::{BackendArgs, BackendTask};
 use crate::checkpoint::{self, Checkpoint, Metadata};
 use crate::cli::PredictArgs;
+use crate::data::pixels;
 use crate::failure::{Result, chain};
 use crate::format::{Align, table};
 use crate::memory;
@@ -69,7 +70,7 @@ fn load(
     files: &[PathBuf],
     metadata: &Metadata,
     output: &Output,
-) -> Result<(lfnn_data::Images, Vec<Result<(), DataError>>)> {
+) -> Result<(Examples, Vec<Result<(), DataError>>)> {
     let [height, width, channels] = metadata.image;
     let shape = ImageShape { height, width, channels };
     let mut pixels = Vec::new();
@@ -84,7 +85,7 @@ fn load(
     };
     let loaded = files.iter().map(&mut load).collect();
     pixels.resize(files.len() * height * width * channels, 0);
-    let mut images = lfnn_data::Images::new(shape, pixels, vec![0; files.len()])?;
+    let mut images = Examples::images(shape, pixels, vec![0; files.len()])?;
     if metadata.config.dataset.permute_pixels {
         permute_pixels(&mut images, metadata.config.seed);
     }
@@ -147,7 +148,7 @@ fn to_text(answers: &[Answer<'_>], classes: &[String], top: usize) -> String {
 struct Predict<'a> {
     plan: EvaluationPlan<'a>,
     metadata: &'a Metadata,
-    images: &'a lfnn_data::Images,
+    images: &'a Examples,
     /// How many of them could be read.
     good: usize,
     path: &'a Path,
@@ -158,8 +159,8 @@ impl BackendTask for Predict<'_> {
 
     fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Self::Output> {
         let images = Images {
-            pixels: (&self.images.pixels).into(),
-            labels: Labels::Classes(&self.images.labels),
+            pixels: pixels(&self.images.inputs),
+            labels: Labels::Classes(self.images.labels()),
             shape: self.metadata.image,
             classes: self.metadata.classes.len(),
         };

@@ -176,7 +176,7 @@ impl TrainingRun {
                 (Metadata { config: config.clone(), ..metadata }, Some(state))
             }
             None => {
-                let (classes, image) = (data.classes.clone(), data.images().shape);
+                let (classes, image) = (data.targets.names().to_vec(), data.shape());
                 (Metadata::new(config.clone(), classes, image, digest), None)
             }
         };
@@ -245,14 +245,7 @@ impl Training<'_> {
             config.seed,
             config.method().summary
         ))?;
-        output.info(&format!(
-            "data: {}, {} training, {} validation and {} test images, {} classes",
-            config.dataset.name,
-            format::count(data.train.len()),
-            format::count(data.validation.len()),
-            format::count(data.test.len()),
-            data.classes.len()
-        ))?;
+        output.info(&data.describe(config))?;
         output.info(&format!(
             "network: {} hidden units, {} parameters and {} head parameters",
             network.units().len(),

@@ -1,5 +1,6 @@
 //! Arrays: `.npz` archives, folders of `.npy` files, and safetensors files, as other programs write them.
 
+mod examples;
 mod npy;
 mod safetensors_file;
 
@@ -13,6 +14,8 @@ use crate::DataError;
 pub enum ArrayValues {
     /// Bytes: images, or labels below 256.
     U8(Vec<u8>),
+    /// Whole numbers of 16 bits: deep images, or labels.
+    U16(Vec<u16>),
     /// Other whole numbers.
     Whole(Vec<i64>),
     /// Real numbers, in single precision whatever the file holds.
@@ -26,6 +29,8 @@ pub struct StoredArray {
     pub shape: Vec<usize>,
     /// The elements.
     pub values: ArrayValues,
+    /// Its name in the file, for errors.
+    pub name: String,
 }
 
 /// Inputs and targets of one part of a data set.
@@ -244,7 +249,7 @@ mod tests {
         std::fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
         let data = ArrayDataset::read(&path).unwrap();
         assert_eq!(data.train.x.values, ArrayValues::Real(vec![1.5, -2.0]));
-        assert_eq!(data.train.y.values, ArrayValues::Whole(vec![7, 9]));
+        assert_eq!(data.train.y.values, ArrayValues::U16(vec![7, 9]));
     }
 
     #[test]

@@ -120,7 +120,7 @@ fn array(path: &Path, name: &str, bytes: &[u8]) -> Result<StoredArray, DataError
     }
     let values = match kind {
         "u1" | "b1" => ArrayValues::U8(data.to_vec()),
-        "u2" => ArrayValues::Whole(elements(data, is_big, |x| u16::from_le_bytes(x).into())),
+        "u2" => ArrayValues::U16(elements(data, is_big, u16::from_le_bytes)),
         "u4" => ArrayValues::Whole(elements(data, is_big, |x| u32::from_le_bytes(x).into())),
         "i1" => ArrayValues::Whole(elements(data, is_big, |x| i8::from_le_bytes(x).into())),
         "i2" => ArrayValues::Whole(elements(data, is_big, |x| i16::from_le_bytes(x).into())),
@@ -132,11 +132,12 @@ fn array(path: &Path, name: &str, bytes: &[u8]) -> Result<StoredArray, DataError
     let values = match values {
         values if !fortran_order => Some(values),
         ArrayValues::U8(values) => in_c_order(shape, values).map(ArrayValues::U8),
+        ArrayValues::U16(values) => in_c_order(shape, values).map(ArrayValues::U16),
         ArrayValues::Whole(values) => in_c_order(shape, values).map(ArrayValues::Whole),
         ArrayValues::Real(values) => in_c_order(shape, values).map(ArrayValues::Real),
     };
     let values = values.ok_or_else(damaged)?;
-    Ok(StoredArray { shape: header.shape, values })
+    Ok(StoredArray { shape: header.shape, values, name: name.to_owned() })
 }
 
 /// Elements in Fortran's order in C's; none if they are not as many as the shape has.
