@@ -102,8 +102,8 @@ impl From<DataError> for Failure {
     }
 }
 
-impl<E: Error + Send + Sync + 'static> From<TrainError<E>> for Failure {
-    fn from(error: TrainError<E>) -> Self {
+impl From<TrainError> for Failure {
+    fn from(error: TrainError) -> Self {
         match error {
             TrainError::Config(error) => Self::Usage(error.into()),
             error => Self::Runtime(error.into()),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::backend::{BackendArgs, BackendTask};
+use crate::backend::{BackendArgs, Device};
 use crate::config::RunConfig;
 use crate::data::{DataShape, LoadedData};
 use crate::failure::Failure;
@@ -58,15 +58,11 @@ impl ResolvedRun {
         DataShape::of(&self.config, &self.resources.data_root, output)
     }
 
-    /// Runs a task on the backend, in the precision of the configuration.
+    /// Opens the backend, in the precision of the configuration.
     ///
     /// # Errors
-    /// A backend that is missing or lacks the precision, or a failure of the task.
-    pub(crate) fn execute<T: BackendTask>(
-        &self,
-        task: T,
-        output: &Output,
-    ) -> Result<T::Output, Failure> {
-        self.resources.backend.run(self.config.precision, output, task)
+    /// A backend that is missing or lacks the precision.
+    pub(crate) fn device(&self, output: &Output) -> Result<Device, Failure> {
+        self.resources.backend.open(self.config.precision, output)
     }
 }

@@ -4,20 +4,33 @@
 //! runs programs. Nothing else of the core reaches the device, and nothing in a run returns a number
 //! to the host: leaders are selected, metrics summed and counters advanced where the tensors lie.
 
-use std::error::Error;
+use std::fmt::Debug;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use crate::program::{ProgramId, ProgramSet, TensorId};
 
-/// A device, or a way to use one.
-pub trait Backend {
-    /// What a program set becomes on it.
-    type Executable: Executable<Error = Self::Error>;
-    /// What can go wrong.
-    type Error: Error + Send + Sync + 'static;
+/// What goes wrong on a device: an error of the backend's own type, with its message and its causes.
+#[derive(Debug, Error)]
+#[error(transparent)]
+pub struct BackendError(Box<dyn std::error::Error + Send + Sync>);
 
+impl BackendError {
+    /// An error of a backend. A backend converts its own errors with `From`, which is made of this.
+    pub fn new(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self(Box::new(error))
+    }
+
+    /// The backend's own error, if it has this type.
+    pub fn downcast_ref<E: std::error::Error + 'static>(&self) -> Option<&E> {
+        self.0.downcast_ref()
+    }
+}
+
+/// A device, or a way to use one.
+pub trait Backend: Debug {
     /// A name for people and for records, such as `cpu`.
     fn name(&self) -> String;
 
@@ -26,14 +39,14 @@ pub trait Backend {
     ///
     /// # Errors
     /// Memory or a device that cannot be had, or an operation that the backend lacks.
-    fn compile(&self, set: &ProgramSet) -> Result<Self::Executable, Self::Error>;
+    fn compile(&self, set: &ProgramSet) -> Result<Box<dyn Executable>, BackendError>;
 
     /// Measures what the device can do at best, to read achieved rates against. It takes about a
     /// second. A backend that cannot tell gives none.
     ///
     /// # Errors
     /// A failure of the device.
-    fn peak_rates(&self) -> Result<Option<PeakRates>, Self::Error> {
+    fn peak_rates(&self) -> Result<Option<PeakRates>, BackendError> {
         Ok(None)
     }
 }
@@ -83,34 +96,31 @@ pub struct PeakRates {
 }
 
 /// A compiled program set with its memory.
-pub trait Executable {
-    /// What can go wrong.
-    type Error: Error + Send + Sync + 'static;
-
+pub trait Executable: Debug {
     /// Writes a persistent tensor.
     ///
     /// # Errors
     /// A tensor that is not persistent, or data of another type or length.
-    fn upload(&mut self, tensor: TensorId, data: TensorData<'_>) -> Result<(), Self::Error>;
+    fn upload(&mut self, tensor: TensorId, data: TensorData<'_>) -> Result<(), BackendError>;
 
     /// Reads a persistent tensor, after everything that was run before.
     ///
     /// # Errors
     /// A tensor that is not persistent, or a buffer of another type or length.
-    fn download(&self, tensor: TensorId, data: TensorDataMut<'_>) -> Result<(), Self::Error>;
+    fn download(&self, tensor: TensorId, data: TensorDataMut<'_>) -> Result<(), BackendError>;
 
     /// Runs a program once. It may return before the device is done.
     ///
     /// # Errors
     /// A failure of the device.
-    fn run(&mut self, program: ProgramId) -> Result<(), Self::Error>;
+    fn run(&mut self, program: ProgramId) -> Result<(), BackendError>;
 
     /// Runs a program once, and times its steps one by one. Where steps overlap in an ordinary run,
     /// the times add up to more than that run takes. A backend that cannot tell gives none.
     ///
     /// # Errors
     /// As [`Executable::run`].
-    fn profile(&mut self, program: ProgramId) -> Result<Vec<StepTime>, Self::Error> {
+    fn profile(&mut self, program: ProgramId) -> Result<Vec<StepTime>, BackendError> {
         self.run(program)?;
         Ok(Vec::new())
     }

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::{Executable, TensorData, TensorDataMut};
+use crate::backend::{BackendError, Executable, TensorData, TensorDataMut};
 use crate::program::TensorId;
 
 /// What a sum is called and how it becomes a value.
@@ -102,12 +102,12 @@ impl Metrics {
     }
 
     /// Reads the values of a step's metrics after so many batches and examples.
-    pub(crate) fn read<E: Executable>(
-        executable: &E,
+    pub(crate) fn read(
+        executable: &dyn Executable,
         metrics: &[MetricSum],
         batches: usize,
         examples: usize,
-    ) -> Result<Self, E::Error> {
+    ) -> Result<Self, BackendError> {
         let mut read = Self { examples, batches, ..Self::default() };
         let mut sums = Vec::new();
         for (at, MetricSum { metric, unit, sum, len, elements }) in metrics.iter().enumerate() {
@@ -162,10 +162,10 @@ fn is_first_of_tensor(metrics: &[MetricSum], at: usize) -> bool {
 }
 
 /// Sets the sums of a step's metrics to zero.
-pub(crate) fn clear<E: Executable>(
-    executable: &mut E,
+pub(crate) fn clear(
+    executable: &mut dyn Executable,
     metrics: &[MetricSum],
-) -> Result<(), E::Error> {
+) -> Result<(), BackendError> {
     for (at, MetricSum { sum, len, .. }) in metrics.iter().enumerate() {
         if is_first_of_tensor(metrics, at) {
             executable.upload(*sum, TensorData::Real(&vec![0.0; *len]))?;

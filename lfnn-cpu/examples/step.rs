@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use lfnn_core::backend::{Backend, Executable};
+use lfnn_core::backend::Backend;
 use lfnn_cpu::Cpu;
 use network::Step;
 

@@ -1,5 +1,6 @@
 //! What can go wrong on the CPU.
 
+use lfnn_core::backend::BackendError;
 use lfnn_core::program::DType;
 use thiserror::Error;
 
@@ -91,4 +92,10 @@ pub enum CpuError {
         /// How many there are.
         programs: usize,
     },
+}
+
+impl From<CpuError> for BackendError {
+    fn from(error: CpuError) -> Self {
+        Self::new(error)
+    }
 }

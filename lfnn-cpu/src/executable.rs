@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use lfnn_core::backend::{
-    Backend, Executable, Memory, PeakRates, StepTime, TensorData, TensorDataMut,
+    Backend, BackendError, Executable, Memory, PeakRates, StepTime, TensorData, TensorDataMut,
 };
 use lfnn_core::program::fusion::{FusedOp, fuse};
 use lfnn_core::program::{
@@ -74,18 +74,15 @@ impl Cpu {
 }
 
 impl Backend for Cpu {
-    type Executable = CpuExecutable;
-    type Error = CpuError;
-
     fn name(&self) -> String {
         "cpu".into()
     }
 
-    fn compile(&self, set: &ProgramSet) -> Result<CpuExecutable, CpuError> {
-        CpuExecutable::new(set, self.pool.clone())
+    fn compile(&self, set: &ProgramSet) -> Result<Box<dyn Executable>, BackendError> {
+        Ok(Box::new(CpuExecutable::new(set, self.pool.clone())?))
     }
 
-    fn peak_rates(&self) -> Result<Option<PeakRates>, CpuError> {
+    fn peak_rates(&self) -> Result<Option<PeakRates>, BackendError> {
         Ok(Some(self.pool.install(peak_rates::measure)))
     }
 }
@@ -330,30 +327,30 @@ fn place_persistent(tensors: &Tensors) -> (Vec<usize>, usize) {
 }
 
 impl Executable for CpuExecutable {
-    type Error = CpuError;
-
-    fn upload(&mut self, tensor: TensorId, data: TensorData<'_>) -> Result<(), CpuError> {
+    fn upload(&mut self, tensor: TensorId, data: TensorData<'_>) -> Result<(), BackendError> {
         match data {
-            TensorData::Real(data) => self.write(tensor, data),
-            TensorData::U32(data) => self.write(tensor, data),
-            TensorData::U8(data) => self.write(tensor, data),
+            TensorData::Real(data) => self.write(tensor, data)?,
+            TensorData::U32(data) => self.write(tensor, data)?,
+            TensorData::U8(data) => self.write(tensor, data)?,
         }
+        Ok(())
     }
 
-    fn download(&self, tensor: TensorId, data: TensorDataMut<'_>) -> Result<(), CpuError> {
+    fn download(&self, tensor: TensorId, data: TensorDataMut<'_>) -> Result<(), BackendError> {
         match data {
-            TensorDataMut::Real(data) => self.read(tensor, data),
-            TensorDataMut::U32(data) => self.read(tensor, data),
-            TensorDataMut::U8(data) => self.read(tensor, data),
+            TensorDataMut::Real(data) => self.read(tensor, data)?,
+            TensorDataMut::U32(data) => self.read(tensor, data)?,
+            TensorDataMut::U8(data) => self.read(tensor, data)?,
         }
+        Ok(())
     }
 
-    fn run(&mut self, program: ProgramId) -> Result<(), CpuError> {
+    fn run(&mut self, program: ProgramId) -> Result<(), BackendError> {
         self.program(program)?.run();
         Ok(())
     }
 
-    fn profile(&mut self, program: ProgramId) -> Result<Vec<StepTime>, CpuError> {
+    fn profile(&mut self, program: ProgramId) -> Result<Vec<StepTime>, BackendError> {
         Ok(self.program(program)?.profile())
     }
 

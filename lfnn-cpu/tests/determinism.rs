@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use lfnn_core::backend::{Backend, Executable, TensorDataMut};
+use lfnn_core::backend::{Backend, TensorDataMut};
 use lfnn_core::program::DType;
 use lfnn_cpu::Cpu;
 use network::Step;

@@ -1,8 +1,8 @@
 //! What the host may write and read, and the errors it gets otherwise.
 
-use lfnn_core::backend::{Backend, Executable, TensorData, TensorDataMut};
+use lfnn_core::backend::{Backend, BackendError, TensorData, TensorDataMut};
 use lfnn_core::program::{Activate, Activation, Add, DType, ProgramError, ProgramId, ProgramSet};
-use lfnn_cpu::{Cpu, CpuError};
+use lfnn_cpu::Cpu;
 
 /// y = relu(x + x).
 fn set() -> Result<ProgramSet, ProgramError> {
@@ -44,7 +44,7 @@ fn mistakes_name_the_tensor_and_both_sizes() {
     let set = set().unwrap();
     let ids: Vec<_> = set.tensors().iter().map(|(id, _)| id).collect();
     let mut executable = Cpu::new(Some(1)).unwrap().compile(&set).unwrap();
-    let says = |result: Result<(), CpuError>, message: &str| {
+    let says = |result: Result<(), BackendError>, message: &str| {
         assert_eq!(result.unwrap_err().to_string(), message);
     };
     says(

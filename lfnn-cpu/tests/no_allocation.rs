@@ -4,7 +4,7 @@
 //! rayon is a list of blocks for 63 of them (crossbeam's `Injector`), so every 63rd run takes a block
 //! of some 1.5 KB, and the last one is given back.
 
-use lfnn_core::backend::{Backend, Executable};
+use lfnn_core::backend::Backend;
 use lfnn_cpu::{CountingAllocator, Cpu};
 use network::Step;
 

@@ -141,7 +141,9 @@ impl Case {
     /// # Errors
     /// What the backend says.
     pub fn on_reference(&self) -> Result<ReferenceExecutable, String> {
-        self.compile(&Reference)
+        let mut executable = ReferenceExecutable::new(&self.set, None);
+        self.upload(&mut executable)?;
+        Ok(executable)
     }
 
     /// The contents given to a tensor.
@@ -158,8 +160,17 @@ impl Case {
     ///
     /// # Errors
     /// What the backend says.
-    pub fn compile<B: Backend>(&self, backend: &B) -> Result<B::Executable, String> {
+    pub fn compile(&self, backend: &dyn Backend) -> Result<Box<dyn Executable>, String> {
         let mut executable = backend.compile(&self.set).map_err(said)?;
+        self.upload(&mut *executable)?;
+        Ok(executable)
+    }
+
+    /// Uploads all contents.
+    ///
+    /// # Errors
+    /// What the backend says.
+    pub fn upload(&self, executable: &mut dyn Executable) -> Result<(), String> {
         for (id, contents) in &self.contents {
             let data = match contents {
                 Contents::Real(values) => TensorData::Real(values),
@@ -168,26 +179,26 @@ impl Case {
             };
             executable.upload(*id, data).map_err(said)?;
         }
-        Ok(executable)
+        Ok(())
     }
 
     /// Runs the case on a backend.
     ///
     /// # Errors
     /// A program that is not well formed, or what the backend says.
-    pub fn run<B: Backend>(&self, backend: &B) -> Result<Results, String> {
+    pub fn run(&self, backend: &dyn Backend) -> Result<Results, String> {
         let mut case = self.clone();
         let program = case.finish()?;
         let mut executable = case.compile(backend)?;
         for _ in 0..self.runs {
             executable.run(program).map_err(said)?;
         }
-        case.contents.iter().map(|(id, before)| case.download(&executable, *id, before)).collect()
+        case.contents.iter().map(|(id, before)| case.download(&*executable, *id, before)).collect()
     }
 
-    fn download<E: Executable>(
+    fn download(
         &self,
-        executable: &E,
+        executable: &dyn Executable,
         id: TensorId,
         like: &Contents,
     ) -> Result<(String, Contents), String> {

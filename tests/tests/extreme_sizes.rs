@@ -243,7 +243,7 @@ fn a_network_beyond_the_machines_memory_is_refused_with_both_figures() {
     }
     let error =
         lfnn_core::backend::Backend::compile(&Cpu::new(Some(1)).unwrap(), &step.set).unwrap_err();
-    assert!(matches!(error, CpuError::TooLarge { .. }), "{error}");
+    assert!(matches!(error.downcast_ref(), Some(CpuError::TooLarge { .. })), "{error}");
     let message = error.to_string();
     assert!(message.starts_with("this network needs ") && message.contains("GiB"), "{message}");
     assert!(message.contains("; this machine has ") && message.ends_with(" free"), "{message}");

@@ -16,7 +16,7 @@ use lfnn_core::train::{
     Images, Labels, Normalization, Setup, State, StateData, StepProgram, Trainer,
 };
 use lfnn_cuda::Precision;
-use lfnn_cuda::emulator::Emulator;
+use lfnn_cuda::emulator::{Emulator, EmulatorExecutable};
 use lfnn_cuda::plan::Plan;
 use lfnn_tests::harness::Case;
 use lfnn_tests::reference::Reference;
@@ -98,22 +98,31 @@ fn small(size: f64, share: f64, rate: f64, steps: usize, kept: bool) -> Small {
 }
 
 impl Small {
-    fn values(&self, executable: &impl Executable, id: TensorId) -> Vec<f32> {
+    fn values(&self, executable: &dyn Executable, id: TensorId) -> Vec<f32> {
         let mut values = vec![0.0; self.case.shape(id).iter().product()];
         executable.download(id, TensorDataMut::Real(&mut values)).unwrap();
         values
     }
 
-    /// How far the hidden layer's weights moved in this many runs.
-    fn moved<B: Backend>(&self, backend: &B, runs: usize) -> (Vec<f64>, B::Executable) {
-        let mut executable = self.case.compile(backend).unwrap();
-        let before = self.values(&executable, self.hidden);
+    fn prepared(&self, emulator: &Emulator) -> EmulatorExecutable {
+        let mut executable = emulator.prepare(self.case.set()).unwrap();
+        self.case.upload(&mut executable).unwrap();
+        executable
+    }
+
+    /// How far the hidden layer's weights move in this many runs.
+    fn moved(&self, executable: &mut dyn Executable, runs: usize) -> Vec<f64> {
+        let before = self.values(executable, self.hidden);
         for _ in 0..runs {
             executable.run(self.program).unwrap();
         }
-        let after = self.values(&executable, self.hidden);
-        let moved = after.iter().zip(before).map(|(a, b)| f64::from(*a) - f64::from(b)).collect();
-        (moved, executable)
+        let after = self.values(executable, self.hidden);
+        after.iter().zip(before).map(|(a, b)| f64::from(*a) - f64::from(b)).collect()
+    }
+
+    /// The same as the reference computes it.
+    fn expected(&self, runs: usize) -> Vec<f64> {
+        self.moved(&mut self.case.on_reference().unwrap(), runs)
     }
 }
 
@@ -134,14 +143,16 @@ fn gradients_too_small_for_half_precision_train_by_a_scaled_loss_alone() {
     }
     // Gradients of the logits are about 10⁻⁹: zero in half precision.
     let network = small(1.0, 1e-8, 1e7, 100, false);
-    let (expected, _) = network.moved(&Reference, 3);
-    let (moved, executable) = network.moved(&emulator(Precision::F16), 3);
+    let expected = network.expected(3);
+    let mut executable = network.prepared(&emulator(Precision::F16));
+    let moved = network.moved(&mut executable, 3);
     assert_eq!(executable.loss_scales(), [65536.0]);
     let off = distance(&moved, &expected);
     assert!(off < 0.01, "off by {off} of {expected:?}: {moved:?}");
     // A step whose gradients the host sees is not scaled. It has none, and moves nothing.
     let kept = small(1.0, 1e-8, 1e7, 100, true);
-    let (moved, executable) = kept.moved(&emulator(Precision::F16), 3);
+    let mut executable = kept.prepared(&emulator(Precision::F16));
+    let moved = kept.moved(&mut executable, 3);
     assert!(executable.loss_scales().is_empty());
     assert!(kept.values(&executable, kept.gradient).iter().all(|&value| value == 0.0));
     assert!(moved.iter().all(|&value| value == 0.0), "{moved:?}");
@@ -156,7 +167,7 @@ fn an_overflow_leaves_out_the_step_and_halves_the_scale() {
     let network = small(100.0, 1.0, 1e-6, 100, false);
     let precise = emulator(Precision::F16);
     let mut skipped = 0;
-    let mut executable = network.case.compile(&precise).unwrap();
+    let mut executable = network.prepared(&precise);
     let before = network.values(&executable, network.hidden);
     let fixed = network.values(&executable, network.output);
     loop {
@@ -171,8 +182,8 @@ fn an_overflow_leaves_out_the_step_and_halves_the_scale() {
     assert!(skipped > 0, "nothing was too large");
     // The step that was done is the one that the reference does, and left the scale as it was.
     assert_eq!(executable.loss_scales(), [65536.0 / f32::powi(2.0, skipped)]);
-    let (moved, _) = network.moved(&precise, skipped as usize + 1);
-    let (expected, _) = network.moved(&Reference, 1);
+    let moved = network.moved(&mut network.prepared(&precise), skipped as usize + 1);
+    let expected = network.expected(1);
     let off = distance(&moved, &expected);
     assert!(off < 0.05, "off by {off} of {expected:?}: {moved:?}");
     assert_eq!(network.values(&executable, network.output), fixed);
@@ -185,13 +196,15 @@ fn a_scale_doubles_after_many_good_steps_and_begins_again_with_every_epoch() {
     }
     let precise = emulator(Precision::F16);
     let long = small(0.1, 1.0, 1e-3, 1000, false);
-    let (_, mut executable) = long.moved(&precise, 199);
+    let mut executable = long.prepared(&precise);
+    long.moved(&mut executable, 199);
     assert_eq!(executable.loss_scales(), [65536.0]);
     executable.run(long.program).unwrap();
     assert_eq!(executable.loss_scales(), [131_072.0]);
     // An epoch of two steps that overflow.
     let short = small(1e4, 1.0, 1e-3, 2, false);
-    let (_, mut executable) = short.moved(&precise, 1);
+    let mut executable = short.prepared(&precise);
+    short.moved(&mut executable, 1);
     assert_eq!(executable.loss_scales(), [32768.0]);
     executable.run(short.program).unwrap();
     assert_eq!(executable.loss_scales(), [65536.0]);
@@ -203,7 +216,9 @@ fn no_other_precision_scales() {
         return;
     }
     for precision in [Precision::F32, Precision::Tf32, Precision::Bf16] {
-        let (_, executable) = small(0.1, 1.0, 1e-3, 10, false).moved(&emulator(precision), 1);
+        let network = small(0.1, 1.0, 1e-3, 10, false);
+        let mut executable = network.prepared(&emulator(precision));
+        network.moved(&mut executable, 1);
         assert!(executable.loss_scales().is_empty(), "{}", precision.name());
     }
 }
@@ -260,7 +275,7 @@ fn with_setup<T>(method: &str, use_it: impl FnOnce(&Setup<'_>) -> T) -> T {
 }
 
 /// The states before the first and behind the third step.
-fn train<B: Backend>(method: &str, backend: &B) -> [State; 2] {
+fn train(method: &str, backend: &dyn Backend) -> [State; 2] {
     let (pixels, labels) = data();
     let labels = Labels::Classes(&labels);
     let images = Images { pixels: (&pixels).into(), labels, shape: SHAPE, classes: 3 };

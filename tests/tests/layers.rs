@@ -4,12 +4,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-use lfnn_core::backend::{Backend, Executable, TensorData};
+use lfnn_core::backend::{Executable, TensorData};
 use lfnn_core::config::LayerConfig;
 use lfnn_core::layer::{Layer, LayerBuilder, NeedsGrad, Tangents};
 use lfnn_core::program::{DType, ProgramId, ProgramSet, Role, TensorId, step_counter};
 use lfnn_core::step::{Mode, StepBuilder};
-use lfnn_tests::reference::{Reference, ReferenceExecutable};
+use lfnn_tests::reference::ReferenceExecutable;
 use lfnn_tests::source::Source;
 use serde_json::{Value, json};
 
@@ -92,7 +92,7 @@ impl Rules {
 
     fn check(&self, name: &str) {
         let mut source = Source::new(3);
-        let mut on = Reference.compile(&self.set).unwrap();
+        let mut on = ReferenceExecutable::new(&self.set, None);
         let mut time = [0; step_counter::LEN];
         time[step_counter::COUNT] = BATCH as u32;
         on.upload(self.now, TensorData::U32(&time)).unwrap();

@@ -55,7 +55,7 @@ fn trainer(
     network: &NetworkConfig,
     batch: usize,
     normalization: Normalization,
-) -> Result<Trainer<Cpu>, String> {
+) -> Result<Trainer, String> {
     let (data, training) = (Data::new(), training(batch));
     let setup = Setup::new(network, &training, by_name("lfnn-l").unwrap(), normalization);
     let examples: Vec<u32> = (0..COUNT as u32).collect();

@@ -5,14 +5,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-use lfnn_core::backend::{Backend, Executable, TensorData, TensorDataMut};
+use lfnn_core::backend::{Executable, TensorData, TensorDataMut};
 use lfnn_core::program::{
     Activate, Activation, Add, BatchNorm, Conv2d, DType, FilterLogits, Flatten, MaxPool,
     Predictions, ProgramSet, SelectLeaders, TensorId, Window,
 };
 use lfnn_tests::compare::Contents;
 use lfnn_tests::harness::Case;
-use lfnn_tests::reference::Reference;
+use lfnn_tests::reference::{Reference, ReferenceExecutable};
 
 /// Runs the case and gives the contents of the tensor with this name.
 fn result(case: &Case, name: &str) -> Contents {
@@ -144,7 +144,7 @@ fn doubled() -> (ProgramSet, TensorId, TensorId, TensorId) {
 #[test]
 fn the_host_reaches_persistent_tensors_of_the_right_type_and_length_alone() {
     let (set, x, y, inner) = doubled();
-    let mut on = Reference.compile(&set).unwrap();
+    let mut on = ReferenceExecutable::new(&set, None);
     on.upload(x, TensorData::Real(&[-1.0, 2.0])).unwrap();
     assert!(on.upload(x, TensorData::Real(&[1.0])).is_err());
     assert!(on.upload(x, TensorData::U32(&[1, 2])).is_err());
@@ -160,7 +160,7 @@ fn the_host_reaches_persistent_tensors_of_the_right_type_and_length_alone() {
 #[test]
 fn temporaries_are_poison_before_and_after_their_life() {
     let (set, x, _, inner) = doubled();
-    let mut on = Reference.compile(&set).unwrap();
+    let mut on = ReferenceExecutable::new(&set, None);
     on.upload(x, TensorData::Real(&[1.0, 2.0])).unwrap();
     assert!(on.download_f64(inner).iter().all(|value| value.is_nan()));
     on.run(lfnn_core::program::ProgramId(0)).unwrap();

@@ -90,15 +90,11 @@ impl Run {
         }
     }
 
-    fn trainer<B: Backend>(&self, backend: &B, data: &Data) -> Result<Trainer<B>, String> {
+    fn trainer(&self, backend: &dyn Backend, data: &Data) -> Result<Trainer, String> {
         self.trainer_on(backend, data.images())
     }
 
-    fn trainer_on<B: Backend>(
-        &self,
-        backend: &B,
-        images: Images<'_>,
-    ) -> Result<Trainer<B>, String> {
+    fn trainer_on(&self, backend: &dyn Backend, images: Images<'_>) -> Result<Trainer, String> {
         let setup = Setup {
             network: &self.network,
             leadership: self.leadership,
@@ -115,7 +111,7 @@ impl Run {
 }
 
 /// Real numbers train as the bytes that stand for them do: with the same bits, augmented and evaluated too.
-fn reals_train_as_bytes_do<B: Backend>(backend: &B) {
+fn reals_train_as_bytes_do(backend: &dyn Backend) {
     let data = Data::new();
     let reals: Vec<f32> = data.pixels.iter().map(|&pixel| f32::from(pixel) / 255.0).collect();
     let real_images = Images { pixels: Pixels::Reals(&reals), ..data.images() };
@@ -137,7 +133,7 @@ fn a_data_set_of_real_numbers_trains_with_the_bits_of_bytes() {
 }
 
 /// Trains up to a number of steps from the beginning.
-fn advance<B: Backend>(trainer: &mut Trainer<B>, steps: usize) {
+fn advance(trainer: &mut Trainer, steps: usize) {
     for _ in 0..steps {
         trainer.train_step().unwrap();
         if trainer.epoch_is_done() {

@@ -9,7 +9,7 @@ use lfnn_cuda::device::{DeviceInfo, Found, Gpus, Machine, Progress};
 use lfnn_cuda::plan::{MAX_STREAMS, STREAMS};
 use lfnn_cuda::{Cuda, CudaError};
 
-use super::line;
+use super::{Device, line};
 use crate::failure::Failure;
 use crate::format;
 use crate::output::Output;
@@ -54,7 +54,7 @@ pub(crate) fn streams(number: usize) -> Result<usize, String> {
     Ok(number)
 }
 
-/// The GPU of an ordinal, with its description for people.
+/// The GPU of an ordinal.
 ///
 /// # Errors
 /// Whatever is missing.
@@ -63,15 +63,15 @@ pub(super) fn open(
     precision: Precision,
     streams: Option<usize>,
     output: &Output,
-) -> Result<(Cuda, String), NoGpu> {
+) -> Result<Device, NoGpu> {
     let cuda =
         Cuda::new(ordinal, precision).map_err(NoGpu)?.with_streams(streams.unwrap_or(STREAMS));
     let cuda = match output.bars() {
         Some(bars) => cuda.with_progress(compiling(bars.clone())),
         None => cuda,
     };
-    let device = format!("{}, {}, {}", cuda.name(), cuda.info().name, precision.name());
-    Ok((cuda, device))
+    let about = format!("{}, {}, {}", cuda.name(), cuda.info().name, precision.name());
+    Ok(Device { backend: Box::new(cuda), about })
 }
 
 /// The name of the first GPU, if it works.

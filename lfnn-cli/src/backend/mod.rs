@@ -61,16 +61,13 @@ impl FromStr for BackendKind {
     }
 }
 
-/// Work that runs on any backend.
-pub(crate) trait BackendTask {
-    /// What it gives.
-    type Output;
-
-    /// Does the work. The backend is described for people by `device`.
-    ///
-    /// # Errors
-    /// As the work has it.
-    fn run<B: Backend>(self, backend: &B, device: &str) -> Result<Self::Output, Failure>;
+/// A backend that is ready to compute.
+#[derive(Debug)]
+pub(crate) struct Device {
+    /// The backend.
+    pub(crate) backend: Box<dyn Backend>,
+    /// What it is, for people.
+    pub(crate) about: String,
 }
 
 /// What the command line says about the backend.
@@ -85,26 +82,19 @@ pub(crate) struct BackendArgs {
 }
 
 impl BackendArgs {
-    /// Runs a task on the backend, in this precision.
+    /// Opens the backend, to compute in this precision.
     ///
     /// # Errors
-    /// A backend that is missing or lacks the precision, or a failure of the task.
-    pub(crate) fn run<T: BackendTask>(
-        self,
-        precision: Precision,
-        output: &Output,
-        task: T,
-    ) -> Result<T::Output, Failure> {
+    /// A backend that is missing or lacks the precision.
+    pub(crate) fn open(self, precision: Precision, output: &Output) -> Result<Device, Failure> {
         match self.kind {
             BackendKind::Cuda(ordinal) => {
-                let (gpu, device) = cuda::open(ordinal, precision, self.streams, output)
-                    .map_err(cuda::NoGpu::failure)?;
-                task.run(&gpu, &device)
+                cuda::open(ordinal, precision, self.streams, output).map_err(cuda::NoGpu::failure)
             }
-            BackendKind::Cpu => self.on_cpu(precision, "", task),
+            BackendKind::Cpu => self.open_cpu(precision, ""),
             BackendKind::Auto => match cuda::open(0, precision, self.streams, output) {
-                Ok((gpu, device)) => task.run(&gpu, &format!("{device} (auto)")),
-                Err(missing) => self.on_cpu(precision, &missing.brief(), task),
+                Ok(gpu) => Ok(Device { about: format!("{} (auto)", gpu.about), ..gpu }),
+                Err(missing) => self.open_cpu(precision, &missing.brief()),
             },
         }
     }
@@ -142,13 +132,8 @@ impl BackendArgs {
         }
     }
 
-    /// Runs a task on the CPU; `no_gpu` says why not on the GPU, if that was wanted more.
-    fn on_cpu<T: BackendTask>(
-        self,
-        precision: Precision,
-        no_gpu: &str,
-        task: T,
-    ) -> Result<T::Output, Failure> {
+    /// Opens the CPU; `no_gpu` says why not the GPU, if that was wanted more.
+    fn open_cpu(self, precision: Precision, no_gpu: &str) -> Result<Device, Failure> {
         self.check(precision)?;
         if precision != Precision::F32 {
             let name = precision.name();
@@ -160,11 +145,11 @@ impl BackendArgs {
             CpuError::Level { .. } => Failure::Usage(error.into()),
             error => Failure::Runtime(error.into()),
         })?;
-        let mut device = self.cpu();
+        let mut about = self.cpu();
         if !no_gpu.is_empty() {
-            device += &format!(" (auto: {no_gpu})");
+            about += &format!(" (auto: {no_gpu})");
         }
-        task.run(&cpu, &device)
+        Ok(Device { backend: Box::new(cpu), about })
     }
 
     /// Threads that the CPU backend will use.

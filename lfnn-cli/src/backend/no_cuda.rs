@@ -1,30 +1,10 @@
 //! What stands for `cuda` in a build without that feature: no GPU, and why.
 
-use std::convert::Infallible;
+use lfnn_core::backend::Precision;
 
-use lfnn_core::backend::{Backend, Precision};
-use lfnn_core::program::ProgramSet;
-use lfnn_cpu::{CpuError, CpuExecutable};
-
-use super::line;
+use super::{Device, line};
 use crate::failure::{Failure, lacks};
 use crate::output::Output;
-
-/// A GPU that no value of this type can be.
-pub(super) struct Gpu(Infallible);
-
-impl Backend for Gpu {
-    type Executable = CpuExecutable;
-    type Error = CpuError;
-
-    fn name(&self) -> String {
-        match self.0 {}
-    }
-
-    fn compile(&self, _: &ProgramSet) -> Result<CpuExecutable, CpuError> {
-        match self.0 {}
-    }
-}
 
 /// There is no GPU because this build has no CUDA.
 pub(super) struct NoGpu;
@@ -61,12 +41,7 @@ pub(crate) fn streams(_: usize) -> Result<usize, String> {
 ///
 /// # Errors
 /// Always.
-pub(super) fn open(
-    _: usize,
-    _: Precision,
-    _: Option<usize>,
-    _: &Output,
-) -> Result<(Gpu, String), NoGpu> {
+pub(super) fn open(_: usize, _: Precision, _: Option<usize>, _: &Output) -> Result<Device, NoGpu> {
     Err(NoGpu)
 }
 

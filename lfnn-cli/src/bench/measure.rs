@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
-use lfnn_core::backend::Backend;
 use lfnn_core::config::Task;
 use lfnn_core::random::{Purpose, Stream, below};
 use lfnn_core::train::{
@@ -11,7 +10,7 @@ use lfnn_core::train::{
 };
 
 use super::{Measured, Spread};
-use crate::backend::BackendTask;
+use crate::backend::Device;
 use crate::config::RunConfig;
 use crate::data::DataShape;
 use crate::failure::{Failure, Result};
@@ -80,11 +79,14 @@ pub(super) struct Measure<'a> {
     pub(super) seconds: f64,
 }
 
-impl BackendTask for Measure<'_> {
-    type Output = Measured;
-
-    fn run<B: Backend>(self, backend: &B, device: &str) -> Result<Measured> {
+impl Measure<'_> {
+    /// Measures on a device.
+    ///
+    /// # Errors
+    /// A configuration that cannot be, too little memory, or a failure of the backend.
+    pub(super) fn run(self, device: &Device) -> Result<Measured> {
         let Self { config, shape, seconds } = self;
+        let backend = &*device.backend;
         // As many epochs as a training may have: what is measured is measured over and over.
         let mut config = config.clone();
         config.training.epochs = u32::MAX as usize / MOST_STEPS;
@@ -137,7 +139,7 @@ impl BackendTask for Measure<'_> {
             recipe: config.label().to_owned(),
             method: config.method.clone(),
             batch,
-            device: device.to_owned(),
+            device: device.about.clone(),
             training,
             inference,
             cost,
@@ -173,7 +175,7 @@ fn repeat<E>(
 }
 
 /// An epoch, until the device is done with it.
-fn block<B: Backend>(trainer: &mut Trainer<B>) -> Result<(), TrainError<B::Error>> {
+fn block(trainer: &mut Trainer) -> Result<(), TrainError> {
     while !trainer.epoch_is_done() {
         trainer.train_step()?;
     }
@@ -182,9 +184,7 @@ fn block<B: Backend>(trainer: &mut Trainer<B>) -> Result<(), TrainError<B::Error
 }
 
 /// The operations of a step, each with the least time of several runs.
-fn profile<B: Backend>(
-    trainer: &mut Trainer<B>,
-) -> Result<Vec<ProfiledStep>, TrainError<B::Error>> {
+fn profile(trainer: &mut Trainer) -> Result<Vec<ProfiledStep>, TrainError> {
     let mut least: Vec<ProfiledStep> = Vec::new();
     for run in 0..PROFILES {
         if trainer.epoch_is_done() {

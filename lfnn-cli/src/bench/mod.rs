@@ -42,7 +42,7 @@ pub(crate) fn command(args: &BenchArgs, backend: BackendArgs, output: &Output) -
         return output.result(&report::json(description)?);
     }
     let task = Measure { config: &run.config, shape: &shape, seconds: args.seconds };
-    let result = run.execute(task, output)?;
+    let result = task.run(&run.device(output)?)?;
     let text = match args.json {
         true => report::json(report::measured(description, &result))?,
         false => report::text(&result),

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
-use lfnn_core::backend::{Backend, Precision};
+use lfnn_core::backend::Precision;
 use lfnn_core::metric::Metrics;
 use lfnn_core::train::Evaluator;
 use serde_json::{Value, json};
 
 use super::of_checkpoint;
-use crate::backend::{BackendArgs, BackendTask};
+use crate::backend::BackendArgs;
 use crate::checkpoint::{self, Checkpoint};
 use crate::cli::{EvalArgs, Split};
 use crate::data::{self, LoadedData};
@@ -50,38 +50,18 @@ pub(crate) fn command(args: &EvalArgs, backend: BackendArgs, output: &Output) ->
         let message = "the run held out no images (`dataset.validation` is 0)";
         return Err(Failure::Usage(anyhow!("--split {name}: {message}")));
     }
-    let task = Evaluate { checkpoint: &checkpoint, data: &data, indices, path: &path };
-    let evaluation = backend.run(Precision::F32, output, task)?;
+    let device = backend.open(Precision::F32, output)?;
+    let (network, state) = (&config.network, &checkpoint.state);
+    let (batch, workers) = (config.training.batch_size.max(32), config.method().workers.learn());
+    let evaluated = Evaluator::new(&*device.backend, network, data.images(), state, batch, workers)
+        .and_then(|mut evaluator| evaluator.evaluate(indices));
+    let evaluation = evaluated.map_err(|error| of_checkpoint(&path, error))?;
     let text = if args.json {
         to_json(name, &checkpoint, &evaluation)?
     } else {
         to_text(name, &path, &checkpoint, &evaluation)
     };
     output.result(&text)
-}
-
-struct Evaluate<'a> {
-    checkpoint: &'a Checkpoint,
-    data: &'a LoadedData,
-    indices: &'a [u32],
-    path: &'a Path,
-}
-
-impl BackendTask for Evaluate<'_> {
-    type Output = Metrics;
-
-    fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Metrics> {
-        let Checkpoint { metadata, state } = self.checkpoint;
-        let config = &metadata.config;
-        let batch = config.training.batch_size.max(32);
-        let workers = config.method().workers.learn();
-        let images = self.data.images();
-        let evaluate = || {
-            Evaluator::new(backend, &config.network, images, state, batch, workers)?
-                .evaluate(self.indices)
-        };
-        evaluate().map_err(|error| of_checkpoint(self.path, error))
-    }
 }
 
 fn to_json(split: &str, checkpoint: &Checkpoint, evaluation: &Metrics) -> anyhow::Result<String> {

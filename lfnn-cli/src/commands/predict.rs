@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use lfnn_core::backend::{Backend, Precision};
+use lfnn_core::backend::Precision;
 use lfnn_core::train::{DataLayout, EvaluationPlan, Images, Labels};
 use lfnn_data::{DataError, Examples, ImageShape, load_image, permute_pixels};
 use serde_json::{Value, json};
 
 use super::of_checkpoint;
-use crate::backend::{BackendArgs, BackendTask};
+use crate::backend::BackendArgs;
 use crate::checkpoint::{self, Checkpoint, Metadata};
 use crate::cli::PredictArgs;
 use crate::data::pixels;
@@ -41,8 +41,18 @@ pub(crate) fn command(args: &PredictArgs, backend: BackendArgs, output: &Output)
     let good = loaded.iter().filter(|loaded| loaded.is_ok()).count();
     let mut outputs = Vec::new();
     if good > 0 {
-        let task = Predict { plan, metadata, images: &images, good, path: &path };
-        outputs = backend.run(Precision::F32, output, task)?;
+        let images = Images {
+            pixels: pixels(&images.inputs),
+            labels: Labels::Classes(images.labels()),
+            shape: metadata.image,
+            classes: metadata.classes.len(),
+        };
+        let indices: Vec<u32> = (0..good as u32).collect();
+        let device = backend.open(Precision::F32, output)?;
+        outputs = plan
+            .compile(&*device.backend, images)
+            .and_then(|mut evaluator| evaluator.predict(&indices))
+            .map_err(|error| of_checkpoint(&path, error))?;
     }
     let classes = &metadata.classes;
     let mut outputs = outputs.iter().map(|row| probabilities(row, classes.len()));
@@ -143,29 +153,4 @@ fn to_text(answers: &[Answer<'_>], classes: &[String], top: usize) -> String {
         }
     }
     table(&[Align::Left, Align::Left, Align::Right], &lines)
-}
-
-struct Predict<'a> {
-    plan: EvaluationPlan<'a>,
-    metadata: &'a Metadata,
-    images: &'a Examples,
-    /// How many of them could be read.
-    good: usize,
-    path: &'a Path,
-}
-
-impl BackendTask for Predict<'_> {
-    type Output = Vec<Vec<f32>>;
-
-    fn run<B: Backend>(self, backend: &B, _: &str) -> Result<Self::Output> {
-        let images = Images {
-            pixels: pixels(&self.images.inputs),
-            labels: Labels::Classes(self.images.labels()),
-            shape: self.metadata.image,
-            classes: self.metadata.classes.len(),
-        };
-        let indices: Vec<u32> = (0..self.good as u32).collect();
-        let predicted = self.plan.compile(backend, images).and_then(|mut it| it.predict(&indices));
-        predicted.map_err(|error| of_checkpoint(self.path, error))
-    }
 }

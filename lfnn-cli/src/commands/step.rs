@@ -9,7 +9,7 @@ use lfnn_core::method;
 use lfnn_core::program::Role;
 use lfnn_core::train::{State, StateData, StateTensor, StepTrace, Target, TraceInput, trace_step};
 
-use crate::backend::{BackendArgs, BackendTask};
+use crate::backend::BackendArgs;
 use crate::checkpoint::{read_tensors, to_bytes};
 use crate::cli::StepArgs;
 use crate::config::{self, StepConfig};
@@ -28,8 +28,8 @@ pub(crate) fn command(args: &StepArgs, backend: BackendArgs, output: &Output) ->
     let config: StepConfig = config::read(&text, &name).usage()?;
     let weights = read_weights(&args.weights)?;
     let (images, target) = read_batch(&args.batch, &config)?;
-    let step = Step { config: &config, weights: &weights, images: &images, target: &target };
-    let seen = backend.run(Precision::F32, output, step)?;
+    let device = backend.open(Precision::F32, output)?;
+    let seen = trace(&*device.backend, &config, &weights, (&images, &target))?;
     let bytes = to_bytes(&tensors(&seen, &images, &config), None)?;
     write_whole(&args.out, &bytes)?;
     output.info(&describe(&seen, &config))?;
@@ -78,47 +78,40 @@ fn read_batch(path: &Path, config: &StepConfig) -> anyhow::Result<(StateTensor, 
     })
 }
 
-struct Step<'a> {
-    config: &'a StepConfig,
-    weights: &'a State,
-    images: &'a StateTensor,
-    target: &'a StateTensor,
-}
-
-impl BackendTask for Step<'_> {
-    type Output = StepTrace;
-
-    fn run<B: Backend>(self, backend: &B, _: &str) -> Result<StepTrace> {
-        let StateData::Real(images) = &self.images.data else {
-            return Err(
-                anyhow!("the batch's `images` hold whole numbers; expected real ones").into()
-            );
-        };
-        let labels: Vec<u32>;
-        let target = match (&self.target.data, self.config.network.task) {
-            (StateData::Real(values), Task::Regression) => Target::Values(values),
-            (StateData::U32(values), _) => Target::Labels(values),
-            (StateData::Real(values), _) => {
-                labels = whole(values)?;
-                Target::Labels(&labels)
-            }
-        };
-        let method = method::by_name(&self.config.method)
-            .with_context(|| format!("there is no method `{}`", self.config.method))
-            .usage()?;
-        let input = TraceInput {
-            network: &self.config.network,
-            leadership: self.config.leadership,
-            label_smoothing: self.config.training.as_ref().map_or(0.0, |t| t.label_smoothing),
-            method,
-            seed: self.config.seed,
-            classes: self.config.classes,
-            images,
-            shape: &self.images.shape,
-            target,
-        };
-        Ok(trace_step(backend, &input, self.weights)?)
-    }
+/// Does the step.
+fn trace(
+    backend: &dyn Backend,
+    config: &StepConfig,
+    weights: &State,
+    (images, target): (&StateTensor, &StateTensor),
+) -> Result<StepTrace> {
+    let StateData::Real(pixels) = &images.data else {
+        return Err(anyhow!("the batch's `images` hold whole numbers; expected real ones").into());
+    };
+    let labels: Vec<u32>;
+    let target = match (&target.data, config.network.task) {
+        (StateData::Real(values), Task::Regression) => Target::Values(values),
+        (StateData::U32(values), _) => Target::Labels(values),
+        (StateData::Real(values), _) => {
+            labels = whole(values)?;
+            Target::Labels(&labels)
+        }
+    };
+    let method = method::by_name(&config.method)
+        .with_context(|| format!("there is no method `{}`", config.method))
+        .usage()?;
+    let input = TraceInput {
+        network: &config.network,
+        leadership: config.leadership,
+        label_smoothing: config.training.as_ref().map_or(0.0, |t| t.label_smoothing),
+        method,
+        seed: config.seed,
+        classes: config.classes,
+        images: pixels,
+        shape: &images.shape,
+        target,
+    };
+    Ok(trace_step(backend, &input, weights)?)
 }
 
 /// Labels that were saved as real numbers.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::trial;
-use crate::backend::BackendTask;
+use crate::backend::Device;
 use crate::cli::Scale;
 use crate::config::{self, Request, RunConfig};
 use crate::data::LoadedData;
@@ -107,58 +107,36 @@ impl Training {
     }
 }
 
-/// The configuration of a run, and its data.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Loaded<'a> {
+/// A run with its data and its device, for work that prints nothing.
+#[derive(Debug)]
+pub(super) struct Session<'a> {
     pub(super) config: &'a RunConfig,
-    pub(super) data: &'a LoadedData,
+    pub(super) data: LoadedData,
+    device: Device,
 }
 
-impl Loaded<'_> {
+impl<'a> Session<'a> {
+    /// Loads the data of a run and opens its device.
+    ///
+    /// # Errors
+    /// Data that is missing or does not fit the run's settings, or a backend that is missing.
+    pub(super) fn open(run: &'a ResolvedRun) -> Result<Self> {
+        let output = Output::new(Level::Silent);
+        Ok(Self { config: &run.config, data: run.load(&output)?, device: run.device(&output)? })
+    }
+
+    /// What computes.
+    pub(super) fn backend(&self) -> &dyn Backend {
+        &*self.device.backend
+    }
+
     /// The trainer of the run.
     ///
     /// # Errors
     /// Data or settings that do not fit the network, or a failure of the backend.
-    pub(super) fn trainer<B: Backend>(self, backend: &B) -> Result<Trainer<B>> {
-        let Self { config, data } = self;
-        let setup = setup(config, &data.normalization);
-        Ok(Trainer::new(backend, &setup, data.images(), &data.train)?)
-    }
-}
-
-/// Work with the data of a run, on any backend, that prints nothing.
-pub(super) trait DataTask: Sized {
-    /// What it gives.
-    type Output;
-
-    /// Does the work.
-    ///
-    /// # Errors
-    /// As the work has it.
-    fn run<B: Backend>(self, backend: &B, run: Loaded<'_>) -> Result<Self::Output>;
-
-    /// Loads the data of a run and does the work with it.
-    ///
-    /// # Errors
-    /// Data that is missing or does not fit the run's settings, and as the work has it.
-    fn execute(self, run: &ResolvedRun) -> Result<Self::Output> {
-        let output = Output::new(Level::Silent);
-        let data = &run.load(&output)?;
-        let loaded = Loaded { config: &run.config, data };
-        run.execute(WithData { task: self, loaded }, &output)
-    }
-}
-
-struct WithData<'a, T> {
-    task: T,
-    loaded: Loaded<'a>,
-}
-
-impl<T: DataTask> BackendTask for WithData<'_, T> {
-    type Output = T::Output;
-
-    fn run<B: Backend>(self, backend: &B, _: &str) -> Result<T::Output> {
-        self.task.run(backend, self.loaded)
+    pub(super) fn trainer(&self) -> Result<Trainer> {
+        let setup = setup(self.config, &self.data.normalization);
+        Ok(Trainer::new(self.backend(), &setup, self.data.images(), &self.data.train)?)
     }
 }
 

@@ -1,11 +1,10 @@
 //! Trainings watched step by step: the terms of the loss, and the movement of the workers.
 
-use lfnn_core::backend::Backend;
 use lfnn_core::metric::Metrics;
 use lfnn_core::train::Trainer;
 use serde::{Deserialize, Serialize};
 
-use super::plan::{DataTask, Loaded};
+use super::plan::Session;
 use crate::failure::Result;
 use crate::interrupt;
 use crate::resolved::ResolvedRun;
@@ -33,11 +32,35 @@ pub(super) struct LossRow {
 /// # Errors
 /// What fails in training, or the user's wish to stop.
 pub(super) fn losses(run: &ResolvedRun, every: usize) -> Result<Vec<LossRow>> {
-    Losses { every }.execute(run)
-}
-
-struct Losses {
-    every: usize,
+    let session = Session::open(run)?;
+    let (data, mut trainer) = (&session.data, session.trainer()?);
+    let (mut rows, mut before) = (Vec::new(), ([0.0; 4], 0));
+    while !trainer.epoch_is_done() {
+        interrupt::check()?;
+        trainer.train_step()?;
+        let step = trainer.step_in_epoch();
+        if !step.is_multiple_of(every) && !trainer.epoch_is_done() {
+            continue;
+        }
+        trainer.check_finite()?;
+        let now = sums(&trainer.metrics()?);
+        let batches = (step - before.1) as f64;
+        let since = |at: usize| now[at] - before.0[at];
+        let examples = batches * trainer.batch_size() as f64;
+        let tested = (rows.len() % 5 == 4 || trainer.epoch_is_done())
+            .then(|| trainer.evaluate(&data.test))
+            .transpose()?;
+        rows.push(LossRow {
+            step,
+            accuracy: 100.0 * (1.0 - since(0) / examples),
+            test_accuracy: tested.and_then(|tested| Some(100.0 - tested.error()?)),
+            global: since(1) / examples,
+            leader: since(2) / batches,
+            follower: since(3) / batches,
+        });
+        before = (now, step);
+    }
+    Ok(rows)
 }
 
 /// Sums since the epoch began, from means.
@@ -47,41 +70,6 @@ fn sums(metrics: &Metrics) -> [f64; 4] {
     let wrong = metrics.error().unwrap_or(0.0) / 100.0 * examples;
     let (leader, follower) = (local("leader_loss"), local("follower_loss"));
     [wrong, metrics.loss() * examples, leader * batches, follower * batches]
-}
-
-impl DataTask for Losses {
-    type Output = Vec<LossRow>;
-
-    fn run<B: Backend>(self, backend: &B, run: Loaded<'_>) -> Result<Self::Output> {
-        let (data, mut trainer) = (run.data, run.trainer(backend)?);
-        let (mut rows, mut before) = (Vec::new(), ([0.0; 4], 0));
-        while !trainer.epoch_is_done() {
-            interrupt::check()?;
-            trainer.train_step()?;
-            let step = trainer.step_in_epoch();
-            if !step.is_multiple_of(self.every) && !trainer.epoch_is_done() {
-                continue;
-            }
-            trainer.check_finite()?;
-            let now = sums(&trainer.metrics()?);
-            let batches = (step - before.1) as f64;
-            let since = |at: usize| now[at] - before.0[at];
-            let examples = batches * trainer.batch_size() as f64;
-            let tested = (rows.len() % 5 == 4 || trainer.epoch_is_done())
-                .then(|| trainer.evaluate(&data.test))
-                .transpose()?;
-            rows.push(LossRow {
-                step,
-                accuracy: 100.0 * (1.0 - since(0) / examples),
-                test_accuracy: tested.and_then(|tested| Some(100.0 - tested.error()?)),
-                global: since(1) / examples,
-                leader: since(2) / batches,
-                follower: since(3) / batches,
-            });
-            before = (now, step);
-        }
-        Ok(rows)
-    }
 }
 
 /// Images on which the outputs of workers are compared.
@@ -117,53 +105,41 @@ pub(super) struct Activity {
 /// # Errors
 /// What fails in training, or the user's wish to stop.
 pub(super) fn activity(run: &ResolvedRun, drawn: &[usize]) -> Result<Vec<Activity>> {
-    Watch { drawn }.execute(run)
-}
-
-struct Watch<'a> {
-    drawn: &'a [usize],
-}
-
-impl DataTask for Watch<'_> {
-    type Output = Vec<Activity>;
-
-    fn run<B: Backend>(self, backend: &B, run: Loaded<'_>) -> Result<Self::Output> {
-        let (data, mut trainer) = (run.data, run.trainer(backend)?);
-        let probe = &data.test[..data.test.len().min(PROBE)];
-        let classes: Vec<u32> = probe.iter().map(|&at| data.labels()[at as usize]).collect();
-        let predictions = trainer.network().units().first().map(|unit| unit.predictions());
-        let (classifiers, workers) = predictions
-            .map_or((0, 0), |predictions| (predictions.classifiers, predictions.workers));
-        let look = |trainer: &mut Trainer<B>| -> Result<Vec<f32>> {
-            Ok(trainer.worker_outputs(probe)?.into_iter().next().unwrap_or_default())
-        };
-        // In how many batches each worker has been a leader.
-        let leads = |trainer: &Trainer<B>| -> Result<Vec<f64>> {
-            let metrics = trainer.metrics()?;
-            let count = |share: &f64| (share / 100.0 * metrics.batches as f64).round();
-            let shares = metrics.units.first().map_or(&[][..], |unit| unit.workers("lead_percent"));
-            Ok(shares.iter().map(count).collect())
-        };
-        let (mut before, mut led) = (look(&mut trainer)?, leads(&trainer)?);
-        let mut rows = Vec::new();
-        while !trainer.epoch_is_done() {
-            interrupt::check()?;
-            trainer.train_step()?;
-            let (after, now) = (look(&mut trainer)?, leads(&trainer)?);
-            let step = trainer.step_in_epoch();
-            let outputs =
-                Outputs { before: &before, after: &after, predictors: classifiers * workers };
-            let leader: Vec<bool> = now.iter().zip(&led).map(|(now, then)| now > then).collect();
-            let mut row = outputs.activity(step, &leader, classifiers, workers);
-            if self.drawn.contains(&step) {
-                row.moves = outputs.moves(&leader, workers, &classes);
-            }
-            rows.push(row);
-            (before, led) = (after, now);
+    let session = Session::open(run)?;
+    let (data, mut trainer) = (&session.data, session.trainer()?);
+    let probe = &data.test[..data.test.len().min(PROBE)];
+    let classes: Vec<u32> = probe.iter().map(|&at| data.labels()[at as usize]).collect();
+    let predictions = trainer.network().units().first().map(|unit| unit.predictions());
+    let (classifiers, workers) =
+        predictions.map_or((0, 0), |predictions| (predictions.classifiers, predictions.workers));
+    let look = |trainer: &mut Trainer| -> Result<Vec<f32>> {
+        Ok(trainer.worker_outputs(probe)?.into_iter().next().unwrap_or_default())
+    };
+    // In how many batches each worker has been a leader.
+    let leads = |trainer: &Trainer| -> Result<Vec<f64>> {
+        let metrics = trainer.metrics()?;
+        let count = |share: &f64| (share / 100.0 * metrics.batches as f64).round();
+        let shares = metrics.units.first().map_or(&[][..], |unit| unit.workers("lead_percent"));
+        Ok(shares.iter().map(count).collect())
+    };
+    let (mut before, mut led) = (look(&mut trainer)?, leads(&trainer)?);
+    let mut rows = Vec::new();
+    while !trainer.epoch_is_done() {
+        interrupt::check()?;
+        trainer.train_step()?;
+        let (after, now) = (look(&mut trainer)?, leads(&trainer)?);
+        let step = trainer.step_in_epoch();
+        let outputs = Outputs { before: &before, after: &after, predictors: classifiers * workers };
+        let leader: Vec<bool> = now.iter().zip(&led).map(|(now, then)| now > then).collect();
+        let mut row = outputs.activity(step, &leader, classifiers, workers);
+        if drawn.contains(&step) {
+            row.moves = outputs.moves(&leader, workers, &classes);
         }
-        trainer.check_finite()?;
-        Ok(rows)
+        rows.push(row);
+        (before, led) = (after, now);
     }
+    trainer.check_finite()?;
+    Ok(rows)
 }
 
 /// Outputs of all workers, `[images, classifiers · workers]`, before and after a step.

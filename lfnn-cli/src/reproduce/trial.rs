@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use lfnn_core::backend::Backend;
-
-use super::plan::{DataTask, Loaded, Task};
+use super::plan::{Session, Task};
 use crate::failure::Result;
 use crate::resolved::{ResolvedRun, Resources};
 
@@ -48,40 +46,35 @@ pub(super) fn of_training(run: &ResolvedRun) -> Result<Duration> {
     let mut run = run.clone();
     // The second step may be one of another epoch.
     run.config.training.epochs = epochs.max(2);
-    let (first_step, each_epoch) = Epoch.execute(&run)?;
+    let (first_step, each_epoch) = epoch(&run)?;
     Ok(first_step - begin + each_epoch.mul_f64(epochs as f64))
 }
 
-struct Epoch;
+/// When the first step of a run was done, and how long an epoch takes with its evaluation.
+fn epoch(run: &ResolvedRun) -> Result<(Instant, Duration)> {
+    let session = Session::open(run)?;
+    let (data, mut trainer) = (&session.data, session.trainer()?);
+    trainer.train_step()?;
+    trainer.check_finite()?;
+    let first_step = Instant::now();
 
-impl DataTask for Epoch {
-    /// When the first step was done, and how long an epoch takes with its evaluation.
-    type Output = (Instant, Duration);
-
-    fn run<B: Backend>(self, backend: &B, run: Loaded<'_>) -> Result<Self::Output> {
-        let (data, mut trainer) = (run.data, run.trainer(backend)?);
-        trainer.train_step()?;
-        trainer.check_finite()?;
-        let first_step = Instant::now();
-
-        let steps_per_epoch = trainer.steps_per_epoch();
-        if trainer.epoch_is_done() {
-            trainer.end_epoch()?;
-        }
-        let (begin, mut steps) = (Instant::now(), 0usize);
-        while steps == 0 || (begin.elapsed() < LONG && steps + 1 < steps_per_epoch) {
-            trainer.train_step()?;
-            steps += 1;
-        }
-        // This waits for the device.
-        trainer.metrics()?;
-        let step = begin.elapsed().div_f64(steps as f64);
-
-        let few = &data.test[..data.test.len().min(4 * trainer.batch_size())];
-        let begin = Instant::now();
-        trainer.evaluate(few)?;
-        let image = begin.elapsed().div_f64(few.len().max(1) as f64);
-        let evaluated = (data.validation.len() + data.test.len()) as f64;
-        Ok((first_step, step.mul_f64(steps_per_epoch as f64) + image.mul_f64(evaluated)))
+    let steps_per_epoch = trainer.steps_per_epoch();
+    if trainer.epoch_is_done() {
+        trainer.end_epoch()?;
     }
+    let (begin, mut steps) = (Instant::now(), 0usize);
+    while steps == 0 || (begin.elapsed() < LONG && steps + 1 < steps_per_epoch) {
+        trainer.train_step()?;
+        steps += 1;
+    }
+    // This waits for the device.
+    trainer.metrics()?;
+    let step = begin.elapsed().div_f64(steps as f64);
+
+    let few = &data.test[..data.test.len().min(4 * trainer.batch_size())];
+    let begin = Instant::now();
+    trainer.evaluate(few)?;
+    let image = begin.elapsed().div_f64(few.len().max(1) as f64);
+    let evaluated = (data.validation.len() + data.test.len()) as f64;
+    Ok((first_step, step.mul_f64(steps_per_epoch as f64) + image.mul_f64(evaluated)))
 }

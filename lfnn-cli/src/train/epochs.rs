@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
-use lfnn_core::backend::Backend;
 use lfnn_core::metric::Metrics;
 use lfnn_core::train::Trainer;
 
@@ -26,9 +25,9 @@ const METRICS_INTERVAL: Duration = Duration::from_millis(250);
 ///
 /// # Errors
 /// A number that is not finite, a backend or a disk that fails, or the user's wish to stop.
-pub(super) fn run<B: Backend>(
+pub(super) fn run(
     backend: String,
-    mut trainer: Trainer<B>,
+    mut trainer: Trainer,
     training: Training<'_>,
 ) -> Result<(), Failure> {
     let Training { run, data, mut metadata, output, .. } = training;
@@ -41,7 +40,7 @@ pub(super) fn run<B: Backend>(
     saver.forget(trainer.epoch());
     let mut display = Display::new(output, &metadata.config, !data.validation.is_empty());
     let is_over =
-        |trainer: &Trainer<B>, metadata: &Metadata| trainer.is_finished() || metadata.stopped_early;
+        |trainer: &Trainer, metadata: &Metadata| trainer.is_finished() || metadata.stopped_early;
     let was_over = is_over(&trainer, &metadata);
     if !was_over {
         display.begin();
@@ -88,8 +87,8 @@ struct EpochStats {
 }
 
 /// Runs the steps of an epoch that are left; nothing if the user wants to stop.
-fn train_epoch<B: Backend>(
-    trainer: &mut Trainer<B>,
+fn train_epoch(
+    trainer: &mut Trainer,
     saver: &mut Saver<'_>,
     metadata: &mut Metadata,
     display: &mut Display<'_>,
@@ -132,8 +131,8 @@ fn train_epoch<B: Backend>(
 }
 
 /// Evaluates, and moves on to the next epoch.
-fn end_epoch<B: Backend>(
-    trainer: &mut Trainer<B>,
+fn end_epoch(
+    trainer: &mut Trainer,
     data: &LoadedData,
     trained: EpochStats,
 ) -> Result<EpochRow, Failure> {

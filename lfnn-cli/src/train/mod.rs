@@ -12,10 +12,9 @@ mod saver;
 use std::path::Path;
 
 use anyhow::anyhow;
-use lfnn_core::backend::Backend;
 use lfnn_core::train::{Normalization, Setup, State, Trainer};
 
-use crate::backend::{BackendArgs, BackendTask};
+use crate::backend::{BackendArgs, Device};
 use crate::checkpoint::{self, Checkpoint, Metadata};
 use crate::cli::TrainArgs;
 use crate::config::{self, Request, RunConfig, differences};
@@ -130,9 +129,10 @@ impl TrainingRun {
     /// # Errors
     /// Data that is missing, settings that do not fit it, what fails in training, or the user's wish to stop.
     pub(crate) fn train(self, output: &Output) -> Result<(), Failure> {
-        let prepared = self.prepare(output);
-        match prepared.and_then(|training| self.run.execute(training, output)) {
-            Ok(trained) => trained,
+        match self.start(output) {
+            Ok((device, trainer, training)) => {
+                epochs::run(device.backend.name(), trainer, training)
+            }
             Err(failure) => {
                 // Nothing was trained: a new folder would only be in the way.
                 if self.saved.is_none() {
@@ -141,6 +141,25 @@ impl TrainingRun {
                 Err(failure)
             }
         }
+    }
+
+    /// Does everything that comes before the first step.
+    fn start<'a>(&'a self, output: &'a Output) -> Result<(Device, Trainer, Training<'a>), Failure> {
+        let mut training = self.prepare(output)?;
+        let device = self.run.device(output)?;
+        let (config, data) = (&self.run.config, &training.data);
+        let setup = setup(config, &data.normalization);
+        let mut trainer = Trainer::new(&*device.backend, &setup, data.images(), &data.train)?;
+        if let Some(state) = training.state.take() {
+            trainer.restore(&state)?;
+        }
+        training.data.drop_host_images();
+        if self.tensorboard {
+            run::tensorboard::begin(self.folder.path())?;
+        }
+        interrupt::training_begins();
+        training.print_header(&trainer, &device.about)?;
+        Ok((device, trainer, training))
     }
 
     /// Loads the checkpoint of a run that is resumed, and the data.
@@ -187,7 +206,7 @@ impl TrainingRun {
     }
 }
 
-/// Training on a backend. The outer result fails before anything is trained, the inner one after.
+/// A run that is ready to be trained.
 #[derive(Debug)]
 struct Training<'a> {
     run: &'a TrainingRun,
@@ -196,26 +215,6 @@ struct Training<'a> {
     /// Of a run that is resumed.
     state: Option<State>,
     output: &'a Output,
-}
-
-impl BackendTask for Training<'_> {
-    type Output = Result<(), Failure>;
-
-    fn run<B: Backend>(mut self, backend: &B, device: &str) -> Result<Self::Output, Failure> {
-        let (config, data) = (&self.run.run.config, &self.data);
-        let setup = setup(config, &data.normalization);
-        let mut trainer = Trainer::new(backend, &setup, data.images(), &data.train)?;
-        if let Some(state) = self.state.take() {
-            trainer.restore(&state)?;
-        }
-        self.data.drop_host_images();
-        if self.run.tensorboard {
-            run::tensorboard::begin(self.run.folder.path())?;
-        }
-        interrupt::training_begins();
-        self.print_header(&trainer, device)?;
-        Ok(epochs::run(backend.name(), trainer, self))
-    }
 }
 
 /// What the core needs to know of a run.
@@ -234,7 +233,7 @@ pub(crate) fn setup<'a>(config: &'a RunConfig, normalization: &Normalization) ->
 
 impl Training<'_> {
     /// The lines before the first epoch.
-    fn print_header<B: Backend>(&self, trainer: &Trainer<B>, device: &str) -> Result<(), Failure> {
+    fn print_header(&self, trainer: &Trainer, device: &str) -> Result<(), Failure> {
         let Self { run: TrainingRun { run, folder, saved, .. }, data, output, .. } = self;
         let (config, network) = (&run.config, trainer.network());
         let (parameters, head_parameters) = network.parameter_counts();

@@ -1,6 +1,5 @@
 //! The end of a run: its summary, and how often each worker was a leader.
 
-use lfnn_core::backend::Backend;
 use lfnn_core::metric::UnitMetrics;
 use lfnn_core::train::Trainer;
 
@@ -12,10 +11,10 @@ use crate::output::Output;
 use crate::run::{BestSummary, EpochRow, MetricsLog, RunFolder, Summary, lowest, mean};
 
 /// What came out of a run.
-pub(super) fn summarize<B: Backend>(
+pub(super) fn summarize(
     metadata: &Metadata,
     metrics: &MetricsLog,
-    trainer: &Trainer<B>,
+    trainer: &Trainer,
     backend: String,
 ) -> Summary {
     let rows = metrics.rows();

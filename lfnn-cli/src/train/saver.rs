@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use lfnn_core::backend::Backend;
 use lfnn_core::train::Trainer;
 
 use crate::checkpoint::{self, Metadata};
@@ -38,9 +37,9 @@ impl<'a> Saver<'a> {
     ///
     /// # Errors
     /// A number that is not finite: such a run is not worth resuming, and its last checkpoint stays.
-    pub(super) fn encode<B: Backend>(
+    pub(super) fn encode(
         &self,
-        trainer: &Trainer<B>,
+        trainer: &Trainer,
         metadata: &mut Metadata,
     ) -> Result<Vec<u8>, Failure> {
         trainer.check_finite()?;
@@ -53,9 +52,9 @@ impl<'a> Saver<'a> {
     ///
     /// # Errors
     /// As [`Saver::encode`], or a disk that refuses.
-    pub(super) fn save<B: Backend>(
+    pub(super) fn save(
         &mut self,
-        trainer: &Trainer<B>,
+        trainer: &Trainer,
         metadata: &mut Metadata,
     ) -> Result<(), Failure> {
         let bytes = self.encode(trainer, metadata)?;

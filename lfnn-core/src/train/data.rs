@@ -1,6 +1,6 @@
 //! Examples as the trainer takes them, and how a step turns them into a batch.
 
-use crate::backend::{Executable, TensorData};
+use crate::backend::{BackendError, Executable, TensorData};
 use crate::config::{Augmentation, ConfigError};
 use crate::program::{
     Augment, DType, LoadImages, LoadLabels, LoadValues, ProgramSet, Role, TensorId,
@@ -284,11 +284,11 @@ impl DataTensors {
         x
     }
 
-    pub(super) fn upload_images<E: Executable>(
+    pub(super) fn upload_images(
         &self,
-        executable: &mut E,
+        executable: &mut dyn Executable,
         images: Images<'_>,
-    ) -> Result<(), E::Error> {
+    ) -> Result<(), BackendError> {
         let pixels = match images.pixels {
             Pixels::Bytes(bytes) => TensorData::U8(bytes),
             Pixels::Reals(reals) => TensorData::Real(reals),
@@ -301,11 +301,11 @@ impl DataTensors {
         executable.upload(self.labels, labels)
     }
 
-    pub(super) fn upload_normalization<E: Executable>(
+    pub(super) fn upload_normalization(
         &self,
-        executable: &mut E,
+        executable: &mut dyn Executable,
         normalization: &Normalization,
-    ) -> Result<(), E::Error> {
+    ) -> Result<(), BackendError> {
         let (scale, shift) = normalization.affine();
         executable.upload(self.scale, TensorData::Real(&scale))?;
         executable.upload(self.shift, TensorData::Real(&shift))

@@ -1,15 +1,14 @@
 //! What goes wrong in training.
 
-use std::error::Error;
-
 use thiserror::Error;
 
+use crate::backend::BackendError;
 use crate::config::ConfigError;
 use crate::program::ProgramError;
 
-/// What goes wrong in training on a backend with errors `E`.
+/// What goes wrong in training.
 #[derive(Debug, Error)]
-pub enum TrainError<E: Error + 'static> {
+pub enum TrainError {
     /// A setting that cannot be.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -18,7 +17,7 @@ pub enum TrainError<E: Error + 'static> {
     Program(#[from] ProgramError),
     /// The backend failed.
     #[error("backend: {0}")]
-    Backend(#[source] E),
+    Backend(#[source] BackendError),
     /// An error that is not finite, in a hidden unit.
     #[error(
         "unit {unit}: the loss of worker {worker} is not finite (epoch {epoch}, batch {batch} or \

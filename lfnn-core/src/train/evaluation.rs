@@ -1,6 +1,6 @@
 //! Loss and error of a trained network on chosen images, and its predictions.
 
-use crate::backend::{Backend, Executable, TensorData, TensorDataMut};
+use crate::backend::{Backend, BackendError, Executable, TensorData, TensorDataMut};
 use crate::config::{Augmentation, ConfigError, NetworkConfig};
 use crate::metric::{MetricSum, Metrics, clear};
 use crate::network::Network;
@@ -108,11 +108,11 @@ impl EvaluationProgram {
     ///
     /// # Errors
     /// An index of no image, more indices than images, or a failure of the backend.
-    pub(super) fn run<E: Executable>(
+    pub(super) fn run(
         &self,
-        executable: &mut E,
+        executable: &mut dyn Executable,
         indices: &[u32],
-    ) -> Result<Metrics, TrainError<E::Error>> {
+    ) -> Result<Metrics, TrainError> {
         let count = self.images;
         // A device gathers images by these indices without looking.
         if let Some(&index) = indices.iter().find(|&&index| index as usize >= count) {
@@ -125,11 +125,11 @@ impl EvaluationProgram {
         self.compute(executable, indices).map_err(TrainError::Backend)
     }
 
-    fn compute<E: Executable>(
+    fn compute(
         &self,
-        executable: &mut E,
+        executable: &mut dyn Executable,
         indices: &[u32],
-    ) -> Result<Metrics, E::Error> {
+    ) -> Result<Metrics, BackendError> {
         let mut order = indices.to_vec();
         order.resize(self.images.max(1), 0);
         executable.upload(self.order, TensorData::U32(&order))?;
@@ -149,21 +149,21 @@ impl EvaluationProgram {
     ///
     /// # Errors
     /// As [`run`](Self::run).
-    pub(super) fn worker_outputs<E: Executable>(
+    pub(super) fn worker_outputs(
         &self,
-        executable: &mut E,
+        executable: &mut dyn Executable,
         indices: &[u32],
-    ) -> Result<Vec<Vec<f32>>, TrainError<E::Error>> {
+    ) -> Result<Vec<Vec<f32>>, TrainError> {
         self.outputs(executable, indices, &self.workers)
     }
 
     /// Each of these outputs for these images, `[images, features]`.
-    fn outputs<E: Executable>(
+    fn outputs(
         &self,
-        executable: &mut E,
+        executable: &mut dyn Executable,
         indices: &[u32],
         wanted: &[BatchOutputs],
-    ) -> Result<Vec<Vec<f32>>, TrainError<E::Error>> {
+    ) -> Result<Vec<Vec<f32>>, TrainError> {
         let mut all = vec![Vec::new(); wanted.len()];
         for batch in indices.chunks(self.batch) {
             self.run(executable, batch)?;
@@ -218,11 +218,11 @@ impl<'s> EvaluationPlan<'s> {
     ///
     /// # Errors
     /// Other images than were planned for, or a failure of the backend.
-    pub fn compile<B: Backend>(
+    pub fn compile(
         self,
-        backend: &B,
+        backend: &dyn Backend,
         images: Images<'_>,
-    ) -> Result<Evaluator<B>, TrainError<B::Error>> {
+    ) -> Result<Evaluator, TrainError> {
         let Self { set, data, program, fit, takes_labels } = self;
         images.validate(takes_labels).map_err(TrainError::Data)?;
         if images.count() != program.images {
@@ -230,32 +230,32 @@ impl<'s> EvaluationPlan<'s> {
             return Err(TrainError::Data(message));
         }
         let mut executable = backend.compile(&set).map_err(TrainError::Backend)?;
-        data.upload_images(&mut executable, images).map_err(TrainError::Backend)?;
-        load(&set, &mut executable, &fit)?;
+        data.upload_images(&mut *executable, images).map_err(TrainError::Backend)?;
+        load(&set, &mut *executable, &fit)?;
         Ok(Evaluator { executable, program })
     }
 }
 
 /// Evaluates a trained network, without the means to train it.
 #[derive(Debug)]
-pub struct Evaluator<B: Backend> {
-    executable: B::Executable,
+pub struct Evaluator {
+    executable: Box<dyn Executable>,
     program: EvaluationProgram,
 }
 
-impl<B: Backend> Evaluator<B> {
+impl Evaluator {
     /// Prepares the evaluation of a network on images, with parameters from a saved state.
     ///
     /// # Errors
     /// A configuration, data or state that does not fit, or a failure of the backend.
     pub fn new(
-        backend: &B,
+        backend: &dyn Backend,
         network: &NetworkConfig,
         images: Images<'_>,
         state: &State,
         batch: usize,
         workers_predict: bool,
-    ) -> Result<Self, TrainError<B::Error>> {
+    ) -> Result<Self, TrainError> {
         let layout = images.layout();
         EvaluationPlan::new(network, layout, state, batch, workers_predict)?
             .compile(backend, images)
@@ -265,17 +265,17 @@ impl<B: Backend> Evaluator<B> {
     ///
     /// # Errors
     /// An index of no image, more indices than images, or a failure of the backend.
-    pub fn evaluate(&mut self, indices: &[u32]) -> Result<Metrics, TrainError<B::Error>> {
-        self.program.run(&mut self.executable, indices)
+    pub fn evaluate(&mut self, indices: &[u32]) -> Result<Metrics, TrainError> {
+        self.program.run(&mut *self.executable, indices)
     }
 
     /// The outputs p for each of these images: class probabilities, or numbers in regression.
     ///
     /// # Errors
     /// As [`evaluate`](Self::evaluate).
-    pub fn predict(&mut self, indices: &[u32]) -> Result<Vec<Vec<f32>>, TrainError<B::Error>> {
+    pub fn predict(&mut self, indices: &[u32]) -> Result<Vec<Vec<f32>>, TrainError> {
         let wanted = self.program.probabilities;
-        let outputs = self.program.outputs(&mut self.executable, indices, &[wanted])?.concat();
+        let outputs = self.program.outputs(&mut *self.executable, indices, &[wanted])?.concat();
         Ok(outputs.chunks(wanted.features).map(<[f32]>::to_vec).collect())
     }
 }

@@ -191,7 +191,7 @@ impl SetupError {
     }
 }
 
-impl<E: std::error::Error> From<SetupError> for super::TrainError<E> {
+impl From<SetupError> for super::TrainError {
     fn from(error: SetupError) -> Self {
         match error {
             SetupError::Config(error) => error.into(),

@@ -1,9 +1,8 @@
 //! Everything needed to resume: parameters, buffers, optimiser, counters.
 
 use std::collections::{HashMap, HashSet};
-use std::error::Error;
 
-use crate::backend::{Executable, TensorData, TensorDataMut};
+use crate::backend::{BackendError, Executable, TensorData, TensorDataMut};
 use crate::program::{DType, ProgramSet, Role, Tensor, TensorId};
 
 use super::error::TrainError;
@@ -127,7 +126,7 @@ pub(super) fn saved<'s>(
 }
 
 /// Reads the state of an executable.
-pub(super) fn save<E: Executable>(set: &ProgramSet, executable: &E) -> Result<State, E::Error> {
+pub(super) fn save(set: &ProgramSet, executable: &dyn Executable) -> Result<State, BackendError> {
     let mut tensors = Vec::new();
     for (id, tensor) in set.tensors().iter().filter(|(_, tensor)| tensor.role.is_saved()) {
         let (shape, data) = match tensor.dtype {
@@ -177,11 +176,11 @@ pub(super) fn fit<'s>(
 }
 
 /// Writes a state that [`fit`]s into an executable.
-pub(super) fn load<E: Executable<Error = Err>, Err: Error + 'static>(
+pub(super) fn load(
     set: &ProgramSet,
-    executable: &mut E,
+    executable: &mut dyn Executable,
     fit: &[(TensorId, &StateTensor)],
-) -> Result<(), TrainError<Err>> {
+) -> Result<(), TrainError> {
     for &(id, saved) in fit {
         match &saved.data {
             StateData::Real(data) => {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::backend::{Backend, Executable, TensorData, TensorDataMut};
+use crate::backend::{Backend, BackendError, Executable, TensorData, TensorDataMut};
 use crate::config::{ConfigError, LeadershipConfig, NetworkConfig, check_label_smoothing};
 use crate::method::{Method, TrainingStep};
 use crate::network::Network;
@@ -89,11 +89,11 @@ pub struct UnitTrace {
 ///
 /// # Errors
 /// A configuration, weights or a batch that do not fit, or a failure of the backend.
-pub fn trace_step<B: Backend>(
-    backend: &B,
+pub fn trace_step(
+    backend: &dyn Backend,
     input: &TraceInput<'_>,
     weights: &State,
-) -> Result<StepTrace, TrainError<B::Error>> {
+) -> Result<StepTrace, TrainError> {
     let data = |message: String| Err(TrainError::Data(message));
     let elements = input.shape.iter().try_fold(1usize, |a, &b| a.checked_mul(b));
     if elements != Some(input.images.len()) {
@@ -167,8 +167,8 @@ pub fn trace_step<B: Backend>(
     for (id, values) in drawn.into_iter().filter(|(id, _)| !is_given.contains(id)) {
         executable.upload(id, TensorData::Real(&values)).map_err(TrainError::Backend)?;
     }
-    let upload = |executable: &mut B::Executable, id, data| {
-        executable.upload(id, data).map_err(TrainError::<B::Error>::Backend)
+    let upload = |executable: &mut Box<dyn Executable>, id, data| {
+        executable.upload(id, data).map_err(TrainError::Backend)
     };
     upload(&mut executable, x, TensorData::Real(&images))?;
     match input.target {
@@ -180,8 +180,8 @@ pub fn trace_step<B: Backend>(
     upload(&mut executable, now, TensorData::U32(&time))?;
     executable.run(step.program).map_err(TrainError::Backend)?;
 
-    let reader = Reader { set: &set, executable: &executable };
-    let backend = TrainError::<B::Error>::Backend;
+    let reader = Reader { set: &set, executable: &*executable };
+    let backend = TrainError::Backend;
     let units = step.leaders.iter().map(|leaders| {
         let losses = reader.real(leaders.local_losses)?;
         Ok(UnitTrace {
@@ -192,7 +192,7 @@ pub fn trace_step<B: Backend>(
             follower_loss: f64::from(losses[1]),
         })
     });
-    let units = units.collect::<Result<_, B::Error>>().map_err(backend)?;
+    let units = units.collect::<Result<_, BackendError>>().map_err(backend)?;
     let real = |id: Option<TensorId>| id.map_or(Ok(Vec::new()), |id| reader.real(id));
     let loss = real(step.loss.map(|loss| loss.mean)).map_err(backend)?;
     let buffers = network.parameters().iter().filter(|parameter| !parameter.trainable());
@@ -209,32 +209,33 @@ pub fn trace_step<B: Backend>(
     })
 }
 
-struct Reader<'a, E> {
+struct Reader<'a> {
     set: &'a ProgramSet,
-    executable: &'a E,
+    executable: &'a dyn Executable,
 }
 
-impl<E: Executable> Reader<'_, E> {
-    fn real(&self, id: TensorId) -> Result<Vec<f32>, E::Error> {
+impl Reader<'_> {
+    fn real(&self, id: TensorId) -> Result<Vec<f32>, BackendError> {
         let mut data = vec![0.0; self.set.tensors()[id].len()];
         self.executable.download(id, TensorDataMut::Real(&mut data))?;
         Ok(data)
     }
 
-    fn whole(&self, id: TensorId) -> Result<Vec<u32>, E::Error> {
+    fn whole(&self, id: TensorId) -> Result<Vec<u32>, BackendError> {
         let mut data = vec![0; self.set.tensors()[id].len()];
         self.executable.download(id, TensorDataMut::U32(&mut data))?;
         Ok(data)
     }
 
     /// Tensors in the layout of saved states, named like what they belong to.
-    fn state(&self, ids: impl Iterator<Item = TensorId>) -> Result<State, E::Error> {
+    fn state(&self, ids: impl Iterator<Item = TensorId>) -> Result<State, BackendError> {
         let read = |id: TensorId| {
             let tensor = &self.set.tensors()[id];
             let (shape, data) = to_channels_first(&tensor.shape, &self.real(id)?);
-            Ok(StateTensor { name: tensor.bare_name().into(), shape, data: StateData::Real(data) })
+            let data = StateData::Real(data);
+            Ok(StateTensor { name: tensor.bare_name().into(), shape, data })
         };
-        Ok(State { tensors: ids.map(read).collect::<Result<_, _>>()? })
+        Ok(State { tensors: ids.map(read).collect::<Result<_, BackendError>>()? })
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::backend::{Backend, Executable, Memory, StepTime, TensorData, TensorDataMut};
+use crate::backend::{
+    Backend, BackendError, Executable, Memory, StepTime, TensorData, TensorDataMut,
+};
 use crate::metric::{self, Metrics};
 use crate::network::Network;
 use crate::optim::learning_rate;
@@ -31,8 +33,8 @@ pub struct ProfiledStep {
 
 /// Trains a network on a backend.
 #[derive(Debug)]
-pub struct Trainer<B: Backend> {
-    executable: B::Executable,
+pub struct Trainer {
+    executable: Box<dyn Executable>,
     built: TrainingPrograms,
     evaluation: EvaluationProgram,
     training: TrainingConfig,
@@ -82,17 +84,17 @@ pub fn trainer_programs(
     programs.map(|(built, _)| built.set).map_err(SetupError::into_config)
 }
 
-impl<B: Backend> Trainer<B> {
+impl Trainer {
     /// Prepares the training of a new network on the images with the indices `examples`.
     ///
     /// # Errors
     /// A configuration or data that cannot be, or a failure of the backend.
     pub fn new(
-        backend: &B,
+        backend: &dyn Backend,
         setup: &Setup<'_>,
         images: Images<'_>,
         examples: &[u32],
-    ) -> Result<Self, TrainError<B::Error>> {
+    ) -> Result<Self, TrainError> {
         let takes_labels = setup.network.task != Task::Regression;
         images.validate(takes_labels).map_err(TrainError::Data)?;
         let count = images.count();
@@ -119,10 +121,10 @@ impl<B: Backend> Trainer<B> {
         Ok(trainer)
     }
 
-    fn initialize(&mut self, setup: &Setup<'_>, images: Images<'_>) -> Result<(), B::Error> {
+    fn initialize(&mut self, setup: &Setup<'_>, images: Images<'_>) -> Result<(), BackendError> {
         let built = &self.built;
-        built.data.upload_images(&mut self.executable, images)?;
-        built.data.upload_normalization(&mut self.executable, &setup.normalization)?;
+        built.data.upload_images(&mut *self.executable, images)?;
+        built.data.upload_normalization(&mut *self.executable, &setup.normalization)?;
         for (number, parameter) in built.network.parameters().iter().enumerate() {
             let stream = Stream::new(Purpose::Init, number as u32);
             let values = parameter.init.values(self.seed, stream, parameter.tensor.len());
@@ -181,17 +183,17 @@ impl<B: Backend> Trainer<B> {
     }
 
     /// Uploads what an epoch needs: the order of its examples, its learning rates and the step counter.
-    fn begin_epoch(&mut self) -> Result<(), B::Error> {
+    fn begin_epoch(&mut self) -> Result<(), BackendError> {
         self.upload_schedule()?;
         let mut now = step_counter::start(self.seed);
         now[step_counter::EPOCH] = self.epoch as u32;
         now[step_counter::TIME] = (self.epoch * self.steps_per_epoch) as u32;
         now[step_counter::COUNT] = (self.steps_per_epoch * self.training.batch_size) as u32;
         self.executable.upload(self.built.counter, TensorData::U32(&now))?;
-        metric::clear(&mut self.executable, &self.built.step.metrics)
+        metric::clear(&mut *self.executable, &self.built.step.metrics)
     }
 
-    fn upload_schedule(&mut self) -> Result<(), B::Error> {
+    fn upload_schedule(&mut self) -> Result<(), BackendError> {
         let overfit = self.limits.overfit_batches.is_some();
         let epoch = if overfit { 0 } else { self.epoch as u32 };
         let stream = Stream::new(Purpose::Shuffle, 0);
@@ -212,7 +214,7 @@ impl<B: Backend> Trainer<B> {
     ///
     /// # Errors
     /// No step that is left of the epoch or of the training, or a failure of the backend.
-    pub fn train_step(&mut self) -> Result<(), TrainError<B::Error>> {
+    pub fn train_step(&mut self) -> Result<(), TrainError> {
         self.expect_step()?;
         self.executable.run(self.built.step.program).map_err(TrainError::Backend)?;
         self.step += 1;
@@ -224,7 +226,7 @@ impl<B: Backend> Trainer<B> {
     ///
     /// # Errors
     /// As [`train_step`](Self::train_step).
-    pub fn profile_step(&mut self) -> Result<Vec<ProfiledStep>, TrainError<B::Error>> {
+    pub fn profile_step(&mut self) -> Result<Vec<ProfiledStep>, TrainError> {
         self.expect_step()?;
         let times =
             self.executable.profile(self.built.step.program).map_err(TrainError::Backend)?;
@@ -241,13 +243,13 @@ impl<B: Backend> Trainer<B> {
     }
 
     /// Whether a step is left: beyond the last one, a device would read behind the order of the examples.
-    fn expect_step(&self) -> Result<(), TrainError<B::Error>> {
+    fn expect_step(&self) -> Result<(), TrainError> {
         self.expect_epoch()?;
         let (epoch, steps) = (self.epoch + 1, self.steps_per_epoch);
         if self.epoch_is_done() { Err(TrainError::EpochDone { epoch, steps }) } else { Ok(()) }
     }
 
-    fn expect_epoch(&self) -> Result<(), TrainError<B::Error>> {
+    fn expect_epoch(&self) -> Result<(), TrainError> {
         let epochs = self.training.epochs;
         if self.is_finished() { Err(TrainError::Finished { epochs }) } else { Ok(()) }
     }
@@ -261,7 +263,7 @@ impl<B: Backend> Trainer<B> {
     ///
     /// # Errors
     /// Steps that are not done yet, no epoch that is left, or a failure of the backend.
-    pub fn end_epoch(&mut self) -> Result<(), TrainError<B::Error>> {
+    pub fn end_epoch(&mut self) -> Result<(), TrainError> {
         self.expect_epoch()?;
         if !self.epoch_is_done() {
             let (epoch, done, steps) = (self.epoch + 1, self.step, self.steps_per_epoch);
@@ -276,10 +278,10 @@ impl<B: Backend> Trainer<B> {
     ///
     /// # Errors
     /// A failure of the backend.
-    pub fn metrics(&self) -> Result<Metrics, TrainError<B::Error>> {
+    pub fn metrics(&self) -> Result<Metrics, TrainError> {
         let (batches, examples) = (self.step, self.step * self.training.batch_size);
         let metrics = &self.built.step.metrics;
-        Metrics::read(&self.executable, metrics, batches, examples).map_err(TrainError::Backend)
+        Metrics::read(&*self.executable, metrics, batches, examples).map_err(TrainError::Backend)
     }
 
     /// What a training step cannot do without, whatever the backend.
@@ -293,12 +295,12 @@ impl<B: Backend> Trainer<B> {
     ///
     /// # Errors
     /// The first unit and worker whose loss was not, or a failure of the backend.
-    pub fn check_finite(&self) -> Result<(), TrainError<B::Error>> {
+    pub fn check_finite(&self) -> Result<(), TrainError> {
         let (epoch, batch) = (self.epoch + 1, self.step);
         let first = |tensor| {
             let mut data = [0];
             let read = self.executable.download(tensor, TensorDataMut::U32(&mut data));
-            read.map(|()| data[0]).map_err(TrainError::<B::Error>::Backend)
+            read.map(|()| data[0]).map_err(TrainError::Backend)
         };
         for (unit, state) in self.built.step.units.iter().enumerate() {
             let worker = first(state.nonfinite)? as usize;
@@ -316,8 +318,8 @@ impl<B: Backend> Trainer<B> {
     ///
     /// # Errors
     /// An index of no image, more indices than images, or a failure of the backend.
-    pub fn evaluate(&mut self, indices: &[u32]) -> Result<Metrics, TrainError<B::Error>> {
-        self.evaluation.run(&mut self.executable, indices)
+    pub fn evaluate(&mut self, indices: &[u32]) -> Result<Metrics, TrainError> {
+        self.evaluation.run(&mut *self.executable, indices)
     }
 
     /// What the workers of each hidden unit put out for these images, `[images, classifiers · workers · classes]`
@@ -325,20 +327,17 @@ impl<B: Backend> Trainer<B> {
     ///
     /// # Errors
     /// As [`evaluate`](Self::evaluate).
-    pub fn worker_outputs(
-        &mut self,
-        indices: &[u32],
-    ) -> Result<Vec<Vec<f32>>, TrainError<B::Error>> {
+    pub fn worker_outputs(&mut self, indices: &[u32]) -> Result<Vec<Vec<f32>>, TrainError> {
         let evaluation = &self.evaluation;
-        evaluation.worker_outputs(&mut self.executable, indices)
+        evaluation.worker_outputs(&mut *self.executable, indices)
     }
 
     /// Everything that is needed to resume later.
     ///
     /// # Errors
     /// A number that is not finite, which training could not recover from, or a failure of the backend.
-    pub fn state(&self) -> Result<State, TrainError<B::Error>> {
-        let state = state::save(&self.built.set, &self.executable).map_err(TrainError::Backend)?;
+    pub fn state(&self) -> Result<State, TrainError> {
+        let state = state::save(&self.built.set, &*self.executable).map_err(TrainError::Backend)?;
         let Some(tensor) = state.not_finite().map(|tensor| tensor.name.clone()) else {
             return Ok(state);
         };
@@ -355,7 +354,7 @@ impl<B: Backend> Trainer<B> {
     ///
     /// # Errors
     /// A state that does not fit, or a failure of the backend.
-    pub fn restore(&mut self, state: &State) -> Result<(), TrainError<B::Error>> {
+    pub fn restore(&mut self, state: &State) -> Result<(), TrainError> {
         let name = &self.built.set.tensors()[self.built.counter].name;
         let counter = match state.get(name).map(|tensor| &tensor.data) {
             Some(StateData::U32(counter)) if counter.len() == step_counter::LEN => counter,
@@ -380,7 +379,7 @@ impl<B: Backend> Trainer<B> {
             return Err(TrainError::State(format!("batch {step} of {}", self.steps_per_epoch)));
         }
         let fit = state::fit(&self.built.set, state, true).map_err(TrainError::State)?;
-        state::load(&self.built.set, &mut self.executable, &fit)?;
+        state::load(&self.built.set, &mut *self.executable, &fit)?;
         self.epoch = epoch;
         self.step = step;
         self.upload_schedule().map_err(TrainError::Backend)

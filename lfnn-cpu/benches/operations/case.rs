@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use lfnn_core::backend::{Backend, Executable, StepTime, TensorData};
+use lfnn_core::backend::{Backend, StepTime, TensorData};
 use lfnn_core::program::{Cost, DType, Op, Operation, ProgramSet, TensorId, step_counter};
 use lfnn_core::random::{Purpose, Stream, below, unit};
 use lfnn_cpu::Cpu;

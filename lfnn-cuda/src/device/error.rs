@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use lfnn_core::backend::BackendError;
 use lfnn_core::program::DType;
 use thiserror::Error;
 
@@ -197,4 +198,10 @@ pub struct Found {
     pub version: Version,
     /// The file.
     pub path: PathBuf,
+}
+
+impl From<CudaError> for BackendError {
+    fn from(error: CudaError) -> Self {
+        Self::new(error)
+    }
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use lfnn_core::backend::{Executable, Memory, StepTime, TensorData, TensorDataMut};
+use lfnn_core::backend::{BackendError, Executable, Memory, StepTime, TensorData, TensorDataMut};
 use lfnn_core::program::{DType, ProgramId, TensorId, Tensors};
 
 use super::capture;
@@ -300,52 +300,50 @@ pub(super) fn bind(
 }
 
 impl Executable for CudaExecutable {
-    type Error = CudaError;
-
-    fn upload(&mut self, tensor: TensorId, data: TensorData<'_>) -> Result<(), CudaError> {
+    fn upload(&mut self, tensor: TensorId, data: TensorData<'_>) -> Result<(), BackendError> {
         self.context.make_current()?;
         let (dtype, len, bytes) = host::bytes(data);
         let offset = self.find(tensor, dtype, len)?;
-        self.persistent.write(&self.streams[0], offset, bytes)
+        Ok(self.persistent.write(&self.streams[0], offset, bytes)?)
     }
 
-    fn download(&self, tensor: TensorId, data: TensorDataMut<'_>) -> Result<(), CudaError> {
+    fn download(&self, tensor: TensorId, data: TensorDataMut<'_>) -> Result<(), BackendError> {
         self.context.make_current()?;
         let (dtype, len, bytes) = host::bytes_mut(data);
         let offset = self.find(tensor, dtype, len)?;
-        self.persistent.read(&self.streams[0], offset, bytes)
+        Ok(self.persistent.read(&self.streams[0], offset, bytes)?)
     }
 
-    fn run(&mut self, program: ProgramId) -> Result<(), CudaError> {
+    fn run(&mut self, program: ProgramId) -> Result<(), BackendError> {
         self.context.make_current()?;
         let programs = self.programs.len();
         let Some(bound) = self.programs.get_mut(program.0) else {
-            return Err(CudaError::NoProgram { index: program.0, programs });
+            return Err(CudaError::NoProgram { index: program.0, programs }.into());
         };
         let (streams, workspace) = (&self.streams, &self.workspace);
         if !bound.has_run {
             bound.has_run = true;
             // What is launched for the first time is loaded.
             let _outside = capture::outside();
-            return bound.launch(streams, workspace);
+            return Ok(bound.launch(streams, workspace)?);
         }
         if bound.graph.is_none() {
             let graph = streams[0].capture(|| bound.launch(streams, workspace))?;
             bound.graph = Some(graph);
         }
         match &bound.graph {
-            Some(graph) => streams[0].launch(graph),
+            Some(graph) => Ok(streams[0].launch(graph)?),
             None => Ok(()),
         }
     }
 
     /// The steps run one after the other on one stream, in the order of the plan. A step that is shorter than its
     /// launch shows the launch's time.
-    fn profile(&mut self, program: ProgramId) -> Result<Vec<StepTime>, CudaError> {
+    fn profile(&mut self, program: ProgramId) -> Result<Vec<StepTime>, BackendError> {
         self.context.make_current()?;
         let programs = self.programs.len();
         let Some(bound) = self.programs.get_mut(program.0) else {
-            return Err(CudaError::NoProgram { index: program.0, programs });
+            return Err(CudaError::NoProgram { index: program.0, programs }.into());
         };
         bound.has_run = true;
         let stream = &self.streams[0];

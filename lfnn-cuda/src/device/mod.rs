@@ -22,7 +22,7 @@ mod usage;
 use std::fmt;
 use std::rc::Rc;
 
-use lfnn_core::backend::{Backend, PeakRates};
+use lfnn_core::backend::{Backend, BackendError, Executable, PeakRates};
 use lfnn_core::program::ProgramSet;
 
 pub use cache::Cache;
@@ -114,29 +114,28 @@ impl Cuda {
 }
 
 impl Backend for Cuda {
-    type Executable = CudaExecutable;
-    type Error = CudaError;
-
     fn name(&self) -> String {
         format!("cuda:{}", self.ordinal)
     }
 
-    fn compile(&self, set: &ProgramSet) -> Result<CudaExecutable, CudaError> {
-        let plan = Plan::with_streams(set, self.precision, self.streams)?;
+    fn compile(&self, set: &ProgramSet) -> Result<Box<dyn Executable>, BackendError> {
+        let plan =
+            Plan::with_streams(set, self.precision, self.streams).map_err(CudaError::from)?;
         let sources: Vec<KernelSource> = plan.sources().into_iter().collect();
         let target = self.nvrtc.target(self.info.capability);
         let images = compile(&self.nvrtc, &sources, target, &self.cache, &self.progress)?;
         let images: Vec<(KernelSource, Vec<u8>)> =
             sources.into_iter().zip(images.into_iter().map(|image| image.bytes)).collect();
-        CudaExecutable::new(&self.context, &self.products, &plan, set.tensors(), &images)
+        let (context, products) = (&self.context, &self.products);
+        Ok(Box::new(CudaExecutable::new(context, products, &plan, set.tensors(), &images)?))
     }
 
-    fn peak_rates(&self) -> Result<Option<PeakRates>, CudaError> {
+    fn peak_rates(&self) -> Result<Option<PeakRates>, BackendError> {
         let target = self.nvrtc.target(self.info.capability);
         let images = compile(&self.nvrtc, &[PEAK_RATES], target, &self.cache, &self.progress)?;
         let Some(image) = images.first() else { return Ok(None) };
         let multiprocessors = self.info.multiprocessors;
-        peak_rates::measure(&self.context, &image.bytes, multiprocessors).map(Some)
+        Ok(Some(peak_rates::measure(&self.context, &image.bytes, multiprocessors)?))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use lfnn_core::backend::BackendError;
 use lfnn_core::program::DType;
 use thiserror::Error;
 
@@ -89,4 +90,10 @@ pub enum EmulatorError {
     /// A program that the program set does not have.
     #[error("there is no program {0}")]
     NoProgram(usize),
+}
+
+impl From<EmulatorError> for BackendError {
+    fn from(error: EmulatorError) -> Self {
+        Self::new(error)
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lfnn_core::backend::{Executable, Memory as Bytes, TensorData, TensorDataMut};
+use lfnn_core::backend::{BackendError, Executable, Memory as Bytes, TensorData, TensorDataMut};
 use lfnn_core::program::{DType, ProgramId, ProgramSet, TensorId, Tensors};
 use lfnn_core::random::{Purpose, Stream, below};
 
@@ -148,27 +148,31 @@ impl EmulatorExecutable {
     }
 }
 
-impl Executable for EmulatorExecutable {
-    type Error = EmulatorError;
+impl std::fmt::Debug for EmulatorExecutable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EmulatorExecutable").field("plan", &self.plan).finish_non_exhaustive()
+    }
+}
 
-    fn upload(&mut self, tensor: TensorId, data: TensorData<'_>) -> Result<(), EmulatorError> {
+impl Executable for EmulatorExecutable {
+    fn upload(&mut self, tensor: TensorId, data: TensorData<'_>) -> Result<(), BackendError> {
         let (dtype, length, bytes) = host::bytes(data);
         self.check(tensor, dtype, length)?;
         self.memory.bytes_mut(tensor, dtype.bytes()).copy_from_slice(bytes);
         Ok(())
     }
 
-    fn download(&self, tensor: TensorId, data: TensorDataMut<'_>) -> Result<(), EmulatorError> {
+    fn download(&self, tensor: TensorId, data: TensorDataMut<'_>) -> Result<(), BackendError> {
         let (dtype, length, bytes) = host::bytes_mut(data);
         self.check(tensor, dtype, length)?;
         bytes.copy_from_slice(self.memory.bytes(tensor, dtype.bytes()));
         Ok(())
     }
 
-    fn run(&mut self, program: ProgramId) -> Result<(), EmulatorError> {
+    fn run(&mut self, program: ProgramId) -> Result<(), BackendError> {
         let index = program.0;
         let Some(plan) = self.plan.programs.get(index) else {
-            return Err(EmulatorError::NoProgram(index));
+            return Err(EmulatorError::NoProgram(index).into());
         };
         let (name, steps) = (plan.name.clone(), plan.steps.clone());
         self.memory.poison(index);

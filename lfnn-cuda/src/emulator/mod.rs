@@ -17,7 +17,7 @@ mod product;
 use std::path::PathBuf;
 use std::process::Command;
 
-use lfnn_core::backend::{Backend, Precision};
+use lfnn_core::backend::{Backend, BackendError, Executable, Precision};
 use lfnn_core::program::ProgramSet;
 
 pub use compile::is_available;
@@ -44,19 +44,24 @@ impl Emulator {
     pub fn new(seed: u64) -> Self {
         Self { precision: Precision::F32, seed, sanitized: false, all_narrow: false }
     }
+
+    /// What [`compile`](Backend::compile) gives, with what it has beside an [`Executable`].
+    ///
+    /// # Errors
+    /// A plan that cannot be made, or a kernel that does not compile.
+    pub fn prepare(&self, set: &ProgramSet) -> Result<EmulatorExecutable, EmulatorError> {
+        let lower = if self.all_narrow { Plan::all_narrow } else { Plan::new };
+        EmulatorExecutable::new(lower(set, self.precision)?, set, self.seed, self.sanitized)
+    }
 }
 
 impl Backend for Emulator {
-    type Executable = EmulatorExecutable;
-    type Error = EmulatorError;
-
     fn name(&self) -> String {
         "cuda emulator".into()
     }
 
-    fn compile(&self, set: &ProgramSet) -> Result<EmulatorExecutable, EmulatorError> {
-        let lower = if self.all_narrow { Plan::all_narrow } else { Plan::new };
-        EmulatorExecutable::new(lower(set, self.precision)?, set, self.seed, self.sanitized)
+    fn compile(&self, set: &ProgramSet) -> Result<Box<dyn Executable>, BackendError> {
+        Ok(Box::new(self.prepare(set)?))
     }
 }
 

@@ -23,7 +23,7 @@ mod workers;
 
 use std::fmt;
 
-use lfnn_core::backend::{Backend, Executable, Memory, TensorData, TensorDataMut};
+use lfnn_core::backend::{Backend, BackendError, Executable, Memory, TensorData, TensorDataMut};
 use lfnn_core::program::{DType, Program, ProgramId, ProgramSet, Step, TensorId, Tensors};
 use lfnn_core::with_operation;
 use store::{Buffer, Store};
@@ -61,44 +61,34 @@ impl fmt::Display for ReferenceError {
 
 impl std::error::Error for ReferenceError {}
 
-impl Backend for Reference {
-    type Executable = ReferenceExecutable;
-    type Error = ReferenceError;
+impl From<ReferenceError> for BackendError {
+    fn from(error: ReferenceError) -> Self {
+        Self::new(error)
+    }
+}
 
+impl Backend for Reference {
     fn name(&self) -> String {
         "reference".into()
     }
 
-    fn compile(&self, set: &ProgramSet) -> Result<ReferenceExecutable, ReferenceError> {
-        Ok(ReferenceExecutable {
-            programs: set
-                .programs()
-                .iter()
-                .map(|program| schedule(program, set.tensors()))
-                .collect(),
-            store: Store::new(set.tensors()),
-            rounding: None,
-        })
+    fn compile(&self, set: &ProgramSet) -> Result<Box<dyn Executable>, BackendError> {
+        Ok(Box::new(ReferenceExecutable::new(set, None)))
     }
 }
 
 impl Backend for Rounding {
-    type Executable = ReferenceExecutable;
-    type Error = ReferenceError;
-
     fn name(&self) -> String {
         "reference with errors".into()
     }
 
-    fn compile(&self, set: &ProgramSet) -> Result<ReferenceExecutable, ReferenceError> {
-        Ok(ReferenceExecutable { rounding: Some(*self), ..Reference.compile(set)? })
+    fn compile(&self, set: &ProgramSet) -> Result<Box<dyn Executable>, BackendError> {
+        Ok(Box::new(ReferenceExecutable::new(set, Some(*self))))
     }
 }
 
 impl Executable for ReferenceExecutable {
-    type Error = ReferenceError;
-
-    fn upload(&mut self, tensor: TensorId, data: TensorData<'_>) -> Result<(), ReferenceError> {
+    fn upload(&mut self, tensor: TensorId, data: TensorData<'_>) -> Result<(), BackendError> {
         let (dtype, length) = match data {
             TensorData::Real(values) => (DType::Real, values.len()),
             TensorData::U32(values) => (DType::U32, values.len()),
@@ -115,7 +105,7 @@ impl Executable for ReferenceExecutable {
         Ok(())
     }
 
-    fn download(&self, tensor: TensorId, data: TensorDataMut<'_>) -> Result<(), ReferenceError> {
+    fn download(&self, tensor: TensorId, data: TensorDataMut<'_>) -> Result<(), BackendError> {
         match data {
             TensorDataMut::Real(out) => {
                 self.expect(tensor, DType::Real, out.len())?;
@@ -135,7 +125,7 @@ impl Executable for ReferenceExecutable {
         Ok(())
     }
 
-    fn run(&mut self, program: ProgramId) -> Result<(), ReferenceError> {
+    fn run(&mut self, program: ProgramId) -> Result<(), BackendError> {
         let scheduled = self
             .programs
             .get(program.0)
@@ -170,6 +160,13 @@ impl Executable for ReferenceExecutable {
 }
 
 impl ReferenceExecutable {
+    /// A program set, computed exactly or with errors.
+    pub fn new(set: &ProgramSet, rounding: Option<Rounding>) -> Self {
+        let scheduled = |program| schedule(program, set.tensors());
+        let programs = set.programs().iter().map(scheduled).collect();
+        Self { programs, store: Store::new(set.tensors()), rounding }
+    }
+
     /// Writes a real persistent tensor without rounding to `f32`.
     ///
     /// # Panics

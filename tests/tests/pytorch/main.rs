@@ -69,7 +69,7 @@ fn the_vectors_cover_every_method_and_every_kind_of_workers() {
 }
 
 /// Compares everything that a step computes.
-fn check_step<B: Backend>(backend: &B, case: &Case, tolerance: f64) {
+fn check_step(backend: &dyn Backend, case: &Case, tolerance: f64) {
     let images = case.get("batch/images");
     let target = case.get("batch/target");
     let target = match target.whole.as_slice() {

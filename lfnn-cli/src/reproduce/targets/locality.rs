@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 
-use lfnn_core::backend::Backend;
 use lfnn_core::layer::Parameter;
 use lfnn_core::method::by_name;
 use lfnn_core::network::Network;
@@ -13,7 +12,7 @@ use lfnn_core::train::{State, StateData, StepProgram, Target as Targets, TraceIn
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::super::plan::{Computation, DataTask, Loaded, ReproduceRequest, Task};
+use super::super::plan::{Computation, ReproduceRequest, Session, Task};
 use super::super::report::{Cell, Report, Table};
 use super::super::runner::Results;
 use super::{Target, methods};
@@ -73,56 +72,49 @@ fn computation(request: &ReproduceRequest, method: &str) -> Result<Computation> 
     let mut few = config.clone();
     few.limits.batches = Some(2);
     let again = config.network.units.len() as f64 + 2.0;
-    let work = |run: &ResolvedRun| Measure.execute(run);
     Ok(Computation {
         trial: Computation::trial(few, again / 2.0),
-        ..Computation::of_run(id(request, method), config, json!({}), again, work)?
+        ..Computation::of_run(id(request, method), config, json!({}), again, measure)?
     })
 }
 
-struct Measure;
-
-impl DataTask for Measure {
-    type Output = Dependence;
-
-    fn run<B: Backend>(self, backend: &B, run: Loaded<'_>) -> Result<Dependence> {
-        let Loaded { config, data } = run;
-        let trainer = run.trainer(backend)?;
-        let weights = parameters(trainer.network(), trainer.state()?);
-        let groups = groups(trainer.network());
-        let path = paths(config, data)?;
-        let batch = Batch::new(config, data);
-        let gradients = |weights: &State| -> Result<State> {
-            let input = TraceInput {
-                network: &config.network,
-                leadership: config.leadership,
-                label_smoothing: config.training.label_smoothing,
-                method: config.method(),
-                seed: config.seed,
-                classes: data.targets.names().len(),
-                images: &batch.images,
-                shape: &batch.shape,
-                target: Targets::Labels(&batch.labels),
-            };
-            Ok(trace_step(backend, &input, weights)?.gradients)
+fn measure(run: &ResolvedRun) -> Result<Dependence> {
+    let session = Session::open(run)?;
+    let (config, data, trainer) = (session.config, &session.data, session.trainer()?);
+    let weights = parameters(trainer.network(), trainer.state()?);
+    let groups = groups(trainer.network());
+    let path = paths(config, data)?;
+    let batch = Batch::new(config, data);
+    let gradients = |weights: &State| -> Result<State> {
+        let input = TraceInput {
+            network: &config.network,
+            leadership: config.leadership,
+            label_smoothing: config.training.label_smoothing,
+            method: config.method(),
+            seed: config.seed,
+            classes: data.targets.names().len(),
+            images: &batch.images,
+            shape: &batch.shape,
+            target: Targets::Labels(&batch.labels),
         };
-        let before = gradients(&weights)?;
-        let count = groups.len();
-        let mut changed = vec![vec![false; count]; count];
-        let mut change = vec![vec![0.0; count]; count];
-        for column in 0..count {
-            interrupt::check()?;
-            let after = gradients(&disturbed(&weights, groups[column].1))?;
-            for (row, &(_, group)) in groups.iter().enumerate() {
-                let (old, new) = (of_group(&before, group), of_group(&after, group));
-                let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-                changed[row][column] = bits(&old) != bits(&new);
-                change[row][column] = distance(&old, &new);
-            }
+        Ok(trace_step(session.backend(), &input, weights)?.gradients)
+    };
+    let before = gradients(&weights)?;
+    let count = groups.len();
+    let mut changed = vec![vec![false; count]; count];
+    let mut change = vec![vec![0.0; count]; count];
+    for column in 0..count {
+        interrupt::check()?;
+        let after = gradients(&disturbed(&weights, groups[column].1))?;
+        for (row, &(_, group)) in groups.iter().enumerate() {
+            let (old, new) = (of_group(&before, group), of_group(&after, group));
+            let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            changed[row][column] = bits(&old) != bits(&new);
+            change[row][column] = distance(&old, &new);
         }
-        let groups = groups.into_iter().map(|(name, _)| name).collect();
-        Ok(Dependence { groups, path, changed, change })
     }
+    let groups = groups.into_iter().map(|(name, _)| name).collect();
+    Ok(Dependence { groups, path, changed, change })
 }
 
 /// Hidden units and the output layer: a name for people, and the parameters.

@@ -2,11 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use lfnn_core::backend::Backend;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::super::plan::{Computation, DataTask, Loaded, ReproduceRequest, Task};
+use super::super::plan::{Computation, ReproduceRequest, Session, Task};
 use super::super::report::{Cell, Report, Table};
 use super::super::runner::Results;
 use super::Target;
@@ -82,7 +81,7 @@ fn plan(request: &ReproduceRequest) -> Result<Vec<Task>> {
                 let mut run = run.clone();
                 // As many as it takes: steps are measured, not a training.
                 run.config.training.epochs = EPOCHS;
-                Measure { long }.execute(&run)
+                measure(&run, long)
             };
             tasks.push(Task::Compute(Computation {
                 alone: true,
@@ -97,40 +96,33 @@ fn plan(request: &ReproduceRequest) -> Result<Vec<Task>> {
 /// Epochs of a measurement at most.
 const EPOCHS: usize = 1_000_000;
 
-struct Measure {
-    long: Duration,
-}
-
-impl DataTask for Measure {
-    type Output = Measured;
-
-    fn run<B: Backend>(self, backend: &B, run: Loaded<'_>) -> Result<Measured> {
-        let mut trainer = run.trainer(backend)?;
-        let mut times = Vec::new();
-        let begin = Instant::now();
-        while times.len() < TIMES + 1 || begin.elapsed() < self.long {
-            interrupt::check()?;
-            if trainer.epoch_is_done() {
-                trainer.end_epoch()?;
-            }
-            let step = Instant::now();
-            trainer.train_step()?;
-            // This waits for the device.
-            trainer.check_finite()?;
-            times.push(step.elapsed().as_secs_f64());
+fn measure(run: &ResolvedRun, long: Duration) -> Result<Measured> {
+    let session = Session::open(run)?;
+    let mut trainer = session.trainer()?;
+    let mut times = Vec::new();
+    let begin = Instant::now();
+    while times.len() < TIMES + 1 || begin.elapsed() < long {
+        interrupt::check()?;
+        if trainer.epoch_is_done() {
+            trainer.end_epoch()?;
         }
-        // The first step warms caches.
-        times.remove(0);
-        times.sort_by(f64::total_cmp);
-        let memory = trainer.memory();
-        Ok(Measured {
-            temporary: memory.temporary,
-            persistent: memory.persistent.saturating_sub(run.data.images().pixels.len()),
-            seconds: times[times.len() / 2],
-            steps: times.len(),
-            parameters: trainer.network().parameter_counts().0,
-        })
+        let step = Instant::now();
+        trainer.train_step()?;
+        // This waits for the device.
+        trainer.check_finite()?;
+        times.push(step.elapsed().as_secs_f64());
     }
+    // The first step warms caches.
+    times.remove(0);
+    times.sort_by(f64::total_cmp);
+    let memory = trainer.memory();
+    Ok(Measured {
+        temporary: memory.temporary,
+        persistent: memory.persistent.saturating_sub(session.data.images().pixels.len()),
+        seconds: times[times.len() / 2],
+        steps: times.len(),
+        parameters: trainer.network().parameter_counts().0,
+    })
 }
 
 fn report(results: &Results<'_>, report: &mut Report) -> Result {
