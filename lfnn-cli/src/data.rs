@@ -7,7 +7,8 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use lfnn_core::config::Task;
 use lfnn_core::program::DType;
-use lfnn_core::train::{DataLayout, Images, Labels, Normalization, Pixels};
+use lfnn_core::score::ValueScore;
+use lfnn_core::train::{DataLayout, Images, Labels, Normalization, Pixels, TrainError};
 use lfnn_data::{
     ChannelStatistics, Counted, DataKind, Dataset, DatasetSize, Examples, ImageShape, Inputs, Note,
     TableEncoding, TargetNames, Targets, Update, channel_statistics, feature_statistics,
@@ -63,6 +64,32 @@ impl ScaledValues {
             column.mapv_inplace(|value| ((f64::from(value) - mean) / std) as f32);
         }
         Ok(Self { scale: Normalization { mean, std }, values: scaled })
+    }
+
+    /// Predictions of the network, in the data's own units.
+    pub(crate) fn unscaled(&self, predicted: Vec<Vec<f32>>) -> Vec<f32> {
+        let Normalization { mean, std } = &self.scale;
+        let unscale = |(at, value): (usize, f32)| {
+            let at = at % mean.len();
+            (f64::from(value) * f64::from(std[at]) + f64::from(mean[at])) as f32
+        };
+        predicted.into_iter().flatten().enumerate().map(unscale).collect()
+    }
+
+    /// Scores of predictions for these examples, in the data's own units.
+    ///
+    /// # Errors
+    /// Predictions of other numbers.
+    pub(crate) fn scores(
+        &self,
+        targets: &Targets,
+        examples: &[u32],
+        predicted: Vec<Vec<f32>>,
+    ) -> Result<Vec<ValueScore>, TrainError> {
+        let Targets::Values(values) = targets else { return Ok(Vec::new()) };
+        let values: Vec<f32> =
+            examples.iter().flat_map(|&at| values.row(at as usize)).copied().collect();
+        ValueScore::of(&self.unscaled(predicted), &values, self.scale.mean.len())
     }
 
     /// R², the share of the variance of these examples that predictions with this loss explain: 1 − (mean squared

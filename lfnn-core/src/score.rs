@@ -13,7 +13,7 @@
 //! # Ok::<(), lfnn_core::train::TrainError>(())
 //! ```
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::train::TrainError;
 
@@ -59,7 +59,7 @@ pub struct ClassScore {
 }
 
 /// How good predictions of one number are.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ValueScore {
     /// Mean squared error.
     pub mse: f64,
