@@ -135,7 +135,7 @@ impl Files {
         Ok(())
     }
 
-    fn decode(
+    pub(crate) fn decode(
         &self,
         shape: ImageShape,
         fit: Fit,

@@ -11,6 +11,7 @@ mod datasets;
 mod declaration;
 mod decode;
 mod error;
+mod example_format;
 mod examples;
 #[cfg(feature = "download")]
 pub mod fetch;
@@ -37,6 +38,7 @@ pub use datasets::DatasetName;
 pub use declaration::{DataKind, DatasetSize};
 pub use decode::{LoadedImage, load_image};
 pub use error::{Attempt, DataError};
+pub use example_format::{ExampleFormat, image_files};
 pub use examples::{Examples, ImageShape, Inputs, TargetNames, Targets};
 #[cfg(feature = "download")]
 pub use fetch::fetch;

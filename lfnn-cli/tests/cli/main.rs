@@ -12,6 +12,7 @@ mod features;
 mod flags;
 mod interruption;
 mod kills;
+mod own_data;
 #[cfg(feature = "report")]
 mod plot;
 mod processes;

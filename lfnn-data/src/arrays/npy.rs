@@ -15,13 +15,19 @@ pub(super) fn folder(path: &Path) -> Result<Arrays, DataError> {
     for entry in std::fs::read_dir(path).map_err(DataError::io("list", path))? {
         let file = entry.map_err(DataError::io("list", path))?.path();
         if file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npy"))
-            && let Some(name) = file.file_stem().and_then(|stem| stem.to_str())
+            && file.file_stem().is_some_and(|stem| stem.to_str().is_some())
         {
-            let bytes = std::fs::read(&file).map_err(DataError::io("read", &file))?;
-            arrays.insert(name.to_owned(), array(&file, name, &bytes)?);
+            arrays.append(&mut single(&file)?);
         }
     }
     Ok(arrays)
+}
+
+/// The array of one file, by its name without the extension.
+pub(super) fn single(path: &Path) -> Result<Arrays, DataError> {
+    let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let bytes = std::fs::read(path).map_err(DataError::io("read", path))?;
+    Ok(Arrays::from([(name.to_owned(), array(path, name, &bytes)?)]))
 }
 
 /// The arrays of an archive, by their names.
