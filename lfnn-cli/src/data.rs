@@ -6,16 +6,19 @@ use std::sync::Mutex;
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use lfnn_core::config::Task;
+use lfnn_core::model::{InputElements, ModelDescription, ModelTarget};
 use lfnn_core::program::DType;
 use lfnn_core::score::ValueScore;
-use lfnn_core::train::{DataLayout, Images, Labels, Normalization, Pixels, TrainError};
+use lfnn_core::train::{DataLayout, Images, Labels, Normalization, Pixels, Setup, TrainError};
 use lfnn_data::{
-    ChannelStatistics, Counted, DataKind, Dataset, DatasetSize, Examples, ImageShape, Inputs, Note,
-    TableEncoding, TargetNames, Targets, Update, channel_statistics, feature_statistics,
-    permute_pixels,
+    Counted, DataKind, Dataset, DatasetSize, ExampleFormat, Examples, ImageShape, Inputs, Note,
+    TableEncoding, TargetNames, Targets, Update, permute_pixels,
 };
 use ndarray::{Array2, Axis};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use crate::checkpoint::SavedModel;
 use crate::cli::DataFolder;
 use crate::config::{DatasetConfig, RunConfig};
 use crate::failure::{Failure, Usage};
@@ -30,8 +33,11 @@ const MOST_NAMES: usize = 5;
 pub(crate) struct LoadedData {
     /// Training examples, then test examples.
     pub(crate) examples: Examples,
-    /// Names of the classes, or of the numbers to predict.
-    pub(crate) targets: TargetNames,
+    /// The classes, or the numbers to predict with their means and deviations over the examples to train on.
+    pub(crate) target: ModelTarget,
+    /// In a regression, what the network learns to predict, `[examples, values]`: the numbers of the data set with
+    /// mean 0 and variance 1 over the examples to train on.
+    standardized: Array2<f32>,
     /// How a table became numbers.
     pub(crate) encoding: Option<TableEncoding>,
     /// Indices of the examples to train on.
@@ -42,64 +48,6 @@ pub(crate) struct LoadedData {
     pub(crate) test: Vec<u32>,
     /// Mean and standard deviation of the examples to train on.
     pub(crate) normalization: Normalization,
-    /// In a regression, what the network learns to predict.
-    pub(crate) regression: Option<ScaledValues>,
-}
-
-/// The numbers that a regression learns: those of the data set, standardised.
-#[derive(Debug)]
-pub(crate) struct ScaledValues {
-    /// Mean and standard deviation of each over the examples to train on.
-    pub(crate) scale: Normalization,
-    /// `[examples, values]`, with mean 0 and variance 1 over the examples to train on.
-    pub(crate) values: Array2<f32>,
-}
-
-impl ScaledValues {
-    fn new(values: &Array2<f32>, train: &[u32]) -> Result<Self, Failure> {
-        let ChannelStatistics { mean, std } = feature_statistics(values.view(), train)?;
-        let mut scaled = values.clone();
-        for ((mut column, mean), std) in scaled.columns_mut().into_iter().zip(&mean).zip(&std) {
-            let (mean, std) = (f64::from(*mean), f64::from(*std));
-            column.mapv_inplace(|value| ((f64::from(value) - mean) / std) as f32);
-        }
-        Ok(Self { scale: Normalization { mean, std }, values: scaled })
-    }
-
-    /// Predictions of the network, in the data's own units.
-    pub(crate) fn unscaled(&self, predicted: Vec<Vec<f32>>) -> Vec<f32> {
-        let Normalization { mean, std } = &self.scale;
-        let unscale = |(at, value): (usize, f32)| {
-            let at = at % mean.len();
-            (f64::from(value) * f64::from(std[at]) + f64::from(mean[at])) as f32
-        };
-        predicted.into_iter().flatten().enumerate().map(unscale).collect()
-    }
-
-    /// Scores of predictions for these examples, in the data's own units.
-    ///
-    /// # Errors
-    /// Predictions of other numbers.
-    pub(crate) fn scores(
-        &self,
-        targets: &Targets,
-        examples: &[u32],
-        predicted: Vec<Vec<f32>>,
-    ) -> Result<Vec<ValueScore>, TrainError> {
-        let Targets::Values(values) = targets else { return Ok(Vec::new()) };
-        let values: Vec<f32> =
-            examples.iter().flat_map(|&at| values.row(at as usize)).copied().collect();
-        ValueScore::of(&self.unscaled(predicted), &values, self.scale.mean.len())
-    }
-
-    /// R², the share of the variance of these examples that predictions with this loss explain: 1 − (mean squared
-    /// error) / variance, of several values over their sums. None where the values do not vary.
-    pub(crate) fn r2(&self, examples: &[u32], loss: f64) -> Option<f64> {
-        let rows: Vec<usize> = examples.iter().map(|&at| at as usize).collect();
-        let chosen = self.values.select(Axis(0), &rows).mapv(f64::from);
-        let variance = chosen.var_axis(Axis(0), 0.0).mean().filter(|variance| *variance > 0.0)?;
-        Some(1.0 - loss / variance)
-    }
 }
 
 impl LoadedData {
@@ -114,51 +62,76 @@ impl LoadedData {
         progress.clear();
         let loaded = loaded?;
         print_notes(&loaded.notes, output);
-        Self::new(loaded, config)
-    }
-
-    fn new(dataset: Dataset, config: &RunConfig) -> Result<Self, Failure> {
-        let Dataset { mut train, mut test, targets, encoding, .. } = dataset;
+        let Dataset { mut train, mut test, targets, encoding, .. } = loaded;
         if config.dataset.permute_pixels {
             permute_pixels(&mut train, config.seed);
             permute_pixels(&mut test, config.seed);
         }
         let split = train.hold_out(config.dataset.validation, config.seed)?;
-        let ChannelStatistics { mean, std } = channel_statistics(&train, &split.train)?;
         let first = train.len() as u32;
         let test_indices = (first..first + test.len() as u32).collect();
         let mut examples = train;
         examples.append(test)?;
-        let regression = match &examples.targets {
-            Targets::Classes(_) => None,
-            Targets::Values(values) => Some(ScaledValues::new(values, &split.train)?),
+        let (target, standardized) = match (&examples.targets, targets) {
+            (Targets::Classes(_), TargetNames::Classes(names) | TargetNames::Values(names)) => {
+                (ModelTarget::Classes { names }, Array2::default((0, 0)))
+            }
+            (Targets::Values(values), TargetNames::Classes(names) | TargetNames::Values(names)) => {
+                let Normalization { mean, std } = statistics(values, &split.train);
+                let standardized = standardize(values, &mean, &std);
+                (ModelTarget::Values { names, mean, std }, standardized)
+            }
         };
-        Ok(Self {
+        let mut data = Self {
             examples,
-            targets,
+            target,
+            standardized,
             encoding,
             train: split.train,
             validation: split.validation,
             test: test_indices,
-            normalization: Normalization { mean, std },
-            regression,
-        })
+            normalization: Normalization { mean: Vec::new(), std: Vec::new() },
+        };
+        data.normalization = Normalization::of(&data.images(), &data.train);
+        Ok(data)
     }
 
     /// The examples, as the core takes them.
     pub(crate) fn images(&self) -> Images<'_> {
-        let labels = match &self.regression {
-            // Rows of contiguous numbers: the array was made in this order.
-            Some(scaled) => Labels::Values(scaled.values.as_slice().unwrap_or_default()),
-            None => Labels::Classes(self.labels()),
+        let labels = match &self.target {
+            ModelTarget::Classes { .. } => Labels::Classes(self.labels()),
+            ModelTarget::Values { .. } => Labels::Values(flat(&self.standardized)),
         };
         let pixels = pixels(&self.examples.inputs);
-        Images { pixels, labels, shape: self.shape(), classes: self.targets.names().len() }
+        Images { pixels, labels, shape: self.shape(), classes: self.target.names().len() }
+    }
+
+    /// R² of predictions for these examples that have this loss, the share of the variance that they explain:
+    /// 1 − (mean squared error) / variance, of several values over their sums. None where the values do not vary, and
+    /// in a classification.
+    pub(crate) fn r2(&self, examples: &[u32], loss: f64) -> Option<f64> {
+        let rows: Vec<usize> = examples.iter().map(|&at| at as usize).collect();
+        if self.standardized.is_empty() || rows.is_empty() {
+            return None;
+        }
+        let chosen = self.standardized.select(Axis(0), &rows).mapv(f64::from);
+        let variance = chosen.var_axis(Axis(0), 0.0).mean().filter(|variance| *variance > 0.0)?;
+        Some(1.0 - loss / variance)
     }
 
     /// Height, width and channels of an example.
     pub(crate) fn shape(&self) -> [usize; 3] {
         extents(self.examples.shape)
+    }
+
+    /// The model that is trained on them.
+    pub(crate) fn model(&self, setup: &Setup<'_>) -> ModelDescription {
+        let preprocessing = Preprocessing { table: self.encoding.clone() };
+        ModelDescription {
+            target: self.target.clone(),
+            preprocessing: preprocessing.to_json(),
+            ..self.images().describe(setup)
+        }
     }
 
     /// The class of every example; none in a regression.
@@ -174,7 +147,7 @@ impl LoadedData {
             (_, [1, 1, features]) => format!(", {}", format::number_of(features, "feature")),
             (_, shape) => format!(" of {}", format::shape(&shape)),
         };
-        let names = self.targets.names();
+        let names = self.target.names();
         let list = match name.kind() {
             DataKind::Table | DataKind::Arrays if names.len() <= MOST_NAMES => {
                 format!(" ({})", names.join(", "))
@@ -204,6 +177,91 @@ pub(crate) fn outputs(config: &RunConfig, count: usize) -> String {
         Task::Regression => format::number_of(count, "value"),
         _ => format!("{count} classes"),
     }
+}
+
+/// Mean and standard deviation of each column over these rows.
+fn statistics(values: &Array2<f32>, rows: &[u32]) -> Normalization {
+    let (reals, classes) = (flat(values), values.ncols());
+    let (pixels, labels) = (Pixels::Reals(reals), Labels::Values(reals));
+    Normalization::of(&Images { pixels, labels, shape: [1, 1, classes], classes }, rows)
+}
+
+/// Each column less its mean, divided by its deviation.
+pub(crate) fn standardize(values: &Array2<f32>, mean: &[f32], std: &[f32]) -> Array2<f32> {
+    let mut scaled = values.clone();
+    for ((mut column, &mean), &std) in scaled.columns_mut().into_iter().zip(mean).zip(std) {
+        let (mean, std) = (f64::from(mean), f64::from(std));
+        column.mapv_inplace(|value| ((f64::from(value) - mean) / std) as f32);
+    }
+    scaled
+}
+
+/// Scores of a network's outputs for these examples of `values`, in the data's own units.
+///
+/// # Errors
+/// Outputs of other numbers.
+pub(crate) fn value_scores(
+    target: &ModelTarget,
+    values: &Array2<f32>,
+    examples: &[u32],
+    outputs: &[Vec<f32>],
+) -> Result<Vec<ValueScore>, TrainError> {
+    let rows: Vec<usize> = examples.iter().map(|&at| at as usize).collect();
+    let values = values.select(Axis(0), &rows);
+    let predicted: Vec<f32> = outputs.iter().flat_map(|row| target.prediction(row)).collect();
+    ValueScore::of(&predicted, flat(&values), values.ncols())
+}
+
+/// The numbers of an array whose rows follow one another, as all of this program's do.
+fn flat(values: &Array2<f32>) -> &[f32] {
+    values.as_slice().unwrap_or_default()
+}
+
+/// How the inputs of a model are made of a user's data: what a checkpoint keeps beside the network.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Preprocessing {
+    /// How the columns of a table become numbers.
+    pub(crate) table: Option<TableEncoding>,
+}
+
+impl Preprocessing {
+    fn to_json(&self) -> Value {
+        if *self == Self::default() { Value::Null } else { serde_json::json!(self) }
+    }
+
+    /// What a model says of it.
+    ///
+    /// # Errors
+    /// The preprocessing of another program.
+    pub(crate) fn of(model: &ModelDescription) -> anyhow::Result<Self> {
+        match &model.preprocessing {
+            Value::Null => Ok(Self::default()),
+            value => Self::deserialize(value)
+                .context("the model's preprocessing is that of another program"),
+        }
+    }
+}
+
+/// What the examples of a model are.
+///
+/// # Errors
+/// The preprocessing of another program.
+pub(crate) fn example_format(saved: &SavedModel) -> anyhow::Result<ExampleFormat> {
+    let model = &saved.model.description;
+    let Preprocessing { table: encoding } = Preprocessing::of(model)?;
+    let kind = match &saved.metadata {
+        Some(metadata) => metadata.config.dataset.name.kind(),
+        None if encoding.is_some() => DataKind::Table,
+        None if model.elements == InputElements::Bytes => DataKind::Images,
+        None => DataKind::Arrays,
+    };
+    let [height, width, channels] = model.input;
+    let targets = match &model.target {
+        ModelTarget::Classes { names } => TargetNames::Classes(names.clone()),
+        ModelTarget::Values { names, .. } => TargetNames::Values(names.clone()),
+    };
+    Ok(ExampleFormat { kind, shape: ImageShape { height, width, channels }, targets, encoding })
 }
 
 /// Inputs, as the core takes them.

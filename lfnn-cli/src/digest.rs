@@ -39,7 +39,7 @@ pub(crate) fn of(data: &LoadedData) -> String {
     for indices in [&data.train, &data.validation, &data.test, labels] {
         numbers(&mut indices.iter().map(|&index| u64::from(index)), indices.len());
     }
-    let names = data.targets.names().iter().map(String::as_bytes);
+    let names = data.target.names().iter().map(String::as_bytes);
     for part in chunks.iter().chain(&values).map(<[u8; 32]>::as_slice).chain(names) {
         sha256.update((part.len() as u64).to_le_bytes());
         sha256.update(part);

@@ -6,6 +6,8 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
+use lfnn_core::model::file;
+use lfnn_core::model::tensors::Tensors;
 use lfnn_core::train::State;
 use lfnn_core::train::Trainer;
 use lfnn_cpu::Cpu;
@@ -61,7 +63,7 @@ pub fn checkpoint(bytes: &[u8]) -> bool {
     };
     let run = folder.write("fuzz.safetensors", &file);
     let image = folder.write("image.pgm", &[b"P5 8 8 255 ".as_slice(), &[99; 64]].concat());
-    let predict = PredictArgs { run: run.clone(), images: vec![image], json: true };
+    let predict = PredictArgs { run: run.clone(), inputs: vec![image], json: true };
     let mut good = commands::predict::command(&predict, cpu(), &silent()).is_ok();
     for format in [ExportFormat::Onnx, ExportFormat::Safetensors] {
         let export = ExportArgs { run: run.clone(), format, out: None };
@@ -102,12 +104,13 @@ pub fn small() -> &'static (String, State) {
         let data = LoadedData::load(&config, Path::new("."), &silent()).expect("the digits");
         let setup = train::setup(&config, &data.normalization);
         let cpu = Cpu::new(Some(1)).expect("a thread");
-        let trainer =
-            Trainer::new(&cpu, &setup, data.images(), &data.train).expect("a small network");
-        let (classes, shape) = (data.targets.names().to_vec(), data.shape());
-        let metadata = Metadata::new(config.clone(), classes, shape, digest::of(&data));
-        let metadata = serde_json::to_string(&metadata).expect("metadata as JSON");
-        (metadata, trainer.state().expect("its state"))
+        let trainer = Trainer::from_images(&cpu, &setup, data.images(), &data.train)
+            .expect("a small network");
+        let metadata = Metadata::new(config.clone(), data.model(&setup), digest::of(&data));
+        let state = trainer.state().expect("its state");
+        let bytes = checkpoint::encode(&metadata, &state).expect("a checkpoint");
+        let tensors = Tensors::read(&bytes).expect("what was written can be read");
+        (tensors.metadata(file::KEY).expect("its metadata").to_owned(), state)
     });
     &SMALL_NETWORK
 }

@@ -4,10 +4,11 @@
 use std::path::Path;
 
 use lfnn_core::config::{NetworkConfig, TrainingConfig};
+use lfnn_core::data::hold_out;
 use lfnn_core::method::by_name;
 use lfnn_core::train::{Images, Labels, Normalization, Pixels, Setup, Trainer};
 use lfnn_cpu::Cpu;
-use lfnn_data::{Table, TableColumns, TableEncoding, Targets, feature_statistics, hold_out};
+use lfnn_data::{Table, TableColumns, TableEncoding, Targets};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/iris.csv"));
@@ -19,8 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("no classes".into());
     };
     // The same number of rows of every species.
-    let split = hold_out(&labels, table.len() / 5, 7)?;
-    let statistics = feature_statistics(features.view(), &split.train)?;
+    let split = hold_out(&labels, table.len() / 5, 7).ok_or("too few rows")?;
 
     // A table is an array of images of one pixel, with a channel for each feature.
     let data = Images {
@@ -39,9 +39,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         r#"{"batch_size": 20, "epochs": 60, "optimizer": {"adam": {"lr": 0.02}}}"#,
     )?;
     let method = by_name("lfnn-l").ok_or("no such method")?;
-    let normalization = Normalization { mean: statistics.mean, std: statistics.std };
-    let setup = Setup::new(&network, &training, method, normalization);
-    let mut trainer = Trainer::new(&Cpu::new(None)?, &setup, data, &split.train)?;
+    let normalization = Normalization::of(&data, &split.train);
+    let setup = Setup::new(&network, &training, method).normalized_by(normalization);
+    let mut trainer = Trainer::from_images(&Cpu::new(None)?, &setup, data, &split.train)?;
     while !trainer.is_finished() {
         trainer.train_step()?;
         if trainer.epoch_is_done() {

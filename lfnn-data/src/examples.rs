@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 use std::path::Path;
 
+use lfnn_core::data::{Split, hold_out};
 use ndarray::{Array2, Axis};
 use serde::{Deserialize, Serialize};
 
 use crate::DataError;
-use crate::split::{Split, hold_out, hold_out_test};
 
 /// Height, width and channels of every image of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -297,12 +297,8 @@ impl Targets {
 
     /// See [`Examples::hold_out`].
     pub(crate) fn hold_out(&self, count: usize, seed: u64) -> Result<Split, DataError> {
-        hold_out(&self.strata(), count, seed)
-    }
-
-    /// The same for the examples to test on.
-    pub(crate) fn hold_out_test(&self, count: usize, seed: u64) -> Result<Split, DataError> {
-        hold_out_test(&self.strata(), count, seed)
+        let available = self.len();
+        hold_out(&self.strata(), count, seed).ok_or(DataError::HoldOut { found: count, available })
     }
 
     pub(crate) fn select(&self, indices: &[usize]) -> Self {

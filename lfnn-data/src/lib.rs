@@ -26,8 +26,6 @@ mod permute;
 mod progress;
 mod published;
 mod source;
-mod split;
-mod statistics;
 mod table;
 mod verification;
 mod verify;
@@ -48,8 +46,6 @@ pub use permute::{permute_pixels, pixel_permutation};
 pub use progress::{Counted, Progress, Update, silent};
 pub use published::PublishedFile;
 pub use source::{DEFAULT_TEST_SHARE, Source, TestPart};
-pub use split::{Split, hold_out};
-pub use statistics::{ChannelStatistics, channel_statistics, feature_statistics};
 pub use table::{
     ColumnEncoding, ColumnKind, MissingCells, Table, TableColumns, TableEncoding, TargetEncoding,
 };

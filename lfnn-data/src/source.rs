@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use lfnn_core::data::Split;
+
 use crate::declaration::Request;
-use crate::{DataError, Dataset, DatasetName, Progress, Split, TableColumns, Targets};
+use crate::{DataError, Dataset, DatasetName, Progress, TableColumns, Targets};
 
 /// The share of a user's own examples that are tested on, where nothing else is said.
 pub const DEFAULT_TEST_SHARE: f64 = 0.2;
@@ -73,7 +75,7 @@ impl Source {
                 expected: "a share between 0 and 1 that leaves examples on both sides".to_owned(),
             });
         }
-        targets.hold_out_test(tested, self.seed)
+        targets.hold_out(tested, self.seed)
     }
 }
 

@@ -152,15 +152,13 @@ fn end_epoch(
         }
     }
     let mut train = trained.metrics;
-    if let Some(regression) = &data.regression {
-        let add = |metrics: &mut Metrics, examples| {
-            let r2 = regression.r2(examples, metrics.loss());
-            metrics.network.extend(r2.map(|r2| (R2.to_owned(), r2)));
-        };
-        add(&mut train, &data.train);
-        validation.iter_mut().for_each(|metrics| add(metrics, &data.validation));
-        add(&mut test, &data.test);
-    }
+    let add_r2 = |metrics: &mut Metrics, examples: &[u32]| {
+        let r2 = data.r2(examples, metrics.loss());
+        metrics.network.extend(r2.map(|r2| (R2.to_owned(), r2)));
+    };
+    add_r2(&mut train, &data.train);
+    validation.iter_mut().for_each(|metrics| add_r2(metrics, &data.validation));
+    add_r2(&mut test, &data.test);
     let seconds = trained.time.as_secs_f64();
     Ok(EpochRow {
         epoch,

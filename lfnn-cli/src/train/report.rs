@@ -4,18 +4,20 @@ use std::collections::BTreeMap;
 
 use lfnn_core::config::Task;
 use lfnn_core::metric::UnitMetrics;
+use lfnn_core::model::ModelTarget;
 use lfnn_core::score::ValueScore;
 use lfnn_core::train::Trainer;
+use lfnn_data::Targets;
 
 use crate::checkpoint::Metadata;
-use crate::data::LoadedData;
+use crate::data::{self, LoadedData};
 use crate::failure::Failure;
 use crate::format::{self, Align, table};
-use crate::memory;
 use crate::output::Output;
 use crate::run::{
     BestSummary, EpochRow, MetricsLog, PartCounts, RunFolder, Summary, lowest, mean, score,
 };
+use crate::{memory, scores};
 
 /// What came out of a run.
 pub(super) fn summarize(
@@ -72,7 +74,10 @@ fn class_counts(data: &LoadedData) -> Vec<PartCounts> {
         validation: count(&data.validation, class),
         test: count(&data.test, class),
     };
-    data.targets.classes().iter().zip(0..).map(counts).collect()
+    match &data.target {
+        ModelTarget::Classes { names } => names.iter().zip(0..).map(counts).collect(),
+        ModelTarget::Values { .. } => Vec::new(),
+    }
 }
 
 /// How good the predictions of each number are on the test examples; none of classes.
@@ -80,10 +85,10 @@ fn value_scores(
     data: &LoadedData,
     trainer: &mut Trainer,
 ) -> Result<BTreeMap<String, ValueScore>, Failure> {
-    let Some(regression) = &data.regression else { return Ok(BTreeMap::new()) };
-    let scores =
-        regression.scores(&data.examples.targets, &data.test, trainer.predict(&data.test)?)?;
-    Ok(data.targets.names().iter().cloned().zip(scores).collect())
+    let Targets::Values(values) = &data.examples.targets else { return Ok(BTreeMap::new()) };
+    let outputs = trainer.predict(&data.test)?;
+    let scores = data::value_scores(&data.target, values, &data.test, &outputs)?;
+    Ok(data.target.names().iter().cloned().zip(scores).collect())
 }
 
 /// Prints what came out.
@@ -125,20 +130,9 @@ pub(super) fn print(
     output.info(&format!("results: {}", folder.path().display()))?;
     if is_regression {
         output.info("")?;
-        return output.result(&values(&summary.values));
+        return output.result(&scores::of_values("test", summary.values.iter()));
     }
     output.result(&format!("test error: {}", format::percent(summary.test_error())))
-}
-
-/// The scores of predicted numbers, in the data's own units.
-pub(crate) fn values(scores: &BTreeMap<String, ValueScore>) -> String {
-    let head = ["test", "R²", "mean squared error", "mean absolute error"];
-    let mut lines = vec![head.map(str::to_owned).to_vec()];
-    for (name, ValueScore { mse, mae, r2 }) in scores {
-        let r2 = r2.map_or_else(|| "–".to_owned(), |r2| format!("{r2:.4}"));
-        lines.push(vec![name.clone(), r2, format::significant(*mse), format::significant(*mae)]);
-    }
-    table(&[Align::Left, Align::Right, Align::Right, Align::Right], &lines)
 }
 
 /// The last and the best epoch side by side.

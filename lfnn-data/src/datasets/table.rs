@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
+use lfnn_core::data::Split;
+
 use crate::declaration::{DataKind, Declaration, Origin, Reader, Request};
 use crate::notes::number_of;
 use crate::table::TargetEncoding;
-use crate::{DEFAULT_TEST_SHARE, DataError, Dataset, Split, Table, TableEncoding, TestPart};
+use crate::{DEFAULT_TEST_SHARE, DataError, Dataset, Table, TableEncoding, TestPart};
 
 pub(super) static DATASET: Declaration = Declaration {
     name: "table",

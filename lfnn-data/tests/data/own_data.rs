@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use lfnn_data::{
     DataError, Dataset, DatasetName, ImageShape, Inputs, MissingCells, Note, Source, TableColumns,
-    TargetNames, Targets, TestPart, channel_statistics, silent, verify,
+    TargetNames, Targets, TestPart, silent, verify,
 };
 use tempfile::{TempDir, tempdir};
 
@@ -162,15 +162,6 @@ fn a_regression_predicts_columns_that_must_vary() {
         message(&of(&path, regression(&[]))),
         "dataset.target: found nothing; expected the column to predict"
     );
-}
-
-#[test]
-fn constants_have_deviation_one() {
-    let (_folder, path) = table(&pets());
-    let data = load(&of(&path, columns("kind"))).unwrap();
-    let all: Vec<u32> = (0..data.train.len() as u32).collect();
-    let statistics = channel_statistics(&data.train, &all).unwrap();
-    assert_eq!((statistics.mean[4], statistics.std[4]), (7.0, 1.0));
 }
 
 /// A file as `numpy.save` writes it.

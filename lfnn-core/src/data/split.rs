@@ -1,17 +1,15 @@
-//! Holding out part of the training images for validation.
+//! Holding out part of the examples, for validation or for a test.
 
 use std::collections::BTreeMap;
 
-use lfnn_core::random::{Purpose, Stream, permutation};
-
-use crate::DataError;
+use crate::random::{Purpose, Stream, permutation};
 
 /// Two disjoint lists of indices that together hold every example, each in ascending order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Split {
     /// Examples to learn from.
     pub train: Vec<u32>,
-    /// Examples that are held out, to choose settings and models by.
+    /// Examples to choose settings and models by.
     pub validation: Vec<u32>,
 }
 
@@ -19,22 +17,11 @@ pub struct Split {
 ///
 /// Which ones depends on `labels`, `count` and `seed` alone. A larger `count` with the same seed
 /// holds out the same examples and more, but where rounding gives a class one fewer.
-///
-/// # Errors
-/// If `count` is not less than the number of examples.
-pub fn hold_out(labels: &[u32], count: usize, seed: u64) -> Result<Split, DataError> {
-    split(labels, count, seed, Stream::new(Purpose::Split, 0))
-}
-
-/// As [`hold_out`], with other examples: those to test on.
-pub(crate) fn hold_out_test(labels: &[u32], count: usize, seed: u64) -> Result<Split, DataError> {
-    split(labels, count, seed, Stream::new(Purpose::Split, 1))
-}
-
-fn split(labels: &[u32], count: usize, seed: u64, stream: Stream) -> Result<Split, DataError> {
+/// None comes back if `count` is not less than the number of examples.
+pub fn hold_out(labels: &[u32], count: usize, seed: u64) -> Option<Split> {
     let n = labels.len();
     if count >= n || u32::try_from(n).is_err() {
-        return Err(DataError::HoldOut { found: count, available: n });
+        return None;
     }
     let mut members: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for (&label, index) in labels.iter().zip(0..) {
@@ -42,6 +29,7 @@ fn split(labels: &[u32], count: usize, seed: u64, stream: Stream) -> Result<Spli
     }
     let sizes: Vec<usize> = members.values().map(Vec::len).collect();
 
+    let stream = Stream::new(Purpose::Split, 0);
     let mut held = vec![false; n];
     for ((&label, indices), quota) in members.iter().zip(quotas(&sizes, count)) {
         // The label takes the epoch's place in the key, so each class has an order of its own.
@@ -51,11 +39,11 @@ fn split(labels: &[u32], count: usize, seed: u64, stream: Stream) -> Result<Spli
         }
     }
     let (validation, train) = (0..n as u32).partition(|&index| held[index as usize]);
-    Ok(Split { train, validation })
+    Some(Split { train, validation })
 }
 
 /// How many of each class to hold out: its share of `count` rounded down, then one more for the
-/// largest remainders until the sum is right. A class keeps an image to learn from if it can.
+/// largest remainders until the sum is right. A class keeps an example to learn from if it can.
 fn quotas(sizes: &[usize], count: usize) -> Vec<usize> {
     let n = sizes.iter().sum::<usize>() as u128;
     let share = |size: usize| count as u128 * size as u128;
@@ -92,17 +80,9 @@ mod tests {
     }
 
     #[test]
-    fn all_images_cannot_be_held_out() {
-        for count in [3, 4] {
-            assert_eq!(
-                hold_out(&[0, 1, 1], count, 0).unwrap_err().to_string(),
-                format!(
-                    "validation: found {count} examples to hold out; expected fewer than 3, \
-                     the number to train on"
-                )
-            );
-        }
-        assert!(hold_out(&[], 0, 0).is_err());
+    fn all_examples_cannot_be_held_out() {
+        assert_eq!(hold_out(&[0, 1, 1], 3, 0), None);
+        assert_eq!(hold_out(&[], 0, 0), None);
     }
 
     #[test]
