@@ -263,11 +263,18 @@ the heads of workers, optimiser state and counters.
 
   onnx         input `images` (batch, channels, height, width) with values from
                0 to 1; the model normalises them (and permutes pixels, if the
-               data set does). Outputs `probabilities`, one for each class, and
-               `logits`. The metadata's key `classes` has the class names.
+               data set does). Of tables and arrays of two axes the input is
+               `features` (batch, features), in the units of the training data;
+               the metadata's key `features` names those of a table, in which
+               a category is 1 or 0. Outputs `probabilities`, one for each
+               class, and `logits`; in a regression `values`, in the units of
+               the training data. The metadata's key `classes` or `values` has
+               the names.
   safetensors  the weights, named and shaped as in a checkpoint. The metadata's
-               key `predictor` is JSON: classes, config, epoch, image (height,
-               width, channels), normalization (mean, std).";
+               key `predictor` is JSON: classes or values (names), config,
+               epoch, image (height, width, channels), normalization (mean,
+               std); of a table also features and table (how its columns become
+               features), in a regression value_normalization (mean, std).";
 
 /// Arguments of `export`.
 #[derive(Debug, Args)]

@@ -46,19 +46,25 @@ pub(crate) fn of_classes(names: &[String], scores: &ClassScores) -> String {
 
 /// The confusion matrix or, where it is too wide, the most frequent confusions.
 fn confusion(names: &[String], counts: &[Vec<usize>]) -> String {
-    let numbered = |class: usize| format!("{} {}", class + 1, short(&names[class]));
-    let mut lines = vec![
-        std::iter::once(String::new()).chain((1..=names.len()).map(|n| n.to_string())).collect(),
-    ];
-    for (class, row) in counts.iter().enumerate() {
-        let counts = row.iter().map(|&count| format::count(count));
-        lines.push(std::iter::once(numbered(class)).chain(counts).collect::<Vec<_>>());
-    }
-    let mut align = vec![Align::Right; names.len() + 1];
-    align[0] = Align::Left;
-    let matrix = table(&align, &lines);
-    if matrix.lines().all(|line| line.chars().count() <= WIDTH) {
-        return format!("examples of each class (row) by the predicted class (column)\n{matrix}");
+    let numbers: Vec<String> = (1..=names.len()).map(|number| number.to_string()).collect();
+    let short_names: Vec<String> = names.iter().map(|name| short(name)).collect();
+    let numbered = |(number, name): (&String, &String)| format!("{number} {name}");
+    let numbered: Vec<String> = numbers.iter().zip(&short_names).map(numbered).collect();
+    for (rows, columns) in [(&short_names, &short_names), (&numbered, &numbers)] {
+        let head = std::iter::once(String::new()).chain(columns.iter().cloned()).collect();
+        let line = |(name, counts): (&String, &Vec<usize>)| -> Vec<String> {
+            std::iter::once(name.clone()).chain(counts.iter().map(|&n| format::count(n))).collect()
+        };
+        let lines: Vec<Vec<String>> =
+            std::iter::once(head).chain(rows.iter().zip(counts).map(line)).collect();
+        let mut align = vec![Align::Right; names.len() + 1];
+        align[0] = Align::Left;
+        let matrix = table(&align, &lines);
+        if matrix.lines().all(|line| line.chars().count() <= WIDTH) {
+            return format!(
+                "examples of each class (row) by the predicted class (column)\n{matrix}"
+            );
+        }
     }
     let mut confusions: Vec<(usize, usize, usize)> = Vec::new();
     for (class, row) in counts.iter().enumerate() {
@@ -109,9 +115,9 @@ cat           2    0.00 %     0.6667  1.0000  0.8000
 dog           1  100.00 %     0.0000  0.0000  0.0000
 
 examples of each class (row) by the predicted class (column)
-       1  2
-1 cat  2  0
-2 dog  1  0
+     cat  dog
+cat    2    0
+dog    1    0
 "
         );
     }

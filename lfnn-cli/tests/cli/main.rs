@@ -13,6 +13,7 @@ mod flags;
 mod interruption;
 mod kills;
 mod own_data;
+mod own_data_use;
 #[cfg(feature = "report")]
 mod plot;
 mod processes;

@@ -13,7 +13,7 @@ use super::support::{Place, python, record};
 const IRIS: &str = "../lfnn-cpu/examples/data/iris.csv";
 
 /// A configuration for the table `t.csv` with its target `y`.
-fn config(dataset: &str, task: &str) -> String {
+pub(crate) fn config(dataset: &str, task: &str) -> String {
     format!(
         "dataset: {{name: table, path: t.csv, target: y{dataset}}}
 network:
@@ -27,7 +27,7 @@ training: {{batch_size: 16, epochs: 4, optimizer: {{adam: {{lr: 0.01}}}}}}
 }
 
 /// 120 rows whose target is a function of two columns of numbers and one of text.
-fn rows(target: impl Fn(f64, f64, bool) -> String) -> String {
+pub(crate) fn rows(target: impl Fn(f64, f64, bool) -> String) -> String {
     let mut text = "a,b,kind,y\n".to_owned();
     for i in 0..120u32 {
         let (a, b, odd) = (f64::from(i * 37 % 120) / 20.0, f64::from(i * 71 % 120), i % 2 == 1);
@@ -38,11 +38,11 @@ fn rows(target: impl Fn(f64, f64, bool) -> String) -> String {
 }
 
 /// A target in units of its own.
-fn price(a: f64, b: f64, odd: bool) -> String {
+pub(crate) fn price(a: f64, b: f64, odd: bool) -> String {
     (5000.0 + 300.0 * a - 10.0 * b + if odd { 200.0 } else { 0.0 }).to_string()
 }
 
-fn above(a: f64, b: f64, _: bool) -> String {
+pub(crate) fn above(a: f64, b: f64, _: bool) -> String {
     if 20.0 * a + b > 120.0 { "above" } else { "below" }.into()
 }
 

@@ -124,6 +124,17 @@ impl TableEncoding {
         self.features.iter().map(ColumnEncoding::width).sum()
     }
 
+    /// A name for each feature: that of the column and, of a category, `COLUMN=CATEGORY`.
+    pub fn feature_names(&self) -> Vec<String> {
+        let names = |ColumnEncoding { name, kind }: &ColumnEncoding| match kind {
+            ColumnKind::Number { .. } => vec![name.clone()],
+            ColumnKind::Categories { names: categories, .. } => {
+                categories.iter().map(|category| format!("{name}={category}")).collect()
+            }
+        };
+        self.features.iter().flat_map(names).collect()
+    }
+
     /// The features of every row, `[rows, width]`.
     ///
     /// # Errors
@@ -391,6 +402,7 @@ mod tests {
         let pets = table(PETS);
         let encoding = TableEncoding::find(&pets, &columns("kind"), &[0, 1, 2]).unwrap();
         assert_eq!(encoding.width(), 3);
+        assert_eq!(encoding.feature_names(), ["kg", "colour=black", "colour=red"]);
         let expected = array![[4.0, 0.0, 1.0], [20.5, 1.0, 0.0], [5.0, 1.0, 0.0], [31.0, 0.0, 1.0]];
         assert_eq!(encoding.features(&pets).unwrap(), expected);
         assert_eq!(encoding.target.read(&pets).unwrap(), Targets::Classes(vec![0, 1, 0, 1]));
