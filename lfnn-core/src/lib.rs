@@ -14,6 +14,7 @@
 pub mod backend;
 pub mod config;
 pub mod data;
+pub mod device;
 pub mod layer;
 pub mod method;
 pub mod metric;

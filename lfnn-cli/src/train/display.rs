@@ -56,16 +56,22 @@ impl<'a> Display<'a> {
         self.output.log(
             Level::Normal,
             &format!(
-                "{:>width$}  {:>8}  {:>8}  {:>8}{validation}  {:>8}  {:>8}  {:>8}",
+                "{:>width$}  {:>8}  {:>8}  {:>8}{validation}  {:>8}  {:>speed$}  {:>8}",
                 "epoch",
                 "lr",
                 "loss",
                 train,
                 test,
-                format!("{}s/s", self.example),
-                "time"
+                self.speed(),
+                "time",
+                speed = self.speed().len().max(8),
             ),
         );
+    }
+
+    /// The unit of speed, which heads its column.
+    fn speed(&self) -> String {
+        format!("{}s/s", self.example)
     }
 
     /// Width of the table's first column: with up to 999 epochs, the table fits 80 columns.
@@ -107,11 +113,11 @@ impl<'a> Display<'a> {
         let steps = bar.length().unwrap_or(1).max(1);
         bar.set_position(metrics.batches as u64);
         let mut message = format!(
-            "loss {:.4}  {}{:.0} {}s/s",
+            "loss {:.4}  {}{:.0} {}",
             metrics.loss(),
             metrics.error().map_or_else(String::new, |error| format!("error {error:.2} %  ")),
             images as f64 / time.as_secs_f64().max(1e-9),
-            self.example
+            self.speed()
         );
         let at = self.done as f64 + metrics.batches as f64 / steps as f64;
         let first = bar.prefix().trim().split('/').next().and_then(|epoch| epoch.parse().ok());
@@ -144,7 +150,7 @@ impl<'a> Display<'a> {
         self.output.log(
             Level::Normal,
             &format!(
-                "{:>width$}  {:>8}  {:>8.4}  {:>8}{validation}  {:>8}  {:>8.0}  {:>8}",
+                "{:>width$}  {:>8}  {:>8.4}  {:>8}{validation}  {:>8}  {:>speed$.0}  {:>8}",
                 format!("{}/{}", row.epoch, self.epochs),
                 rate(row.learning_rate),
                 row.train.loss(),
@@ -152,6 +158,7 @@ impl<'a> Display<'a> {
                 score(Some(&row.test)),
                 row.images_per_second,
                 format::duration(Duration::from_secs_f64(row.seconds)),
+                speed = self.speed().len().max(8),
             ),
         );
         if !row.train.units.is_empty() {

@@ -245,11 +245,9 @@ print(numpy.abs(found - expected).max() / numpy.abs(expected).max())
 
 #[test]
 fn tables_run_in_onnx_runtime_in_their_own_units() {
-    let several = rows(price).lines().map(|line| {
-        let first = line.split(',').next().unwrap().to_owned();
-        format!("{line},{first}\n")
-    });
-    let several = several.collect::<String>().replacen("y,a", "y,z", 1);
+    let with_first = |line: &str| format!("{line},{}\n", line.split(',').next().unwrap());
+    let several: String = rows(price).lines().map(with_first).collect();
+    let several = several.replacen("y,a", "y,z", 1);
     for (task, output, table) in [
         ("regression", "values", rows(price)),
         ("regression", "values", several),

@@ -5,6 +5,7 @@
 //! knows no files and no threads: its caller saves its [`State`] and shows its metrics.
 
 mod data;
+mod early_exit;
 mod error;
 mod evaluation;
 mod fit;
@@ -17,6 +18,7 @@ mod trace;
 mod trainer;
 
 pub use data::{DataLayout, Images, Labels, Normalization, Pixels};
+pub use early_exit::{EarlyExit, EarlyPredictions, ExitPoint};
 pub use error::TrainError;
 pub use evaluation::{EvaluationPlan, Evaluator};
 pub use fit::EpochReport;
