@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::of_checkpoint;
 use crate::backend::BackendArgs;
-use crate::checkpoint::{self, Checkpoint, SavedModel};
+use crate::checkpoint::{self, Checkpoint, Metadata, SavedModel};
 use crate::cli::{EvalArgs, Split};
 use crate::config::RunConfig;
 use crate::data::{
@@ -103,29 +103,18 @@ impl Chosen {
         let kind = config.dataset.name.kind();
         let root = data::root(&args.data)?;
         let is_flat = args.path.as_deref().is_some_and(|path| !path.join("train").is_dir());
-        let is_other = match kind {
-            DataKind::Images => config.dataset.name.is_resized() && is_flat,
+        let data = match kind {
+            DataKind::Images if config.dataset.name.is_resized() && is_flat => None,
+            DataKind::Images => Some(load_images(&config, &root, path, metadata, output)?),
             // The run's own file, perhaps in another place, is divided as in the run.
             DataKind::Table | DataKind::Arrays => {
-                let silent = Output::new(Level::Silent);
-                let own = LoadedData::load(&config, &root, &silent);
-                let is_own = |data: &LoadedData| digest::of(data) == metadata.data;
-                !own.is_ok_and(|data| is_own(&data))
+                let loaded = LoadedData::load(&config, &root, &Output::new(Level::Silent));
+                loaded.ok().filter(|data| digest::of(data) == metadata.data)
             }
         };
-        if is_other {
+        let Some(data) = data else {
             return Self::other(args, path, checkpoint, &config, output);
-        }
-        let data = LoadedData::load(&config, &root, output)?;
-        if data.shape() != metadata.model.input || data.target.names() != metadata.model.names() {
-            let message = "the data set's images or classes are not those of the checkpoint";
-            return Err(Failure::Runtime(anyhow!("{}: {message}", path.display())));
-        }
-        if digest::of(&data) != metadata.data {
-            output.note(
-                "note: this is not the data of the run: images, labels or their order have changed",
-            );
-        }
+        };
         let (name, indices) = match args.split.unwrap_or_default() {
             Split::Test => ("test", data.test),
             Split::Train => ("train", data.train),
@@ -173,6 +162,27 @@ impl Chosen {
         let indices = (0..examples.len() as u32).collect();
         Ok(Self { examples, indices, name: "data", kind: format.kind })
     }
+}
+
+/// The images of the run, or others in their place.
+fn load_images(
+    config: &RunConfig,
+    root: &Path,
+    path: &Path,
+    metadata: &Metadata,
+    output: &Output,
+) -> Result<LoadedData> {
+    let data = LoadedData::load(config, root, output)?;
+    if data.shape() != metadata.model.input || data.target.names() != metadata.model.names() {
+        let message = "the data set's images or classes are not those of the checkpoint";
+        return Err(Failure::Runtime(anyhow!("{}: {message}", path.display())));
+    }
+    if digest::of(&data) != metadata.data {
+        output.note(
+            "note: this is not the data of the run: images, labels or their order have changed",
+        );
+    }
+    Ok(data)
 }
 
 /// Scores beside the metrics.

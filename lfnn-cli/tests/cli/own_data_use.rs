@@ -170,6 +170,37 @@ fn a_folder_of_images_is_predicted_and_evaluated() {
 }
 
 #[test]
+fn a_folder_of_classes_is_evaluated_whole() {
+    let place = Place::new();
+    let save = |path: &str, value: u8| {
+        let path = place.path(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        image::RgbImage::from_pixel(8, 8, image::Rgb([value; 3])).save(path).unwrap();
+    };
+    for i in 0..16u8 {
+        save(&format!("two/train/dark/{i}.png"), i);
+        save(&format!("two/train/light/{i}.png"), 255 - i);
+        save(&format!("new/dark/{i}.png"), 3 * i);
+    }
+    save("two/test/dark/1.png", 9);
+    save("two/test/light/1.png", 240);
+    let train = ["train", "-q", "--epochs", "3", "--out", "run", "--set", "dataset.name=folder"];
+    let sets = ["dataset.path=two", "dataset.validation=0", "training.batch_size=8"];
+    let sets = sets.iter().flat_map(|set| ["--set", set]);
+    place.ok(&train.into_iter().chain(sets).collect::<Vec<_>>());
+    let text = place.ok(&["eval", "run", "--data", "new"]);
+    assert!(text.contains("\ndata: 16 images, loss "), "{text}");
+    let text = place.ok(&["eval", "run", "--data", "two"]);
+    assert!(text.contains("\ntest: 2 images, loss "), "{text}");
+    save("new/green/1.png", 3);
+    place.fails(
+        1,
+        &["eval", "run", "--data", "new"],
+        "new: the folder `green` is no class of the data set; expected a folder for each class: dark, light",
+    );
+}
+
+#[test]
 fn arrays_are_predicted() {
     let place = Place::new();
     let npy = |element: &str, shape: &str, bytes: &[u8]| {
