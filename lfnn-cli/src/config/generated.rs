@@ -159,6 +159,8 @@ fn with_blocks(text: &str) -> String {
         .filter(|(name, schema)| {
             names(schema).is_none() && title(schema).is_none() && !reference.is_content(name)
         })
+        // What is written in one of several ways is documented where it is used.
+        .filter(|(_, schema)| !schema["anyOf"].is_array())
         .map(|(name, schema)| (name.as_str(), reference.block(schema)))
         .collect();
     blocks.insert("RunConfig", reference.block(&run));
@@ -258,8 +260,9 @@ impl Reference {
         if let Some(title) = title(of) {
             return title.into();
         }
-        if let Some(first) = of["anyOf"].get(0) {
-            return self.kind(first);
+        if let Some(choices) = of["anyOf"].as_array() {
+            let kinds = choices.iter().filter(|choice| choice["type"] != "null");
+            return kinds.map(|choice| self.kind(choice)).collect::<Vec<_>>().join(" or ");
         }
         if of["oneOf"].is_array() {
             return "choice".into();

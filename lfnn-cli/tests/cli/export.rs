@@ -4,7 +4,7 @@
 use std::fs;
 use std::process::Command;
 
-use lfnn_data::{Dataset, DatasetName, Images, Source, silent};
+use lfnn_data::{Dataset, DatasetName, Examples, Source, silent};
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
 
@@ -46,7 +46,7 @@ fn digits() -> Dataset {
 }
 
 /// Writes images as `images/….pgm` and gives their paths.
-fn write_images(place: &Place, images: &Images) -> Vec<String> {
+fn write_images(place: &Place, images: &Examples) -> Vec<String> {
     let write = |index: usize| {
         let name = format!("images/{index}.pgm");
         let bytes = [b"P5\n8 8\n255\n".as_slice(), images.image(index)].concat();
@@ -183,7 +183,7 @@ fn a_binary_network_gives_both_probabilities() {
     let place = Place::new();
     let digits = digits();
     for (set, images) in [("train", &digits.train), ("test", &digits.test)] {
-        for (index, &label) in images.labels.iter().enumerate().filter(|(_, label)| **label < 2) {
+        for (index, &label) in images.labels().iter().enumerate().filter(|(_, label)| **label < 2) {
             let folder = place.path(&format!("two/{set}/{label}"));
             fs::create_dir_all(&folder).unwrap();
             let pixels = images.image(index).to_vec();

@@ -3,29 +3,29 @@
 use std::fs::File;
 
 use lfnn_core::config::{NetworkConfig, OptimizerConfig, TrainingConfig, UnitConfig};
-use lfnn_core::data::Dataset;
 use lfnn_core::method::LFNN_L;
 use lfnn_core::model::Model;
 use lfnn_core::train::{Setup, Trainer};
 use lfnn_cpu::Cpu;
-use lfnn_data::{DatasetName, Images, Source, silent};
-use ndarray::{Array2, ArrayView1, ArrayView4, ArrayViewMut1};
+use lfnn_data::{DatasetName, Examples, Source, Table, TableEncoding, silent};
+use ndarray::{Array2, ArrayView4, ArrayViewMut1};
 use serde_json::Value;
 
+use super::own_data::{config, price, rows};
 use super::support::Place;
 
 /// Test images of the digits.
-fn digits() -> Images {
+fn digits() -> Examples {
     let source = Source::named(DatasetName::Digits);
     lfnn_data::Dataset::load(&source, ".".as_ref(), &silent).unwrap().test
 }
 
-fn view(images: &Images) -> ArrayView4<'_, u8> {
-    ArrayView4::from_shape((images.len(), 8, 8, 1), &images.pixels).unwrap()
+fn view(images: &Examples) -> ArrayView4<'_, u8> {
+    ArrayView4::from_shape((images.len(), 8, 8, 1), images.bytes()).unwrap()
 }
 
 /// What the program predicts of these images with a model.
-fn predicted(place: &Place, model: &str, images: &Images, count: usize) -> Array2<f32> {
+fn predicted(place: &Place, model: &str, images: &Examples, count: usize) -> Array2<f32> {
     let mut args = vec!["predict".to_owned(), model.to_owned(), "--json".to_owned()];
     for index in 0..count {
         let name = format!("images/{index}.pgm");
@@ -66,10 +66,33 @@ fn a_program_reads_a_checkpoint_and_predicts_what_predict_says() {
 }
 
 #[test]
+fn a_program_reads_the_checkpoint_of_a_table_with_its_encoding() {
+    let place = Place::new();
+    place.write("t.csv", rows(price));
+    place.write("c.yaml", config("", "regression"));
+    place.ok(&["train", "--config", "c.yaml", "--epochs", "20", "-q", "--out", "run"]);
+    let csv = place.ok(&["predict", "run", "t.csv"]);
+    let expected: Vec<f32> = csv.lines().skip(1).map(|line| line.parse().unwrap()).collect();
+    let file = File::open(place.path("run/checkpoints/best.safetensors")).unwrap();
+    let best = Model::read(file).unwrap();
+    let file = File::open(place.path("run/checkpoints/last.safetensors")).unwrap();
+    let model = Model::read(file).unwrap();
+    assert_eq!(best.description, model.description);
+    let encoding = model.description.preprocessing["table"].clone();
+    let encoding: TableEncoding = serde_json::from_value(encoding).unwrap();
+    let features = encoding.features(&Table::read(&place.path("t.csv")).unwrap()).unwrap();
+    let mut predictor = model.on(&Cpu::new(Some(1)).unwrap(), 16).unwrap();
+    let found = predictor.predict(features.view()).unwrap();
+    assert_eq!(found.dim(), (120, 1));
+    for (found, expected) in found.iter().zip(expected) {
+        assert!((found - expected).abs() < 1e-5 * expected.abs(), "{found} and {expected}");
+    }
+}
+
+#[test]
 fn the_program_predicts_with_and_exports_the_model_of_another_and_does_not_resume_it() {
     let (place, images) = (Place::new(), digits());
-    let labels = ArrayView1::from(&images.labels);
-    let data = Dataset::classification(view(&images), labels).unwrap();
+    let data = images.dataset().unwrap();
     let network = NetworkConfig::new([UnitConfig::new().flatten().linear(32).relu().readout(4)]);
     let training = TrainingConfig::new(32, 4, OptimizerConfig::adam(0.01));
     let setup = Setup::new(&network, &training, LFNN_L);
