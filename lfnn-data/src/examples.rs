@@ -171,6 +171,25 @@ impl Examples {
         Self::new(shape, Inputs::Bytes(pixels), Targets::Classes(labels))
     }
 
+    /// The same for a trainer. Inputs are borrowed.
+    ///
+    /// # Errors
+    /// No examples, or a number that is not finite.
+    pub fn dataset(&self) -> Result<lfnn_core::data::Dataset<'_>, lfnn_core::data::DataError> {
+        let ImageShape { height, width, channels } = self.shape;
+        let shape = [height, width, channels];
+        let inputs = match &self.inputs {
+            Inputs::Bytes(bytes) => lfnn_core::data::Inputs::new(shape, bytes.as_slice()),
+            Inputs::Reals(reals) => lfnn_core::data::Inputs::new(shape, reals.as_slice()),
+        };
+        match &self.targets {
+            Targets::Classes(labels) => {
+                lfnn_core::data::Dataset::classification(inputs?, labels.as_slice().into())
+            }
+            Targets::Values(values) => lfnn_core::data::Dataset::regression(inputs?, values.view()),
+        }
+    }
+
     /// The number of examples.
     pub fn len(&self) -> usize {
         self.targets.len()

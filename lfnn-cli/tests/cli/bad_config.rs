@@ -101,6 +101,21 @@ fn a_value_of_the_wrong_kind_names_its_line() {
             "line 3, column 23: network.units[0].layers[0].relu: takes no keys",
         ),
         (
+            "network:\n  units:\n    - layers: [{max_pool: {kernel: wide}}]\n      workers: block",
+            "line 3, column 36: network.units[0].layers[0].max_pool.kernel: expected a whole number from 0 on, or \
+             [height, width], found `wide`",
+        ),
+        (
+            "network:\n  units:\n    - layers: [{max_pool: {kernel: [1, wide]}}]\n      workers: block",
+            "line 3, column 40: network.units[0].layers[0].max_pool.kernel[1]: expected a whole number from 0 on, \
+             found `wide`",
+        ),
+        (
+            "network:\n  units:\n    - layers: [{max_pool: {kernel: [1, 2, 3]}}]\n      workers: block",
+            "line 3, column 36: network.units[0].layers[0].max_pool.kernel: expected a whole number from 0 on, or \
+             [height, width], found 3 items",
+        ),
+        (
             "network:\n  units:\n    - layers: [conv]\n      workers: block",
             "line 3, column 16: network.units[0].layers[0].conv: the key `filters` is missing",
         ),

@@ -141,6 +141,20 @@ fn blocks_with_residual_sums_run_in_onnx_runtime() {
 }
 
 #[test]
+fn rectangular_windows_and_grids_run_in_onnx_runtime() {
+    compare(&config(
+        "",
+        "  units:
+    - layers: [{conv: {filters: 12, kernel: [3, 5], stride: [1, 2], padding: [1, 2]}}, {batch_norm: {}}, relu]
+      workers: {readout: {count: 4, grid: [4, 2]}}
+      transition: [{max_pool: {kernel: [3, 1], stride: [2, 1], padding: [1, 0]}}]
+    - layers: [{conv: {filters: 12, kernel: [1, 3], padding: [0, 1]}}, tanh]
+      workers: {block: {count: 2, grid: [3, 2]}}
+      transition: [{avg_pool: {kernel: [2, 3], stride: [2, 1], padding: [0, 1]}}, {adaptive_avg_pool: {grid: [2, 3]}}]",
+    ));
+}
+
+#[test]
 fn neurons_with_a_softmax_per_worker_run_in_onnx_runtime() {
     compare(&config(
         "",

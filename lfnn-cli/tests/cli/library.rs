@@ -3,13 +3,12 @@
 use std::fs::File;
 
 use lfnn_core::config::{NetworkConfig, OptimizerConfig, TrainingConfig, UnitConfig};
-use lfnn_core::data::Dataset;
 use lfnn_core::method::LFNN_L;
 use lfnn_core::model::Model;
 use lfnn_core::train::{Setup, Trainer};
 use lfnn_cpu::Cpu;
 use lfnn_data::{DatasetName, Examples, Source, Table, TableEncoding, silent};
-use ndarray::{Array2, ArrayView1, ArrayView4, ArrayViewMut1};
+use ndarray::{Array2, ArrayView4, ArrayViewMut1};
 use serde_json::Value;
 
 use super::own_data::{config, price, rows};
@@ -93,8 +92,7 @@ fn a_program_reads_the_checkpoint_of_a_table_with_its_encoding() {
 #[test]
 fn the_program_predicts_with_and_exports_the_model_of_another_and_does_not_resume_it() {
     let (place, images) = (Place::new(), digits());
-    let labels = ArrayView1::from(images.labels());
-    let data = Dataset::classification(view(&images), labels).unwrap();
+    let data = images.dataset().unwrap();
     let network = NetworkConfig::new([UnitConfig::new().flatten().linear(32).relu().readout(4)]);
     let training = TrainingConfig::new(32, 4, OptimizerConfig::adam(0.01));
     let setup = Setup::new(&network, &training, LFNN_L);
