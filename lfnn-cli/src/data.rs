@@ -318,6 +318,7 @@ impl DataShape {
     }
 
     /// So many of the examples, as the core lays them out.
+    #[cfg(feature = "cuda")]
     pub(crate) fn layout(self, count: usize) -> DataLayout {
         DataLayout { shape: self.image, classes: self.classes, count, dtype: self.dtype }
     }
