@@ -106,6 +106,8 @@ pub struct LayerBuilder<'s> {
     pub(crate) part: Part,
     /// The role of trainable parameters.
     pub(crate) role: Role,
+    /// Whether what is built does not train.
+    pub(crate) frozen: bool,
     parameters: Vec<Parameter>,
     dropouts: u32,
     layers: usize,
@@ -132,6 +134,7 @@ impl<'s> LayerBuilder<'s> {
             name: String::new(),
             part: Part::default(),
             role: Role::Parameter,
+            frozen: false,
             parameters: Vec::new(),
             dropouts: 0,
             layers: 0,
@@ -274,6 +277,9 @@ impl<'s> LayerBuilder<'s> {
 
     /// Notes a batch normalisation of inputs of this shape.
     pub(super) fn normalizes(&mut self, input: &[usize]) {
+        if self.frozen {
+            return;
+        }
         let values = input.split_last().map_or(1, |(_, positions)| positions.iter().product());
         if self.extent.fewest.as_ref().is_none_or(|(fewest, _)| values < *fewest) {
             self.extent.fewest = Some((values, self.path.clone()));

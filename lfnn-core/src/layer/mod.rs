@@ -212,6 +212,7 @@ pub trait Layer: Debug + Send + Sync {
         let trainable = self.trainable();
         let dy = match perturb {
             _ if trainable.is_empty() => self.jvp(step, &saved, dx, &Tangents::new()),
+            Perturbation::Nothing => self.jvp(step, &saved, dx, &Tangents::new()),
             Perturbation::Parameters => {
                 let drawn = perturb::draw_parameters(step, &trainable, &mut saved);
                 self.jvp(step, &saved, dx, &drawn)
