@@ -53,6 +53,7 @@ pub struct UnitConfig {
     /// statistics. It has no dropout and no local losses. A global gradient passes through it where
     /// an earlier unit trains.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[cfg_attr(feature = "schema", schemars(extend("default" = false)))]
     pub frozen: bool,
 }
 
