@@ -5,7 +5,8 @@ use std::sync::Mutex;
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
-use lfnn_core::train::{Images, Labels, Normalization};
+use lfnn_core::model::{ModelDescription, ModelTarget};
+use lfnn_core::train::{Images, Labels, Normalization, Setup};
 use lfnn_data::{
     Counted, Dataset, DatasetSize, ImageShape, Note, Source, Update, channel_statistics, hold_out,
     permute_pixels,
@@ -80,6 +81,12 @@ impl LoadedData {
             shape: self.shape,
             classes: self.classes.len(),
         }
+    }
+
+    /// The model that is trained on them.
+    pub(crate) fn model(&self, setup: &Setup<'_>) -> ModelDescription {
+        let target = ModelTarget::Classes { names: self.classes.clone() };
+        ModelDescription { target, ..self.images().describe(setup) }
     }
 
     /// The pixels of all images.

@@ -6,6 +6,8 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
+use lfnn_core::model::file;
+use lfnn_core::model::tensors::Tensors;
 use lfnn_core::train::State;
 use lfnn_core::train::Trainer;
 use lfnn_cpu::Cpu;
@@ -102,12 +104,13 @@ pub fn small() -> &'static (String, State) {
         let data = LoadedData::load(&config, Path::new("."), &silent()).expect("the digits");
         let setup = train::setup(&config, &data.normalization);
         let cpu = Cpu::new(Some(1)).expect("a thread");
-        let trainer =
-            Trainer::new(&cpu, &setup, data.images(), &data.train).expect("a small network");
-        let (classes, shape) = (data.classes.clone(), data.images().shape);
-        let metadata = Metadata::new(config.clone(), classes, shape, digest::of(&data));
-        let metadata = serde_json::to_string(&metadata).expect("metadata as JSON");
-        (metadata, trainer.state().expect("its state"))
+        let trainer = Trainer::from_images(&cpu, &setup, data.images(), &data.train)
+            .expect("a small network");
+        let metadata = Metadata::new(config.clone(), data.model(&setup), digest::of(&data));
+        let state = trainer.state().expect("its state");
+        let bytes = checkpoint::encode(&metadata, &state).expect("a checkpoint");
+        let tensors = Tensors::read(&bytes).expect("what was written can be read");
+        (tensors.metadata(file::KEY).expect("its metadata").to_owned(), state)
     });
     &SMALL_NETWORK
 }

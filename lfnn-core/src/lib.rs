@@ -13,9 +13,11 @@
 
 pub mod backend;
 pub mod config;
+pub mod data;
 pub mod layer;
 pub mod method;
 pub mod metric;
+pub mod model;
 pub mod network;
 pub mod optim;
 pub mod program;

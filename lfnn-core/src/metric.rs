@@ -108,32 +108,63 @@ impl Metrics {
         batches: usize,
         examples: usize,
     ) -> Result<Self, BackendError> {
-        let mut read = Self { examples, batches, ..Self::default() };
-        let mut sums = Vec::new();
-        for (at, MetricSum { metric, unit, sum, len, elements }) in metrics.iter().enumerate() {
+        Ok(MetricSums::read(executable, metrics)?.values(metrics, batches, examples))
+    }
+}
+
+/// The sums of a step's metrics, each as its tensor has it.
+#[derive(Clone, Debug)]
+pub(crate) struct MetricSums(Vec<Vec<f64>>);
+
+impl MetricSums {
+    /// Reads them.
+    pub(crate) fn read(
+        executable: &dyn Executable,
+        metrics: &[MetricSum],
+    ) -> Result<Self, BackendError> {
+        let (mut all, mut sums) = (Vec::with_capacity(metrics.len()), Vec::new());
+        for (at, MetricSum { sum, len, elements, .. }) in metrics.iter().enumerate() {
             if is_first_of_tensor(metrics, at) {
                 sums.resize(*len, 0.0);
                 executable.download(*sum, TensorDataMut::Real(&mut sums))?;
             }
+            all.push(sums[elements.clone()].iter().map(|&element| f64::from(element)).collect());
+        }
+        Ok(Self(all))
+    }
+
+    /// What was added since these sums were read.
+    pub(crate) fn since(mut self, before: &Self) -> Self {
+        for (now, then) in self.0.iter_mut().flatten().zip(before.0.iter().flatten()) {
+            *now -= then;
+        }
+        self
+    }
+
+    /// The values of the metrics after so many batches and examples.
+    pub(crate) fn values(&self, metrics: &[MetricSum], batches: usize, examples: usize) -> Metrics {
+        let mut values = Metrics { examples, batches, ..Metrics::default() };
+        for (MetricSum { metric, unit, .. }, sums) in metrics.iter().zip(&self.0) {
             let count = if metric.per == Per::Batch { batches } else { examples };
             let per = 1.0 / count.max(1) as f64;
             let value = |sum: f64| metric.factor * sum * per;
-            let elements = sums[elements.clone()].iter().map(|&element| f64::from(element));
             let name = metric.name.to_owned();
             let Some(unit) = unit.checked_sub(1) else {
-                read.network.insert(name, value(elements.sum()));
+                values.network.insert(name, value(sums.iter().sum()));
                 continue;
             };
             let of_unit = match metric.scope {
-                MetricScope::Worker => MetricValue::Workers(elements.map(value).collect()),
+                MetricScope::Worker => {
+                    MetricValue::Workers(sums.iter().map(|&sum| value(sum)).collect())
+                }
                 MetricScope::Network | MetricScope::Unit => {
-                    MetricValue::Single(value(elements.sum()))
+                    MetricValue::Single(value(sums.iter().sum()))
                 }
             };
-            read.units.resize(read.units.len().max(unit + 1), UnitMetrics::default());
-            read.units[unit].0.insert(name, of_unit);
+            values.units.resize(values.units.len().max(unit + 1), UnitMetrics::default());
+            values.units[unit].0.insert(name, of_unit);
         }
-        Ok(read)
+        values
     }
 }
 

@@ -24,14 +24,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let training: TrainingConfig = serde_json::from_str(
         r#"{"batch_size": 20, "epochs": 20, "optimizer": {"adam": {"lr": 0.01}}}"#,
     )?;
-    let setup = Setup::new(
-        &network,
-        &training,
-        by_name("lfnn-l").ok_or("no such method")?,
-        Normalization { mean: vec![0.4], std: vec![0.2] },
-    );
+    let setup = Setup::new(&network, &training, by_name("lfnn-l").ok_or("no such method")?)
+        .normalized_by(Normalization { mean: vec![0.4], std: vec![0.2] });
     let (train, test): (Vec<u32>, Vec<u32>) = (0..300).partition(|i| i % 10 < 8);
-    let mut trainer = Trainer::new(&Cpu::new(None)?, &setup, images, &train)?;
+    let mut trainer = Trainer::from_images(&Cpu::new(None)?, &setup, images, &train)?;
     while !trainer.is_finished() {
         trainer.train_step()?;
         if trainer.epoch_is_done() {

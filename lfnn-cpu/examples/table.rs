@@ -43,8 +43,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     )?;
     let method = by_name("lfnn-l").ok_or("no such method")?;
     let normalization = Normalization { mean: statistics.mean, std: statistics.std };
-    let setup = Setup::new(&network, &training, method, normalization);
-    let mut trainer = Trainer::new(&Cpu::new(None)?, &setup, data, &split.train)?;
+    let setup = Setup::new(&network, &training, method).normalized_by(normalization);
+    let mut trainer = Trainer::from_images(&Cpu::new(None)?, &setup, data, &split.train)?;
     while !trainer.is_finished() {
         trainer.train_step()?;
         if trainer.epoch_is_done() {

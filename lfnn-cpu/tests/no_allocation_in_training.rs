@@ -33,10 +33,10 @@ fn a_training_step_allocates_nothing_but_a_block_of_the_pools_queue_in_63_runs()
     .unwrap();
     for method in METHODS {
         let normalization = Normalization { mean: vec![0.5], std: vec![0.3] };
-        let setup = Setup::new(&network, &training, method, normalization);
+        let setup = Setup::new(&network, &training, method).normalized_by(normalization);
         let order: Vec<u32> = (0..steps * batch).map(|i| i % count).collect();
         let cpu = Cpu::new(Some(2)).unwrap();
-        let mut trainer = Trainer::new(&cpu, &setup, images, &order).unwrap();
+        let mut trainer = Trainer::from_images(&cpu, &setup, images, &order).unwrap();
         let mut epoch = || {
             let before = CountingAllocator::count();
             while !trainer.epoch_is_done() {

@@ -31,12 +31,8 @@ pub fn training_step(method: &str, depth: usize) -> StepProgram {
         "batch_size": 32, "epochs": 1, "optimizer": {"adamw": {"lr": 0.01}}
     }))
     .unwrap();
-    let setup = Setup::new(
-        &network,
-        &training,
-        by_name(method).unwrap(),
-        Normalization { mean: vec![0.0; 3], std: vec![1.0; 3] },
-    );
+    let setup = Setup::new(&network, &training, by_name(method).unwrap())
+        .normalized_by(Normalization { mean: vec![0.0; 3], std: vec![1.0; 3] });
     StepProgram::new(&setup, [16, 16, 3], 10).unwrap()
 }
 

@@ -105,12 +105,8 @@ fn used(network: &NetworkConfig, source: &mut Source) -> Result<(), ConfigError>
             cutout: number(source) as usize,
         },
         limits: Limits { batches: limit(source), overfit_batches: limit(source) },
-        ..Setup::new(
-            network,
-            &training,
-            source.pick(&METHODS),
-            Normalization { mean: vec![0.0; shape[2]], std: vec![1.0; shape[2]] },
-        )
+        ..Setup::new(network, &training, source.pick(&METHODS))
+            .normalized_by(Normalization { mean: vec![0.0; shape[2]], std: vec![1.0; shape[2]] })
     };
     setup.validate(1 << 20)?;
     Network::new(&mut ProgramSet::new(), network, &shape, classes)?.parameter_counts();
@@ -229,12 +225,8 @@ fn a_network_beyond_the_machines_memory_is_refused_with_both_figures() {
         "batch_size": 15, "epochs": 1, "optimizer": {"sgd": {"lr": 0.1}}
     }))
     .unwrap();
-    let setup = Setup::new(
-        &network,
-        &training,
-        METHODS[0],
-        Normalization { mean: vec![0.0], std: vec![1.0] },
-    );
+    let setup = Setup::new(&network, &training, METHODS[0])
+        .normalized_by(Normalization { mean: vec![0.0], std: vec![1.0] });
     let step = StepProgram::new(&setup, [8, 8, 1], 10).unwrap();
     assert!(step.memory().step > 30 << 30, "it is shown all the same");
     if lfnn_cpu::available_memory().is_none_or(|available| available > step.memory().step) {

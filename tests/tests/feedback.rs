@@ -135,12 +135,8 @@ fn training_leaves_them_alone_and_saves_them() {
         "batch_size": 4, "epochs": 2, "optimizer": {"adamw": {"lr": 0.01, "weight_decay": 0.1}}
     }))
     .unwrap();
-    let setup = Setup::new(
-        &network,
-        &training,
-        by_name("fa").unwrap(),
-        Normalization { mean: vec![0.5; 2], std: vec![0.3; 2] },
-    );
+    let setup = Setup::new(&network, &training, by_name("fa").unwrap())
+        .normalized_by(Normalization { mean: vec![0.5; 2], std: vec![0.3; 2] });
     let mut source = Source::new(5);
     let pixels: Vec<u8> = (0..12 * size).map(|_| source.below(256) as u8).collect();
     let labels: Vec<u32> = (0..12).map(|i| i % 3).collect();
@@ -152,7 +148,7 @@ fn training_leaves_them_alone_and_saves_them() {
     };
     let examples: Vec<u32> = (0..12).collect();
     let cpu = Cpu::new(Some(1)).unwrap();
-    let mut trainer = Trainer::new(&cpu, &setup, images, &examples).unwrap();
+    let mut trainer = Trainer::from_images(&cpu, &setup, images, &examples).unwrap();
     let (parameters, _) = trainer.network().parameter_counts();
     let before = trainer.state().unwrap();
     for _ in 0..3 {

@@ -6,11 +6,11 @@
 use std::collections::BTreeMap;
 
 use lfnn_core::config::{LeadershipConfig, NetworkConfig, TrainingConfig};
-use lfnn_core::method::{Gradient, METHODS, by_name, names};
+use lfnn_core::method::{BP, Gradient, METHODS, by_name, names};
 use lfnn_core::program::{Operation, Part, Role};
 use lfnn_core::train::{
-    Images, Labels, Normalization, Setup, State, StateData, StateTensor, StepProgram, StepTrace,
-    Target, TraceInput, Trainer, trace_step,
+    Images, Labels, Setup, State, StateData, StateTensor, StepProgram, StepTrace, Target,
+    TraceInput, Trainer, trace_step,
 };
 use lfnn_cpu::Cpu;
 use lfnn_tests::reference::Reference;
@@ -53,12 +53,7 @@ fn training() -> TrainingConfig {
 }
 
 fn with_setup<T>(network: &NetworkConfig, method: &str, use_it: impl FnOnce(&Setup<'_>) -> T) -> T {
-    use_it(&Setup::new(
-        network,
-        &training(),
-        by_name(method).unwrap(),
-        Normalization { mean: vec![0.4; 2], std: vec![0.3; 2] },
-    ))
+    use_it(&Setup::new(network, &training(), by_name(method).unwrap()))
 }
 
 /// The states before and after an epoch.
@@ -76,7 +71,7 @@ fn epoch(network: &NetworkConfig, method: &str) -> [State; 2] {
     let examples: Vec<u32> = (0..COUNT as u32).collect();
     with_setup(network, method, |setup| {
         let mut trainer =
-            Trainer::new(&Cpu::new(Some(2)).unwrap(), setup, images, &examples).unwrap();
+            Trainer::from_images(&Cpu::new(Some(2)).unwrap(), setup, images, &examples).unwrap();
         let before = trainer.state().unwrap();
         while !trainer.epoch_is_done() {
             trainer.train_step().unwrap();
@@ -321,8 +316,7 @@ fn a_batch_of_one_is_no_variance_for_trained_normalisation_alone() {
     let training = TrainingConfig { batch_size: 1, ..training() };
     let build = |frozen: bool| {
         let network = network(frozen);
-        let normalization = Normalization { mean: vec![0.4; 2], std: vec![0.3; 2] };
-        let setup = Setup::new(&network, &training, by_name("bp").unwrap(), normalization);
+        let setup = Setup::new(&network, &training, BP);
         StepProgram::new(&setup, SHAPE, CLASSES).map(|_| ()).map_err(|error| error.to_string())
     };
     assert!(build(false).unwrap_err().starts_with("training.batch_size: 1, expected at least 2"));

@@ -267,12 +267,8 @@ fn with_setup<T>(method: &str, frozen: bool, use_it: impl FnOnce(&Setup<'_>) -> 
     use_it(&Setup {
         leadership: LeadershipConfig { delta: 0.5, ..LeadershipConfig::default() },
         seed: 11,
-        ..Setup::new(
-            &network,
-            &training,
-            by_name(method).unwrap(),
-            Normalization { mean: vec![0.4; 2], std: vec![0.3; 2] },
-        )
+        ..Setup::new(&network, &training, by_name(method).unwrap())
+            .normalized_by(Normalization { mean: vec![0.4; 2], std: vec![0.3; 2] })
     })
 }
 
@@ -283,7 +279,7 @@ fn train(method: &str, frozen: bool, backend: &dyn Backend) -> [State; 2] {
     let images = Images { pixels: (&pixels).into(), labels, shape: SHAPE, classes: 3 };
     let examples: Vec<u32> = (0..COUNT as u32).collect();
     with_setup(method, frozen, |setup| {
-        let mut trainer = Trainer::new(backend, setup, images, &examples).unwrap();
+        let mut trainer = Trainer::from_images(backend, setup, images, &examples).unwrap();
         let before = trainer.state().unwrap();
         for _ in 0..3 {
             trainer.train_step().unwrap();

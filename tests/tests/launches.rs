@@ -37,12 +37,8 @@ fn planned(method: &str, precision: Precision, batch: usize) -> (usize, ProgramP
     .unwrap();
     let setup = Setup {
         leadership: LeadershipConfig { delta: 0.7, ..LeadershipConfig::default() },
-        ..Setup::new(
-            &network,
-            &training,
-            by_name(method).unwrap(),
-            Normalization { mean: vec![0.5], std: vec![0.3] },
-        )
+        ..Setup::new(&network, &training, by_name(method).unwrap())
+            .normalized_by(Normalization { mean: vec![0.5], std: vec![0.3] })
     };
     let step = StepProgram::new(&setup, [28, 28, 1], 10).unwrap();
     let plan = Plan::new(&step.set, precision).unwrap();

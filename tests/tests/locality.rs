@@ -49,12 +49,8 @@ fn dependence(method: &str) -> Vec<BTreeSet<usize>> {
     .unwrap();
     let setup = Setup {
         leadership: LeadershipConfig { delta: 0.5, ..LeadershipConfig::default() },
-        ..Setup::new(
-            &network,
-            &training,
-            by_name(method).unwrap(),
-            Normalization { mean: vec![0.0; 2], std: vec![1.0; 2] },
-        )
+        ..Setup::new(&network, &training, by_name(method).unwrap())
+            .normalized_by(Normalization { mean: vec![0.0; 2], std: vec![1.0; 2] })
     };
     let step = StepProgram::new(&setup, SHAPE, CLASSES).unwrap();
     let program = &step.set.programs()[step.program.0];

@@ -15,12 +15,8 @@ fn step(method: &'static str, units: Value) -> usize {
         json!({"batch_size": 16, "epochs": 1, "optimizer": {"adam": {"lr": 0.01}}}),
     )
     .unwrap();
-    let setup = Setup::new(
-        &network,
-        &training,
-        by_name(method).unwrap(),
-        Normalization { mean: vec![0.0], std: vec![1.0] },
-    );
+    let setup = Setup::new(&network, &training, by_name(method).unwrap())
+        .normalized_by(Normalization { mean: vec![0.0], std: vec![1.0] });
     StepProgram::new(&setup, [10, 10, 1], 5).unwrap().memory().step
 }
 

@@ -5,7 +5,7 @@
 use lfnn_core::config::{LeadershipConfig, NetworkConfig, TrainingConfig};
 use lfnn_core::method::by_name;
 use lfnn_core::train::{
-    DataLayout, Evaluator, Images, Labels, Normalization, Pixels, Predictor, Setup, State,
+    DataLayout, Evaluator, Images, Labels, Normalization, Pixels, PredictionProgram, Setup, State,
     StateData, StateTensor, Target, TraceInput, TrainError, Trainer, trace_step,
 };
 use lfnn_cpu::Cpu;
@@ -57,24 +57,25 @@ fn trainer(
     normalization: Normalization,
 ) -> Result<Trainer, String> {
     let (data, training) = (Data::new(), training(batch));
-    let setup = Setup::new(network, &training, by_name("lfnn-l").unwrap(), normalization);
+    let setup =
+        Setup::new(network, &training, by_name("lfnn-l").unwrap()).normalized_by(normalization);
     let examples: Vec<u32> = (0..COUNT as u32).collect();
     let cpu = Cpu::new(Some(1)).unwrap();
-    Trainer::new(&cpu, &setup, data.images(), &examples).map_err(|error| error.to_string())
+    Trainer::from_images(&cpu, &setup, data.images(), &examples).map_err(|error| error.to_string())
 }
 
 #[test]
 fn numbers_that_are_not_finite_are_refused_with_their_example() {
     let (network, training) = (plain(), training(4));
-    let setup = Setup::new(&network, &training, by_name("lfnn-l").unwrap(), normal());
+    let setup = Setup::new(&network, &training, by_name("lfnn-l").unwrap()).normalized_by(normal());
     let (cpu, data) = (Cpu::new(Some(1)).unwrap(), Data::new());
     let mut reals = vec![0.5f32; COUNT * 4];
     reals[4 * 7 + 2] = f32::NAN;
     let images = Images { pixels: Pixels::Reals(&reals), ..data.images() };
-    let error = Trainer::new(&cpu, &setup, images, &[0, 1, 2, 3]).unwrap_err().to_string();
+    let error = Trainer::from_images(&cpu, &setup, images, &[0, 1, 2, 3]).unwrap_err().to_string();
     assert!(error.contains("image 7 has a value of NaN, expected a finite number"), "{error}");
     let images = Images { pixels: Pixels::Reals(&reals[1..]), ..data.images() };
-    let error = Trainer::new(&cpu, &setup, images, &[0, 1, 2, 3]).unwrap_err().to_string();
+    let error = Trainer::from_images(&cpu, &setup, images, &[0, 1, 2, 3]).unwrap_err().to_string();
     assert!(error.contains("47 values are not 12 images of shape [2, 2, 1]"), "{error}");
 }
 
@@ -99,8 +100,8 @@ fn an_index_of_no_image_is_an_error_with_the_index_and_the_count() {
     assert_eq!(evaluator.predict(&[11]).unwrap().len(), 1);
 
     let (training, network) = (training(4), plain());
-    let setup = Setup::new(&network, &training, by_name("bp").unwrap(), normal());
-    let error = Trainer::new(&cpu, &setup, data.images(), &[0, 1, 2, 12]).unwrap_err();
+    let setup = Setup::new(&network, &training, by_name("bp").unwrap()).normalized_by(normal());
+    let error = Trainer::from_images(&cpu, &setup, data.images(), &[0, 1, 2, 12]).unwrap_err();
     assert!(matches!(error, TrainError::NoImage { index: 12, count: 12 }), "{error}");
 }
 
@@ -209,7 +210,7 @@ fn a_state_is_held_against_the_network_before_memory_is_asked_for() {
         ]));
         let error = Evaluator::new(&cpu, &other, data.images(), &state, 4, true).unwrap_err();
         assert!(matches!(error, TrainError::State(_)), "{error}");
-        let message = Predictor::new(&other, DataLayout::of_bytes(SHAPE, 3, 1))
+        let message = PredictionProgram::new(&other, DataLayout::of_bytes(SHAPE, 3, 1))
             .unwrap()
             .parameters(&state)
             .unwrap_err();

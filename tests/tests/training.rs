@@ -101,12 +101,12 @@ impl Run {
             training: &self.training,
             method: by_name(self.method).unwrap(),
             augmentation: Augmentation { crop_padding: 1, flip: true, cutout: 2 },
-            normalization: Normalization { mean: vec![0.4; 2], std: vec![0.3; 2] },
+            normalization: Some(Normalization { mean: vec![0.4; 2], std: vec![0.3; 2] }),
             seed: 11,
             limits: self.limits,
         };
         let examples: Vec<u32> = (0..60).collect();
-        Trainer::new(backend, &setup, images, &examples).map_err(|error| error.to_string())
+        Trainer::from_images(backend, &setup, images, &examples).map_err(|error| error.to_string())
     }
 }
 

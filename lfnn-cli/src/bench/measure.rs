@@ -103,12 +103,12 @@ impl Measure<'_> {
         let budget = Duration::from_secs_f64(seconds);
 
         // A first look, at two steps in turn, tells how many make a block.
-        let mut trainer = Trainer::new(backend, &setup, images, &indices(1))?;
+        let mut trainer = Trainer::from_images(backend, &setup, images, &indices(1))?;
         block(&mut trainer)?;
         let mut steps_of_block = batches_of_block(|| block(&mut trainer))?;
         if steps_of_block > 1 {
             drop(trainer);
-            trainer = Trainer::new(backend, &setup, images, &indices(steps_of_block))?;
+            trainer = Trainer::from_images(backend, &setup, images, &indices(steps_of_block))?;
             block(&mut trainer)?;
             steps_of_block = setup.steps_per_epoch(steps_of_block * batch);
         }

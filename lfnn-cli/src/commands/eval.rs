@@ -31,8 +31,8 @@ pub(crate) fn command(args: &EvalArgs, backend: BackendArgs, output: &Output) ->
         config.dataset.path.clone_from(&args.path);
     }
     let data = LoadedData::load(&config, &data::root(&args.data)?, output)?;
-    let (image, classes) = (checkpoint.metadata.image, &checkpoint.metadata.classes);
-    if data.images().shape != image || &data.classes != classes {
+    let model = &checkpoint.metadata.model;
+    if data.images().shape != model.input || data.classes != model.names() {
         let message = "the data set's images or classes are not those of the checkpoint";
         return Err(Failure::Runtime(anyhow!("{}: {message}", path.display())));
     }

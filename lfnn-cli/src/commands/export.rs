@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
+use lfnn_core::model::Model;
+use lfnn_core::model::tensors::to_bytes;
 use lfnn_core::program::TensorId;
-use lfnn_core::train::{DataLayout, Predictor, StateData, StateTensor};
+use lfnn_core::train::{PredictionProgram, StateData, StateTensor};
 use lfnn_data::pixel_permutation;
 use serde_json::{Map, Value, json};
 
-use crate::checkpoint::{self, Checkpoint};
+use crate::checkpoint::{self, SavedModel};
 use crate::cli::{ExportArgs, ExportFormat};
 use crate::failure::{Failure, Result};
 use crate::files::write_whole;
@@ -26,76 +28,84 @@ const KEY: &str = "predictor";
 /// A checkpoint that is missing or broken, or an output that cannot be written.
 pub(crate) fn command(args: &ExportArgs, output: &Output) -> Result {
     let path = checkpoint::locate(&args.run)?;
-    let checkpoint = checkpoint::load(&path)?;
+    let saved = checkpoint::load_model(&path)?;
     let out = args.out.clone().unwrap_or_else(|| default_out(&args.run, args.format));
     if is_same_file(&path, &out) {
         let message = "is the checkpoint itself; expected another file";
         return Err(Failure::Usage(anyhow!("--out {}: {message}", out.display())));
     }
-    let (bytes, count) =
-        encode(&checkpoint, args.format).with_context(|| path.display().to_string())?;
+    let (bytes, count) = encode(&saved, args.format).with_context(|| path.display().to_string())?;
     write_whole(&out, &bytes)?;
-    let metadata = &checkpoint.metadata;
+    let model = &saved.model.description;
     output.info(&format!(
         "{}: {}, {} parameters, images {} to {} classes",
         out.display(),
         format::bytes(bytes.len()),
         format::count(count),
-        format::shape(&metadata.image),
-        format::count(metadata.classes.len())
+        format::shape(&model.input),
+        format::count(model.names().len())
     ))
 }
 
 /// The file's bytes, and how many parameters are in it, running statistics not counted.
-fn encode(checkpoint: &Checkpoint, format: ExportFormat) -> anyhow::Result<(Vec<u8>, usize)> {
-    let metadata = &checkpoint.metadata;
-    let (config, classes) = (&metadata.config, metadata.classes.len());
-    let (predictor, parameters) = predictor(checkpoint)?;
+fn encode(saved: &SavedModel, format: ExportFormat) -> anyhow::Result<(Vec<u8>, usize)> {
+    let SavedModel { model, metadata } = saved;
+    let description = &model.description;
+    let (predictor, parameters) = predictor(model)?;
     let role = |id: TensorId| predictor.set.tensors()[id].role;
     let weights = parameters.iter().filter(|(id, _)| role(*id).is_of_network());
     let weights: Vec<StateTensor> = weights.map(|&(_, tensor)| tensor.clone()).collect();
     let (count, _) = predictor.network.parameter_counts();
 
     let mut about = Map::new();
-    about.insert("classes".into(), json!(metadata.classes));
-    about.insert("config".into(), serde_json::to_value(config)?);
-    about.insert("epoch".into(), json!(metadata.epoch));
+    about.insert("classes".into(), json!(description.names()));
+    match metadata {
+        Some(metadata) => {
+            about.insert("config".into(), serde_json::to_value(&metadata.config)?);
+            about.insert("epoch".into(), json!(metadata.epoch));
+        }
+        None => {
+            about.insert("network".into(), serde_json::to_value(&description.network)?);
+            about.insert("method".into(), json!(description.method));
+        }
+    }
     let bytes = match format {
         ExportFormat::Onnx => {
             about.sort_keys();
             about.values_mut().for_each(Value::sort_all_objects);
-            let [height, width, _] = metadata.image;
-            let permutation = |positions: usize| -> anyhow::Result<_> {
+            let [height, width, _] = description.input;
+            let permutation = |seed: u64| -> anyhow::Result<_> {
+                let positions = height * width;
                 let bytes = positions * size_of::<[u64; 2]>();
                 memory::check(bytes, "the permuted pixels of an image")?;
                 let positions = u32::try_from(positions).context("an image of 2³² pixels")?;
-                Ok(pixel_permutation(positions, config.seed))
+                Ok(pixel_permutation(positions, seed))
             };
-            let is_permuted = config.dataset.permute_pixels;
-            let permutation = is_permuted.then(|| permutation(height * width)).transpose()?;
+            let config = metadata.as_ref().map(|metadata| &metadata.config);
+            let permuted = config.filter(|config| config.dataset.permute_pixels);
+            let permutation = permuted.map(|config| permutation(config.seed)).transpose()?;
+            let classes = description.names().len();
             onnx::encode(&predictor, &parameters, permutation.as_deref(), classes, &about)?
         }
         ExportFormat::Safetensors => {
-            about.insert("image".into(), json!(metadata.image));
+            about.insert("image".into(), json!(description.input));
             about.insert("normalization".into(), normalization(&parameters)?);
             let mut about = Value::Object(about);
             about.sort_all_objects();
-            checkpoint::to_bytes(&weights, Some((KEY, about.to_string())))?
+            to_bytes(&weights, Some((KEY, about.to_string())))?
         }
     };
     Ok((bytes, count))
 }
 
-/// The predictor of a checkpoint, with the saved tensors that it reads.
+/// The predictor of a model, with the saved tensors that it reads.
 ///
 /// # Errors
 /// A network that cannot be, or tensors that are missing or have other shapes.
 fn predictor(
-    Checkpoint { metadata, state }: &Checkpoint,
-) -> anyhow::Result<(Predictor, Vec<(TensorId, &StateTensor)>)> {
-    let network = &metadata.config.network;
-    let layout = DataLayout::of_bytes(metadata.image, metadata.classes.len(), 1);
-    let predictor = Predictor::new(network, layout)?;
+    Model { description, state }: &Model,
+) -> anyhow::Result<(PredictionProgram, Vec<(TensorId, &StateTensor)>)> {
+    let predictor = PredictionProgram::new(&description.network, description.layout(1))?;
     let parameters = predictor
         .parameters(state)
         .map_err(|message| anyhow!("the saved state does not fit: {message}"))?;

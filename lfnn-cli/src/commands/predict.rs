@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use lfnn_core::backend::Precision;
-use lfnn_core::train::{DataLayout, EvaluationPlan, Images, Labels};
+use lfnn_core::model::Model;
+use lfnn_core::train::{EvaluationPlan, Images, Labels};
 use lfnn_data::{DataError, ImageShape, load_image, permute_pixels};
 use serde_json::{Value, json};
 
 use super::of_checkpoint;
 use crate::backend::BackendArgs;
-use crate::checkpoint::{self, Checkpoint, Metadata};
+use crate::checkpoint::{self, SavedModel};
 use crate::cli::PredictArgs;
 use crate::failure::{Result, chain};
 use crate::format::{Align, table};
@@ -26,25 +27,25 @@ const TOP: usize = 5;
 /// A checkpoint that is missing or broken; after all other images were answered, an image that is.
 pub(crate) fn command(args: &PredictArgs, backend: BackendArgs, output: &Output) -> Result {
     let path = checkpoint::locate(&args.run)?;
-    let checkpoint = checkpoint::load(&path)?;
+    let saved = checkpoint::load_model(&path)?;
     // Before an image is resized to what a damaged checkpoint may ask for.
-    let Checkpoint { metadata, state } = &checkpoint;
+    let Model { description, state } = &saved.model;
     let count = args.images.len();
-    let layout = DataLayout::of_bytes(metadata.image, metadata.classes.len(), count);
-    let plan = EvaluationPlan::new(&metadata.config.network, layout, state, count.min(64), false)
+    let layout = description.layout(count);
+    let plan = EvaluationPlan::new(&description.network, layout, state, count.min(64), false)
         .map_err(|error| of_checkpoint(&path, error))?;
-    let image = metadata.image.into_iter().fold(1, usize::saturating_mul);
+    let image = description.input.into_iter().fold(1, usize::saturating_mul);
     memory::check(image.saturating_mul(count), "images of its size")
         .with_context(|| path.display().to_string())?;
-    let (images, loaded) = load(&args.images, metadata, output)?;
+    let (images, loaded) = load(&args.images, &saved, output)?;
     let good = loaded.iter().filter(|loaded| loaded.is_ok()).count();
     let mut outputs = Vec::new();
     if good > 0 {
         let images = Images {
             pixels: (&images.pixels).into(),
             labels: Labels::Classes(&images.labels),
-            shape: metadata.image,
-            classes: metadata.classes.len(),
+            shape: description.input,
+            classes: description.names().len(),
         };
         let indices: Vec<u32> = (0..good as u32).collect();
         let device = backend.open(Precision::F32, output)?;
@@ -53,8 +54,8 @@ pub(crate) fn command(args: &PredictArgs, backend: BackendArgs, output: &Output)
             .and_then(|mut evaluator| evaluator.predict(&indices))
             .map_err(|error| of_checkpoint(&path, error))?;
     }
-    let classes = &metadata.classes;
-    let mut outputs = outputs.iter().map(|row| probabilities(row, classes.len()));
+    let classes = description.names();
+    let mut outputs = outputs.iter().map(|row| description.target.prediction(row));
     let answers = loaded.into_iter().map(|good| good.map(|()| outputs.next().unwrap_or_default()));
     let answers: Vec<Answer<'_>> = args.images.iter().map(PathBuf::as_path).zip(answers).collect();
     if args.json {
@@ -77,10 +78,10 @@ type Answer<'a> = (&'a Path, Result<Vec<f32>, DataError>);
 /// The images that can be read, then black ones in place of the others; and for each file whether it could be read.
 fn load(
     files: &[PathBuf],
-    metadata: &Metadata,
+    SavedModel { model, metadata }: &SavedModel,
     output: &Output,
 ) -> Result<(lfnn_data::Images, Vec<Result<(), DataError>>)> {
-    let [height, width, channels] = metadata.image;
+    let [height, width, channels] = model.description.input;
     let shape = ImageShape { height, width, channels };
     let mut pixels = Vec::new();
     let mut load = |file: &PathBuf| {
@@ -95,19 +96,11 @@ fn load(
     let loaded = files.iter().map(&mut load).collect();
     pixels.resize(files.len() * height * width * channels, 0);
     let mut images = lfnn_data::Images::new(shape, pixels, vec![0; files.len()])?;
-    if metadata.config.dataset.permute_pixels {
-        permute_pixels(&mut images, metadata.config.seed);
+    let config = metadata.as_ref().map(|metadata| &metadata.config);
+    if let Some(config) = config.filter(|config| config.dataset.permute_pixels) {
+        permute_pixels(&mut images, config.seed);
     }
     Ok((images, loaded))
-}
-
-/// The probability of each class.
-fn probabilities(outputs: &[f32], classes: usize) -> Vec<f32> {
-    // A binary network has one output, the probability of the second class.
-    match outputs {
-        [p] if classes == 2 => vec![1.0 - p, *p],
-        all => all.to_vec(),
-    }
 }
 
 /// Indices of the classes, the most probable first.

@@ -6,11 +6,12 @@ use anyhow::{Context, anyhow, bail};
 use lfnn_core::backend::{Backend, Precision};
 use lfnn_core::config::Task;
 use lfnn_core::method;
+use lfnn_core::model::tensors::to_bytes;
 use lfnn_core::program::Role;
 use lfnn_core::train::{State, StateData, StateTensor, StepTrace, Target, TraceInput, trace_step};
 
 use crate::backend::BackendArgs;
-use crate::checkpoint::{read_tensors, to_bytes};
+use crate::checkpoint::read_tensors;
 use crate::cli::StepArgs;
 use crate::config::{self, StepConfig};
 use crate::failure::{Result, Usage};
@@ -30,7 +31,7 @@ pub(crate) fn command(args: &StepArgs, backend: BackendArgs, output: &Output) ->
     let (images, target) = read_batch(&args.batch, &config)?;
     let device = backend.open(Precision::F32, output)?;
     let seen = trace(&*device.backend, &config, &weights, (&images, &target))?;
-    let bytes = to_bytes(&tensors(&seen, &images, &config), None)?;
+    let bytes = to_bytes(&tensors(&seen, &images, &config), None).context("cannot write")?;
     write_whole(&args.out, &bytes)?;
     output.info(&describe(&seen, &config))?;
     output.result(&format!("written: {}", args.out.display()))

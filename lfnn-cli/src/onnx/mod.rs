@@ -11,7 +11,7 @@ mod translate;
 
 use anyhow::bail;
 use lfnn_core::program::TensorId;
-use lfnn_core::train::{Predictor, StateTensor};
+use lfnn_core::train::{PredictionProgram, StateTensor};
 use serde_json::{Map, Value};
 
 use proto::Message;
@@ -32,7 +32,7 @@ const LARGEST: usize = i32::MAX as usize;
 /// # Errors
 /// Parameters that are not the predictor's, or an operation without a translation.
 pub(crate) fn encode(
-    predictor: &Predictor,
+    predictor: &PredictionProgram,
     parameters: &[(TensorId, &StateTensor)],
     permutation: Option<&[u32]>,
     classes: usize,

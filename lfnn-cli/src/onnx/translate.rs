@@ -7,7 +7,7 @@ use lfnn_core::program::{
     Activation, AdaptiveAvgPool, Conv2d, Linear, LoadImages, Op, Operation, Softmax, TensorId,
     Window, adaptive_bin,
 };
-use lfnn_core::train::{Predictor, StateData, StateTensor};
+use lfnn_core::train::{PredictionProgram, StateData, StateTensor};
 
 use super::graph::{GraphWriter, integer, integers, real};
 use super::proto::Message;
@@ -15,7 +15,7 @@ use super::proto::Message;
 /// What is translated, and what has been so far.
 struct Translation<'a> {
     graph: GraphWriter,
-    predictor: &'a Predictor,
+    predictor: &'a PredictionProgram,
     parameters: BTreeMap<TensorId, &'a StateTensor>,
     permutation: Option<&'a [u32]>,
     /// The names of the tensors written so far.
@@ -24,7 +24,7 @@ struct Translation<'a> {
 
 /// The graph of a predictor; see [`super::encode`].
 pub(super) fn graph(
-    predictor: &Predictor,
+    predictor: &PredictionProgram,
     parameters: &[(TensorId, &StateTensor)],
     permutation: Option<&[u32]>,
     classes: usize,

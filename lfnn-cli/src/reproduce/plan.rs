@@ -136,7 +136,7 @@ impl<'a> Session<'a> {
     /// Data or settings that do not fit the network, or a failure of the backend.
     pub(super) fn trainer(&self) -> Result<Trainer> {
         let setup = setup(self.config, &self.data.normalization);
-        Ok(Trainer::new(self.backend(), &setup, self.data.images(), &self.data.train)?)
+        Ok(Trainer::from_images(self.backend(), &setup, self.data.images(), &self.data.train)?)
     }
 }
 

@@ -149,7 +149,8 @@ impl TrainingRun {
         let device = self.run.device(output)?;
         let (config, data) = (&self.run.config, &training.data);
         let setup = setup(config, &data.normalization);
-        let mut trainer = Trainer::new(&*device.backend, &setup, data.images(), &data.train)?;
+        let mut trainer =
+            Trainer::from_images(&*device.backend, &setup, data.images(), &data.train)?;
         if let Some(state) = training.state.take() {
             trainer.restore(&state)?;
         }
@@ -195,8 +196,8 @@ impl TrainingRun {
                 (Metadata { config: config.clone(), ..metadata }, Some(state))
             }
             None => {
-                let (classes, image) = (data.classes.clone(), data.images().shape);
-                (Metadata::new(config.clone(), classes, image, digest), None)
+                let model = data.model(&setup(config, &data.normalization));
+                (Metadata::new(config.clone(), model, digest), None)
             }
         };
         if saved.as_ref().is_some_and(|saved| saved != config) {
@@ -225,7 +226,7 @@ pub(crate) fn setup<'a>(config: &'a RunConfig, normalization: &Normalization) ->
         training: &config.training,
         method: config.method(),
         augmentation: config.dataset.augmentation,
-        normalization: normalization.clone(),
+        normalization: Some(normalization.clone()),
         seed: config.seed,
         limits: config.limits,
     }

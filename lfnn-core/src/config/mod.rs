@@ -7,6 +7,7 @@
 //! variants is written for users.
 
 mod augmentation;
+mod build;
 mod error;
 mod leadership;
 mod limits;
@@ -16,8 +17,13 @@ mod range;
 mod schedule;
 mod training;
 
-pub use crate::layer::{BatchNormConfig, LayerConfig, PoolConfig};
-pub use crate::unit::{OutputActivation, WorkersConfig};
+pub use crate::layer::{
+    AdaptiveAvgPoolConfig, AvgPoolConfig, BatchNormConfig, ConvConfig, DropoutConfig, LayerConfig,
+    LinearConfig, MaxPoolConfig, PoolConfig, ResidualConfig, SoftmaxConfig,
+};
+pub use crate::unit::{
+    BlockConfig, FiltersConfig, NeuronsConfig, OutputActivation, ReadoutConfig, WorkersConfig,
+};
 pub use augmentation::Augmentation;
 pub use error::ConfigError;
 pub use leadership::{LeadershipConfig, ReferenceConfig, Scope};

@@ -92,6 +92,11 @@ impl OptimizerConfig {
 }
 
 impl AdamConfig {
+    /// This learning rate, PyTorch's other defaults, and no weight decay.
+    pub fn new(lr: f64) -> Self {
+        Self { lr, betas: adam_betas(), epsilon: adam_epsilon(), weight_decay: 0.0 }
+    }
+
     fn validate(&self, path: &str) -> Result<(), ConfigError> {
         LR.check(&format!("{path}.lr"), self.lr)?;
         for (index, beta) in self.betas.into_iter().enumerate() {

@@ -66,6 +66,25 @@ pub enum Gradient {
     Forward(Perturbation),
 }
 
+/// Backpropagation.
+pub const BP: &Method = &bp::METHOD;
+/// Locally greedy backpropagation: a loss for each unit.
+pub const LG_BP: &Method = &lg_bp::METHOD;
+/// Leader-follower learning beside backpropagation (Eq. 1).
+pub const LFNN: &Method = &lfnn::METHOD;
+/// Feedback alignment.
+pub const FA: &Method = &fa::METHOD;
+/// Forward gradients of weights.
+pub const FG_W: &Method = &fg::WEIGHTS;
+/// Forward gradients of activities.
+pub const FG_A: &Method = &fg::ACTIVITIES;
+/// Local forward gradients of weights.
+pub const LG_FG_W: &Method = &lg_fg::WEIGHTS;
+/// Local forward gradients of activities.
+pub const LG_FG_A: &Method = &lg_fg::ACTIVITIES;
+/// Leader-follower learning without backpropagation between units (Eq. 2).
+pub const LFNN_L: &Method = &lfnn_l::METHOD;
+
 /// Every method, in the order of the paper's Table 1.
 ///
 /// ```
@@ -73,17 +92,7 @@ pub enum Gradient {
 /// let expected = ["bp", "lg-bp", "lfnn", "fa", "fg-w", "fg-a", "lg-fg-w", "lg-fg-a", "lfnn-l"];
 /// assert_eq!(names, expected);
 /// ```
-pub const METHODS: [&Method; 9] = [
-    &bp::METHOD,
-    &lg_bp::METHOD,
-    &lfnn::METHOD,
-    &fa::METHOD,
-    &fg::WEIGHTS,
-    &fg::ACTIVITIES,
-    &lg_fg::WEIGHTS,
-    &lg_fg::ACTIVITIES,
-    &lfnn_l::METHOD,
-];
+pub const METHODS: [&Method; 9] = [BP, LG_BP, LFNN, FA, FG_W, FG_A, LG_FG_W, LG_FG_A, LFNN_L];
 
 /// The names of all methods, in the order of [`METHODS`].
 pub fn names() -> [&'static str; METHODS.len()] {
@@ -95,20 +104,15 @@ pub fn names() -> [&'static str; METHODS.len()] {
 /// Each builds a training step for the same network:
 ///
 /// ```
-/// use lfnn_core::config::{NetworkConfig, TrainingConfig};
+/// use lfnn_core::config::{NetworkConfig, OptimizerConfig, TrainingConfig, UnitConfig};
 /// use lfnn_core::method::{METHODS, by_name};
-/// use lfnn_core::train::{DataLayout, Normalization, Setup, trainer_programs};
+/// use lfnn_core::train::{DataLayout, Setup, trainer_programs};
 ///
-/// let network: NetworkConfig = serde_json::from_str(
-///     r#"{"units": [{"layers": ["flatten"], "workers": {"neurons": {"count": 4}}}]}"#,
-/// )?;
-/// let training: TrainingConfig = serde_json::from_str(
-///     r#"{"batch_size": 20, "epochs": 1, "optimizer": {"sgd": {"lr": 0.1}}}"#,
-/// )?;
+/// let network = NetworkConfig::new([UnitConfig::new().flatten().neurons(4)]);
+/// let training = TrainingConfig::new(20, 1, OptimizerConfig::sgd(0.1));
 /// for method in METHODS {
 ///     let method = by_name(method.name).ok_or("unknown method")?;
-///     let normalization = Normalization { mean: vec![0.5], std: vec![0.3] };
-///     let setup = Setup::new(&network, &training, method, normalization);
+///     let setup = Setup::new(&network, &training, method);
 ///     let programs = trainer_programs(&setup, DataLayout::of_bytes([8, 8, 1], 10, 100), 80)?;
 ///     assert!(!programs.programs()[0].ops().is_empty());
 /// }

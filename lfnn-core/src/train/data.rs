@@ -1,12 +1,17 @@
 //! Examples as the trainer takes them, and how a step turns them into a batch.
 
+use std::ops::Range;
+
 use crate::backend::{BackendError, Executable, TensorData};
 use crate::config::{Augmentation, ConfigError};
+use crate::model::{InputElements, ModelDescription, ModelTarget};
 use crate::program::{
     Augment, DType, LoadImages, LoadLabels, LoadValues, ProgramSet, Role, TensorId,
 };
 use crate::random::{Purpose, Stream};
 use crate::step::StepBuilder;
+
+use super::setup::Setup;
 
 /// Labelled examples: the training, validation and test examples of a data set in one array, told
 /// apart by their indices. A table is an array of images of one pixel, with a channel for each
@@ -111,6 +116,30 @@ impl Images<'_> {
     pub fn layout(&self) -> DataLayout {
         let (shape, classes, count) = (self.shape, self.classes, self.count());
         DataLayout { shape, classes, count, dtype: self.pixels.dtype() }
+    }
+
+    /// The network that is trained on them, its classes or numbers without names.
+    pub fn describe(&self, setup: &Setup<'_>) -> ModelDescription {
+        let names: Vec<String> = (0..self.classes).map(|class| class.to_string()).collect();
+        let target = match self.labels {
+            Labels::Classes(_) => ModelTarget::Classes { names },
+            Labels::Values(_) => ModelTarget::Values {
+                mean: vec![0.0; names.len()],
+                std: vec![1.0; names.len()],
+                names,
+            },
+        };
+        ModelDescription {
+            network: setup.network.clone(),
+            method: setup.method.name.to_owned(),
+            input: self.shape,
+            elements: match self.pixels {
+                Pixels::Bytes(_) => InputElements::Bytes,
+                Pixels::Reals(_) => InputElements::Reals,
+            },
+            target,
+            preprocessing: serde_json::Value::Null,
+        }
     }
 
     /// Checks lengths, values and labels; `takes_labels` says which kind of labels the task needs.
@@ -299,6 +328,49 @@ impl DataTensors {
             Labels::Values(values) => TensorData::Real(values),
         };
         executable.upload(self.labels, labels)
+    }
+
+    /// Uploads these rows of the images to the first places of the data on the device, which has `places` of them, and
+    /// their labels if there are any.
+    pub(super) fn upload_rows(
+        &self,
+        executable: &mut dyn Executable,
+        images: Images<'_>,
+        rows: Range<usize>,
+        places: usize,
+    ) -> Result<(), BackendError> {
+        fn padded<T: Copy + Default>(
+            all: &[T],
+            each: usize,
+            rows: &Range<usize>,
+            places: usize,
+        ) -> Vec<T> {
+            let mut part = all[rows.start * each..rows.end * each].to_vec();
+            part.resize(places * each, T::default());
+            part
+        }
+        let size = self.shape.iter().product();
+        match images.pixels {
+            Pixels::Bytes(all) => {
+                let part = padded(all, size, &rows, places);
+                executable.upload(self.pixels, TensorData::U8(&part))?;
+            }
+            Pixels::Reals(all) => {
+                let part = padded(all, size, &rows, places);
+                executable.upload(self.pixels, TensorData::Real(&part))?;
+            }
+        }
+        match images.labels {
+            Labels::Classes([]) | Labels::Values([]) => Ok(()),
+            Labels::Classes(all) => {
+                let part = padded(all, 1, &rows, places);
+                executable.upload(self.labels, TensorData::U32(&part))
+            }
+            Labels::Values(all) => {
+                let part = padded(all, images.classes, &rows, places);
+                executable.upload(self.labels, TensorData::Real(&part))
+            }
+        }
     }
 
     pub(super) fn upload_normalization(

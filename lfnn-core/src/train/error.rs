@@ -4,6 +4,7 @@ use thiserror::Error;
 
 use crate::backend::BackendError;
 use crate::config::ConfigError;
+use crate::data::DataError;
 use crate::program::ProgramError;
 
 /// What goes wrong in training.
@@ -63,6 +64,15 @@ pub enum TrainError {
     /// Data that does not fit the network.
     #[error("{0}")]
     Data(String),
+    /// Data that cannot be used.
+    #[error(transparent)]
+    Dataset(#[from] DataError),
+    /// Part of another data set than the trainer holds.
+    #[error(
+        "these examples are not of the data set that is trained on: `Trainer::model` gives a network that predicts \
+         and evaluates any"
+    )]
+    OtherDataset,
     /// An image that the data set does not have.
     #[error("image {index} of {count}: expected an index below {count}")]
     NoImage {

@@ -1,12 +1,14 @@
 //! Loss and error of a trained network on chosen images, and its predictions.
 
+use std::ops::Range;
+
 use crate::backend::{Backend, BackendError, Executable, TensorData, TensorDataMut};
 use crate::config::{Augmentation, ConfigError, NetworkConfig};
 use crate::metric::{MetricSum, Metrics, clear};
 use crate::network::Network;
 use crate::program::{
-    AdvanceStepCounter, DType, Loss, ProgramError, ProgramId, ProgramSet, Role, TensorId,
-    WorkerLoss, step_counter,
+    AdvanceStepCounter, DType, Loss, Predictions, ProgramError, ProgramId, ProgramSet, Role,
+    TensorId, WorkerLoss, step_counter,
 };
 use crate::step::{Mode, StepBuilder};
 use crate::unit::WorkerSums;
@@ -41,7 +43,7 @@ pub(super) struct EvaluationProgram {
     batch: usize,
     images: usize,
     /// For each unit whose workers predict.
-    workers: Vec<BatchOutputs>,
+    workers: Vec<UnitOutputs>,
 }
 
 /// Outputs for the last batch, `[batch, features]`.
@@ -49,6 +51,13 @@ pub(super) struct EvaluationProgram {
 struct BatchOutputs {
     tensor: TensorId,
     features: usize,
+}
+
+/// What the workers of a unit put out for the last batch.
+#[derive(Clone, Copy, Debug)]
+struct UnitOutputs {
+    outputs: BatchOutputs,
+    predictions: Predictions,
 }
 
 impl EvaluationProgram {
@@ -78,7 +87,8 @@ impl EvaluationProgram {
                 let losses = step.activation("workers.losses", &[predictions.predictors()]);
                 step.push(WorkerLoss { z, target, output, losses, predictions, loss });
                 sums.add(&mut step, predictions, loss, [losses, output, target]);
-                workers.push(BatchOutputs { tensor: output, features });
+                let outputs = BatchOutputs { tensor: output, features };
+                workers.push(UnitOutputs { outputs, predictions });
             }
             x = saved.output;
         }
@@ -113,16 +123,22 @@ impl EvaluationProgram {
         executable: &mut dyn Executable,
         indices: &[u32],
     ) -> Result<Metrics, TrainError> {
+        self.check(indices)?;
         let count = self.images;
-        // A device gathers images by these indices without looking.
-        if let Some(&index) = indices.iter().find(|&&index| index as usize >= count) {
-            return Err(TrainError::NoImage { index, count });
-        }
         if indices.len() > count {
             let message = format!("{} indices, expected at most the {count} images", indices.len());
             return Err(TrainError::Data(message));
         }
         self.compute(executable, indices).map_err(TrainError::Backend)
+    }
+
+    /// Whether a device finds an image for each of these indices: it gathers by them without looking.
+    pub(super) fn check(&self, indices: &[u32]) -> Result<(), TrainError> {
+        let count = self.images;
+        match indices.iter().find(|&&index| index as usize >= count) {
+            Some(&index) => Err(TrainError::NoImage { index, count }),
+            None => Ok(()),
+        }
     }
 
     fn compute(
@@ -154,7 +170,8 @@ impl EvaluationProgram {
         executable: &mut dyn Executable,
         indices: &[u32],
     ) -> Result<Vec<Vec<f32>>, TrainError> {
-        self.outputs(executable, indices, &self.workers)
+        let wanted: Vec<BatchOutputs> = self.workers.iter().map(|of| of.outputs).collect();
+        self.outputs(executable, indices, &wanted)
     }
 
     /// Each of these outputs for these images, `[images, features]`.
@@ -167,14 +184,24 @@ impl EvaluationProgram {
         let mut all = vec![Vec::new(); wanted.len()];
         for batch in indices.chunks(self.batch) {
             self.run(executable, batch)?;
-            for (&BatchOutputs { tensor, features }, all) in wanted.iter().zip(&mut all) {
-                let mut data = vec![0.0; self.batch * features];
-                let read = executable.download(tensor, TensorDataMut::Real(&mut data));
-                read.map_err(TrainError::Backend)?;
-                all.extend_from_slice(&data[..batch.len() * features]);
+            for (&wanted, all) in wanted.iter().zip(&mut all) {
+                let data = self.download(executable, wanted)?;
+                all.extend_from_slice(&data[..batch.len() * wanted.features]);
             }
         }
         Ok(all)
+    }
+
+    /// These outputs for the last batch, `[batch, features]`.
+    fn download(
+        &self,
+        executable: &dyn Executable,
+        BatchOutputs { tensor, features }: BatchOutputs,
+    ) -> Result<Vec<f32>, TrainError> {
+        let mut data = vec![0.0; self.batch * features];
+        let read = executable.download(tensor, TensorDataMut::Real(&mut data));
+        read.map_err(TrainError::Backend)?;
+        Ok(data)
     }
 }
 
@@ -214,6 +241,25 @@ impl<'s> EvaluationPlan<'s> {
         Ok(Self { set, data, program, fit, takes_labels: loss.takes_labels() })
     }
 
+    /// How the outputs of each unit's workers are divided; none where they do not predict.
+    pub(super) fn worker_predictions(&self) -> Vec<Predictions> {
+        self.program.workers.iter().map(|of| of.predictions).collect()
+    }
+
+    /// Compiles it, and gives the backend the parameters.
+    ///
+    /// # Errors
+    /// A failure of the backend.
+    pub(super) fn prepare(self, backend: &dyn Backend) -> Result<Evaluator, TrainError> {
+        let Self { set, data, program, fit, .. } = self;
+        let mut executable = backend.compile(&set).map_err(TrainError::Backend)?;
+        load(&set, &mut *executable, &fit)?;
+        let identity: Vec<u32> = (0..program.images as u32).collect();
+        let order = TensorData::U32(&identity);
+        executable.upload(program.order, order).map_err(TrainError::Backend)?;
+        Ok(Evaluator { executable, data, program })
+    }
+
     /// Compiles it, and gives the backend the images and the parameters.
     ///
     /// # Errors
@@ -223,16 +269,15 @@ impl<'s> EvaluationPlan<'s> {
         backend: &dyn Backend,
         images: Images<'_>,
     ) -> Result<Evaluator, TrainError> {
-        let Self { set, data, program, fit, takes_labels } = self;
-        images.validate(takes_labels).map_err(TrainError::Data)?;
-        if images.count() != program.images {
-            let message = format!("{} images, expected {}", images.count(), program.images);
+        images.validate(self.takes_labels).map_err(TrainError::Data)?;
+        if images.count() != self.program.images {
+            let message = format!("{} images, expected {}", images.count(), self.program.images);
             return Err(TrainError::Data(message));
         }
-        let mut executable = backend.compile(&set).map_err(TrainError::Backend)?;
-        data.upload_images(&mut *executable, images).map_err(TrainError::Backend)?;
-        load(&set, &mut *executable, &fit)?;
-        Ok(Evaluator { executable, program })
+        let mut evaluator = self.prepare(backend)?;
+        let Evaluator { executable, data, .. } = &mut evaluator;
+        data.upload_images(&mut **executable, images).map_err(TrainError::Backend)?;
+        Ok(evaluator)
     }
 }
 
@@ -240,6 +285,7 @@ impl<'s> EvaluationPlan<'s> {
 #[derive(Debug)]
 pub struct Evaluator {
     executable: Box<dyn Executable>,
+    data: DataTensors,
     program: EvaluationProgram,
 }
 
@@ -277,5 +323,44 @@ impl Evaluator {
         let wanted = self.program.probabilities;
         let outputs = self.program.outputs(&mut *self.executable, indices, &[wanted])?.concat();
         Ok(outputs.chunks(wanted.features).map(<[f32]>::to_vec).collect())
+    }
+
+    /// Forgets what was evaluated so far.
+    pub(super) fn clear(&mut self) -> Result<(), BackendError> {
+        self.executable.upload(self.program.nonfinite, TensorData::U32(&[0]))?;
+        clear(&mut *self.executable, &self.program.metrics)
+    }
+
+    /// Runs the network on these rows of the images, which are uploaded to the first places of the data on the device.
+    /// There need not be labels.
+    pub(super) fn run_batch(
+        &mut self,
+        images: Images<'_>,
+        rows: Range<usize>,
+        batch: usize,
+    ) -> Result<(), BackendError> {
+        let count = rows.len() as u32;
+        self.data.upload_rows(&mut *self.executable, images, rows, batch)?;
+        let mut now = [0; step_counter::LEN];
+        now[step_counter::COUNT] = count;
+        self.executable.upload(self.program.counter, TensorData::U32(&now))?;
+        self.executable.run(self.program.program)
+    }
+
+    /// The metrics of so many batches and examples.
+    pub(super) fn metrics(&self, batches: usize, examples: usize) -> Result<Metrics, BackendError> {
+        Metrics::read(&*self.executable, &self.program.metrics, batches, examples)
+    }
+
+    /// The network's outputs for the last batch, and how many there are of each example.
+    pub(super) fn probabilities(&self) -> Result<(Vec<f32>, usize), TrainError> {
+        let wanted = self.program.probabilities;
+        Ok((self.program.download(&*self.executable, wanted)?, wanted.features))
+    }
+
+    /// What the workers of each unit put out for the last batch.
+    pub(super) fn worker_outputs(&self) -> Result<Vec<Vec<f32>>, TrainError> {
+        let workers = self.program.workers.iter();
+        workers.map(|of| self.program.download(&*self.executable, of.outputs)).collect()
     }
 }

@@ -1,75 +1,203 @@
-//! The predictor of a trained network: what is left of it when nothing is to be trained or judged.
+//! A trained network on a device: predictions for any number of inputs.
 
-use crate::config::{Augmentation, ConfigError, NetworkConfig};
-use crate::network::Network;
-use crate::program::{
-    DType, Operation, Program, ProgramId, ProgramSet, Role, TensorId, step_counter,
-};
-use crate::step::{Mode, StepBuilder};
+use ndarray::{Array1, Array2, Array3};
 
-use super::data::{DataLayout, DataTensors};
-use super::state::{State, StateTensor, saved};
+use super::data::{Images, Labels};
+use super::error::TrainError;
+use super::evaluation::{EvaluationPlan, Evaluator};
+use crate::backend::Backend;
+use crate::data::{DataError, Dataset, Inputs};
+use crate::metric::Metrics;
+use crate::model::{InputElements, Model, ModelDescription, ModelTarget};
+use crate::program::{DType, Predictions};
 
-/// A network's predictor as a program, from the bytes of an image to the outputs, to be translated
-/// into another format. Heads of workers, labels and losses are not part of it.
+/// A trained network on a device. It is compiled once and predicts any number of inputs, a batch at a time.
 #[derive(Debug)]
 pub struct Predictor {
-    /// The network.
-    pub network: Network,
-    /// The tensors and the one program.
-    pub set: ProgramSet,
-    program: ProgramId,
-    /// Logits, `[1, classifiers · classes]`.
-    pub logits: TensorId,
-    /// Outputs p, of the same shape: a softmax, or a sigmoid each for binary classifiers. In a regression
-    /// they are the logits themselves.
-    pub outputs: TensorId,
+    description: ModelDescription,
+    evaluator: Evaluator,
+    batch: usize,
+    /// How the outputs of each unit's workers are divided; none where they do not predict.
+    units: Vec<Predictions>,
+}
+
+impl Model {
+    /// Prepares the network's predictions on a device, so many at a time.
+    ///
+    /// # Errors
+    /// A state that does not fit the network, or a failure of the backend.
+    pub fn on(&self, backend: &dyn Backend, batch: usize) -> Result<Predictor, TrainError> {
+        let description = self.description.clone();
+        let batch = batch.max(1);
+        let (layout, workers) = (description.layout(batch), description.workers_predict());
+        let plan = EvaluationPlan::new(&description.network, layout, &self.state, batch, workers)?;
+        let units = plan.worker_predictions();
+        Ok(Predictor { evaluator: plan.prepare(backend)?, description, batch, units })
+    }
 }
 
 impl Predictor {
-    /// The predictor for one example of a data set at a time.
+    /// What the network is.
+    pub fn description(&self) -> &ModelDescription {
+        &self.description
+    }
+
+    /// The prediction for each input: probabilities of the classes, `[inputs, classes]`, or the numbers predicted,
+    /// `[inputs, values]`, in the units of the training data.
     ///
     /// # Errors
-    /// A configuration that cannot be.
-    pub fn new(network: &NetworkConfig, layout: DataLayout) -> Result<Self, ConfigError> {
-        let mut set = ProgramSet::new();
-        let network = Network::new(&mut set, network, &layout.shape, layout.classes)?;
-        let data =
-            DataTensors::declare(&mut set, DataLayout { count: 1, ..layout }, network.values());
-        let counter =
-            set.declare(Role::Evaluation, "step_counter", DType::U32, &[step_counter::LEN]);
-        let order = set.declare(Role::Evaluation, "order", DType::U32, &[1]);
-        let mut step = StepBuilder::new(&mut set, "predict", Mode::Evaluate, 1, counter, false);
-        let mut x = data.load_images(&mut step, order, Augmentation::default());
-        for unit in network.units() {
-            x = unit.forward(&mut step, x, false).output;
+    /// Inputs of another shape or type than those of the training, a number that is not finite, or a failure of the
+    /// backend.
+    pub fn predict<'a>(
+        &mut self,
+        inputs: impl Into<Inputs<'a>>,
+    ) -> Result<Array2<f32>, TrainError> {
+        let inputs = inputs.into();
+        let mut predictions = Array2::zeros((inputs.len(), self.description.names().len()));
+        let mut rows = predictions.rows_mut().into_iter();
+        self.run(&inputs, None, |predictor, count| {
+            let (outputs, features) = predictor.evaluator.probabilities()?;
+            for (output, mut row) in outputs.chunks(features).take(count).zip(&mut rows) {
+                let prediction = predictor.description.target.prediction(output);
+                row.iter_mut().zip(prediction).for_each(|(to, from)| *to = from);
+            }
+            Ok(())
+        })?;
+        Ok(predictions)
+    }
+
+    /// The most probable class of each input, `[inputs]`.
+    ///
+    /// # Errors
+    /// As [`predict`](Self::predict), and a regression.
+    pub fn predict_classes<'a>(
+        &mut self,
+        inputs: impl Into<Inputs<'a>>,
+    ) -> Result<Array1<u32>, TrainError> {
+        if let ModelTarget::Values { .. } = self.description.target {
+            return Err(TrainError::Data("a regression predicts numbers, not classes".into()));
         }
-        let loss = network.loss(0.0);
-        let (logits, outputs) = network.output().predict(&mut step, x, loss);
-        let (program, _) =
-            step.finish().map_err(|error| ConfigError::new("network", error.to_string()))?;
-        Ok(Self { network, set, program, logits, outputs })
+        let probabilities = self.predict(inputs)?;
+        Ok(probabilities.rows().into_iter().map(|row| largest(row.iter())).collect())
     }
 
-    /// The program.
-    pub fn program(&self) -> &Program {
-        &self.set.programs()[self.program.0]
-    }
-
-    /// Every tensor of a saved state that the program reads, with its own: parameters, running
-    /// statistics, and the factor and summand of normalisation, `input.scale` and `input.shift`.
+    /// What the workers of each hidden unit predict, `[inputs, workers, classes]` for each unit: probabilities, or
+    /// numbers in the units of the training data. Of a binary network it is the probability of the second class, and
+    /// of independent classifiers `[inputs, workers, classifiers]`. Empty where the method does not train workers.
     ///
     /// # Errors
-    /// A state that lacks one of them, or has it in another shape or type.
-    pub fn parameters<'s>(
-        &self,
-        state: &'s State,
-    ) -> Result<Vec<(TensorId, &'s StateTensor)>, String> {
-        let read: std::collections::BTreeSet<TensorId> =
-            self.program().ops().iter().flat_map(Operation::reads).collect();
-        let tensors = self.set.tensors();
-        let index = state.index();
-        let wanted = |id: &TensorId| tensors[*id].role.is_saved();
-        read.into_iter().filter(wanted).map(|id| Ok((id, saved(&tensors[id], &index)?))).collect()
+    /// As [`predict`](Self::predict).
+    pub fn predict_workers<'a>(
+        &mut self,
+        inputs: impl Into<Inputs<'a>>,
+    ) -> Result<Vec<Array3<f32>>, TrainError> {
+        let inputs = inputs.into();
+        let shape = |of: &Predictions| (inputs.len(), of.workers, of.classifiers * of.classes);
+        let mut all: Vec<Array3<f32>> =
+            self.units.iter().map(|of| Array3::zeros(shape(of))).collect();
+        let mut first = 0;
+        self.run(&inputs, None, |predictor, count| {
+            let outputs = predictor.evaluator.worker_outputs()?;
+            for ((all, of), outputs) in all.iter_mut().zip(&predictor.units).zip(outputs) {
+                for (row, output) in outputs.chunks(of.features()).take(count).enumerate() {
+                    for (at, &value) in output.iter().enumerate() {
+                        let (predictor, class) = (at / of.classes, at % of.classes);
+                        let (classifier, worker) = (predictor / of.workers, predictor % of.workers);
+                        all[[first + row, worker, classifier * of.classes + class]] = value;
+                    }
+                }
+            }
+            first += count;
+            Ok(())
+        })?;
+        if let ModelTarget::Values { mean, std, .. } = &self.description.target {
+            for mut row in all.iter_mut().flat_map(|unit| unit.rows_mut()) {
+                let scales = mean.iter().zip(std);
+                row.iter_mut().zip(scales).for_each(|(x, (mean, std))| *x = *x * std + mean);
+            }
+        }
+        Ok(all)
     }
+
+    /// Loss and error on any data set with the inputs and classes of the training data. In a regression the loss is that
+    /// of standardised values.
+    ///
+    /// # Errors
+    /// As [`predict`](Self::predict), and other classes or numbers to predict than those of the training.
+    pub fn evaluate(&mut self, data: &Dataset<'_>) -> Result<Metrics, TrainError> {
+        let (expected, found) = (self.description.names().len(), data.names().len());
+        if found != expected {
+            let message = format!("{found} classes or numbers to predict, expected {expected}");
+            return Err(TrainError::Data(message));
+        }
+        let inputs = data.inputs();
+        let values;
+        let labels = data.labels();
+        let labels = match &self.description.target {
+            ModelTarget::Classes { .. } => Labels::Classes(&labels),
+            ModelTarget::Values { mean, std, .. } => {
+                values = data.values_standardized_by(mean, std);
+                Labels::Values(&values)
+            }
+        };
+        self.evaluator.clear().map_err(TrainError::Backend)?;
+        self.run(&inputs, Some(labels), |_, _| Ok(()))?;
+        let batches = inputs.len().div_ceil(self.batch);
+        self.evaluator.metrics(batches, inputs.len()).map_err(TrainError::Backend)
+    }
+
+    /// Runs the network on the inputs, batch by batch, and hands over after each how many of its rows count.
+    fn run(
+        &mut self,
+        inputs: &Inputs<'_>,
+        labels: Option<Labels<'_>>,
+        mut take: impl FnMut(&Self, usize) -> Result<(), TrainError>,
+    ) -> Result<(), TrainError> {
+        self.check(inputs)?;
+        let classes = self.description.names().len();
+        let none = match self.description.target {
+            ModelTarget::Classes { .. } => Labels::Classes(&[]),
+            ModelTarget::Values { .. } => Labels::Values(&[]),
+        };
+        let labels = labels.unwrap_or(none);
+        let mut first = 0;
+        while first < inputs.len() {
+            let count = self.batch.min(inputs.len() - first);
+            let rows = first..first + count;
+            let pixels = inputs.pixels();
+            let images = Images { pixels, labels, shape: inputs.shape(), classes };
+            self.evaluator.run_batch(images, rows, self.batch).map_err(TrainError::Backend)?;
+            take(self, count)?;
+            first += count;
+        }
+        Ok(())
+    }
+
+    fn check(&self, inputs: &Inputs<'_>) -> Result<(), TrainError> {
+        let (found, expected) = (inputs.shape(), self.description.input);
+        if found != expected {
+            return Err(DataError::Shape { found, expected }.into());
+        }
+        let found = match inputs.pixels().dtype() {
+            DType::U8 => InputElements::Bytes,
+            _ => InputElements::Reals,
+        };
+        let expected = self.description.elements;
+        if found != expected {
+            let (found, expected) = (found.name(), expected.name());
+            return Err(DataError::Elements { found, expected }.into());
+        }
+        Ok(inputs.validate()?)
+    }
+}
+
+/// The position of the largest number, the first of equal ones.
+fn largest<'a>(row: impl Iterator<Item = &'a f32>) -> u32 {
+    let mut best = (0, f32::NEG_INFINITY);
+    for (at, &value) in (0..).zip(row) {
+        if value > best.1 {
+            best = (at, value);
+        }
+    }
+    best.0
 }

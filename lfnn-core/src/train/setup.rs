@@ -32,8 +32,8 @@ pub struct Setup<'a> {
     pub method: &'static Method,
     /// Random changes of training images.
     pub augmentation: Augmentation,
-    /// Mean and standard deviation of the pixels.
-    pub normalization: Normalization,
+    /// Mean and standard deviation with which inputs are normalised; those of the training examples if none.
+    pub normalization: Option<Normalization>,
     /// Random seed.
     pub seed: u64,
     /// Shorter training, for experiments.
@@ -41,13 +41,12 @@ pub struct Setup<'a> {
 }
 
 impl<'a> Setup<'a> {
-    /// One with the default leadership (δ = 0.7, leaders chosen per batch), images as they are but for their
-    /// normalisation, seed 1 and no restrictions. For others: `Setup { seed: 2, ..Setup::new(…) }`.
+    /// One with the default leadership (δ = 0.7, leaders chosen per batch), inputs normalised by the training examples
+    /// and otherwise as they are, seed 1 and no restrictions. For others: `Setup { seed: 2, ..Setup::new(…) }`.
     pub fn new(
         network: &'a NetworkConfig,
         training: &'a TrainingConfig,
         method: &'static Method,
-        normalization: Normalization,
     ) -> Self {
         Self {
             network,
@@ -55,10 +54,16 @@ impl<'a> Setup<'a> {
             training,
             method,
             augmentation: Augmentation::default(),
-            normalization,
+            normalization: None,
             seed: 1,
             limits: Limits::default(),
         }
+    }
+
+    /// The same with inputs normalised by these numbers.
+    #[must_use]
+    pub fn normalized_by(self, normalization: Normalization) -> Self {
+        Self { normalization: Some(normalization), ..self }
     }
 }
 
@@ -129,7 +134,9 @@ impl TrainingPrograms {
         let batch = setup.training.batch_size;
         let fits = network.check_batch(batch, Mode::Train);
         fits.map_err(|message| ConfigError::new("training.batch_size", message))?;
-        setup.normalization.validate(layout.shape[2])?;
+        if let Some(normalization) = &setup.normalization {
+            normalization.validate(layout.shape[2])?;
+        }
         let loss = network.loss(setup.training.label_smoothing);
         let leadership = Leadership::new(setup.leadership, loss)?;
         let data = DataTensors::declare(&mut set, layout, network.values());

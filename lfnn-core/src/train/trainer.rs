@@ -5,18 +5,21 @@ use std::time::Duration;
 use crate::backend::{
     Backend, BackendError, Executable, Memory, StepTime, TensorData, TensorDataMut,
 };
-use crate::metric::{self, Metrics};
+use crate::metric::{self, MetricSums, Metrics};
 use crate::network::Network;
 use crate::optim::learning_rate;
 use crate::program::{Cost, Operation, Part, ProgramSet, step_counter};
 use crate::random::{Purpose, Stream, permutation};
 
-use super::data::{DataLayout, Images};
+use super::data::{DataLayout, Images, Labels, Normalization};
 use super::error::TrainError;
 use super::evaluation::{EvaluationProgram, EvaluationScope};
+use super::selection::Selection;
 use super::setup::{Setup, SetupError, TrainingPrograms, feedback_values};
 use super::state::{self, State, StateData};
 use crate::config::{ConfigError, Limits, Task, TrainingConfig};
+use crate::data::Dataset;
+use crate::model::{Model, ModelDescription, ModelTarget};
 
 /// What one operation of a training step, or several done as one, took.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +49,12 @@ pub struct Trainer {
     /// Epochs that are over, and steps of the one under way.
     epoch: usize,
     step: usize,
+    /// The examples of the epoch under way, batch after batch.
+    order: Vec<u32>,
+    /// What the trained network will be.
+    description: ModelDescription,
+    /// The data set on the device, where it is one of [`Dataset`]'s.
+    pub(super) data: Option<u64>,
 }
 
 /// The training step and the evaluation for a data set, `steps` batches per epoch.
@@ -85,11 +94,33 @@ pub fn trainer_programs(
 }
 
 impl Trainer {
-    /// Prepares the training of a new network on the images with the indices `examples`.
+    /// Prepares the training of a new network on a part of a data set. All of the data set is copied to the device, so
+    /// that other parts of it can be evaluated. Values to predict are standardised by those of the part.
     ///
     /// # Errors
     /// A configuration or data that cannot be, or a failure of the backend.
     pub fn new(
+        backend: &dyn Backend,
+        setup: &Setup<'_>,
+        data: &Dataset<'_>,
+    ) -> Result<Self, TrainError> {
+        let (mut images, rows) = data.images();
+        let (target, values) = data.standardized();
+        if let ModelTarget::Values { .. } = target {
+            images.labels = Labels::Values(&values);
+        }
+        let mut trainer = Self::from_images(backend, setup, images, rows)?;
+        trainer.description.target = target;
+        trainer.data = Some(data.identity());
+        Ok(trainer)
+    }
+
+    /// Prepares the training of a new network on the images with the indices `examples`. Values to predict are taken
+    /// as they are.
+    ///
+    /// # Errors
+    /// A configuration or data that cannot be, or a failure of the backend.
+    pub fn from_images(
         backend: &dyn Backend,
         setup: &Setup<'_>,
         images: Images<'_>,
@@ -116,6 +147,9 @@ impl Trainer {
             steps_per_epoch,
             epoch: 0,
             step: 0,
+            order: Vec::new(),
+            description: images.describe(setup),
+            data: None,
         };
         trainer.initialize(setup, images).map_err(TrainError::Backend)?;
         Ok(trainer)
@@ -124,7 +158,10 @@ impl Trainer {
     fn initialize(&mut self, setup: &Setup<'_>, images: Images<'_>) -> Result<(), BackendError> {
         let built = &self.built;
         built.data.upload_images(&mut *self.executable, images)?;
-        built.data.upload_normalization(&mut *self.executable, &setup.normalization)?;
+        let normalization = setup.normalization.clone();
+        let normalization =
+            normalization.unwrap_or_else(|| Normalization::of(&images, &self.examples));
+        built.data.upload_normalization(&mut *self.executable, &normalization)?;
         for (number, parameter) in built.network.parameters().iter().enumerate() {
             let stream = Stream::new(Purpose::Init, number as u32);
             let values = parameter.init.values(self.seed, stream, parameter.tensor.len());
@@ -149,6 +186,11 @@ impl Trainer {
     /// Steps done in the epoch under way.
     pub fn step_in_epoch(&self) -> usize {
         self.step
+    }
+
+    /// Epochs of the training.
+    pub fn epochs(&self) -> usize {
+        self.training.epochs
     }
 
     /// Steps of an epoch.
@@ -198,12 +240,9 @@ impl Trainer {
         let epoch = if overfit { 0 } else { self.epoch as u32 };
         let stream = Stream::new(Purpose::Shuffle, 0);
         let shuffled = permutation(stream, self.seed, epoch, self.examples.len() as u32);
-        let order: Vec<u32> = shuffled
-            .iter()
-            .take(self.steps_per_epoch * self.training.batch_size)
-            .map(|&at| self.examples[at as usize])
-            .collect();
-        self.executable.upload(self.built.order, TensorData::U32(&order))?;
+        let steps = self.steps_per_epoch * self.training.batch_size;
+        self.order = shuffled.iter().take(steps).map(|&at| self.examples[at as usize]).collect();
+        self.executable.upload(self.built.order, TensorData::U32(&self.order))?;
         let first = self.epoch * self.steps_per_epoch;
         let rates: Vec<f32> =
             (first..first + self.steps_per_epoch).map(|step| self.rate(step) as f32).collect();
@@ -219,6 +258,41 @@ impl Trainer {
         self.executable.run(self.built.step.program).map_err(TrainError::Backend)?;
         self.step += 1;
         Ok(())
+    }
+
+    /// Runs one training step on examples of the caller's choice, as many as a batch has, in place of those whose turn
+    /// it is. They are indices into the data set, not into the part of it that is trained on.
+    ///
+    /// # Errors
+    /// As [`train_step`](Self::train_step); another number of examples, or one that is not there.
+    pub fn train_step_on(&mut self, examples: &[u32]) -> Result<(), TrainError> {
+        self.expect_step()?;
+        let batch = self.training.batch_size;
+        if examples.len() != batch {
+            let message = format!("{} examples, expected a batch of {batch}", examples.len());
+            return Err(TrainError::Data(message));
+        }
+        self.evaluation.check(examples)?;
+        self.order[self.step * batch..][..batch].copy_from_slice(examples);
+        let order = TensorData::U32(&self.order);
+        self.executable.upload(self.built.order, order).map_err(TrainError::Backend)?;
+        self.train_step()
+    }
+
+    /// Runs one training step and tells its metrics: the losses of the batch, those of the workers, and who led. It
+    /// waits for the device.
+    ///
+    /// # Errors
+    /// As [`train_step`](Self::train_step).
+    pub fn train_step_with_metrics(&mut self) -> Result<Metrics, TrainError> {
+        let sums = |trainer: &Self| {
+            let metrics = &trainer.built.step.metrics;
+            MetricSums::read(&*trainer.executable, metrics).map_err(TrainError::Backend)
+        };
+        let before = sums(self)?;
+        self.train_step()?;
+        let metrics = &self.built.step.metrics;
+        Ok(sums(self)?.since(&before).values(metrics, 1, self.training.batch_size))
     }
 
     /// Runs one training step as [`train_step`](Self::train_step) does, and tells what took the time.
@@ -314,12 +388,16 @@ impl Trainer {
         Ok(())
     }
 
-    /// Loss and error on the images with these indices.
+    /// Loss and error on a part of the data set: a [`Dataset`] of which the trainer holds another part, or indices.
     ///
     /// # Errors
-    /// An index of no image, more indices than images, or a failure of the backend.
-    pub fn evaluate(&mut self, indices: &[u32]) -> Result<Metrics, TrainError> {
-        self.evaluation.run(&mut *self.executable, indices)
+    /// Another data set, an index of no image, more indices than images, or a failure of the backend.
+    pub fn evaluate(
+        &mut self,
+        examples: &(impl Selection + ?Sized),
+    ) -> Result<Metrics, TrainError> {
+        let rows = examples.rows(self.data)?;
+        self.evaluation.run(&mut *self.executable, rows)
     }
 
     /// What the workers of each hidden unit put out for these images, `[images, classifiers · workers · classes]`
@@ -330,6 +408,14 @@ impl Trainer {
     pub fn worker_outputs(&mut self, indices: &[u32]) -> Result<Vec<Vec<f32>>, TrainError> {
         let evaluation = &self.evaluation;
         evaluation.worker_outputs(&mut *self.executable, indices)
+    }
+
+    /// The network as it is now, with everything that is needed to resume its training.
+    ///
+    /// # Errors
+    /// As [`state`](Self::state).
+    pub fn model(&self) -> Result<Model, TrainError> {
+        Ok(Model { description: self.description.clone(), state: self.state()? })
     }
 
     /// Everything that is needed to resume later.

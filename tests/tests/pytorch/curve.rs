@@ -106,7 +106,7 @@ fn check_curve(backend: &dyn Backend, case: &Case, tolerance: f64) {
     let setup = Setup {
         leadership: case.leadership,
         seed: SEED,
-        ..Setup::new(&case.network, &case.training, case.method, normalization)
+        ..Setup::new(&case.network, &case.training, case.method).normalized_by(normalization)
     };
     let per_epoch = STEPS / EPOCHS;
     let examples: Vec<u32> = (0..(per_epoch * case.training.batch_size) as u32).collect();
@@ -115,7 +115,8 @@ fn check_curve(backend: &dyn Backend, case: &Case, tolerance: f64) {
     for epoch in 0..EPOCHS {
         // The second epoch has other images: a new trainer goes on from the state of the first.
         let data = Epoch::new(case, epoch);
-        let mut trainer = Trainer::new(backend, &setup, data.images(case), &examples).unwrap();
+        let mut trainer =
+            Trainer::from_images(backend, &setup, data.images(case), &examples).unwrap();
         let mut start = match &state {
             Some(state) => state.clone(),
             None => trainer.state().unwrap(),

@@ -2,14 +2,11 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::path::Path;
 
-use anyhow::{Context, bail};
-use lfnn_core::train::{StateData, StateTensor};
-use lfnn_cpu::available_memory;
 use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorView};
 
-use crate::files;
+use super::ModelError;
+use crate::train::{StateData, StateTensor};
 
 /// A tensor as a file holds it.
 #[derive(Debug)]
@@ -45,52 +42,32 @@ pub(super) fn parts(tensors: &[StateTensor]) -> Vec<Part<'_>> {
 pub(super) fn write(
     parts: &[Part<'_>],
     metadata: Option<(&str, String)>,
-) -> anyhow::Result<Vec<u8>> {
+) -> Result<Vec<u8>, ModelError> {
     let metadata = metadata.map(|(key, value)| HashMap::from([(key.to_owned(), value)]));
     let mut views = Vec::with_capacity(parts.len());
     for Part { name, dtype, shape, bytes } in parts {
         let view = TensorView::new(*dtype, shape.to_vec(), bytes);
-        views.push((name, view.with_context(|| format!("tensor `{name}`"))?));
+        let view =
+            view.map_err(|source| ModelError::Tensor { name: (*name).to_owned(), source })?;
+        views.push((name, view));
     }
-    Ok(safetensors::serialize(views, metadata)?)
+    safetensors::serialize(views, metadata).map_err(ModelError::Safetensors)
 }
 
 /// As [`write`], from a state's tensors.
 ///
 /// # Errors
 /// A shape that does not fit its data.
-pub(crate) fn to_bytes(
+pub fn to_bytes(
     tensors: &[StateTensor],
     metadata: Option<(&str, String)>,
-) -> anyhow::Result<Vec<u8>> {
+) -> Result<Vec<u8>, ModelError> {
     write(&parts(tensors), metadata)
-}
-
-/// The bytes of a file of tensors, which leave room for the numbers in them.
-///
-/// # Errors
-/// A file that cannot be read or is too large for this machine.
-pub(super) fn read_bytes(path: &Path, what: &str) -> anyhow::Result<Vec<u8>> {
-    files::read(path, what, available_memory().unwrap_or(usize::MAX) / 2)
-}
-
-/// What `read` takes from a file of tensors.
-///
-/// # Errors
-/// A file that cannot be read, is too large for this machine or is no safetensors file; as `read` has it.
-pub(crate) fn read_tensors<T>(
-    path: &Path,
-    what: &str,
-    read: impl FnOnce(&Tensors<'_>) -> anyhow::Result<T>,
-) -> anyhow::Result<T> {
-    let bytes = read_bytes(path, what)?;
-    let found = Tensors::read(&bytes).and_then(|tensors| read(&tensors));
-    found.with_context(|| path.display().to_string())
 }
 
 /// A safetensors file in memory.
 #[derive(Debug)]
-pub(crate) struct Tensors<'a> {
+pub struct Tensors<'a> {
     metadata: Metadata,
     tensors: SafeTensors<'a>,
 }
@@ -100,16 +77,16 @@ impl<'a> Tensors<'a> {
     ///
     /// # Errors
     /// Bytes that are not a whole safetensors file.
-    pub(crate) fn read(bytes: &'a [u8]) -> anyhow::Result<Self> {
+    pub fn read(bytes: &'a [u8]) -> Result<Self, ModelError> {
         let read = || -> Result<Self, safetensors::SafeTensorError> {
             let (_, metadata) = SafeTensors::read_metadata(bytes)?;
             Ok(Self { metadata, tensors: SafeTensors::deserialize(bytes)? })
         };
-        read().context("not a safetensors file, or a truncated one")
+        read().map_err(ModelError::Safetensors)
     }
 
     /// A value of the metadata.
-    pub(crate) fn metadata(&self, key: &str) -> Option<&str> {
+    pub fn metadata(&self, key: &str) -> Option<&str> {
         self.metadata.metadata().as_ref()?.get(key).map(String::as_str)
     }
 
@@ -128,15 +105,15 @@ impl<'a> Tensors<'a> {
     ///
     /// # Errors
     /// A tensor of a type that this program does not use.
-    pub(crate) fn all(&self) -> anyhow::Result<Vec<StateTensor>> {
+    pub fn all(&self) -> Result<Vec<StateTensor>, ModelError> {
         let all = self.tensors.iter().map(|(name, view)| tensor(name, &view));
-        let mut all = all.collect::<anyhow::Result<Vec<_>>>()?;
+        let mut all = all.collect::<Result<Vec<_>, ModelError>>()?;
         all.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(all)
     }
 
     /// The names of all tensors.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+    pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.iter().map(|(name, _)| name)
     }
 
@@ -144,24 +121,22 @@ impl<'a> Tensors<'a> {
     ///
     /// # Errors
     /// A tensor that is not there, or of a type that this program does not use.
-    pub(crate) fn get(&self, name: &str) -> anyhow::Result<StateTensor> {
-        let view =
-            self.tensors.tensor(name).with_context(|| format!("the tensor `{name}` is missing"))?;
-        tensor(name, &view)
+    pub fn get(&self, name: &str) -> Result<StateTensor, ModelError> {
+        let view = self.tensors.tensor(name);
+        tensor(name, &view.map_err(|_| ModelError::NoTensor(name.to_owned()))?)
     }
 }
 
 /// Real numbers of any width become `f32`; whole numbers from 0 on of any width `u32`.
-fn tensor(name: &str, view: &TensorView<'_>) -> anyhow::Result<StateTensor> {
+fn tensor(name: &str, view: &TensorView<'_>) -> Result<StateTensor, ModelError> {
     fn numbers<const N: usize, T>(bytes: &[u8], from: fn([u8; N]) -> T) -> Vec<T> {
         let (chunks, _) = bytes.as_chunks::<N>();
         chunks.iter().map(|&chunk| from(chunk)).collect()
     }
     let bytes = view.data();
-    let whole = |values: Vec<i64>| -> anyhow::Result<StateData> {
+    let whole = |values: Vec<i64>| {
         let fit = values.into_iter().map(u32::try_from).collect::<Result<_, _>>();
-        let wrong = || format!("tensor `{name}` holds a number below 0 or too large");
-        fit.map(StateData::U32).with_context(wrong)
+        fit.map(StateData::U32).map_err(|_| ModelError::Number(name.to_owned()))
     };
     let data = match view.dtype() {
         Dtype::F32 => StateData::Real(numbers(bytes, f32::from_le_bytes)),
@@ -174,7 +149,9 @@ fn tensor(name: &str, view: &TensorView<'_>) -> anyhow::Result<StateTensor> {
         }
         Dtype::I64 => whole(numbers(bytes, i64::from_le_bytes))?,
         Dtype::U8 => StateData::U32(bytes.iter().map(|&x| u32::from(x)).collect()),
-        other => bail!("tensor `{name}` holds {other:?}; expected F32, F64, U8, U32, I32 or I64"),
+        other => {
+            return Err(ModelError::Type { name: name.to_owned(), found: format!("{other:?}") });
+        }
     };
     Ok(StateTensor { name: name.to_owned(), shape: view.shape().to_vec(), data })
 }

@@ -1,46 +1,31 @@
-//! Checkpoints: everything that is needed to resume a run or to use its network, in one safetensors file.
+//! Checkpoints: the model of `lfnn-core` with what a run keeps beside it, in one safetensors file.
 //!
-//! The file's metadata has one key, `lfnn`, whose value is JSON with sorted keys: a map of several
-//! keys would be written in a random order, and equal states would not be equal bytes. It holds no
-//! times, names of machines or numbers of threads. It holds a checksum of everything else in the file, so that
-//! a checkpoint that a disk or a copy has changed is refused.
-
-mod tensors;
+//! What a run keeps are sections of the file's metadata. They hold no times, names of machines or numbers of threads.
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
+use lfnn_core::model::tensors::Tensors;
+use lfnn_core::model::{Model, ModelDescription, ModelError, file};
 use lfnn_core::train::State;
+use lfnn_cpu::available_memory;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use sha2::{Digest, Sha256};
+use serde_json::{Map, Value};
 
 use crate::config::RunConfig;
-use crate::format::hex;
+use crate::files;
 
-use tensors::{Part, read_bytes};
-
-pub(crate) use tensors::{Tensors, read_tensors, to_bytes};
-
-/// The layout of the metadata; a file with another number is refused.
-const FORMAT: u32 = 2;
-/// The key of the metadata.
-const KEY: &str = "lfnn";
-/// The key, in the metadata's JSON, of the SHA-256 of all else.
-const CHECKSUM: &str = "checksum";
+/// The section of the metadata that describes the model.
+const MODEL: &str = "model";
 
 /// What a checkpoint says beside its tensors.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Metadata {
-    /// Layout of this metadata.
-    pub(crate) format: u32,
+    /// The network, its inputs and what it predicts.
+    pub(crate) model: ModelDescription,
     /// The whole configuration.
     pub(crate) config: RunConfig,
-    /// Names of the classes.
-    pub(crate) classes: Vec<String>,
-    /// Height, width and channels of an image.
-    pub(crate) image: [usize; 3],
     /// SHA-256 of the data that the run is trained on.
     pub(crate) data: String,
     /// Epochs that are over.
@@ -65,7 +50,7 @@ pub(crate) struct Best {
     pub(crate) loss: f64,
 }
 
-/// A checkpoint in memory.
+/// A checkpoint of a run in memory.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Checkpoint {
     /// What it says beside its tensors.
@@ -74,25 +59,19 @@ pub(crate) struct Checkpoint {
     pub(crate) state: State,
 }
 
+/// A model in memory, of a run or of any other program.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct SavedModel {
+    /// The model.
+    pub(crate) model: Model,
+    /// What its run says; none where another program trained it.
+    pub(crate) metadata: Option<Metadata>,
+}
+
 impl Metadata {
     /// The metadata of a run that begins.
-    pub(crate) fn new(
-        config: RunConfig,
-        classes: Vec<String>,
-        image: [usize; 3],
-        data: String,
-    ) -> Self {
-        Self {
-            format: FORMAT,
-            config,
-            classes,
-            image,
-            data,
-            epoch: 0,
-            batch: 0,
-            best: None,
-            stopped_early: false,
-        }
+    pub(crate) fn new(config: RunConfig, model: ModelDescription, data: String) -> Self {
+        Self { model, config, data, epoch: 0, batch: 0, best: None, stopped_early: false }
     }
 }
 
@@ -101,95 +80,80 @@ impl Metadata {
 /// # Errors
 /// None is expected.
 pub(crate) fn encode(metadata: &Metadata, state: &State) -> anyhow::Result<Vec<u8>> {
-    sign(serde_json::to_value(metadata)?, state)
-}
-
-/// A file of this metadata and these tensors, with its checksum.
-fn sign(mut metadata: Value, state: &State) -> anyhow::Result<Vec<u8>> {
-    let parts = tensors::parts(&state.tensors);
-    metadata[CHECKSUM] = Value::Null;
-    metadata.sort_all_objects();
-    let text = metadata.to_string();
-    metadata[CHECKSUM] = checksum(&text, &parts).into();
-    tensors::write(&parts, Some((KEY, metadata.to_string())))
+    let sections = match serde_json::to_value(metadata)? {
+        Value::Object(sections) => sections,
+        _ => Map::new(),
+    };
+    Ok(file::encode(&metadata.model, state, sections)?)
 }
 
 /// A file of any metadata with a right checksum, as whoever forges one makes it: for fuzzers.
 pub(crate) fn signed(metadata: &str, state: &State) -> Vec<u8> {
     let metadata = serde_json::from_str::<Value>(metadata).ok().filter(Value::is_object);
-    metadata.and_then(|metadata| sign(metadata, state).ok()).unwrap_or_default()
+    metadata.and_then(|metadata| file::sign(metadata, state).ok()).unwrap_or_default()
 }
 
 /// The same for a whole file; nothing if that is no safetensors file with this program's metadata.
 pub(crate) fn signed_again(bytes: &[u8]) -> Option<Vec<u8>> {
     let tensors = Tensors::read(bytes).ok()?;
-    Some(signed(tensors.metadata(KEY)?, &State { tensors: tensors.all().ok()? }))
+    Some(signed(tensors.metadata(file::KEY)?, &State { tensors: tensors.all().ok()? }))
 }
 
-/// SHA-256 of the metadata's text, in which its own entry is null, and of the tensors in the order of their names.
-fn checksum(text: &str, parts: &[Part<'_>]) -> String {
-    let mut sha256 = Sha256::new();
-    // Every part begins with its length, so that no two contents are the same bytes.
-    let mut add = |bytes: &[u8]| {
-        sha256.update((bytes.len() as u64).to_le_bytes());
-        sha256.update(bytes);
-    };
-    add(text.as_bytes());
-    for Part { name, dtype, shape, bytes } in parts {
-        add(name.as_bytes());
-        add(format!("{dtype:?} {shape:?}").as_bytes());
-        add(bytes);
-    }
-    hex(&sha256.finalize())
+/// The bytes of a file of tensors, which leave room for the numbers in them.
+fn read_bytes(path: &Path, what: &str) -> anyhow::Result<Vec<u8>> {
+    files::read(path, what, available_memory().unwrap_or(usize::MAX) / 2)
 }
 
-/// Reads a checkpoint.
+/// What `read` takes from a file of tensors.
 ///
 /// # Errors
-/// A file that cannot be read or is not a checkpoint.
+/// A file that cannot be read, is too large for this machine or is no safetensors file; as `read` has it.
+pub(crate) fn read_tensors<T>(
+    path: &Path,
+    what: &str,
+    read: impl FnOnce(&Tensors<'_>) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let bytes = read_bytes(path, what)?;
+    let found = Tensors::read(&bytes).map_err(Into::into).and_then(|tensors| read(&tensors));
+    found.with_context(|| path.display().to_string())
+}
+
+/// Reads the checkpoint of a run.
+///
+/// # Errors
+/// A file that cannot be read or is not a checkpoint of a run.
 pub(crate) fn load(path: &Path) -> anyhow::Result<Checkpoint> {
+    let SavedModel { model, metadata } = load_model(path)?;
+    let without_run = || {
+        anyhow!(
+            "a model without a run: another program trained it; expected a checkpoint of `train`"
+        )
+    };
+    let metadata = metadata.ok_or_else(without_run).with_context(|| path.display().to_string())?;
+    Ok(Checkpoint { metadata, state: model.state })
+}
+
+/// Reads a model: the checkpoint of a run, or what another program wrote with the library.
+///
+/// # Errors
+/// A file that cannot be read or is not a model.
+pub(crate) fn load_model(path: &Path) -> anyhow::Result<SavedModel> {
     let bytes = read_bytes(path, "checkpoint")?;
     decode(&bytes).with_context(|| path.display().to_string())
 }
 
-/// A checkpoint from the bytes of its file.
+/// A model from the bytes of its file.
 ///
 /// # Errors
-/// Bytes that are not a checkpoint, or one that has been changed.
-pub(crate) fn decode(bytes: &[u8]) -> anyhow::Result<Checkpoint> {
-    let tensors = Tensors::read(bytes)?;
-    let json = tensors.metadata(KEY).with_context(|| {
-        format!(
-            "a safetensors file without the metadata `{KEY}`, so not a checkpoint of this program"
-        )
-    })?;
-    let readable = || "the metadata is not readable";
-    let mut metadata: Value = serde_json::from_str(json).with_context(readable)?;
-    match metadata.get("format") {
-        Some(format) if *format == FORMAT => {}
-        Some(format) => {
-            bail!("a checkpoint of format {format}; this program reads format {FORMAT}")
-        }
-        None => bail!("the metadata has no format; this program reads format {FORMAT}"),
+/// Bytes that are not a model, or one that has been changed.
+pub(crate) fn decode(bytes: &[u8]) -> anyhow::Result<SavedModel> {
+    let (model, mut sections) = file::decode(bytes)?;
+    if sections.is_empty() {
+        return Ok(SavedModel { model, metadata: None });
     }
-    let written = metadata.as_object_mut().and_then(|entries| entries.remove(CHECKSUM));
-    let entry = |value: &Value| format!("\"{CHECKSUM}\":{value}");
-    let matches = written.is_some_and(|written| {
-        let text = json.replacen(&entry(&written), &entry(&Value::Null), 1);
-        written == checksum(&text, &tensors.parts().collect::<Vec<_>>())
-    });
-    if !matches {
-        bail!(
-            "the checksum does not match the content: the file was damaged after it was written; take another \
-             copy of it, or another checkpoint of the run"
-        );
-    }
-    let metadata = serde_json::from_value(metadata).with_context(readable)?;
-    let state = State { tensors: tensors.all()? };
-    if let Some(tensor) = state.not_finite() {
-        bail!("`{}` holds a number that is not finite", tensor.name);
-    }
-    Ok(Checkpoint { metadata, state })
+    sections.insert(MODEL.to_owned(), serde_json::to_value(&model.description)?);
+    let metadata = serde_json::from_value(Value::Object(sections)).map_err(ModelError::Metadata)?;
+    Ok(SavedModel { model, metadata: Some(metadata) })
 }
 
 /// The checkpoint that a user means: a file, or the last one of a run's folder.
@@ -218,12 +182,13 @@ pub(crate) fn locate(given: &Path) -> anyhow::Result<PathBuf> {
 mod tests {
     use super::*;
     use lfnn_core::config::OptimizerConfig;
+    use lfnn_core::model::{InputElements, ModelTarget};
     use lfnn_core::train::{StateData, StateTensor};
     use proptest::prelude::*;
 
     fn checkpoint() -> Checkpoint {
         let text = crate::recipes::text("digits").unwrap();
-        let config = crate::config::read(text, "digits").unwrap();
+        let config: RunConfig = crate::config::read(text, "digits").unwrap();
         let tensor = |name: &str, shape: &[usize], data| StateTensor {
             name: name.into(),
             shape: shape.to_vec(),
@@ -235,8 +200,15 @@ mod tests {
                 tensor("training/step_counter", &[3], StateData::U32(vec![1, 2, u32::MAX])),
             ],
         };
-        let mut metadata =
-            Metadata::new(config, vec!["a".into(), "b".into()], [8, 8, 1], "d1ce".into());
+        let model = ModelDescription {
+            network: config.network.clone(),
+            method: config.method.clone(),
+            input: [8, 8, 1],
+            elements: InputElements::Bytes,
+            target: ModelTarget::Classes { names: vec!["a".into(), "b".into()] },
+            preprocessing: Value::Null,
+        };
+        let mut metadata = Metadata::new(config, model, "d1ce".into());
         metadata.best = Some(Best { epoch: 3, error: 1.5, loss: 0.1 });
         Checkpoint { metadata, state }
     }
@@ -246,6 +218,11 @@ mod tests {
         encode(metadata, state).unwrap()
     }
 
+    fn read(bytes: &[u8]) -> Checkpoint {
+        let SavedModel { model, metadata } = decode(bytes).unwrap();
+        Checkpoint { metadata: metadata.unwrap(), state: model.state }
+    }
+
     fn message(one: &Checkpoint) -> String {
         decode(&bytes(one)).unwrap_err().to_string()
     }
@@ -253,7 +230,7 @@ mod tests {
     #[test]
     fn a_checkpoint_is_read_as_it_was_written_and_its_bytes_do_not_vary() {
         let one = checkpoint();
-        assert_eq!(decode(&bytes(&one)).unwrap(), one);
+        assert_eq!(read(&bytes(&one)), one);
         assert_eq!(bytes(&one), bytes(&one));
     }
 
@@ -267,9 +244,21 @@ mod tests {
 
     #[test]
     fn another_format_is_refused() {
-        let mut one = checkpoint();
-        one.metadata.format = 9;
-        assert_eq!(message(&one), "a checkpoint of format 9; this program reads format 2");
+        let one = checkpoint();
+        let tensors = bytes(&one);
+        let tensors = Tensors::read(&tensors).unwrap();
+        let text = tensors.metadata(file::KEY).unwrap().replace("\"format\":3", "\"format\":9");
+        let message = decode(&signed(&text, &one.state)).unwrap_err().to_string();
+        assert_eq!(message, "a checkpoint of format 9; this program reads format 3");
+    }
+
+    #[test]
+    fn a_model_of_another_program_is_a_model_without_a_run() {
+        let Checkpoint { metadata, state } = checkpoint();
+        let model = Model { description: metadata.model, state };
+        let mut bytes = Vec::new();
+        model.write(&mut bytes).unwrap();
+        assert_eq!(decode(&bytes).unwrap(), SavedModel { model, metadata: None });
     }
 
     #[test]
@@ -281,7 +270,7 @@ mod tests {
             assert!(decode(&bytes).is_err(), "bit {} of byte {}", at % 8, at / 8);
             bytes[at / 8] ^= 1 << (at % 8);
         }
-        assert_eq!(decode(&bytes).unwrap(), one);
+        assert_eq!(read(&bytes), one);
     }
 
     #[test]
@@ -299,8 +288,7 @@ mod tests {
             one.metadata.config.seed = seed;
             one.metadata.config.training.optimizer =
                 OptimizerConfig::Sgd { lr: rate, momentum: 0.0, nesterov: false, weight_decay: 0.0 };
-            let read = decode(&bytes(&one)).unwrap();
-            prop_assert_eq!(read, one);
+            prop_assert_eq!(read(&bytes(&one)), one);
         }
 
         #[test]

@@ -1,0 +1,244 @@
+//! Networks and trainings written in Rust: constructors with the names of the configuration.
+
+use super::{
+    AdamConfig, LayerConfig, NetworkConfig, OptimizerConfig, OutputConfig, PoolConfig,
+    ScheduleConfig, Task, TrainingConfig, UnitConfig, WorkersConfig,
+};
+use crate::layer::{
+    AdaptiveAvgPoolConfig, AvgPoolConfig, BatchNormConfig, ConvConfig, DropoutConfig, LinearConfig,
+    MaxPoolConfig, ResidualConfig, SoftmaxConfig,
+};
+use crate::unit::{BlockConfig, FiltersConfig, NeuronsConfig, OutputActivation, ReadoutConfig};
+
+impl NetworkConfig {
+    /// A network of these hidden units that predicts classes.
+    ///
+    /// ```
+    /// use lfnn_core::config::{NetworkConfig, UnitConfig};
+    ///
+    /// let network = NetworkConfig::new([
+    ///     UnitConfig::new().flatten().linear(64).relu().readout(4),
+    ///     UnitConfig::new().linear(64).relu().readout(4),
+    /// ]);
+    /// assert_eq!(network.units.len(), 2);
+    /// ```
+    pub fn new(units: impl IntoIterator<Item = UnitConfig>) -> Self {
+        let (task, output) = (Task::Classification, OutputConfig::default());
+        Self { task, units: units.into_iter().collect(), output }
+    }
+
+    /// The same with another task.
+    #[must_use]
+    pub fn task(self, task: Task) -> Self {
+        Self { task, ..self }
+    }
+
+    /// The same with these layers before the last linear layer.
+    #[must_use]
+    pub fn output(self, layers: impl IntoIterator<Item = LayerConfig>) -> Self {
+        Self { output: OutputConfig { layers: layers.into_iter().collect() }, ..self }
+    }
+}
+
+impl Default for UnitConfig {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl UnitConfig {
+    /// A unit without layers and with one worker, which reads all of its features.
+    pub fn new() -> Self {
+        let readout = ReadoutConfig { count: 1, grid: None, dropout: 0.0 };
+        Self {
+            layers: Vec::new(),
+            workers: WorkersConfig::Readout(readout),
+            transition: Vec::new(),
+            frozen: false,
+        }
+    }
+
+    /// The same unit, left by training as it is.
+    #[must_use]
+    pub fn frozen(self) -> Self {
+        Self { frozen: true, ..self }
+    }
+
+    /// One more layer.
+    #[must_use]
+    pub fn layer(mut self, layer: impl Into<LayerConfig>) -> Self {
+        self.layers.push(layer.into());
+        self
+    }
+
+    /// One more layer: an image as a vector.
+    #[must_use]
+    pub fn flatten(self) -> Self {
+        self.layer(LayerConfig::Flatten)
+    }
+
+    /// One more layer: fully connected, with this many outputs.
+    #[must_use]
+    pub fn linear(self, features: usize) -> Self {
+        self.layer(LayerConfig::linear(features))
+    }
+
+    /// One more layer: a convolution of stride 1 that keeps height and width where the kernel is odd.
+    #[must_use]
+    pub fn conv(self, filters: usize, kernel: usize) -> Self {
+        self.layer(LayerConfig::conv(filters, kernel))
+    }
+
+    /// One more layer: batch normalisation.
+    #[must_use]
+    pub fn batch_norm(self) -> Self {
+        self.layer(BatchNormConfig::default())
+    }
+
+    /// One more layer: rectified linear units.
+    #[must_use]
+    pub fn relu(self) -> Self {
+        self.layer(LayerConfig::Relu)
+    }
+
+    /// One more layer: dropout with this share of zeros.
+    #[must_use]
+    pub fn dropout(self, rate: f64) -> Self {
+        self.layer(DropoutConfig { rate })
+    }
+
+    /// With these workers.
+    #[must_use]
+    pub fn workers(self, workers: WorkersConfig) -> Self {
+        Self { workers, ..self }
+    }
+
+    /// With so many workers that are even groups of features, each with a linear readout.
+    #[must_use]
+    pub fn readout(self, count: usize) -> Self {
+        let readout = ReadoutConfig { count, grid: None, dropout: 0.0 };
+        self.workers(WorkersConfig::Readout(readout))
+    }
+
+    /// With so many workers that are neurons of a fully connected layer, which this adds.
+    #[must_use]
+    pub fn neurons(self, count: usize) -> Self {
+        let output_activation = OutputActivation::default();
+        self.workers(WorkersConfig::Neurons(NeuronsConfig { count, output_activation }))
+    }
+
+    /// With so many workers that are runs of filters of the last convolution.
+    #[must_use]
+    pub fn filters(self, count: usize) -> Self {
+        self.workers(WorkersConfig::Filters(FiltersConfig { count, scale: 1.0 }))
+    }
+
+    /// With so many workers that are whole copies of the unit's layers, each with a linear readout.
+    #[must_use]
+    pub fn block(self, count: usize) -> Self {
+        self.workers(WorkersConfig::Block(BlockConfig { count, grid: None, dropout: 0.0 }))
+    }
+
+    /// One more layer between the workers and the next unit.
+    #[must_use]
+    pub fn transition(mut self, layer: impl Into<LayerConfig>) -> Self {
+        self.transition.push(layer.into());
+        self
+    }
+
+    /// One more layer between the workers and the next unit: the maximum over windows of this extent.
+    #[must_use]
+    pub fn max_pool(self, kernel: usize) -> Self {
+        self.transition(LayerConfig::max_pool(kernel))
+    }
+}
+
+impl LayerConfig {
+    /// Fully connected, with this many outputs.
+    pub fn linear(features: usize) -> Self {
+        LinearConfig { features, bias: true }.into()
+    }
+
+    /// A convolution of stride 1 that keeps height and width where the kernel is odd.
+    pub fn conv(filters: usize, kernel: usize) -> Self {
+        ConvConfig { filters, kernel, stride: 1, padding: kernel / 2, groups: 1, bias: true }.into()
+    }
+
+    /// The maximum over windows of this extent, side by side.
+    pub fn max_pool(kernel: usize) -> Self {
+        LayerConfig::MaxPool(MaxPoolConfig(PoolConfig { kernel, stride: None, padding: 0 }))
+    }
+
+    /// The mean over windows of this extent, side by side.
+    pub fn avg_pool(kernel: usize) -> Self {
+        LayerConfig::AvgPool(AvgPoolConfig(PoolConfig { kernel, stride: None, padding: 0 }))
+    }
+
+    /// `body(x) + x`.
+    pub fn residual(body: impl IntoIterator<Item = LayerConfig>) -> Self {
+        ResidualConfig { body: body.into_iter().collect(), shortcut: Vec::new() }.into()
+    }
+}
+
+macro_rules! layers {
+    ($($variant:ident($config:ident),)*) => {
+        $(impl From<$config> for LayerConfig {
+            fn from(config: $config) -> Self {
+                LayerConfig::$variant(config)
+            }
+        })*
+    };
+}
+
+layers! {
+    Conv(ConvConfig),
+    Linear(LinearConfig),
+    Softmax(SoftmaxConfig),
+    MaxPool(MaxPoolConfig),
+    AvgPool(AvgPoolConfig),
+    AdaptiveAvgPool(AdaptiveAvgPoolConfig),
+    BatchNorm(BatchNormConfig),
+    Dropout(DropoutConfig),
+    Residual(ResidualConfig),
+}
+
+impl TrainingConfig {
+    /// A training with batches of this size and so many epochs, at a constant learning rate.
+    ///
+    /// ```
+    /// use lfnn_core::config::{OptimizerConfig, ScheduleConfig, TrainingConfig};
+    ///
+    /// let training = TrainingConfig::new(32, 40, OptimizerConfig::adamw(3e-3));
+    /// let training = TrainingConfig { schedule: ScheduleConfig::cosine(), ..training };
+    /// # training.validate()?;
+    /// # Ok::<(), lfnn_core::config::ConfigError>(())
+    /// ```
+    pub fn new(batch_size: usize, epochs: usize, optimizer: OptimizerConfig) -> Self {
+        let (schedule, clip_norm, label_smoothing) = (ScheduleConfig::Constant, None, 0.0);
+        Self { batch_size, epochs, optimizer, schedule, clip_norm, label_smoothing }
+    }
+}
+
+impl OptimizerConfig {
+    /// Stochastic gradient descent.
+    pub fn sgd(lr: f64) -> Self {
+        OptimizerConfig::Sgd { lr, momentum: 0.0, nesterov: false, weight_decay: 0.0 }
+    }
+
+    /// Adam, with PyTorch's defaults.
+    pub fn adam(lr: f64) -> Self {
+        OptimizerConfig::Adam(AdamConfig::new(lr))
+    }
+
+    /// AdamW, with the defaults of Adam: no weight decay.
+    pub fn adamw(lr: f64) -> Self {
+        OptimizerConfig::Adamw(AdamConfig::new(lr))
+    }
+}
+
+impl ScheduleConfig {
+    /// Half a cosine down to 0, without warm-up.
+    pub fn cosine() -> Self {
+        ScheduleConfig::Cosine { warmup_epochs: 0.0, floor: 0.0 }
+    }
+}

@@ -1,0 +1,331 @@
+//! The library as a program uses it: data as ndarray's views, training, prediction, and models that are kept.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use lfnn_core::backend::Backend;
+use lfnn_core::config::{
+    NetworkConfig, OptimizerConfig, ScheduleConfig, Task, TrainingConfig, UnitConfig,
+};
+use lfnn_core::data::{DataError, Dataset, Inputs};
+use lfnn_core::method::{BP, LFNN_L, METHODS, Method};
+use lfnn_core::model::Model;
+use lfnn_core::train::{Setup, TrainError, Trainer};
+use lfnn_cpu::Cpu;
+use lfnn_tests::reference::Reference;
+use lfnn_tests::source::Source;
+use ndarray::{Array1, Array2, Array4, ArrayView2, Axis, array};
+
+const ROWS: usize = 120;
+
+/// Three clouds of points in four dimensions: features and labels.
+fn clouds() -> (Array2<f32>, Array1<u32>) {
+    let mut source = Source::new(11);
+    let labels = Array1::from_shape_fn(ROWS, |row| (row % 3) as u32);
+    let noise = source.reals(ROWS * 4, -1.0, 1.0);
+    let features = Array2::from_shape_fn((ROWS, 4), |(row, column)| {
+        let center = if column == row % 3 { 40.0 } else { 10.0 };
+        center + 8.0 * noise[row * 4 + column]
+    });
+    (features, labels)
+}
+
+fn network() -> NetworkConfig {
+    NetworkConfig::new([
+        UnitConfig::new().flatten().linear(12).relu().readout(4),
+        UnitConfig::new().linear(12).relu().readout(4),
+    ])
+}
+
+fn training() -> TrainingConfig {
+    TrainingConfig::new(16, 12, OptimizerConfig::adam(0.02))
+}
+
+fn cpu() -> Cpu {
+    Cpu::new(Some(1)).unwrap()
+}
+
+fn setup<'a>(
+    network: &'a NetworkConfig,
+    training: &'a TrainingConfig,
+    method: &'static Method,
+) -> Setup<'a> {
+    Setup::new(network, training, method)
+}
+
+fn close(one: ArrayView2<'_, f32>, other: ArrayView2<'_, f32>, tolerance: f32) {
+    assert_eq!(one.dim(), other.dim());
+    for (a, b) in one.iter().zip(other) {
+        assert!((a - b).abs() <= tolerance, "{a} and {b}");
+    }
+}
+
+#[test]
+fn every_method_learns_a_table_and_its_model_predicts_as_the_reference_does() {
+    let (features, labels) = clouds();
+    let data = Dataset::classification(features.view(), labels.view()).unwrap();
+    let (train, test) = data.split(0.25, 3).unwrap();
+    for method in METHODS {
+        let (network, mut training) = (network(), training());
+        let is_forward = method.name.contains("fg");
+        if is_forward {
+            training = TrainingConfig::new(16, 100, OptimizerConfig::adam(0.005));
+        }
+        let setup = setup(&network, &training, method);
+        let mut trainer = Trainer::new(&cpu(), &setup, &train).unwrap();
+        let mut epochs = 0;
+        trainer.fit(|report| epochs = report.epoch).unwrap();
+        assert_eq!(epochs, training.epochs);
+        let evaluated = trainer.evaluate(&test).unwrap();
+        let error = evaluated.error().unwrap();
+        // Forward gradients are slow, but far from chance, 66.7 %; all others are near perfect.
+        let most = if is_forward { 40.0 } else { 4.0 };
+        assert!(error < most, "{}: {error} %", method.name);
+
+        let model = trainer.model().unwrap();
+        let mut predictor = model.on(&cpu(), 7).unwrap();
+        let probabilities = predictor.predict(test.inputs()).unwrap();
+        assert_eq!(probabilities.dim(), (30, 3));
+        let reference = model.on(&Reference, 7).unwrap().predict(test.inputs()).unwrap();
+        close(probabilities.view(), reference.view(), 1e-5);
+        // The same data set, evaluated in batches of another size.
+        let again = predictor.evaluate(&test).unwrap();
+        assert_eq!(again.error(), evaluated.error(), "{}", method.name);
+        assert!((again.loss() - evaluated.loss()).abs() < 1e-5);
+        let classes = predictor.predict_classes(test.inputs()).unwrap();
+        let wrong = classes.iter().zip(test.labels()).filter(|(a, b)| **a != *b).count();
+        assert!((100.0 * wrong as f64 / 30.0 - error).abs() < 1e-9, "{}", method.name);
+    }
+}
+
+#[test]
+fn workers_predict_probabilities_whose_errors_are_those_of_an_evaluation() {
+    let (features, labels) = clouds();
+    let data = Dataset::classification(features.view(), labels.view()).unwrap();
+    let (network, training) = (network(), training());
+    let mut trainer = Trainer::new(&cpu(), &setup(&network, &training, LFNN_L), &data).unwrap();
+    trainer.fit(|_| ()).unwrap();
+    let evaluated = trainer.evaluate(&data).unwrap();
+    let mut predictor = trainer.model().unwrap().on(&cpu(), 32).unwrap();
+    let units = predictor.predict_workers(features.view()).unwrap();
+    assert_eq!(units.len(), 2);
+    for (unit, metrics) in units.iter().zip(&evaluated.units) {
+        assert_eq!(unit.dim(), (ROWS, 4, 3));
+        for (worker, expected) in metrics.workers("worker_errors").iter().enumerate() {
+            let outputs = unit.index_axis(Axis(1), worker);
+            let wrong = outputs.rows().into_iter().zip(&labels).filter(|(row, label)| {
+                assert!((row.sum() - 1.0).abs() < 1e-5);
+                row.iter().any(|p| *p > row[**label as usize])
+            });
+            let error = 100.0 * wrong.count() as f64 / ROWS as f64;
+            assert!((error - expected).abs() < 1e-6, "{error} and {expected}");
+        }
+    }
+    let model = {
+        let mut trainer = Trainer::new(&cpu(), &setup(&network, &training, BP), &data).unwrap();
+        trainer.fit(|_| ()).unwrap();
+        trainer.model().unwrap()
+    };
+    assert!(model.on(&cpu(), 8).unwrap().predict_workers(features.view()).unwrap().is_empty());
+}
+
+#[test]
+fn a_regression_predicts_in_the_units_of_its_values() {
+    let (features, _) = clouds();
+    let values = Array2::from_shape_fn((ROWS, 2), |(row, value)| match value {
+        0 => 1000.0 + 20.0 * features[[row, 0]] - 5.0 * features[[row, 1]],
+        _ => 1e-3 * features[[row, 2]],
+    });
+    let data = Dataset::regression(features.view(), values.view()).unwrap();
+    let network = network().task(Task::Regression);
+    let training = TrainingConfig::new(20, 60, OptimizerConfig::adam(0.01));
+    let mut trainer = Trainer::new(&cpu(), &setup(&network, &training, LFNN_L), &data).unwrap();
+    trainer.fit(|_| ()).unwrap();
+    let evaluated = trainer.evaluate(&data).unwrap();
+    assert_eq!(evaluated.error(), None);
+    let mut predictor = trainer.model().unwrap().on(&cpu(), 50).unwrap();
+    let predicted = predictor.predict(features.view()).unwrap();
+    let mut mean_loss = 0.0;
+    for value in 0..2 {
+        let (truth, found) = (values.column(value), predicted.column(value));
+        let mean = truth.mean().unwrap();
+        let squares =
+            |x: &mut dyn Iterator<Item = f32>| x.map(|x| f64::from(x).powi(2)).sum::<f64>();
+        let residual = squares(&mut truth.iter().zip(found).map(|(a, b)| a - b));
+        let total = squares(&mut truth.iter().map(|x| x - mean));
+        assert!(residual / total < 0.05, "R² of {}", 1.0 - residual / total);
+        mean_loss += residual / total / 2.0;
+    }
+    // The loss is that of standardised values: 1 − R², the mean over the values.
+    assert!((evaluated.loss() - mean_loss).abs() < 1e-4, "{} and {mean_loss}", evaluated.loss());
+    let again = predictor.evaluate(&data).unwrap();
+    assert!((again.loss() - evaluated.loss()).abs() < 1e-6);
+    let workers = predictor.predict_workers(features.view()).unwrap();
+    assert_eq!(workers[0].dim(), (ROWS, 4, 2));
+    let off = (workers[1][[0, 0, 0]] - values[[0, 0]]).abs();
+    assert!(off < 400.0, "a worker is {off} off, in the units of the values");
+    let error = predictor.predict_classes(features.view()).unwrap_err().to_string();
+    assert_eq!(error, "a regression predicts numbers, not classes");
+}
+
+#[test]
+fn a_model_is_read_as_it_was_written_and_resumes_to_the_bytes_of_an_uninterrupted_training() {
+    let (features, labels) = clouds();
+    let data = Dataset::classification(features.view(), labels.view()).unwrap();
+    let data = data.named(["oak", "ash", "elm"]).unwrap();
+    let (network, mut training) = (network(), training());
+    training.schedule = ScheduleConfig::cosine();
+    let setup = setup(&network, &training, LFNN_L);
+    let trainer = || Trainer::new(&cpu(), &setup, &data).unwrap();
+    let mut whole = trainer();
+    whole.fit(|_| ()).unwrap();
+
+    let mut first = trainer();
+    for _ in 0..3 {
+        first.train_step().unwrap();
+    }
+    let (mut bytes, model) = (Vec::new(), first.model().unwrap());
+    model.write(&mut bytes).unwrap();
+    let read = Model::read(&*bytes).unwrap();
+    assert_eq!(read, model);
+    assert_eq!(read.description.names(), ["oak", "ash", "elm"]);
+    let mut second = trainer();
+    second.restore(&read.state).unwrap();
+    assert_eq!((second.epoch(), second.step_in_epoch()), (0, 3));
+    second.fit(|_| ()).unwrap();
+    assert_eq!(second.state().unwrap(), whole.state().unwrap());
+
+    let small = whole.model().unwrap().without_training();
+    assert!(small.state.tensors.iter().all(|tensor| !tensor.name.contains("optimizer")));
+    let all = whole.model().unwrap().on(&cpu(), 8).unwrap().predict(features.view()).unwrap();
+    assert_eq!(small.on(&cpu(), 8).unwrap().predict(features.view()).unwrap(), all);
+
+    let at = bytes.len() / 2;
+    bytes[at] ^= 1;
+    let error = Model::read(&*bytes).unwrap_err().to_string();
+    assert!(error.starts_with("the checksum does not match"), "{error}");
+    let error = Model::read(&bytes[..99]).unwrap_err().to_string();
+    assert_eq!(error, "not a safetensors file, or a truncated one");
+}
+
+#[test]
+fn steps_tell_their_own_metrics_and_take_batches_of_the_callers() {
+    let (features, labels) = clouds();
+    let data = Dataset::classification(features.view(), labels.view()).unwrap();
+    let (network, training) = (network(), training());
+    let setup = setup(&network, &training, LFNN_L);
+    let mut trainer = Trainer::new(&cpu(), &setup, &data).unwrap();
+    let mut sum = 0.0;
+    let mut leads = vec![0.0; 4];
+    for _ in 0..trainer.steps_per_epoch() {
+        let step = trainer.train_step_with_metrics().unwrap();
+        assert_eq!((step.batches, step.examples), (1, 16));
+        sum += step.loss();
+        let led = step.units[0].workers("lead_percent");
+        // δ = 0.7 of four workers: three lead, in this very step.
+        assert_eq!(led.iter().filter(|&&percent| percent == 100.0).count(), 3, "{led:?}");
+        leads.iter_mut().zip(led).for_each(|(sum, percent)| *sum += percent);
+    }
+    let epoch = trainer.metrics().unwrap();
+    let steps = trainer.steps_per_epoch() as f64;
+    assert!((epoch.loss() - sum / steps).abs() < 1e-5);
+    let expected: Vec<f64> = leads.iter().map(|sum| sum / steps).collect();
+    for (a, b) in epoch.units[0].workers("lead_percent").iter().zip(expected) {
+        assert!((a - b).abs() < 1e-3);
+    }
+    trainer.end_epoch().unwrap();
+
+    // A batch of one class moves the predictions towards it.
+    let of_class: Vec<u32> = (0..ROWS as u32).filter(|row| row % 3 == 1).take(16).collect();
+    let share = |trainer: &Trainer| {
+        let mut predictor = trainer.model().unwrap().on(&cpu(), 40).unwrap();
+        predictor.predict(features.view()).unwrap().column(1).mean().unwrap()
+    };
+    let before = share(&trainer);
+    for _ in 0..5 {
+        trainer.train_step_on(&of_class).unwrap();
+    }
+    let after = share(&trainer);
+    assert!(after > before + 0.05, "{before} and {after}");
+    let error = trainer.train_step_on(&of_class[1..]).unwrap_err().to_string();
+    assert_eq!(error, "15 examples, expected a batch of 16");
+    assert!(matches!(
+        trainer.train_step_on(&[999; 16]),
+        Err(TrainError::NoImage { index: 999, .. })
+    ));
+}
+
+#[test]
+fn images_are_the_same_whatever_the_order_of_their_axes_in_memory() {
+    let mut source = Source::new(5);
+    let bytes: Vec<u8> = (0..12 * 3 * 4 * 2).map(|_| source.below(256) as u8).collect();
+    let last = Array4::from_shape_vec((12, 3, 4, 2), bytes).unwrap();
+    let labels = Array1::from_shape_fn(12, |row| (row % 2) as u32);
+    let network = NetworkConfig::new([UnitConfig::new().conv(4, 3).relu().readout(2).max_pool(2)]);
+    let training = TrainingConfig::new(4, 2, OptimizerConfig::sgd(0.1));
+    let setup = setup(&network, &training, LFNN_L);
+    let state = |inputs: Inputs<'_>| {
+        let data = Dataset::classification(inputs, labels.view()).unwrap();
+        let mut trainer = Trainer::new(&cpu(), &setup, &data).unwrap();
+        trainer.fit(|_| ()).unwrap();
+        trainer.state().unwrap()
+    };
+    let expected = state(last.view().into());
+    let first = last.view().permuted_axes([0, 3, 1, 2]).as_standard_layout().into_owned();
+    assert_eq!(state(Inputs::channels_first(first.view())), expected);
+    // Real numbers that stand for the same.
+    let reals = last.mapv(|byte| f32::from(byte) / 255.0);
+    let from_reals = state(reals.view().into());
+    assert_eq!(from_reals.tensors.len(), expected.tensors.len());
+}
+
+#[test]
+fn data_that_cannot_be_is_an_error_that_says_why() {
+    let (mut features, labels) = clouds();
+    let short = labels.slice(ndarray::s![1..]);
+    let error = Dataset::classification(features.view(), short).unwrap_err();
+    assert_eq!(error.to_string(), "119 targets for 120 examples, expected one for each");
+    let data = Dataset::classification(features.view(), labels.view()).unwrap();
+    assert_eq!(data.split(1.0, 1).unwrap_err(), DataError::Share(1.0));
+    let error = data.split(0.001, 1).unwrap_err().to_string();
+    assert_eq!(error, "a share of 0.001 of 120 examples leaves one part empty");
+    assert_eq!(data.select(&[120]).unwrap_err(), DataError::Row { row: 120, rows: 120 });
+    let error = data.clone().named(["a", "b"]).unwrap_err().to_string();
+    assert_eq!(error, "example 2 has class 2, expected below 2");
+    let (network, training) = (network(), training());
+    let trained = |data: &Dataset<'_>| {
+        Trainer::new(&cpu(), &setup(&network, &training, LFNN_L), data).unwrap()
+    };
+    let mut trainer = trained(&data);
+    let other = Dataset::classification(features.view(), labels.view()).unwrap();
+    assert!(matches!(trainer.evaluate(&other), Err(TrainError::OtherDataset)));
+    let mut predictor = trainer.model().unwrap().on(&cpu(), 8).unwrap();
+    let three = features.slice(ndarray::s![.., ..3]);
+    let error = predictor.predict(three).unwrap_err().to_string();
+    assert_eq!(error, "inputs of shape [1, 1, 3], expected [1, 1, 4] (height, width, channels)");
+    let bytes = Array4::<u8>::zeros((1, 1, 1, 4));
+    let error = predictor.predict(bytes.view()).unwrap_err().to_string();
+    assert_eq!(error, "inputs of bytes, expected real numbers, as in training");
+    let values = array![[1.0], [f32::NAN]];
+    let error = Dataset::regression(Array2::zeros((2, 3)).view(), values.view()).unwrap_err();
+    assert_eq!(error.to_string(), "target 0 of example 1 is NaN, expected a finite number");
+    assert_eq!(predictor.predict(Array2::zeros((0, 4)).view()).unwrap().dim(), (0, 3));
+    features[[7, 2]] = f32::INFINITY;
+    let error = Dataset::classification(features.view(), labels.view()).unwrap_err();
+    assert_eq!(error.to_string(), "feature 2 of example 7 is inf, expected a finite number");
+    let error = predictor.predict(features.view()).unwrap_err();
+    assert!(matches!(error, TrainError::Dataset(DataError::NotFinite { example: 7, .. })));
+}
+
+#[test]
+fn a_backend_is_a_value_chosen_at_run_time() {
+    let backends: [Box<dyn Backend>; 2] = [Box::new(cpu()), Box::new(Reference)];
+    let (features, labels) = clouds();
+    let data = Dataset::classification(features.view(), labels.view()).unwrap();
+    let (network, training) = (network(), training());
+    let losses = backends.map(|backend| {
+        let setup = setup(&network, &training, LFNN_L);
+        let mut trainer = Trainer::new(&*backend, &setup, &data).unwrap();
+        trainer.fit_epoch().unwrap().metrics.loss()
+    });
+    assert!((losses[0] - losses[1]).abs() < 1e-4, "{losses:?}");
+}
