@@ -18,8 +18,8 @@ mod schedule;
 mod training;
 
 pub use crate::layer::{
-    AdaptiveAvgPoolConfig, AvgPoolConfig, BatchNormConfig, ConvConfig, DropoutConfig, LayerConfig,
-    LinearConfig, MaxPoolConfig, PoolConfig, ResidualConfig, SoftmaxConfig,
+    AdaptiveAvgPoolConfig, AvgPoolConfig, BatchNormConfig, ConvConfig, CustomLayer, DropoutConfig,
+    LayerConfig, LinearConfig, MaxPoolConfig, PoolConfig, ResidualConfig, SoftmaxConfig,
 };
 pub use crate::unit::{
     BlockConfig, FiltersConfig, NeuronsConfig, OutputActivation, ReadoutConfig, WorkersConfig,

@@ -78,10 +78,20 @@ impl<'a, 'm> TrainingStep<'a, 'm> {
     }
 }
 
-impl TrainingStep<'_, '_> {
-    /// The batch.
+impl<'m> TrainingStep<'_, 'm> {
+    /// The inputs of the batch.
     pub fn input(&self) -> TensorId {
         self.input
+    }
+
+    /// The targets of the batch: labels `[batch]`, or numbers `[batch, values]`.
+    pub fn target(&self) -> TensorId {
+        self.target
+    }
+
+    /// The builder, for operations that are not among these parts.
+    pub fn builder(&mut self) -> &mut StepBuilder<'m> {
+        &mut self.builder
     }
 
     /// Positions of the hidden units that train.
