@@ -152,7 +152,11 @@ pub(crate) fn decode(bytes: &[u8]) -> anyhow::Result<SavedModel> {
         return Ok(SavedModel { model, metadata: None });
     }
     sections.insert(MODEL.to_owned(), serde_json::to_value(&model.description)?);
-    let metadata = serde_json::from_value(Value::Object(sections)).map_err(ModelError::Metadata)?;
+    let metadata: Metadata =
+        serde_json::from_value(Value::Object(sections)).map_err(ModelError::Metadata)?;
+    if metadata.config.network != model.description.network {
+        bail!("the metadata describes two networks: `config.network` is not `model.network`");
+    }
     Ok(SavedModel { model, metadata: Some(metadata) })
 }
 

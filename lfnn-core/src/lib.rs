@@ -7,13 +7,15 @@
 //! 2. A [`method`] writes the training step: which error signal reaches which parameter.
 //! 3. [`train::Trainer`] compiles it on a backend and runs it, batch after batch.
 //!
-//! To embed it, start at [`train::Setup`]. To check another implementation against it, or it against
+//! To embed it, start at [`data::Dataset`], [`train::Setup`] and [`train::Trainer`]; [`model::Model`] keeps what was
+//! trained. To check another implementation against it, or it against
 //! another, see [`train::trace_step()`].
 #![forbid(unsafe_code)]
 
 pub mod backend;
 pub mod config;
 pub mod data;
+pub mod device;
 pub mod layer;
 pub mod method;
 pub mod metric;

@@ -69,6 +69,26 @@ pub struct GlobalLoss {
     pub mean: TensorId,
 }
 
+/// Writes what makes outputs p of logits: a softmax over each run of `classes`, a sigmoid for binary classifiers. In a
+/// regression they are the logits themselves.
+pub(crate) fn write_probabilities(
+    step: &mut StepBuilder<'_>,
+    z: TensorId,
+    loss: Loss,
+    classes: usize,
+) -> TensorId {
+    if loss == Loss::MeanSquared {
+        return z;
+    }
+    let y = step.like("output.probabilities", z);
+    if matches!(loss, Loss::Binary { .. }) {
+        step.push(Activate { x: z, y, function: Activation::Sigmoid });
+    } else {
+        step.push(Softmax { x: z, y, width: classes });
+    }
+    y
+}
+
 impl Network {
     /// The network for inputs of shape `input` (without the batch) and this many classes (numbers to
     /// predict, in regression), its parameters and buffers declared in `set`. For its shapes alone, give
@@ -281,16 +301,7 @@ impl OutputLayer {
         loss: Loss,
     ) -> (TensorId, TensorId) {
         let z = self.forward(step, x).y;
-        if loss == Loss::MeanSquared {
-            return (z, z);
-        }
-        let y = step.like("output.probabilities", z);
-        if matches!(loss, Loss::Binary { .. }) {
-            step.push(Activate { x: z, y, function: Activation::Sigmoid });
-        } else {
-            step.push(Softmax { x: z, y, width: self.predictions.classes });
-        }
-        (z, y)
+        (z, write_probabilities(step, z, loss, self.predictions.classes))
     }
 
     /// Writes the forward rule with random directions added, layer by layer (see [`Perturbation`]), from the

@@ -1,13 +1,17 @@
-//! Trains on a table: reads a CSV file, standardises its columns, holds a fifth of the rows out, and shows which
-//! workers lead.
+//! A table: reads a CSV file, holds a fifth of the rows out, trains, shows which workers lead, keeps the model in a file
+//! and predicts with it.
 
+use std::fs::File;
 use std::path::Path;
 
-use lfnn_core::config::{NetworkConfig, TrainingConfig};
-use lfnn_core::method::by_name;
-use lfnn_core::train::{Images, Labels, Normalization, Pixels, Setup, Trainer};
+use lfnn_core::config::{NetworkConfig, OptimizerConfig, TrainingConfig, UnitConfig};
+use lfnn_core::data::Dataset;
+use lfnn_core::method::LFNN_L;
+use lfnn_core::model::Model;
+use lfnn_core::train::{Setup, Trainer};
 use lfnn_cpu::Cpu;
-use lfnn_data::{MissingCells, Table, TableColumns, TableEncoding, feature_statistics, hold_out};
+use lfnn_data::{MissingCells, Table, TableColumns, TableEncoding};
+use ndarray::ArrayView1;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/iris.csv"));
@@ -21,47 +25,34 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let encoding = TableEncoding::find(&table, &columns, &[])?;
     let features = encoding.features(&table)?;
     let labels = encoding.labels(&table)?.ok_or("no classes")?;
-    // The same number of rows of every species.
-    let split = hold_out(&labels, table.len() / 5, 7)?;
-    let statistics = feature_statistics(features.view(), &split.train)?;
 
-    // A table is an array of images of one pixel, with a channel for each feature.
-    let data = Images {
-        pixels: Pixels::Reals(features.as_slice().ok_or("features in another order")?),
-        labels: Labels::Classes(&labels),
-        shape: [1, 1, encoding.width()],
-        classes: 3,
-    };
-    let network: NetworkConfig = serde_json::from_str(
-        r#"{"units": [
-            {"layers": ["flatten"], "workers": {"neurons": {"count": 8}}},
-            {"layers": [], "workers": {"neurons": {"count": 8}}}
-        ]}"#,
-    )?;
-    let training: TrainingConfig = serde_json::from_str(
-        r#"{"batch_size": 20, "epochs": 60, "optimizer": {"adam": {"lr": 0.02}}}"#,
-    )?;
-    let method = by_name("lfnn-l").ok_or("no such method")?;
-    let normalization = Normalization { mean: statistics.mean, std: statistics.std };
-    let setup = Setup::new(&network, &training, method).normalized_by(normalization);
-    let mut trainer = Trainer::from_images(&Cpu::new(None)?, &setup, data, &split.train)?;
-    while !trainer.is_finished() {
-        trainer.train_step()?;
-        if trainer.epoch_is_done() {
-            if trainer.epoch() + 1 == training.epochs {
-                for (unit, metrics) in trainer.metrics()?.units.iter().enumerate() {
-                    println!(
-                        "unit {}: led, % of the batches: {:?}",
-                        unit + 1,
-                        metrics.workers("lead_percent")
-                    );
-                }
+    let data = Dataset::classification(features.view(), ArrayView1::from(&labels))?;
+    let (train, test) = data.named(["setosa", "versicolor", "virginica"])?.split(0.2, 7)?;
+    let network = NetworkConfig::new([
+        UnitConfig::new().flatten().linear(32).relu().readout(4),
+        UnitConfig::new().linear(32).relu().readout(4),
+    ]);
+    let training = TrainingConfig::new(20, 60, OptimizerConfig::adamw(0.01));
+    let cpu = Cpu::new(None)?;
+    let mut trainer = Trainer::new(&cpu, &Setup::new(&network, &training, LFNN_L), &train)?;
+    trainer.fit(|epoch| {
+        if epoch.epoch == epoch.epochs {
+            println!("{epoch}");
+            for (unit, metrics) in epoch.metrics.units.iter().enumerate() {
+                let led = metrics.workers("lead_percent");
+                println!("unit {}: led, % of the batches: {led:.0?}", unit + 1);
             }
-            trainer.end_epoch()?;
         }
-    }
-    let error = trainer.evaluate(&split.validation)?.error().unwrap_or(100.0);
-    println!("{} rows held out, error {error:.1} %", split.validation.len());
+    })?;
+    let error = trainer.evaluate(&test)?.error().unwrap_or(100.0);
+    println!("{} rows held out, error {error:.1} %", test.len());
     assert!(error < 15.0, "an error of {error} %");
+
+    let file = std::env::temp_dir().join(format!("iris-{}.safetensors", std::process::id()));
+    trainer.model()?.without_training().write(File::create(&file)?)?;
+    let mut predictor = Model::read(File::open(&file)?)?.on(&cpu, 64)?;
+    std::fs::remove_file(&file)?;
+    let probabilities = predictor.predict(test.inputs())?;
+    println!("the first of them, {:?}: {:.3}", test.names(), probabilities.row(0));
     Ok(())
 }

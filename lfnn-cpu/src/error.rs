@@ -22,6 +22,12 @@ pub enum CpuError {
         /// How many there may be.
         most: usize,
     },
+    /// A precision other than single.
+    #[error("the CPU computes only in f32, not in {0}")]
+    Precision(&'static str),
+    /// Another device than the one there is.
+    #[error("there is one CPU, numbered 0, and no CPU {0}")]
+    NoSuchOrdinal(usize),
     /// An environment variable that asks for instructions that the machine does not have, or that nobody knows.
     #[error("{variable} is `{found}`; expected one that this machine has: {available}")]
     Level {

@@ -15,5 +15,5 @@ mod host;
 pub mod kernels;
 pub mod plan;
 
-pub use device::{Cuda, CudaError, CudaExecutable};
+pub use device::{Cuda, CudaError, CudaExecutable, CudaPlatform};
 pub use lfnn_core::backend::Precision;

@@ -2,15 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-use lfnn_core::backend::Backend;
+use lfnn_core::backend::{Backend, BackendError, Precision};
 use lfnn_core::config::{
     NetworkConfig, OptimizerConfig, ScheduleConfig, Task, TrainingConfig, UnitConfig,
 };
 use lfnn_core::data::{DataError, Dataset, Inputs};
+use lfnn_core::device::{Device, Platform};
 use lfnn_core::method::{BP, LFNN_L, METHODS, Method};
 use lfnn_core::model::Model;
 use lfnn_core::train::{Setup, TrainError, Trainer};
-use lfnn_cpu::Cpu;
+use lfnn_cpu::{Cpu, CpuPlatform};
 use lfnn_tests::reference::Reference;
 use lfnn_tests::source::Source;
 use ndarray::{Array1, Array2, Array4, ArrayView2, Axis, array};
@@ -215,7 +216,7 @@ fn steps_tell_their_own_metrics_and_take_batches_of_the_callers() {
     let setup = setup(&network, &training, LFNN_L);
     let mut trainer = Trainer::new(&cpu(), &setup, &data).unwrap();
     let mut sum = 0.0;
-    let mut leads = vec![0.0; 4];
+    let mut leads = [0.0; 4];
     for _ in 0..trainer.steps_per_epoch() {
         let step = trainer.train_step_with_metrics().unwrap();
         assert_eq!((step.batches, step.examples), (1, 16));
@@ -317,15 +318,101 @@ fn data_that_cannot_be_is_an_error_that_says_why() {
 }
 
 #[test]
-fn a_backend_is_a_value_chosen_at_run_time() {
-    let backends: [Box<dyn Backend>; 2] = [Box::new(cpu()), Box::new(Reference)];
+fn a_prediction_stops_at_the_first_unit_that_is_sure_enough() {
+    let (features, labels) = clouds();
+    let data = Dataset::classification(features.view(), labels.view()).unwrap();
+    let (train, test) = data.split(0.4, 3).unwrap();
+    for task in [Task::Classification, Task::OneVsAll] {
+        let mut network = network().task(task);
+        if task == Task::OneVsAll {
+            let unit = UnitConfig::new().flatten().neurons(4);
+            network.units = vec![unit, UnitConfig::new().neurons(4)];
+        }
+        let training = TrainingConfig::new(12, 3, OptimizerConfig::adam(0.02));
+        let setup = setup(&network, &training, LFNN_L);
+        let mut trainer = Trainer::new(&cpu(), &setup, &train).unwrap();
+        trainer.fit(|_| ()).unwrap();
+        let model = trainer.model().unwrap();
+        let mut early = model.early_exit(&cpu(), 7, &train).unwrap();
+        let (mut all, inputs) = (model.on(&cpu(), 7).unwrap(), test.inputs());
+        let (whole, workers) =
+            (all.predict(inputs.clone()).unwrap(), all.predict_workers(inputs.clone()).unwrap());
+        let spokesmen = early.workers();
+        let points = early.evaluate(&test, &[0.0, 0.6, 0.9, 1.1]).unwrap();
+        for point in &points {
+            let found = early.predict(inputs.clone(), point.threshold).unwrap();
+            let mut wrong = 0;
+            for (at, &exit) in found.exits.iter().enumerate() {
+                let of_unit = |unit: usize| {
+                    workers[unit].index_axis(Axis(0), at).row(spokesmen[unit]).to_owned()
+                };
+                let sure = |unit: usize| of_unit(unit).iter().copied().fold(0.0, f32::max);
+                let expected = (0..2).find(|&unit| sure(unit) >= point.threshold).unwrap_or(2);
+                assert_eq!(exit, expected);
+                let prediction = if exit < 2 { of_unit(exit) } else { whole.row(at).to_owned() };
+                let row = found.probabilities.row(at);
+                close(row.insert_axis(Axis(0)), prediction.view().insert_axis(Axis(0)), 1e-6);
+                let label = test.labels()[at] as usize;
+                wrong += usize::from(row.iter().any(|&p| p > row[label]));
+            }
+            let error = 100.0 * wrong as f64 / test.len() as f64;
+            assert!((point.error - error).abs() < 1e-9, "{point:?}: {error}");
+            assert!((point.arithmetic - found.arithmetic).abs() < 1e-9);
+        }
+        assert_eq!(points[0].exits, [test.len(), 0, 0]);
+        assert_eq!(points[3].exits, [0, 0, test.len()]);
+        assert!(points.windows(2).all(|pair| pair[0].arithmetic <= pair[1].arithmetic));
+        assert!(points[0].arithmetic < 0.9 && points[3].arithmetic >= 1.0, "{points:?}");
+    }
+    let training = training();
+    let network = network();
+    let setup = setup(&network, &training, BP);
+    let model = Trainer::new(&cpu(), &setup, &train).unwrap().model().unwrap();
+    let error = model.early_exit(&cpu(), 7, &train).unwrap_err().to_string();
+    assert_eq!(error, "`bp` trains no workers that could predict");
+}
+
+/// A platform without devices.
+#[derive(Debug)]
+struct Nothing;
+
+impl Platform for Nothing {
+    fn name(&self) -> &'static str {
+        "nothing"
+    }
+
+    fn open(&self, _: usize, _: Precision) -> Result<Box<dyn Backend>, BackendError> {
+        Err(BackendError::new(DataError::Count(0)))
+    }
+}
+
+#[test]
+fn a_device_is_chosen_by_name_when_a_program_runs() {
     let (features, labels) = clouds();
     let data = Dataset::classification(features.view(), labels.view()).unwrap();
     let (network, training) = (network(), training());
-    let losses = backends.map(|backend| {
-        let setup = setup(&network, &training, LFNN_L);
-        let mut trainer = Trainer::new(&*backend, &setup, &data).unwrap();
+    let setup = setup(&network, &training, LFNN_L);
+    let open = |name| Device::open(name, Precision::F32, &[&Nothing, &CpuPlatform]);
+    let device = open("auto").unwrap();
+    assert_eq!(device.name(), "cpu");
+    let passed_over: Vec<String> = device.passed_over().iter().map(ToString::to_string).collect();
+    assert_eq!(passed_over, ["nothing: 0 examples, expected 1 to 2³² − 1"]);
+    let loss = |backend: &dyn Backend| {
+        let mut trainer = Trainer::new(backend, &setup, &data).unwrap();
         trainer.fit_epoch().unwrap().metrics.loss()
-    });
-    assert!((losses[0] - losses[1]).abs() < 1e-4, "{losses:?}");
+    };
+    assert!((loss(&device) - loss(&Reference)).abs() < 1e-4);
+    assert!(open("cpu:0").is_ok());
+    for (name, message) in [
+        ("cpu:1", "cpu: there is one CPU, numbered 0, and no CPU 1"),
+        ("nothing", "nothing: 0 examples, expected 1 to 2³² − 1"),
+        ("gpu", "device `gpu`: expected `auto` or one of nothing, cpu"),
+        ("cpu:x", "device `cpu:x`: expected `auto` or one of nothing, cpu"),
+    ] {
+        assert_eq!(open(name).unwrap_err().to_string(), message);
+    }
+    let error = Device::open("cpu", Precision::Bf16, &[&CpuPlatform]).unwrap_err();
+    assert_eq!(error.to_string(), "cpu: the CPU computes only in f32, not in bf16");
+    let error = Device::open("auto", Precision::F32, &[&Nothing]).unwrap_err().to_string();
+    assert_eq!(error, "no device: nothing: 0 examples, expected 1 to 2³² − 1");
 }

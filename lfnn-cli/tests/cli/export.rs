@@ -303,23 +303,30 @@ fn a_checkpoint_that_describes_another_network_is_refused_in_a_moment() {
     let image = place.path("image.png");
     image::GrayImage::new(8, 8).save(&image).unwrap();
     let unit = |about: &mut serde_json::Value, key: &str, value: serde_json::Value| {
-        about["config"]["network"]["units"][0][key] = value;
+        about["config"]["network"]["units"][0][key] = value.clone();
+        about["model"]["network"]["units"][0][key] = value;
     };
     let conv = |filters: u64, kernel: u64, padding: u64| {
         let conv = serde_json::json!({"filters": filters, "kernel": kernel, "padding": padding});
         serde_json::json!([{ "conv": conv }, "relu"])
     };
-    let cases: [(&str, Change<'_>); 6] = [
+    let cases: [(&str, Change<'_>); 7] = [
         ("blocks", &|about| {
             unit(about, "workers", serde_json::json!({"block": {"count": 1u64 << 40}}))
         }),
         ("some blocks", &|about| {
             unit(about, "workers", serde_json::json!({"block": {"count": 1000}}))
         }),
+        ("two networks", &|about| {
+            about["config"]["network"]["units"][0]["workers"] =
+                serde_json::json!({"readout": {"count": 2}});
+        }),
         ("kernel", &|about| unit(about, "layers", conv(16, 1 << 40, 1 << 40))),
         ("filters", &|about| unit(about, "layers", conv(1 << 30, 1, 0))),
-        ("image", &|about| about["image"] = serde_json::json!([1u64 << 40, 1u64 << 40, 1])),
-        ("wide image", &|about| about["image"] = serde_json::json!([16384, 16384, 1])),
+        ("image", &|about| {
+            about["model"]["input"] = serde_json::json!([1u64 << 40, 1u64 << 40, 1])
+        }),
+        ("wide image", &|about| about["model"]["input"] = serde_json::json!([16384, 16384, 1])),
     ];
     for (name, change) in cases {
         place.write("odd.safetensors", changed(change));

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 pub use error::ModelError;
 
 use crate::config::{NetworkConfig, Task};
+use crate::data::{DataError, Inputs};
 use crate::method::{self, Workers};
 use crate::program::Role;
 use crate::train::{DataLayout, State};
@@ -80,7 +81,7 @@ pub enum ModelTarget {
 
 impl InputElements {
     /// Its name, for messages.
-    pub(crate) fn name(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             InputElements::Bytes => "bytes",
             InputElements::Reals => "real numbers",
@@ -130,6 +131,19 @@ impl ModelDescription {
     /// Whether the heads of the workers were trained, so that workers predict.
     pub fn workers_predict(&self) -> bool {
         method::by_name(&self.method).is_none_or(|method| method.workers != Workers::Untrained)
+    }
+
+    /// Checks that the network takes these inputs.
+    pub(crate) fn check(&self, inputs: &Inputs<'_>) -> Result<(), DataError> {
+        let (found, expected) = (inputs.shape(), self.input);
+        if found != expected {
+            return Err(DataError::Shape { found, expected });
+        }
+        let (found, expected) = (inputs.pixels().elements(), self.elements);
+        if found != expected {
+            return Err(DataError::Elements { found: found.name(), expected: expected.name() });
+        }
+        inputs.validate()
     }
 
     /// Checks that the task fits what is predicted.

@@ -59,6 +59,14 @@ impl Pixels<'_> {
         }
     }
 
+    /// What they are.
+    pub(crate) fn elements(&self) -> InputElements {
+        match self {
+            Pixels::Bytes(_) => InputElements::Bytes,
+            Pixels::Reals(_) => InputElements::Reals,
+        }
+    }
+
     /// The number that an element stands for.
     pub fn value(&self, index: usize) -> f32 {
         match self {
@@ -133,10 +141,7 @@ impl Images<'_> {
             network: setup.network.clone(),
             method: setup.method.name.to_owned(),
             input: self.shape,
-            elements: match self.pixels {
-                Pixels::Bytes(_) => InputElements::Bytes,
-                Pixels::Reals(_) => InputElements::Reals,
-            },
+            elements: self.pixels.elements(),
             target,
             preprocessing: serde_json::Value::Null,
         }

@@ -5,6 +5,7 @@
 //! knows no files and no threads: its caller saves its [`State`] and shows its metrics.
 
 mod data;
+mod early_exit;
 mod error;
 mod evaluation;
 mod fit;
@@ -18,6 +19,7 @@ mod trainer;
 mod transfer;
 
 pub use data::{DataLayout, Images, Labels, Normalization, Pixels};
+pub use early_exit::{EarlyExit, EarlyPredictions, ExitPoint};
 pub use error::TrainError;
 pub use evaluation::{EvaluationPlan, Evaluator};
 pub use fit::EpochReport;

@@ -6,10 +6,10 @@ use super::data::{Images, Labels};
 use super::error::TrainError;
 use super::evaluation::{EvaluationPlan, Evaluator};
 use crate::backend::Backend;
-use crate::data::{DataError, Dataset, Inputs};
+use crate::data::{Dataset, Inputs};
 use crate::metric::Metrics;
-use crate::model::{InputElements, Model, ModelDescription, ModelTarget};
-use crate::program::{DType, Predictions};
+use crate::model::{Model, ModelDescription, ModelTarget};
+use crate::program::Predictions;
 
 /// A trained network on a device. It is compiled once and predicts any number of inputs, a batch at a time.
 #[derive(Debug)]
@@ -153,7 +153,7 @@ impl Predictor {
         labels: Option<Labels<'_>>,
         mut take: impl FnMut(&Self, usize) -> Result<(), TrainError>,
     ) -> Result<(), TrainError> {
-        self.check(inputs)?;
+        self.description.check(inputs)?;
         let classes = self.description.names().len();
         let none = match self.description.target {
             ModelTarget::Classes { .. } => Labels::Classes(&[]),
@@ -171,23 +171,6 @@ impl Predictor {
             first += count;
         }
         Ok(())
-    }
-
-    fn check(&self, inputs: &Inputs<'_>) -> Result<(), TrainError> {
-        let (found, expected) = (inputs.shape(), self.description.input);
-        if found != expected {
-            return Err(DataError::Shape { found, expected }.into());
-        }
-        let found = match inputs.pixels().dtype() {
-            DType::U8 => InputElements::Bytes,
-            _ => InputElements::Reals,
-        };
-        let expected = self.description.elements;
-        if found != expected {
-            let (found, expected) = (found.name(), expected.name());
-            return Err(DataError::Elements { found, expected }.into());
-        }
-        Ok(inputs.validate()?)
     }
 }
 

@@ -16,6 +16,7 @@ mod folders;
 mod library;
 mod nvrtc;
 mod peak_rates;
+mod platform;
 mod probe;
 mod usage;
 
@@ -32,6 +33,7 @@ pub use driver::DeviceInfo;
 pub use error::{CudaError, Found, Version};
 pub use executable::CudaExecutable;
 pub use nvrtc::{Image, Nvrtc, Target, options};
+pub use platform::CudaPlatform;
 pub use probe::{Gpus, Machine};
 pub use usage::{OPTION as USAGE_OPTION, Usage, usage};
 
