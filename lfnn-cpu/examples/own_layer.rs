@@ -1,23 +1,29 @@
-//! A training method of one's own, on the digits.
+//! A layer of one's own, made of existing operations, in a network that learns the digits.
 
-use lfnn_core::config::{NetworkConfig, OptimizerConfig, TrainingConfig, UnitConfig};
+use lfnn_core::config::{LayerConfig, NetworkConfig, OptimizerConfig, TrainingConfig, UnitConfig};
 use lfnn_core::data::Dataset;
+use lfnn_core::method::LFNN_L;
 use lfnn_core::train::{Setup, Trainer};
 use lfnn_cpu::Cpu;
 
-#[path = "../data/digits.rs"]
+#[path = "own_layer/dense.rs"]
+mod dense;
+#[path = "data/digits.rs"]
 mod digits;
-mod method;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (images, labels) = digits::digits()?;
     let (train, test) = Dataset::classification(images.view(), labels.view())?.split(0.2, 7)?;
+    let dense = |filters| {
+        let body = vec![LayerConfig::conv(filters, 3), LayerConfig::Relu];
+        LayerConfig::custom("dense", dense::DenseConfig(body))
+    };
     let network = NetworkConfig::new([
-        UnitConfig::new().conv(16, 3).relu().readout(4).max_pool(2),
-        UnitConfig::new().conv(32, 3).relu().readout(4).max_pool(2),
+        UnitConfig::new().conv(8, 3).relu().layer(dense(8)).readout(4).max_pool(2),
+        UnitConfig::new().layer(dense(16)).readout(4).max_pool(2),
     ]);
     let training = TrainingConfig::new(32, 8, OptimizerConfig::adam(0.005));
-    let setup = Setup::new(&network, &training, method::LAST_UNIT_GLOBAL);
+    let setup = Setup::new(&network, &training, LFNN_L);
     let mut trainer = Trainer::new(&Cpu::new(None)?, &setup, &train)?;
     trainer.fit(|epoch| println!("{epoch}"))?;
     let error = trainer.evaluate(&test)?.error().unwrap_or(100.0);
