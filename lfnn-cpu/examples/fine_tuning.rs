@@ -2,40 +2,38 @@
 //! more that learns all ten digits from 100 images.
 
 use lfnn_core::config::{NetworkConfig, OptimizerConfig, TrainingConfig, UnitConfig};
-use lfnn_core::data::Dataset;
 use lfnn_core::method::LFNN_L;
 use lfnn_core::train::{Matching, Setup, Trainer};
 use lfnn_cpu::Cpu;
-use ndarray::Axis;
-
-#[path = "data/digits.rs"]
-mod digits;
+use lfnn_data::{Dataset, DatasetName, Source, silent};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let (images, labels) = digits::digits()?;
+    let digits = Dataset::load(&Source::named(DatasetName::Digits), ".".as_ref(), &silent)?;
+    let data = digits.train.dataset()?;
     let cpu = Cpu::new(None)?;
 
     // Training on the first five digits.
-    let rows: Vec<usize> = (0..labels.len()).filter(|&row| labels[row] < 5).collect();
-    let (few_images, few_labels) = (images.select(Axis(0), &rows), labels.select(Axis(0), &rows));
-    let few = Dataset::classification(few_images.view(), few_labels.view())?;
+    let labels = digits.train.labels();
+    let rows: Vec<u32> =
+        (0..).zip(labels).filter(|(_, label)| **label < 5).map(|(row, _)| row).collect();
     let trained_units = [
         UnitConfig::new().conv(32, 3).batch_norm().relu().readout(4).max_pool(2),
         UnitConfig::new().conv(64, 3).batch_norm().relu().readout(4).max_pool(2),
     ];
     let network = NetworkConfig::new(trained_units.clone());
     let training = TrainingConfig::new(32, 8, OptimizerConfig::adamw(0.005));
-    let mut trainer = Trainer::new(&cpu, &Setup::new(&network, &training, LFNN_L), &few)?;
+    let setup = Setup::new(&network, &training, LFNN_L);
+    let mut trainer = Trainer::new(&cpu, &setup, &data.select(&rows)?)?;
     trainer.fit(|_| ())?;
     let state = trainer.state()?;
 
-    // Workers' heads and the output layer were for five classes: of another shape, they begin anew.
     let mut units = trained_units.map(UnitConfig::frozen).to_vec();
     units.push(UnitConfig::new().flatten().linear(64).relu().readout(4));
     let network = NetworkConfig::new(units);
-    let (few, test) = Dataset::classification(images.view(), labels.view())?.split(0.93, 7)?;
+    let (few, test) = data.split(0.93, 7)?;
     let training = TrainingConfig::new(20, 40, OptimizerConfig::adamw(0.005));
     let mut trainer = Trainer::new(&cpu, &Setup::new(&network, &training, LFNN_L), &few)?;
+    // The new unit is missing, and the output layer has another shape: they begin anew.
     println!("{}", trainer.load_weights(&state, Matching::ByName)?);
     // The frozen units expect inputs as they were in their training.
     trainer.load_normalization(&state)?;

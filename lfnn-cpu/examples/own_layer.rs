@@ -1,19 +1,17 @@
 //! A layer of one's own, made of existing operations, in a network that learns the digits.
 
 use lfnn_core::config::{LayerConfig, NetworkConfig, OptimizerConfig, TrainingConfig, UnitConfig};
-use lfnn_core::data::Dataset;
 use lfnn_core::method::LFNN_L;
 use lfnn_core::train::{Setup, Trainer};
 use lfnn_cpu::Cpu;
+use lfnn_data::{Dataset, DatasetName, Source, silent};
 
 #[path = "own_layer/dense.rs"]
 mod dense;
-#[path = "data/digits.rs"]
-mod digits;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let (images, labels) = digits::digits()?;
-    let (train, test) = Dataset::classification(images.view(), labels.view())?.split(0.2, 7)?;
+    let digits = Dataset::load(&Source::named(DatasetName::Digits), ".".as_ref(), &silent)?;
+    let (train, test) = digits.train.dataset()?.split(0.2, 7)?;
     let dense = |filters| {
         let body = vec![LayerConfig::conv(filters, 3), LayerConfig::Relu];
         LayerConfig::custom("dense", dense::DenseConfig(body))

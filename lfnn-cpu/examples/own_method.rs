@@ -1,18 +1,16 @@
 //! A training method of one's own, on the digits.
 
 use lfnn_core::config::{NetworkConfig, OptimizerConfig, TrainingConfig, UnitConfig};
-use lfnn_core::data::Dataset;
 use lfnn_core::train::{Setup, Trainer};
 use lfnn_cpu::Cpu;
+use lfnn_data::{Dataset, DatasetName, Source, silent};
 
-#[path = "data/digits.rs"]
-mod digits;
 #[path = "own_method/method.rs"]
 mod method;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let (images, labels) = digits::digits()?;
-    let (train, test) = Dataset::classification(images.view(), labels.view())?.split(0.2, 7)?;
+    let digits = Dataset::load(&Source::named(DatasetName::Digits), ".".as_ref(), &silent)?;
+    let (train, test) = digits.train.dataset()?.split(0.2, 7)?;
     let network = NetworkConfig::new([
         UnitConfig::new().conv(16, 3).relu().readout(4).max_pool(2),
         UnitConfig::new().conv(32, 3).relu().readout(4).max_pool(2),

@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use anyhow::anyhow;
+use lfnn_core::metric::Metrics;
 
 use crate::chart::{Axis, Figure, Mark, Panel, Point, Shape};
 use crate::cli::PlotArgs;
 use crate::failure::{Failure, Result, Usage};
 use crate::files::create_folder;
 use crate::output::Output;
-use crate::run::{EpochRow, read_rows};
+use crate::run::{EpochRow, R2, read_rows};
 
 /// A run and what it has measured.
 struct Run {
@@ -74,10 +75,16 @@ fn spans_decades(marks: &[Mark]) -> bool {
 /// Errors and losses against epochs.
 fn curves(runs: &[Run]) -> Figure {
     type Value = fn(&EpochRow) -> Option<f64>;
-    let quantities: [(&str, Value); 4] = [
+    fn r2(metrics: &Metrics) -> Option<f64> {
+        metrics.network.get(R2).copied()
+    }
+    let quantities: [(&str, Value); 7] = [
         ("test error, %", |row| row.test.error()),
         ("validation error, %", EpochRow::validation_error),
         ("training error while learning, %", |row| row.train.error()),
+        ("test R²", |row| r2(&row.test)),
+        ("validation R²", |row| r2(row.validation.as_ref()?)),
+        ("training R² while learning", |row| r2(&row.train)),
         ("training loss", |row| Some(row.train.loss())),
     ];
     let mut panels = Vec::new();

@@ -24,8 +24,8 @@ use lock::FolderLock;
 pub(crate) use journal::read_rows;
 pub(crate) use metrics::MetricsLog;
 pub(crate) use names::newest;
-pub(crate) use rows::{EpochRow, lowest, mean};
-pub(crate) use summary::{BestSummary, Summary};
+pub(crate) use rows::{EpochRow, R2, lowest, mean, score};
+pub(crate) use summary::{BestSummary, PartCounts, Summary};
 
 /// The configuration in a run's folder.
 pub(crate) const CONFIG: &str = "config.yaml";

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use lfnn_core::metric::{MetricValue, Metrics};
 use serde::{Deserialize, Serialize};
 
+use crate::format;
+
 /// An epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct EpochRow {
@@ -40,7 +42,8 @@ pub(crate) struct Entry {
 }
 
 impl EpochRow {
-    /// The error on the images held out, if there are any.
+    /// The error on the examples held out, if there are any.
+    #[cfg(feature = "report")]
     pub(crate) fn validation_error(&self) -> Option<f64> {
         self.validation.as_ref()?.error()
     }
@@ -82,6 +85,18 @@ impl EpochRow {
             _ => None,
         };
         self.entries().into_iter().filter_map(of_network).collect()
+    }
+}
+
+/// The name of R² among the metrics of the network.
+pub(crate) const R2: &str = "r2";
+
+/// How good a network is, for people: its error in percent or, in a regression, R².
+pub(crate) fn score(metrics: Option<&Metrics>) -> String {
+    let r2 = metrics.and_then(|metrics| metrics.network.get(R2));
+    match (metrics.and_then(Metrics::error), r2) {
+        (None, Some(r2)) => format!("{r2:.4}"),
+        (error, _) => format::percent(error),
     }
 }
 

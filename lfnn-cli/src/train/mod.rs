@@ -84,9 +84,12 @@ fn request(args: &TrainArgs) -> Request<'_> {
     }
 }
 
-/// Keys that may differ when a run is resumed. Where data and weights are does not decide what is computed, and digests
-/// check that they are the same.
-const MOVABLE: [&str; 2] = ["dataset.path", "init.path"];
+/// Whether a key may differ when a run is resumed: where data and weights are does not decide what is computed, and
+/// digests check that they are the same. The test part is a file or a share, which does decide.
+fn is_movable(key: &str, values: [&str; 2]) -> bool {
+    let are_files = values.iter().all(|json| json.starts_with('"'));
+    ["dataset.path", "init.path"].contains(&key) || (key == "dataset.test" && are_files)
+}
 
 /// The first key, with both values, in which two configurations of a run differ although it decides the result. A
 /// later one may have more epochs, if those so far are the same whatever their number.
@@ -96,8 +99,10 @@ fn decisive_difference(
 ) -> Result<Option<(String, String, String)>, Failure> {
     let continues = !other.training.schedule.depends_on_epochs()
         && other.training.epochs >= one.training.epochs;
-    let may_differ = |key: &str| MOVABLE.contains(&key) || continues && key == "training.epochs";
-    Ok(differences(one, other)?.into_iter().find(|(key, ..)| !may_differ(key)))
+    let decides = |(key, one, other): &(String, String, String)| {
+        !is_movable(key, [one, other]) && !(continues && key == "training.epochs")
+    };
+    Ok(differences(one, other)?.into_iter().find(decides))
 }
 
 /// Checks that a run is resumed with its own settings, except for places and more epochs.
@@ -257,14 +262,7 @@ impl Training<'_> {
             config.seed,
             config.method().summary
         ))?;
-        output.info(&format!(
-            "data: {}, {} training, {} validation and {} test images, {} classes",
-            config.dataset.name,
-            format::count(data.train.len()),
-            format::count(data.validation.len()),
-            format::count(data.test.len()),
-            data.classes.len()
-        ))?;
+        output.info(&data.describe(config))?;
         output.info(&format!(
             "network: {} hidden units, {} parameters and {} head parameters",
             network.units().len(),
