@@ -100,7 +100,7 @@ fn decisive_difference(
     let continues = !other.training.schedule.depends_on_epochs()
         && other.training.epochs >= one.training.epochs;
     let decides = |(key, one, other): &(String, String, String)| {
-        !is_movable(key, [one, other]) && !(continues && key == "training.epochs")
+        !(is_movable(key, [one, other]) || continues && key == "training.epochs")
     };
     Ok(differences(one, other)?.into_iter().find(decides))
 }
