@@ -60,6 +60,8 @@ pub(crate) enum Command {
     Train(TrainArgs),
     /// Print loss and error of a trained network and of its workers
     Eval(EvalArgs),
+    /// Print what predictions cost that stop at the first unit that is sure enough
+    EarlyExit(EarlyExitArgs),
     /// Print the classes of image files, with probabilities
     Predict(PredictArgs),
     /// Write a trained network for use without this program
@@ -207,6 +209,29 @@ pub(crate) struct EvalArgs {
     /// two classes, top-5 error of more than five
     #[arg(long)]
     pub(crate) scores: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `early-exit`.
+#[derive(Debug, Args)]
+pub(crate) struct EarlyExitArgs {
+    /// A run's folder (its last checkpoint is used) or a checkpoint
+    #[arg(value_name = "RUN|CHECKPOINT", value_hint = ValueHint::AnyPath)]
+    pub(crate) run: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) data: DataFolder,
+
+    /// The data set, if it has moved since the run
+    #[arg(long = "data", value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub(crate) path: Option<PathBuf>,
+
+    /// Also draw the curve: folder for early_exit.svg and early_exit.png
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) out: Option<PathBuf>,
 
     /// Print JSON
     #[arg(long)]
