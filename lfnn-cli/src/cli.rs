@@ -7,6 +7,7 @@ use clap_complete::Shell;
 use lfnn_cpu::max_threads;
 
 use crate::backend::{self, BackendKind};
+use crate::train::init::Units;
 use lfnn_core::method;
 
 const EXAMPLES: &str = "\
@@ -136,6 +137,14 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) out: Option<PathBuf>,
 
+    /// Begin with the weights of a run or checkpoint, where names and shapes match
+    #[arg(long, value_name = "RUN|CHECKPOINT", value_hint = ValueHint::AnyPath, conflicts_with = "resume")]
+    pub(crate) init: Option<PathBuf>,
+
+    /// Units that do not train: `1`, `1-3`, `1,3`, or `all` that --init has
+    #[arg(long, value_name = "UNITS", requires = "init")]
+    pub(crate) freeze: Option<Units>,
+
     /// Random seed [default: 1]
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
@@ -144,7 +153,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) precision: Option<String>,
 
-    /// Passes over the training images
+    /// Passes over the training images; more of them continue a finished run, with --resume
     #[arg(long, value_name = "N")]
     pub(crate) epochs: Option<usize>,
 

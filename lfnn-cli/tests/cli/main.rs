@@ -25,4 +25,5 @@ mod run_folder;
 mod step;
 mod support;
 mod tensorboard;
+mod transfer;
 mod use_of_checkpoints;
