@@ -9,6 +9,7 @@ mod legend;
 mod marks;
 mod raster;
 mod scale;
+mod stat;
 mod style;
 mod svg;
 
@@ -16,6 +17,7 @@ use std::path::Path;
 
 use crate::files::write_whole;
 
+pub(crate) use stat::Stat;
 pub(crate) use svg::escape;
 
 /// Panels beside and below one another, with one title and one legend.
@@ -60,6 +62,8 @@ pub(crate) struct Axis {
     pub(crate) range: Option<(f64, f64)>,
     /// Whether equal distances are equal factors.
     pub(crate) log: bool,
+    /// Whether it counts, so that numbers stand at whole ones alone.
+    pub(crate) whole: bool,
     /// Where numbers stand, if chosen.
     pub(crate) ticks: Option<Vec<f64>>,
     /// Names of the positions 0, 1, 2, … in place of numbers.
@@ -81,6 +85,12 @@ impl Axis {
     /// The same axis with equal distances for equal factors.
     pub(crate) fn log(mut self) -> Self {
         self.log = true;
+        self
+    }
+
+    /// The same axis for what is counted.
+    pub(crate) fn whole(mut self) -> Self {
+        self.whole = true;
         self
     }
 
@@ -147,6 +157,12 @@ pub(crate) enum Shape {
     /// Bars from 0, beside the other series of bars, one per name of the horizontal axis: height and
     /// spread of each; none leaves a gap.
     Bars(Vec<Option<(f64, f64)>>),
+    /// The area within the spread of these points.
+    Band(Vec<Point>),
+    /// Shares from 0 to 1 as darkness, without text, for matrices of any size. Rows run downwards and are numbered
+    /// from 1; each column is `step` wide, and the first begins with number 1. None leaves a gap. The name says
+    /// what they are shares of.
+    Heat { step: f64, rows: Vec<Vec<Option<f64>>> },
     /// A matrix of cells. For each row downwards, for each column: darkness from 0 to 1, and the text.
     Cells(Vec<Vec<(f64, String)>>),
     /// Dots whose area and darkness grow with a share from 0 to 1: position and share of each. The name

@@ -59,11 +59,27 @@ pub(super) fn figure() -> Figure {
         ],
         (240.0, 180.0),
     );
+    let row = |i| (0..40).map(|j| (j != 7).then(|| f64::from((i * j) % 40) / 39.0)).collect();
+    let band = points(&[(0.0, 5.0, 1.0), (20.0, 3.0, 0.4), (40.0, 2.5, 0.2)]);
+    let heat = Panel::new(
+        "heat",
+        Axis::new("epoch").whole(),
+        Axis::new("worker").whole(),
+        vec![
+            Mark::new(
+                "of the batches",
+                0,
+                Shape::Heat { step: 1.0, rows: (0..6).map(row).collect() },
+            ),
+            Mark::new("standard deviation", 1, Shape::Band(band)),
+        ],
+        (240.0, 80.0),
+    );
     Figure {
         title:
             "Every kind of mark, & a title that is long enough to be broken into two lines or so"
                 .into(),
-        panels: vec![lines, bars, cells, dots],
+        panels: vec![lines, bars, cells, dots, heat],
         columns: 2,
     }
 }

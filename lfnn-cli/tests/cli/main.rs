@@ -5,6 +5,8 @@
 mod bad_config;
 mod bad_files;
 mod bench;
+#[cfg(feature = "report")]
+mod browser;
 mod data;
 mod determinism;
 mod export;
@@ -16,6 +18,8 @@ mod kills;
 mod plot;
 mod processes;
 mod record;
+#[cfg(feature = "report")]
+mod report;
 #[cfg(feature = "report")]
 mod reproduce;
 mod run_folder;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::super::plan::{Computation, ReproduceRequest, Session, Task};
-use super::super::report::{Cell, Report, Table};
+use super::super::report::Report;
 use super::super::runner::Results;
 use super::{Target, methods};
 use crate::chart::{Axis, Mark, Panel, Shape};
@@ -21,6 +21,7 @@ use crate::config::RunConfig;
 use crate::data::LoadedData;
 use crate::failure::{Failure, Result};
 use crate::interrupt;
+use crate::page::{Cell, Table};
 use crate::resolved::ResolvedRun;
 use crate::train::setup;
 

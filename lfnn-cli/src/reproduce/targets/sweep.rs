@@ -4,12 +4,13 @@ use lfnn_data::DatasetName;
 
 use super::super::paper::{self, Quoted, Sweep as Values};
 use super::super::plan::{ReproduceRequest, Task};
-use super::super::report::{Cell, Report, Table};
+use super::super::report::Report;
 use super::super::runner::Results;
 use super::{Errors, MNIST, OVER_SEEDS, Target, chosen, is_there, missing};
 use crate::chart::{Axis, Mark, Panel, Point, Shape};
 use crate::config::RunConfig;
 use crate::failure::Result;
+use crate::page::{Cell, Table};
 
 const PERCENTAGES: [usize; 10] = [10, 20, 30, 40, 50, 60, 70, 80, 90, 100];
 const METHODS: [&str; 2] = ["lfnn-l", "lfnn"];
