@@ -164,6 +164,10 @@ pub(crate) struct TrainArgs {
     #[arg(long, conflicts_with = "dry_run")]
     pub(crate) tensorboard: bool,
 
+    /// Also write the metrics of every N steps to steps.jsonl; a resumed run continues to
+    #[arg(long, value_name = "N", value_parser = at_least_one, conflicts_with = "dry_run")]
+    pub(crate) log_steps: Option<usize>,
+
     /// Show the network and the memory of a step, and do not train
     #[arg(long, conflicts_with = "resume")]
     pub(crate) dry_run: bool,

@@ -9,6 +9,7 @@ mod origin;
 #[cfg(feature = "report")]
 mod recorded;
 mod rows;
+mod steps;
 mod summary;
 pub(crate) mod tensorboard;
 
@@ -31,6 +32,7 @@ pub(crate) use origin::Origin;
 #[cfg(feature = "report")]
 pub(crate) use recorded::RecordedRun;
 pub(crate) use rows::{EpochRow, lowest, mean};
+pub(crate) use steps::StepLog;
 pub(crate) use summary::{BestSummary, Summary};
 
 /// The configuration in a run's folder.

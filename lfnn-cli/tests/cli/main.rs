@@ -24,6 +24,7 @@ mod report;
 mod reproduce;
 mod run_folder;
 mod step;
+mod steps;
 mod support;
 mod tensorboard;
 mod use_of_checkpoints;
