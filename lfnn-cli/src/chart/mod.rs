@@ -143,6 +143,29 @@ impl Mark {
     }
 }
 
+/// Moves series with error bars a little beside one another: bars at the same place would hide each other.
+pub(crate) fn dodge(mut marks: Vec<Mark>) -> Vec<Mark> {
+    fn points(mark: &mut Mark) -> &mut [Point] {
+        match &mut mark.shape {
+            Shape::Line(points) | Shape::MarkedLine(points) | Shape::Points(points) => points,
+            _ => &mut [],
+        }
+    }
+    let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+    for point in marks.iter_mut().flat_map(points) {
+        (low, high) = (low.min(point.x), high.max(point.x));
+    }
+    let has_bars = |mark: &mut &mut Mark| points(mark).iter().any(|point| point.spread > 0.0);
+    let mut barred: Vec<&mut Mark> =
+        marks.iter_mut().filter_map(|mut mark| has_bars(&mut mark).then_some(mark)).collect();
+    let middle = (barred.len() as f64 - 1.0) / 2.0;
+    for (at, mark) in barred.iter_mut().enumerate() {
+        let shift = 0.014 * (high - low) * (at as f64 - middle);
+        points(mark).iter_mut().for_each(|point| point.x += shift);
+    }
+    marks
+}
+
 /// The kinds of marks, with their values.
 #[derive(Clone, Debug)]
 pub(crate) enum Shape {

@@ -101,6 +101,22 @@ fn a_figure_is_well_formed_and_its_picture_is_not_blank() {
 }
 
 #[test]
+fn error_bars_at_the_same_place_are_drawn_beside_one_another() {
+    let line = |spread| {
+        Mark::new("", 0, Shape::MarkedLine(points(&[(0.0, 1.0, spread), (100.0, 2.0, spread)])))
+    };
+    let starts = |marks: Vec<Mark>| -> Vec<f64> {
+        let start = |mark: &Mark| match &mark.shape {
+            Shape::MarkedLine(points) => points[0].x,
+            _ => f64::NAN,
+        };
+        marks.iter().map(start).collect()
+    };
+    assert_eq!(starts(dodge(vec![line(0.1), line(0.0), line(0.2)])), [-0.7, 0.0, 0.7]);
+    assert_eq!(starts(dodge(vec![line(0.1), line(0.0)])), [0.0, 0.0]);
+}
+
+#[test]
 fn no_text_leaves_the_paper() {
     let mut fonts = usvg::fontdb::Database::new();
     fonts.load_font_data(dejavu::sans::regular().to_vec());

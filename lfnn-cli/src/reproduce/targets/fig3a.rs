@@ -4,7 +4,7 @@ use super::super::plan::{ReproduceRequest, Task, Training};
 use super::super::report::Report;
 use super::super::runner::Results;
 use super::{Errors, Target, one_pass};
-use crate::chart::{Axis, Mark, Panel, Shape, Stat};
+use crate::chart::{Axis, Mark, Panel, Shape, Stat, dodge};
 use crate::failure::Result;
 use crate::page::{Cell, Table};
 
@@ -92,7 +92,7 @@ fn report(results: &Results<'_>, report: &mut Report) -> Result {
         "All widths together. Error bars are one standard deviation over the seeds.",
         "Accuracy after one pass against leadership size",
         1,
-        vec![panel("", marks, (460.0, 280.0))],
+        vec![panel("", dodge(marks), (460.0, 280.0))],
     );
     report.figure(
         "fig3a-bp",

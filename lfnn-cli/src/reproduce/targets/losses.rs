@@ -7,7 +7,7 @@ use super::super::report::Report;
 use super::super::runner::Results;
 use super::super::trace::{self, LossRow};
 use super::{OVER_SEEDS, Target, one_pass};
-use crate::chart::{Axis, Mark, Panel, Point, Shape, Stat};
+use crate::chart::{Axis, Mark, Panel, Point, Shape, Stat, dodge};
 use crate::failure::Result;
 use crate::page::{Cell, Table};
 use crate::resolved::ResolvedRun;
@@ -129,7 +129,7 @@ fn accuracies(results: &Results<'_>, report: &mut Report) -> Result {
         Panel::new(title, Axis::new("training step"), y, marks, (360.0, 260.0))
     };
     let panels = vec![
-        panel("test images", test),
+        panel("test images", dodge(test)),
         panel("training images, before each is learnt from", train),
     ];
     report.figure("fig3b", OVER_SEEDS, "Accuracy with the four loss functions", 2, panels);
