@@ -91,6 +91,7 @@ fn of_mark(Mark { name, style, shape }: &Mark) -> Vec<(Sample, String)> {
         Shape::Band(_) => return vec![(Sample::Band, name.clone())],
         Shape::Dots(_) => return shares(Sample::Dot, name),
         Shape::Heat { .. } => return shares(Sample::Shade, name),
+        Shape::Key(share) => return vec![(Sample::Shade(*share), name.clone())],
         Shape::Cells(_) => return Vec::new(),
     };
     vec![(sample(*style), name.clone())]

@@ -26,6 +26,7 @@ pub(super) fn all(svg: &mut Svg, panel: &Panel, x: &Scale, y: &Scale) {
             }
             Shape::Band(points) => band(svg, (x, y), style, points),
             Shape::Heat { step, rows } => heat(svg, (x, y), *step, rows),
+            Shape::Key(_) => {}
             Shape::Cells(rows) => cells(svg, (x, y), rows),
             Shape::Dots(dots) => {
                 dots.iter().for_each(|&(at, up, share)| dot(svg, (x.at(at), y.at(up)), share));

@@ -188,6 +188,8 @@ pub(crate) enum Shape {
     Heat { step: f64, rows: Vec<Vec<Option<f64>>> },
     /// A matrix of cells. For each row downwards, for each column: darkness from 0 to 1, and the text.
     Cells(Vec<Vec<(f64, String)>>),
+    /// Nothing between the axes: the legend names the cells of this darkness.
+    Key(f64),
     /// Dots whose area and darkness grow with a share from 0 to 1: position and share of each. The name
     /// says what it is a share of.
     Dots(Vec<(f64, f64, f64)>),

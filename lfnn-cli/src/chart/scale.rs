@@ -124,7 +124,7 @@ fn values(shape: &Shape, which: Which, see: &mut dyn FnMut(f64)) {
             see(0.5);
             see(0.5 + if x { step * columns } else { rows.len() as f64 });
         }
-        Shape::Level(_) | Shape::Bars(_) | Shape::Cells(_) => {}
+        Shape::Level(_) | Shape::Bars(_) | Shape::Cells(_) | Shape::Key(_) => {}
     }
 }
 

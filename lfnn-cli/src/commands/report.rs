@@ -162,10 +162,10 @@ fn heads(first: &[&str], names: &BTreeSet<String>) -> String {
 /// A row for each group: means and deviations over its runs.
 fn results(groups: &[SeedGroup<'_>]) -> Table {
     let names = metric_names(groups.iter().flat_map(|group| group.runs.iter().copied()));
-    let head = heads(&["run", "seeds", "epochs"], &names);
+    let head = heads(&["run", "epochs"], &names);
     let mut table = Table::new("results", "After the last epoch", &head);
     for SeedGroup { name, runs } in groups {
-        let mut row = vec![name.as_str().into(), Cell::count(runs.len())];
+        let mut row = vec![name.as_str().into()];
         let epochs: BTreeSet<usize> =
             runs.iter().filter_map(|run| Some(run.rows.last()?.epoch)).collect();
         let epochs = epochs.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
@@ -176,7 +176,7 @@ fn results(groups: &[SeedGroup<'_>]) -> Table {
             let digits = digits(name);
             row.push(match Stat::of(&values) {
                 Some(Stat { mean, deviation: Some(deviation) }) => {
-                    format!("{mean:.digits$} ± {deviation:.digits$}").into()
+                    format!("{mean:.digits$}\u{a0}±\u{a0}{deviation:.digits$}").into()
                 }
                 Some(Stat { mean, deviation: None }) => Cell::Number(mean, digits),
                 None => Cell::Empty,

@@ -59,7 +59,10 @@ fn a_page_of_several_runs_groups_seeds_and_links_to_every_table() {
     let [one, two] = ["a-1", "a-2"].map(|run| error(run).unwrap());
     // Of two values, the standard deviation is their difference over the root of two.
     let (mean, deviation) = ((one + two) / 2.0, (one - two).abs() / 2f64.sqrt());
-    assert!(results.contains(&format!("<td>{mean:.2} ± {deviation:.2}</td>")), "{results}");
+    assert!(
+        results.contains(&format!("<td>{mean:.2}\u{a0}±\u{a0}{deviation:.2}</td>")),
+        "{results}"
+    );
     assert!(results.contains("<td>a, 2 seeds</td>"), "{results}");
     // Backpropagation trains no workers.
     assert!(html.contains("run2-leadership") && !html.contains("run3-leadership"));

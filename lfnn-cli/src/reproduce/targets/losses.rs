@@ -122,7 +122,8 @@ fn accuracies(results: &Results<'_>, report: &mut Report) -> Result {
         let tested = Shape::MarkedLine(curve(rows, true, |row| row.test_accuracy));
         test.push(Mark::new(&name, style, tested));
         let trained = Shape::Line(curve(rows, false, |row| Some(row.accuracy)));
-        train.push(Mark::new(&name, style, trained));
+        // The legend has its look from the other panel.
+        train.push(Mark::new("", style, trained));
     }
     let panel = |title: &str, marks| {
         let y = Axis::new("accuracy, %").range(0.0, 100.0);
