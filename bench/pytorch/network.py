@@ -100,8 +100,8 @@ class Unit(nn.Module):
             case "readout" | "block":
                 if self.kind == "block" and self.count != 1:
                     raise ValueError("several blocks are not compared")
-                features = shape[0] * (self.grid**2 if self.grid else torch.Size(shape[1:]).numel())
-                own = features // self.count
+                seen = after(nn.AdaptiveAvgPool2d(self.grid), shape) if self.grid else shape
+                own = torch.Size(seen).numel() // self.count
                 self.dropout = nn.Dropout(workers.get("dropout", 0.0))
                 self.weight = nn.Parameter(torch.empty(self.count, classes, own))
                 self.bias = nn.Parameter(torch.zeros(self.count, classes))

@@ -29,7 +29,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let source = Source { path: Some(folder.path().into()), ..Source::named(name) };
     if let Ok(data) = Dataset::load(&source, folder.path(), &lfnn_data::silent) {
-        assert!(data.train.labels.iter().all(|&label| (label as usize) < data.classes.len()));
+        assert!(data.train.labels().iter().all(|&label| (label as usize) < data.classes().len()));
     }
     let _ = verify(name, folder.path(), &lfnn_data::silent);
 });

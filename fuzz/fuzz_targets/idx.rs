@@ -22,7 +22,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let source = Source { path: Some(folder.path().into()), ..Source::named(DatasetName::Mnist) };
     if let Ok(data) = Dataset::load(&source, folder.path(), &lfnn_data::silent) {
-        assert_eq!(data.train.pixels.len(), data.train.len() * data.train.shape.bytes());
+        assert_eq!(data.train.bytes().len(), data.train.len() * data.train.shape.values());
     }
 });
 

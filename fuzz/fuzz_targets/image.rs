@@ -11,6 +11,6 @@ fuzz_target!(|file: &[u8]| {
     let shape =
         ImageShape { height: 8, width: 5, channels: if file.len() % 2 == 0 { 1 } else { 3 } };
     if let Ok(image) = load_image(&path, shape) {
-        assert_eq!(image.pixels.len(), shape.bytes());
+        assert_eq!(image.pixels.len(), shape.values());
     }
 });

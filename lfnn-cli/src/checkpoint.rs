@@ -44,7 +44,7 @@ pub(crate) struct Metadata {
 pub(crate) struct Best {
     /// The epoch, from 1.
     pub(crate) epoch: usize,
-    /// Its error, in percent.
+    /// Its error, in percent; in a regression its loss.
     pub(crate) error: f64,
     /// Its loss, which decides between equal errors.
     pub(crate) loss: f64,

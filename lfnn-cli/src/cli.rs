@@ -191,42 +191,60 @@ pub(crate) struct EvalArgs {
     #[command(flatten)]
     pub(crate) data: DataFolder,
 
-    /// Folder of this data set, if it has moved since the run
-    #[arg(long = "data", value_name = "PATH", value_hint = ValueHint::DirPath)]
+    /// The data set, if it has moved since the run; or another table, arrays or folder of images with a
+    /// folder for each class, all of which is evaluated
+    #[arg(long = "data", value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(crate) path: Option<PathBuf>,
 
-    /// Which images to evaluate
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) split: Split,
+    /// Which examples of the run's data to evaluate [default: test]
+    #[arg(long, value_enum)]
+    pub(crate) split: Option<Split>,
+
+    /// Also print confusion matrix, precision, recall and F1 of each class, calibration error; AUC of
+    /// two classes, top-5 error of more than five
+    #[arg(long)]
+    pub(crate) scores: bool,
 
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
 }
 
-/// Which images of a data set.
+/// Which examples of a data set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Split {
-    /// The test images.
+    /// The test examples.
     #[default]
     Test,
-    /// The images trained on.
+    /// The examples trained on.
     Train,
-    /// The training images that were held out.
+    /// The training examples that were held out.
     Validation,
 }
 
 const PREDICT_HELP: &str = "\
-Each image is rotated by its EXIF orientation, converted to grey or RGB like the
-data set, and resized to the data set's height and width (bilinear; the aspect
-ratio is not kept). It should look like the data set: the digits of MNIST are
-light on a dark ground.
+INPUT is what the network was trained on, without what it predicts:
 
---json prints a list with an object for each IMAGE, in their order. It holds
-`image` (the file), `index`, `class` and `probability` of the most probable
-class, and `probabilities`: a list of `index`, `class` and `probability`, in the
-order of the classes. For a file that cannot be read it holds `image` and
-`error`; the other files are still classified, and the exit code is 1.";
+  images  JPEG, PNG, BMP, GIF, WebP or PNM files, or folders of them. Each image
+          is rotated by its EXIF orientation, converted to grey or RGB like the
+          data set, and resized to the data set's height and width (bilinear;
+          the aspect ratio is not kept). It should look like the data set: the
+          digits of MNIST are light on a dark ground.
+  table   CSV or TSV files with the columns of the training table, in any order
+          and without those to predict; `-` reads standard input.
+  arrays  .npy, .npz or .safetensors files with x, x_test or one array.
+
+The answer is a line for each image, or CSV with a line for each row. Numbers are
+in the units of the training data. With several files the first column of the
+CSV names the file.
+
+--json prints a list with an object for each image. It holds `image` (the file),
+`index`, `class` and `probability` of the most probable class, and
+`probabilities`: a list of `index`, `class` and `probability`, in the order of
+the classes. Of tables and arrays it prints such an object in each line, with
+`file` and `row` (from 1); of numbers it holds `values`. For a file that cannot
+be read it holds the file and `error`; the other files are still answered, and
+the exit code is 1.";
 
 /// Arguments of `predict`.
 #[derive(Debug, Args)]
@@ -236,9 +254,9 @@ pub(crate) struct PredictArgs {
     #[arg(value_name = "RUN|CHECKPOINT", value_hint = ValueHint::AnyPath)]
     pub(crate) run: PathBuf,
 
-    /// JPEG, PNG, BMP, GIF, WebP or PNM files
-    #[arg(value_name = "IMAGE", required = true, value_hint = ValueHint::FilePath)]
-    pub(crate) images: Vec<PathBuf>,
+    /// Images, folders of images, tables or arrays; `-` is standard input
+    #[arg(value_name = "INPUT", required = true, value_hint = ValueHint::AnyPath)]
+    pub(crate) inputs: Vec<PathBuf>,
 
     /// Print JSON
     #[arg(long)]
@@ -251,11 +269,18 @@ the heads of workers, optimiser state and counters.
 
   onnx         input `images` (batch, channels, height, width) with values from
                0 to 1; the model normalises them (and permutes pixels, if the
-               data set does). Outputs `probabilities`, one for each class, and
-               `logits`. The metadata's key `classes` has the class names.
+               data set does). Of tables and arrays of two axes the input is
+               `features` (batch, features), in the units of the training data;
+               the metadata's key `features` names those of a table, in which
+               a category is 1 or 0. Outputs `probabilities`, one for each
+               class, and `logits`; in a regression `values`, in the units of
+               the training data. The metadata's key `classes` or `values` has
+               the names.
   safetensors  the weights, named and shaped as in a checkpoint. The metadata's
-               key `predictor` is JSON: classes, config, epoch, image (height,
-               width, channels), normalization (mean, std).";
+               key `predictor` is JSON: classes or values (names), config,
+               epoch, image (height, width, channels), normalization (mean,
+               std); of a table also features and table (how its columns become
+               features), in a regression value_normalization (mean, std).";
 
 /// Arguments of `export`.
 #[derive(Debug, Args)]

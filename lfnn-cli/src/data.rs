@@ -1,38 +1,52 @@
-//! A data set as the core takes it: one array of images, lists of indices, and statistics.
+//! A data set as the core takes it: one array of examples, lists of indices, and statistics.
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
-use lfnn_core::model::{ModelDescription, ModelTarget};
-use lfnn_core::train::{Images, Labels, Normalization, Setup};
+use lfnn_core::config::Task;
+use lfnn_core::model::{InputElements, ModelDescription, ModelTarget};
+use lfnn_core::program::DType;
+use lfnn_core::score::ValueScore;
+use lfnn_core::train::{DataLayout, Images, Labels, Normalization, Pixels, Setup, TrainError};
 use lfnn_data::{
-    Counted, Dataset, DatasetSize, ImageShape, Note, Source, Update, channel_statistics, hold_out,
-    permute_pixels,
+    Counted, DataKind, Dataset, DatasetSize, ExampleFormat, Examples, ImageShape, Inputs, Note,
+    TableEncoding, TargetNames, Targets, Update, permute_pixels,
 };
+use ndarray::{Array2, Axis};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use crate::checkpoint::SavedModel;
 use crate::cli::DataFolder;
 use crate::config::{DatasetConfig, RunConfig};
 use crate::failure::{Failure, Usage};
+use crate::format;
 use crate::output::{Level, Output};
+
+/// As many names of classes or values are shown at most.
+const MOST_NAMES: usize = 5;
 
 /// A data set in memory.
 #[derive(Debug)]
 pub(crate) struct LoadedData {
-    /// Training images, then test images.
-    pixels: Vec<u8>,
-    labels: Vec<u32>,
-    shape: [usize; 3],
-    /// Names of the classes.
-    pub(crate) classes: Vec<String>,
-    /// Indices of the images to train on.
+    /// Training examples, then test examples.
+    pub(crate) examples: Examples,
+    /// The classes, or the numbers to predict with their means and deviations over the examples to train on.
+    pub(crate) target: ModelTarget,
+    /// In a regression, what the network learns to predict, `[examples, values]`: the numbers of the data set with
+    /// mean 0 and variance 1 over the examples to train on.
+    standardized: Array2<f32>,
+    /// How a table became numbers.
+    pub(crate) encoding: Option<TableEncoding>,
+    /// Indices of the examples to train on.
     pub(crate) train: Vec<u32>,
-    /// Indices of the images held out.
+    /// Indices of the examples held out.
     pub(crate) validation: Vec<u32>,
-    /// Indices of the test images.
+    /// Indices of the test examples.
     pub(crate) test: Vec<u32>,
-    /// Mean and standard deviation of the images to train on.
+    /// Mean and standard deviation of the examples to train on.
     pub(crate) normalization: Normalization,
 }
 
@@ -43,66 +57,224 @@ impl LoadedData {
     /// Data that is missing or broken, or settings that do not fit it.
     pub(crate) fn load(config: &RunConfig, root: &Path, output: &Output) -> Result<Self, Failure> {
         let progress = DataProgress::new(output);
-        let loaded = Dataset::load(&source(&config.dataset), root, &|update: &Update<'_>| {
-            progress.show(update);
-        });
+        let source = config.dataset.source(config.network.task, config.seed);
+        let loaded = Dataset::load(&source, root, &|update: &Update<'_>| progress.show(update));
         progress.clear();
-        let Dataset { mut train, mut test, classes, notes, .. } = loaded?;
-        print_notes(&notes, output);
+        let loaded = loaded?;
+        print_notes(&loaded.notes, output);
+        let Dataset { mut train, mut test, targets, encoding, .. } = loaded;
         if config.dataset.permute_pixels {
             permute_pixels(&mut train, config.seed);
             permute_pixels(&mut test, config.seed);
         }
-        let split = hold_out(&train.labels, config.dataset.validation, config.seed)?;
-        let statistics = channel_statistics(&train, &split.train)?;
-        let ImageShape { height, width, channels } = train.shape;
+        let split = train.hold_out(config.dataset.validation, config.seed)?;
         let first = train.len() as u32;
         let test_indices = (first..first + test.len() as u32).collect();
-        let (mut pixels, mut labels) = (train.pixels, train.labels);
-        pixels.append(&mut test.pixels);
-        labels.append(&mut test.labels);
-        Ok(Self {
-            pixels,
-            labels,
-            shape: [height, width, channels],
-            classes,
+        let mut examples = train;
+        examples.append(test)?;
+        let (target, standardized) = match (&examples.targets, targets) {
+            (Targets::Classes(_), TargetNames::Classes(names) | TargetNames::Values(names)) => {
+                (ModelTarget::Classes { names }, Array2::default((0, 0)))
+            }
+            (Targets::Values(values), TargetNames::Classes(names) | TargetNames::Values(names)) => {
+                let Normalization { mean, std } = statistics(values, &split.train);
+                let standardized = standardize(values, &mean, &std);
+                (ModelTarget::Values { names, mean, std }, standardized)
+            }
+        };
+        let mut data = Self {
+            examples,
+            target,
+            standardized,
+            encoding,
             train: split.train,
             validation: split.validation,
             test: test_indices,
-            normalization: Normalization { mean: statistics.mean, std: statistics.std },
-        })
+            normalization: Normalization { mean: Vec::new(), std: Vec::new() },
+        };
+        data.normalization = Normalization::of(&data.images(), &data.train);
+        Ok(data)
     }
 
-    /// The images, as the core takes them.
+    /// The examples, as the core takes them.
     pub(crate) fn images(&self) -> Images<'_> {
-        Images {
-            pixels: (&self.pixels).into(),
-            labels: Labels::Classes(&self.labels),
-            shape: self.shape,
-            classes: self.classes.len(),
+        let labels = match &self.target {
+            ModelTarget::Classes { .. } => Labels::Classes(self.labels()),
+            ModelTarget::Values { .. } => Labels::Values(flat(&self.standardized)),
+        };
+        let pixels = pixels(&self.examples.inputs);
+        Images { pixels, labels, shape: self.shape(), classes: self.target.names().len() }
+    }
+
+    /// R² of predictions for these examples that have this loss, the share of the variance that they explain:
+    /// 1 − (mean squared error) / variance, of several values over their sums. None where the values do not vary, and
+    /// in a classification.
+    pub(crate) fn r2(&self, examples: &[u32], loss: f64) -> Option<f64> {
+        let rows: Vec<usize> = examples.iter().map(|&at| at as usize).collect();
+        if self.standardized.is_empty() || rows.is_empty() {
+            return None;
         }
+        let chosen = self.standardized.select(Axis(0), &rows).mapv(f64::from);
+        let variance = chosen.var_axis(Axis(0), 0.0).mean().filter(|variance| *variance > 0.0)?;
+        Some(1.0 - loss / variance)
+    }
+
+    /// Height, width and channels of an example.
+    pub(crate) fn shape(&self) -> [usize; 3] {
+        extents(self.examples.shape)
     }
 
     /// The model that is trained on them.
     pub(crate) fn model(&self, setup: &Setup<'_>) -> ModelDescription {
-        let target = ModelTarget::Classes { names: self.classes.clone() };
-        ModelDescription { target, ..self.images().describe(setup) }
+        let preprocessing = Preprocessing { table: self.encoding.clone() };
+        ModelDescription {
+            target: self.target.clone(),
+            preprocessing: preprocessing.to_json(),
+            ..self.images().describe(setup)
+        }
     }
 
-    /// The pixels of all images.
-    pub(crate) fn pixels(&self) -> &[u8] {
-        &self.pixels
-    }
-
-    /// The class of every image.
+    /// The class of every example; none in a regression.
     pub(crate) fn labels(&self) -> &[u32] {
-        &self.labels
+        self.examples.labels()
     }
 
-    /// Frees the pixels, once the backend has them.
-    pub(crate) fn drop_host_images(&mut self) {
-        self.pixels = Vec::new();
+    /// Name and size of the data set, in a line.
+    pub(crate) fn describe(&self, config: &RunConfig) -> String {
+        let DatasetConfig { name, .. } = config.dataset;
+        let features = match (name.kind(), self.shape()) {
+            (DataKind::Images, _) => String::new(),
+            (_, [1, 1, features]) => format!(", {}", format::number_of(features, "feature")),
+            (_, shape) => format!(" of {}", format::shape(&shape)),
+        };
+        let names = self.target.names();
+        let list = match name.kind() {
+            DataKind::Table | DataKind::Arrays if names.len() <= MOST_NAMES => {
+                format!(" ({})", names.join(", "))
+            }
+            _ => String::new(),
+        };
+        format!(
+            "data: {}, {} training, {} validation and {} test {}s{features}, {}{list}",
+            config.dataset.label(),
+            format::count(self.train.len()),
+            format::count(self.validation.len()),
+            format::count(self.test.len()),
+            name.kind().example(),
+            outputs(config, names.len()),
+        )
     }
+
+    /// Frees the inputs, once the backend has them.
+    pub(crate) fn drop_host_images(&mut self) {
+        self.examples.inputs = Inputs::Bytes(Vec::new());
+    }
+}
+
+/// What is predicted, in words: `10 classes`, `1 value`.
+pub(crate) fn outputs(config: &RunConfig, count: usize) -> String {
+    match config.network.task {
+        Task::Regression => format::number_of(count, "value"),
+        _ => format!("{count} classes"),
+    }
+}
+
+/// Mean and standard deviation of each column over these rows.
+fn statistics(values: &Array2<f32>, rows: &[u32]) -> Normalization {
+    let (reals, classes) = (flat(values), values.ncols());
+    let (pixels, labels) = (Pixels::Reals(reals), Labels::Values(reals));
+    Normalization::of(&Images { pixels, labels, shape: [1, 1, classes], classes }, rows)
+}
+
+/// Each column less its mean, divided by its deviation.
+pub(crate) fn standardize(values: &Array2<f32>, mean: &[f32], std: &[f32]) -> Array2<f32> {
+    let mut scaled = values.clone();
+    for ((mut column, &mean), &std) in scaled.columns_mut().into_iter().zip(mean).zip(std) {
+        let (mean, std) = (f64::from(mean), f64::from(std));
+        column.mapv_inplace(|value| ((f64::from(value) - mean) / std) as f32);
+    }
+    scaled
+}
+
+/// Scores of a network's outputs for these examples of `values`, in the data's own units.
+///
+/// # Errors
+/// Outputs of other numbers.
+pub(crate) fn value_scores(
+    target: &ModelTarget,
+    values: &Array2<f32>,
+    examples: &[u32],
+    outputs: &[Vec<f32>],
+) -> Result<Vec<ValueScore>, TrainError> {
+    let rows: Vec<usize> = examples.iter().map(|&at| at as usize).collect();
+    let values = values.select(Axis(0), &rows);
+    let predicted: Vec<f32> = outputs.iter().flat_map(|row| target.prediction(row)).collect();
+    ValueScore::of(&predicted, flat(&values), values.ncols())
+}
+
+/// The numbers of an array whose rows follow one another, as all of this program's do.
+fn flat(values: &Array2<f32>) -> &[f32] {
+    values.as_slice().unwrap_or_default()
+}
+
+/// How the inputs of a model are made of a user's data: what a checkpoint keeps beside the network.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Preprocessing {
+    /// How the columns of a table become numbers.
+    pub(crate) table: Option<TableEncoding>,
+}
+
+impl Preprocessing {
+    fn to_json(&self) -> Value {
+        if *self == Self::default() { Value::Null } else { serde_json::json!(self) }
+    }
+
+    /// What a model says of it.
+    ///
+    /// # Errors
+    /// The preprocessing of another program.
+    pub(crate) fn of(model: &ModelDescription) -> anyhow::Result<Self> {
+        match &model.preprocessing {
+            Value::Null => Ok(Self::default()),
+            value => Self::deserialize(value)
+                .context("the model's preprocessing is that of another program"),
+        }
+    }
+}
+
+/// What the examples of a model are.
+///
+/// # Errors
+/// The preprocessing of another program.
+pub(crate) fn example_format(saved: &SavedModel) -> anyhow::Result<ExampleFormat> {
+    let model = &saved.model.description;
+    let Preprocessing { table: encoding } = Preprocessing::of(model)?;
+    let kind = match &saved.metadata {
+        Some(metadata) => metadata.config.dataset.name.kind(),
+        None if encoding.is_some() => DataKind::Table,
+        None if model.elements == InputElements::Bytes => DataKind::Images,
+        None => DataKind::Arrays,
+    };
+    let [height, width, channels] = model.input;
+    let targets = match &model.target {
+        ModelTarget::Classes { names } => TargetNames::Classes(names.clone()),
+        ModelTarget::Values { names, .. } => TargetNames::Values(names.clone()),
+    };
+    Ok(ExampleFormat { kind, shape: ImageShape { height, width, channels }, targets, encoding })
+}
+
+/// Inputs, as the core takes them.
+pub(crate) fn pixels(inputs: &Inputs) -> Pixels<'_> {
+    match inputs {
+        Inputs::Bytes(bytes) => Pixels::Bytes(bytes),
+        Inputs::Reals(reals) => Pixels::Reals(reals),
+    }
+}
+
+/// Height, width and channels.
+pub(crate) fn extents(shape: ImageShape) -> [usize; 3] {
+    [shape.height, shape.width, shape.channels]
 }
 
 /// Prints what a user may not expect of a data set.
@@ -112,42 +284,46 @@ pub(crate) fn print_notes(notes: &[Note], output: &Output) {
     }
 }
 
-/// The data set of a configuration, as the data crate takes it.
-fn source(config: &DatasetConfig) -> Source {
-    Source {
-        name: config.name,
-        path: config.path.clone(),
-        image_size: config.image_size.map(|[height, width]| (height, width)),
-    }
-}
-
 /// What is known of a data set without its files.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DataShape {
     /// Height, width, channels.
     pub(crate) image: [usize; 3],
-    /// Number of classes.
+    /// Number of classes, or of numbers to predict.
     pub(crate) classes: usize,
-    /// Number of training images, those held out included.
+    /// Number of training examples, those held out included.
     pub(crate) train: usize,
-    /// Number of test images.
+    /// Number of test examples.
     #[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "only a GPU holds test images"))]
     pub(crate) test: usize,
+    /// Type of the numbers of an example, on the device.
+    pub(crate) dtype: DType,
 }
 
 impl DataShape {
-    /// Shape, classes and size of a data set. An image folder must be there, all others need not.
+    /// Shape, classes and size of a data set. A user's own data must be there, all others need not.
     ///
     /// # Errors
-    /// An image folder that cannot be read.
+    /// Data of the user's own that cannot be read.
     pub(crate) fn of(config: &RunConfig, root: &Path, output: &Output) -> Result<Self, Failure> {
         if let Some(DatasetSize { shape, classes, train, test }) = config.dataset.name.size() {
-            let image = [shape.height, shape.width, shape.channels];
-            return Ok(Self { image, classes, train, test });
+            return Ok(Self { image: extents(shape), classes, train, test, dtype: DType::U8 });
         }
         let data = LoadedData::load(config, root, output)?;
+        let DataLayout { shape: image, classes, dtype, .. } = data.images().layout();
         let train = data.train.len() + data.validation.len();
-        Ok(Self { image: data.shape, classes: data.classes.len(), train, test: data.test.len() })
+        Ok(Self { image, classes, train, test: data.test.len(), dtype })
+    }
+
+    /// So many of the examples, as the core lays them out.
+    pub(crate) fn layout(self, count: usize) -> DataLayout {
+        DataLayout { shape: self.image, classes: self.classes, count, dtype: self.dtype }
+    }
+
+    /// Bytes that the inputs of so many examples take.
+    pub(crate) fn bytes(self, count: usize) -> usize {
+        let size = if self.dtype == DType::U8 { 1 } else { size_of::<f32>() };
+        count * size * self.image.iter().product::<usize>()
     }
 }
 

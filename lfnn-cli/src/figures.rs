@@ -9,7 +9,7 @@ use lfnn_core::metric::{Metrics, UnitMetrics};
 
 use crate::chart::{Axis, Figure, Mark, Panel, Point, Shape, Stat};
 use crate::cli::HorizontalAxis;
-use crate::run::{EpochRow, RecordedRun, lowest, mean};
+use crate::run::{EpochRow, R2, RecordedRun, lowest, mean};
 
 /// Runs that differ in their seeds alone.
 #[derive(Clone, Debug)]
@@ -128,7 +128,8 @@ fn network_metrics(runs: &[RecordedRun]) -> Vec<String> {
 /// A metric for people, with its unit.
 fn label(images: &str, metric: &str) -> String {
     let unit = if metric.ends_with("error") || metric.ends_with("percent") { ", %" } else { "" };
-    format!("{images} {}{unit}", metric.replace('_', " "))
+    let name = if metric == R2 { "R²".to_owned() } else { metric.replace('_', " ") };
+    format!("{images} {name}{unit}")
 }
 
 /// Every metric of the networks against epochs or time.
@@ -183,12 +184,16 @@ fn points_of(mark: &Mark) -> &[Point] {
     }
 }
 
-/// Whether the end of the curves would be flat on an axis that begins at 0.
+/// Whether the end of the curves would be flat on an axis that begins at 0, to which they fall.
 fn spans_decades(marks: &[Mark]) -> bool {
     let values = marks.iter().flat_map(points_of).map(|point| point.y);
     let (low, high) = values
         .fold((f64::INFINITY, 0.0f64), |(low, high), value| (low.min(value), high.max(value)));
-    low > 0.0 && high > 10.0 * low
+    let falls = marks.iter().map(points_of).any(|points| match points {
+        [first, .., last] => last.y <= first.y,
+        _ => false,
+    });
+    falls && low > 0.0 && high > 10.0 * low
 }
 
 /// An axis of time in a unit that leaves few digits; the seconds of the marks become such units.

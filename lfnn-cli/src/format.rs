@@ -49,6 +49,24 @@ pub(crate) fn percent(share: Option<f64>) -> String {
     share.map_or_else(|| "–".into(), |share| format!("{share:.2} %"))
 }
 
+/// A loss, or a dash.
+pub(crate) fn loss(loss: Option<f64>) -> String {
+    loss.map_or_else(|| "–".into(), |loss| format!("{loss:.4}"))
+}
+
+/// A number in five digits.
+pub(crate) fn significant(number: f64) -> String {
+    if number == 0.0 {
+        return "0".into();
+    }
+    let digits = number.abs().log10().floor();
+    if (-4.0..6.0).contains(&digits) {
+        let decimals = (4.0 - digits).clamp(0.0, 8.0) as usize;
+        return format!("{number:.decimals$}");
+    }
+    format!("{number:.4e}")
+}
+
 /// Extents of an image or a vector.
 pub(crate) fn shape(shape: &[usize]) -> String {
     let extents: Vec<String> = shape.iter().map(usize::to_string).collect();
@@ -111,6 +129,11 @@ mod tests {
         assert_eq!(duration(Duration::from_secs(185)), "3 min 05 s");
         assert_eq!(duration(Duration::from_secs(7620)), "2 h 07 min");
         assert_eq!(percent(None), "–");
+        assert_eq!(significant(3026.53), "3026.5");
+        assert_eq!(significant(0.012_345_6), "0.012346");
+        assert_eq!(significant(0.0), "0");
+        assert_eq!(significant(1.5e9), "1.5000e9");
+        assert_eq!(significant(1.5e-7), "1.5000e-7");
     }
 
     #[test]

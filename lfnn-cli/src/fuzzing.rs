@@ -63,7 +63,7 @@ pub fn checkpoint(bytes: &[u8]) -> bool {
     };
     let run = folder.write("fuzz.safetensors", &file);
     let image = folder.write("image.pgm", &[b"P5 8 8 255 ".as_slice(), &[99; 64]].concat());
-    let predict = PredictArgs { run: run.clone(), images: vec![image], json: true };
+    let predict = PredictArgs { run: run.clone(), inputs: vec![image], json: true };
     let mut good = commands::predict::command(&predict, cpu(), &silent()).is_ok();
     for format in [ExportFormat::Onnx, ExportFormat::Safetensors] {
         let export = ExportArgs { run: run.clone(), format, out: None };

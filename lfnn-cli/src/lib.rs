@@ -34,6 +34,7 @@ mod recipes;
 mod reproduce;
 mod resolved;
 mod run;
+mod scores;
 mod train;
 
 use std::process::ExitCode;

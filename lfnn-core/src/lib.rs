@@ -24,6 +24,7 @@ pub mod network;
 pub mod optim;
 pub mod program;
 pub mod random;
+pub mod score;
 pub mod sizes;
 pub mod step;
 pub mod train;

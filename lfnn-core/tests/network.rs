@@ -3,8 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-use lfnn_core::config::{LeadershipConfig, NetworkConfig};
-use lfnn_core::layer::Init;
+use lfnn_core::config::{LayerConfig, LeadershipConfig, NetworkConfig, Size2};
+use lfnn_core::layer::{Init, LayerBuilder};
 use lfnn_core::network::Network;
 use lfnn_core::program::{Loss, ProgramSet};
 use lfnn_core::random::{Purpose, Stream};
@@ -88,6 +88,71 @@ fn one_vs_all_makes_independent_nets() {
 }
 
 #[test]
+fn windows_and_grids_of_a_signal_are_rectangles() {
+    let layers = json!([
+        {"conv": {"filters": 8, "kernel": [1, 9], "stride": [1, 2], "padding": [0, 4]}},
+        {"max_pool": {"kernel": [1, 255], "stride": [1, 3], "padding": [0, 127]}},
+        {"avg_pool": {"kernel": [1, 4]}},
+        {"adaptive_avg_pool": {"grid": [1, 20]}},
+        {"conv": {"filters": 4, "kernel": 1}},
+    ]);
+    let layers: Vec<LayerConfig> = serde_json::from_value(layers).unwrap();
+    let mut set = ProgramSet::new();
+    let mut builder = LayerBuilder::new(&mut set, "layers");
+    let mut shape = vec![1, 500, 2];
+    let mut shown = Vec::new();
+    for config in &layers {
+        let layer = builder.layer(config, &shape).unwrap();
+        shape = layer.output_shape().to_vec();
+        shown.push((layer.describe(), shape.clone()));
+    }
+    let expected = [
+        ("conv 1×9, 8, stride 1×2", [1, 250, 8]),
+        ("max pool 1×255", [1, 84, 8]),
+        ("average pool 1×4", [1, 21, 8]),
+        ("average pool to 1×20", [1, 20, 8]),
+        ("conv 1×1, 4", [1, 20, 4]),
+    ];
+    assert_eq!(shown, expected.map(|(text, shape)| (text.to_owned(), shape.to_vec())));
+    let weight = set.tensors().iter().next().unwrap().1;
+    assert_eq!(weight.shape, [8, 1, 9, 2]);
+}
+
+/// A size is written as it was before there were rectangles: configurations and checkpoints keep their bytes.
+#[test]
+fn a_size_is_written_as_a_number_where_its_axes_are_equal() {
+    for (given, written) in [
+        (
+            json!({"conv": {"filters": 8, "kernel": [3, 3], "stride": [1, 1], "padding": 1, "groups": 1, "bias": true}}),
+            r#"{"conv":{"filters":8,"kernel":3,"stride":1,"padding":1,"groups":1,"bias":true}}"#,
+        ),
+        (
+            json!({"max_pool": {"kernel": [1, 2], "stride": 2}}),
+            r#"{"max_pool":{"kernel":[1,2],"stride":2,"padding":0}}"#,
+        ),
+        (
+            json!({"avg_pool": {"kernel": 2, "padding": [0, 1]}}),
+            r#"{"avg_pool":{"kernel":2,"stride":null,"padding":[0,1]}}"#,
+        ),
+        (json!({"adaptive_avg_pool": {"grid": [4, 1]}}), r#"{"adaptive_avg_pool":{"grid":[4,1]}}"#),
+    ] {
+        let layer: LayerConfig = serde_json::from_value(given).unwrap();
+        assert_eq!(serde_json::to_string(&layer).unwrap(), written);
+        assert_eq!(serde_json::from_str::<LayerConfig>(written).unwrap(), layer);
+    }
+    for (wrong, found) in [
+        (json!([1, 2, 3]), "invalid length 3"),
+        (json!([1]), "invalid length 1"),
+        (json!(-1), "invalid type: integer `-1`"),
+        (json!("3"), "invalid type: string \"3\""),
+    ] {
+        let error = serde_json::from_value::<Size2>(wrong).unwrap_err().to_string();
+        let expected = format!("{found}, expected a whole number from 0 on, or [height, width]");
+        assert!(error.starts_with(&expected), "{error}");
+    }
+}
+
+#[test]
 fn impossible_networks_are_refused_with_the_path_and_the_reason() {
     let readout = json!({"readout": {"count": 4}});
     let unit = |layers: Value, workers: &Value| json!({"layers": layers, "workers": workers});
@@ -123,6 +188,32 @@ fn impossible_networks_are_refused_with_the_path_and_the_reason() {
         (
             unit(json!([conv(4)]), &json!({"readout": {"count": 4, "grid": 9}})),
             "network.units[0].workers: a grid of 9×9 does not fit a 8×8 image",
+        ),
+        (
+            unit(json!([conv(4)]), &json!({"block": {"grid": [0, 8]}})),
+            "network.units[0].workers: a grid of 0×8 does not fit a 8×8 image",
+        ),
+        (
+            unit(json!([{"conv": {"filters": 4, "kernel": [1, 9]}}]), &readout),
+            "network.units[0].layers[0]: a window of 1×9 with stride 1×1 and padding 0×0 does not \
+             fit a 8×8 image",
+        ),
+        (
+            unit(json!([{"conv": {"filters": 4, "kernel": 3, "stride": [1, 0]}}]), &readout),
+            "network.units[0].layers[0]: a window of 3×3 with stride 1×0 and padding 0×0 does not \
+             fit a 8×8 image",
+        ),
+        (
+            unit(json!([{"conv": {"filters": 4, "kernel": [1, 1_u64 << 31]}}]), &readout),
+            "network.units[0].layers[0].conv.kernel: 2147483648, expected at most 2147483647",
+        ),
+        (
+            unit(json!([{"max_pool": {"kernel": [16, 16]}}]), &readout),
+            "network.units[0].layers[0]: a kernel of 16×16 has 256 positions, expected at most 255",
+        ),
+        (
+            unit(json!([{"avg_pool": {"kernel": [1, 4], "padding": [1, 0]}}]), &readout),
+            "network.units[0].layers[0]: a padding of 1×0 is more than half of the 1×4 window",
         ),
         (
             unit(json!([conv(4), {"dropout": {"rate": 1.0}}]), &readout),

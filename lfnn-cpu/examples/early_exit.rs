@@ -1,22 +1,16 @@
 //! Early exit: a prediction stops at the first unit whose best worker is sure enough.
 
 use lfnn_core::config::{NetworkConfig, OptimizerConfig, TrainingConfig, UnitConfig};
-use lfnn_core::data::Dataset;
 use lfnn_core::method::LFNN_L;
 use lfnn_core::train::{Setup, Trainer};
 use lfnn_cpu::Cpu;
 use lfnn_data::{DatasetName, Source, silent};
-use ndarray::{ArrayView1, ArrayView4};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let source = Source { name: DatasetName::Digits, path: None, image_size: None };
+    let source = Source::named(DatasetName::Digits);
     let digits = lfnn_data::Dataset::load(&source, ".".as_ref(), &silent)?;
-    let view = |part: &'_ lfnn_data::Images| (part.len(), 8, 8, 1);
-    let images = ArrayView4::from_shape(view(&digits.train), &digits.train.pixels)?;
-    let data = Dataset::classification(images, ArrayView1::from(&digits.train.labels))?;
-    let (train, validation) = data.split(0.2, 1)?;
-    let images = ArrayView4::from_shape(view(&digits.test), &digits.test.pixels)?;
-    let test = Dataset::classification(images, ArrayView1::from(&digits.test.labels))?;
+    let (train, validation) = digits.train.dataset()?.split(0.2, 1)?;
+    let test = digits.test.dataset()?;
 
     let unit = |filters| UnitConfig::new().conv(filters, 3).batch_norm().relu().readout(4);
     let network = NetworkConfig::new([unit(16).max_pool(2), unit(32), unit(64)]);

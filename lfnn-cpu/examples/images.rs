@@ -3,22 +3,16 @@
 use lfnn_core::config::{
     Augmentation, NetworkConfig, OptimizerConfig, ScheduleConfig, TrainingConfig, UnitConfig,
 };
-use lfnn_core::data::Dataset;
 use lfnn_core::method::LFNN_L;
 use lfnn_core::train::{Setup, Trainer};
 use lfnn_cpu::Cpu;
 use lfnn_data::{DatasetName, Source, silent};
-use ndarray::{ArrayView1, ArrayView4};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // 8×8 pixels, compiled into the data crate: no files.
-    let source = Source { name: DatasetName::Digits, path: None, image_size: None };
+    let source = Source::named(DatasetName::Digits);
     let digits = lfnn_data::Dataset::load(&source, ".".as_ref(), &silent)?;
-    let images = |part: &lfnn_data::Images| (part.len(), 8, 8, 1);
-    let view = ArrayView4::from_shape(images(&digits.train), &digits.train.pixels)?;
-    let train = Dataset::classification(view, ArrayView1::from(&digits.train.labels))?;
-    let view = ArrayView4::from_shape(images(&digits.test), &digits.test.pixels)?;
-    let test = Dataset::classification(view, ArrayView1::from(&digits.test.labels))?;
+    let (train, test) = (digits.train.dataset()?, digits.test.dataset()?);
 
     let network = NetworkConfig::new([
         UnitConfig::new().conv(32, 3).batch_norm().relu().readout(4).max_pool(2),

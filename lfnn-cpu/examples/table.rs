@@ -10,24 +10,21 @@ use lfnn_core::method::LFNN_L;
 use lfnn_core::model::Model;
 use lfnn_core::train::{Setup, Trainer};
 use lfnn_cpu::Cpu;
-use lfnn_data::{MissingCells, Table, TableColumns, TableEncoding};
+use lfnn_data::{Table, TableColumns, TableEncoding, Targets};
 use ndarray::ArrayView1;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/iris.csv"));
     let table = Table::read(path)?;
-    let columns = TableColumns {
-        target: vec!["species".into()],
-        features: None,
-        regression: false,
-        missing: MissingCells::Error,
-    };
+    let columns = TableColumns { target: vec!["species".into()], ..TableColumns::default() };
     let encoding = TableEncoding::find(&table, &columns, &[])?;
     let features = encoding.features(&table)?;
-    let labels = encoding.labels(&table)?.ok_or("no classes")?;
+    let Targets::Classes(labels) = encoding.target.read(&table)? else {
+        return Err("no classes".into());
+    };
 
     let data = Dataset::classification(features.view(), ArrayView1::from(&labels))?;
-    let (train, test) = data.named(["setosa", "versicolor", "virginica"])?.split(0.2, 7)?;
+    let (train, test) = data.named(encoding.target.names().classes())?.split(0.2, 7)?;
     let network = NetworkConfig::new([
         UnitConfig::new().flatten().linear(32).relu().readout(4),
         UnitConfig::new().linear(32).relu().readout(4),

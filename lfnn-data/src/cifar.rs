@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use crate::declaration::{Declaration, Reader, Request};
-use crate::images::labels_of;
-use crate::{DataError, Dataset, ImageShape, Images, files};
+use crate::examples::labels_of;
+use crate::{DataError, Dataset, Examples, ImageShape, files};
 
 const SHAPE: ImageShape = ImageShape { height: 32, width: 32, channels: 3 };
 
@@ -26,10 +26,10 @@ pub(crate) struct Cifar {
 
 impl Reader for Cifar {
     fn load(&self, request: &Request<'_>) -> Result<Dataset, DataError> {
-        let Request { set, folder, .. } = *request;
+        let Request { set, path: folder, .. } = *request;
         let train = self.load_set(set, folder, self.train)?;
         let test = self.load_set(set, folder, self.test)?;
-        Ok(Dataset::new(set.name, self.classes, train, test, Vec::new()))
+        Ok(Dataset::of_images(set.name, self.classes, train, test, Vec::new()))
     }
 
     fn count(&self, set: &Declaration, folder: &Path) -> Result<[u64; 2], DataError> {
@@ -43,7 +43,7 @@ impl Reader for Cifar {
 
 impl Cifar {
     fn record(&self) -> usize {
-        self.labels + SHAPE.bytes()
+        self.labels + SHAPE.values()
     }
 
     /// The number of records in one file, by its size.
@@ -64,7 +64,7 @@ impl Cifar {
         set: &Declaration,
         folder: &Path,
         files: &[&str],
-    ) -> Result<Images, DataError> {
+    ) -> Result<Examples, DataError> {
         let paths: Vec<PathBuf> = files.iter().map(|file| folder.join(file)).collect();
         let counts = paths.iter().map(|path| self.records(set, path));
         let counts = counts.collect::<Result<Vec<usize>, DataError>>()?;
@@ -77,10 +77,10 @@ impl Cifar {
                 let (found, expected) = (bytes.len(), count * self.record());
                 return Err(DataError::truncated(path, found, format!("{expected} as before")));
             }
-            let of_file = rest.split_off_mut(..count * SHAPE.bytes()).unwrap_or_default();
+            let of_file = rest.split_off_mut(..count * SHAPE.values()).unwrap_or_default();
             labels.extend(self.parse(&bytes, path, of_file)?);
         }
-        Images::new(SHAPE, pixels, labels)
+        Examples::images(SHAPE, pixels, labels)
     }
 
     /// The labels of a file's records; their pixels go to `images`.
@@ -88,7 +88,7 @@ impl Cifar {
         let records = bytes.chunks_exact(self.record());
         let found: Vec<u8> = records.map(|record| record[self.labels - 1]).collect();
         images
-            .par_chunks_exact_mut(SHAPE.bytes())
+            .par_chunks_exact_mut(SHAPE.values())
             .zip(bytes.par_chunks_exact(self.record()))
             .for_each(|(image, record)| interleave(&record[self.labels..], image));
         labels_of(&found, self.classes.len(), path)

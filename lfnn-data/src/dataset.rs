@@ -1,32 +1,39 @@
 //! A data set in memory.
 
-use crate::{Images, Note};
+use crate::{Examples, Note, TableEncoding, TargetNames};
 
-/// A training set and a test set with the same classes and the same shape.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A training set and a test set with the same targets and the same shape.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
     /// The data set's name.
     pub name: String,
-    /// Names of the classes, in the order of the labels.
-    pub classes: Vec<String>,
-    /// Images to learn from; [`crate::hold_out`] keeps some of them for validation.
-    pub train: Images,
-    /// Images never looked at before the end.
-    pub test: Images,
+    /// Names of the classes, or of the numbers to predict.
+    pub targets: TargetNames,
+    /// Examples to learn from; [`Examples::hold_out`] keeps some of them for validation.
+    pub train: Examples,
+    /// Examples never looked at before the end.
+    pub test: Examples,
+    /// How the columns of a table became numbers; none where the data set is not a table.
+    pub encoding: Option<TableEncoding>,
     /// What a user may not expect: files that were left out, grey that became RGB, …
     pub notes: Vec<Note>,
 }
 
 impl Dataset {
-    /// Puts the parts together.
-    pub(crate) fn new<S: ToString>(
+    /// A data set of images with these classes.
+    pub(crate) fn of_images<S: ToString>(
         name: &str,
         classes: &[S],
-        train: Images,
-        test: Images,
+        train: Examples,
+        test: Examples,
         notes: Vec<Note>,
     ) -> Self {
-        let classes = classes.iter().map(S::to_string).collect();
-        Self { name: name.to_owned(), classes, train, test, notes }
+        let targets = TargetNames::Classes(classes.iter().map(S::to_string).collect());
+        Self { name: name.to_owned(), targets, train, test, encoding: None, notes }
+    }
+
+    /// Names of the classes, in the order of the labels; none in a regression.
+    pub fn classes(&self) -> &[String] {
+        self.targets.classes()
     }
 }

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::path::Path;
 
+use crate::notes::number_of;
 use crate::published::Published;
 use crate::{
-    DataError, Dataset, FileReport, FileState, ImageShape, Progress, Verification, silent,
+    DataError, Dataset, FileReport, FileState, ImageShape, Progress, Source, Verification, silent,
 };
 
 /// A data set.
@@ -29,8 +30,47 @@ pub(crate) enum Origin {
     Download { folder: &'static str, files: &'static Published },
     /// The user puts it into this folder below the data folder, as `hint` says.
     Manual { folder: &'static str, hint: &'static str },
-    /// It is a folder of the user's, which `hint` describes. Images are resized to the size asked for.
-    Path { hint: &'static str },
+    /// It is the user's own file or folder, of this kind, which `hint` describes.
+    Path { kind: DataKind, hint: &'static str },
+}
+
+/// What the examples of a data set are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DataKind {
+    /// Images.
+    Images,
+    /// Rows of a table.
+    Table,
+    /// Arrays of numbers.
+    Arrays,
+}
+
+impl DataKind {
+    /// What one example is called.
+    pub fn example(self) -> &'static str {
+        match self {
+            DataKind::Images => "image",
+            DataKind::Table => "row",
+            DataKind::Arrays => "example",
+        }
+    }
+
+    /// What the path of a user's own data set leads to.
+    pub fn expected(self) -> &'static str {
+        match self {
+            DataKind::Images => "a folder of images",
+            DataKind::Table => "a CSV or TSV file",
+            DataKind::Arrays => "a .npz or .safetensors file, or a folder of .npy files",
+        }
+    }
+
+    fn accepts(self, path: &Path) -> bool {
+        match self {
+            DataKind::Images => path.is_dir(),
+            DataKind::Table => path.is_file(),
+            DataKind::Arrays => path.exists(),
+        }
+    }
 }
 
 /// What is known of a data set without its files.
@@ -49,9 +89,9 @@ pub struct DatasetSize {
 /// What is to be loaded.
 pub(crate) struct Request<'a> {
     pub(crate) set: &'a Declaration,
-    pub(crate) folder: &'a Path,
-    /// Height and width to resize every image to, where the origin is [`Origin::Path`].
-    pub(crate) image_size: Option<(usize, usize)>,
+    pub(crate) source: &'a Source,
+    /// Where the data set is.
+    pub(crate) path: &'a Path,
     pub(crate) progress: &'a dyn Progress,
 }
 
@@ -60,15 +100,29 @@ pub(crate) trait Reader: Sync {
     /// Loads the data set.
     fn load(&self, request: &Request<'_>) -> Result<Dataset, DataError>;
 
-    /// Training and test images in a folder. Headers and folders are read, not the images.
-    fn count(&self, set: &Declaration, folder: &Path) -> Result<[u64; 2], DataError>;
+    /// Training and test images in a folder. Where it can be avoided, the images are not read.
+    fn count(&self, set: &Declaration, folder: &Path) -> Result<[u64; 2], DataError> {
+        let data = self.load_alone(set, folder)?;
+        Ok([data.train, data.test].map(|examples| examples.len() as u64))
+    }
 
-    /// Checks a folder without published checksums.
-    fn verify(&self, set: &Declaration, folder: &Path, _: &dyn Progress) -> Verification {
-        let request = Request { set, folder, image_size: None, progress: &silent };
-        let state = match self.load(&request) {
-            Ok(data) => FileState::images(data.train.len() + data.test.len()),
-            Err(error) => FileState::broken(&error, folder),
+    /// Loads the data set as it is when nothing is said about it.
+    fn load_alone(&self, set: &Declaration, path: &Path) -> Result<Dataset, DataError> {
+        let source = Source::named(set.name.parse()?);
+        self.load(&Request { set, source: &source, path, progress: &silent })
+    }
+
+    /// What a data set without published checksums holds, in words.
+    fn describe(&self, set: &Declaration, path: &Path) -> Result<String, DataError> {
+        let data = self.load_alone(set, path)?;
+        Ok(number_of(data.train.len() + data.test.len(), "image"))
+    }
+
+    /// Checks a data set without published checksums.
+    fn verify(&self, set: &Declaration, path: &Path, _: &dyn Progress) -> Verification {
+        let state = match self.describe(set, path) {
+            Ok(what) => FileState::Readable { what },
+            Err(error) => FileState::broken(&error, path),
         };
         let path = if matches!(set.origin, Origin::Embedded) { "(compiled in)" } else { "." };
         [FileReport { path: path.into(), state }].into_iter().collect()
@@ -89,7 +143,7 @@ impl Declaration {
         match self.origin {
             Origin::Embedded => "it is compiled in".to_owned(),
             Origin::Download { .. } => format!("`lfnn-cli data fetch {}` downloads it", self.name),
-            Origin::Manual { hint, .. } | Origin::Path { hint } => hint.to_owned(),
+            Origin::Manual { hint, .. } | Origin::Path { hint, .. } => hint.to_owned(),
         }
     }
 
@@ -118,10 +172,11 @@ impl Declaration {
         if path.is_dir() { Ok(()) } else { Err(self.missing(path, expected)) }
     }
 
-    /// That the data set's folder is there.
-    pub(crate) fn need_own_folder(&self, path: &Path) -> Result<(), DataError> {
+    /// That the data set's folder or file is there.
+    pub(crate) fn need_own_path(&self, path: &Path) -> Result<(), DataError> {
         match self.origin {
-            Origin::Path { .. } => self.need_folder(path, "a folder of images"),
+            Origin::Path { kind, .. } if kind.accepts(path) => Ok(()),
+            Origin::Path { kind, .. } => Err(self.missing(path, kind.expected())),
             _ => self.need_folder(path, format!("the folder of {}", self.name)),
         }
     }

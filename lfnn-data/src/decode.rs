@@ -63,7 +63,7 @@ pub(crate) fn decode_all(
 ) -> Result<(Vec<u8>, Tally), DataError> {
     let mut pixels = shape.allocate(files.len(), what)?;
     let counter = Counter::new(files.len(), what, progress);
-    let images = pixels.par_chunks_exact_mut(shape.bytes().max(1));
+    let images = pixels.par_chunks_exact_mut(shape.values().max(1));
     let failed = images.zip(files).find_map_first(|(target, file)| {
         let decoded = decode(file, fit);
         counter.one_more(&decoded);

@@ -168,9 +168,9 @@ pub enum DataError {
         channels: usize,
     },
 
-    /// More images held out than there are.
+    /// More examples held out than there are.
     #[error(
-        "validation: found {found} images to hold out; expected fewer than {available}, the number of training images"
+        "validation: found {found} examples to hold out; expected fewer than {available}, the number to train on"
     )]
     HoldOut {
         /// How many should be held out.

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use flate2::read::MultiGzDecoder;
 
 use crate::declaration::{Declaration, Reader, Request};
-use crate::images::labels_of;
-use crate::{DataError, Dataset, ImageShape, Images, files};
+use crate::examples::labels_of;
+use crate::{DataError, Dataset, Examples, ImageShape, files};
 
 /// Deflate cannot pack more than this many bytes into one; what a compressed file can hold.
 const MOST_PER_COMPRESSED_BYTE: u64 = 1032;
@@ -26,7 +26,7 @@ pub(crate) struct Idx {
 
 impl Reader for Idx {
     fn load(&self, request: &Request<'_>) -> Result<Dataset, DataError> {
-        let Request { set, folder, .. } = *request;
+        let Request { set, path: folder, .. } = *request;
         let [train_files, test_files] = [find(set, folder, "train")?, find(set, folder, "t10k")?];
         let train = load_set(&train_files, self.classes.len())?;
         let test = load_set(&test_files, self.classes.len())?;
@@ -40,7 +40,7 @@ impl Reader for Idx {
                 expected,
             ));
         }
-        Ok(Dataset::new(set.name, self.classes, train, test, Vec::new()))
+        Ok(Dataset::of_images(set.name, self.classes, train, test, Vec::new()))
     }
 
     fn count(&self, set: &Declaration, folder: &Path) -> Result<[u64; 2], DataError> {
@@ -67,7 +67,7 @@ fn find(set: &Declaration, folder: &Path, prefix: &str) -> Result<SetFiles, Data
     Ok(SetFiles { images: find("images-idx3")?, labels: find("labels-idx1")? })
 }
 
-fn load_set(files: &SetFiles, classes: usize) -> Result<Images, DataError> {
+fn load_set(files: &SetFiles, classes: usize) -> Result<Examples, DataError> {
     let ([images, height, width], pixels) = read::<3>(&files.images)?;
     let ([count], bytes) = read::<1>(&files.labels)?;
     if images != count {
@@ -80,7 +80,7 @@ fn load_set(files: &SetFiles, classes: usize) -> Result<Images, DataError> {
     }
     let labels = labels_of(&bytes, classes, &files.labels)?;
     let shape = ImageShape { height: height as usize, width: width as usize, channels: 1 };
-    Images::new(shape, pixels, labels)
+    Examples::images(shape, pixels, labels)
 }
 
 /// Dimensions and values of an IDX file of unsigned bytes with `D` dimensions.

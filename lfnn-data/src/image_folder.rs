@@ -6,7 +6,7 @@ use crate::declaration::{Declaration, Reader, Request};
 use crate::decode::{Fit, check_all, check_size, decode_all, size};
 use crate::notes::{LeftOut, Note, Tally};
 use crate::{
-    DataError, Dataset, FileReport, FileState, ImageShape, Images, Progress, Verification, files,
+    DataError, Dataset, Examples, FileReport, FileState, ImageShape, Progress, Verification, files,
     image_file,
 };
 
@@ -38,7 +38,8 @@ impl ImageFolder {
 
 impl Reader for ImageFolder {
     fn load(&self, request: &Request<'_>) -> Result<Dataset, DataError> {
-        let Request { set, folder, image_size, progress } = *request;
+        let Request { set, source, path: folder, progress } = *request;
+        let image_size = source.image_size;
         image_size.map_or(Ok(()), check_size)?;
         let layout = self.read(set, folder)?;
         let (height, width) = match (image_size.or(self.image_size), layout.train.paths.first()) {
@@ -61,7 +62,7 @@ impl Reader for ImageFolder {
         let (test, of_test) = decode(&layout.test, "decoding test")?;
         let mut notes = layout.notes;
         notes.extend(Tally::notes([of_train, of_test]));
-        Ok(Dataset::new(set.name, &layout.classes, train, test, notes))
+        Ok(Dataset::of_images(set.name, &layout.classes, train, test, notes))
     }
 
     fn count(&self, set: &Declaration, folder: &Path) -> Result<[u64; 2], DataError> {
@@ -134,15 +135,15 @@ impl Files {
         Ok(())
     }
 
-    fn decode(
+    pub(crate) fn decode(
         &self,
         shape: ImageShape,
         fit: Fit,
         what: &str,
         progress: &dyn Progress,
-    ) -> Result<(Images, Tally), DataError> {
+    ) -> Result<(Examples, Tally), DataError> {
         let (pixels, tally) = decode_all(&self.paths, shape, fit, what, progress)?;
-        Ok((Images::new(shape, pixels, self.labels.clone())?, tally))
+        Ok((Examples::images(shape, pixels, self.labels.clone())?, tally))
     }
 }
 

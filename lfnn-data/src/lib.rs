@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
 //!
 //! The crate knows formats, folders, downloads and splits. It knows neither networks nor backends:
-//! images stay `u8`, and shuffling, augmenting and normalising them is the backend's work.
+//! images of bytes stay `u8`, and shuffling, augmenting and normalising examples is the backend's work.
 #![forbid(unsafe_code)]
 
 mod arrays;
@@ -11,13 +11,14 @@ mod datasets;
 mod declaration;
 mod decode;
 mod error;
+mod example_format;
+mod examples;
 #[cfg(feature = "download")]
 pub mod fetch;
 mod files;
 mod idx;
 mod image_file;
 mod image_folder;
-mod images;
 mod jpeg;
 mod listing;
 mod notes;
@@ -25,8 +26,6 @@ mod permute;
 mod progress;
 mod published;
 mod source;
-mod split;
-mod statistics;
 mod table;
 mod verification;
 mod verify;
@@ -34,20 +33,19 @@ mod verify;
 pub use arrays::{ArrayDataset, ArrayPart, ArrayValues, StoredArray};
 pub use dataset::Dataset;
 pub use datasets::DatasetName;
-pub use declaration::DatasetSize;
+pub use declaration::{DataKind, DatasetSize};
 pub use decode::{LoadedImage, load_image};
 pub use error::{Attempt, DataError};
+pub use example_format::{ExampleFormat, image_files};
+pub use examples::{Examples, ImageShape, Inputs, TargetNames, Targets};
 #[cfg(feature = "download")]
 pub use fetch::fetch;
-pub use images::{ImageShape, Images};
 pub use listing::{Listing, Presence, list};
 pub use notes::Note;
 pub use permute::{permute_pixels, pixel_permutation};
 pub use progress::{Counted, Progress, Update, silent};
 pub use published::PublishedFile;
-pub use source::Source;
-pub use split::{Split, hold_out};
-pub use statistics::{ChannelStatistics, channel_statistics, feature_statistics};
+pub use source::{DEFAULT_TEST_SHARE, Source, TestPart};
 pub use table::{
     ColumnEncoding, ColumnKind, MissingCells, Table, TableColumns, TableEncoding, TargetEncoding,
 };

@@ -36,6 +36,21 @@ pub enum Note {
         /// How many.
         files: u64,
     },
+    /// Columns of text become a feature for each category.
+    Categories {
+        /// The columns, each with the number of its categories.
+        columns: Vec<(String, usize)>,
+    },
+    /// Empty cells of a table are filled.
+    Filled {
+        /// The columns, each with the number of its empty cells.
+        columns: Vec<(String, usize)>,
+    },
+    /// Columns have the same value in all rows to train on.
+    Constant {
+        /// The columns.
+        columns: Vec<String>,
+    },
 }
 
 impl fmt::Display for Note {
@@ -69,13 +84,43 @@ impl fmt::Display for Note {
             Note::SixteenBits { files } => {
                 write!(f, "{files} files have 16 bits per channel; they train with 8")
             }
+            Note::Categories { columns } => {
+                write!(f, "text becomes one feature per category: {}", counted(columns))
+            }
+            Note::Filled { columns } => {
+                let cells = columns.iter().map(|(_, count)| count).sum();
+                let verb = if cells == 1 { "is" } else { "are" };
+                let cells = number_of(cells, "empty cell");
+                let columns = counted(columns);
+                write!(f, "{cells} {verb} filled (numbers: the column's mean): {columns}")
+            }
+            Note::Constant { columns } => {
+                let names: Vec<String> =
+                    columns.iter().map(|column| format!("`{column}`")).collect();
+                write!(
+                    f,
+                    "one value in all rows to train on, so nothing is learned from it: {}",
+                    names.join(", ")
+                )
+            }
         }
     }
 }
 
 /// `1 file`, `2 files`.
-fn of(count: u64, thing: &str) -> String {
+pub(crate) fn number_of(count: usize, thing: &str) -> String {
     format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+}
+
+fn of(count: u64, thing: &str) -> String {
+    number_of(usize::try_from(count).unwrap_or(usize::MAX), thing)
+}
+
+/// `` `a` (3), `b` (1) ``.
+fn counted(columns: &[(String, usize)]) -> String {
+    let each: Vec<String> =
+        columns.iter().map(|(column, count)| format!("`{column}` ({count})")).collect();
+    each.join(", ")
 }
 
 /// What of a set's folders is not used.

@@ -2,30 +2,54 @@
 
 use std::path::{Path, PathBuf};
 
+use lfnn_core::data::Split;
+
 use crate::declaration::Request;
-use crate::{DataError, Dataset, DatasetName, Progress};
+use crate::{DataError, Dataset, DatasetName, Progress, TableColumns, Targets};
+
+/// The share of a user's own examples that are tested on, where nothing else is said.
+pub const DEFAULT_TEST_SHARE: f64 = 0.2;
 
 /// Which data set, and what a user may say about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Source {
     /// Its name.
     pub name: DatasetName,
-    /// Its folder, if it is not the usual one below the data folder.
+    /// Its file or folder, if it is not the usual one below the data folder.
     pub path: Option<PathBuf>,
     /// Height and width to resize every image to; for a folder of the user's alone.
     pub image_size: Option<(usize, usize)>,
+    /// Which columns of a table are used. Of arrays, `regression` alone matters.
+    pub columns: TableColumns,
+    /// What a table or arrays without a test part are tested on: [`DEFAULT_TEST_SHARE`] if none.
+    pub test: Option<TestPart>,
+    /// Number of training examples that will be held out for validation: what is known of a column of a table, such
+    /// as the mean that fills its empty cells, is known of the other rows.
+    pub validation: usize,
+    /// Seed of the choice of test and validation examples.
+    pub seed: u64,
+}
+
+/// What is tested on, where a data set does not say.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TestPart {
+    /// This share of the examples, between 0 and 1, balanced over the classes.
+    Share(f64),
+    /// Another file.
+    File(PathBuf),
 }
 
 impl Source {
     /// The data set `name` in its usual folder.
     pub fn named(name: DatasetName) -> Self {
-        Self { name, path: None, image_size: None }
+        let columns = TableColumns::default();
+        Self { name, path: None, image_size: None, columns, test: None, validation: 0, seed: 1 }
     }
 
     /// Where the data set is when the data folder is `root`; none if it is compiled in.
     ///
     /// # Errors
-    /// If an image folder has no path.
+    /// If a data set of the user's own has no path.
     pub fn folder(&self, root: &Path) -> Result<Option<PathBuf>, DataError> {
         if let Some(path) = &self.path {
             return Ok(Some(path.clone()));
@@ -34,10 +58,24 @@ impl Source {
             return Err(DataError::Setting {
                 key: "dataset.path",
                 found: "nothing".to_owned(),
-                expected: "the path of a folder of images".to_owned(),
+                expected: format!("the path of {}", self.name.kind().expected()),
             });
         }
         Ok(self.name.folder().map(|folder| root.join(folder)))
+    }
+
+    /// Indices of the examples to train and to test on, where one file holds both.
+    pub(crate) fn split_test(&self, targets: &Targets, share: f64) -> Result<Split, DataError> {
+        let count = targets.len();
+        let tested = (count as f64 * share).round() as usize;
+        if !(0.0..1.0).contains(&share) || tested == 0 || tested >= count {
+            return Err(DataError::Setting {
+                key: "dataset.test",
+                found: format!("{share} of {count} examples"),
+                expected: "a share between 0 and 1 that leaves examples on both sides".to_owned(),
+            });
+        }
+        targets.hold_out(tested, self.seed)
     }
 }
 
@@ -52,7 +90,7 @@ impl Dataset {
         progress: &dyn Progress,
     ) -> Result<Dataset, DataError> {
         let (name, set) = (source.name, source.name.declaration());
-        if let (Some((height, width)), false) = (source.image_size, name.needs_path()) {
+        if let (Some((height, width)), false) = (source.image_size, name.is_resized()) {
             return Err(DataError::Setting {
                 key: "dataset.image_size",
                 found: format!("{height} × {width}"),
@@ -61,10 +99,9 @@ impl Dataset {
         }
         let folder = source.folder(root)?;
         if let Some(folder) = &folder {
-            set.need_own_folder(folder)?;
+            set.need_own_path(folder)?;
         }
-        let folder = folder.as_deref().unwrap_or(root);
-        let request = Request { set, folder, image_size: source.image_size, progress };
-        set.reader.load(&request)
+        let path = folder.as_deref().unwrap_or(root);
+        set.reader.load(&Request { set, source, path, progress })
     }
 }

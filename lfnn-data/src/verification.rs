@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::notes::number_of;
 use crate::{DataError, Note};
 
 /// What is known of one file, or of a part of a data set that has no published checksum.
@@ -58,7 +59,7 @@ impl fmt::Display for FileState {
 impl FileState {
     /// That so many images can be read.
     pub(crate) fn images(count: usize) -> Self {
-        Self::Readable { what: format!("{count} image{}", if count == 1 { "" } else { "s" }) }
+        Self::Readable { what: number_of(count, "image") }
     }
 
     /// What is wrong with the file `path`, without its name, which the report has.

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::declaration::Origin;
 use crate::{DataError, DatasetName, Progress, Verification};
 
-/// Checks every file of the data set `name` in `folder` (without a meaning for the embedded one).
+/// Checks every file of the data set `name` in `folder` (a file, for a table; without a meaning for the embedded one).
 ///
 /// Files with a published checksum are compared with it. Of others, all images are decoded, and each broken one is
 /// reported.
@@ -19,7 +19,7 @@ pub fn verify(
 ) -> Result<Verification, DataError> {
     let set = name.declaration();
     if !matches!(set.origin, Origin::Embedded) {
-        set.need_own_folder(folder)?;
+        set.need_own_path(folder)?;
     }
     Ok(match set.origin {
         Origin::Download { files, .. } => files.check(folder, progress).collect(),

@@ -121,6 +121,25 @@ BLOCKS = [
     unit(linear(5), "sigmoid", workers=block(count=4)),
 ]
 
+# Signals of two channels: images of one row.
+SIGNAL_IMAGE = (2, 1, 24)
+SIGNAL = [
+    unit(
+        conv(6, kernel=[1, 5], stride=[1, 2], padding=[0, 2], bias=False),
+        batch_norm(),
+        "relu",
+        workers=readout(3, grid=[1, 3]),
+        transition=[max_pool([1, 3], stride=[1, 2], padding=[0, 1])],
+    ),
+    unit(
+        conv(4, kernel=[1, 3], padding=[0, 1], groups=2),
+        "tanh",
+        workers=block(count=2, grid=[1, 4]),
+        transition=[avg_pool([1, 2])],
+    ),
+]
+SIGNAL_OUTPUT = [{"adaptive_avg_pool": {"grid": [1, 2]}}]
+
 # LFNN-l: Eq. 2.
 
 case(
@@ -314,6 +333,38 @@ case(
     image=(1, 7, 7),
 )
 
+case(
+    "lfnn-l_signal",
+    "signals: kernels, strides, paddings, pools and grids of one row",
+    SIGNAL,
+    image=SIGNAL_IMAGE,
+    output=SIGNAL_OUTPUT,
+    leadership={"delta": 0.5},
+)
+case(
+    "lfnn-l_rectangles",
+    "kernels, strides, paddings, pools and grids whose height and width differ",
+    [
+        unit(
+            conv(6, kernel=[2, 3], stride=[1, 2], padding=[1, 0]),
+            "relu",
+            workers=readout(3, grid=[4, 2]),
+            transition=[
+                max_pool([1, 2], stride=1),
+                avg_pool([3, 2], stride=[2, 1], padding=[1, 0]),
+            ],
+        ),
+        unit(
+            conv(8, kernel=[3, 1], padding=[0, 1]),
+            "tanh",
+            workers=filters(2, scale=4.0),
+            transition=[{"adaptive_avg_pool": {"grid": [1, 2]}}],
+        ),
+    ],
+    image=(2, 5, 9),
+    leadership={"delta": 0.5},
+)
+
 # LFNN: Eq. 1, with followers that stop the global gradient and with followers that pass it on.
 
 for relay in (False, True):
@@ -376,6 +427,15 @@ for relay in (False, True):
         leadership={"delta": 0.5, "gradient_through_followers": relay, "scope": "sample"},
     )
 
+    case(
+        f"lfnn_signal_{suffix}",
+        f"signals; {how} the global gradient",
+        SIGNAL,
+        image=SIGNAL_IMAGE,
+        output=SIGNAL_OUTPUT,
+        leadership={"delta": 0.5, "gradient_through_followers": relay},
+    )
+
 case(
     "lfnn_filters_binary_sample",
     "K = 1, filters, leaders per sample, mean reference",
@@ -422,6 +482,7 @@ case("bp_neurons", "fully connected", NEURONS)
 case("bp_filters", "grouped and strided convolutions, batch norm", FILTERS, classes=2)
 case("bp_readout", "heads are not used", READOUT, training={"label_smoothing": 0.1})
 case("bp_block", "blocks side by side, heads are not used", BLOCKS)
+case("bp_signal", "signals", SIGNAL, image=SIGNAL_IMAGE, output=SIGNAL_OUTPUT)
 case(
     "bp_regression",
     "three numbers",
@@ -605,6 +666,7 @@ for other in OTHERS:
         image=(2, 7, 7),
     )
     case(f"{other}_block", "blocks side by side", BLOCKS)
+    case(f"{other}_signal", "signals", SIGNAL, image=SIGNAL_IMAGE, output=SIGNAL_OUTPUT)
     case(
         f"{other}_binary",
         "K = 1, residual block, bias, no bias",

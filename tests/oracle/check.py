@@ -92,11 +92,12 @@ def check_logits(unit, record):
 def pool(image, grid):
     """Mean over the bins of a grid, of one image `[channels, height, width]`."""
     channels, height, width = image.shape
-    result = torch.zeros(channels, grid, grid, dtype=image.dtype)
-    for i in range(grid):
-        rows = slice(i * height // grid, -(-(i + 1) * height // grid))
-        for j in range(grid):
-            columns = slice(j * width // grid, -(-(j + 1) * width // grid))
+    down, across = grid
+    result = torch.zeros(channels, down, across, dtype=image.dtype)
+    for i in range(down):
+        rows = slice(i * height // down, -(-(i + 1) * height // down))
+        for j in range(across):
+            columns = slice(j * width // across, -(-(j + 1) * width // across))
             result[:, i, j] = image[:, rows, columns].mean((1, 2))
     return result
 

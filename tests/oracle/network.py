@@ -32,9 +32,10 @@ class MaxPool(nn.MaxPool2d):
     margin = math.inf
 
     def forward(self, x):
-        padded = F.pad(x.detach(), [self.padding] * 4, value=-math.inf)
-        windows = padded.unfold(2, self.kernel_size, self.stride)
-        windows = windows.unfold(3, self.kernel_size, self.stride).flatten(4)
+        (above, left), (rows, columns) = self.padding, self.kernel_size
+        padded = F.pad(x.detach(), [left, left, above, above], value=-math.inf)
+        windows = padded.unfold(2, rows, self.stride[0])
+        windows = windows.unfold(3, columns, self.stride[1]).flatten(4)
         first, second = windows.topk(2, dim=-1).values.unbind(-1)
         lead = first - second
         self.margin = torch.where(lead == 0, math.inf, lead).min().item()

@@ -89,6 +89,17 @@ CHOICES = {
 }
 
 
+SIZES = ("kernel", "stride", "padding", "grid")
+
+
+def size(value, path):
+    """A height and a width: a number is both of them."""
+    pair = tuple(value) if isinstance(value, list) else (value, value)
+    if len(pair) != 2 or not all(type(side) is int and side >= 0 for side in pair):
+        raise ValueError(f"{path}: expected a number or [height, width], found {value!r}")
+    return pair
+
+
 def fields(value, path, schema):
     """A mapping with exactly the keys of a schema, defaults filled in."""
     if not isinstance(value, dict):
@@ -101,6 +112,8 @@ def fields(value, path, schema):
         result[key] = value.get(key, default)
         if result[key] is REQUIRED:
             raise ValueError(f"{path}: missing key `{key}`")
+        if key in SIZES and result[key] is not None:
+            result[key] = size(result[key], f"{path}.{key}")
         if key in CHOICES and result[key] not in CHOICES[key]:
             raise ValueError(f"{path}.{key}: {result[key]!r} is none of {CHOICES[key]}")
     return SimpleNamespace(**result)

@@ -22,3 +22,8 @@ pub mod schedules;
 pub mod source;
 pub mod under_test;
 pub mod weights;
+
+/// The whole program of the page compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/embedding.md")]
+pub struct EmbeddingPage;

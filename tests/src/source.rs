@@ -1,5 +1,6 @@
 //! Seeded values to fill tensors with.
 
+use lfnn_core::program::Window;
 use lfnn_core::random::{Purpose, Stream, below, unit};
 
 /// A sequence of values that depends on its seed alone.
@@ -44,6 +45,25 @@ impl Source {
     /// One of the choices.
     pub fn pick<T: Clone>(&mut self, choices: &[T]) -> T {
         choices[self.index(choices.len())].clone()
+    }
+
+    /// A window that fits an image; square in half of the cases. `most_padding` is for a kernel.
+    pub fn window(
+        &mut self,
+        image: [usize; 2],
+        kernels: &[usize],
+        strides: &[usize],
+        most_padding: fn(usize) -> usize,
+    ) -> Window {
+        let square = self.coin();
+        let mut axis = |extent: usize| {
+            let kernel = self.pick(kernels).min(extent);
+            [kernel, self.pick(strides), self.index(most_padding(kernel) + 1)]
+        };
+        let rows = axis(image[0]);
+        let columns = if square && rows[0] <= image[1] { rows } else { axis(image[1]) };
+        let [kernel, stride, padding] = [0, 1, 2].map(|of| [rows[of], columns[of]]);
+        Window { kernel, stride, padding }
     }
 
     /// `n` numbers between `low` and `high`.

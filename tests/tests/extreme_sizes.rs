@@ -44,23 +44,28 @@ fn number(source: &mut Source) -> u64 {
     if source.below(8) == 0 { source.pick(&EXTREME) } else { 1 + u64::from(source.below(4)) }
 }
 
+/// A size: a number, or a height and a width.
+fn size(source: &mut Source) -> Value {
+    if source.coin() { json!(number(source)) } else { json!([number(source), number(source)]) }
+}
+
 fn layer(source: &mut Source, depth: usize) -> Value {
     let kinds = if depth > 2 { 12 } else { 13 };
     match source.below(kinds) {
         0 | 1 => json!({"conv": {
             "filters": number(source),
-            "kernel": number(source),
-            "stride": number(source),
-            "padding": number(source),
+            "kernel": size(source),
+            "stride": size(source),
+            "padding": size(source),
             "groups": if source.below(4) == 0 { number(source) } else { 1 },
         }}),
         2 => json!({"linear": {"features": number(source)}}),
         3 => json!({"softmax": {"width": number(source)}}),
         4 => {
-            json!({"max_pool": {"kernel": number(source), "stride": number(source), "padding": number(source)}})
+            json!({"max_pool": {"kernel": size(source), "stride": size(source), "padding": size(source)}})
         }
-        5 => json!({"avg_pool": {"kernel": number(source), "padding": number(source)}}),
-        6 => json!({"adaptive_avg_pool": {"grid": number(source)}}),
+        5 => json!({"avg_pool": {"kernel": size(source), "padding": size(source)}}),
+        6 => json!({"adaptive_avg_pool": {"grid": size(source)}}),
         7 => json!("global_avg_pool"),
         8 => json!({"batch_norm": {}}),
         9 => json!("bias"),
@@ -81,7 +86,7 @@ fn unit(source: &mut Source) -> Value {
     let workers = match source.below(4) {
         0 => json!({"neurons": {"count": count}}),
         1 => json!({"filters": {"count": count}}),
-        2 => json!({"readout": {"count": count, "grid": number(source)}}),
+        2 => json!({"readout": {"count": count, "grid": size(source)}}),
         _ => json!({"block": {"count": count}}),
     };
     json!({"layers": layers(source, 0), "workers": workers, "transition": layers(source, 2)})

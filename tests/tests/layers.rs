@@ -170,6 +170,12 @@ fn layers_of_images_have_correct_rules() {
     check("avg pool", &image, json!([{"avg_pool": overlapping}]));
     check("adaptive avg pool", &image, json!([{"adaptive_avg_pool": {"grid": 4}}]));
     check("global avg pool", &image, json!(["global_avg_pool"]));
+    let wide = json!({"filters": 3, "kernel": [2, 3], "stride": [1, 2], "padding": [0, 1]});
+    check("rectangular conv", &image, json!([{ "conv": wide }]));
+    let wide = json!({"kernel": [1, 3], "stride": [2, 1], "padding": [0, 1]});
+    check("rectangular max pool", &image, json!([{ "max_pool": wide }]));
+    check("rectangular avg pool", &image, json!([{ "avg_pool": wide }]));
+    check("rectangular grid", &image, json!([{"adaptive_avg_pool": {"grid": [2, 3]}}]));
     check("flatten", &image, json!(["flatten"]));
     let body = json!([{"conv": {"filters": 4, "kernel": 3, "padding": 1}}, "tanh"]);
     check("residual", &image, json!([{"residual": {"body": body}}]));
@@ -196,6 +202,21 @@ fn composed_layers_have_correct_rules() {
         {"softmax": {"width": 2}}
     ]);
     check("composed", &[8, 6, 2], layers);
+}
+
+#[test]
+fn layers_of_a_signal_have_correct_rules() {
+    let layers = json!([
+        {"conv": {"filters": 4, "kernel": [1, 5], "stride": [1, 2], "padding": [0, 2]}},
+        "tanh",
+        {"max_pool": {"kernel": [1, 2]}},
+        {"residual": {"body": [{"conv": {"filters": 4, "kernel": [1, 3], "padding": [0, 1]}}, {"batch_norm": {}}]}},
+        {"avg_pool": {"kernel": [1, 3], "stride": 1, "padding": [0, 1]}},
+        {"adaptive_avg_pool": {"grid": [1, 3]}},
+        "flatten",
+        {"linear": {"features": 3}}
+    ]);
+    check("signal", &[1, 30, 2], layers);
 }
 
 /// A rule writes no more than was asked for.

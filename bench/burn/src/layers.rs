@@ -2,6 +2,7 @@
 //! changes predictions a little and no speed.
 
 use anyhow::{Result, bail};
+use bench_common::config::Size2;
 use bench_common::layer::{
     AdaptiveAvgPoolConfig, AvgPoolConfig, BatchNormConfig, ConvConfig,
     DropoutConfig as DropoutSettings, LayerConfig, LinearConfig as LinearSettings, MaxPoolConfig,
@@ -102,14 +103,14 @@ impl Layer {
                 &LayerConfig::Conv(ConvConfig { filters, kernel, stride, padding, groups, bias }),
                 &[channels, height, width],
             ) => {
-                let conv = Conv2dConfig::new([channels, filters], [kernel; 2])
-                    .with_stride([stride; 2])
+                let conv = Conv2dConfig::new([channels, filters], kernel.0)
+                    .with_stride(stride.0)
                     .with_padding(around(padding))
                     .with_groups(groups)
                     .with_bias(bias)
                     .init(device);
-                let after = |extent| windows(extent, kernel, stride, padding);
-                (Self::Conv(conv), vec![filters, after(height), after(width)])
+                let shape = windows(filters, [height, width], [kernel, stride, padding]);
+                (Self::Conv(conv), shape)
             }
             (&LayerConfig::Linear(LinearSettings { features, bias }), &[own]) => {
                 let linear = LinearConfig::new(own, features).with_bias(bias).init(device);
@@ -123,28 +124,29 @@ impl Layer {
             (&LayerConfig::MaxPool(MaxPoolConfig(pool)), &[channels, height, width]) => {
                 let PoolConfig { kernel, stride, padding } = pool;
                 let stride = stride.unwrap_or(kernel);
-                let layer = MaxPool2dConfig::new([kernel; 2])
-                    .with_strides([stride; 2])
+                let layer = MaxPool2dConfig::new(kernel.0)
+                    .with_strides(stride.0)
                     .with_padding(around(padding))
                     .init();
-                let after = |extent| windows(extent, kernel, stride, padding);
-                (Self::MaxPool(layer), vec![channels, after(height), after(width)])
+                let shape = windows(channels, [height, width], [kernel, stride, padding]);
+                (Self::MaxPool(layer), shape)
             }
             (&LayerConfig::AvgPool(AvgPoolConfig(pool)), &[channels, height, width]) => {
                 let PoolConfig { kernel, stride, padding } = pool;
                 let stride = stride.unwrap_or(kernel);
-                let layer = AvgPool2dConfig::new([kernel; 2])
-                    .with_strides([stride; 2])
+                let layer = AvgPool2dConfig::new(kernel.0)
+                    .with_strides(stride.0)
                     .with_padding(around(padding))
                     .init();
-                let after = |extent| windows(extent, kernel, stride, padding);
-                (Self::AvgPool(layer), vec![channels, after(height), after(width)])
+                let shape = windows(channels, [height, width], [kernel, stride, padding]);
+                (Self::AvgPool(layer), shape)
             }
             (&LayerConfig::AdaptiveAvgPool(AdaptiveAvgPoolConfig { grid }), &[channels, _, _]) => {
-                (Self::AdaptiveAvgPool(on_grid(grid)), vec![channels, grid, grid])
+                let Size2([rows, columns]) = grid;
+                (Self::AdaptiveAvgPool(on_grid(grid)), vec![channels, rows, columns])
             }
             (LayerConfig::GlobalAvgPool, &[channels, _, _]) => {
-                (Self::AdaptiveAvgPool(on_grid(1)), vec![channels, 1, 1])
+                (Self::AdaptiveAvgPool(on_grid(Size2([1, 1]))), vec![channels, 1, 1])
             }
             (&LayerConfig::Dropout(DropoutSettings { rate }), _) => {
                 (Self::Dropout(DropoutConfig::new(rate).init()), shape)
@@ -191,16 +193,22 @@ impl Layer {
 }
 
 /// Padding on every side.
-fn around(padding: usize) -> PaddingConfig2d {
-    PaddingConfig2d::Explicit(padding, padding, padding, padding)
+fn around(Size2([rows, columns]): Size2) -> PaddingConfig2d {
+    PaddingConfig2d::Explicit(rows, columns, rows, columns)
 }
 
-/// How many windows fit.
-fn windows(extent: usize, kernel: usize, stride: usize, padding: usize) -> usize {
-    (extent + 2 * padding - kernel) / stride + 1
+/// The shape of a result with a pixel for each window that fits an image; a window is a kernel, a stride and a padding.
+fn windows(
+    channels: usize,
+    image: [usize; 2],
+    [kernel, stride, padding]: [Size2; 3],
+) -> Vec<usize> {
+    let fitting =
+        |axis: usize| (image[axis] + 2 * padding.0[axis] - kernel.0[axis]) / stride.0[axis] + 1;
+    vec![channels, fitting(0), fitting(1)]
 }
 
 /// Means over the bins of a grid.
-pub(crate) fn on_grid(grid: usize) -> AdaptiveAvgPool2d {
-    AdaptiveAvgPool2dConfig::new([grid; 2]).init()
+pub(crate) fn on_grid(grid: Size2) -> AdaptiveAvgPool2d {
+    AdaptiveAvgPool2dConfig::new(grid.0).init()
 }

@@ -128,7 +128,7 @@ impl Unit {
             WorkersConfig::Readout(ReadoutConfig { count, grid, dropout })
             | WorkersConfig::Block(BlockConfig { count: count @ 1, grid, dropout }) => {
                 let grid = grid.filter(|_| shape.len() == 3);
-                let own = grid.map_or(features, |grid| shape[0] * grid * grid) / count;
+                let own = grid.map_or(features, |grid| shape[0] * grid.0[0] * grid.0[1]) / count;
                 let bound = 1.0 / (own.max(1) as f64).sqrt();
                 let uniform = Initializer::Uniform { min: -bound, max: bound };
                 let readout = Readout {

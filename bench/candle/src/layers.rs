@@ -1,6 +1,7 @@
 //! Layers, each candle's own where candle has it with its right gradient, else made of candle's operations.
 
 use anyhow::{Result, bail};
+use bench_common::config::Size2;
 use bench_common::layer::{
     AdaptiveAvgPoolConfig, AvgPoolConfig, BatchNormConfig, ConvConfig, DropoutConfig, LayerConfig,
     LinearConfig, MaxPoolConfig, PoolConfig, ResidualConfig,
@@ -109,6 +110,7 @@ impl Layer {
                 &LayerConfig::Conv(ConvConfig { filters, kernel, stride, padding, groups, bias }),
                 &[channels, height, width],
             ) => {
+                let [kernel, stride, padding] = [side(kernel)?, side(stride)?, side(padding)?];
                 let fan_in = channels / groups * kernel * kernel;
                 let weight = uniform(&[filters, channels / groups, kernel, kernel], fan_in)?;
                 parameters.push(weight.clone());
@@ -150,6 +152,7 @@ impl Layer {
                 &LayerConfig::AdaptiveAvgPool(AdaptiveAvgPoolConfig { grid }),
                 &[channels, height, width],
             ) => {
+                let grid = side(grid)?;
                 (Self::AdaptiveAvgPool(Grid::new(height, width, grid)?), vec![channels, grid, grid])
             }
             (LayerConfig::GlobalAvgPool, &[channels, _, _]) => {
@@ -199,10 +202,18 @@ impl Layer {
 /// The extent of windows that lie side by side: candle has gradients of no others.
 fn disjoint(pool: PoolConfig) -> Result<usize> {
     let PoolConfig { kernel, stride, padding } = pool;
-    if stride.is_some_and(|stride| stride != kernel) || padding > 0 {
+    if stride.is_some_and(|stride| stride != kernel) || padding != Size2([0, 0]) {
         bail!("candle has no gradient of pooling windows that overlap or reach over the edge");
     }
-    Ok(kernel)
+    side(kernel)
+}
+
+/// The side of a square: candle has strides and paddings of no other windows.
+pub(crate) fn side(size: Size2) -> Result<usize> {
+    match size {
+        Size2([height, width]) if height == width => Ok(height),
+        _ => bail!("a size of {size} is not a square, and squares alone are compared"),
+    }
 }
 
 /// The rows and columns that windows side by side cover.

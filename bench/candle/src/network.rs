@@ -7,7 +7,7 @@ use bench_common::{Description, Method};
 use candle_core::{D, DType, Device, Tensor, Var};
 use candle_nn::ops;
 
-use crate::layers::{Grid, Layers, Linear, Mode, uniform};
+use crate::layers::{Grid, Layers, Linear, Mode, side, uniform};
 
 /// The network.
 #[derive(Debug)]
@@ -94,6 +94,7 @@ impl Unit {
             | WorkersConfig::Block(BlockConfig { count: count @ 1, grid, dropout }) => {
                 let (grid, features) = match (grid, &shape[..]) {
                     (Some(grid), &[channels, height, width]) => {
+                        let grid = side(grid)?;
                         (Some(Grid::new(height, width, grid)?), channels * grid * grid)
                     }
                     _ => (None, features),
@@ -111,7 +112,11 @@ impl Unit {
             }
             WorkersConfig::Filters(_) => bail!("workers of filters are not compared"),
         };
-        Ok(Self { layers, workers, transition: Layers::new(&config.transition, shape, parameters)? })
+        Ok(Self {
+            layers,
+            workers,
+            transition: Layers::new(&config.transition, shape, parameters)?,
+        })
     }
 
     /// Number of workers.
@@ -131,7 +136,9 @@ impl Unit {
                 let (batch, width) = z.dims2()?;
                 let logits = z.reshape((batch, *count, width / count))?;
                 let handed = match activation {
-                    OutputActivation::Output => ops::softmax(&logits, D::Minus1)?.reshape((batch, width))?,
+                    OutputActivation::Output => {
+                        ops::softmax(&logits, D::Minus1)?.reshape((batch, width))?
+                    }
                     OutputActivation::Relu => z.relu()?,
                     OutputActivation::Sigmoid => ops::sigmoid(&z)?,
                     OutputActivation::Tanh => z.tanh()?,

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
+use lfnn_core::config::Task;
 use lfnn_core::random::{Purpose, Stream, below};
 use lfnn_core::train::{
     Evaluator, Images, Labels, Normalization, ProfiledStep, TrainError, Trainer,
@@ -31,6 +32,8 @@ const PROFILES: usize = 7;
 struct Noise {
     pixels: Vec<u8>,
     labels: Vec<u32>,
+    /// The same for a regression, `[images, values]`.
+    values: Vec<f32>,
 }
 
 impl Noise {
@@ -46,7 +49,9 @@ impl Noise {
         pixels.truncate(bytes);
         let classes = shape.classes as u32;
         let labels = (0..count as u32).map(|i| below(stream.at(0, 0, 1, i), classes)).collect();
-        Self { pixels, labels }
+        let uniform = |i: usize| stream.block(0, 0, 2, i as u32)[0] as f32 / u32::MAX as f32;
+        let values = (0..count * shape.classes).map(uniform).collect();
+        Self { pixels, labels, values }
     }
 }
 
@@ -89,9 +94,13 @@ impl Measure<'_> {
         let batch = config.training.batch_size;
         let count = images(batch, shape)?;
         let noise = Noise::new(count, shape);
+        let labels = match config.network.task {
+            Task::Regression => Labels::Values(&noise.values),
+            _ => Labels::Classes(&noise.labels),
+        };
         let images = Images {
             pixels: (&noise.pixels).into(),
-            labels: Labels::Classes(&noise.labels),
+            labels,
             shape: shape.image,
             classes: shape.classes,
         };

@@ -84,8 +84,8 @@ fn verify(sources: &[Source], root: &Path, output: &Output) -> Result {
         let folder = match &source.path {
             None if name.needs_path() => {
                 return Err(Failure::Usage(anyhow!(
-                    "data verify {name}: expected the path of a folder of images: \
-                     `lfnn-cli data verify {name} PATH`"
+                    "data verify {name}: expected the path of {}: `lfnn-cli data verify {name} PATH`",
+                    name.kind().expected()
                 )));
             }
             Some(path) if name.is_embedded() => {

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use lfnn_core::model::Model;
 use lfnn_core::model::tensors::to_bytes;
+use lfnn_core::model::{Model, ModelTarget};
 use lfnn_core::program::TensorId;
 use lfnn_core::train::{PredictionProgram, StateData, StateTensor};
 use lfnn_data::pixel_permutation;
@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::checkpoint::{self, SavedModel};
 use crate::cli::{ExportArgs, ExportFormat};
+use crate::data::Preprocessing;
 use crate::failure::{Failure, Result};
 use crate::files::write_whole;
 use crate::format;
@@ -38,12 +39,18 @@ pub(crate) fn command(args: &ExportArgs, output: &Output) -> Result {
     write_whole(&out, &bytes)?;
     let model = &saved.model.description;
     output.info(&format!(
-        "{}: {}, {} parameters, images {} to {} classes",
+        "{}: {}, {} parameters, {} to {}",
         out.display(),
         format::bytes(bytes.len()),
         format::count(count),
-        format::shape(&model.input),
-        format::count(model.names().len())
+        match model.input {
+            [1, 1, features] => format::number_of(features, "feature"),
+            shape => format!("images {}", format::shape(&shape)),
+        },
+        match &model.target {
+            ModelTarget::Classes { names } => format!("{} classes", format::count(names.len())),
+            ModelTarget::Values { names, .. } => format::number_of(names.len(), "value"),
+        }
     ))
 }
 
@@ -58,7 +65,14 @@ fn encode(saved: &SavedModel, format: ExportFormat) -> anyhow::Result<(Vec<u8>, 
     let (count, _) = predictor.network.parameter_counts();
 
     let mut about = Map::new();
-    about.insert("classes".into(), json!(description.names()));
+    match &description.target {
+        ModelTarget::Classes { names } => about.insert("classes".into(), json!(names)),
+        ModelTarget::Values { names, .. } => about.insert("values".into(), json!(names)),
+    };
+    if let Some(table) = Preprocessing::of(description)?.table {
+        about.insert("features".into(), json!(table.feature_names()));
+        about.insert("table".into(), serde_json::to_value(table)?);
+    }
     match metadata {
         Some(metadata) => {
             about.insert("config".into(), serde_json::to_value(&metadata.config)?);
@@ -84,12 +98,14 @@ fn encode(saved: &SavedModel, format: ExportFormat) -> anyhow::Result<(Vec<u8>, 
             let config = metadata.as_ref().map(|metadata| &metadata.config);
             let permuted = config.filter(|config| config.dataset.permute_pixels);
             let permutation = permuted.map(|config| permutation(config.seed)).transpose()?;
-            let classes = description.names().len();
-            onnx::encode(&predictor, &parameters, permutation.as_deref(), classes, &about)?
+            onnx::encode(&predictor, &parameters, permutation.as_deref(), description, &about)?
         }
         ExportFormat::Safetensors => {
             about.insert("image".into(), json!(description.input));
             about.insert("normalization".into(), normalization(&parameters)?);
+            if let ModelTarget::Values { mean, std, .. } = &description.target {
+                about.insert("value_normalization".into(), json!({ "mean": mean, "std": std }));
+            }
             let mut about = Value::Object(about);
             about.sort_all_objects();
             to_bytes(&weights, Some((KEY, about.to_string())))?

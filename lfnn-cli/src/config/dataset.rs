@@ -1,28 +1,43 @@
-//! The images of a run.
+//! The examples of a run.
 
 use std::path::PathBuf;
 
-use lfnn_core::config::Augmentation;
-use lfnn_data::DatasetName;
+use lfnn_core::config::{Augmentation, ConfigError, Task};
+use lfnn_data::{DataKind, DatasetName, MissingCells, Source, TableColumns};
 use serde::{Deserialize, Serialize};
 
-/// The images.
+/// The examples: images, rows of a table, or arrays.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DatasetConfig {
-    /// Data set. `digits` is part of the program; `folder` is a folder of images.
+    /// Data set. `digits` is part of the program; `folder` is a folder of images, `table` a CSV or TSV
+    /// file, `arrays` a .npz or .safetensors file or a folder of .npy files.
     #[serde(with = "name")]
     #[cfg_attr(test, schemars(schema_with = "name::schema"))]
     pub(crate) name: DatasetName,
-    /// Folder of the data set; its usual name in the data folder if null.
+    /// Folder or file of the data set; its usual name in the data folder if null.
     #[serde(default)]
     pub(crate) path: Option<PathBuf>,
     /// Height and width to which the images of a `folder` are resized; those of the first image if
     /// null. Other data sets are never resized.
     #[serde(default)]
     pub(crate) image_size: Option<[usize; 2]>,
-    /// Number of training images held out for validation, balanced over the classes.
+    /// Column of a `table` to predict; in a regression perhaps several.
+    #[serde(default)]
+    pub(crate) target: Option<Columns>,
+    /// Columns of a `table` to predict from: `all` others, or these.
+    #[serde(default)]
+    pub(crate) features: Columns,
+    /// What a `table`, or `arrays` without a test part, are tested on: a share between 0 and 1, balanced
+    /// over the classes, or another file. A fifth if null.
+    #[serde(default)]
+    pub(crate) test: Option<TestPart>,
+    /// What an empty cell among the features of a `table` becomes.
+    #[serde(default)]
+    #[cfg_attr(test, schemars(schema_with = "missing_schema"))]
+    pub(crate) missing: MissingCells,
+    /// Number of training examples held out for validation, balanced over the classes.
     #[serde(default)]
     pub(crate) validation: usize,
     /// Whether one random permutation is applied to the pixels of all images.
@@ -31,6 +46,137 @@ pub(crate) struct DatasetConfig {
     /// Random changes of training images.
     #[serde(default)]
     pub(crate) augmentation: Augmentation,
+}
+
+/// Columns of a table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(untagged, expecting = "expected the name of a column, or a list of names")]
+pub(crate) enum Columns {
+    /// One.
+    One(String),
+    /// Several.
+    Several(Vec<String>),
+}
+
+/// The name that stands for all columns.
+const ALL: &str = "all";
+
+impl Default for Columns {
+    fn default() -> Self {
+        Self::One(ALL.to_owned())
+    }
+}
+
+impl Columns {
+    fn names(&self) -> Vec<String> {
+        match self {
+            Self::One(name) => vec![name.clone()],
+            Self::Several(names) => names.clone(),
+        }
+    }
+}
+
+/// What is tested on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(untagged, expecting = "expected a share between 0 and 1, or a file")]
+pub(crate) enum TestPart {
+    /// A share of the examples.
+    Share(f64),
+    /// A file.
+    File(PathBuf),
+}
+
+impl DatasetConfig {
+    /// Checks that every key means something for this data set.
+    ///
+    /// # Errors
+    /// The first key that does not, or one that is missing.
+    pub(super) fn validate(&self, task: Task) -> Result<(), ConfigError> {
+        let kind = self.name.kind();
+        let (images, table) = (kind == DataKind::Images, kind == DataKind::Table);
+        let for_table = "it is for the data set `table`";
+        let for_images = "it is for images";
+        let given = [
+            ("target", self.target.is_some() && !table, for_table),
+            ("features", self.features != Columns::default() && !table, for_table),
+            ("missing", self.missing != MissingCells::default() && !table, for_table),
+            ("test", self.test.is_some() && images, "it is for the data sets `table` and `arrays`"),
+            ("image_size", self.image_size.is_some() && !images, "it is for the data set `folder`"),
+            ("permute_pixels", self.permute_pixels && table, for_images),
+            ("augmentation", self.augmentation != Augmentation::default() && table, for_images),
+        ];
+        for (key, is_wrong, instead) in given {
+            if is_wrong {
+                let message = format!("means nothing for the data set `{}`; {instead}", self.name);
+                return Err(ConfigError::new(format!("dataset.{key}"), message));
+            }
+        }
+        if table && self.target.is_none() {
+            let message = "missing; expected the column of the table to predict";
+            return Err(ConfigError::new("dataset.target", message));
+        }
+        match &self.test {
+            Some(TestPart::Share(share)) if !(*share > 0.0 && *share < 1.0) => {
+                let message = format!("{share}, expected a share between 0 and 1, or a file");
+                return Err(ConfigError::new("dataset.test", message));
+            }
+            Some(TestPart::File(_)) if !table => {
+                let message =
+                    "a file, expected a share between 0 and 1: arrays are in one file or folder";
+                return Err(ConfigError::new("dataset.test", message));
+            }
+            _ => {}
+        }
+        if task == Task::Regression && images {
+            let message = format!(
+                "regression learns numbers, but the data set `{}` has classes; `table` and `arrays` have numbers",
+                self.name
+            );
+            return Err(ConfigError::new("network.task", message));
+        }
+        Ok(())
+    }
+
+    /// Its name; of a user's own table or arrays, that of the file.
+    pub(crate) fn label(&self) -> String {
+        let file = match (self.name.kind(), &self.path) {
+            (DataKind::Images, _) | (_, None) => None,
+            (_, Some(path)) => path.file_name(),
+        };
+        file.map_or_else(|| self.name.to_string(), |file| file.display().to_string())
+    }
+
+    /// The data set, as the data crate takes it.
+    pub(crate) fn source(&self, task: Task, seed: u64) -> Source {
+        let features = (self.features != Columns::default()).then(|| self.features.names());
+        Source {
+            name: self.name,
+            path: self.path.clone(),
+            image_size: self.image_size.map(|[height, width]| (height, width)),
+            columns: TableColumns {
+                target: self.target.as_ref().map(Columns::names).unwrap_or_default(),
+                features,
+                regression: task == Task::Regression,
+                missing: self.missing,
+            },
+            test: self.test.as_ref().map(|test| match test {
+                TestPart::Share(share) => lfnn_data::TestPart::Share(*share),
+                TestPart::File(file) => lfnn_data::TestPart::File(file.clone()),
+            }),
+            validation: self.validation,
+            seed,
+        }
+    }
+}
+
+#[cfg(test)]
+fn missing_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({ "oneOf": [
+        { "const": "error", "description": "An error" },
+        { "const": "mean", "description": "The mean of the column in the training rows; no category" },
+    ] })
 }
 
 /// A data set as its name.

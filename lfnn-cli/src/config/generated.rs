@@ -156,7 +156,11 @@ fn with_blocks(text: &str) -> String {
     let mut blocks: BTreeMap<&str, String> = reference
         .types()
         .iter()
-        .filter(|(name, schema)| names(schema).is_none() && !reference.is_content(name))
+        .filter(|(name, schema)| {
+            names(schema).is_none() && title(schema).is_none() && !reference.is_content(name)
+        })
+        // What is written in one of several ways is documented where it is used.
+        .filter(|(_, schema)| !schema["anyOf"].is_array())
         .map(|(name, schema)| (name.as_str(), reference.block(schema)))
         .collect();
     blocks.insert("RunConfig", reference.block(&run));
@@ -253,8 +257,12 @@ impl Reference {
         if names(of).is_some() {
             return "name".into();
         }
-        if let Some(first) = of["anyOf"].get(0) {
-            return self.kind(first);
+        if let Some(title) = title(of) {
+            return title.into();
+        }
+        if let Some(choices) = of["anyOf"].as_array() {
+            let kinds = choices.iter().filter(|choice| choice["type"] != "null");
+            return kinds.map(|choice| self.kind(choice)).collect::<Vec<_>>().join(" or ");
         }
         if of["oneOf"].is_array() {
             return "choice".into();
@@ -302,6 +310,11 @@ fn variant_of(variant: &Value) -> (&str, Option<&Value>) {
         Some((name, content)) => (name, Some(content)),
         None => (variant["const"].as_str().unwrap_or_default(), None),
     }
+}
+
+/// What a value is called whose type no word of JSON describes.
+fn title(schema: &Value) -> Option<&str> {
+    schema["title"].as_str()
 }
 
 fn description(schema: &Value) -> &str {

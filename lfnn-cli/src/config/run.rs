@@ -1,9 +1,7 @@
 //! The configuration of a run, whole.
 
 use lfnn_core::backend::Precision;
-use lfnn_core::config::{
-    ConfigError, LeadershipConfig, Limits, NetworkConfig, Task, TrainingConfig,
-};
+use lfnn_core::config::{ConfigError, LeadershipConfig, Limits, NetworkConfig, TrainingConfig};
 use lfnn_core::method::{self, METHODS, Method};
 use serde::{Deserialize, Serialize};
 
@@ -26,10 +24,10 @@ pub(crate) struct RunConfig {
     /// Arithmetic of the GPU. The CPU has `f32` only.
     #[serde(default)]
     pub(crate) precision: Precision,
-    /// Random seed of weights, order, validation split, augmentation, dropout, directions and feedback.
+    /// Random seed of weights, order, test and validation split, augmentation, dropout, directions and feedback.
     #[serde(default = "default_seed")]
     pub(crate) seed: u64,
-    /// Images.
+    /// Examples.
     pub(crate) dataset: DatasetConfig,
     /// Network.
     pub(crate) network: NetworkConfig,
@@ -62,13 +60,7 @@ impl RunConfig {
     /// # Errors
     /// The first setting that is refused.
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
-        if self.network.task == Task::Regression {
-            return Err(ConfigError::new(
-                "network.task",
-                "regression learns numbers, but the data sets have classes; \
-                 `lfnn-cli step` takes numbers as targets",
-            ));
-        }
+        self.dataset.validate(self.network.task)?;
         self.leadership.validate()?;
         self.training.validate()?;
         self.limits.validate()?;

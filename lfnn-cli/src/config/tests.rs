@@ -176,6 +176,10 @@ fn fits(root: &Value, schema: &Value, value: &Value) -> bool {
             }
         })
         && value.as_array().into_iter().flatten().all(|item| fits(root, &schema["items"], item))
+        && value.as_array().is_none_or(|items| {
+            let bound = |key: &str, none| schema[key].as_u64().map_or(none, |n| n as usize);
+            (bound("minItems", 0)..=bound("maxItems", usize::MAX)).contains(&items.len())
+        })
         && bound("minimum").is_none_or(|(low, value)| value >= low)
         && bound("exclusiveMinimum").is_none_or(|(low, value)| value > low)
         && bound("maximum").is_none_or(|(high, value)| value <= high)
@@ -201,6 +205,8 @@ fn the_schema_for_editors_takes_recipes_and_parts_of_them_and_refuses_typos() {
         "training: {schedule: one_cycle}",
         "training: {clip_norm: null}",
         "leadership: {delta: 1}",
+        "network: {units: [{layers: [{conv: {filters: 1, kernel: [1, 9], padding: [0, 4]}}], workers: block}]}",
+        "network: {units: [{layers: [{max_pool: {kernel: 2, stride: [1, 2]}}], workers: {block: {grid: [1, 4]}}}]}",
     ] {
         assert!(takes(part), "{part}");
     }
@@ -213,6 +219,9 @@ fn the_schema_for_editors_takes_recipes_and_parts_of_them_and_refuses_typos() {
         "network: {units: [{layers: [max_pool], workers: block}]}",
         "network: {units: [{layers: [{conv: {filters: 1}}], workers: block}]}",
         "network: {units: [{layers: [relu]}]}",
+        "network: {units: [{layers: [{conv: {filters: 1, kernel: [1, 9, 1]}}], workers: block}]}",
+        "network: {units: [{layers: [{conv: {filters: 1, kernel: [1, 0.5]}}], workers: block}]}",
+        "network: {units: [{layers: [relu], workers: {block: {grid: [4]}}}]}",
         "leadership: {delta: 0}",
         "leadership: {scope: bach}",
         "method: lfnnl",

@@ -10,6 +10,7 @@ mod proto;
 mod translate;
 
 use anyhow::bail;
+use lfnn_core::model::ModelDescription;
 use lfnn_core::program::TensorId;
 use lfnn_core::train::{PredictionProgram, StateTensor};
 use serde_json::{Map, Value};
@@ -24,10 +25,11 @@ const LAYOUT: i64 = 8;
 /// Readers of protocol buffers take no larger message.
 const LARGEST: usize = i32::MAX as usize;
 
-/// The bytes of a model with input `images` and outputs `logits` and `probabilities`.
+/// The bytes of a model: with input `images`, or `features` of a table, and outputs `logits` and `probabilities`, or
+/// `values` in the units of the training data.
 ///
 /// `parameters` are the tensors that the predictor reads; `permutation` says where the pixel of each position comes
-/// from, if pixels are permuted; `classes` is their number. `metadata` becomes the model's, each value as JSON.
+/// from, if pixels are permuted; `model` says what goes in and comes out. `metadata` becomes the model's, each value as JSON.
 ///
 /// # Errors
 /// Parameters that are not the predictor's, or an operation without a translation.
@@ -35,23 +37,23 @@ pub(crate) fn encode(
     predictor: &PredictionProgram,
     parameters: &[(TensorId, &StateTensor)],
     permutation: Option<&[u32]>,
-    classes: usize,
+    model: &ModelDescription,
     metadata: &Map<String, Value>,
 ) -> anyhow::Result<Vec<u8>> {
-    let graph = translate::graph(predictor, parameters, permutation, classes)?;
+    let graph = translate::graph(predictor, parameters, permutation, model)?;
     // A `ModelProto`; the operators are those of the standard domain, which has no name.
     let operators = Message::default().bytes(1, "").integer(2, OPERATORS);
-    let model = Message::default()
+    let file = Message::default()
         .integer(1, LAYOUT)
         .bytes(2, "lfnn-cli")
         .bytes(3, env!("CARGO_PKG_VERSION"))
         .bytes(7, graph)
         .bytes(8, operators);
-    let model = metadata.iter().fold(model, |model, (key, value)| {
-        model.bytes(14, Message::default().bytes(1, key).bytes(2, value.to_string()))
+    let file = metadata.iter().fold(file, |file, (key, value)| {
+        file.bytes(14, Message::default().bytes(1, key).bytes(2, value.to_string()))
     });
-    if model.0.len() > LARGEST {
+    if file.0.len() > LARGEST {
         bail!("the model has 2 GiB or more, which ONNX cannot hold in one file");
     }
-    Ok(model.0)
+    Ok(file.0)
 }

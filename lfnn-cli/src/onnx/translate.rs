@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, bail};
+use lfnn_core::model::{InputElements, ModelDescription, ModelTarget};
 use lfnn_core::program::{
     Activation, AdaptiveAvgPool, Conv2d, Linear, LoadImages, Op, Operation, Softmax, TensorId,
     Window, adaptive_bin,
@@ -18,6 +19,7 @@ struct Translation<'a> {
     predictor: &'a PredictionProgram,
     parameters: BTreeMap<TensorId, &'a StateTensor>,
     permutation: Option<&'a [u32]>,
+    model: &'a ModelDescription,
     /// The names of the tensors written so far.
     names: BTreeMap<TensorId, String>,
 }
@@ -27,23 +29,24 @@ pub(super) fn graph(
     predictor: &PredictionProgram,
     parameters: &[(TensorId, &StateTensor)],
     permutation: Option<&[u32]>,
-    classes: usize,
+    model: &ModelDescription,
 ) -> anyhow::Result<Message> {
-    if predictor.logits == predictor.outputs {
-        bail!("a regression has no probabilities to export");
-    }
     let mut translation = Translation {
         graph: GraphWriter::default(),
         predictor,
         parameters: parameters.iter().copied().collect(),
         permutation,
+        model,
         names: BTreeMap::new(),
     };
     for op in predictor.program().ops() {
         translation.operation(op).with_context(|| format!("operation {}", op.name()))?;
     }
     let width = predictor.set.tensors().channels(predictor.logits);
-    translation.outputs(width, classes)?;
+    match &model.target {
+        ModelTarget::Classes { names } => translation.probabilities(width, names.len())?,
+        ModelTarget::Values { mean, std, .. } => translation.values(mean, std)?,
+    }
     Ok(translation.graph.finish("predictor"))
 }
 
@@ -109,9 +112,20 @@ impl Translation<'_> {
         let &[_, height, width, channels] = self.shape(op.x) else {
             bail!("expected images");
         };
-        let shape = [channels, height, width];
-        self.graph.input("images", &shape, "Pixel values from 0 to 1; the model normalises them.");
-        let mut x = "images".to_owned();
+        let doc = match self.model.elements {
+            InputElements::Bytes => "Values from 0 to 1; the model normalises them.",
+            InputElements::Reals => {
+                "Values in the units of the training data; the model normalises them."
+            }
+        };
+        let mut x = if (height, width) == (1, 1) {
+            self.graph.input("features", &[channels], doc);
+            let axes = self.graph.integers(&[2, 3]);
+            self.graph.value("Unsqueeze", &["features", &axes], vec![])
+        } else {
+            self.graph.input("images", &[channels, height, width], doc);
+            "images".to_owned()
+        };
         if let Some(permutation) = self.permutation {
             let order: Vec<i64> = permutation.iter().map(|&from| i64::from(from)).collect();
             let order = self.graph.integers(&order);
@@ -198,7 +212,7 @@ impl Translation<'_> {
     }
 
     /// Declares the outputs; a binary network's one probability becomes that of each class.
-    fn outputs(&mut self, width: usize, classes: usize) -> anyhow::Result<()> {
+    fn probabilities(&mut self, width: usize, classes: usize) -> anyhow::Result<()> {
         let outputs = self.name(self.predictor.outputs)?;
         if width == 1 && classes == 2 {
             let one = self.graph.reals("one", &[1], &[1.0]);
@@ -213,6 +227,19 @@ impl Translation<'_> {
         let doc = "One for each class, in the order of the metadata's `classes`.";
         self.graph.output("probabilities", &[classes], doc);
         self.graph.output("logits", &[width], "What the probabilities are made of.");
+        Ok(())
+    }
+
+    /// Declares the output of a regression: the network's numbers, no longer standardised.
+    fn values(&mut self, mean: &[f32], std: &[f32]) -> anyhow::Result<()> {
+        let outputs = self.name(self.predictor.outputs)?;
+        let std = self.graph.reals("values.std", &[std.len()], std);
+        let scaled = self.graph.value("Mul", &[&outputs, &std], vec![]);
+        let width = mean.len();
+        let mean = self.graph.reals("values.mean", &[width], mean);
+        self.graph.node("Add", &[&scaled, &mean], "values", vec![]);
+        let doc = "In the units of the training data, in the order of the metadata's `values`.";
+        self.graph.output("values", &[width], doc);
         Ok(())
     }
 

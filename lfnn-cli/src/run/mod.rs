@@ -31,9 +31,9 @@ pub(crate) use names::newest;
 pub(crate) use origin::Origin;
 #[cfg(feature = "report")]
 pub(crate) use recorded::RecordedRun;
-pub(crate) use rows::{EpochRow, lowest, mean};
+pub(crate) use rows::{EpochRow, R2, lowest, mean, score};
 pub(crate) use steps::StepLog;
-pub(crate) use summary::{BestSummary, Summary};
+pub(crate) use summary::{BestSummary, PartCounts, Summary};
 
 /// The configuration in a run's folder.
 pub(crate) const CONFIG: &str = "config.yaml";

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use lfnn_core::metric::{MetricValue, Metrics};
 use serde::{Deserialize, Serialize};
 
+use crate::format;
+
 /// An epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct EpochRow {
@@ -52,11 +54,6 @@ impl Entry {
 }
 
 impl EpochRow {
-    /// The error on the images held out, if there are any.
-    pub(crate) fn validation_error(&self) -> Option<f64> {
-        self.validation.as_ref()?.error()
-    }
-
     /// Every metric, in an order that is that of any other row of the run.
     pub(crate) fn entries(&self) -> Vec<Entry> {
         let mut entries = Vec::new();
@@ -98,6 +95,18 @@ impl EpochRow {
     pub(crate) fn network(&self) -> BTreeMap<String, f64> {
         let entries = self.entries().into_iter().filter(|entry| entry.unit.is_none());
         entries.map(|entry| (format!("{}_{}", entry.images, entry.name), entry.value)).collect()
+    }
+}
+
+/// The name of R² among the metrics of the network.
+pub(crate) const R2: &str = "r2";
+
+/// How good a network is, for people: its error in percent or, in a regression, R².
+pub(crate) fn score(metrics: Option<&Metrics>) -> String {
+    let r2 = metrics.and_then(|metrics| metrics.network.get(R2));
+    match (metrics.and_then(Metrics::error), r2) {
+        (None, Some(r2)) => format!("{r2:.4}"),
+        (error, _) => format::percent(error),
     }
 }
 

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Context;
+use lfnn_core::score::ValueScore;
 use serde::{Deserialize, Serialize};
 
 use crate::files::write_whole;
@@ -35,7 +36,13 @@ pub(crate) struct Summary {
     pub(crate) peak_memory_bytes: u64,
     /// What the backend holds for tensors and kernels' scratch space. It is allocated once, so this is its peak.
     pub(crate) device_memory_bytes: u64,
-    /// SHA-256 of the data: images, labels, classes and how they are divided. Empty in summaries of older
+    /// Examples of each class; none in a regression.
+    #[serde(default)]
+    pub(crate) classes: Vec<PartCounts>,
+    /// What is predicted in a regression, with its scores on the test examples in the data's own units.
+    #[serde(default)]
+    pub(crate) values: BTreeMap<String, ValueScore>,
+    /// SHA-256 of the data: inputs, targets, names and how they are divided. Empty in summaries of older
     /// versions.
     #[serde(default)]
     pub(crate) data: String,
@@ -51,6 +58,19 @@ pub(crate) struct Summary {
     pub(crate) precision: String,
     /// Version of this program.
     pub(crate) version: String,
+}
+
+/// How many examples of a class are in each part of the data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PartCounts {
+    /// The class.
+    pub(crate) name: String,
+    /// Examples trained on.
+    pub(crate) train: usize,
+    /// Examples held out.
+    pub(crate) validation: usize,
+    /// Test examples.
+    pub(crate) test: usize,
 }
 
 /// The best epoch, by its validation error (by its training error without validation).

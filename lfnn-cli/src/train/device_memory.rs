@@ -1,7 +1,7 @@
 //! What a run will take of a GPU's memory, from its plan: no GPU is needed to know.
 
 use lfnn_core::backend::Precision;
-use lfnn_core::train::{DataLayout, Setup, trainer_programs};
+use lfnn_core::train::{Setup, trainer_programs};
 use lfnn_cuda::device::MAX_WORKSPACE;
 use lfnn_cuda::plan::{Plan, ProgramPlan, STREAMS, Work};
 
@@ -23,7 +23,7 @@ pub(super) fn predict(
 ) -> Result<String, Failure> {
     let streams = streams.unwrap_or(STREAMS);
     let images = shape.train + shape.test;
-    let layout = DataLayout::of_bytes(shape.image, shape.classes, images);
+    let layout = shape.layout(images);
     let set = trainer_programs(setup, layout, examples).usage()?;
     let plan = Plan::with_streams(&set, precision, streams).map_err(anyhow::Error::from)?;
     // As the device allocates: one block of each kind, for the program that needs most.
@@ -33,7 +33,7 @@ pub(super) fn predict(
     let mut steps = plan.programs.iter().flat_map(|program| &program.steps);
     let products = steps.any(|step| matches!(step.work, Work::Product(_)));
     let workspace = if products { used * MAX_WORKSPACE } else { 0 };
-    let pixels = images * shape.image.iter().product::<usize>();
+    let pixels = shape.bytes(images);
     let launches = plan.programs.first().map_or(0, |program| program.steps.len());
     let rows = [
         ("parameters, optimiser, metrics, labels", plan.persistent_bytes.saturating_sub(pixels)),

@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use lfnn_core::config::Task;
 use lfnn_core::metric::Metrics;
 
 use crate::config::RunConfig;
 use crate::format;
 use crate::output::{Level, Output};
-use crate::run::EpochRow;
+use crate::run::{EpochRow, score};
 
 use super::report;
 
@@ -19,6 +20,9 @@ pub(super) struct Display<'a> {
     bar: Option<ProgressBar>,
     epochs: usize,
     validation: bool,
+    /// What is counted, and whether numbers are predicted.
+    example: &'static str,
+    regression: bool,
     /// When this process began, and how many epochs it has trained.
     start: Instant,
     done: usize,
@@ -35,6 +39,8 @@ impl<'a> Display<'a> {
             bar: None,
             epochs,
             validation,
+            example: config.dataset.name.kind().example(),
+            regression: config.network.task == Task::Regression,
             start: Instant::now(),
             done: 0,
             stepped: false,
@@ -45,13 +51,27 @@ impl<'a> Display<'a> {
     pub(super) fn begin(&self) {
         let validation = if self.validation { "  validation" } else { "" };
         let width = self.epoch_width();
+        let [train, test] =
+            if self.regression { ["train R²", "test R²"] } else { ["train", "test"] };
         self.output.log(
             Level::Normal,
             &format!(
-                "{:>width$}  {:>8}  {:>8}  {:>8}{validation}  {:>8}  {:>8}  {:>8}",
-                "epoch", "lr", "loss", "train", "test", "images/s", "time"
+                "{:>width$}  {:>8}  {:>8}  {:>8}{validation}  {:>8}  {:>speed$}  {:>8}",
+                "epoch",
+                "lr",
+                "loss",
+                train,
+                test,
+                self.speed(),
+                "time",
+                speed = self.speed().len().max(8),
             ),
         );
+    }
+
+    /// The unit of speed, which heads its column.
+    fn speed(&self) -> String {
+        format!("{}s/s", self.example)
     }
 
     /// Width of the table's first column: with up to 999 epochs, the table fits 80 columns.
@@ -93,10 +113,11 @@ impl<'a> Display<'a> {
         let steps = bar.length().unwrap_or(1).max(1);
         bar.set_position(metrics.batches as u64);
         let mut message = format!(
-            "loss {:.4}  error {}  {:.0} images/s",
+            "loss {:.4}  {}{:.0} {}",
             metrics.loss(),
-            format::percent(metrics.error()),
-            images as f64 / time.as_secs_f64().max(1e-9)
+            metrics.error().map_or_else(String::new, |error| format!("error {error:.2} %  ")),
+            images as f64 / time.as_secs_f64().max(1e-9),
+            self.speed()
         );
         let at = self.done as f64 + metrics.batches as f64 / steps as f64;
         let first = bar.prefix().trim().split('/').next().and_then(|epoch| epoch.parse().ok());
@@ -121,23 +142,23 @@ impl<'a> Display<'a> {
     /// Writes the line of an epoch.
     pub(super) fn epoch(&mut self, row: &EpochRow) {
         self.done += 1;
-        let percent = |error: Option<f64>| format::percent(error);
         let width = self.epoch_width();
         let validation = match &row.validation {
-            Some(validation) => format!("  {:>10}", percent(validation.error())),
+            Some(validation) => format!("  {:>10}", score(Some(validation))),
             None => String::new(),
         };
         self.output.log(
             Level::Normal,
             &format!(
-                "{:>width$}  {:>8}  {:>8.4}  {:>8}{validation}  {:>8}  {:>8.0}  {:>8}",
+                "{:>width$}  {:>8}  {:>8.4}  {:>8}{validation}  {:>8}  {:>speed$.0}  {:>8}",
                 format!("{}/{}", row.epoch, self.epochs),
                 rate(row.learning_rate),
                 row.train.loss(),
-                percent(row.train.error()),
-                percent(row.test.error()),
+                score(Some(&row.train)),
+                score(Some(&row.test)),
                 row.images_per_second,
                 format::duration(Duration::from_secs_f64(row.seconds)),
+                speed = self.speed().len().max(8),
             ),
         );
         if !row.train.units.is_empty() {

@@ -14,7 +14,7 @@ use lfnn_data::DataError;
 
 use crate::backend::BackendKind;
 use crate::config::RunConfig;
-use crate::data::DataShape;
+use crate::data::{DataShape, outputs};
 use crate::failure::{Failure, Usage};
 use crate::format::{self, Align, table};
 use crate::output::Output;
@@ -38,13 +38,14 @@ pub(crate) fn show(run: &ResolvedRun, output: &Output) -> Result<(), Failure> {
         Network::new(&mut ProgramSet::new(), &config.network, &shape.image, shape.classes);
     let network = network.usage()?;
     output.result(&format!(
-        "{} · {}: {}\n{}: images {}, {} classes, {} to train on, {} held out\n\n{}\n{}\n{}",
+        "{} · {}: {}\n{}: {}s {}, {}, {} to train on, {} held out\n\n{}\n{}\n{}",
         config.label(),
         config.method,
         method.summary,
-        config.dataset.name,
-        format::shape(&shape.image),
-        shape.classes,
+        config.dataset.label(),
+        config.dataset.name.kind().example(),
+        described_shape(shape.image),
+        outputs(config, shape.classes),
         format::count(training),
         format::count(config.dataset.validation),
         units(config, &network),
@@ -58,6 +59,14 @@ pub(crate) fn show(run: &ResolvedRun, output: &Output) -> Result<(), Failure> {
         output.result(&format!("\n{text}"))?;
     }
     Ok(())
+}
+
+/// Extents of an image, or the features of a row.
+fn described_shape(shape: [usize; 3]) -> String {
+    match shape {
+        [1, 1, features] => format!("of {}", format::number_of(features, "feature")),
+        shape => format::shape(&shape),
+    }
 }
 
 /// How many images are trained on: those that are not held out. Without the images the split cannot be made, so what
@@ -268,7 +277,10 @@ fn memory(run: &ResolvedRun, shape: DataShape) -> Result<String, Failure> {
     line("activations, gradients", |estimate| estimate.step);
     line("sum", |estimate| estimate.parameters + estimate.optimizer + estimate.step);
     let align = [Align::Left, Align::Right, Align::Right];
-    let pixels = shape.train * shape.image.iter().product::<usize>();
     Ok(table(&align[..=columns.len()], &lines)
-        + &format!("training images, in addition: {}\n", format::bytes(pixels)))
+        + &format!(
+            "training {}s, in addition: {}\n",
+            config.dataset.name.kind().example(),
+            format::bytes(shape.bytes(shape.train))
+        ))
 }

@@ -10,7 +10,7 @@ use crate::checkpoint::{Best, Metadata};
 use crate::data::LoadedData;
 use crate::failure::Failure;
 use crate::output::{Level, Output};
-use crate::run::{EpochRow, MetricsLog, StepLog, Summary};
+use crate::run::{EpochRow, MetricsLog, R2, StepLog, Summary};
 use crate::{interrupt, memory};
 
 use super::display::Display;
@@ -71,7 +71,7 @@ pub(super) fn run(
         Some(summary) if was_over => summary,
         _ => {
             metrics.sync()?;
-            let summary = report::summarize(&metadata, &metrics, &trainer, backend);
+            let summary = report::summarize(&metadata, &metrics, &mut trainer, &data, backend)?;
             summary.write(folder.path())?;
             summary
         }
@@ -144,26 +144,34 @@ fn end_epoch(
     data: &LoadedData,
     trained: EpochStats,
 ) -> Result<EpochRow, Failure> {
-    let validation = match &data.validation[..] {
+    let mut validation = match &data.validation[..] {
         [] => None,
         indices => Some(trainer.evaluate(indices)?),
     };
-    let test = trainer.evaluate(&data.test)?;
+    let mut test = trainer.evaluate(&data.test)?;
     trainer.end_epoch()?;
     let epoch = trainer.epoch();
     for (images, evaluation) in [("validation", validation.as_ref()), ("test", Some(&test))] {
         if evaluation.is_some_and(|evaluation| !evaluation.loss().is_finite()) {
             return Err(Failure::Runtime(anyhow!(
-                "the loss on the {images} images is not finite after epoch {epoch}; a smaller learning rate or \
+                "the loss on the {images} examples is not finite after epoch {epoch}; a smaller learning rate or \
                  gradient clipping may help"
             )));
         }
     }
+    let mut train = trained.metrics;
+    let add_r2 = |metrics: &mut Metrics, examples: &[u32]| {
+        let r2 = data.r2(examples, metrics.loss());
+        metrics.network.extend(r2.map(|r2| (R2.to_owned(), r2)));
+    };
+    add_r2(&mut train, &data.train);
+    validation.iter_mut().for_each(|metrics| add_r2(metrics, &data.validation));
+    add_r2(&mut test, &data.test);
     let seconds = trained.time.as_secs_f64();
     Ok(EpochRow {
         epoch,
         learning_rate: trained.learning_rate,
-        train: trained.metrics,
+        train,
         validation,
         test,
         seconds,
@@ -176,6 +184,7 @@ fn end_epoch(
 fn choose_best(metadata: &mut Metadata, row: &EpochRow) {
     let compared = row.validation.as_ref().unwrap_or(&row.train);
     let loss = compared.loss();
+    // A regression has no errors.
     let error = compared.error().unwrap_or(loss);
     if metadata.best.is_none_or(|best| (error, loss) < (best.error, best.loss)) {
         metadata.best = Some(Best { epoch: row.epoch, error, loss });

@@ -84,16 +84,20 @@ fn request(args: &TrainArgs) -> Request<'_> {
     }
 }
 
-/// The one key that may differ when a run is resumed. The folder of the data does not decide what is computed, and
-/// a digest checks that the data is the same.
-const MOVABLE: &str = "dataset.path";
+/// Whether a key may differ when a run is resumed: where the data is does not decide what is computed, and a digest
+/// checks that the data is the same. The test part is a file or a share, which does decide.
+fn is_movable(key: &str, values: [&str; 2]) -> bool {
+    let are_files = values.iter().all(|json| json.starts_with('"'));
+    key == "dataset.path" || (key == "dataset.test" && are_files)
+}
 
 /// The first key, with both values, in which two configurations of a run differ although it decides the result.
 fn decisive_difference(
     one: &RunConfig,
     other: &RunConfig,
 ) -> Result<Option<(String, String, String)>, Failure> {
-    Ok(differences(one, other)?.into_iter().find(|(key, ..)| key != MOVABLE))
+    let decides = |(key, one, other): &(String, String, String)| !is_movable(key, [one, other]);
+    Ok(differences(one, other)?.into_iter().find(decides))
 }
 
 /// Checks that a run is resumed with its own settings, except for the folder of its data.
@@ -251,14 +255,7 @@ impl Training<'_> {
             config.seed,
             config.method().summary
         ))?;
-        output.info(&format!(
-            "data: {}, {} training, {} validation and {} test images, {} classes",
-            config.dataset.name,
-            format::count(data.train.len()),
-            format::count(data.validation.len()),
-            format::count(data.test.len()),
-            data.classes.len()
-        ))?;
+        output.info(&data.describe(config))?;
         output.info(&format!(
             "network: {} hidden units, {} parameters and {} head parameters",
             network.units().len(),

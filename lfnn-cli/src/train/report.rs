@@ -1,22 +1,32 @@
 //! The end of a run: its summary, and how often each worker was a leader.
 
+use std::collections::BTreeMap;
+
+use lfnn_core::config::Task;
 use lfnn_core::metric::UnitMetrics;
+use lfnn_core::model::ModelTarget;
+use lfnn_core::score::ValueScore;
 use lfnn_core::train::Trainer;
+use lfnn_data::Targets;
 
 use crate::checkpoint::Metadata;
+use crate::data::{self, LoadedData};
 use crate::failure::Failure;
 use crate::format::{self, Align, table};
-use crate::memory;
 use crate::output::Output;
-use crate::run::{BestSummary, EpochRow, MetricsLog, RunFolder, Summary, lowest, mean};
+use crate::run::{
+    BestSummary, EpochRow, MetricsLog, PartCounts, RunFolder, Summary, lowest, mean, score,
+};
+use crate::{memory, scores};
 
 /// What came out of a run.
 pub(super) fn summarize(
     metadata: &Metadata,
     metrics: &MetricsLog,
-    trainer: &Trainer,
+    trainer: &mut Trainer,
+    data: &LoadedData,
     backend: String,
-) -> Summary {
+) -> Result<Summary, Failure> {
     let rows = metrics.rows();
     let last = rows.last().filter(|row| row.epoch == metadata.epoch);
     let (parameters, head_parameters) = trainer.network().parameter_counts();
@@ -30,7 +40,9 @@ pub(super) fn summarize(
         BestSummary { epoch: best.epoch, metrics: network(row) }
     });
     let config = &metadata.config;
-    Summary {
+    Ok(Summary {
+        classes: class_counts(data),
+        values: value_scores(data, trainer)?,
         metrics: network(last),
         best,
         epochs: metadata.epoch,
@@ -48,7 +60,35 @@ pub(super) fn summarize(
         backend,
         precision: config.precision.name().to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+    })
+}
+
+/// Examples of each class; none in a regression.
+fn class_counts(data: &LoadedData) -> Vec<PartCounts> {
+    let count = |indices: &[u32], class: u32| {
+        indices.iter().filter(|&&index| data.labels()[index as usize] == class).count()
+    };
+    let counts = |(name, class): (&String, u32)| PartCounts {
+        name: name.clone(),
+        train: count(&data.train, class),
+        validation: count(&data.validation, class),
+        test: count(&data.test, class),
+    };
+    match &data.target {
+        ModelTarget::Classes { names } => names.iter().zip(0..).map(counts).collect(),
+        ModelTarget::Values { .. } => Vec::new(),
     }
+}
+
+/// How good the predictions of each number are on the test examples; none of classes.
+fn value_scores(
+    data: &LoadedData,
+    trainer: &mut Trainer,
+) -> Result<BTreeMap<String, ValueScore>, Failure> {
+    let Targets::Values(values) = &data.examples.targets else { return Ok(BTreeMap::new()) };
+    let outputs = trainer.predict(&data.test)?;
+    let scores = data::value_scores(&data.target, values, &data.test, &outputs)?;
+    Ok(data.target.names().iter().cloned().zip(scores).collect())
 }
 
 /// Prints what came out.
@@ -63,19 +103,24 @@ pub(super) fn print(
     output: &Output,
 ) -> Result<(), Failure> {
     let rows = metrics.rows();
+    let config = &metadata.config;
+    let is_regression = config.network.task == Task::Regression;
     if metadata.stopped_early {
         let patience = metadata.config.checkpoints.patience.unwrap_or(0);
-        output
-            .info(&format!("stopped early: {patience} epochs without a better validation error"))?;
+        let what = if is_regression { "loss" } else { "error" };
+        output.info(&format!(
+            "stopped early: {patience} epochs without a better validation {what}"
+        ))?;
     }
     output.info("")?;
-    output.info(&table_of_epochs(summary, rows))?;
+    output.info(&table_of_epochs(summary, rows, is_regression))?;
     if let Some(row) = rows.last().filter(|row| !row.train.units.is_empty()) {
         output.info(&units(row))?;
     }
     let mut speed = format!(
-        "{:.0} images/s, peak memory {}",
+        "{:.0} {}s/s, peak memory {}",
         summary.images_per_second,
+        config.dataset.name.kind().example(),
         format::bytes(summary.peak_memory_bytes as usize)
     );
     if summary.backend.starts_with("cuda") {
@@ -83,20 +128,26 @@ pub(super) fn print(
     }
     output.info(&speed)?;
     output.info(&format!("results: {}", folder.path().display()))?;
+    if is_regression {
+        output.info("")?;
+        return output.result(&scores::of_values("test", summary.values.iter()));
+    }
     output.result(&format!("test error: {}", format::percent(summary.test_error())))
 }
 
 /// The last and the best epoch side by side.
-fn table_of_epochs(summary: &Summary, rows: &[EpochRow]) -> String {
-    let mut lines = vec![["", "epoch", "train", "validation", "test"].map(str::to_owned).to_vec()];
+fn table_of_epochs(summary: &Summary, rows: &[EpochRow], is_regression: bool) -> String {
+    let head = if is_regression { "R²" } else { "" };
+    let mut lines =
+        vec![[head, "epoch", "train", "validation", "test"].map(str::to_owned).to_vec()];
     let mut line = |name: &str, row: Option<&EpochRow>| {
         let Some(row) = row else { return };
         lines.push(vec![
             name.into(),
             row.epoch.to_string(),
-            format::percent(row.train.error()),
-            format::percent(row.validation_error()),
-            format::percent(row.test.error()),
+            score(Some(&row.train)),
+            score(row.validation.as_ref()),
+            score(Some(&row.test)),
         ]);
     };
     line("last", rows.last());
@@ -106,29 +157,35 @@ fn table_of_epochs(summary: &Summary, rows: &[EpochRow]) -> String {
     table(&[Align::Left, Align::Right, Align::Right, Align::Right, Align::Right], &lines)
 }
 
-/// For each unit its workers' errors on the test images and, where there are leaders, how often each worker was one.
+/// For each unit its workers' errors on the test examples (losses, in a regression) and, where there are leaders, how often each worker was one.
 pub(super) fn units(row: &EpochRow) -> String {
     let leads = |unit: &UnitMetrics| lead_bars(unit.workers("lead_percent"));
     let has_leaders = row.train.units.iter().any(|unit| !leads(unit).is_empty());
+    let mut what = "errors";
     let head = ["unit", "workers", "best", "mean", "as leader, %"];
     let mut lines = vec![head.map(str::to_owned).to_vec()];
     for ((trained, tested), number) in row.train.units.iter().zip(&row.test.units).zip(1..) {
         let errors = tested.workers("worker_errors");
+        let (values, text): (_, fn(Option<f64>) -> String) = match errors {
+            [] => (tested.workers("worker_losses"), format::loss),
+            errors => (errors, format::percent),
+        };
+        what = if errors.is_empty() { "losses" } else { "errors" };
         lines.push(vec![
             format!("{number}"),
-            errors.len().to_string(),
-            format::percent(lowest(errors)),
-            format::percent(mean(errors)),
+            values.len().to_string(),
+            text(lowest(values)),
+            text(mean(values)),
             leads(trained),
         ]);
     }
     let mut align = vec![Align::Right, Align::Right, Align::Right, Align::Right, Align::Left];
     let mut title =
-        format!("workers: test errors, and how often each was a leader in epoch {}", row.epoch);
+        format!("workers: test {what}, and how often each was a leader in epoch {}", row.epoch);
     if !has_leaders {
         lines.iter_mut().for_each(|line| line.truncate(4));
         align.truncate(4);
-        title = format!("workers: test errors after epoch {}", row.epoch);
+        title = format!("workers: test {what} after epoch {}", row.epoch);
     }
     format!("{title}\n{}", table(&align, &lines))
 }

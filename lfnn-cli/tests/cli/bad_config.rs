@@ -101,6 +101,21 @@ fn a_value_of_the_wrong_kind_names_its_line() {
             "line 3, column 23: network.units[0].layers[0].relu: takes no keys",
         ),
         (
+            "network:\n  units:\n    - layers: [{max_pool: {kernel: wide}}]\n      workers: block",
+            "line 3, column 36: network.units[0].layers[0].max_pool.kernel: expected a whole number from 0 on, or \
+             [height, width], found `wide`",
+        ),
+        (
+            "network:\n  units:\n    - layers: [{max_pool: {kernel: [1, wide]}}]\n      workers: block",
+            "line 3, column 40: network.units[0].layers[0].max_pool.kernel[1]: expected a whole number from 0 on, \
+             found `wide`",
+        ),
+        (
+            "network:\n  units:\n    - layers: [{max_pool: {kernel: [1, 2, 3]}}]\n      workers: block",
+            "line 3, column 36: network.units[0].layers[0].max_pool.kernel: expected a whole number from 0 on, or \
+             [height, width], found 3 items",
+        ),
+        (
             "network:\n  units:\n    - layers: [conv]\n      workers: block",
             "line 3, column 16: network.units[0].layers[0].conv: the key `filters` is missing",
         ),
@@ -197,8 +212,8 @@ fn impossible_networks_are_refused() {
     );
     refused(
         &["--set", "network.task=regression"],
-        "--set network.task=regression: network.task: regression learns numbers, but the data sets have classes; `lfnn-cli step` \
-         takes numbers as targets",
+        "--set network.task=regression: network.task: regression learns numbers, but the data set `digits` has \
+         classes; `table` and `arrays` have numbers",
     );
 }
 
@@ -227,7 +242,7 @@ fn impossible_numbers_of_examples_are_refused() {
     );
     refused(
         &["--set", "dataset.validation=1442"],
-        "validation: found 1442 images to hold out; expected fewer than 1442, the number of training images",
+        "validation: found 1442 examples to hold out; expected fewer than 1442, the number to train on",
     );
     refused(
         &["--epochs", "0"],
@@ -368,7 +383,7 @@ fn a_dry_run_refuses_what_training_refuses_in_the_same_words() {
         ("training.batch_size=0", "training.batch_size: 0, expected at least 1"),
         ("training.batch_size=1243", "training.batch_size: a batch of 1243 is larger than"),
         ("training.batch_size=18446744073709551615", "training.batch_size: a batch of 1844674407"),
-        ("dataset.validation=1442", "validation: found 1442 images to hold out"),
+        ("dataset.validation=1442", "validation: found 1442 examples to hold out"),
         ("dataset.validation=18446744073709551615", "validation: found 18446744073709551615"),
         ("dataset.augmentation.crop_padding=9223372036854775808", "dataset.augmentation.crop_padd"),
         (

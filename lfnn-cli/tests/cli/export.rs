@@ -4,7 +4,7 @@
 use std::fs;
 use std::process::Command;
 
-use lfnn_data::{Dataset, DatasetName, Images, Source, silent};
+use lfnn_data::{Dataset, DatasetName, Examples, Source, silent};
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
 
@@ -46,7 +46,7 @@ fn digits() -> Dataset {
 }
 
 /// Writes images as `images/….pgm` and gives their paths.
-fn write_images(place: &Place, images: &Images) -> Vec<String> {
+fn write_images(place: &Place, images: &Examples) -> Vec<String> {
     let write = |index: usize| {
         let name = format!("images/{index}.pgm");
         let bytes = [b"P5\n8 8\n255\n".as_slice(), images.image(index)].concat();
@@ -141,6 +141,20 @@ fn blocks_with_residual_sums_run_in_onnx_runtime() {
 }
 
 #[test]
+fn rectangular_windows_and_grids_run_in_onnx_runtime() {
+    compare(&config(
+        "",
+        "  units:
+    - layers: [{conv: {filters: 12, kernel: [3, 5], stride: [1, 2], padding: [1, 2]}}, {batch_norm: {}}, relu]
+      workers: {readout: {count: 4, grid: [4, 2]}}
+      transition: [{max_pool: {kernel: [3, 1], stride: [2, 1], padding: [1, 0]}}]
+    - layers: [{conv: {filters: 12, kernel: [1, 3], padding: [0, 1]}}, tanh]
+      workers: {block: {count: 2, grid: [3, 2]}}
+      transition: [{avg_pool: {kernel: [2, 3], stride: [2, 1], padding: [0, 1]}}, {adaptive_avg_pool: {grid: [2, 3]}}]",
+    ));
+}
+
+#[test]
 fn neurons_with_a_softmax_per_worker_run_in_onnx_runtime() {
     compare(&config(
         "",
@@ -169,7 +183,7 @@ fn a_binary_network_gives_both_probabilities() {
     let place = Place::new();
     let digits = digits();
     for (set, images) in [("train", &digits.train), ("test", &digits.test)] {
-        for (index, &label) in images.labels.iter().enumerate().filter(|(_, label)| **label < 2) {
+        for (index, &label) in images.labels().iter().enumerate().filter(|(_, label)| **label < 2) {
             let folder = place.path(&format!("two/{set}/{label}"));
             fs::create_dir_all(&folder).unwrap();
             let pixels = images.image(index).to_vec();

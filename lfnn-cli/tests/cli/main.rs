@@ -14,6 +14,9 @@ mod features;
 mod flags;
 mod interruption;
 mod kills;
+mod library;
+mod own_data;
+mod own_data_use;
 #[cfg(feature = "report")]
 mod plot;
 mod processes;

@@ -2,7 +2,7 @@
 
 use super::{
     AdamConfig, LayerConfig, NetworkConfig, OptimizerConfig, OutputConfig, PoolConfig,
-    ScheduleConfig, Task, TrainingConfig, UnitConfig, WorkersConfig,
+    ScheduleConfig, Size2, Task, TrainingConfig, UnitConfig, WorkersConfig,
 };
 use crate::layer::{
     AdaptiveAvgPoolConfig, AvgPoolConfig, BatchNormConfig, ConvConfig, DropoutConfig, LinearConfig,
@@ -76,9 +76,10 @@ impl UnitConfig {
         self.layer(LayerConfig::linear(features))
     }
 
-    /// One more layer: a convolution of stride 1 that keeps height and width where the kernel is odd.
+    /// One more layer: a convolution of stride 1 that keeps height and width where the kernel is odd. A kernel is a
+    /// number or `[height, width]`: `[1, 9]` for a signal.
     #[must_use]
-    pub fn conv(self, filters: usize, kernel: usize) -> Self {
+    pub fn conv(self, filters: usize, kernel: impl Into<Size2>) -> Self {
         self.layer(LayerConfig::conv(filters, kernel))
     }
 
@@ -141,7 +142,7 @@ impl UnitConfig {
 
     /// One more layer between the workers and the next unit: the maximum over windows of this extent.
     #[must_use]
-    pub fn max_pool(self, kernel: usize) -> Self {
+    pub fn max_pool(self, kernel: impl Into<Size2>) -> Self {
         self.transition(LayerConfig::max_pool(kernel))
     }
 }
@@ -153,24 +154,30 @@ impl LayerConfig {
     }
 
     /// A convolution of stride 1 that keeps height and width where the kernel is odd.
-    pub fn conv(filters: usize, kernel: usize) -> Self {
-        ConvConfig { filters, kernel, stride: 1, padding: kernel / 2, groups: 1, bias: true }.into()
+    pub fn conv(filters: usize, kernel: impl Into<Size2>) -> Self {
+        let kernel = kernel.into();
+        let (stride, padding) = (1.into(), Size2(kernel.0.map(|extent| extent / 2)));
+        ConvConfig { filters, kernel, stride, padding, groups: 1, bias: true }.into()
     }
 
     /// The maximum over windows of this extent, side by side.
-    pub fn max_pool(kernel: usize) -> Self {
-        LayerConfig::MaxPool(MaxPoolConfig(PoolConfig { kernel, stride: None, padding: 0 }))
+    pub fn max_pool(kernel: impl Into<Size2>) -> Self {
+        LayerConfig::MaxPool(MaxPoolConfig(side_by_side(kernel.into())))
     }
 
     /// The mean over windows of this extent, side by side.
-    pub fn avg_pool(kernel: usize) -> Self {
-        LayerConfig::AvgPool(AvgPoolConfig(PoolConfig { kernel, stride: None, padding: 0 }))
+    pub fn avg_pool(kernel: impl Into<Size2>) -> Self {
+        LayerConfig::AvgPool(AvgPoolConfig(side_by_side(kernel.into())))
     }
 
     /// `body(x) + x`.
     pub fn residual(body: impl IntoIterator<Item = LayerConfig>) -> Self {
         ResidualConfig { body: body.into_iter().collect(), shortcut: Vec::new() }.into()
     }
+}
+
+fn side_by_side(kernel: Size2) -> PoolConfig {
+    PoolConfig { kernel, stride: None, padding: 0.into() }
 }
 
 macro_rules! layers {

@@ -15,6 +15,7 @@ mod network;
 mod optimizer;
 mod range;
 mod schedule;
+mod size;
 mod training;
 
 pub use crate::layer::{
@@ -32,5 +33,6 @@ pub use network::{NetworkConfig, OutputConfig, Task, UnitConfig};
 pub use optimizer::{AdamConfig, OptimizerConfig};
 pub use range::{Number, Range};
 pub use schedule::ScheduleConfig;
+pub use size::Size2;
 pub use training::TrainingConfig;
 pub(crate) use training::check_label_smoothing;

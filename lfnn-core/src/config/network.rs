@@ -16,7 +16,7 @@ pub enum Task {
     Binary,
     /// One of C classes, by C independent binary networks of the same shape (paper, Section 3.1).
     OneVsAll,
-    /// K numbers, by mean squared error. Only for `step`.
+    /// K numbers, by mean squared error.
     Regression,
 }
 

@@ -31,6 +31,20 @@ pub(super) enum Elements<'a> {
 }
 
 impl<'a> Inputs<'a> {
+    /// Inputs of this height, width and number of channels from bytes or real numbers, one example after the other and
+    /// channels last. They are borrowed.
+    ///
+    /// # Errors
+    /// Numbers that are not a whole number of examples.
+    pub fn new(shape: [usize; 3], elements: impl Into<Pixels<'a>>) -> Result<Self, DataError> {
+        let elements = elements.into();
+        let (found, size) = (elements.len(), shape.iter().product::<usize>());
+        if size == 0 || !found.is_multiple_of(size) {
+            return Err(DataError::Elements { found, shape });
+        }
+        Ok(Self { shape, len: found / size, elements: elements.into() })
+    }
+
     /// Images with their channels first, `[examples, channels, height, width]`, as PyTorch has them. They are copied.
     pub fn channels_first<T: Clone>(images: ArrayView4<'a, T>) -> Self
     where

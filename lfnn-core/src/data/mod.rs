@@ -61,9 +61,17 @@ pub enum DataError {
         /// Those expected.
         expected: [usize; 3],
     },
+    /// Numbers that are not a whole number of examples.
+    #[error("{found} numbers are not a whole number of inputs of shape {shape:?}")]
+    Elements {
+        /// How many numbers there are.
+        found: usize,
+        /// Height, width and channels of an example.
+        shape: [usize; 3],
+    },
     /// Bytes where real numbers are expected, or the other way round.
     #[error("inputs of {found}, expected {expected}, as in training")]
-    Elements {
+    ElementType {
         /// What was given.
         found: &'static str,
         /// What the model was trained on.

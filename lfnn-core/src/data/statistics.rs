@@ -72,7 +72,12 @@ fn of_reals<'a, I: Iterator<Item = &'a [f32]>>(
         }
         sums
     };
-    let mean: Vec<f64> = sums(&|_, value| value).into_iter().map(|sum| sum / n).collect();
+    // Differences from the first value, so that a channel that does not vary has no rounding error: it would be divided
+    // by it.
+    let first: Vec<f64> =
+        images().next().into_iter().flatten().take(channels).map(|&value| value.into()).collect();
+    let offsets = sums(&|channel, value| value - first[channel]);
+    let mean: Vec<f64> = first.iter().zip(&offsets).map(|(first, sum)| first + sum / n).collect();
     let squares = sums(&|channel, value| (value - mean[channel]).powi(2));
     // A deviation that single precision cannot divide by is none.
     let std = |sum: f64| Some((sum / n).sqrt() as f32).filter(|std| std.is_normal()).unwrap_or(1.0);
@@ -102,6 +107,14 @@ mod tests {
         let reals = [1.0, 7.0, 3.0, 7.0, 99.0, 0.0];
         let found = of(Pixels::Reals(&reals), [1, 1, 2], &[0, 1]);
         assert_eq!(found, Normalization { mean: vec![2.0, 7.0], std: vec![1.0, 1.0] });
+    }
+
+    #[test]
+    fn a_constant_that_binary_numbers_only_approach_has_deviation_1() {
+        let reals = vec![0.1; 1000];
+        let rows: Vec<u32> = (0..1000).collect();
+        let found = of(Pixels::Reals(&reals), [1, 1, 1], &rows);
+        assert_eq!(found, Normalization { mean: vec![0.1], std: vec![1.0] });
     }
 
     #[test]

@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Affine, BuildLayer, Built, LayerBuilder, Parametric, image, one, yes};
+use crate::config::Size2;
 use crate::program::{Conv2d, Conv2dInputGrad, Conv2dWeightGrad, TensorId, Window};
 use crate::step::StepBuilder;
 
-/// Two-dimensional convolution with square kernels.
+/// Two-dimensional convolution.
 ///
 /// ```
 /// # use lfnn_core::{config::LayerConfig, layer::LayerBuilder, program::ProgramSet};
@@ -26,13 +27,13 @@ pub struct ConvConfig {
     /// Output channels.
     pub filters: usize,
     /// Extent of the kernel.
-    pub kernel: usize,
+    pub kernel: Size2,
     /// Step of the kernel.
-    #[serde(default = "one")]
-    pub stride: usize,
-    /// Zeros on each side.
+    #[serde(default = "every_pixel")]
+    pub stride: Size2,
+    /// Zeros on each side: above and below, left and right.
     #[serde(default)]
-    pub padding: usize,
+    pub padding: Size2,
     /// Groups of channels that do not see one another.
     #[serde(default = "one")]
     pub groups: usize,
@@ -41,14 +42,18 @@ pub struct ConvConfig {
     pub bias: bool,
 }
 
+fn every_pixel() -> Size2 {
+    Size2([1, 1])
+}
+
 impl BuildLayer for ConvConfig {
     fn build(&self, builder: &mut LayerBuilder<'_>, input: &[usize]) -> Built {
         let Self { filters, kernel, stride, padding, groups, bias } = *self;
         builder.limit(&[
             ("conv.filters", filters),
-            ("conv.kernel", kernel),
-            ("conv.stride", stride),
-            ("conv.padding", padding),
+            ("conv.kernel", kernel.largest()),
+            ("conv.stride", stride.largest()),
+            ("conv.padding", padding.largest()),
             ("conv.groups", groups),
         ])?;
         let [height, width, channels] = image(input)?;
@@ -61,10 +66,16 @@ impl BuildLayer for ConvConfig {
             );
             return Err(message.into());
         }
-        let window = Window::square(kernel, stride, padding);
+        let window = Window { kernel: kernel.0, stride: stride.0, padding: padding.0 };
+        let [kernel_height, kernel_width] = window.kernel;
         let [out_height, out_width] = window.output([height, width])?;
         let conv = ConvLayer { output: [out_height, out_width, filters], window, groups };
-        Parametric::build(builder, conv, &[filters, kernel, kernel, channels / groups], bias)
+        Parametric::build(
+            builder,
+            conv,
+            &[filters, kernel_height, kernel_width, channels / groups],
+            bias,
+        )
     }
 }
 
@@ -77,10 +88,10 @@ struct ConvLayer {
 
 impl Affine for ConvLayer {
     fn describe(&self) -> String {
-        let (kernel, filters) = (self.window.kernel[0], self.output[2]);
-        let mut text = format!("conv {kernel}×{kernel}, {filters}");
-        if self.window.stride[0] != 1 {
-            text += &format!(", stride {}", self.window.stride[0]);
+        let ([height, width], filters) = (self.window.kernel, self.output[2]);
+        let mut text = format!("conv {height}×{width}, {filters}");
+        if self.window.stride != [1, 1] {
+            text += &format!(", stride {}", Size2(self.window.stride));
         }
         if self.groups != 1 {
             text += &format!(", {} groups", self.groups);

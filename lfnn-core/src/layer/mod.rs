@@ -47,11 +47,12 @@ use std::fmt::Debug;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Size2;
 use crate::program::{Activation, TensorId};
 use crate::step::StepBuilder;
 use builder::{image, vector};
 
-/// A layer. Sizes are squares.
+/// A layer. Where a size is a number, height and width are equal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -101,7 +102,7 @@ impl BuildLayer for LayerConfig {
             LayerConfig::MaxPool(config) => config,
             LayerConfig::AvgPool(config) => config,
             LayerConfig::AdaptiveAvgPool(config) => config,
-            LayerConfig::GlobalAvgPool => &AdaptiveAvgPoolConfig { grid: 1 },
+            LayerConfig::GlobalAvgPool => &AdaptiveAvgPoolConfig { grid: Size2([1, 1]) },
             LayerConfig::BatchNorm(config) => config,
             LayerConfig::Dropout(config) => config,
             LayerConfig::Flatten => &FlattenConfig,

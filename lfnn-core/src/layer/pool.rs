@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{BuildError, BuildLayer, Built, LayerBuilder, ParameterFreeLayer, Saved, image};
+use crate::config::Size2;
 use crate::program::{
     AdaptiveAvgPool, AdaptiveAvgPoolGrad, AvgPool, AvgPoolGrad, DType, MaxPool, MaxPoolGrad,
     MaxPoolTangent, TensorId, Window,
@@ -15,39 +16,44 @@ use crate::step::{Mode, StepBuilder};
 #[serde(deny_unknown_fields)]
 pub struct PoolConfig {
     /// Extent of the window.
-    pub kernel: usize,
+    pub kernel: Size2,
     /// Step of the window; its extent where not given.
     #[serde(default)]
-    pub stride: Option<usize>,
+    pub stride: Option<Size2>,
     /// Rows and columns added on each side.
     #[serde(default)]
-    pub padding: usize,
+    pub padding: Size2,
 }
 
 impl PoolConfig {
-    /// The output's shape and the window, held against the limits. `layer` is the configuration's key, `largest` the
-    /// largest kernel.
+    /// The output's shape and the window, held against the limits. `layer` is the configuration's key, `most` the
+    /// most positions of a window.
     fn window(
         &self,
         builder: &LayerBuilder<'_>,
         layer: &str,
-        largest: usize,
+        most: usize,
         input: &[usize],
     ) -> Result<([usize; 3], Window), BuildError> {
         let Self { kernel, stride, padding } = *self;
-        for (key, value) in
-            [("kernel", kernel), ("stride", stride.unwrap_or(1)), ("padding", padding)]
-        {
-            builder.limit(&[(&format!("{layer}.{key}"), value)])?;
+        let stride = stride.unwrap_or(kernel);
+        for (key, size) in [("kernel", kernel), ("stride", stride), ("padding", padding)] {
+            builder.limit(&[(&format!("{layer}.{key}"), size.largest())])?;
         }
-        if kernel > largest {
-            return Err(format!("a kernel of {kernel}, expected at most {largest}").into());
+        let (Size2([rows, columns]), Size2([above, left])) = (kernel, padding);
+        let positions = rows * columns;
+        if positions > most {
+            let message = format!(
+                "a kernel of {rows}×{columns} has {positions} positions, expected at most {most}"
+            );
+            return Err(message.into());
         }
         let [height, width, channels] = image(input)?;
-        let window = Window::square(kernel, stride.unwrap_or(kernel), padding);
-        if padding > kernel / 2 {
-            let message =
-                format!("a padding of {padding} is more than half of the {kernel}×{kernel} window");
+        let window = Window { kernel: kernel.0, stride: stride.0, padding: padding.0 };
+        if above > rows / 2 || left > columns / 2 {
+            let message = format!(
+                "a padding of {above}×{left} is more than half of the {rows}×{columns} window"
+            );
             return Err(message.into());
         }
         let [out_height, out_width] = window.output([height, width])?;
@@ -74,7 +80,7 @@ pub struct MaxPoolConfig(pub PoolConfig);
 impl BuildLayer for MaxPoolConfig {
     fn build(&self, builder: &mut LayerBuilder<'_>, input: &[usize]) -> Built {
         // Positions in a window are bytes.
-        let (output, window) = self.0.window(builder, "max_pool", 15, input)?;
+        let (output, window) = self.0.window(builder, "max_pool", 255, input)?;
         Ok(Box::new(MaxPoolLayer { output, window }))
     }
 }
@@ -121,19 +127,20 @@ impl BuildLayer for AvgPoolConfig {
 #[serde(deny_unknown_fields)]
 pub struct AdaptiveAvgPoolConfig {
     /// Rows and columns of the grid.
-    pub grid: usize,
+    pub grid: Size2,
 }
 
 impl BuildLayer for AdaptiveAvgPoolConfig {
     fn build(&self, builder: &mut LayerBuilder<'_>, input: &[usize]) -> Built {
-        let grid = self.grid;
-        builder.limit(&[("adaptive_avg_pool.grid", grid)])?;
+        builder.limit(&[("adaptive_avg_pool.grid", self.grid.largest())])?;
         let [height, width, channels] = image(input)?;
-        if grid == 0 || grid > height || grid > width {
-            let message = format!("a grid of {grid}×{grid} does not fit a {height}×{width} image");
+        let Size2([rows, columns]) = self.grid;
+        if !(1..=height).contains(&rows) || !(1..=width).contains(&columns) {
+            let message =
+                format!("a grid of {rows}×{columns} does not fit a {height}×{width} image");
             return Err(message.into());
         }
-        Ok(Box::new(AdaptiveAvgPoolLayer { output: [grid, grid, channels] }))
+        Ok(Box::new(AdaptiveAvgPoolLayer { output: [rows, columns, channels] }))
     }
 }
 
@@ -175,7 +182,7 @@ impl AdaptiveAvgPoolLayer {
 
 impl ParameterFreeLayer for MaxPoolLayer {
     fn describe(&self) -> String {
-        format!("max pool {}", self.window.kernel[0])
+        format!("max pool {}", Size2(self.window.kernel))
     }
 
     fn output_shape(&self) -> &[usize] {
@@ -207,7 +214,7 @@ impl ParameterFreeLayer for MaxPoolLayer {
 
 impl ParameterFreeLayer for AvgPoolLayer {
     fn describe(&self) -> String {
-        format!("average pool {}", self.window.kernel[0])
+        format!("average pool {}", Size2(self.window.kernel))
     }
 
     fn output_shape(&self) -> &[usize] {
@@ -231,9 +238,9 @@ impl ParameterFreeLayer for AvgPoolLayer {
 
 impl ParameterFreeLayer for AdaptiveAvgPoolLayer {
     fn describe(&self) -> String {
-        match self.output[0] {
-            1 => "global average pool".into(),
-            grid => format!("average pool to {grid}×{grid}"),
+        match self.output {
+            [1, 1, _] => "global average pool".into(),
+            [rows, columns, _] => format!("average pool to {rows}×{columns}"),
         }
     }
 

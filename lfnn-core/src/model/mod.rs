@@ -141,7 +141,7 @@ impl ModelDescription {
         }
         let (found, expected) = (inputs.pixels().elements(), self.elements);
         if found != expected {
-            return Err(DataError::Elements { found: found.name(), expected: expected.name() });
+            return Err(DataError::ElementType { found: found.name(), expected: expected.name() });
         }
         inputs.validate()
     }

@@ -76,9 +76,21 @@ impl Pixels<'_> {
     }
 }
 
-impl<'a, T: AsRef<[u8]> + ?Sized> From<&'a T> for Pixels<'a> {
-    fn from(bytes: &'a T) -> Self {
-        Pixels::Bytes(bytes.as_ref())
+impl<'a> From<&'a [u8]> for Pixels<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Pixels::Bytes(bytes)
+    }
+}
+
+impl<'a> From<&'a Vec<u8>> for Pixels<'a> {
+    fn from(bytes: &'a Vec<u8>) -> Self {
+        Pixels::Bytes(bytes)
+    }
+}
+
+impl<'a> From<&'a [f32]> for Pixels<'a> {
+    fn from(reals: &'a [f32]) -> Self {
+        Pixels::Reals(reals)
     }
 }
 

@@ -174,6 +174,19 @@ impl EvaluationProgram {
         self.outputs(executable, indices, &wanted)
     }
 
+    /// The outputs p for each of these images.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub(super) fn predict(
+        &self,
+        executable: &mut dyn Executable,
+        indices: &[u32],
+    ) -> Result<Vec<Vec<f32>>, TrainError> {
+        let outputs = self.outputs(executable, indices, &[self.probabilities])?.concat();
+        Ok(outputs.chunks(self.probabilities.features).map(<[f32]>::to_vec).collect())
+    }
+
     /// Each of these outputs for these images, `[images, features]`.
     fn outputs(
         &self,
@@ -320,9 +333,7 @@ impl Evaluator {
     /// # Errors
     /// As [`evaluate`](Self::evaluate).
     pub fn predict(&mut self, indices: &[u32]) -> Result<Vec<Vec<f32>>, TrainError> {
-        let wanted = self.program.probabilities;
-        let outputs = self.program.outputs(&mut *self.executable, indices, &[wanted])?.concat();
-        Ok(outputs.chunks(wanted.features).map(<[f32]>::to_vec).collect())
+        self.program.predict(&mut *self.executable, indices)
     }
 
     /// Forgets what was evaluated so far.

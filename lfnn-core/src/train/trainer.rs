@@ -400,6 +400,14 @@ impl Trainer {
         self.evaluation.run(&mut *self.executable, rows)
     }
 
+    /// The outputs p for each of these images: class probabilities, or numbers in regression.
+    ///
+    /// # Errors
+    /// As [`evaluate`](Self::evaluate).
+    pub fn predict(&mut self, indices: &[u32]) -> Result<Vec<Vec<f32>>, TrainError> {
+        self.evaluation.predict(&mut *self.executable, indices)
+    }
+
     /// What the workers of each hidden unit put out for these images, `[images, classifiers · workers · classes]`
     /// for each unit. Empty where the method has no leaders.
     ///

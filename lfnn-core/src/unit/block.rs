@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::workers::{BuildWorkers, Built, Workers, layers_with_weights};
 use super::{Branch, ReadoutConfig, UnitPlace};
+use crate::config::Size2;
 use crate::layer::{Layer, LayerBuilder};
 
 /// Blocks as workers: a worker is a whole copy of the unit's layers with a readout at its end.
@@ -30,7 +31,7 @@ pub struct BlockConfig {
     /// Filters are first average-pooled to a grid of this many rows and columns; without it all
     /// positions are read.
     #[serde(default)]
-    pub grid: Option<usize>,
+    pub grid: Option<Size2>,
     /// Share of features dropped before the readout, in training.
     #[serde(default)]
     pub dropout: f64,
@@ -44,7 +45,7 @@ impl BuildWorkers for BlockConfig {
     fn build(&self, builder: &mut LayerBuilder<'_>, place: &UnitPlace<'_>) -> Built {
         let Self { count, grid, dropout } = *self;
         builder.within(".workers", "", |builder| {
-            builder.limit(&[("block.grid", grid.unwrap_or(1))])
+            builder.limit(&[("block.grid", grid.map_or(1, Size2::largest))])
         })?;
         let readout = ReadoutConfig { count: 1, grid, dropout };
         // Not as many as the count says: the limit of layers may end this long before.

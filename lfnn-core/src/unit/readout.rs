@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::workers::{BuildWorkers, Built, Workers, layers_with_weights};
 use super::{Branch, UnitPlace};
-use crate::config::ConfigError;
+use crate::config::{ConfigError, Size2};
 use crate::layer::{
     AdaptiveAvgPoolConfig, DropoutConfig, FlattenConfig, GroupedLinear, Layer, LayerBuilder,
     Sequential,
@@ -34,7 +34,7 @@ pub struct ReadoutConfig {
     /// Filters are first average-pooled to a grid of this many rows and columns; without it all
     /// positions are read.
     #[serde(default)]
-    pub grid: Option<usize>,
+    pub grid: Option<Size2>,
     /// Share of features dropped before the readout, in training.
     #[serde(default)]
     pub dropout: f64,
@@ -43,7 +43,7 @@ pub struct ReadoutConfig {
 impl BuildWorkers for ReadoutConfig {
     fn build(&self, builder: &mut LayerBuilder<'_>, place: &UnitPlace<'_>) -> Built {
         builder.within(".workers", "", |builder| {
-            builder.limit(&[("readout.grid", self.grid.unwrap_or(1))])
+            builder.limit(&[("readout.grid", self.grid.map_or(1, Size2::largest))])
         })?;
         let layers = layers_with_weights(builder, place)?;
         let head = builder.within(".workers", "", |builder| {

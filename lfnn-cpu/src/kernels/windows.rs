@@ -155,7 +155,8 @@ impl Table {
         let images = &images[group * g.input..];
         let image_len = g.pixels() * g.channels();
         // Adjacent taps, where copying them together is faster.
-        let run = if g.groups == 1 && g.input > 1 { g.window.kernel[1] } else { 1 };
+        let long = g.input > 1 || g.window.kernel[1] >= 8;
+        let run = if g.groups == 1 && long { g.window.kernel[1] } else { 1 };
         copy_windows(images, image_len, &self.0, [g.taps(), run, g.input], from, rows, to);
     }
 }
@@ -186,7 +187,7 @@ vectorized! {
             let x = &images[image * image_len..];
             let entries = &table[window * taps..][..taps];
             let to = &mut to[row * taps * input..];
-            if input == 1 {
+            if run * input == 1 {
                 for (to, &tap) in to.iter_mut().zip(entries) {
                     *to = if tap == OUTSIDE { 0.0 } else { x[tap as usize] };
                 }

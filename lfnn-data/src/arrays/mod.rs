@@ -1,5 +1,6 @@
 //! Arrays: `.npz` archives, folders of `.npy` files, and safetensors files, as other programs write them.
 
+mod examples;
 mod npy;
 mod safetensors_file;
 
@@ -13,6 +14,8 @@ use crate::DataError;
 pub enum ArrayValues {
     /// Bytes: images, or labels below 256.
     U8(Vec<u8>),
+    /// Whole numbers of 16 bits: deep images, or labels.
+    U16(Vec<u16>),
     /// Other whole numbers.
     Whole(Vec<i64>),
     /// Real numbers, in single precision whatever the file holds.
@@ -26,6 +29,8 @@ pub struct StoredArray {
     pub shape: Vec<usize>,
     /// The elements.
     pub values: ArrayValues,
+    /// Its name in the file, for errors.
+    pub name: String,
 }
 
 /// Inputs and targets of one part of a data set.
@@ -97,6 +102,46 @@ impl ArrayDataset {
     }
 }
 
+/// The names under which inputs without targets are found, the first that is there; otherwise the only array.
+const INPUT_NAMES: [&str; 8] =
+    ["x", "X", "x_test", "X_test", "test_x", "test_images", "data", "inputs"];
+
+impl StoredArray {
+    /// Reads the inputs of examples, without targets: from a `.npy`, `.npz` or `.safetensors` file, or a folder of
+    /// `.npy` files.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is none of these, or one without inputs or with inputs of another number of axes.
+    pub fn read_inputs(path: &Path) -> Result<Self, DataError> {
+        let mut arrays = read_all(path)?;
+        let named = INPUT_NAMES.iter().find_map(|&name| arrays.remove(name));
+        let array = match (named, arrays.len()) {
+            (Some(array), _) => Some(array),
+            (None, 1) => arrays.pop_first().map(|(_, array)| array),
+            (None, _) => None,
+        };
+        let Some(array) = array else {
+            let names: Vec<String> = arrays.into_keys().collect();
+            let found = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            let expected = "x, x_test or one array";
+            return Err(DataError::format(path, "the list of arrays", found, expected));
+        };
+        array.check_axes(path)?;
+        Ok(array)
+    }
+
+    /// That there are examples of one to three axes.
+    fn check_axes(&self, path: &Path) -> Result<(), DataError> {
+        if (2..=4).contains(&self.shape.len()) && !self.shape.contains(&0) {
+            return Ok(());
+        }
+        let expected = "[examples, features], [examples, height, width] or \
+                        [examples, height, width, channels], none of them 0";
+        let found = format!("of shape {:?}", self.shape);
+        Err(DataError::format(path, format!("`{}`", self.name), found, expected))
+    }
+}
+
 type Arrays = BTreeMap<String, StoredArray>;
 
 fn read_all(path: &Path) -> Result<Arrays, DataError> {
@@ -106,6 +151,7 @@ fn read_all(path: &Path) -> Result<Arrays, DataError> {
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     match extension.to_ascii_lowercase().as_str() {
         "npz" => npy::archive(path),
+        "npy" => npy::single(path),
         "safetensors" => {
             safetensors_file::read(path, &std::fs::read(path).map_err(DataError::io("read", path))?)
         }
@@ -126,24 +172,13 @@ fn take_part(
     let (Some(x), Some(y)) = (arrays.remove(x_name), arrays.remove(y_name)) else {
         return Ok(None);
     };
-    let fail = |name: &str, array: &StoredArray, expected: String| {
-        Err(DataError::format(
-            path,
-            format!("`{name}`"),
-            format!("of shape {:?}", array.shape),
-            &expected,
-        ))
-    };
-    if !(2..=4).contains(&x.shape.len()) || x.shape.contains(&0) {
-        let expected = "[examples, features], [examples, height, width] or \
-                        [examples, height, width, channels], none of them 0";
-        return fail(x_name, &x, expected.into());
-    }
+    x.check_axes(path)?;
     if !(1..=2).contains(&y.shape.len()) || y.shape[0] != x.shape[0] {
         let examples = x.shape[0];
         let expected =
             format!("[{examples}] or [{examples}, values], as many as `{x_name}` has examples");
-        return fail(y_name, &y, expected);
+        let found = format!("of shape {:?}", y.shape);
+        return Err(DataError::format(path, format!("`{y_name}`"), found, &expected));
     }
     Ok(Some(ArrayPart { x, y }))
 }
@@ -244,7 +279,7 @@ mod tests {
         std::fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
         let data = ArrayDataset::read(&path).unwrap();
         assert_eq!(data.train.x.values, ArrayValues::Real(vec![1.5, -2.0]));
-        assert_eq!(data.train.y.values, ArrayValues::Whole(vec![7, 9]));
+        assert_eq!(data.train.y.values, ArrayValues::U16(vec![7, 9]));
     }
 
     #[test]

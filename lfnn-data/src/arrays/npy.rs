@@ -15,13 +15,19 @@ pub(super) fn folder(path: &Path) -> Result<Arrays, DataError> {
     for entry in std::fs::read_dir(path).map_err(DataError::io("list", path))? {
         let file = entry.map_err(DataError::io("list", path))?.path();
         if file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npy"))
-            && let Some(name) = file.file_stem().and_then(|stem| stem.to_str())
+            && file.file_stem().is_some_and(|stem| stem.to_str().is_some())
         {
-            let bytes = std::fs::read(&file).map_err(DataError::io("read", &file))?;
-            arrays.insert(name.to_owned(), array(&file, name, &bytes)?);
+            arrays.append(&mut single(&file)?);
         }
     }
     Ok(arrays)
+}
+
+/// The array of one file, by its name without the extension.
+pub(super) fn single(path: &Path) -> Result<Arrays, DataError> {
+    let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let bytes = std::fs::read(path).map_err(DataError::io("read", path))?;
+    Ok(Arrays::from([(name.to_owned(), array(path, name, &bytes)?)]))
 }
 
 /// The arrays of an archive, by their names.
@@ -120,7 +126,7 @@ fn array(path: &Path, name: &str, bytes: &[u8]) -> Result<StoredArray, DataError
     }
     let values = match kind {
         "u1" | "b1" => ArrayValues::U8(data.to_vec()),
-        "u2" => ArrayValues::Whole(elements(data, is_big, |x| u16::from_le_bytes(x).into())),
+        "u2" => ArrayValues::U16(elements(data, is_big, u16::from_le_bytes)),
         "u4" => ArrayValues::Whole(elements(data, is_big, |x| u32::from_le_bytes(x).into())),
         "i1" => ArrayValues::Whole(elements(data, is_big, |x| i8::from_le_bytes(x).into())),
         "i2" => ArrayValues::Whole(elements(data, is_big, |x| i16::from_le_bytes(x).into())),
@@ -132,11 +138,12 @@ fn array(path: &Path, name: &str, bytes: &[u8]) -> Result<StoredArray, DataError
     let values = match values {
         values if !fortran_order => Some(values),
         ArrayValues::U8(values) => in_c_order(shape, values).map(ArrayValues::U8),
+        ArrayValues::U16(values) => in_c_order(shape, values).map(ArrayValues::U16),
         ArrayValues::Whole(values) => in_c_order(shape, values).map(ArrayValues::Whole),
         ArrayValues::Real(values) => in_c_order(shape, values).map(ArrayValues::Real),
     };
     let values = values.ok_or_else(damaged)?;
-    Ok(StoredArray { shape: header.shape, values })
+    Ok(StoredArray { shape: header.shape, values, name: name.to_owned() })
 }
 
 /// Elements in Fortran's order in C's; none if they are not as many as the shape has.

@@ -18,7 +18,7 @@ pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Arrays, DataError> {
         let data = tensor.data();
         let values = match tensor.dtype() {
             Dtype::U8 | Dtype::BOOL => ArrayValues::U8(data.to_vec()),
-            Dtype::U16 => whole(data, u16::from_le_bytes),
+            Dtype::U16 => ArrayValues::U16(elements(data, false, u16::from_le_bytes)),
             Dtype::U32 => whole(data, u32::from_le_bytes),
             Dtype::I8 => whole(data, i8::from_le_bytes),
             Dtype::I16 => whole(data, i16::from_le_bytes),
@@ -34,7 +34,8 @@ pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Arrays, DataError> {
                 return Err(DataError::format(path, format!("`{name}`"), &found, expected));
             }
         };
-        arrays.insert(name.to_owned(), StoredArray { shape: tensor.shape().to_vec(), values });
+        let (shape, name) = (tensor.shape().to_vec(), name.to_owned());
+        arrays.insert(name.clone(), StoredArray { shape, values, name });
     }
     Ok(arrays)
 }

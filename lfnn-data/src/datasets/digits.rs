@@ -6,7 +6,7 @@ use std::path::Path;
 use flate2::read::GzDecoder;
 
 use crate::declaration::{DatasetSize, Declaration, Origin, Reader, Request};
-use crate::{DataError, Dataset, ImageShape, Images};
+use crate::{DataError, Dataset, Examples, ImageShape};
 
 pub(super) static DATASET: Declaration = Declaration {
     name: "digits",
@@ -32,23 +32,19 @@ struct Embedded;
 impl Reader for Embedded {
     fn load(&self, request: &Request<'_>) -> Result<Dataset, DataError> {
         let [train, test] = load()?;
-        Ok(Dataset::new(request.set.name, &CLASSES, train, test, Vec::new()))
-    }
-
-    fn count(&self, _: &Declaration, _: &Path) -> Result<[u64; 2], DataError> {
-        Ok(load()?.map(|set| set.len() as u64))
+        Ok(Dataset::of_images(request.set.name, &CLASSES, train, test, Vec::new()))
     }
 }
 
 /// The training and the test images.
-fn load() -> Result<[Images; 2], DataError> {
+fn load() -> Result<[Examples; 2], DataError> {
     let mut text = String::new();
     GzDecoder::new(CSV).read_to_string(&mut text).map_err(DataError::io("read", FILE.as_ref()))?;
     let all = parse(&text, FILE.as_ref())?;
 
     let mut seen = [0; CLASSES.len()];
     let (mut train, mut test) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
-    for (index, &label) in all.labels.iter().enumerate() {
+    for (index, &label) in all.labels().iter().enumerate() {
         let count = &mut seen[label as usize];
         let (pixels, labels) =
             if *count % TEST_EVERY == TEST_EVERY - 1 { &mut test } else { &mut train };
@@ -56,11 +52,11 @@ fn load() -> Result<[Images; 2], DataError> {
         pixels.extend_from_slice(all.image(index));
         labels.push(label);
     }
-    Ok([Images::new(SHAPE, train.0, train.1)?, Images::new(SHAPE, test.0, test.1)?])
+    Ok([Examples::images(SHAPE, train.0, train.1)?, Examples::images(SHAPE, test.0, test.1)?])
 }
 
 /// Lines of 64 values from 0 to 16 and a digit, separated by commas.
-fn parse(text: &str, file: &Path) -> Result<Images, DataError> {
+fn parse(text: &str, file: &Path) -> Result<Examples, DataError> {
     let (mut pixels, mut labels) = (Vec::new(), Vec::new());
     for (line, row) in text.lines().enumerate() {
         let wrong = || {
@@ -71,7 +67,7 @@ fn parse(text: &str, file: &Path) -> Result<Images, DataError> {
         let values = values.ok_or_else(wrong)?;
         match values.split_last() {
             Some((&label, image))
-                if image.len() == SHAPE.bytes()
+                if image.len() == SHAPE.values()
                     && usize::from(label) < CLASSES.len()
                     && image.iter().all(|&value| value <= 16) =>
             {
@@ -82,7 +78,7 @@ fn parse(text: &str, file: &Path) -> Result<Images, DataError> {
             _ => return Err(wrong()),
         }
     }
-    Images::new(SHAPE, pixels, labels)
+    Examples::images(SHAPE, pixels, labels)
 }
 
 #[cfg(test)]
@@ -95,7 +91,7 @@ mod tests {
         let size = DATASET.size.unwrap();
         assert_eq!((train.len(), test.len()), (size.train, size.test));
         for class in 0..10 {
-            let of = |set: &Images| set.labels.iter().filter(|&&label| label == class).count();
+            let of = |set: &Examples| set.labels().iter().filter(|&&label| label == class).count();
             let (train, test) = (of(&train), of(&test));
             assert_eq!(test, (train + test) / 5, "class {class}");
         }
@@ -105,9 +101,9 @@ mod tests {
     fn pixels_are_scaled_to_the_whole_range_and_rounded() {
         let [train, _] = load().unwrap();
         // The first line of the file begins 0,0,5,13,9,1,0,0 and is a zero.
-        assert_eq!(train.labels[0], 0);
+        assert_eq!(train.labels()[0], 0);
         assert_eq!(&train.image(0)[..8], [0, 0, 80, 207, 143, 16, 0, 0]);
-        assert_eq!(train.pixels.iter().max(), Some(&255));
+        assert_eq!(train.bytes().iter().max(), Some(&255));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::declaration::{Declaration, Origin};
+use crate::declaration::{DataKind, Declaration, Origin};
 use crate::image_folder::{Files, ImageFolder, Layout};
 use crate::notes::{LeftOut, Note};
 use crate::{DataError, files};
@@ -11,6 +11,7 @@ use crate::{DataError, files};
 pub(super) static DATASET: Declaration = Declaration {
     name: "folder",
     origin: Origin::Path {
+        kind: DataKind::Images,
         hint: "an image folder is your own: train/CLASS/ and test/CLASS/ with image files",
     },
     size: None,

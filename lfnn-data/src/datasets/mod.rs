@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::DataError;
-use crate::declaration::{DatasetSize, Declaration, Origin};
+use crate::declaration::{DataKind, DatasetSize, Declaration, Origin};
 
 /// Registers data sets, in the order in which they are listed to a user.
 macro_rules! datasets {
@@ -38,6 +38,8 @@ datasets! {
     Cifar100: cifar_100, "A hundred kinds of things, 32×32, colour.";
     TinyImagenet: tiny_imagenet, "Two hundred classes of ImageNet, 64×64, colour.";
     Folder: folder, "Any folder of images, a folder for each class.";
+    Table: table, "Any CSV or TSV file, an example in each row.";
+    Arrays: arrays, "Any NumPy or safetensors arrays of inputs and targets.";
 }
 
 impl DatasetName {
@@ -46,8 +48,8 @@ impl DatasetName {
         self.declaration().name
     }
 
-    /// The usual name of its folder below the data folder; none for what is compiled in and for an image folder, which
-    /// has a path of its own.
+    /// The usual name of its folder below the data folder; none for what is compiled in and for a user's own data,
+    /// which has a path of its own.
     pub fn folder(self) -> Option<&'static str> {
         self.declaration().folder()
     }
@@ -57,7 +59,7 @@ impl DatasetName {
         self.declaration().hint()
     }
 
-    /// Image shape, classes and images; none for a folder of the user's.
+    /// Image shape, classes and images; none for data of the user's own.
     pub fn size(self) -> Option<DatasetSize> {
         self.declaration().size
     }
@@ -67,9 +69,22 @@ impl DatasetName {
         matches!(self.declaration().origin, Origin::Embedded)
     }
 
-    /// Whether it is a folder of the user's, whose path must be given and whose images can be resized.
+    /// Whether it is a file or folder of the user's, whose path must be given.
     pub fn needs_path(self) -> bool {
         matches!(self.declaration().origin, Origin::Path { .. })
+    }
+
+    /// Whether it has images of any size, which can be resized.
+    pub fn is_resized(self) -> bool {
+        self.needs_path() && self.kind() == DataKind::Images
+    }
+
+    /// What its examples are.
+    pub fn kind(self) -> DataKind {
+        match self.declaration().origin {
+            Origin::Path { kind, .. } => kind,
+            _ => DataKind::Images,
+        }
     }
 }
 

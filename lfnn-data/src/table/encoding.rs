@@ -6,7 +6,7 @@ use ndarray::{Array2, ArrayViewMut1, Axis, Slice};
 use serde::{Deserialize, Serialize};
 
 use super::{Table, TableColumns};
-use crate::DataError;
+use crate::{DataError, Examples, ImageShape, Inputs, Note, TargetNames, Targets};
 
 /// More categories than this are more likely names or free text than categories.
 const MAX_CATEGORIES: usize = 256;
@@ -84,7 +84,17 @@ impl TableEncoding {
     /// # Errors
     /// A column that is not there or used twice, an empty cell where that is an error, a target that is
     /// not what the task needs, and a column of text that has too many different values.
-    pub fn find(table: &Table, columns: &TableColumns, train: &[usize]) -> Result<Self, DataError> {
+    pub fn find(table: &Table, columns: &TableColumns, train: &[u32]) -> Result<Self, DataError> {
+        Self::with_target(table, columns, TargetEncoding::find(table, columns)?, train)
+    }
+
+    /// As [`TableEncoding::find`], with a target that is known.
+    pub(crate) fn with_target(
+        table: &Table,
+        columns: &TableColumns,
+        target: TargetEncoding,
+        train: &[u32],
+    ) -> Result<Self, DataError> {
         let targets: BTreeSet<&str> = columns.target.iter().map(String::as_str).collect();
         let names: Vec<&str> = match &columns.features {
             Some(names) => names.iter().map(String::as_str).collect(),
@@ -106,12 +116,23 @@ impl TableEncoding {
             .into_iter()
             .map(|name| ColumnEncoding::find(table, name, columns.missing, train))
             .collect::<Result<_, _>>()?;
-        Ok(Self { features, target: TargetEncoding::find(table, columns)? })
+        Ok(Self { features, target })
     }
 
     /// Number of features: one for each column of numbers and for each category.
     pub fn width(&self) -> usize {
         self.features.iter().map(ColumnEncoding::width).sum()
+    }
+
+    /// A name for each feature: that of the column and, of a category, `COLUMN=CATEGORY`.
+    pub fn feature_names(&self) -> Vec<String> {
+        let names = |ColumnEncoding { name, kind }: &ColumnEncoding| match kind {
+            ColumnKind::Number { .. } => vec![name.clone()],
+            ColumnKind::Categories { names: categories, .. } => {
+                categories.iter().map(|category| format!("{name}={category}")).collect()
+            }
+        };
+        self.features.iter().flat_map(names).collect()
     }
 
     /// The features of every row, `[rows, width]`.
@@ -137,39 +158,44 @@ impl TableEncoding {
         Ok(all)
     }
 
-    /// The label of every row, `[rows]`; none in a regression.
+    /// The rows of a table as examples.
     ///
     /// # Errors
-    /// A column that is not there, or a class that the training table did not have.
-    pub fn labels(&self, table: &Table) -> Result<Option<Vec<u32>>, DataError> {
-        let TargetEncoding::Classes { column, names } = &self.target else { return Ok(None) };
-        let position = table.position(column)?;
-        // There may be as many classes as half the rows.
-        let labels: BTreeMap<&str, u32> = names.iter().map(String::as_str).zip(0..).collect();
-        let label = |(row, cell): (usize, &str)| {
-            labels.get(cell).copied().ok_or_else(|| {
-                let expected = format!("one of {}", names.join(", "));
-                table.cell_error(row, position, &shown(cell), &expected)
-            })
-        };
-        Ok(Some(table.cells(position).enumerate().map(label).collect::<Result<_, _>>()?))
+    /// A column that is not there, or a cell that is not what the encoding expects.
+    pub fn examples(&self, table: &Table) -> Result<Examples, DataError> {
+        let targets = self.target.read(table)?;
+        let (features, _) = self.features(table)?.into_raw_vec_and_offset();
+        let shape = ImageShape { height: 1, width: 1, channels: self.width() };
+        Examples::new(shape, Inputs::Reals(features), targets)
     }
 
-    /// The numbers to predict of every row, `[rows, columns]`; none where classes are predicted.
-    ///
-    /// # Errors
-    /// A column that is not there, or a cell that is not a number.
-    pub fn values(&self, table: &Table) -> Result<Option<Array2<f32>>, DataError> {
-        let TargetEncoding::Values { columns } = &self.target else { return Ok(None) };
-        let mut all = Array2::zeros((table.len(), columns.len()));
-        for (column, name) in columns.iter().enumerate() {
-            let position = table.position(name)?;
-            for (row, cell) in table.cells(position).enumerate() {
-                all[[row, column]] = number(cell)
-                    .ok_or_else(|| table.cell_error(row, position, &shown(cell), "a number"))?;
+    /// What a user may not expect of a table in this encoding; `train` are the rows to train on.
+    pub(crate) fn notes(&self, table: &Table, train: &[u32]) -> Result<Vec<Note>, DataError> {
+        let (mut categories, mut filled, mut constant) = (Vec::new(), Vec::new(), Vec::new());
+        for ColumnEncoding { name, kind } in &self.features {
+            let cells: Vec<&str> = table.cells(table.position(name)?).collect();
+            if let ColumnKind::Categories { names, .. } = kind {
+                categories.push((name.clone(), names.len()));
+            }
+            let missing = cells.iter().filter(|cell| is_missing(cell)).count();
+            if missing > 0 {
+                filled.push((name.clone(), missing));
+            }
+            let mut of_train = train.iter().map(|&row| cells[row as usize]);
+            let first = of_train.next();
+            if of_train.all(|cell| Some(cell) == first) {
+                constant.push(name.clone());
             }
         }
-        Ok(Some(all))
+        let counted = |columns: Vec<(String, usize)>, note: fn(_) -> Note| {
+            (!columns.is_empty()).then(|| note(columns))
+        };
+        let notes = [
+            counted(categories, |columns| Note::Categories { columns }),
+            counted(filled, |columns| Note::Filled { columns }),
+            (!constant.is_empty()).then_some(Note::Constant { columns: constant }),
+        ];
+        Ok(notes.into_iter().flatten().collect())
     }
 }
 
@@ -178,7 +204,7 @@ impl ColumnEncoding {
         table: &Table,
         name: &str,
         missing: MissingCells,
-        train: &[usize],
+        train: &[u32],
     ) -> Result<Self, DataError> {
         let position = table.position(name)?;
         let cells: Vec<&str> = table.cells(position).collect();
@@ -189,7 +215,8 @@ impl ColumnEncoding {
         }
         let present = || cells.iter().filter(|cell| !is_missing(cell));
         let kind = if present().all(|cell| number(cell).is_some()) {
-            let numbers = train.iter().filter_map(|&row| number(cells[row])).map(f64::from);
+            let numbers =
+                train.iter().filter_map(|&row| number(cells[row as usize])).map(f64::from);
             let (sum, count) = numbers.fold((0.0, 0u32), |(sum, count), x| (sum + x, count + 1));
             let fill = fills.then(|| (sum / f64::from(count.max(1))) as f32);
             ColumnKind::Number { fill }
@@ -234,16 +261,68 @@ impl ColumnEncoding {
 }
 
 impl TargetEncoding {
-    fn find(table: &Table, columns: &TableColumns) -> Result<Self, DataError> {
+    /// The names of the classes, or of the columns of numbers.
+    pub fn names(&self) -> TargetNames {
+        match self {
+            Self::Classes { names, .. } => TargetNames::Classes(names.clone()),
+            Self::Values { columns } => TargetNames::Values(columns.clone()),
+        }
+    }
+
+    /// The columns to predict.
+    pub fn columns(&self) -> &[String] {
+        match self {
+            Self::Classes { column, .. } => std::slice::from_ref(column),
+            Self::Values { columns } => columns,
+        }
+    }
+
+    /// What is to be predicted of every row.
+    ///
+    /// # Errors
+    /// A column that is not there, a class that the training table did not have, or a cell that is not a number.
+    pub fn read(&self, table: &Table) -> Result<Targets, DataError> {
+        match self {
+            Self::Classes { column, names } => {
+                let position = table.position(column)?;
+                // There may be as many classes as half the rows.
+                let labels: BTreeMap<&str, u32> =
+                    names.iter().map(String::as_str).zip(0..).collect();
+                let label = |(row, cell): (usize, &str)| {
+                    labels.get(cell).copied().ok_or_else(|| {
+                        let expected = format!("one of {}", names.join(", "));
+                        table.cell_error(row, position, &shown(cell), &expected)
+                    })
+                };
+                let labels = table.cells(position).enumerate().map(label);
+                Ok(Targets::Classes(labels.collect::<Result<_, _>>()?))
+            }
+            Self::Values { columns } => {
+                let mut all = Array2::zeros((table.len(), columns.len()));
+                for (column, name) in columns.iter().enumerate() {
+                    let position = table.position(name)?;
+                    for (row, cell) in table.cells(position).enumerate() {
+                        let value = number(cell).ok_or_else(|| {
+                            table.cell_error(row, position, &shown(cell), "a number")
+                        })?;
+                        all[[row, column]] = value;
+                    }
+                }
+                Ok(Targets::Values(all))
+            }
+        }
+    }
+
+    pub(crate) fn find(table: &Table, columns: &TableColumns) -> Result<Self, DataError> {
         let setting = |found: String, expected: &str| DataError::Setting {
             key: "dataset.target",
             found,
             expected: expected.to_owned(),
         };
+        if columns.target.is_empty() {
+            return Err(setting("nothing".into(), "the column to predict"));
+        }
         if columns.regression {
-            if columns.target.is_empty() {
-                return Err(setting("no column".into(), "the columns to predict"));
-            }
             return Ok(Self::Values { columns: columns.target.clone() });
         }
         let [column] = &columns.target[..] else {
@@ -323,10 +402,10 @@ mod tests {
         let pets = table(PETS);
         let encoding = TableEncoding::find(&pets, &columns("kind"), &[0, 1, 2]).unwrap();
         assert_eq!(encoding.width(), 3);
+        assert_eq!(encoding.feature_names(), ["kg", "colour=black", "colour=red"]);
         let expected = array![[4.0, 0.0, 1.0], [20.5, 1.0, 0.0], [5.0, 1.0, 0.0], [31.0, 0.0, 1.0]];
         assert_eq!(encoding.features(&pets).unwrap(), expected);
-        assert_eq!(encoding.labels(&pets).unwrap(), Some(vec![0, 1, 0, 1]));
-        assert_eq!(encoding.values(&pets).unwrap(), None);
+        assert_eq!(encoding.target.read(&pets).unwrap(), Targets::Classes(vec![0, 1, 0, 1]));
         // Another table may have other columns beside them, in another order, and no target.
         let more = table("colour,age,kg\nred,7,1\n");
         assert_eq!(encoding.features(&more).unwrap(), array![[1.0, 0.0, 1.0]]);
@@ -339,7 +418,8 @@ mod tests {
             TableColumns { target: vec!["c".into(), "a".into()], regression: true, ..columns("") };
         let encoding = TableEncoding::find(&sizes, &of, &[0]).unwrap();
         assert_eq!(encoding.features(&sizes).unwrap(), array![[2.0], [5.0]]);
-        assert_eq!(encoding.values(&sizes).unwrap(), Some(array![[3.0, 1.0], [60.0, 4.0]]));
+        let values = Targets::Values(array![[3.0, 1.0], [60.0, 4.0]]);
+        assert_eq!(encoding.target.read(&sizes).unwrap(), values);
     }
 
     #[test]
@@ -358,7 +438,7 @@ mod tests {
     fn labels_that_are_numbers_are_ordered_by_value() {
         let digits = table("x,label\n0,10\n1,9\n2,10\n3,9\n");
         let encoding = TableEncoding::find(&digits, &columns("label"), &[0]).unwrap();
-        assert_eq!(encoding.labels(&digits).unwrap(), Some(vec![1, 0, 1, 0]));
+        assert_eq!(encoding.target.read(&digits).unwrap(), Targets::Classes(vec![1, 0, 1, 0]));
     }
 
     #[test]
@@ -376,7 +456,7 @@ mod tests {
         ] {
             assert_eq!(encoding.features(&table(text)).unwrap_err().to_string(), message);
         }
-        let unknown = encoding.labels(&table("kind\nfox\n")).unwrap_err().to_string();
+        let unknown = encoding.target.read(&table("kind\nfox\n")).unwrap_err().to_string();
         assert_eq!(unknown, "t.csv: line 2, column `kind` is `fox`; expected one of cat, dog");
         let of = TableColumns { features: Some(vec!["kind".into()]), ..columns("kind") };
         let error = TableEncoding::find(&pets, &of, &[0]).unwrap_err().to_string();

@@ -10,7 +10,7 @@ pub use encoding::{ColumnEncoding, ColumnKind, MissingCells, TableEncoding, Targ
 pub use read::Table;
 
 /// Which columns of a table are used, and as what.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TableColumns {
     /// The columns to predict.
     pub target: Vec<String>,

@@ -12,10 +12,10 @@ fn cifar_10_loads_with_its_planes_interleaved() {
     let folder = tempdir().unwrap();
     write_cifar_10(folder.path());
     let data = load(DatasetName::Cifar10, folder.path()).unwrap();
-    assert_eq!(data.classes[1], "automobile");
+    assert_eq!(data.classes()[1], "automobile");
     assert_eq!(data.train.shape, ImageShape { height: 32, width: 32, channels: 3 });
-    assert_eq!(data.train.labels, [1, 2, 3, 4, 5]);
-    assert_eq!(data.test.labels, [0, 9]);
+    assert_eq!(data.train.labels(), [1, 2, 3, 4, 5]);
+    assert_eq!(data.test.labels(), [0, 9]);
     assert_eq!(&data.test.image(1)[..6], [10, 11, 12, 10, 11, 12]);
 }
 
@@ -25,10 +25,10 @@ fn cifar_100_takes_the_fine_label() {
     write(&folder.path().join("train.bin"), cifar_records(&[&[19, 99], &[3, 0]]));
     write(&folder.path().join("test.bin"), cifar_records(&[&[1, 42]]));
     let data = load(DatasetName::Cifar100, folder.path()).unwrap();
-    assert_eq!(data.classes.len(), 100);
-    assert!(data.classes.is_sorted());
-    assert_eq!(data.train.labels, [99, 0]);
-    assert_eq!(data.test.labels, [42]);
+    assert_eq!(data.classes().len(), 100);
+    assert!(data.classes().is_sorted());
+    assert_eq!(data.train.labels(), [99, 0]);
+    assert_eq!(data.test.labels(), [42]);
     assert_eq!(&data.train.image(0)[..3], [0, 1, 2]);
 }
 

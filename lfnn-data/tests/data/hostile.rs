@@ -44,8 +44,8 @@ impl Damage {
 /// What loads must hold together.
 fn check(data: Dataset) {
     for images in [&data.train, &data.test] {
-        assert_eq!(images.pixels.len(), images.shape.bytes() * images.len());
-        assert!(images.labels.iter().all(|&label| (label as usize) < data.classes.len()));
+        assert_eq!(images.bytes().len(), images.shape.values() * images.len());
+        assert!(images.labels().iter().all(|&label| (label as usize) < data.classes().len()));
     }
 }
 

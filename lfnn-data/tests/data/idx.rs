@@ -15,9 +15,9 @@ fn plain_files_load() {
     write_mnist(folder.path());
     let data = load(MNIST, folder.path()).unwrap();
     assert_eq!(data.name, "mnist");
-    assert_eq!(data.classes.len(), 10);
+    assert_eq!(data.classes().len(), 10);
     assert_eq!(data.train.shape, ImageShape { height: 2, width: 3, channels: 1 });
-    assert_eq!(data.train.labels, [0, 3, 6, 9]);
+    assert_eq!(data.train.labels(), [0, 3, 6, 9]);
     assert_eq!(data.train.image(1), [6, 7, 8, 9, 10, 11]);
     assert_eq!(data.test.len(), 2);
 }
@@ -41,7 +41,7 @@ fn fashion_mnist_has_its_own_class_names() {
     let folder = tempdir().unwrap();
     write_mnist(folder.path());
     let data = load(DatasetName::FashionMnist, folder.path()).unwrap();
-    assert_eq!(data.classes[9], "Ankle boot");
+    assert_eq!(data.classes()[9], "Ankle boot");
 }
 
 #[test]
@@ -165,8 +165,7 @@ fn a_gzip_file_of_several_parts_is_read_whole_and_nothing_else_may_follow() {
     fs::remove_file(&plain).unwrap();
     let packed = folder.path().join("train-images-idx3-ubyte.gz");
     write(&packed, [gzip(&bytes[..20]), gzip(&bytes[20..])].concat());
-    let pixels = load(MNIST, folder.path()).unwrap().train.pixels;
-    assert_eq!(pixels, bytes[16..]);
+    assert_eq!(load(MNIST, folder.path()).unwrap().train.bytes(), &bytes[16..]);
     write(&packed, [gzip(&bytes), b"something else".to_vec()].concat());
     let message = message(MNIST, folder.path());
     assert!(message.starts_with("train-images-idx3-ubyte.gz: gzip stream is broken"), "{message}");

@@ -47,14 +47,14 @@ fn tiny_imagenet_loads_with_labels_names_and_grey_expanded() {
     let folder = tempdir().unwrap();
     write_tiny(folder.path());
     let data = load(TINY, folder.path()).unwrap();
-    assert_eq!(data.classes, ["dog, hound", "cat"]);
+    assert_eq!(data.classes(), ["dog, hound", "cat"]);
     assert_eq!(data.train.shape, ImageShape { height: 64, width: 64, channels: 3 });
-    assert_eq!(data.train.labels, [0, 0, 1, 1]);
+    assert_eq!(data.train.labels(), [0, 0, 1, 1]);
     assert!(close(&data.train.image(0)[..3], [200, 100, 50]));
     assert!(close(&data.train.image(1)[..3], [77; 3]));
     assert!(close(&data.train.image(2)[..3], [0, 0, 255]));
     // The test images come in the order of the annotations.
-    assert_eq!(data.test.labels, [1, 0]);
+    assert_eq!(data.test.labels(), [1, 0]);
     assert!(close(&data.test.image(0)[..3], [200; 3]));
 }
 
@@ -65,8 +65,8 @@ fn tiny_imagenet_without_its_lists_takes_the_folders_names() {
     fs::remove_file(folder.path().join("wnids.txt")).unwrap();
     fs::remove_file(folder.path().join("words.txt")).unwrap();
     let data = load(TINY, folder.path()).unwrap();
-    assert_eq!(data.classes, ["n01", "n02"]);
-    assert_eq!(data.test.labels, [0, 1]);
+    assert_eq!(data.classes(), ["n01", "n02"]);
+    assert_eq!(data.test.labels(), [0, 1]);
 }
 
 #[test]
@@ -163,9 +163,9 @@ fn any_folder_loads_with_its_classes_sorted() {
         write(&folder.path().join("train/a/notes.txt"), "not an image, and left out");
         write(&folder.path().join("train/a/.1.png"), "hidden, and left out");
         let data = load(FOLDER, folder.path()).unwrap();
-        assert_eq!(data.classes, ["a", "b", "c"]);
+        assert_eq!(data.classes(), ["a", "b", "c"]);
         assert_eq!(data.train.shape, ImageShape { height: 4, width: 6, channels: 3 });
-        assert_eq!(data.train.labels, [0, 1, 2]);
+        assert_eq!(data.train.labels(), [0, 1, 2]);
         assert_eq!(data.train.image(1)[..3], [20, 0, 0]);
         assert_eq!(data.test.image(2)[..3], [30, 30, 30]);
     }

@@ -11,6 +11,7 @@ mod idx;
 mod image_folders;
 mod listing;
 mod notes;
+mod own_data;
 #[cfg(feature = "download")]
 mod server;
 mod support;

@@ -130,7 +130,7 @@ fn texts_may_begin_with_a_byte_order_mark() {
     let folder = tempdir().unwrap();
     write_tiny(folder.path(), "\u{feff}");
     let data = load(TINY, folder.path()).unwrap();
-    assert_eq!((data.classes, data.test.labels), (vec!["cat".to_owned()], vec![0]));
+    assert_eq!((data.classes(), data.test.labels()), (&["cat".to_owned()][..], &[0][..]));
 }
 
 #[test]

@@ -20,7 +20,8 @@ pub(crate) fn load_sized(
     folder: &Path,
     image_size: Option<(usize, usize)>,
 ) -> Result<Dataset, DataError> {
-    let source = Source { name, path: Some(folder.to_owned()), image_size };
+    let path = Some(folder.to_owned());
+    let source = Source { path, image_size, ..Source::named(name) };
     Dataset::load(&source, Path::new("nowhere"), &silent)
 }
 

@@ -137,9 +137,7 @@ impl Chain {
     /// A window that fits the image, and the shape of the result.
     fn pooling(&self, case: &mut Case) -> (Window, [usize; 4]) {
         let [batch, height, width, channels] = case.shape(self.output.value).try_into().unwrap();
-        let kernel = case.source.pick(&[2, 3]).min(height).min(width);
-        let window =
-            Window::square(kernel, 1 + case.source.index(2), case.source.index(kernel / 2 + 1));
+        let window = case.source.window([height, width], &[2, 3], &[1, 2], |kernel| kernel / 2);
         let [rows, columns] = window.output([height, width]).unwrap();
         (window, [batch, rows, columns, channels])
     }

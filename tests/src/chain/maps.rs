@@ -2,7 +2,7 @@
 
 use lfnn_core::program::{
     Add, BatchNorm, BatchNormGrad, BatchNormTangent, Conv2d, Conv2dInputGrad, Conv2dWeightGrad,
-    Linear, LinearInputGrad, LinearWeightGrad, Window,
+    Linear, LinearInputGrad, LinearWeightGrad,
 };
 
 use super::{Chain, Signal, signal, temporary};
@@ -61,14 +61,13 @@ impl Chain {
         let [batch, height, width, channels] = case.shape(x.value).try_into().unwrap();
         let groups = groups(case, channels);
         let out = groups * (1 + case.source.index(5));
-        let kernel = case.source.pick(&[1, 3, 2]).min(height).min(width);
-        let padding = case.source.index(kernel);
-        let window = Window::square(kernel, case.source.pick(&[1, 1, 2]), padding);
-        let input = channels / groups;
-        let bound = 1.7 / ((input * kernel * kernel) as f64).sqrt();
-        let weight = self.parameter(case, &[out, kernel, kernel, input], -bound, bound);
+        let image = [height, width];
+        let window = case.source.window(image, &[1, 3, 2], &[1, 1, 2], |kernel| kernel - 1);
+        let ([down, across], input) = (window.kernel, channels / groups);
+        let bound = 1.7 / ((input * down * across) as f64).sqrt();
+        let weight = self.parameter(case, &[out, down, across, input], -bound, bound);
         let bias = self.parameter(case, &[out], -0.5, 0.5);
-        let [rows, columns] = window.output([height, width]).unwrap();
+        let [rows, columns] = window.output(image).unwrap();
         let result = [batch, rows, columns, out];
         let y = signal(case, &result);
         let (by_x, by_weight) = (temporary(case, &result), temporary(case, &result));

@@ -4,7 +4,7 @@
 use lfnn_core::program::{Activation, Loss, Predictions};
 use lfnn_tests::predictions::PredictionBatch;
 
-use crate::window::{Sliding, square};
+use crate::window::{Sliding, signal, square};
 use crate::{
     conv, data, elementwise, leaders, linear, losses, metrics, normalization, optimize, perturb,
     pool, shape, workers,
@@ -38,6 +38,11 @@ fn convolutions() -> Vec<conv::Shape> {
         shape(37, square(8, 3, 1, 1), 1, 64, 128, false),
         shape(50, square(4, 3, 1, 1), 1, 96, 24, true),
         shape(2, square(20, 7, 3, 3), 2, 9, 65, false),
+        shape(4, square(20, 9, 1, 4), 1, 1, 12, true),
+        shape(6, signal(500, 64, 4, 32), 1, 1, 24, true),
+        shape(9, signal(300, 9, 1, 4), 1, 12, 20, true),
+        shape(7, signal(101, 5, 2, 2), 1, 3, 17, true),
+        shape(3, signal(400, 16, 8, 0), 2, 9, 8, false),
     ]
 }
 
@@ -71,21 +76,30 @@ fn linear_maps_agree_on_larger_shapes() {
 
 #[test]
 fn pools_agree_on_larger_shapes() {
-    for (side, kernel, stride, padding) in [(32, 2, 2, 0), (33, 3, 2, 1), (32, 3, 1, 1)] {
-        let shape = || pool::Shape {
-            batch: 8,
-            sliding: square(side, kernel, stride, padding),
-            channels: 37,
-            seed: 6,
-        };
+    for sliding in [
+        square(32, 2, 2, 0),
+        square(33, 3, 2, 1),
+        square(32, 3, 1, 1),
+        signal(500, 4, 4, 0),
+        signal(600, 255, 100, 127),
+    ] {
+        let shape = || pool::Shape { batch: 8, sliding: sliding.clone(), channels: 37, seed: 6 };
         pool::max(shape()).unwrap();
         pool::max_grad(shape()).unwrap();
         pool::max_tangent(shape()).unwrap();
         pool::average(shape()).unwrap();
         pool::average_grad(shape()).unwrap();
     }
-    for grid in [[16, 4, 4, 60], [16, 1, 1, 60], [16, 5, 3, 60]] {
-        let grid = || pool::Grid { image: [16, 16, 16, 60], grid, seed: 7 };
+    let signal = [16, 1, 250, 60];
+    let square = [16, 16, 16, 60];
+    for (image, grid) in [
+        (square, [16, 4, 4, 60]),
+        (square, [16, 1, 1, 60]),
+        (square, [16, 5, 3, 60]),
+        (signal, [16, 1, 10, 60]),
+        (signal, [16, 1, 33, 60]),
+    ] {
+        let grid = || pool::Grid { image, grid, seed: 7 };
         pool::adaptive(grid()).unwrap();
         pool::adaptive_grad(grid()).unwrap();
     }

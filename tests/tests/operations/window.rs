@@ -40,12 +40,21 @@ fn sliding(
             window.stride[axis] = stride;
             window.padding[axis] = limit(window.kernel[axis], padding);
         }
-        Sliding { image, window, result: window.output(image).unwrap() }
+        slide(image, window)
     })
 }
 
 /// A square image with a square window.
 pub(crate) fn square(side: usize, kernel: usize, stride: usize, padding: usize) -> Sliding {
-    let window = Window::square(kernel, stride, padding);
-    Sliding { image: [side; 2], window, result: window.output([side; 2]).unwrap() }
+    slide([side; 2], Window::square(kernel, stride, padding))
+}
+
+/// A signal, which is an image of one row, with a window of one row.
+pub(crate) fn signal(len: usize, kernel: usize, stride: usize, padding: usize) -> Sliding {
+    let window = Window { kernel: [1, kernel], stride: [1, stride], padding: [0, padding] };
+    slide([1, len], window)
+}
+
+fn slide(image: [usize; 2], window: Window) -> Sliding {
+    Sliding { image, window, result: window.output(image).unwrap() }
 }

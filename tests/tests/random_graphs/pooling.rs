@@ -23,9 +23,8 @@ impl Pooling {
     /// None where the shape is not that of images.
     pub(crate) fn new(case: &mut Case, shape: &[usize]) -> Option<Self> {
         let &[batch, height, width, channels] = shape else { return None };
-        let kernel = 1 + case.source.index(3.min(height).min(width));
-        let stride = 1 + case.source.index(3);
-        let window = Window::square(kernel, stride, case.source.index(kernel / 2 + 1));
+        let window =
+            case.source.window([height, width], &[1, 2, 3], &[1, 2, 3], |kernel| kernel / 2);
         let [rows, columns] = window.output([height, width]).unwrap();
         let pooled = [batch, rows, columns, channels];
         let grid = [batch, 1 + case.source.index(height), 1 + case.source.index(width), channels];

@@ -93,7 +93,7 @@ fn measure(run: &ResolvedRun) -> Result<Dependence> {
             label_smoothing: config.training.label_smoothing,
             method: config.method(),
             seed: config.seed,
-            classes: data.classes.len(),
+            classes: data.target.names().len(),
             images: &batch.images,
             shape: &batch.shape,
             target: Targets::Labels(&batch.labels),
@@ -143,8 +143,8 @@ fn parameters(network: &Network, mut state: State) -> State {
 
 /// For each gradient, from which group's parameters the program has a path to it.
 fn paths(config: &RunConfig, data: &LoadedData) -> Result<Vec<Vec<bool>>> {
-    let shape = data.images().shape;
-    let step = StepProgram::new(&setup(config, &data.normalization), shape, data.classes.len())
+    let classes = data.target.names().len();
+    let step = StepProgram::new(&setup(config, &data.normalization), data.shape(), classes)
         .map_err(|error| Failure::Usage(error.into()))?;
     let program = &step.set.programs()[step.program.0];
     let groups: Vec<_> = step.parameters.chunk_by(|one, next| one.part == next.part).collect();

@@ -1,0 +1,63 @@
+//! Any CSV or TSV file: an example in each row below the names of the columns.
+
+use std::path::Path;
+
+use lfnn_core::data::Split;
+
+use crate::declaration::{DataKind, Declaration, Origin, Reader, Request};
+use crate::notes::number_of;
+use crate::table::TargetEncoding;
+use crate::{DEFAULT_TEST_SHARE, DataError, Dataset, Table, TableEncoding, TestPart};
+
+pub(super) static DATASET: Declaration = Declaration {
+    name: "table",
+    origin: Origin::Path {
+        kind: DataKind::Table,
+        hint: "a table is your own: a CSV or TSV file with the names of the columns in its first line",
+    },
+    size: None,
+    reader: &TableFile,
+};
+
+struct TableFile;
+
+impl Reader for TableFile {
+    fn load(&self, request: &Request<'_>) -> Result<Dataset, DataError> {
+        let Request { set, source, path, .. } = *request;
+        let columns = &source.columns;
+        let table = Table::read(path)?;
+        let target = TargetEncoding::find(&table, columns)?;
+        let targets = target.read(&table)?;
+        let (parts, test_table) = match &source.test {
+            Some(TestPart::File(file)) => {
+                let all = (0..table.len() as u32).collect();
+                (Split { train: all, validation: Vec::new() }, Some(Table::read(file)?))
+            }
+            share => {
+                let share = if let Some(TestPart::Share(share)) = share { *share } else { DEFAULT_TEST_SHARE };
+                (source.split_test(&targets, share)?, None)
+            }
+        };
+        let rows: Vec<usize> = parts.train.iter().map(|&row| row as usize).collect();
+        let split = targets.select(&rows).hold_out(source.validation, source.seed)?;
+        let train: Vec<u32> = split.train.iter().map(|&at| parts.train[at as usize]).collect();
+        targets.check_varied(path, target.columns(), &train)?;
+
+        let encoding = TableEncoding::with_target(&table, columns, target, &train)?;
+        let notes = encoding.notes(&table, &train)?;
+        let all = encoding.examples(&table)?;
+        let (train, test) = match test_table {
+            Some(table) => (all, encoding.examples(&table)?),
+            None => (all.select(&parts.train), all.select(&parts.validation)),
+        };
+        let targets = encoding.target.names();
+        let name = set.name.to_owned();
+        Ok(Dataset { name, targets, train, test, encoding: Some(encoding), notes })
+    }
+
+    fn describe(&self, _: &Declaration, path: &Path) -> Result<String, DataError> {
+        let table = Table::read(path)?;
+        let columns = number_of(table.columns().len(), "column");
+        Ok(format!("{} of {columns}", number_of(table.len(), "row")))
+    }
+}
