@@ -71,6 +71,7 @@ fn page(runs: &[RecordedRun], folder: &Path) -> String {
             page.heading(&id("about"), &run.name);
             describe(&mut page, run, folder);
         }
+        data_tables(run, id).iter().for_each(|table| page.table(table));
         if let Some(figure) = figures::leadership(std::slice::from_ref(run)) {
             let caption = "Share of the batches of an epoch in which each worker was a leader.";
             page.figure(&id("leadership"), caption, &figure);
@@ -202,6 +203,26 @@ fn each_run(runs: &[RecordedRun]) -> Table {
         table.rows.push(row);
     }
     table
+}
+
+/// What a finished run says of its classes or of the values it predicts.
+fn data_tables(run: &RecordedRun, id: impl Fn(&str) -> String) -> Vec<Table> {
+    let Some(summary) = &run.summary else { return Vec::new() };
+    let head = "class|training|validation|test";
+    let mut classes = Table::new(&id("classes"), "Examples of each class", head);
+    for class in &summary.classes {
+        let counts = [class.train, class.validation, class.test].map(Cell::count);
+        classes.rows.push([class.name.as_str().into()].into_iter().chain(counts).collect());
+    }
+    let caption = "Predicted values on the test data, in the data's own units";
+    let head = "value|mean squared error|mean absolute error|R²";
+    let mut values = Table::new(&id("values"), caption, head);
+    for (name, score) in &summary.values {
+        let scores = [Some(score.mse), Some(score.mae), score.r2];
+        let scores = scores.map(|value| value.map_or(Cell::Empty, |value| Cell::Number(value, 4)));
+        values.rows.push([name.as_str().into()].into_iter().chain(scores).collect());
+    }
+    [classes, values].into_iter().filter(|table| !table.rows.is_empty()).collect()
 }
 
 /// The workers of each unit after the last epoch; none if the method trains no workers.
