@@ -11,7 +11,7 @@ use crate::files::{create_folder, parent, write_whole};
 use crate::format;
 use crate::output::Output;
 use crate::page::{Cell, Page, Table, address};
-use crate::run::{EpochRow, Origin, RecordedRun};
+use crate::run::{EpochRow, Origin, R2, RecordedRun};
 
 /// The page's name where none is given.
 const NAME: &str = "report.html";
@@ -154,7 +154,7 @@ fn digits(name: &str) -> usize {
 fn heads(first: &[&str], names: &BTreeSet<String>) -> String {
     let metric = |name: &String| {
         let unit = if digits(name) == 2 { ", %" } else { "" };
-        format!("{}{unit}", name.replace('_', " "))
+        format!("{}{unit}", name.replace(&format!("_{R2}"), " R²").replace('_', " "))
     };
     let names = names.iter().map(metric);
     first.iter().map(ToString::to_string).chain(names).collect::<Vec<_>>().join("|")
