@@ -11,9 +11,11 @@ use lfnn_core::train::State;
 use lfnn_cpu::available_memory;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 use crate::config::RunConfig;
 use crate::files;
+use crate::format::hex;
 
 /// The section of the metadata that describes the model.
 const MODEL: &str = "model";
@@ -140,6 +142,16 @@ pub(crate) fn load(path: &Path) -> anyhow::Result<Checkpoint> {
 pub(crate) fn load_model(path: &Path) -> anyhow::Result<SavedModel> {
     let bytes = read_bytes(path, "checkpoint")?;
     decode(&bytes).with_context(|| path.display().to_string())
+}
+
+/// The same with the SHA-256 of the file.
+///
+/// # Errors
+/// As [`load_model`].
+pub(crate) fn load_with_digest(path: &Path) -> anyhow::Result<(SavedModel, String)> {
+    let bytes = read_bytes(path, "checkpoint")?;
+    let digest = hex(&Sha256::digest(&bytes));
+    Ok((decode(&bytes).with_context(|| path.display().to_string())?, digest))
 }
 
 /// A model from the bytes of its file.

@@ -7,6 +7,7 @@ use clap_complete::Shell;
 use lfnn_cpu::max_threads;
 
 use crate::backend::{self, BackendKind};
+use crate::train::init::Units;
 use lfnn_core::method;
 
 const EXAMPLES: &str = "\
@@ -59,6 +60,8 @@ pub(crate) enum Command {
     Train(TrainArgs),
     /// Print loss and error of a trained network and of its workers
     Eval(EvalArgs),
+    /// Print what predictions cost that stop at the first unit that is sure enough
+    EarlyExit(EarlyExitArgs),
     /// Print the classes of image files, with probabilities
     Predict(PredictArgs),
     /// Write a trained network for use without this program
@@ -136,6 +139,14 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) out: Option<PathBuf>,
 
+    /// Begin with the weights of a run or checkpoint, where names and shapes match
+    #[arg(long, value_name = "RUN|CHECKPOINT", value_hint = ValueHint::AnyPath, conflicts_with = "resume")]
+    pub(crate) init: Option<PathBuf>,
+
+    /// Units that do not train: `1`, `1-3`, `1,3`, or `all` that --init has
+    #[arg(long, value_name = "UNITS", requires = "init")]
+    pub(crate) freeze: Option<Units>,
+
     /// Random seed [default: 1]
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
@@ -144,7 +155,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) precision: Option<String>,
 
-    /// Passes over the training images
+    /// Passes over the training images; more of them continue a finished run, with --resume
     #[arg(long, value_name = "N")]
     pub(crate) epochs: Option<usize>,
 
@@ -204,6 +215,29 @@ pub(crate) struct EvalArgs {
     /// two classes, top-5 error of more than five
     #[arg(long)]
     pub(crate) scores: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `early-exit`.
+#[derive(Debug, Args)]
+pub(crate) struct EarlyExitArgs {
+    /// A run's folder (its last checkpoint is used) or a checkpoint
+    #[arg(value_name = "RUN|CHECKPOINT", value_hint = ValueHint::AnyPath)]
+    pub(crate) run: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) data: DataFolder,
+
+    /// The data set, if it has moved since the run
+    #[arg(long = "data", value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub(crate) path: Option<PathBuf>,
+
+    /// Also draw the curve: folder for early_exit.svg and early_exit.png
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) out: Option<PathBuf>,
 
     /// Print JSON
     #[arg(long)]

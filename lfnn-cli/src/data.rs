@@ -261,7 +261,9 @@ pub(crate) fn example_format(saved: &SavedModel) -> anyhow::Result<ExampleFormat
         ModelTarget::Classes { names } => TargetNames::Classes(names.clone()),
         ModelTarget::Values { names, .. } => TargetNames::Values(names.clone()),
     };
-    Ok(ExampleFormat { kind, shape: ImageShape { height, width, channels }, targets, encoding })
+    let shape = ImageShape { height, width, channels };
+    let bytes = model.elements == InputElements::Bytes;
+    Ok(ExampleFormat { kind, shape, bytes, targets, encoding })
 }
 
 /// Inputs, as the core takes them.
@@ -316,6 +318,7 @@ impl DataShape {
     }
 
     /// So many of the examples, as the core lays them out.
+    #[cfg(feature = "cuda")]
     pub(crate) fn layout(self, count: usize) -> DataLayout {
         DataLayout { shape: self.image, classes: self.classes, count, dtype: self.dtype }
     }

@@ -74,6 +74,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
         Command::Train(args) => train::command(args, backend, &output),
         Command::Eval(args) => commands::eval::command(args, backend, &output),
+        Command::EarlyExit(args) => commands::early_exit::command(args, backend, &output),
         Command::Predict(args) => commands::predict::command(args, backend, &output),
         Command::Export(args) => commands::export::command(args, &output),
         #[cfg(feature = "report")]

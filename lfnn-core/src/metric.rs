@@ -72,7 +72,7 @@ pub struct Metrics {
     /// Those of the network as a whole.
     #[serde(flatten)]
     pub network: BTreeMap<String, f64>,
-    /// Those of the hidden units; none where the method trains no workers.
+    /// Those of the hidden units; none where the method trains no workers, and in training none of frozen units.
     pub units: Vec<UnitMetrics>,
 }
 

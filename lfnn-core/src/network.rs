@@ -233,7 +233,7 @@ impl OutputLayer {
         predictions: Predictions,
         groups: usize,
     ) -> Result<Self, ConfigError> {
-        builder.part = Part::Output;
+        (builder.part, builder.frozen) = (Part::Output, false);
         builder.within(".output.layers", "output.", |builder| {
             let mut layers = builder.sequential(&config.layers, input, "layer")?;
             if predictions.classifiers > 1 && layers.depth() > 0 {

@@ -11,11 +11,14 @@ use crate::program::{
 };
 use crate::random::{Purpose, Stream};
 
-/// Whether a step trains or predicts: dropout and batch normalisation differ.
+/// Whether layers train or predict: dropout and batch normalisation differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Batch statistics, dropout, and whatever the backward rules need of the forward rules.
     Train,
+    /// Running statistics, no dropout, and whatever the backward rules need for the gradient of the input;
+    /// there are no gradients of parameters.
+    Frozen,
     /// Running statistics, no dropout.
     Evaluate,
 }
@@ -61,9 +64,17 @@ impl<'m> StepBuilder<'m> {
         }
     }
 
-    /// Whether this step trains or predicts.
+    /// Whether the layers that write into this step train or predict.
     pub fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// Writes rules of layers that do not train, whatever the rest of the step does.
+    pub fn frozen<T>(&mut self, write: impl FnOnce(&mut Self) -> T) -> T {
+        let mode = std::mem::replace(&mut self.mode, Mode::Frozen);
+        let written = write(self);
+        self.mode = mode;
+        written
     }
 
     /// Rows of a batch.
@@ -139,10 +150,10 @@ impl<'m> StepBuilder<'m> {
         self.real(name, &[len])
     }
 
-    /// A tensor of zeros with the shape of another: persistent, and never written.
+    /// A tensor of zeros with the shape of another.
     pub fn zeros_like(&mut self, other: TensorId) -> TensorId {
         let shape = self.program.shape_of(other);
-        self.declare(Role::Host, "zeros", DType::Real, &shape)
+        self.declare(Role::Zeros, "zeros", DType::Real, &shape)
     }
 
     /// A new tensor that the host can read when the step is traced, and a temporary otherwise.

@@ -6,8 +6,8 @@ use crate::decode::Fit;
 use crate::image_folder::Files;
 use crate::notes::{LeftOut, Note, Tally};
 use crate::{
-    ArrayDataset, DataError, DataKind, Examples, ImageShape, Inputs, Progress, StoredArray, Table,
-    TableEncoding, TargetNames, files,
+    ArrayDataset, ArrayValues, DataError, DataKind, Examples, ImageShape, Inputs, Progress,
+    StoredArray, Table, TableEncoding, TargetNames, files,
 };
 
 /// What the examples of a data set are, without the examples.
@@ -17,6 +17,8 @@ pub struct ExampleFormat {
     pub kind: DataKind,
     /// The shape of each.
     pub shape: ImageShape,
+    /// Whether their numbers are bytes, and not real numbers.
+    pub bytes: bool,
     /// What is predicted.
     pub targets: TargetNames,
     /// How the columns of a table become numbers.
@@ -42,7 +44,7 @@ impl ExampleFormat {
             _ => {
                 let ArrayDataset { train, test } = ArrayDataset::read(path)?;
                 let part = test.unwrap_or(train);
-                self.check_shape(path, &part.x)?;
+                self.check(path, &part.x)?;
                 Ok((part.into_examples(path, &self.targets)?, Vec::new()))
             }
         }
@@ -66,11 +68,18 @@ impl ExampleFormat {
     /// A file that cannot be read, or an array of another shape.
     pub fn array_inputs(&self, path: &Path) -> Result<Inputs, DataError> {
         let x = StoredArray::read_inputs(path)?;
-        self.check_shape(path, &x)?;
+        self.check(path, &x)?;
         x.into_inputs(path)
     }
 
-    fn check_shape(&self, path: &Path, x: &StoredArray) -> Result<(), DataError> {
+    /// That the examples of an array have the shape and the type of these.
+    fn check(&self, path: &Path, x: &StoredArray) -> Result<(), DataError> {
+        let bytes = matches!(x.values, ArrayValues::U8(_));
+        if bytes != self.bytes {
+            let text = |bytes: bool| if bytes { "bytes (u8)" } else { "real numbers" };
+            let expected = format!("{}, as in training", text(self.bytes));
+            return Err(DataError::format(path, format!("`{}`", x.name), text(bytes), expected));
+        }
         let text = |ImageShape { height, width, channels }: ImageShape| {
             format!("{height} × {width} × {channels}")
         };

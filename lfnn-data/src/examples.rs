@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use lfnn_core::data::{Split, hold_out};
+use lfnn_core::data::{self, Split, hold_out};
 use ndarray::{Array2, Axis};
 use serde::{Deserialize, Serialize};
 
@@ -175,18 +175,26 @@ impl Examples {
     ///
     /// # Errors
     /// No examples, or a number that is not finite.
-    pub fn dataset(&self) -> Result<lfnn_core::data::Dataset<'_>, lfnn_core::data::DataError> {
-        let ImageShape { height, width, channels } = self.shape;
-        let shape = [height, width, channels];
-        let inputs = match &self.inputs {
-            Inputs::Bytes(bytes) => lfnn_core::data::Inputs::new(shape, bytes.as_slice()),
-            Inputs::Reals(reals) => lfnn_core::data::Inputs::new(shape, reals.as_slice()),
-        };
+    pub fn dataset(&self) -> Result<data::Dataset<'_>, data::DataError> {
+        let inputs = self.network_inputs()?;
         match &self.targets {
             Targets::Classes(labels) => {
-                lfnn_core::data::Dataset::classification(inputs?, labels.as_slice().into())
+                data::Dataset::classification(inputs, labels.as_slice().into())
             }
-            Targets::Values(values) => lfnn_core::data::Dataset::regression(inputs?, values.view()),
+            Targets::Values(values) => data::Dataset::regression(inputs, values.view()),
+        }
+    }
+
+    /// The inputs, without what is to be predicted, as a network takes them. They are borrowed.
+    ///
+    /// # Errors
+    /// Another number of values than the shape has.
+    pub fn network_inputs(&self) -> Result<data::Inputs<'_>, data::DataError> {
+        let ImageShape { height, width, channels } = self.shape;
+        let shape = [height, width, channels];
+        match &self.inputs {
+            Inputs::Bytes(bytes) => data::Inputs::new(shape, bytes.as_slice()),
+            Inputs::Reals(reals) => data::Inputs::new(shape, reals.as_slice()),
         }
     }
 

@@ -259,9 +259,11 @@ fn training(optimizer: Value) -> TrainingConfig {
     .unwrap()
 }
 
-fn with_setup<T>(method: &str, use_it: impl FnOnce(&Setup<'_>) -> T) -> T {
+/// `frozen` says whether the second unit does not train.
+fn with_setup<T>(method: &str, frozen: bool, use_it: impl FnOnce(&Setup<'_>) -> T) -> T {
     let training = training(json!({"sgd": {"lr": 0.05, "momentum": 0.9}}));
-    let network = network();
+    let mut network = network();
+    network.units[1].frozen = frozen;
     use_it(&Setup {
         leadership: LeadershipConfig { delta: 0.5, ..LeadershipConfig::default() },
         seed: 11,
@@ -271,12 +273,12 @@ fn with_setup<T>(method: &str, use_it: impl FnOnce(&Setup<'_>) -> T) -> T {
 }
 
 /// The states before the first and behind the third step.
-fn train(method: &str, backend: &dyn Backend) -> [State; 2] {
+fn train(method: &str, frozen: bool, backend: &dyn Backend) -> [State; 2] {
     let (pixels, labels) = data();
     let labels = Labels::Classes(&labels);
     let images = Images { pixels: (&pixels).into(), labels, shape: SHAPE, classes: 3 };
     let examples: Vec<u32> = (0..COUNT as u32).collect();
-    with_setup(method, |setup| {
+    with_setup(method, frozen, |setup| {
         let mut trainer = Trainer::from_images(backend, setup, images, &examples).unwrap();
         let before = trainer.state().unwrap();
         for _ in 0..3 {
@@ -303,9 +305,9 @@ fn moved([before, after]: &[State; 2]) -> Vec<(&str, Vec<f64>)> {
 }
 
 /// Three steps of a method: the way of all parameters lies within `tolerance` of the reference's, as a share of it.
-fn steps_agree(method: &str, precision: Precision, tolerance: f64) {
-    let reference = train(method, &Reference);
-    let actual = train(method, &emulator(precision));
+fn steps_agree(method: &str, frozen: bool, precision: Precision, tolerance: f64) {
+    let reference = train(method, frozen, &Reference);
+    let actual = train(method, frozen, &emulator(precision));
     let (expected, actual) = (moved(&reference), moved(&actual));
     let all = |of: &[(&str, Vec<f64>)]| of.iter().flat_map(|(_, way)| way.clone()).collect();
     let [expected, actual]: [Vec<f64>; 2] = [all(&expected), all(&actual)];
@@ -320,26 +322,30 @@ fn training_steps_of_every_method_agree_in_half_precision() {
         return;
     }
     for method in names() {
-        steps_agree(method, Precision::F16, 0.01);
+        steps_agree(method, false, Precision::F16, 0.01);
+        // Without the batch's statistics a rounded pixel more often becomes another maximum.
+        steps_agree(method, true, Precision::F16, 0.03);
     }
     for method in ["fg-a", "lg-fg-a"] {
-        steps_agree(method, Precision::Bf16, 0.08);
+        steps_agree(method, false, Precision::Bf16, 0.08);
     }
     for method in ["lfnn-l", "bp", "lfnn"] {
-        steps_agree(method, Precision::Bf16, 0.08);
-        steps_agree(method, Precision::Tf32, 0.01);
+        steps_agree(method, false, Precision::Bf16, 0.08);
+        steps_agree(method, false, Precision::Tf32, 0.01);
     }
 }
 
 #[test]
-fn every_unit_of_a_local_method_has_a_scale_of_its_own_and_any_other_method_one() {
-    for method in METHODS {
-        let step = with_setup(method.name, |setup| StepProgram::new(setup, SHAPE, 3)).unwrap();
+fn every_unit_that_trains_of_a_local_method_has_a_scale_of_its_own_and_any_other_method_one() {
+    for (method, frozen) in METHODS.into_iter().flat_map(|method| [(method, false), (method, true)])
+    {
+        let build = |setup: &Setup<'_>| StepProgram::new(setup, SHAPE, 3);
+        let step = with_setup(method.name, frozen, build).unwrap();
         let plan = Plan::new(&step.set, Precision::F16).unwrap();
         let bytes = plan.persistent_bytes - plan.loss_scales;
         let single = Plan::new(&step.set, Precision::F32).unwrap();
         assert_eq!(single.persistent_bytes, single.loss_scales);
-        let scales = if method.local { 3 } else { 1 };
+        let scales = if method.local { 3 - usize::from(frozen) } else { 1 };
         assert_eq!(bytes, scales * 16, "{}", method.name);
         let steps = &plan.programs[step.program.0].steps;
         let free = steps.iter().filter(|step| ["SgdStep", "AdamStep"].contains(&step.name));

@@ -33,7 +33,7 @@ struct Rules {
 }
 
 impl Rules {
-    fn new(layers: &Value, input: &[usize]) -> Self {
+    fn new(layers: &Value, input: &[usize], mode: Mode) -> Self {
         let configs: Vec<LayerConfig> = serde_json::from_value(layers.clone()).unwrap();
         let mut set = ProgramSet::new();
         let mut builder = LayerBuilder::new(&mut set, "layers");
@@ -51,7 +51,8 @@ impl Rules {
         let input_gradient = set.persistent("input gradient", DType::Real, &shape);
         let buffers = parameters.iter().filter(|(_, role)| *role == Role::Buffer);
         let buffers = buffers.map(|&(id, _)| (id, 1.0)).collect();
-        let trainable = layers.trainable();
+        // Without training there are gradients of the input alone.
+        let trainable = if mode == Mode::Train { layers.trainable() } else { Vec::new() };
         let tangents: Tangents = trainable
             .iter()
             .map(|&id| {
@@ -60,10 +61,10 @@ impl Rules {
             })
             .collect();
 
-        let mut step = StepBuilder::new(&mut set, "rules", Mode::Train, BATCH, now, true);
+        let mut step = StepBuilder::new(&mut set, "rules", mode, BATCH, now, true);
         let saved = layers.forward(&mut step, x);
         step.copy(saved.y, y);
-        let needs_grad = NeedsGrad { input: true, parameters: true };
+        let needs_grad = NeedsGrad { input: true, parameters: mode == Mode::Train };
         let gradients = layers.backward(&mut step, &saved, dy, needs_grad);
         step.copy(gradients.input.unwrap(), input_gradient);
         let forward_mode = layers.jvp(&mut step, &saved, Some(dx), &tangents).unwrap();
@@ -140,7 +141,9 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 }
 
 fn check(name: &str, input: &[usize], layers: Value) {
-    Rules::new(&layers, input).check(name);
+    for mode in [Mode::Train, Mode::Frozen] {
+        Rules::new(&layers, input, mode).check(&format!("{name}, {mode:?}"));
+    }
 }
 
 #[test]

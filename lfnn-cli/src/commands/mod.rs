@@ -3,6 +3,7 @@
 pub(crate) mod completions;
 pub(crate) mod data;
 pub(crate) mod devices;
+pub(crate) mod early_exit;
 pub(crate) mod eval;
 pub(crate) mod export;
 #[cfg(feature = "report")]

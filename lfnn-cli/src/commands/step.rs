@@ -137,8 +137,8 @@ fn tensors(seen: &StepTrace, images: &StateTensor, config: &StepConfig) -> Vec<S
         real("logits".into(), vec![batch, seen.logits.len() / batch], seen.logits.clone()),
         real("output.loss".into(), vec![1], vec![seen.loss as f32]),
     ];
-    for (unit, number) in seen.units.iter().zip(1..) {
-        let name = |what: &str| format!("unit{number}.{what}");
+    for unit in &seen.units {
+        let name = |what: &str| format!("unit{}.{what}", unit.unit);
         let workers = unit.worker_losses.len().max(1);
         all.push(real(name("errors"), vec![unit.worker_losses.len()], unit.worker_losses.clone()));
         let rows = unit.leaders.len() / workers;
@@ -168,11 +168,12 @@ fn tensors(seen: &StepTrace, images: &StateTensor, config: &StepConfig) -> Vec<S
 /// The step in a few lines.
 fn describe(seen: &StepTrace, config: &StepConfig) -> String {
     let mut text = format!("{}: global loss {:.6}\n", config.method, seen.loss);
-    for (unit, number) in seen.units.iter().zip(1..) {
+    for unit in &seen.units {
         let best = unit.worker_losses.iter().copied().fold(f32::INFINITY, f32::min);
         text += &format!(
-            "unit {number}: {} workers, lowest loss {best:.6}, leader loss {:.6}, follower \
+            "unit {}: {} workers, lowest loss {best:.6}, leader loss {:.6}, follower \
              loss {:.6}\n",
+            unit.unit,
             unit.worker_losses.len(),
             unit.leader_loss,
             unit.follower_loss

@@ -6,6 +6,7 @@ mod deserialize;
 mod diagnostic;
 #[cfg(test)]
 mod generated;
+mod init;
 mod method;
 mod node;
 mod resolve;
@@ -18,6 +19,7 @@ mod yaml;
 pub(crate) use checkpoints::CheckpointConfig;
 pub(crate) use dataset::DatasetConfig;
 pub(crate) use diagnostic::did_you_mean;
+pub(crate) use init::InitConfig;
 #[cfg(feature = "report")]
 pub(crate) use resolve::read_saved;
 pub(crate) use resolve::{

@@ -6,7 +6,7 @@ use lfnn_core::method::{self, METHODS, Method};
 use serde::{Deserialize, Serialize};
 
 use super::method::{default_method, known_method};
-use super::{CheckpointConfig, DatasetConfig, yaml};
+use super::{CheckpointConfig, DatasetConfig, InitConfig, yaml};
 
 /// Everything that decides what a run computes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,6 +31,9 @@ pub(crate) struct RunConfig {
     pub(crate) dataset: DatasetConfig,
     /// Network.
     pub(crate) network: NetworkConfig,
+    /// Weights to begin with; random ones if null.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) init: Option<InitConfig>,
     /// Leader selection and local losses.
     #[serde(default)]
     pub(crate) leadership: LeadershipConfig,

@@ -29,7 +29,8 @@ const LARGEST: usize = i32::MAX as usize;
 /// `values` in the units of the training data.
 ///
 /// `parameters` are the tensors that the predictor reads; `permutation` says where the pixel of each position comes
-/// from, if pixels are permuted; `model` says what goes in and comes out. `metadata` becomes the model's, each value as JSON.
+/// from, if pixels are permuted; `model` says what goes in and comes out. `metadata` becomes the model's, each value
+/// as JSON.
 ///
 /// # Errors
 /// Parameters that are not the predictor's, or an operation without a translation.

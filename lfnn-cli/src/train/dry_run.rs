@@ -104,7 +104,9 @@ fn units(config: &RunConfig, network: &Network) -> String {
         } else {
             String::new()
         };
-        let leaders = if has_leaders {
+        let leaders = if unit.is_frozen() {
+            "frozen".into()
+        } else if has_leaders {
             config.leadership.leaders(predictions.workers).to_string()
         } else {
             "–".into()
@@ -210,7 +212,8 @@ fn gradient_depth(method: &Method, network: &Network) -> String {
 }
 
 fn crossed(method: &Method, network: &Network) -> String {
-    let all: usize = network.units().iter().map(Unit::depth).sum();
+    let from_first_trained = network.units().iter().skip_while(|unit| unit.is_frozen());
+    let all: usize = from_first_trained.map(Unit::depth).sum();
     let output = network.output().depth();
     let (what, carried) = match method.gradient {
         Gradient::Backward => ("gradient depth", "gradient"),
@@ -222,7 +225,8 @@ fn crossed(method: &Method, network: &Network) -> String {
             "{what}: {through} layers with weights; the global {carried} crosses every unit\n"
         );
     }
-    let longest = network.units().iter().map(Unit::depth).max().unwrap_or(0).max(output);
+    let trained = network.units().iter().filter(|unit| !unit.is_frozen());
+    let longest = trained.map(Unit::depth).max().unwrap_or(0).max(output);
     let kind = if longest == 1 { "layer-wise" } else { "block-wise" };
     format!(
         "{what}: at most {} with weights, inside a unit ({kind});\n\

@@ -5,6 +5,7 @@ mod device_memory;
 mod display;
 pub(crate) mod dry_run;
 mod epochs;
+pub(crate) mod init;
 mod report;
 mod resume_command;
 mod saver;
@@ -46,7 +47,10 @@ pub(crate) fn command(
     let (folder, saved, config) = match &args.out {
         Some(out) if args.resume => resume(out)?,
         out => {
-            let config = config::resolve(&request)?;
+            let mut config = config::resolve(&request)?;
+            if !args.resume {
+                init::configure(args, &mut config)?;
+            }
             if args.dry_run {
                 return dry_run::show(&ResolvedRun { config, resources }, output);
             } else if args.resume {
@@ -84,23 +88,28 @@ fn request(args: &TrainArgs) -> Request<'_> {
     }
 }
 
-/// Whether a key may differ when a run is resumed: where the data is does not decide what is computed, and a digest
-/// checks that the data is the same. The test part is a file or a share, which does decide.
+/// Whether a key may differ when a run is resumed: where data and weights are does not decide what is computed, and
+/// digests check that they are the same. The test part is a file or a share, which does decide.
 fn is_movable(key: &str, values: [&str; 2]) -> bool {
     let are_files = values.iter().all(|json| json.starts_with('"'));
-    key == "dataset.path" || (key == "dataset.test" && are_files)
+    ["dataset.path", "init.path"].contains(&key) || (key == "dataset.test" && are_files)
 }
 
-/// The first key, with both values, in which two configurations of a run differ although it decides the result.
+/// The first key, with both values, in which two configurations of a run differ although it decides the result. A
+/// later one may have more epochs, if those so far are the same whatever their number.
 fn decisive_difference(
     one: &RunConfig,
     other: &RunConfig,
 ) -> Result<Option<(String, String, String)>, Failure> {
-    let decides = |(key, one, other): &(String, String, String)| !is_movable(key, [one, other]);
+    let continues = !other.training.schedule.depends_on_epochs()
+        && other.training.epochs >= one.training.epochs;
+    let decides = |(key, one, other): &(String, String, String)| {
+        !(is_movable(key, [one, other]) || continues && key == "training.epochs")
+    };
     Ok(differences(one, other)?.into_iter().find(decides))
 }
 
-/// Checks that a run is resumed with its own settings, except for the folder of its data.
+/// Checks that a run is resumed with its own settings, except for places and more epochs.
 fn check_resumed(
     folder: &RunFolder,
     saved: &RunConfig,
@@ -161,8 +170,10 @@ impl TrainingRun {
         let setup = setup(config, &data.normalization);
         let mut trainer =
             Trainer::from_images(&*device.backend, &setup, data.images(), &data.train)?;
-        if let Some(state) = training.state.take() {
-            trainer.restore(&state)?;
+        match (training.state.take(), &config.init) {
+            (Some(state), _) => trainer.restore(&state)?,
+            (None, Some(init)) => training.init = Some(init::load(init, &mut trainer)?),
+            (None, None) => {}
         }
         training.data.drop_host_images();
         if self.tensorboard {
@@ -213,7 +224,7 @@ impl TrainingRun {
         if saved.as_ref().is_some_and(|saved| saved != config) {
             folder.save_config(config)?;
         }
-        Ok(Training { run: self, data, metadata, state, output })
+        Ok(Training { run: self, data, metadata, state, init: None, output })
     }
 }
 
@@ -225,6 +236,8 @@ struct Training<'a> {
     metadata: Metadata,
     /// Of a run that is resumed.
     state: Option<State>,
+    /// What was loaded into a run that begins with other weights than random ones.
+    init: Option<String>,
     output: &'a Output,
 }
 
@@ -262,6 +275,9 @@ impl Training<'_> {
             format::count(parameters),
             format::count(head_parameters)
         ))?;
+        if let Some(init) = &self.init {
+            output.info(init)?;
+        }
         output.info(&format!("backend: {device}"))?;
         output.info(&format!("folder: {}", folder.path().display()))?;
         if !folder.is_locked() {

@@ -157,7 +157,8 @@ fn table_of_epochs(summary: &Summary, rows: &[EpochRow], is_regression: bool) ->
     table(&[Align::Left, Align::Right, Align::Right, Align::Right, Align::Right], &lines)
 }
 
-/// For each unit its workers' errors on the test examples (losses, in a regression) and, where there are leaders, how often each worker was one.
+/// For each unit its workers' errors on the test examples (losses, in a regression) and, where there are leaders, how
+/// often each worker was one.
 pub(super) fn units(row: &EpochRow) -> String {
     let leads = |unit: &UnitMetrics| lead_bars(unit.workers("lead_percent"));
     let has_leaders = row.train.units.iter().any(|unit| !leads(unit).is_empty());

@@ -32,7 +32,7 @@ fn a_typo_names_the_key_the_line_and_the_nearest_key() {
         2,
         &["train", "digits", "--config", "other.yaml"],
         "other.yaml, line 2, column 1: unknown key `trainning`; did you mean `training`? (expected one of \
-         recipe, method, precision, seed, dataset, network, leadership, training, limits, checkpoints)",
+         recipe, method, precision, seed, dataset, network, init, leadership, training, limits, checkpoints)",
     );
 }
 

@@ -30,4 +30,5 @@ mod step;
 mod steps;
 mod support;
 mod tensorboard;
+mod transfer;
 mod use_of_checkpoints;

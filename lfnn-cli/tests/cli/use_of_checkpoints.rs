@@ -161,3 +161,40 @@ fn one_vs_all_on_permuted_pixels_trains_evaluates_and_predicts() {
     image(&place, "one.pgm");
     assert_eq!(place.ok(&["predict", "run", "one.pgm"]).lines().count(), 1);
 }
+
+#[test]
+fn early_exit_prints_what_each_threshold_is_worth() {
+    let place = Place::new();
+    place.ok(&["train", "--epochs", "4", "--out", "run"]);
+    let json: serde_json::Value =
+        serde_json::from_str(&place.ok(&["early-exit", "run", "--json"])).unwrap();
+    let points = json["points"].as_array().unwrap();
+    let number = |at: usize, key: &str| points[at][key].as_f64().unwrap();
+    let last = points.len() - 1;
+    assert!(points[last]["threshold"].is_null());
+    assert!((0..last).all(|at| number(at, "arithmetic") <= number(at + 1, "arithmetic")));
+    // Who never stops computes the workers too, and gives the network's own predictions.
+    assert!(number(last, "arithmetic") > 1.0);
+    let eval: serde_json::Value =
+        serde_json::from_str(&place.ok(&["eval", "run", "--json"])).unwrap();
+    assert!((number(last, "error") - eval["error"].as_f64().unwrap()).abs() < 1e-4);
+    for point in points {
+        let exits = point["exits"].as_array().unwrap();
+        assert_eq!(exits.len(), 4);
+        assert_eq!(exits.iter().map(|count| count.as_u64().unwrap()).sum::<u64>(), 355);
+    }
+    let text = place.ok(&["early-exit", "run"]);
+    assert!(text.starts_with("workers that speak for units 1 to 3: "), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    #[cfg(feature = "report")]
+    {
+        place.ok(&["early-exit", "run", "--out", "curve"]);
+        assert!(place.has("curve/early_exit.svg") && place.has("curve/early_exit.png"));
+    }
+    place.train(&["--method", "bp", "--out", "bp"]);
+    place.fails(
+        1,
+        &["early-exit", "bp"],
+        "bp/checkpoints/last.safetensors: `bp` trains no workers that could predict",
+    );
+}

@@ -54,7 +54,14 @@ impl UnitConfig {
             layers: Vec::new(),
             workers: WorkersConfig::Readout(readout),
             transition: Vec::new(),
+            frozen: false,
         }
+    }
+
+    /// The same unit, left by training as it is.
+    #[must_use]
+    pub fn frozen(self) -> Self {
+        Self { frozen: true, ..self }
     }
 
     /// One more layer.

@@ -19,8 +19,8 @@ mod size;
 mod training;
 
 pub use crate::layer::{
-    AdaptiveAvgPoolConfig, AvgPoolConfig, BatchNormConfig, ConvConfig, DropoutConfig, LayerConfig,
-    LinearConfig, MaxPoolConfig, PoolConfig, ResidualConfig, SoftmaxConfig,
+    AdaptiveAvgPoolConfig, AvgPoolConfig, BatchNormConfig, ConvConfig, CustomLayer, DropoutConfig,
+    LayerConfig, LinearConfig, MaxPoolConfig, PoolConfig, ResidualConfig, SoftmaxConfig,
 };
 pub use crate::unit::{
     BlockConfig, FiltersConfig, NeuronsConfig, OutputActivation, ReadoutConfig, WorkersConfig,

@@ -49,6 +49,12 @@ pub struct UnitConfig {
     /// gradient passes through them.
     #[serde(default)]
     pub transition: Vec<LayerConfig>,
+    /// Whether training leaves the unit as it is: its parameters, its heads and its running
+    /// statistics. It has no dropout and no local losses. A global gradient passes through it where
+    /// an earlier unit trains.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[cfg_attr(feature = "schema", schemars(extend("default" = false)))]
+    pub frozen: bool,
 }
 
 /// The output layer: the given layers, then a linear layer with one output per class.

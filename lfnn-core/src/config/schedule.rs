@@ -57,6 +57,15 @@ pub enum ScheduleConfig {
 }
 
 impl ScheduleConfig {
+    /// Whether the learning rate of a step depends on how many epochs there are. Where it does not, a finished
+    /// training can be continued.
+    pub fn depends_on_epochs(&self) -> bool {
+        match self {
+            ScheduleConfig::Constant | ScheduleConfig::Step { .. } => false,
+            ScheduleConfig::Cosine { .. } | ScheduleConfig::OneCycle { .. } => true,
+        }
+    }
+
     /// Checks every number.
     ///
     /// # Errors

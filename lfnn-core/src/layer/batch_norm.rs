@@ -66,6 +66,25 @@ struct BatchNormLayer {
     running_var: TensorId,
 }
 
+impl BatchNormLayer {
+    /// With running statistics the layer is an affine map with a diagonal Jacobian: one rule, that of prediction
+    /// without mean and β, serves both directions.
+    fn scale(&self, step: &mut StepBuilder<'_>, x: TensorId) -> TensorId {
+        let y = step.like("batch_norm.scaled", x);
+        let zeros = step.zeros_like(self.gamma);
+        step.push(BatchNormInference {
+            x,
+            gamma: self.gamma,
+            beta: zeros,
+            running_mean: zeros,
+            running_var: self.running_var,
+            y,
+            epsilon: self.config.epsilon,
+        });
+        y
+    }
+}
+
 impl Layer for BatchNormLayer {
     fn describe(&self) -> String {
         "batch norm".into()
@@ -107,7 +126,7 @@ impl Layer for BatchNormLayer {
                 });
                 saved.tensors = vec![mean, inv_std];
             }
-            Mode::Evaluate => {
+            Mode::Frozen | Mode::Evaluate => {
                 step.push(BatchNormInference {
                     x,
                     gamma,
@@ -129,6 +148,10 @@ impl Layer for BatchNormLayer {
         dy: TensorId,
         needs_grad: NeedsGrad,
     ) -> Gradients {
+        if step.mode() != Mode::Train {
+            let input = needs_grad.input.then(|| self.scale(step, dy));
+            return Gradients { input, ..Gradients::default() };
+        }
         let Self { gamma, beta, .. } = *self;
         let dx = needs_grad.input.then(|| step.like("batch_norm.gradient", saved.x));
         let dgamma = needs_grad.parameters.then(|| step.gradient(gamma));
@@ -147,6 +170,9 @@ impl Layer for BatchNormLayer {
         dx: Option<TensorId>,
         tangents: &Tangents,
     ) -> Option<TensorId> {
+        if step.mode() != Mode::Train {
+            return dx.map(|dx| self.scale(step, dx));
+        }
         let dgamma = tangents.get(&self.gamma).copied();
         let dbeta = tangents.get(&self.beta).copied();
         if dx.is_none() && dgamma.is_none() && dbeta.is_none() {

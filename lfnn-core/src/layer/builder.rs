@@ -60,16 +60,21 @@ impl Parameter {
 }
 
 /// What a layer's configuration does: it makes the layer.
-pub(crate) trait BuildLayer {
+pub trait BuildLayer: Send + Sync {
     /// The layer for inputs of this shape, without the batch, with its tensors declared.
+    ///
+    /// # Errors
+    /// A setting that does not fit the input: a message is enough (`Err("…".into())`), to which the path of the layer
+    /// in the configuration is added.
     fn build(&self, builder: &mut LayerBuilder<'_>, input: &[usize]) -> Built;
 }
 
 /// A layer, or why there is none.
-pub(crate) type Built = Result<Box<dyn Layer>, BuildError>;
+pub type Built = Result<Box<dyn Layer>, BuildError>;
 
 /// Why a layer cannot be built.
-pub(crate) enum BuildError {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BuildError {
     /// The layer's own setting does not fit.
     Here(String),
     /// A setting further inside.
@@ -106,6 +111,8 @@ pub struct LayerBuilder<'s> {
     pub(crate) part: Part,
     /// The role of trainable parameters.
     pub(crate) role: Role,
+    /// Whether what is built does not train.
+    pub(crate) frozen: bool,
     parameters: Vec<Parameter>,
     dropouts: u32,
     layers: usize,
@@ -132,6 +139,7 @@ impl<'s> LayerBuilder<'s> {
             name: String::new(),
             part: Part::default(),
             role: Role::Parameter,
+            frozen: false,
             parameters: Vec::new(),
             dropouts: 0,
             layers: 0,
@@ -230,13 +238,13 @@ impl<'s> LayerBuilder<'s> {
         settings.iter().try_for_each(|&(key, value)| sizes::setting(&self.path, key, value))
     }
 
-    /// Declares a trainable parameter.
-    pub(super) fn parameter(&mut self, name: &str, shape: &[usize], init: Init) -> TensorId {
+    /// Declares a trainable parameter; its full name begins with that of the layer, `unit2.layer1.`.
+    pub fn parameter(&mut self, name: &str, shape: &[usize], init: Init) -> TensorId {
         self.declare(self.role, name, shape, init)
     }
 
-    /// Declares a tensor that the forward rule changes.
-    pub(super) fn buffer(&mut self, name: &str, shape: &[usize], value: f32) -> TensorId {
+    /// Declares a tensor that the forward rule changes in training, such as a running mean.
+    pub fn buffer(&mut self, name: &str, shape: &[usize], value: f32) -> TensorId {
         self.declare(Role::Buffer, name, shape, Init::Constant(value))
     }
 
@@ -249,7 +257,7 @@ impl<'s> LayerBuilder<'s> {
     }
 
     /// A random stream for a layer with dropout.
-    pub(super) fn dropout_stream(&mut self) -> Stream {
+    pub fn dropout_stream(&mut self) -> Stream {
         self.dropouts += 1;
         Stream::new(Purpose::Dropout, self.dropouts)
     }
@@ -274,6 +282,9 @@ impl<'s> LayerBuilder<'s> {
 
     /// Notes a batch normalisation of inputs of this shape.
     pub(super) fn normalizes(&mut self, input: &[usize]) {
+        if self.frozen {
+            return;
+        }
         let values = input.split_last().map_or(1, |(_, positions)| positions.iter().product());
         if self.extent.fewest.as_ref().is_none_or(|(fewest, _)| values < *fewest) {
             self.extent.fewest = Some((values, self.path.clone()));

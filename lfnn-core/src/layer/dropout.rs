@@ -47,7 +47,7 @@ struct DropoutLayer {
 impl DropoutLayer {
     /// Drops the same elements of whatever it is given: values, gradients or tangents.
     fn drop(&self, step: &mut StepBuilder<'_>, x: TensorId) -> TensorId {
-        if self.rate == 0.0 || step.mode() == Mode::Evaluate {
+        if self.rate == 0.0 || step.mode() != Mode::Train {
             return x;
         }
         let y = step.like("dropout", x);

@@ -6,13 +6,16 @@
 //! asks: a method decides which rules are written, and a rule writes nothing that was not asked for. What forward
 //! gradients need beside the three is made of them: [`Layer::jvp_with_noise`] and [`Layer::forward_gradient`].
 //!
-//! A layer is one file: its configuration, its construction and its rules. [`LayerConfig`] lists them.
+//! A layer is one file: its configuration, its construction and its rules. [`LayerConfig`] lists them. A program can
+//! have layers of its own ([`LayerConfig::custom`]): a configuration that implements [`BuildLayer`], and a [`Layer`],
+//! or without parameters a [`ParameterFreeLayer`].
 
 mod activation;
 mod batch_norm;
 mod bias;
 mod builder;
 mod conv;
+mod custom;
 mod dropout;
 mod filter_mean;
 mod flatten;
@@ -26,15 +29,16 @@ mod sequential;
 mod softmax;
 
 pub use batch_norm::BatchNormConfig;
-pub(crate) use builder::{BuildError, BuildLayer, Built, Extent};
-pub use builder::{Init, LayerBuilder, Parameter};
+pub(crate) use builder::Extent;
+pub use builder::{BuildError, BuildLayer, Built, Init, LayerBuilder, Parameter};
 pub use conv::ConvConfig;
+pub use custom::CustomLayer;
 pub use dropout::DropoutConfig;
 pub(crate) use filter_mean::FilterMeanConfig;
 pub(crate) use flatten::FlattenConfig;
 pub(crate) use linear::GroupedLinear;
 pub use linear::LinearConfig;
-use parameter_free::ParameterFreeLayer;
+pub use parameter_free::ParameterFreeLayer;
 use parametric::{Affine, Parametric};
 pub use perturb::{Derivative, Perturbation, Perturbed};
 pub use pool::{AdaptiveAvgPoolConfig, AvgPoolConfig, MaxPoolConfig, PoolConfig};
@@ -87,6 +91,10 @@ pub enum LayerConfig {
     Flatten,
     /// `body(x) + shortcut(x)`.
     Residual(ResidualConfig),
+    /// A layer of the program's own.
+    #[serde(skip_deserializing, serialize_with = "custom::refuse")]
+    #[cfg_attr(feature = "schema", schemars(with = "()"))]
+    Custom(CustomLayer),
 }
 
 impl BuildLayer for LayerConfig {
@@ -107,6 +115,7 @@ impl BuildLayer for LayerConfig {
             LayerConfig::Dropout(config) => config,
             LayerConfig::Flatten => &FlattenConfig,
             LayerConfig::Residual(config) => config,
+            LayerConfig::Custom(config) => config,
         };
         config.build(builder, input)
     }
@@ -131,7 +140,8 @@ pub struct Saved {
 }
 
 impl Saved {
-    fn new(x: TensorId, y: TensorId) -> Self {
+    /// The input and the output, and nothing else to remember.
+    pub fn new(x: TensorId, y: TensorId) -> Self {
         Self { x, y, tensors: Vec::new(), inner: Vec::new(), perturbed: None }
     }
 }
@@ -155,6 +165,10 @@ pub struct Gradients {
 }
 
 /// A layer for inputs of one shape.
+///
+/// The rules are those of one function: the backward rule is the transpose of the forward-mode rule in input and
+/// parameters. Where [`StepBuilder::mode`] is not [`Mode::Train`](crate::step::Mode::Train), the layer computes as in
+/// prediction; it is then asked for the gradient of its input at most.
 pub trait Layer: Debug + Send + Sync {
     /// A short description for people: `conv 3×3, 40`.
     fn describe(&self) -> String;
@@ -213,6 +227,7 @@ pub trait Layer: Debug + Send + Sync {
         let trainable = self.trainable();
         let dy = match perturb {
             _ if trainable.is_empty() => self.jvp(step, &saved, dx, &Tangents::new()),
+            Perturbation::Nothing => self.jvp(step, &saved, dx, &Tangents::new()),
             Perturbation::Parameters => {
                 let drawn = perturb::draw_parameters(step, &trainable, &mut saved);
                 self.jvp(step, &saved, dx, &drawn)

@@ -7,7 +7,7 @@ use crate::program::TensorId;
 use crate::step::StepBuilder;
 
 /// What a layer without parameters must say.
-pub(super) trait ParameterFreeLayer: Debug + Send + Sync {
+pub trait ParameterFreeLayer: Debug + Send + Sync {
     /// See [`Layer::describe`].
     fn describe(&self) -> String;
 

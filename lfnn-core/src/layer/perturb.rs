@@ -20,6 +20,8 @@ use crate::step::StepBuilder;
 /// What a random direction is added to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Perturbation {
+    /// Nothing: tangents pass through layers that do not train.
+    Nothing,
     /// Every trainable parameter.
     Parameters,
     /// The output of every layer with trainable parameters.
@@ -39,7 +41,7 @@ impl Perturbation {
             Perturbation::Outputs { couples_batch } => {
                 Perturbation::Outputs { couples_batch: couples_batch || next_couples }
             }
-            Perturbation::Parameters => self,
+            Perturbation::Nothing | Perturbation::Parameters => self,
         }
     }
 }

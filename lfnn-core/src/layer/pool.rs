@@ -191,7 +191,7 @@ impl ParameterFreeLayer for MaxPoolLayer {
 
     fn forward(&self, step: &mut StepBuilder<'_>, x: TensorId) -> Saved {
         let y = step.activation("max_pool", &self.output);
-        let position = (step.mode() == Mode::Train).then(|| {
+        let position = (step.mode() != Mode::Evaluate).then(|| {
             let shape = step.shape(y).to_vec();
             step.temporary("max_pool.position", DType::U8, &shape)
         });

@@ -21,14 +21,14 @@ pub(super) fn backpropagate(step: &mut TrainingStep<'_, '_>) {
     for unit in step.units() {
         let saved = step.forward(unit, x);
         x = saved.output;
-        all_saved.push(saved);
+        all_saved.push((unit, saved));
     }
     let output = step.forward_output(x);
     let mut gradients = step.backward_output(&output, !all_saved.is_empty());
-    for (unit, saved) in all_saved.iter().enumerate().rev() {
+    for (earlier, (unit, saved)) in all_saved.iter().enumerate().rev() {
         let signals = Signals { global: gradients.input, ..Signals::default() };
         step.update(gradients);
-        gradients = step.backward(unit, saved, signals, unit > 0);
+        gradients = step.backward(*unit, saved, signals, earlier > 0);
     }
     step.update(gradients);
 }

@@ -38,11 +38,11 @@ fn write(step: &mut TrainingStep<'_, '_>, perturb: Perturbation) {
     for unit in step.units() {
         let (saved, tangent) = step.jvp_with_noise(unit, x, perturb);
         x = (saved.output, tangent);
-        all_saved.push(saved);
+        all_saved.push((unit, saved));
     }
     let (output, mut derivative) = step.jvp_with_noise_output(x, perturb);
-    for (unit, saved) in all_saved.iter().enumerate() {
-        let gradients = step.forward_gradient(unit, saved, &mut derivative);
+    for (unit, saved) in &all_saved {
+        let gradients = step.forward_gradient(*unit, saved, &mut derivative);
         step.update(gradients);
     }
     let gradients = step.forward_gradient_output(&output, &mut derivative);

@@ -29,11 +29,11 @@ fn write(step: &mut TrainingStep<'_, '_>) {
     for unit in step.units() {
         let (saved, leaders) = step.forward_and_select(unit, x);
         x = saved.output;
-        all_saved.push((saved, leaders));
+        all_saved.push((unit, saved, leaders));
     }
     let output = step.forward_output(x);
     let mut gradients = step.backward_output(&output, !all_saved.is_empty());
-    for (unit, (saved, leaders)) in all_saved.iter().enumerate().rev() {
+    for (earlier, (unit, saved, leaders)) in all_saved.iter().enumerate().rev() {
         let signals = Signals {
             local: step.local_loss_gradient(leaders, local_loss),
             global: gradients.input,
@@ -41,7 +41,7 @@ fn write(step: &mut TrainingStep<'_, '_>) {
             gradient_through_followers: settings.gradient_through_followers,
         };
         step.update(gradients);
-        gradients = step.backward(unit, saved, signals, unit > 0);
+        gradients = step.backward(*unit, saved, signals, earlier > 0);
     }
     step.update(gradients);
 }

@@ -1,7 +1,8 @@
 //! Training methods: which loss reaches which parameter.
 //!
 //! A method is one file here: an equation, a constant that describes it, and a function that builds a
-//! training step out of [`TrainingStep`]'s parts, unit by unit. No layer and no backend knows the methods.
+//! training step out of [`TrainingStep`]'s parts, unit by unit. No layer and no backend knows the methods, so a program
+//! can have methods of its own: a constant [`Method`] in [`Setup::method`](crate::train::Setup::method).
 
 mod bp;
 mod fa;

@@ -1,16 +1,24 @@
 //! The parts of which a method builds a training step.
+//!
+//! A method sees the units that train. A frozen unit is a fixed map in front of the next unit that trains, or of the
+//! output layer: it is written with that one's forward rule, and the global gradient passes through it with that one's
+//! backward rule.
 
 use crate::config::LeadershipConfig;
+use std::ops::Range;
+
 use crate::layer::{Derivative, Gradients, NeedsGrad, Perturbation, Saved};
 use crate::method::Method;
 use crate::metric::MetricSum;
 use crate::network::{GlobalLoss, Network, OutputState};
 use crate::optim::Optimizer;
-use crate::program::{AdvanceStepCounter, LocalLoss, ProgramError, ProgramId, Role, TensorId};
+use crate::program::{
+    AdvanceStepCounter, LocalLoss, Part, ProgramError, ProgramId, Role, TensorId,
+};
 use crate::step::StepBuilder;
 use crate::unit::{Leaders, Leadership, Signals, Unit, UnitSaved, UnitState, WorkerOutputs};
 
-/// The parts of which a method builds a training step. Units are named by their position from 0.
+/// The parts of which a method builds a training step. Units are named by their position from 0, frozen ones counted.
 #[derive(Debug)]
 pub struct TrainingStep<'a, 'm> {
     builder: StepBuilder<'m>,
@@ -34,6 +42,7 @@ pub struct TrainingStep<'a, 'm> {
 pub struct OutputSaved {
     layers: Saved,
     loss: GlobalLoss,
+    frozen_before: Vec<UnitSaved>,
 }
 
 impl<'a, 'm> TrainingStep<'a, 'm> {
@@ -69,15 +78,65 @@ impl<'a, 'm> TrainingStep<'a, 'm> {
     }
 }
 
-impl TrainingStep<'_, '_> {
-    /// The batch.
+impl<'m> TrainingStep<'_, 'm> {
+    /// The inputs of the batch.
     pub fn input(&self) -> TensorId {
         self.input
     }
 
-    /// Positions of the hidden units.
-    pub fn units(&self) -> std::ops::Range<usize> {
-        0..self.network.units().len()
+    /// The targets of the batch: labels `[batch]`, or numbers `[batch, values]`.
+    pub fn target(&self) -> TensorId {
+        self.target
+    }
+
+    /// The builder, for operations that are not among these parts.
+    pub fn builder(&mut self) -> &mut StepBuilder<'m> {
+        &mut self.builder
+    }
+
+    /// Positions of the hidden units that train.
+    pub fn units(&self) -> Vec<usize> {
+        let units = self.network.units();
+        (0..units.len()).filter(|&unit| !units[unit].is_frozen()).collect()
+    }
+
+    /// Positions of the frozen units directly in front of the unit at a position; the output layer's is behind the
+    /// last.
+    fn frozen_before(&self, unit: usize) -> Range<usize> {
+        let before = &self.network.units()[..unit];
+        let trained = before.iter().rposition(|unit| !unit.is_frozen());
+        trained.map_or(0, |trained| trained + 1)..unit
+    }
+
+    /// Forward rules of the frozen units in front of a position, with the tangent, if there is one.
+    fn forward_frozen(
+        &mut self,
+        unit: usize,
+        (mut x, mut dx): (TensorId, Option<TensorId>),
+    ) -> (Vec<UnitSaved>, TensorId, Option<TensorId>) {
+        let units = &self.network.units()[self.frozen_before(unit)];
+        let all_saved = units.iter().map(|unit| {
+            let (saved, tangent) = self.builder.frozen(|builder| {
+                unit.jvp_with_noise(builder, (x, dx), false, Perturbation::Nothing)
+            });
+            (x, dx) = (saved.output, tangent);
+            saved
+        });
+        (all_saved.collect(), x, dx)
+    }
+
+    /// The global gradient, from behind the frozen units in front of a position to before them.
+    fn backward_frozen(&mut self, unit: usize, all_saved: &[UnitSaved], gradients: &mut Gradients) {
+        let units = &self.network.units()[self.frozen_before(unit)];
+        for (unit, saved) in units.iter().zip(all_saved).rev() {
+            let signals = Signals { global: gradients.input, ..Signals::default() };
+            let passed =
+                self.builder.frozen(|builder| unit.backward(builder, saved, signals, true));
+            gradients.input = passed.input;
+        }
+        // What follows belongs to what trains.
+        let trained = self.network.units().get(unit);
+        self.builder.part(trained.map_or(Part::Output, |unit| Part::Unit(unit.number())));
     }
 
     /// The settings of leadership.
@@ -87,12 +146,19 @@ impl TrainingStep<'_, '_> {
 
     /// Forward rule of a unit without its workers' predictions.
     pub fn forward(&mut self, unit: usize, x: TensorId) -> UnitSaved {
-        self.network.units()[unit].forward(&mut self.builder, x, false)
+        self.forward_unit(unit, x, false)
+    }
+
+    fn forward_unit(&mut self, unit: usize, x: TensorId, predict: bool) -> UnitSaved {
+        let (frozen_before, x, _) = self.forward_frozen(unit, (x, None));
+        let mut saved = self.network.units()[unit].forward(&mut self.builder, x, predict);
+        saved.frozen_before = frozen_before;
+        saved
     }
 
     /// Forward rule of a unit, and the losses of its workers.
     pub fn forward_with_losses(&mut self, unit: usize, x: TensorId) -> (UnitSaved, WorkerOutputs) {
-        let saved = self.network.units()[unit].forward(&mut self.builder, x, true);
+        let saved = self.forward_unit(unit, x, true);
         let outputs = self.worker_losses(unit, &saved);
         (saved, outputs)
     }
@@ -121,7 +187,12 @@ impl TrainingStep<'_, '_> {
         let (units, output) = (self.network.units(), self.network.output());
         let couples_batch =
             units[unit + 1..].iter().any(Unit::couples_batch) || output.couples_batch();
-        units[unit].jvp_with_noise(&mut self.builder, x, false, perturb.before(couples_batch))
+        let perturb = perturb.before(couples_batch);
+        let (frozen_before, x, dx) = self.forward_frozen(unit, x);
+        let (mut saved, tangent) =
+            units[unit].jvp_with_noise(&mut self.builder, (x, dx), false, perturb);
+        saved.frozen_before = frozen_before;
+        (saved, tangent)
     }
 
     /// Forward rule of a unit with random directions added, and the derivative of the sum (or mean)
@@ -133,7 +204,9 @@ impl TrainingStep<'_, '_> {
         perturb: Perturbation,
     ) -> (UnitSaved, Derivative) {
         let layers = &self.network.units()[unit];
-        let (saved, dz) = layers.jvp_with_noise(&mut self.builder, (x, None), true, perturb);
+        let (frozen_before, x, _) = self.forward_frozen(unit, (x, None));
+        let (mut saved, dz) = layers.jvp_with_noise(&mut self.builder, (x, None), true, perturb);
+        saved.frozen_before = frozen_before;
         let outputs = self.worker_losses(unit, &saved);
         let gradient = self.loss_gradient(outputs);
         let derivative = self.derivative(gradient, dz);
@@ -148,8 +221,9 @@ impl TrainingStep<'_, '_> {
         perturb: Perturbation,
     ) -> (OutputSaved, Derivative) {
         let output = self.network.output();
-        let (layers, dz) = output.jvp_with_noise(&mut self.builder, x, perturb);
-        let saved = self.global_loss(layers);
+        let (frozen_before, x, dx) = self.forward_frozen(self.network.units().len(), x);
+        let (layers, dz) = output.jvp_with_noise(&mut self.builder, (x, dx), perturb);
+        let saved = self.global_loss(layers, frozen_before);
         let gradient = output.gradient(&mut self.builder, &saved.loss);
         let derivative = self.derivative(gradient, dz);
         (saved, derivative)
@@ -160,11 +234,11 @@ impl TrainingStep<'_, '_> {
         Derivative::new(gradient, tangent)
     }
 
-    fn global_loss(&mut self, layers: Saved) -> OutputSaved {
+    fn global_loss(&mut self, layers: Saved, frozen_before: Vec<UnitSaved>) -> OutputSaved {
         let (output, target, loss) = (self.network.output(), self.target, self.leadership.loss);
         let loss = output.global_loss(&mut self.builder, &self.output, layers.y, target, loss);
         self.loss = Some(loss);
-        OutputSaved { layers, loss }
+        OutputSaved { layers, loss, frozen_before }
     }
 
     /// Forward gradients of a unit's parameters.
@@ -201,7 +275,7 @@ impl TrainingStep<'_, '_> {
         self.leadership.local_loss_gradient(&mut self.builder, leaders, loss)
     }
 
-    /// Backward rule of a unit; with `needs_input_grad` the global gradient of its input too.
+    /// Backward rule of a unit; with `needs_input_grad` the global gradient of the input of its forward rule too.
     pub fn backward(
         &mut self,
         unit: usize,
@@ -209,23 +283,33 @@ impl TrainingStep<'_, '_> {
         signals: Signals,
         needs_input_grad: bool,
     ) -> Gradients {
-        let unit = &self.network.units()[unit];
-        unit.backward(&mut self.builder, saved, signals, needs_input_grad)
+        let layers = &self.network.units()[unit];
+        let mut gradients = layers.backward(&mut self.builder, saved, signals, needs_input_grad);
+        if needs_input_grad {
+            self.backward_frozen(unit, &saved.frozen_before, &mut gradients);
+        }
+        gradients
     }
 
     /// Forward rule of the output layer and the global loss.
     pub fn forward_output(&mut self, x: TensorId) -> OutputSaved {
+        let (frozen_before, x, _) = self.forward_frozen(self.network.units().len(), (x, None));
         let layers = self.network.output().forward(&mut self.builder, x);
-        self.global_loss(layers)
+        self.global_loss(layers, frozen_before)
     }
 
-    /// Backward rule of the output layer from the global loss; with `needs_input_grad` the gradient of its
-    /// input too.
+    /// Backward rule of the output layer from the global loss; with `needs_input_grad` the gradient of the input of
+    /// its forward rule too.
     pub fn backward_output(&mut self, saved: &OutputSaved, needs_input_grad: bool) -> Gradients {
         let output = self.network.output();
         let dz = output.gradient(&mut self.builder, &saved.loss);
         let needs_grad = NeedsGrad { input: needs_input_grad, parameters: true };
-        output.backward(&mut self.builder, &saved.layers, dz, needs_grad)
+        let mut gradients = output.backward(&mut self.builder, &saved.layers, dz, needs_grad);
+        if needs_input_grad {
+            let behind = self.network.units().len();
+            self.backward_frozen(behind, &saved.frozen_before, &mut gradients);
+        }
+        gradients
     }
 
     /// One optimiser step on these gradients. Where gradients are clipped, those of one call are a
@@ -282,7 +366,7 @@ pub(crate) struct BuiltStep {
     /// What outlives the step, for each hidden unit and for the output layer.
     pub(crate) units: Vec<UnitState>,
     pub(crate) output: OutputState,
-    /// The leaders of each hidden unit, where the method has any.
+    /// The leaders of each hidden unit that trains, where the method has any.
     pub(crate) leaders: Vec<Leaders>,
     /// The global loss, which every method computes.
     pub(crate) loss: Option<GlobalLoss>,

@@ -41,6 +41,9 @@ pub enum ModelError {
     /// Metadata that is not what it should be.
     #[error("the metadata is not readable")]
     Metadata(#[from] serde_json::Error),
+    /// A description that no file can hold: a network with a layer of the program's own.
+    #[error("the model cannot be written: {0}")]
+    Unwritable(#[source] serde_json::Error),
     /// A layout of the metadata that is not known here.
     #[error("a checkpoint of format {0}; this program reads format {FORMAT}")]
     Format(serde_json::Value),

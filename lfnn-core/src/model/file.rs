@@ -24,14 +24,15 @@ const CHECKSUM: &str = "checksum";
 /// A model as the bytes of its file. `sections` are what another program keeps beside it, by name.
 ///
 /// # Errors
-/// A tensor whose shape does not fit its data.
+/// A tensor whose shape does not fit its data, or a network that no file can hold.
 pub fn encode(
     description: &ModelDescription,
     state: &State,
     mut sections: Map<String, Value>,
 ) -> Result<Vec<u8>, ModelError> {
     sections.insert(NUMBER.into(), json!(FORMAT));
-    sections.insert(MODEL.into(), serde_json::to_value(description)?);
+    let description = serde_json::to_value(description).map_err(ModelError::Unwritable)?;
+    sections.insert(MODEL.into(), description);
     sign(Value::Object(sections), state)
 }
 

@@ -179,7 +179,8 @@ impl Model {
     /// ```
     ///
     /// # Errors
-    /// What the writer fails with.
+    /// What the writer fails with, or a layer of the program's own, which no file holds: keep the [`state`](Self::state)
+    /// then.
     pub fn write(&self, mut to: impl Write) -> Result<(), ModelError> {
         to.write_all(&file::encode(&self.description, &self.state, Map::new())?)?;
         Ok(to.flush()?)

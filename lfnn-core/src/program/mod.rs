@@ -245,7 +245,7 @@ impl ProgramBuilder<'_> {
     ///
     /// # Errors
     /// Tensors of more than 2⁶³ bytes together, an operation whose tensors do not fit, that reads a
-    /// temporary nobody has written, or that names a tensor it changes twice.
+    /// temporary nobody has written, that names a tensor it changes twice, or that changes one of zeros.
     pub fn finish(self) -> Result<ProgramId, ProgramError> {
         let tensors = &self.set.tensors;
         if let Some(tensor) = tensors.first_beyond(isize::MAX as usize) {
@@ -276,6 +276,9 @@ impl ProgramBuilder<'_> {
                 if reads.contains(id) || changed[..at].contains(id) {
                     let name = &tensors[*id].name;
                     return Err(fail(format!("`{name}` is changed and used elsewhere")));
+                }
+                if tensors[*id].role == Role::Zeros {
+                    return Err(fail("changes a tensor of zeros".into()));
                 }
                 written[id.index()] = true;
             }

@@ -63,6 +63,8 @@ pub enum Role {
     Gradient,
     /// Direction of a forward gradient.
     Direction,
+    /// Zeros, as persistent tensors hold them from the start. No operation changes them.
+    Zeros,
     /// Whatever else the host writes or reads.
     Host,
     /// What a step computes on the way. It lives from its first write to its last read within one run; its memory is
@@ -74,7 +76,8 @@ impl Role {
     /// What the names of such tensors begin with.
     pub const fn prefix(self) -> &'static str {
         match self {
-            Role::Parameter | Role::Head | Role::Buffer | Role::Host | Role::Intermediate => "",
+            Role::Parameter | Role::Head | Role::Buffer => "",
+            Role::Zeros | Role::Host | Role::Intermediate => "",
             Role::Normalization => "input.",
             Role::Optimizer => "optimizer/",
             Role::Feedback => "feedback/",
@@ -88,8 +91,8 @@ impl Role {
 
     /// Whether such tensors belong to a saved state: with them, a training can be resumed.
     pub const fn is_saved(self) -> bool {
-        use Role::{Data, Direction, Evaluation, Gradient, Host, Intermediate};
-        !matches!(self, Data | Direction | Evaluation | Gradient | Host | Intermediate)
+        use Role::{Data, Direction, Evaluation, Gradient, Host, Intermediate, Zeros};
+        !matches!(self, Data | Direction | Evaluation | Gradient | Host | Intermediate | Zeros)
     }
 
     /// Whether such tensors are parameters or buffers of the network itself.

@@ -16,6 +16,7 @@ mod setup;
 mod state;
 mod trace;
 mod trainer;
+mod transfer;
 
 pub use data::{DataLayout, Images, Labels, Normalization, Pixels};
 pub use early_exit::{EarlyExit, EarlyPredictions, ExitPoint};
@@ -29,3 +30,4 @@ pub use setup::{MemoryEstimate, Setup, SetupError, StepProgram};
 pub use state::{State, StateData, StateTensor};
 pub use trace::{StepTrace, Target, TraceInput, UnitTrace, trace_step};
 pub use trainer::{ProfiledStep, Trainer, trainer_programs};
+pub use transfer::{LoadedWeights, Matching, ShapeMismatch};

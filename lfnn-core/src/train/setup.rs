@@ -83,14 +83,7 @@ impl Setup<'_> {
                 format!("a batch of {batch_size} is larger than the {examples} training examples");
             return Err(ConfigError::new("training.batch_size", message));
         }
-        // The step counter of a training counts steps in 32 bits.
-        let steps = self.steps_per_epoch(examples).max(1);
-        let most = u32::MAX as usize / steps;
-        if epochs > most {
-            let message = format!("{epochs} of {steps} steps, expected at most {most}");
-            return Err(ConfigError::new("training.epochs", message));
-        }
-        Ok(())
+        check_epochs(epochs, self.steps_per_epoch(examples))
     }
 
     /// Checks what does not depend on the data.
@@ -106,6 +99,17 @@ impl Setup<'_> {
         let limit = self.limits.overfit_batches.or(self.limits.batches);
         whole.min(limit.unwrap_or(whole))
     }
+}
+
+/// Whether so many epochs of so many steps can be counted: the step counter of a training has 32 bits.
+pub(super) fn check_epochs(epochs: usize, steps: usize) -> Result<(), ConfigError> {
+    let steps = steps.max(1);
+    let most = u32::MAX as usize / steps;
+    if epochs > most {
+        let message = format!("{epochs} of {steps} steps, expected at most {most}");
+        return Err(ConfigError::new("training.epochs", message));
+    }
+    Ok(())
 }
 
 /// The tensors and programs of a training run.

@@ -44,17 +44,23 @@ impl State {
 
     /// The first tensor with a number that is infinite or not a number, if there is one.
     pub fn not_finite(&self) -> Option<&StateTensor> {
-        let is_finite = |tensor: &StateTensor| match &tensor.data {
-            // Without branches, so that it is one pass of vector instructions.
-            StateData::Real(data) => data.iter().fold(true, |all, x| all & x.is_finite()),
-            StateData::U32(_) => true,
-        };
-        self.tensors.iter().find(|tensor| !is_finite(tensor))
+        self.tensors.iter().find(|tensor| !tensor.is_finite())
     }
 
     /// The tensors by their names.
     pub(super) fn index(&self) -> HashMap<&str, &StateTensor> {
         self.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect()
+    }
+}
+
+impl StateTensor {
+    /// Whether no number is infinite or not a number.
+    pub fn is_finite(&self) -> bool {
+        match &self.data {
+            // Without branches, so that it is one pass of vector instructions.
+            StateData::Real(data) => data.iter().fold(true, |all, x| all & x.is_finite()),
+            StateData::U32(_) => true,
+        }
     }
 }
 

@@ -53,7 +53,7 @@ pub struct StepTrace {
     pub loss: f64,
     /// `[batch, outputs]`.
     pub logits: Vec<f32>,
-    /// For each hidden unit, where the method has leaders.
+    /// For each hidden unit that trains, where the method has leaders.
     pub units: Vec<UnitTrace>,
     /// Gradients of the parameters that the method trains, named and shaped like them, and the
     /// buffers after the step.
@@ -71,6 +71,8 @@ pub struct StepTrace {
 /// What the step computed in a hidden unit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UnitTrace {
+    /// The unit, from 1.
+    pub unit: usize,
     /// Mean loss of each worker, `[classifiers · workers]`.
     pub worker_losses: Vec<f32>,
     /// 1 for a leader, 0 for a follower, `[rows, classifiers · workers]`; one row, or one per sample.
@@ -185,6 +187,7 @@ pub fn trace_step(
     let units = step.leaders.iter().map(|leaders| {
         let losses = reader.real(leaders.local_losses)?;
         Ok(UnitTrace {
+            unit: leaders.outputs.unit(),
             worker_losses: reader.real(leaders.outputs.mean)?,
             leaders: reader.real(leaders.mask)?,
             best: reader.whole(leaders.best)?,

@@ -37,18 +37,18 @@ pub struct ProfiledStep {
 /// Trains a network on a backend.
 #[derive(Debug)]
 pub struct Trainer {
-    executable: Box<dyn Executable>,
-    built: TrainingPrograms,
+    pub(super) executable: Box<dyn Executable>,
+    pub(super) built: TrainingPrograms,
     evaluation: EvaluationProgram,
-    training: TrainingConfig,
+    pub(super) training: TrainingConfig,
     limits: Limits,
     seed: u64,
     /// Indices of the training examples.
     examples: Vec<u32>,
-    steps_per_epoch: usize,
+    pub(super) steps_per_epoch: usize,
     /// Epochs that are over, and steps of the one under way.
-    epoch: usize,
-    step: usize,
+    pub(super) epoch: usize,
+    pub(super) step: usize,
     /// The examples of the epoch under way, batch after batch.
     order: Vec<u32>,
     /// What the trained network will be.

@@ -118,6 +118,13 @@ pub struct WorkerOutputs {
     sums: WorkerSums,
 }
 
+impl WorkerOutputs {
+    /// The unit, from 1.
+    pub(crate) fn unit(&self) -> usize {
+        self.sums.unit
+    }
+}
+
 /// The leaders of a step, and the output that followers train to match.
 #[derive(Clone, Copy, Debug)]
 pub struct Leaders {

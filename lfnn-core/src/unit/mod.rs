@@ -40,6 +40,7 @@ pub struct Unit {
     /// Position among the units, from 1.
     number: usize,
     kind: &'static str,
+    frozen: bool,
     predictions: Predictions,
     branches: Vec<Branch>,
     output_activation: Sequential,
@@ -52,6 +53,8 @@ pub struct UnitSaved {
     branches: Vec<(Saved, Option<Saved>)>,
     output_activation: Saved,
     transition: Saved,
+    /// What the frozen units in front of it saved, where a step trains.
+    pub(crate) frozen_before: Vec<UnitSaved>,
     /// The workers' logits, if they were asked to predict.
     pub logits: Option<TensorId>,
     /// The unit's output.
@@ -97,7 +100,7 @@ impl Unit {
         place: &UnitPlace<'_>,
     ) -> Result<Self, ConfigError> {
         let number = place.index + 1;
-        builder.part = Part::Unit(number);
+        (builder.part, builder.frozen) = (Part::Unit(number), config.frozen);
         let (path, name) = (format!(".units[{}]", place.index), format!("unit{number}."));
         builder.within(&path, &name, |builder| {
             let workers = config.workers.build(builder, place)?;
@@ -115,6 +118,7 @@ impl Unit {
             Ok(Self {
                 number,
                 kind: config.workers.kind(),
+                frozen: config.frozen,
                 predictions: Predictions {
                     classifiers: place.classifiers,
                     workers: config.workers.count(),
@@ -135,6 +139,11 @@ impl Unit {
     /// The kind of its workers: see [`WorkersConfig::kind`].
     pub fn kind(&self) -> &'static str {
         self.kind
+    }
+
+    /// Whether training leaves it as it is.
+    pub fn is_frozen(&self) -> bool {
+        self.frozen
     }
 
     /// How its logits fall into classifiers, workers and classes.
@@ -236,7 +245,7 @@ impl Unit {
 
     /// Whether the unit's output for a sample depends on other samples, in training.
     pub fn couples_batch(&self) -> bool {
-        self.branches.iter().any(|branch| branch.layers.couples_batch())
+        !self.frozen && self.branches.iter().any(|branch| branch.layers.couples_batch())
     }
 
     /// Writes what follows the branches.
@@ -248,11 +257,12 @@ impl Unit {
         let output_activation = self.output_activation.forward(step, features);
         let transition = self.transition.forward(step, output_activation.y);
         let output = transition.y;
-        UnitSaved { branches, output_activation, transition, logits, output }
+        let frozen_before = Vec::new();
+        UnitSaved { branches, output_activation, transition, frozen_before, logits, output }
     }
 
-    /// Writes the backward rule: the gradient of every parameter that a signal reaches, and with
-    /// `needs_input_grad` the global gradient of the input. The local signal never leaves the unit.
+    /// Writes the backward rule: the gradient of every parameter that a signal reaches, none in a frozen unit, and
+    /// with `needs_input_grad` the global gradient of the input. The local signal never leaves the unit.
     pub fn backward(
         &self,
         step: &mut StepBuilder<'_>,
@@ -307,7 +317,7 @@ impl Unit {
             let pass = passing.as_ref().map(|parts| parts[index]).filter(|_| needs_input_grad);
             let together = own.is_some() && own == pass;
             if let Some(dy) = own {
-                let needs_grad = NeedsGrad { input: together, parameters: true };
+                let needs_grad = NeedsGrad { input: together, parameters: !self.frozen };
                 let part = branch.layers.backward(step, layers, dy, needs_grad);
                 gradients.parameters.extend(part.parameters);
                 gradients.input = step.sum(gradients.input, part.input);

@@ -17,7 +17,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lfnn_core::program::{LocalLossGradient, LossGradient, Op, Operation, Step, TensorId, Tensors};
+use lfnn_core::program::{
+    LocalLossGradient, LossGradient, Op, Operation, Role, Step, TensorId, Tensors,
+};
 
 use super::shared::{Field, Named, Output, shared_with_kernels};
 use super::types::Address;
@@ -155,7 +157,7 @@ impl Scales {
             let met = meetings.join(read.iter().copied());
             if let Some(loss) = met {
                 let seen = changed.iter().any(|id| tensors[*id].is_persistent());
-                if seen || !is_linear(op, &read) {
+                if seen || !is_linear(op, &read, tensors) {
                     kept.insert(loss);
                 }
             }
@@ -232,8 +234,12 @@ fn can_wait(step: &Op, later: &[Op]) -> bool {
 
 /// Whether what an operation writes is linear in its operands that belong to a loss, of which there are as many as in
 /// `read`.
-fn is_linear(op: &Op, read: &[usize]) -> bool {
+fn is_linear(op: &Op, read: &[usize], tensors: &Tensors) -> bool {
+    let is_zero = |id: TensorId| tensors[id].role == Role::Zeros;
     match op {
+        Op::BatchNormInference(norm) => {
+            read.len() == 1 && is_zero(norm.beta) && is_zero(norm.running_mean)
+        }
         Op::Add(add) => read.len() == add.inputs.len(),
         Op::Concat(concat) => read.len() == concat.inputs.len(),
         Op::LinearInputGrad(_)

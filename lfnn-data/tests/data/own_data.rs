@@ -7,6 +7,7 @@ use lfnn_data::{
     DataError, Dataset, DatasetName, ImageShape, Inputs, MissingCells, Note, Source, TableColumns,
     TargetNames, Targets, TestPart, silent, verify,
 };
+use proptest::prelude::*;
 use tempfile::{TempDir, tempdir};
 
 fn columns(target: &str) -> TableColumns {
@@ -225,4 +226,39 @@ fn a_path_that_leads_to_something_else_is_an_error() {
     let (_folder, path) = table(&pets());
     let report = verify(DatasetName::Table, &path, &silent).unwrap();
     assert_eq!(report.files[0].state.to_string(), "40 rows of 4 columns; no checksum is known");
+}
+
+proptest! {
+    #[test]
+    fn no_table_panics(
+        rows in prop::collection::vec("[-ab0-9.?]{0,3},[ab \"NA]{0,3},[0-9x]{0,2}", 0..12),
+        regression: bool,
+        mean: bool,
+        validation in 0usize..6,
+        share in 0.0f64..1.0,
+    ) {
+        let (_folder, path) = table(&format!("a,b,y\n{}\n", rows.join("\n")));
+        let missing = if mean { MissingCells::Mean } else { MissingCells::Error };
+        let columns = TableColumns { regression, missing, ..columns("y") };
+        let test = Some(TestPart::Share(share));
+        if let Ok(data) = load(&Source { test, validation, ..of(&path, columns) }) {
+            let width = data.train.shape.values();
+            prop_assert_eq!(data.train.inputs.len(), data.train.len() * width);
+            prop_assert_eq!(data.test.inputs.len(), data.test.len() * width);
+        }
+    }
+
+    #[test]
+    fn no_array_panics(
+        shape in "\\([0-9]{1,2}(, [0-9]{0,2}){0,4}\\)",
+        element in "[<>|][uif][1248]",
+        data in prop::collection::vec(any::<u8>(), 0..64),
+        regression: bool,
+    ) {
+        let x = npy(&element, &shape, &data);
+        let y = npy("|u1", "(4,)", &[0, 1, 0, 1]);
+        let (_folder, source) = arrays(&[("x", x), ("y", y)]);
+        let columns = TableColumns { regression, ..TableColumns::default() };
+        let _ = load(&Source { columns, ..source });
+    }
 }

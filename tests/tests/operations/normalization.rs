@@ -170,17 +170,20 @@ fn backwards(mut case: Case, norm: &BatchNorm, y: TensorId, dy: TensorId) -> Res
     case.agrees(NORMALIZED)
 }
 
+/// An image in which no two values of a channel are close: the same are the largest in every precision.
+fn distinct(case: &mut Case, shape: &[usize]) -> TensorId {
+    let half = shape[..3].iter().product::<usize>() as f32 / 2.0;
+    let values = by_channel(case, shape, |drawn| (drawn as f32 - half) / 8.0);
+    case.real("distinct x", shape, values)
+}
+
 /// Normalisation, ReLU and maximum pooling, and all their rules backwards: what a backend may do in one pass each way.
 pub(crate) fn with_pooling((shape, window, seed): (Vec<usize>, Window, u64)) -> Result<(), String> {
     let mut case = Case::new(seed);
     let [rows, columns] = window.output([shape[1], shape[2]]).unwrap();
     let small = [shape[0], rows, columns, shape[3]];
     let mut norm = train(&mut case, &shape, 0.1);
-    // Of the values of a channel no two are close: the same are the largest in every precision.
-    let of_channel = shape[..3].iter().product::<usize>();
-    let values =
-        by_channel(&mut case, &shape, |drawn| (drawn as f32 - of_channel as f32 / 2.0) / 8.0);
-    norm.x = case.real("distinct x", &shape, values);
+    norm.x = distinct(&mut case, &shape);
     let [normal, y, da] = [(); 3].map(|()| case.temporary("t", DType::Real, &shape));
     norm.y = normal;
     let position = case.output_of("position", DType::U8, &small);
@@ -199,21 +202,41 @@ pub(crate) fn with_pooling((shape, window, seed): (Vec<usize>, Window, u64)) -> 
     backwards(case, &norm, y, da)
 }
 
-/// The same in prediction.
+/// The same in prediction, and in a unit that does not train: there the maxima and the ReLU have rules backwards.
 pub(crate) fn pooled_inference(
     (shape, window, seed): (Vec<usize>, Window, u64),
 ) -> Result<(), String> {
     let mut case = Case::new(seed);
-    let Inputs { x, gamma, beta } = inputs(&mut case, &shape);
+    let Inputs { gamma, beta, .. } = inputs(&mut case, &shape);
     let running_mean = case.input("running_mean", &shape[3..]);
     let running_var = case.input_between("running_var", &shape[3..], 0.5, 2.0);
+    let x = distinct(&mut case, &shape);
     let [normal, activated] = [(); 2].map(|()| case.temporary("t", DType::Real, &shape));
     let [rows, columns] = window.output([shape[1], shape[2]]).unwrap();
-    let y = case.output("pooled", &[shape[0], rows, columns, shape[3]]);
-    let epsilon = 0.1;
+    let small = [shape[0], rows, columns, shape[3]];
+    let y = case.output("pooled", &small);
+    let (epsilon, function) = (0.1, Activation::Relu);
+    let position = case.source.coin().then(|| case.output_of("position", DType::U8, &small));
     case.push(BatchNormInference { x, gamma, beta, running_mean, running_var, y: normal, epsilon });
-    case.push(Activate { x: normal, y: activated, function: Activation::Relu });
-    case.push(MaxPool { x: activated, y, position: None, window });
+    case.push(Activate { x: normal, y: activated, function });
+    case.push(MaxPool { x: activated, y, position, window });
+    if let Some(position) = position {
+        let [da, dn] = [(); 2].map(|()| case.temporary("t", DType::Real, &shape));
+        let (dy, dx) = (case.input("dy", &small), case.output("dx", &shape));
+        let zeros = case.real("zeros", &shape[3..], vec![0.0; shape[3]]);
+        case.push(MaxPoolGrad { dy, position, dx: da, window });
+        case.push(ActivateGrad { y: activated, dy: da, dx: dn, function });
+        let (beta, running_mean) = (zeros, zeros);
+        case.push(BatchNormInference {
+            x: dn,
+            gamma,
+            beta,
+            running_mean,
+            running_var,
+            y: dx,
+            epsilon,
+        });
+    }
     case.agrees(NORMALIZED)
 }
 

@@ -105,8 +105,8 @@ fn check_outputs(case: &Case, seen: &StepTrace, tolerance: f64) {
     if case.method.workers.have_leaders() {
         assert_eq!(seen.units.len(), case.network.units.len(), "{}", case.name);
     }
-    for (index, unit) in seen.units.iter().enumerate() {
-        let name = |what: &str| format!("unit{}.{what}", index + 1);
+    for unit in &seen.units {
+        let name = |what: &str| format!("unit{}.{what}", unit.unit);
         check(&name("errors"), &unit.worker_losses);
         check(&name("leaders"), &unit.leaders);
         let best = &case.get(&format!("expected/{}", name("best"))).whole;
