@@ -66,8 +66,10 @@ pub(crate) enum Command {
     Predict(PredictArgs),
     /// Write a trained network for use without this program
     Export(ExportArgs),
-    /// Draw the curves of several runs in one chart, as SVG and PNG
+    /// Draw curves and leadership of runs, as SVG and PNG
     Plot(PlotArgs),
+    /// Write one HTML page about runs: curves, leadership, workers, settings
+    Report(ReportArgs),
     /// Reproduce a table, figure or claim of the paper
     Reproduce(ReproduceArgs),
     /// Run one training step and write all its parts, to compare implementations
@@ -172,6 +174,10 @@ pub(crate) struct TrainArgs {
     /// Also write the metrics for TensorBoard; a resumed run continues to
     #[arg(long, conflicts_with = "dry_run")]
     pub(crate) tensorboard: bool,
+
+    /// Also write the metrics of every N steps to steps.jsonl; a resumed run continues to
+    #[arg(long, value_name = "N", value_parser = at_least_one, conflicts_with = "dry_run")]
+    pub(crate) log_steps: Option<usize>,
 
     /// Show the network and the memory of a step, and do not train
     #[arg(long, conflicts_with = "resume")]
@@ -336,16 +342,54 @@ pub(crate) enum ExportFormat {
     Safetensors,
 }
 
+const PLOT_HELP: &str = "\
+Runs that differ only in their seeds are one curve: their mean, with a band of
+one standard deviation. `curves` shows every metric of the networks,
+`leadership` the share of the batches in which each worker was a leader.";
+
 /// Arguments of `plot`.
 #[derive(Debug, Args)]
+#[command(after_help = PLOT_HELP)]
 pub(crate) struct PlotArgs {
     /// Folders of runs
     #[arg(value_name = "RUN", required = true, value_hint = ValueHint::DirPath)]
     pub(crate) runs: Vec<PathBuf>,
 
-    /// Folder for curves.svg and curves.png
+    /// Folder for curves and leadership, .svg and .png
     #[arg(long, value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath)]
     pub(crate) out: PathBuf,
+
+    /// Horizontal axis of the curves
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) x: HorizontalAxis,
+}
+
+/// What curves are drawn against.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum HorizontalAxis {
+    /// Epochs.
+    #[default]
+    Epoch,
+    /// Time of training, without evaluation and saving.
+    Time,
+}
+
+const REPORT_HELP: &str = "\
+The page needs nothing else, neither scripts nor a network. Its links to the
+tables of the runs are relative. Runs that differ only in their seeds are one
+curve: their mean, with a band of one standard deviation.";
+
+/// Arguments of `report`.
+#[derive(Debug, Args)]
+#[command(after_help = REPORT_HELP)]
+pub(crate) struct ReportArgs {
+    /// Folders of runs
+    #[arg(value_name = "RUN", required = true, value_hint = ValueHint::DirPath)]
+    pub(crate) runs: Vec<PathBuf>,
+
+    /// File to write [default: report.html, in the folder of a single run]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) out: Option<PathBuf>,
 }
 
 const REPRODUCE_HELP: &str = "\

@@ -15,6 +15,8 @@ mod config;
 mod data;
 mod digest;
 mod failure;
+#[cfg(feature = "report")]
+mod figures;
 mod files;
 mod format;
 #[doc(hidden)]
@@ -23,6 +25,8 @@ mod interrupt;
 mod memory;
 mod onnx;
 mod output;
+#[cfg(feature = "report")]
+mod page;
 mod process_status;
 mod processes;
 mod recipes;
@@ -76,9 +80,13 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         #[cfg(feature = "report")]
         Command::Plot(args) => commands::plot::command(args, &output),
         #[cfg(feature = "report")]
+        Command::Report(args) => commands::report::command(args, &output),
+        #[cfg(feature = "report")]
         Command::Reproduce(args) => reproduce::command(args, backend, &output),
         #[cfg(not(feature = "report"))]
         Command::Plot(_) => Err(failure::lacks("`plot`", "report")),
+        #[cfg(not(feature = "report"))]
+        Command::Report(_) => Err(failure::lacks("`report`", "report")),
         #[cfg(not(feature = "report"))]
         Command::Reproduce(_) => Err(failure::lacks("`reproduce`", "report")),
         Command::Step(args) => commands::step::command(args, backend, &output),

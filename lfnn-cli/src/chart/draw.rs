@@ -109,7 +109,8 @@ fn draw_panel(svg: &mut Svg, panel: &Panel, margin: Margins, (left, top): (f64, 
     let (right, bottom) = (left + wide, top + high);
     let x = Scale::new(panel, Which::X, left, right);
     // Rows of cells run downwards, every other vertical axis upwards.
-    let downwards = panel.marks.iter().any(|mark| matches!(mark.shape, Shape::Cells(_)));
+    let downwards =
+        panel.marks.iter().any(|mark| matches!(mark.shape, Shape::Cells(_) | Shape::Heat { .. }));
     let (from, to) = if downwards { (top, bottom) } else { (bottom, top) };
     let y = Scale::new(panel, Which::Y, from, to);
     let middle = (left + right) / 2.0;

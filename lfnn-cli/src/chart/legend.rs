@@ -1,7 +1,7 @@
 //! The legend: one entry for each name in the figure, in rows below the panels.
 
 use super::marks::{arrow, dot, stroke};
-use super::style::{bar, marker};
+use super::style::{bar, marker, shade, tint};
 use super::svg::{Anchor, Svg, TEXT, width};
 use super::{Figure, Mark, Shape};
 
@@ -17,6 +17,8 @@ enum Sample {
     Marker(usize),
     Bar(usize),
     Dot(f64),
+    Band,
+    Shade(f64),
     Arrow(usize),
 }
 
@@ -86,14 +88,19 @@ fn of_mark(Mark { name, style, shape }: &Mark) -> Vec<(Sample, String)> {
         Shape::Points(_) => Sample::Marker,
         Shape::Bars(_) => Sample::Bar,
         Shape::Arrows(_) => Sample::Arrow,
-        Shape::Dots(_) => {
-            let shares = [0.0, 0.25, 0.5, 1.0];
-            let entry = |share| (Sample::Dot(share), format!("{:.0} % {name}", 100.0 * share));
-            return shares.map(entry).to_vec();
-        }
+        Shape::Band(_) => return vec![(Sample::Band, name.clone())],
+        Shape::Dots(_) => return shares(Sample::Dot, name),
+        Shape::Heat { .. } => return shares(Sample::Shade, name),
+        Shape::Key(share) => return vec![(Sample::Shade(*share), name.clone())],
         Shape::Cells(_) => return Vec::new(),
     };
     vec![(sample(*style), name.clone())]
+}
+
+/// How some shares look, and what they are shares of.
+fn shares(sample: fn(f64) -> Sample, name: &str) -> Vec<(Sample, String)> {
+    let entry = |share| (sample(share), format!("{:.0} % {name}", 100.0 * share));
+    [0.0, 0.25, 0.5, 1.0].map(entry).to_vec()
 }
 
 fn draw_sample(svg: &mut Svg, sample: &Sample, left: f64, y: f64) {
@@ -107,6 +114,11 @@ fn draw_sample(svg: &mut Svg, sample: &Sample, left: f64, y: f64) {
         Sample::Marker(style) => marker(svg, style, middle, y),
         Sample::Bar(style) => svg.rect((left + 8.0, y - 5.5), (22.0, 11.0), &bar(style)),
         Sample::Dot(share) => dot(svg, (left + SAMPLE - 9.0, y), share),
+        Sample::Band => svg.rect((left + 4.0, y - 5.5), (26.0, 11.0), &tint(0)),
+        Sample::Shade(share) => {
+            let look = format!("fill=\"{}\" stroke=\"#bbbbbb\" stroke-width=\"0.7\"", shade(share));
+            svg.rect((left + 14.0, y - 6.0), (SAMPLE - 14.0, 12.0), &look);
+        }
         Sample::Arrow(style) => arrow(svg, style, (left + 4.0, y), (left + SAMPLE - 2.0, y)),
     }
 }

@@ -1,8 +1,8 @@
 //! The marks inside a pair of axes.
 
 use super::scale::Scale;
-use super::style::{bar, color, dash, marker, shade};
-use super::svg::{Anchor, INK, Svg, width};
+use super::style::{bar, color, dash, marker, shade, tint};
+use super::svg::{Anchor, INK, Svg, number, width};
 use super::{Mark, Panel, Point, Shape};
 
 /// Draws all marks of a panel.
@@ -24,6 +24,9 @@ pub(super) fn all(svg: &mut Svg, panel: &Panel, x: &Scale, y: &Scale) {
                 bars(svg, (x, y), style, values, (group, groups));
                 group += 1;
             }
+            Shape::Band(points) => band(svg, (x, y), style, points),
+            Shape::Heat { step, rows } => heat(svg, (x, y), *step, rows),
+            Shape::Key(_) => {}
             Shape::Cells(rows) => cells(svg, (x, y), rows),
             Shape::Dots(dots) => {
                 dots.iter().for_each(|&(at, up, share)| dot(svg, (x.at(at), y.at(up)), share));
@@ -109,6 +112,40 @@ fn cells(svg: &mut Svg, (x, y): (&Scale, &Scale), rows: &[Vec<(f64, String)>]) {
             let at = ((left + right) / 2.0, (top + bottom) / 2.0 + 0.36 * size);
             svg.text(at, text, size, Anchor::Middle, &format!("fill=\"{ink}\""));
         }
+    }
+}
+
+/// The area between the ends of the spread, within the axes.
+fn band(svg: &mut Svg, (x, y): (&Scale, &Scale), style: usize, points: &[Point]) {
+    let place = |point: &Point, value: f64| (x.at(point.x), y.within(value));
+    let finite = points.iter().filter(|point| point.y.is_finite() && point.spread.is_finite());
+    let low = finite.clone().map(|point| place(point, point.y - point.spread));
+    let high = finite.rev().map(|point| place(point, point.y + point.spread));
+    svg.corners("polygon", &low.chain(high).collect::<Vec<_>>(), &tint(style));
+}
+
+/// A matrix as one path for each of some shades: cells side by side that look alike are one rectangle.
+fn heat(svg: &mut Svg, (x, y): (&Scale, &Scale), step: f64, rows: &[Vec<Option<f64>>]) {
+    const SHADES: usize = 32;
+    let level = |share: f64| (share.clamp(0.0, 1.0) * SHADES as f64).round() as usize;
+    let mut paths = vec![String::new(); SHADES + 1];
+    for (row, cells) in rows.iter().enumerate() {
+        let (top, bottom) = (y.at(row as f64 + 0.5), y.at(row as f64 + 1.5));
+        let levels: Vec<Option<usize>> = cells.iter().map(|share| share.map(level)).collect();
+        let mut column = 0;
+        for alike in levels.chunk_by(|one, other| one == other) {
+            let edge = |column: usize| number(x.at(0.5 + step * column as f64));
+            let (left, right) = (edge(column), edge(column + alike.len()));
+            column += alike.len();
+            if let Some(level) = alike[0] {
+                let [top, bottom] = [top, bottom].map(number);
+                paths[level] += &format!("M{left} {top}H{right}V{bottom}H{left}Z");
+            }
+        }
+    }
+    for (level, path) in paths.iter().enumerate().filter(|(_, path)| !path.is_empty()) {
+        let fill = shade(level as f64 / SHADES as f64);
+        svg.raw(&format!("<path d=\"{path}\" fill=\"{fill}\" shape-rendering=\"crispEdges\"/>"));
     }
 }
 

@@ -9,6 +9,7 @@ mod legend;
 mod marks;
 mod raster;
 mod scale;
+mod stat;
 mod style;
 mod svg;
 
@@ -16,6 +17,7 @@ use std::path::Path;
 
 use crate::files::write_whole;
 
+pub(crate) use stat::Stat;
 pub(crate) use svg::escape;
 
 /// Panels beside and below one another, with one title and one legend.
@@ -60,6 +62,8 @@ pub(crate) struct Axis {
     pub(crate) range: Option<(f64, f64)>,
     /// Whether equal distances are equal factors.
     pub(crate) log: bool,
+    /// Whether it counts, so that numbers stand at whole ones alone.
+    pub(crate) whole: bool,
     /// Where numbers stand, if chosen.
     pub(crate) ticks: Option<Vec<f64>>,
     /// Names of the positions 0, 1, 2, … in place of numbers.
@@ -81,6 +85,12 @@ impl Axis {
     /// The same axis with equal distances for equal factors.
     pub(crate) fn log(mut self) -> Self {
         self.log = true;
+        self
+    }
+
+    /// The same axis for what is counted.
+    pub(crate) fn whole(mut self) -> Self {
+        self.whole = true;
         self
     }
 
@@ -133,6 +143,29 @@ impl Mark {
     }
 }
 
+/// Moves series with error bars a little beside one another: bars at the same place would hide each other.
+pub(crate) fn dodge(mut marks: Vec<Mark>) -> Vec<Mark> {
+    fn points(mark: &mut Mark) -> &mut [Point] {
+        match &mut mark.shape {
+            Shape::Line(points) | Shape::MarkedLine(points) | Shape::Points(points) => points,
+            _ => &mut [],
+        }
+    }
+    let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+    for point in marks.iter_mut().flat_map(points) {
+        (low, high) = (low.min(point.x), high.max(point.x));
+    }
+    let has_bars = |mark: &mut &mut Mark| points(mark).iter().any(|point| point.spread > 0.0);
+    let mut barred: Vec<&mut Mark> =
+        marks.iter_mut().filter_map(|mut mark| has_bars(&mut mark).then_some(mark)).collect();
+    let middle = (barred.len() as f64 - 1.0) / 2.0;
+    for (at, mark) in barred.iter_mut().enumerate() {
+        let shift = 0.014 * (high - low) * (at as f64 - middle);
+        points(mark).iter_mut().for_each(|point| point.x += shift);
+    }
+    marks
+}
+
 /// The kinds of marks, with their values.
 #[derive(Clone, Debug)]
 pub(crate) enum Shape {
@@ -147,8 +180,16 @@ pub(crate) enum Shape {
     /// Bars from 0, beside the other series of bars, one per name of the horizontal axis: height and
     /// spread of each; none leaves a gap.
     Bars(Vec<Option<(f64, f64)>>),
+    /// The area within the spread of these points.
+    Band(Vec<Point>),
+    /// Shares from 0 to 1 as darkness, without text, for matrices of any size. Rows run downwards and are numbered
+    /// from 1; each column is `step` wide, and the first begins with number 1. None leaves a gap. The name says
+    /// what they are shares of.
+    Heat { step: f64, rows: Vec<Vec<Option<f64>>> },
     /// A matrix of cells. For each row downwards, for each column: darkness from 0 to 1, and the text.
     Cells(Vec<Vec<(f64, String)>>),
+    /// Nothing between the axes: the legend names the cells of this darkness.
+    Key(f64),
     /// Dots whose area and darkness grow with a share from 0 to 1: position and share of each. The name
     /// says what it is a share of.
     Dots(Vec<(f64, f64, f64)>),

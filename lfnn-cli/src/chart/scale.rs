@@ -51,6 +51,11 @@ impl Scale {
         // What lies outside is drawn at the edge of the paper, not beyond the reach of numbers.
         self.from + share.clamp(-1.0, 2.0) * (self.to - self.from)
     }
+
+    /// The position of a value, or of the end beyond which it lies.
+    pub(super) fn within(&self, value: f64) -> f64 {
+        self.at(value).clamp(self.from.min(self.to), self.from.max(self.to))
+    }
 }
 
 /// The ends of an axis: those given, those of its names, or those of the marks with some room.
@@ -79,8 +84,8 @@ fn ends(axis: &Axis, panel: &Panel, which: Which, log: bool) -> (f64, f64) {
     }
     let extent = if high > low { high - low } else { high.abs().max(1.0) };
     let room = 0.05 * extent;
-    // An axis that comes near to 0 begins there.
-    let bottom = if low >= 0.0 && low < 0.3 * high { 0.0 } else { low - room };
+    // An axis that comes near to 0 begins there, unless it counts from 1.
+    let bottom = if low >= 0.0 && low < 0.3 * high && !axis.whole { 0.0 } else { low - room };
     let top = if high <= 0.0 && high > 0.3 * low { 0.0 } else { high + room };
     (bottom, top)
 }
@@ -89,10 +94,18 @@ fn ends(axis: &Axis, panel: &Panel, which: Which, log: bool) -> (f64, f64) {
 fn values(shape: &Shape, which: Which, see: &mut dyn FnMut(f64)) {
     let x = which == Which::X;
     match shape {
-        Shape::Line(points) | Shape::MarkedLine(points) | Shape::Points(points) if x => {
+        Shape::Line(points)
+        | Shape::MarkedLine(points)
+        | Shape::Points(points)
+        | Shape::Band(points)
+            if x =>
+        {
             points.iter().for_each(|point| see(point.x));
         }
-        Shape::Line(points) | Shape::MarkedLine(points) | Shape::Points(points) => {
+        Shape::Line(points)
+        | Shape::MarkedLine(points)
+        | Shape::Points(points)
+        | Shape::Band(points) => {
             points.iter().for_each(|point| see(point.y - point.spread));
             points.iter().for_each(|point| see(point.y + point.spread));
         }
@@ -106,7 +119,12 @@ fn values(shape: &Shape, which: Which, see: &mut dyn FnMut(f64)) {
             let axis = usize::from(!x);
             arrows.iter().flat_map(|(start, end)| [start[axis], end[axis]]).for_each(see);
         }
-        Shape::Level(_) | Shape::Bars(_) | Shape::Cells(_) => {}
+        Shape::Heat { step, rows } => {
+            let columns = rows.iter().map(Vec::len).max().unwrap_or(0) as f64;
+            see(0.5);
+            see(0.5 + if x { step * columns } else { rows.len() as f64 });
+        }
+        Shape::Level(_) | Shape::Bars(_) | Shape::Cells(_) | Shape::Key(_) => {}
     }
 }
 
@@ -130,7 +148,10 @@ fn ticks(
     if log {
         return log_ticks(low, high);
     }
-    let step = nice_step((high - low) / (length / spacing).clamp(3.0, 8.0));
+    let mut step = nice_step((high - low) / (length / spacing).clamp(3.0, 8.0));
+    if axis.whole {
+        step = if step == 2.5 { 5.0 } else { step.max(1.0) };
+    }
     let digits = digits_of(step);
     let first = (low / step - 1e-9).ceil() as i64;
     let last = (high / step + 1e-9).floor() as i64;
@@ -214,6 +235,16 @@ mod tests {
             assert_eq!(widened(low, high), ends);
             let ticks = log_ticks(ends.0, ends.1);
             assert_eq!((ticks[0].0, ticks[ticks.len() - 1].0), ends);
+        }
+    }
+
+    #[test]
+    fn what_is_counted_has_whole_numbers() {
+        for (high, expected) in [(2.0, vec![1.0, 2.0]), (12.0, vec![5.0, 10.0])] {
+            let axis = Axis::new("epoch").whole();
+            let found = ticks(&axis, (1.0, high), false, 300.0, 60.0);
+            assert_eq!(found.iter().map(|tick| tick.0).collect::<Vec<_>>(), expected);
+            assert!(found.iter().all(|tick| !tick.1.contains('.')));
         }
     }
 

@@ -68,6 +68,11 @@ pub(super) fn bar(style: usize) -> String {
     format!("fill=\"url(#hatch{style})\" stroke=\"{}\" stroke-width=\"1\"", COLORS[style])
 }
 
+/// The attributes of an area of a style behind its line.
+pub(super) fn tint(style: usize) -> String {
+    format!("fill=\"{}\" fill-opacity=\"0.18\" stroke=\"none\"", color(style))
+}
+
 /// A shade for a share: white at 0, dark blue at 1, darker all the way.
 pub(super) fn shade(share: f64) -> String {
     let share = if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 };

@@ -59,11 +59,27 @@ pub(super) fn figure() -> Figure {
         ],
         (240.0, 180.0),
     );
+    let row = |i| (0..40).map(|j| (j != 7).then(|| f64::from((i * j) % 40) / 39.0)).collect();
+    let band = points(&[(0.0, 5.0, 1.0), (20.0, 3.0, 0.4), (40.0, 2.5, 0.2)]);
+    let heat = Panel::new(
+        "heat",
+        Axis::new("epoch").whole(),
+        Axis::new("worker").whole(),
+        vec![
+            Mark::new(
+                "of the batches",
+                0,
+                Shape::Heat { step: 1.0, rows: (0..6).map(row).collect() },
+            ),
+            Mark::new("standard deviation", 1, Shape::Band(band)),
+        ],
+        (240.0, 80.0),
+    );
     Figure {
         title:
             "Every kind of mark, & a title that is long enough to be broken into two lines or so"
                 .into(),
-        panels: vec![lines, bars, cells, dots],
+        panels: vec![lines, bars, cells, dots, heat],
         columns: 2,
     }
 }
@@ -82,6 +98,26 @@ fn a_figure_is_well_formed_and_its_picture_is_not_blank() {
     let pixels = resvg::tiny_skia::Pixmap::decode_png(&png).unwrap();
     let dark = pixels.pixels().iter().filter(|pixel| pixel.red() < 100).count();
     assert!(dark > 5000, "{dark} dark pixels");
+}
+
+#[test]
+fn error_bars_at_the_same_place_are_drawn_beside_one_another() {
+    let line = |spread| {
+        Mark::new("", 0, Shape::MarkedLine(points(&[(0.0, 1.0, spread), (100.0, 2.0, spread)])))
+    };
+    let starts = |marks: Vec<Mark>| -> Vec<f64> {
+        let start = |mark: &Mark| match &mark.shape {
+            Shape::MarkedLine(points) => points[0].x,
+            _ => f64::NAN,
+        };
+        marks.iter().map(start).collect()
+    };
+    let [first, without, second] = starts(dodge(vec![line(0.1), line(0.0), line(0.2)]))[..] else {
+        panic!("three series");
+    };
+    assert_eq!((without, first), (0.0, -second));
+    assert!((second - 0.7).abs() < 1e-9, "{second}");
+    assert_eq!(starts(dodge(vec![line(0.1), line(0.0)])), [0.0, 0.0]);
 }
 
 #[test]

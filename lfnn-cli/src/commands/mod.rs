@@ -10,6 +10,8 @@ pub(crate) mod export;
 pub(crate) mod plot;
 pub(crate) mod predict;
 pub(crate) mod recipes;
+#[cfg(feature = "report")]
+pub(crate) mod report;
 pub(crate) mod step;
 
 use std::error::Error;

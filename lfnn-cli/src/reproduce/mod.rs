@@ -27,10 +27,11 @@ use crate::failure::{Failure, Result};
 use crate::files::create_folder;
 use crate::output::{Level, Output};
 use crate::resolved::Resources;
+use crate::run::Origin;
 use crate::{data, format, interrupt, processes};
 
 use plan::{ReproduceRequest, Task};
-use report::Provenance;
+use report::{Provenance, TaskRecord};
 use runner::{Outcome, Results, Runner};
 use targets::{TARGETS, Target};
 
@@ -198,9 +199,12 @@ fn provenance(
     let mut backends = BTreeSet::new();
     for id in ids {
         let Some(outcome) = results.outcomes.get(id) else { continue };
-        let value = match outcome {
+        let run_file = |name: &str| (name.to_owned(), format!("../runs/{id}/{name}"));
+        let mut files = Vec::new();
+        let result = match outcome {
             Outcome::Trained(run) => {
                 backends.insert(run.summary.backend.clone());
+                files = ["metrics.csv", "metrics.jsonl", "summary.json"].map(run_file).to_vec();
                 let mut alike = run.config.clone();
                 alike.seed = 0;
                 if let Ok(key) = alike.to_yaml() {
@@ -209,16 +213,21 @@ fn provenance(
                 }
                 serde_json::to_value(&run.summary).unwrap_or(Value::Null)
             }
-            Outcome::Computed(value) => value.clone(),
+            Outcome::Computed(value) => {
+                files.push((format!("{id}.json"), format!("../computed/{id}.json")));
+                value.clone()
+            }
             Outcome::Failed(why) => json!({"failed": why}),
         };
-        tasks.push((id.clone(), outcome.describe("failed"), value));
+        let text = outcome.describe("failed");
+        tasks.push(TaskRecord { id: id.clone(), text, result, files });
     }
     if backends.is_empty() {
         backends.insert(backend.to_string());
     }
     Provenance {
         command,
+        made: Origin::now(),
         scale: match request.scale {
             Scale::Quick => "quick: the embedded 8×8 digits".into(),
             Scale::Paper => "paper: the paper's data, the recipes' epochs".into(),

@@ -182,8 +182,8 @@ impl Runner<'_> {
         // `done` has compared the two.
         let saved = resumed.then(|| run.config.clone());
         // The command that is stopped is `reproduce`, which says itself how to resume.
-        let (tensorboard, resume_command) = (false, String::new());
-        let run = TrainingRun { run, folder, saved, tensorboard, resume_command };
+        let (tensorboard, log_steps, resume_command) = (false, None, String::new());
+        let run = TrainingRun { run, folder, saved, tensorboard, log_steps, resume_command };
         run.train(&Output::new(Level::Silent))
     }
 

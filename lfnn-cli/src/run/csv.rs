@@ -1,10 +1,8 @@
-//! `metrics.csv`: the rows of `metrics.jsonl` for a spreadsheet.
+//! `metrics.csv`: the rows of `metrics.jsonl` for a spreadsheet, one number in a cell.
 
 use std::path::{Path, PathBuf};
 
-use lfnn_core::metric::MetricValue;
-
-use super::rows::{Entry, EpochRow};
+use super::rows::EpochRow;
 
 /// The file in a run's folder.
 pub(super) fn path(folder: &Path) -> PathBuf {
@@ -21,7 +19,7 @@ pub(super) fn header(row: &EpochRow) -> String {
     join(cells(row).into_iter().map(|(name, _)| name))
 }
 
-/// A row; lists within a column are separated by spaces.
+/// A row.
 pub(super) fn line(row: &EpochRow) -> String {
     join(cells(row).into_iter().map(|(_, value)| value))
 }
@@ -35,15 +33,9 @@ fn cells(row: &EpochRow) -> Vec<(String, String)> {
         cell("images_per_second", row.images_per_second.to_string()),
         cell("peak_memory_bytes", row.peak_memory_bytes.to_string()),
     ];
-    for Entry { images, unit, name, value } in row.entries() {
-        let unit = unit.map(|unit| format!("unit{unit}_")).unwrap_or_default();
-        let value = match value {
-            MetricValue::Single(value) => value.to_string(),
-            MetricValue::Workers(values) => {
-                values.iter().map(f64::to_string).collect::<Vec<_>>().join(" ")
-            }
-        };
-        cells.push((format!("{images}_{unit}{name}"), value));
+    for entry in row.entries() {
+        let name = format!("{}_{}{}", entry.images, entry.place("_"), entry.name);
+        cells.push((name, entry.value.to_string()));
     }
     cells
 }

@@ -1,11 +1,15 @@
-//! A run's folder: `config.yaml`, `metrics.jsonl`, `metrics.csv`, `summary.json` and `checkpoints/`.
+//! A run's folder: `config.yaml`, `origin.json`, `metrics.jsonl`, `metrics.csv`, `summary.json` and `checkpoints/`.
 
 mod csv;
 mod journal;
 mod lock;
 mod metrics;
 mod names;
+mod origin;
+#[cfg(feature = "report")]
+mod recorded;
 mod rows;
+mod steps;
 mod summary;
 pub(crate) mod tensorboard;
 
@@ -24,7 +28,11 @@ use lock::FolderLock;
 pub(crate) use journal::read_rows;
 pub(crate) use metrics::MetricsLog;
 pub(crate) use names::newest;
+pub(crate) use origin::Origin;
+#[cfg(feature = "report")]
+pub(crate) use recorded::RecordedRun;
 pub(crate) use rows::{EpochRow, R2, lowest, mean, score};
+pub(crate) use steps::StepLog;
 pub(crate) use summary::{BestSummary, PartCounts, Summary};
 
 /// The configuration in a run's folder.
@@ -70,6 +78,8 @@ impl RunFolder {
         }
         let folder = Self { path, is_new, lock };
         folder.prepare()?;
+        // First, because a run is there as soon as its configuration is.
+        Origin::now().write(&folder.path)?;
         folder.save_config(config)?;
         Ok(folder)
     }
@@ -107,6 +117,7 @@ impl RunFolder {
     pub(crate) fn discard(self) {
         // What cannot be removed is left; the error that led here is what matters.
         let _ = fs::remove_file(self.config());
+        Origin::discard(&self.path);
         let _ = fs::remove_dir(self.path.join(CHECKPOINTS));
         tensorboard::discard(&self.path);
         self.lock.remove();

@@ -35,19 +35,25 @@ pub(crate) struct Entry {
     pub(crate) images: &'static str,
     /// The hidden unit, from 1; none for the network.
     pub(crate) unit: Option<usize>,
+    /// The worker of the unit, from 1; none for the unit as a whole.
+    pub(crate) worker: Option<usize>,
     /// The metric; `…_lowest` and `…_mean` of one that has a value for each worker.
     pub(crate) name: String,
     /// What was measured.
-    pub(crate) value: MetricValue,
+    pub(crate) value: f64,
+}
+
+impl Entry {
+    /// The unit and the worker, each with this mark after it.
+    pub(crate) fn place(&self, mark: &str) -> String {
+        let part = |name: &str, number: Option<usize>| {
+            number.map(|number| format!("{name}{number}{mark}")).unwrap_or_default()
+        };
+        part("unit", self.unit) + &part("worker", self.worker)
+    }
 }
 
 impl EpochRow {
-    /// The error on the examples held out, if there are any.
-    #[cfg(feature = "report")]
-    pub(crate) fn validation_error(&self) -> Option<f64> {
-        self.validation.as_ref()?.error()
-    }
-
     /// Every metric, in an order that is that of any other row of the run.
     pub(crate) fn entries(&self) -> Vec<Entry> {
         let mut entries = Vec::new();
@@ -56,22 +62,29 @@ impl EpochRow {
             [("train", Some(&self.train)), ("validation", validation), ("test", Some(&self.test))]
         {
             let Some(metrics) = metrics else { continue };
-            let mut add = |unit, name: &str, value| {
-                entries.push(Entry { images, unit, name: name.to_owned(), value });
+            let mut add = |unit, worker, name: &str, value| {
+                entries.push(Entry { images, unit, worker, name: name.to_owned(), value });
             };
             for (name, &value) in &metrics.network {
-                add(None, name, MetricValue::Single(value));
+                add(None, None, name, value);
             }
             for (unit, metrics) in (1..).zip(&metrics.units) {
                 for (name, value) in &metrics.0 {
-                    if let MetricValue::Workers(values) = value {
-                        let statistics = [("lowest", lowest(values)), ("mean", mean(values))];
-                        for (statistic, value) in statistics {
-                            let (name, value) = (format!("{name}_{statistic}"), value);
-                            add(Some(unit), &name, MetricValue::Single(value.unwrap_or_default()));
+                    let values = match value {
+                        MetricValue::Single(value) => {
+                            add(Some(unit), None, name, *value);
+                            continue;
                         }
+                        MetricValue::Workers(values) => values,
+                    };
+                    let statistics = [("lowest", lowest(values)), ("mean", mean(values))];
+                    for (statistic, value) in statistics {
+                        let name = format!("{name}_{statistic}");
+                        value.into_iter().for_each(|value| add(Some(unit), None, &name, value));
                     }
-                    add(Some(unit), name, value.clone());
+                    for (worker, &value) in (1..).zip(values) {
+                        add(Some(unit), Some(worker), name, value);
+                    }
                 }
             }
         }
@@ -80,11 +93,8 @@ impl EpochRow {
 
     /// The metrics of the network by their names, such as `test_error`.
     pub(crate) fn network(&self) -> BTreeMap<String, f64> {
-        let of_network = |Entry { images, unit, name, value }| match (unit, value) {
-            (None, MetricValue::Single(value)) => Some((format!("{images}_{name}"), value)),
-            _ => None,
-        };
-        self.entries().into_iter().filter_map(of_network).collect()
+        let entries = self.entries().into_iter().filter(|entry| entry.unit.is_none());
+        entries.map(|entry| (format!("{}_{}", entry.images, entry.name), entry.value)).collect()
     }
 }
 

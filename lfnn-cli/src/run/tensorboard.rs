@@ -10,10 +10,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use crc::{CRC_32_ISCSI, Crc};
-use lfnn_core::metric::MetricValue;
 use prost::Message;
 
-use super::rows::{Entry, EpochRow};
+use super::rows::EpochRow;
 use crate::files::{append, write_whole};
 
 #[derive(Clone, PartialEq, Message)]
@@ -133,11 +132,9 @@ fn event(row: &EpochRow) -> Event {
         scalar("learning_rate".into(), row.learning_rate),
         scalar("images_per_second".into(), row.images_per_second),
     ];
-    for Entry { images, unit, name, value } in row.entries() {
-        if let MetricValue::Single(value) = value {
-            let unit = unit.map(|unit| format!("unit{unit}/")).unwrap_or_default();
-            values.push(scalar(format!("{unit}{name}/{images}"), value));
-        }
+    for entry in row.entries() {
+        let tag = format!("{}{}/{}", entry.place("/"), entry.name, entry.images);
+        values.push(scalar(tag, entry.value));
     }
     let (wall_time, step) = (now(), row.epoch as i64);
     Event { wall_time, step, file_version: None, summary: Some(Scalars { values }) }

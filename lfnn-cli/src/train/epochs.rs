@@ -10,7 +10,7 @@ use crate::checkpoint::{Best, Metadata};
 use crate::data::LoadedData;
 use crate::failure::Failure;
 use crate::output::{Level, Output};
-use crate::run::{EpochRow, MetricsLog, R2, Summary};
+use crate::run::{EpochRow, MetricsLog, R2, StepLog, Summary};
 use crate::{interrupt, memory};
 
 use super::display::Display;
@@ -31,10 +31,12 @@ pub(super) fn run(
     training: Training<'_>,
 ) -> Result<(), Failure> {
     let Training { run, data, mut metadata, output, .. } = training;
-    let TrainingRun { folder, resume_command, .. } = run;
+    let TrainingRun { folder, log_steps, resume_command, .. } = run;
     let settings = metadata.config.checkpoints;
     let (mut metrics, notes) = MetricsLog::open(folder.path(), trainer.epoch())?;
     notes.iter().for_each(|text| output.note(&format!("note: {text}")));
+    let mut steps =
+        StepLog::open(folder.path(), *log_steps, trainer.epoch(), trainer.step_in_epoch())?;
     let mut saver = Saver::new(folder, settings);
     // A killed process may have left some.
     saver.forget(trainer.epoch());
@@ -46,8 +48,8 @@ pub(super) fn run(
         display.begin();
     }
     while !is_over(&trainer, &metadata) {
-        let Some(trained) = train_epoch(&mut trainer, &mut saver, &mut metadata, &mut display)?
-        else {
+        let logs = (&mut display, &mut steps);
+        let Some(trained) = train_epoch(&mut trainer, &mut saver, &mut metadata, logs)? else {
             return stopped(&metadata, resume_command, output);
         };
         display.evaluating();
@@ -91,7 +93,7 @@ fn train_epoch(
     trainer: &mut Trainer,
     saver: &mut Saver<'_>,
     metadata: &mut Metadata,
-    display: &mut Display<'_>,
+    (display, steps): (&mut Display<'_>, &mut Option<StepLog>),
 ) -> Result<Option<EpochStats>, Failure> {
     display.begin_epoch(trainer.epoch(), trainer.step_in_epoch(), trainer.steps_per_epoch());
     let first = trainer.step_in_epoch();
@@ -110,6 +112,12 @@ fn train_epoch(
             // This waits for the device, once.
             trainer.check_finite()?;
             display.first_step();
+        }
+        if let Some(log) = steps
+            && log.is_due(trainer.step_in_epoch(), trainer.epoch_is_done())
+        {
+            trainer.check_finite()?;
+            log.push(trainer.epoch() + 1, learning_rate, trainer.metrics()?)?;
         }
         if last_read.elapsed() > METRICS_INTERVAL {
             trainer.check_finite()?;

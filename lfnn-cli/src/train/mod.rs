@@ -61,9 +61,13 @@ pub(crate) fn command(
         }
     };
     interrupt::listen()?;
-    let resume_command = resume_command::write(folder.path(), backend, &args.data);
+    let mut resume_command = resume_command::write(folder.path(), backend, &args.data);
+    if let Some(steps) = args.log_steps {
+        resume_command += &format!(" --log-steps {steps}");
+    }
     let (run, tensorboard) = (ResolvedRun { config, resources }, args.tensorboard);
-    TrainingRun { run, folder, saved, tensorboard, resume_command }.train(output)
+    let log_steps = args.log_steps;
+    TrainingRun { run, folder, saved, tensorboard, log_steps, resume_command }.train(output)
 }
 
 fn request(args: &TrainArgs) -> Request<'_> {
@@ -132,6 +136,8 @@ pub(crate) struct TrainingRun {
     pub(crate) saved: Option<RunConfig>,
     /// Whether its metrics are written for TensorBoard too.
     pub(crate) tensorboard: bool,
+    /// Of how many steps each the metrics are written too, if wanted.
+    pub(crate) log_steps: Option<usize>,
     /// The command with which the user resumes it.
     pub(crate) resume_command: String,
 }

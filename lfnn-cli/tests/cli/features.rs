@@ -39,6 +39,7 @@ fn without_download_data_is_not_fetched_but_listed() {
 #[cfg(not(feature = "report"))]
 fn without_report_nothing_is_plotted_or_reproduced() {
     lacks(&["plot", "runs/a"], "`plot`", "report");
+    lacks(&["report", "runs/a"], "`report`", "report");
     lacks(&["reproduce", "fig6"], "`reproduce`", "report");
 }
 

@@ -15,6 +15,7 @@ fn help_and_version_are_printed() {
         "eval",
         "predict",
         "plot",
+        "report",
         "reproduce",
         "step",
         "recipes",

@@ -5,6 +5,8 @@
 mod bad_config;
 mod bad_files;
 mod bench;
+#[cfg(feature = "report")]
+mod browser;
 mod data;
 mod determinism;
 mod export;
@@ -20,9 +22,12 @@ mod plot;
 mod processes;
 mod record;
 #[cfg(feature = "report")]
+mod report;
+#[cfg(feature = "report")]
 mod reproduce;
 mod run_folder;
 mod step;
+mod steps;
 mod support;
 mod tensorboard;
 mod transfer;

@@ -210,6 +210,13 @@ fn curves_of_a_regression_are_drawn_beside_those_of_a_classification() {
     for label in ["test R²", "test error, %", "training loss"] {
         assert!(svg.contains(label), "{label}");
     }
+    // What a run does not measure is left out, not zero.
+    place.ok(&["report", "values"]);
+    let page = place.text("values/report.html");
+    assert!(page.contains("Predicted values on the test data") && page.contains("test R²"));
+    assert!(!page.contains("error, %"), "a regression has no error");
+    place.ok(&["report", "classes"]);
+    assert!(place.text("classes/report.html").contains("<td>above</td>"));
 }
 
 #[test]

@@ -62,6 +62,7 @@ fn resuming_a_finished_run_changes_no_byte_of_its_folder() {
             "config.yaml",
             "metrics.jsonl",
             "metrics.csv",
+            "origin.json",
             "summary.json",
             "events.out.tfevents.0.lfnn",
             "checkpoints/last.safetensors",
@@ -163,7 +164,7 @@ fn stopped_on_mnist(place: &Place) -> Vec<&'static str> {
     args.extend(["--set", "dataset.validation=10", "--set", "training.batch_size=16"]);
     let mut command = place.command(&args);
     // Within the second epoch's save.
-    command.env("LFNN_TEST_ABORT_AT_FILE_OPERATION", "45");
+    command.env("LFNN_TEST_ABORT_AT_FILE_OPERATION", "51");
     assert!(!command.output().unwrap().status.success());
     assert!(place.has("run/checkpoints/last.safetensors") && !place.has("run/summary.json"));
     vec!["train", "--resume", "--out", "run"]

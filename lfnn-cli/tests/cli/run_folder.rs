@@ -11,10 +11,16 @@ fn a_run_folder_holds_all_that_is_promised() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    assert_eq!(
-        names,
-        [".lock", "checkpoints", "config.yaml", "metrics.csv", "metrics.jsonl", "summary.json"]
-    );
+    let files = ["config.yaml", "metrics.csv", "metrics.jsonl", "origin.json", "summary.json"];
+    assert_eq!(names[..2], [".lock", "checkpoints"]);
+    assert_eq!(names[2..], files);
+    let origin = place.json("run/origin.json");
+    let command = "lfnn-cli train --epochs 2 --limit-batches 6 --out run";
+    assert_eq!(origin["command"], command);
+    assert_eq!(origin["version"], env!("CARGO_PKG_VERSION"));
+    let date = origin["date"].as_str().unwrap();
+    assert!(date.starts_with("20") && date.ends_with(" UTC"), "{date}");
+    assert!(origin["machine"].as_str().unwrap().contains(std::env::consts::OS));
     assert!(place.has("run/checkpoints/best.safetensors"));
 
     let summary = place.json("run/summary.json");
@@ -68,15 +74,22 @@ fn the_metrics_have_a_row_for_each_epoch_and_speak_of_every_unit() {
     let csv = place.text("run/metrics.csv");
     let lines: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
     assert_eq!(lines.len(), 3);
-    // Loss and error of three sets; of each unit two losses, and three lists with their lowest and mean value where
-    // two are enough for the images that are not trained on.
-    assert_eq!(lines[0].len(), 5 + 3 * 2 + 3 * (2 + 3 * 3 + 2 * 2 * 3));
+    // Loss and error of three sets; of each unit two losses, and three metrics of workers where two are enough for
+    // the images that are not trained on: their lowest and mean value, and one for each of 2, 4 and 4 workers.
+    let of_unit = |workers: usize| 2 + (2 + workers) * (3 + 2 + 2);
+    assert_eq!(lines[0].len(), 5 + 3 * 2 + of_unit(2) + 2 * of_unit(4));
+    assert!(lines[1..].iter().flatten().all(|cell| cell.parse::<f64>().is_ok()));
     assert!(lines.iter().all(|line| line.len() == lines[0].len()));
     assert_eq!(lines[2][0], "2");
-    let column = lines[0].iter().position(|name| *name == "test_unit1_worker_errors_lowest");
-    let lowest: f64 = lines[2][column.unwrap()].parse().unwrap();
+    let cell = |name: &str| -> f64 {
+        let column = lines[0].iter().position(|column| *column == name).unwrap();
+        lines[2][column].parse().unwrap()
+    };
     let errors = numbers(&row["test"]["units"][0]["worker_errors"]);
-    assert_eq!(lowest, errors.into_iter().fold(f64::INFINITY, f64::min));
+    let lowest = errors.into_iter().fold(f64::INFINITY, f64::min);
+    assert_eq!(cell("test_unit1_worker_errors_lowest"), lowest);
+    let shares = numbers(&row["train"]["units"][1]["lead_percent"]);
+    assert_eq!(cell("train_unit2_worker3_lead_percent"), shares[2]);
 }
 
 #[test]

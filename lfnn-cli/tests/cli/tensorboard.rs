@@ -38,13 +38,17 @@ fn tensorboard_reads_every_epoch_of_a_run_that_went_on() {
     let metrics = place.text("run/metrics.jsonl");
     for (line, epoch) in metrics.lines().zip(1..) {
         let row: serde_json::Value = serde_json::from_str(line).unwrap();
-        let prefix = format!("loss/test {epoch} ");
-        let found = read.lines().find_map(|line| line.strip_prefix(&prefix)).unwrap_or_else(|| {
-            panic!("no {prefix}in {read}");
-        });
-        let (found, expected) =
-            (found.parse::<f64>().unwrap(), row["test"]["loss"].as_f64().unwrap());
-        assert!((found - expected).abs() < 1e-6 * expected, "{found} and {expected}");
+        for (tag, expected) in [
+            ("loss/test", &row["test"]["loss"]),
+            ("unit1/worker3/lead_percent/train", &row["train"]["units"][0]["lead_percent"][2]),
+            ("unit2/worker1/worker_errors/test", &row["test"]["units"][1]["worker_errors"][0]),
+        ] {
+            let prefix = format!("{tag} {epoch} ");
+            let found = read.lines().find_map(|line| line.strip_prefix(&prefix));
+            let found = found.unwrap_or_else(|| panic!("no {prefix}in {read}"));
+            let (found, expected) = (found.parse::<f64>().unwrap(), expected.as_f64().unwrap());
+            assert!((found - expected).abs() <= 1e-6 * expected, "{tag}: {found} and {expected}");
+        }
     }
     assert!(read.contains("unit1/worker_errors_lowest/test 2 "), "{read}");
 }

@@ -1,11 +1,12 @@
 //! Figure 3a: accuracy after one pass over permuted MNIST against leadership size, for five widths.
 
 use super::super::plan::{ReproduceRequest, Task, Training};
-use super::super::report::{Cell, Report, Stat, Table};
+use super::super::report::Report;
 use super::super::runner::Results;
 use super::{Errors, Target, one_pass};
-use crate::chart::{Axis, Mark, Panel, Shape};
+use crate::chart::{Axis, Mark, Panel, Shape, Stat, dodge};
 use crate::failure::Result;
+use crate::page::{Cell, Table};
 
 pub(super) const FIG3A: Target = Target {
     name: "fig3a",
@@ -91,7 +92,7 @@ fn report(results: &Results<'_>, report: &mut Report) -> Result {
         "All widths together. Error bars are one standard deviation over the seeds.",
         "Accuracy after one pass against leadership size",
         1,
-        vec![panel("", marks, (460.0, 280.0))],
+        vec![panel("", dodge(marks), (460.0, 280.0))],
     );
     report.figure(
         "fig3a-bp",

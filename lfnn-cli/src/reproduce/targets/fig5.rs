@@ -6,14 +6,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::super::plan::{Computation, ReproduceRequest, Task};
-use super::super::report::{Cell, Report, Stat, Table};
+use super::super::report::Report;
 use super::super::runner::Results;
 use super::super::trace::{self, Activity};
 use super::super::vicsek::{Flock, Settings};
 use super::{Target, one_pass};
-use crate::chart::{Axis, Mark, Panel, Point, Shape};
+use crate::chart::{Axis, Mark, Panel, Point, Shape, Stat};
 use crate::failure::Result;
 use crate::interrupt;
+use crate::page::{Cell, Table};
 use crate::resolved::ResolvedRun;
 
 pub(super) const FIG5: Target = Target {

@@ -1,11 +1,12 @@
 //! Figure 6: how often each worker leads, per unit and epoch.
 
 use super::super::plan::{ReproduceRequest, Task, Training};
-use super::super::report::{Cell, Report, Table};
+use super::super::report::Report;
 use super::super::runner::{Results, Trained};
 use super::Target;
 use crate::chart::{Axis, Mark, Panel, Shape};
 use crate::failure::Result;
+use crate::page::{Cell, Table};
 
 pub(super) const FIG6: Target = Target {
     name: "fig6",

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::super::plan::{Computation, ReproduceRequest, Session, Task};
-use super::super::report::{Cell, Report, Table};
+use super::super::report::Report;
 use super::super::runner::Results;
 use super::{Target, methods};
 use crate::chart::{Axis, Mark, Panel, Shape};
@@ -21,6 +21,7 @@ use crate::config::RunConfig;
 use crate::data::LoadedData;
 use crate::failure::{Failure, Result};
 use crate::interrupt;
+use crate::page::{Cell, Table};
 use crate::resolved::ResolvedRun;
 use crate::train::setup;
 
@@ -263,10 +264,14 @@ fn report(results: &Results<'_>, report: &mut Report) -> Result {
     }
     report.tables.extend([summary, table]);
     let caption =
-        "White: not one bit changed. Light: the unit itself and earlier ones. Dark: later units.";
+        "How much a gradient changes, relative to its size, when the parameters of a unit change.";
     report.figure("locality", caption, "What each gradient depends on", 3, panels);
     Ok(())
 }
+
+/// Darkness of the cells.
+const EARLIER: f64 = 0.2;
+const LATER: f64 = 0.8;
 
 fn panel(method: &str, found: &Dependence) -> Panel {
     let cell = |row: usize, column: usize| match (found.changed[row][column], column > row) {
@@ -274,7 +279,7 @@ fn panel(method: &str, found: &Dependence) -> Panel {
         (true, later) => {
             let change = found.change[row][column];
             let text = if change < 0.01 { format!("{change:.0e}") } else { format!("{change:.2}") };
-            (if later { 0.8 } else { 0.2 }, text)
+            (if later { LATER } else { EARLIER }, text)
         }
     };
     let count = found.groups.len();
@@ -284,7 +289,12 @@ fn panel(method: &str, found: &Dependence) -> Panel {
         method,
         Axis::names("parameters of", &found.groups),
         Axis::names("gradient of", &found.groups),
-        vec![Mark::new("", 0, Shape::Cells(rows))],
+        vec![
+            Mark::new("", 0, Shape::Cells(rows)),
+            Mark::new("depends on no bit", 0, Shape::Key(0.0)),
+            Mark::new("depends on its own unit or an earlier one", 0, Shape::Key(EARLIER)),
+            Mark::new("depends on a later unit", 0, Shape::Key(LATER)),
+        ],
         (side, 0.7 * side),
     )
 }

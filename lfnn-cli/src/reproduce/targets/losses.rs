@@ -3,12 +3,13 @@
 use serde_json::json;
 
 use super::super::plan::{Computation, ReproduceRequest, Task};
-use super::super::report::{Cell, Report, Stat, Table};
+use super::super::report::Report;
 use super::super::runner::Results;
 use super::super::trace::{self, LossRow};
 use super::{OVER_SEEDS, Target, one_pass};
-use crate::chart::{Axis, Mark, Panel, Point, Shape};
+use crate::chart::{Axis, Mark, Panel, Point, Shape, Stat, dodge};
 use crate::failure::Result;
+use crate::page::{Cell, Table};
 use crate::resolved::ResolvedRun;
 
 pub(super) const FIG3B: Target = Target {
@@ -121,14 +122,15 @@ fn accuracies(results: &Results<'_>, report: &mut Report) -> Result {
         let tested = Shape::MarkedLine(curve(rows, true, |row| row.test_accuracy));
         test.push(Mark::new(&name, style, tested));
         let trained = Shape::Line(curve(rows, false, |row| Some(row.accuracy)));
-        train.push(Mark::new(&name, style, trained));
+        // The legend has its look from the other panel.
+        train.push(Mark::new("", style, trained));
     }
     let panel = |title: &str, marks| {
         let y = Axis::new("accuracy, %").range(0.0, 100.0);
         Panel::new(title, Axis::new("training step"), y, marks, (360.0, 260.0))
     };
     let panels = vec![
-        panel("test images", test),
+        panel("test images", dodge(test)),
         panel("training images, before each is learnt from", train),
     ];
     report.figure("fig3b", OVER_SEEDS, "Accuracy with the four loss functions", 2, panels);

@@ -6,13 +6,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::super::plan::{Computation, ReproduceRequest, Session, Task};
-use super::super::report::{Cell, Report, Table};
+use super::super::report::Report;
 use super::super::runner::Results;
 use super::Target;
 use crate::chart::{Axis, Mark, Panel, Point, Shape};
 use crate::config::RunConfig;
 use crate::failure::Result;
 use crate::interrupt;
+use crate::page::{Cell, Table};
 use crate::resolved::ResolvedRun;
 
 pub(super) const MEMORY: Target = Target {

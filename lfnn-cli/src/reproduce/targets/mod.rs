@@ -15,8 +15,9 @@ use lfnn_core::method::by_name;
 use lfnn_data::{DatasetName, Presence};
 
 use super::plan::{ReproduceRequest, Task, Training};
-use super::report::{Report, Stat};
+use super::report::Report;
 use super::runner::Results;
+use crate::chart::Stat;
 use crate::failure::{Failure, Result};
 use crate::run::Summary;
 

@@ -3,12 +3,13 @@
 use lfnn_core::metric::UnitMetrics;
 
 use super::super::plan::{ReproduceRequest, Task, Training};
-use super::super::report::{Cell, Report, Stat, Table};
+use super::super::report::Report;
 use super::super::runner::{Results, Trained};
 use super::fig6::{self, most};
 use super::{OVER_SEEDS, Target};
-use crate::chart::{Axis, Mark, Panel, Shape};
+use crate::chart::{Axis, Mark, Panel, Shape, Stat};
 use crate::failure::Result;
+use crate::page::{Cell, Table};
 
 pub(super) const SUPPLEMENT: Target = Target {
     name: "supplement",

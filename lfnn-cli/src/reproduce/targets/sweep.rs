@@ -4,12 +4,14 @@ use lfnn_data::DatasetName;
 
 use super::super::paper::{self, Quoted, Sweep as Values};
 use super::super::plan::{ReproduceRequest, Task};
-use super::super::report::{Cell, Report, Table};
+use super::super::report::Report;
 use super::super::runner::Results;
 use super::{Errors, MNIST, OVER_SEEDS, Target, chosen, is_there, missing};
-use crate::chart::{Axis, Mark, Panel, Point, Shape};
+use crate::chart::{Axis, Mark, Panel, Point, Shape, dodge};
 use crate::config::RunConfig;
 use crate::failure::Result;
+use crate::page::{Cell, Table};
+use crate::run::mean;
 
 const PERCENTAGES: [usize; 10] = [10, 20, 30, 40, 50, 60, 70, 80, 90, 100];
 const METHODS: [&str; 2] = ["lfnn-l", "lfnn"];
@@ -31,7 +33,8 @@ pub(super) const TABLE2: Target = Target {
     quick: "",
     text: "Errors in percent after the last epoch, mean and standard deviation over the seeds. The training error is \
  the running error of the last epoch. With few workers, several percentages select the same number of \
- leaders. Those rows are the same trainings and differ only in the paper’s value.",
+ leaders. Those rows are the same trainings and differ only in the paper’s value. The figure shows each training \
+ once, at the share of the workers that lead.",
     has_parts: true,
     plan: |request| plan(request, PARTS2),
     report: |results, report| add(results, report, PARTS2, &paper::read()?.table2, ""),
@@ -125,9 +128,9 @@ fn add(
                 marks.push(Mark::new(label, style + 3, Shape::MarkedLine(theirs)));
             }
         }
-        let x = Axis::new("workers that lead, δ, %").range(5.0, 105.0);
+        let x = Axis::new("workers that lead, %").range(5.0, 105.0);
         let x = x.ticks(&PERCENTAGES.map(|percent| percent as f64));
-        panels.push(Panel::new(name, x, Axis::new("test error, %"), marks, (400.0, 250.0)));
+        panels.push(Panel::new(name, x, Axis::new("test error, %"), dodge(marks), (400.0, 250.0)));
     }
     let title = "Test error against the share of workers that lead";
     report.figure(report.name, OVER_SEEDS, title, 2, panels);
@@ -150,27 +153,32 @@ fn table(
     for (at, (percent, same)) in shared(request, recipe)?.into_iter().enumerate() {
         let found =
             Errors::of(results, |seed| request.training(recipe, method, seed).leaders(same));
-        let mean = found.map(|errors| errors.test.mean);
+        let test_mean = found.map(|errors| errors.test.mean);
         let [test, test_deviation] = Cell::stat(found.map(|errors| errors.test));
         let [train, train_deviation] = Cell::stat(found.and_then(|errors| errors.train));
         let of_paper = quoted.and_then(|values| values.test.get(at)).copied();
-        let leaders = leaders(&config, percent).into_iter();
-        let mut leaders: Vec<_> = leaders.map(|(lead, of)| format!("{lead} of {of}")).collect();
+        let counts = leaders(&config, percent);
+        let share = |&(lead, of): &(usize, usize)| 100.0 * lead as f64 / of as f64;
+        let x = mean(&counts.iter().map(share).collect::<Vec<_>>()).unwrap_or_default();
+        let mut leaders: Vec<_> =
+            counts.into_iter().map(|(lead, of)| format!("{lead} of {of}")).collect();
         leaders.dedup();
-        let x = percent as f64;
         table.rows.push(vec![
             Cell::count(percent),
             leaders.join(", ").into(),
             test,
             test_deviation,
             Cell::maybe(of_paper),
-            Cell::maybe(mean.zip(of_paper).map(|(ours, paper)| ours - paper)),
+            Cell::maybe(test_mean.zip(of_paper).map(|(ours, paper)| ours - paper)),
             train,
             train_deviation,
             Cell::maybe(quoted.and_then(|values| values.train.get(at)).copied()),
         ]);
-        ours.extend(found.map(|errors| errors.test.point(x)));
-        theirs.extend(of_paper.map(|y| Point::new(x, y)));
+        // A training is one point, at the share that leads.
+        if ours.last().is_none_or(|last: &Point| last.x < x) {
+            ours.extend(found.map(|errors| errors.test.point(x)));
+        }
+        theirs.extend(of_paper.map(|y| Point::new(percent as f64, y)));
     }
     Ok((table, ours, theirs))
 }

@@ -4,11 +4,12 @@ use lfnn_data::DatasetName;
 
 use super::super::paper;
 use super::super::plan::{ReproduceRequest, Task, Training};
-use super::super::report::{Cell, Report, Table};
+use super::super::report::Report;
 use super::super::runner::Results;
 use super::{Errors, MNIST, OVER_SEEDS, Target, chosen, is_there, methods, missing};
 use crate::chart::{Axis, Mark, Panel, Point, Shape};
 use crate::failure::Result;
+use crate::page::{Cell, Table};
 
 /// Forward gradients are too noisy for the recipes' rate, which is 0.003.
 /// Found on the held-out images of `mnist-s` after four epochs; docs/results.md has the search.
