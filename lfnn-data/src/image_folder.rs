@@ -6,15 +6,14 @@ use crate::declaration::{Declaration, Reader, Request};
 use crate::decode::{Fit, check_all, check_size, decode_all, size};
 use crate::notes::{LeftOut, Note, Tally};
 use crate::{
-    DataError, Dataset, Examples, FileReport, FileState, ImageShape, Progress, Verification, files,
-    image_file,
+    DEFAULT_TEST_SHARE, DataError, Dataset, Examples, FileReport, FileState, ImageShape, Progress,
+    TestPart, Verification, files, image_file,
 };
 
 /// A data set of image files; images become RGB.
 pub(crate) struct ImageFolder {
-    /// Finds the files of a folder with a folder `train`.
-    pub(crate) layout:
-        fn(set: &Declaration, folder: &Path, train: &Path) -> Result<Layout, DataError>,
+    /// Finds the files of a folder.
+    pub(crate) layout: fn(set: &Declaration, folder: &Path) -> Result<Layout, DataError>,
     /// Height and width of every image, if they are always the same.
     pub(crate) image_size: Option<(usize, usize)>,
 }
@@ -23,17 +22,20 @@ pub(crate) struct ImageFolder {
 pub(crate) struct Layout {
     pub(crate) classes: Vec<String>,
     pub(crate) train: Files,
-    pub(crate) test: Files,
-    /// What in the folders of the two sets is not used.
+    /// None where a share of the images is tested on.
+    pub(crate) test: Option<Files>,
+    /// What in the folders is not used.
     pub(crate) notes: Vec<Note>,
 }
 
-impl ImageFolder {
-    fn read(&self, set: &Declaration, folder: &Path) -> Result<Layout, DataError> {
-        let train = folder.join("train");
-        set.need_folder(&train, "a folder for each class")?;
-        (self.layout)(set, folder, &train)
-    }
+/// The folder `train` of a data set.
+///
+/// # Errors
+/// There is none.
+pub(crate) fn train_folder(set: &Declaration, folder: &Path) -> Result<PathBuf, DataError> {
+    let train = folder.join("train");
+    set.need_folder(&train, "a folder for each class")?;
+    Ok(train)
 }
 
 impl Reader for ImageFolder {
@@ -41,7 +43,7 @@ impl Reader for ImageFolder {
         let Request { set, source, path: folder, progress } = *request;
         let image_size = source.image_size;
         image_size.map_or(Ok(()), check_size)?;
-        let layout = self.read(set, folder)?;
+        let layout = (self.layout)(set, folder)?;
         let (height, width) = match (image_size.or(self.image_size), layout.train.paths.first()) {
             (Some(size), _) => size,
             (None, Some(first)) => size(first)?,
@@ -58,21 +60,42 @@ impl Reader for ImageFolder {
                 |error| if self.image_size.is_none() { suggest_size(error) } else { error },
             )
         };
-        let (train, of_train) = decode(&layout.train, "decoding train")?;
-        let (test, of_test) = decode(&layout.test, "decoding test")?;
         let mut notes = layout.notes;
-        notes.extend(Tally::notes([of_train, of_test]));
+        let (train, of_train) = decode(&layout.train, "decoding train")?;
+        let (train, test) = match (&layout.test, &source.test) {
+            (Some(_), Some(test)) => {
+                return Err(refused(test, "nothing: the folder has a test part"));
+            }
+            (Some(files), None) => {
+                let (test, of_test) = decode(files, "decoding test")?;
+                notes.extend(Tally::notes([of_train, of_test]));
+                (train, test)
+            }
+            (None, Some(test @ TestPart::File(_))) => {
+                return Err(refused(test, "a share between 0 and 1"));
+            }
+            (None, share) => {
+                notes.extend(Tally::notes([of_train]));
+                let share = match share {
+                    Some(TestPart::Share(share)) => *share,
+                    _ => DEFAULT_TEST_SHARE,
+                };
+                let split = source.split_test(&train.targets, share)?;
+                (train.select(&split.train), train.select(&split.validation))
+            }
+        };
         Ok(Dataset::of_images(set.name, &layout.classes, train, test, notes))
     }
 
     fn count(&self, set: &Declaration, folder: &Path) -> Result<[u64; 2], DataError> {
-        let layout = self.read(set, folder)?;
-        Ok([layout.train, layout.test].map(|files| files.paths.len() as u64))
+        let layout = (self.layout)(set, folder)?;
+        let files = [Some(layout.train), layout.test];
+        Ok(files.map(|files| files.map_or(0, |files| files.paths.len() as u64)))
     }
 
     /// Decodes all images: a report for each broken one, and one for each set.
     fn verify(&self, set: &Declaration, folder: &Path, progress: &dyn Progress) -> Verification {
-        let layout = match self.read(set, folder) {
+        let layout = match (self.layout)(set, folder) {
             Ok(layout) => layout,
             Err(error) => {
                 let state = FileState::Broken { problem: error.chain() };
@@ -81,7 +104,15 @@ impl Reader for ImageFolder {
         };
         let fit = self.image_size.map_or(Fit::Any, |(height, width)| Fit::Exact(height, width));
         let mut reports = Vec::new();
-        let tallies = [("train", &layout.train), ("test", &layout.test)].map(|(set, files)| {
+        let none = Files::default();
+        let sets = match &layout.test {
+            Some(test) => [("train", &layout.train), ("test", test)],
+            None => [("whole", &layout.train), ("", &none)],
+        };
+        let tallies = sets.map(|(set, files)| {
+            if set.is_empty() {
+                return Tally::default();
+            }
             let (failed, tally) =
                 check_all(&files.paths, fit, &format!("checking {set}"), progress);
             let good = FileState::images(files.paths.len() - failed.len());
@@ -96,6 +127,15 @@ impl Reader for ImageFolder {
         notes.extend(Tally::notes(tallies));
         Verification { files: reports, notes }
     }
+}
+
+/// That `dataset.test` cannot be what it is.
+fn refused(test: &TestPart, expected: &str) -> DataError {
+    let found = match test {
+        TestPart::Share(share) => share.to_string(),
+        TestPart::File(file) => file.display().to_string(),
+    };
+    DataError::Setting { key: "dataset.test", found, expected: expected.to_owned() }
 }
 
 /// Without a size asked for, the first image sets it; another size needs the user's word.

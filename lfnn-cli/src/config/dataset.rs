@@ -29,8 +29,8 @@ pub(crate) struct DatasetConfig {
     /// Columns of a `table` to predict from: `all` others, or these.
     #[serde(default)]
     pub(crate) features: Columns,
-    /// What a `table`, or `arrays` without a test part, are tested on: a share between 0 and 1, balanced
-    /// over the classes, or another file. A fifth if null.
+    /// What a `table`, or `arrays` or a `folder` without a test part, are tested on: a share between 0
+    /// and 1, balanced over the classes; of a table perhaps another file. A fifth if null.
     #[serde(default)]
     pub(crate) test: Option<TestPart>,
     /// What an empty cell among the features of a `table` becomes.
@@ -102,7 +102,11 @@ impl DatasetConfig {
             ("target", self.target.is_some() && !table, for_table),
             ("features", self.features != Columns::default() && !table, for_table),
             ("missing", self.missing != MissingCells::default() && !table, for_table),
-            ("test", self.test.is_some() && images, "it is for the data sets `table` and `arrays`"),
+            (
+                "test",
+                self.test.is_some() && images && !self.name.is_resized(),
+                "it is for the data sets `folder`, `table` and `arrays`",
+            ),
             ("image_size", self.image_size.is_some() && !images, "it is for the data set `folder`"),
             ("permute_pixels", self.permute_pixels && table, for_images),
             ("augmentation", self.augmentation != Augmentation::default() && table, for_images),
@@ -123,8 +127,7 @@ impl DatasetConfig {
                 return Err(ConfigError::new("dataset.test", message));
             }
             Some(TestPart::File(_)) if !table => {
-                let message =
-                    "a file, expected a share between 0 and 1: arrays are in one file or folder";
+                let message = "a file, expected a share between 0 and 1: only a table has its rows in two files";
                 return Err(ConfigError::new("dataset.test", message));
             }
             _ => {}

@@ -121,7 +121,7 @@ fn what_is_no_folder_of_images_is_told() {
         "data verify folder: expected the path of a folder of images: `lfnn-cli data verify folder \
          PATH`",
     );
-    let own = "an image folder is your own: train/CLASS/ and test/CLASS/ with image files";
+    let own = "an image folder is your own: train/CLASS/ and test/CLASS/ with image files, or CLASS/ alone";
     place.fails(
         1,
         &["data", "verify", "folder", "nowhere"],

@@ -1,10 +1,10 @@
-//! Any folder of images: `train/CLASS/*` and `test/CLASS/*` (or `val/CLASS/*`). Classes are the
-//! folders of `train/`, sorted by name. Images become RGB.
+//! Any folder of images: `train/CLASS/*` and `test/CLASS/*` (or `val/CLASS/*`), or `CLASS/*` alone, of which a share
+//! is tested on. Classes are the folders of `train/` or of the whole, sorted by name. Images become RGB.
 
 use std::path::Path;
 
 use crate::declaration::{DataKind, Declaration, Origin};
-use crate::image_folder::{Files, ImageFolder, Layout};
+use crate::image_folder::{Files, ImageFolder, Layout, train_folder};
 use crate::notes::{LeftOut, Note};
 use crate::{DataError, files};
 
@@ -12,13 +12,31 @@ pub(super) static DATASET: Declaration = Declaration {
     name: "folder",
     origin: Origin::Path {
         kind: DataKind::Images,
-        hint: "an image folder is your own: train/CLASS/ and test/CLASS/ with image files",
+        hint: "an image folder is your own: train/CLASS/ and test/CLASS/ with image files, or CLASS/ alone",
     },
     size: None,
     reader: &ImageFolder { layout, image_size: None },
 };
 
-fn layout(dataset: &Declaration, folder: &Path, train: &Path) -> Result<Layout, DataError> {
+/// Folders that are parts of a data set and no classes.
+const PARTS: [&str; 5] = ["test", "val", "valid", "validation", "training"];
+
+fn layout(dataset: &Declaration, folder: &Path) -> Result<Layout, DataError> {
+    let mut left_out = LeftOut::default();
+    let classes = files::subfolders(folder, &mut left_out)?;
+    let has_parts = classes.iter().any(|class| PARTS.contains(&class.as_str()));
+    if folder.join("train").exists() || classes.is_empty() || has_parts {
+        return parts(dataset, folder, &train_folder(dataset, folder)?);
+    }
+    let mut train = Files::default();
+    for (class, label) in classes.iter().zip(0..) {
+        train.add_class(&folder.join(class), label, &mut left_out)?;
+    }
+    let notes = left_out.note(folder, folder).into_iter().collect();
+    Ok(Layout { classes, train, test: None, notes })
+}
+
+fn parts(dataset: &Declaration, folder: &Path, train: &Path) -> Result<Layout, DataError> {
     let [test, val] = ["test", "val"].map(|name| folder.join(name));
     let unused =
         (test.is_dir() && val.is_dir()).then_some(Note::Unused { folder: "val", test: "test" });
@@ -50,5 +68,5 @@ fn layout(dataset: &Declaration, folder: &Path, train: &Path) -> Result<Layout, 
     let (train, train_note) = set(train, of_train)?;
     let (test, test_note) = set(test, of_test)?;
     let notes = [train_note, test_note, unused].into_iter().flatten().collect();
-    Ok(Layout { classes, train, test, notes })
+    Ok(Layout { classes, train, test: Some(test), notes })
 }

@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::declaration::{DatasetSize, Declaration, Origin};
-use crate::image_folder::{Files, ImageFolder, Layout, empty};
+use crate::image_folder::{Files, ImageFolder, Layout, empty, train_folder};
 use crate::notes::{LeftOut, Note};
 use crate::{DataError, ImageShape, files};
 
@@ -32,17 +32,18 @@ pub(super) static DATASET: Declaration = Declaration {
     reader: &ImageFolder { layout, image_size: Some((64, 64)) },
 };
 
-fn layout(set: &Declaration, folder: &Path, train: &Path) -> Result<Layout, DataError> {
+fn layout(set: &Declaration, folder: &Path) -> Result<Layout, DataError> {
+    let train = train_folder(set, folder)?;
     let mut left_out = LeftOut::default();
-    let wnids = wnids(folder, train, &mut left_out)?;
+    let wnids = wnids(folder, &train, &mut left_out)?;
     let labels = wnids.iter().zip(0u32..).map(|(wnid, label)| (wnid.as_str(), label)).collect();
     let mut images = Files::default();
     for (wnid, label) in wnids.iter().zip(0..) {
         images.add_class(&train.join(wnid).join("images"), label, &mut left_out)?;
     }
     let (test, test_note) = val_files(set, folder, &labels)?;
-    let notes = left_out.note(folder, train).into_iter().chain(test_note).collect();
-    Ok(Layout { train: images, test, classes: names(folder, &wnids)?, notes })
+    let notes = left_out.note(folder, &train).into_iter().chain(test_note).collect();
+    Ok(Layout { train: images, test: Some(test), classes: names(folder, &wnids)?, notes })
 }
 
 fn wnids(folder: &Path, train: &Path, left_out: &mut LeftOut) -> Result<Vec<String>, DataError> {

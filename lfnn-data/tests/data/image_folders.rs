@@ -4,7 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use lfnn_data::{Counted, DataError, Dataset, DatasetName, ImageShape, Source, Update, load_image};
+use lfnn_data::{
+    Counted, DataError, Dataset, DatasetName, Examples, ImageShape, Source, TestPart, Update,
+    load_image, silent,
+};
 use tempfile::tempdir;
 
 use crate::support::{load, load_sized, message, without, write, write_colour, write_grey};
@@ -214,7 +217,7 @@ fn folders_that_do_not_fit_are_told() {
     let root = folder.path();
     let missing = |what: &str| {
         format!(
-            "{what}; an image folder is your own: train/CLASS/ and test/CLASS/ with image files"
+            "{what}; an image folder is your own: train/CLASS/ and test/CLASS/ with image files, or CLASS/ alone"
         )
     };
     assert_eq!(
@@ -248,7 +251,7 @@ fn a_file_in_the_place_of_a_folder_is_told() {
     let folder = tempdir().unwrap();
     let root = folder.path();
     write(&root.join("a.png"), "");
-    let own = "an image folder is your own: train/CLASS/ and test/CLASS/ with image files";
+    let own = "an image folder is your own: train/CLASS/ and test/CLASS/ with image files, or CLASS/ alone";
     let message = message(FOLDER, &root.join("a.png"));
     assert_eq!(
         without(root, message),
@@ -345,4 +348,51 @@ fn a_picture_taken_sideways_is_turned_upright() {
     }
     let data = load(FOLDER, &folder_set).unwrap();
     assert_eq!((data.train.shape.height, data.train.shape.width), (4, 2));
+}
+
+#[test]
+fn a_folder_of_classes_alone_is_divided_by_a_share_of_each_class() {
+    let folder = tempdir().unwrap();
+    for (class, red) in [("cat", 0), ("dog", 100)] {
+        for image in 0..10 {
+            let path = folder.path().join(format!("{class}/{image}.png"));
+            write_colour(&path, 4, 6, [red + 9 * image, 0, 0]);
+        }
+    }
+    write(&folder.path().join("cat/notes.txt"), "no image");
+    let named =
+        |test| Source { path: Some(folder.path().to_owned()), test, ..Source::named(FOLDER) };
+    let load = |source: &Source| Dataset::load(source, folder.path(), &silent);
+    let data = load(&named(None)).unwrap();
+    assert_eq!(data.classes(), ["cat", "dog"]);
+    assert_eq!(data.test.labels(), [0, 0, 1, 1]);
+    assert_eq!(data.notes.len(), 1, "{:?}", data.notes);
+    let reds = |examples: &Examples| -> Vec<u8> {
+        (0..examples.len()).map(|index| examples.image(index)[0]).collect()
+    };
+    let mut all = [reds(&data.train), reds(&data.test)].concat();
+    all.sort_unstable();
+    let expected: Vec<u8> =
+        [0, 100].iter().flat_map(|red| (0..10).map(move |i| red + 9 * i)).collect();
+    assert_eq!(all, expected);
+
+    let half = load(&named(Some(TestPart::Share(0.5)))).unwrap();
+    assert_eq!((half.train.len(), half.test.len()), (10, 10));
+    let other = load(&Source { seed: 2, ..named(Some(TestPart::Share(0.5))) }).unwrap();
+    assert_ne!(reds(&half.test), reds(&other.test));
+    let error = load(&named(Some(TestPart::Share(0.01)))).unwrap_err().to_string();
+    assert!(error.starts_with("dataset.test: found 0.01 of 20 examples"), "{error}");
+
+    // Parts with other names than those that are read are no classes.
+    fs::rename(folder.path().join("dog"), folder.path().join("validation")).unwrap();
+    let error = load(&named(None)).unwrap_err().to_string();
+    assert!(error.contains("train: not found; expected a folder for each class"), "{error}");
+
+    let parts = tempdir().unwrap();
+    write_folder(parts.path(), "test");
+    let source =
+        Source { path: Some(parts.path().to_owned()), ..named(Some(TestPart::Share(0.5))) };
+    let error = load(&source).unwrap_err().to_string();
+    let expected = "dataset.test: found 0.5; expected nothing: the folder has a test part";
+    assert_eq!(error, expected);
 }
