@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
 use lfnn_core::config::Task;
 use lfnn_core::model::{InputElements, ModelDescription, ModelTarget};
 use lfnn_core::program::DType;
 use lfnn_core::score::ValueScore;
-use lfnn_core::train::{DataLayout, Images, Labels, Normalization, Pixels, Setup, TrainError};
+use lfnn_core::train::{DataLayout, Images, Labels, Normalization, Setup, TrainError};
 use lfnn_data::{
     Counted, DataKind, Dataset, DatasetSize, ExampleFormat, Examples, ImageShape, Inputs, Note,
     TableEncoding, TargetNames, Targets, Update, permute_pixels,
@@ -18,9 +18,10 @@ use ndarray::{Array2, Axis};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::checkpoint::SavedModel;
+use crate::checkpoint::{Metadata, SavedModel};
 use crate::cli::DataFolder;
 use crate::config::{DatasetConfig, RunConfig};
+use crate::digest;
 use crate::failure::{Failure, Usage};
 use crate::format;
 use crate::output::{Level, Output};
@@ -77,9 +78,12 @@ impl LoadedData {
                 (ModelTarget::Classes { names }, Array2::default((0, 0)))
             }
             (Targets::Values(values), TargetNames::Classes(names) | TargetNames::Values(names)) => {
-                let Normalization { mean, std } = statistics(values, &split.train);
-                let standardized = standardize(values, &mean, &std);
-                (ModelTarget::Values { names, mean, std }, standardized)
+                let Normalization { mean, std } =
+                    Normalization::of_values(flat(values), values.ncols(), &split.train);
+                let target = ModelTarget::Values { names, mean, std };
+                let standardized = target.standardize(flat(values));
+                let standardized = Array2::from_shape_vec(values.raw_dim(), standardized);
+                (target, standardized.context("values of another number")?)
             }
         };
         let mut data = Self {
@@ -102,7 +106,7 @@ impl LoadedData {
             ModelTarget::Classes { .. } => Labels::Classes(self.labels()),
             ModelTarget::Values { .. } => Labels::Values(flat(&self.standardized)),
         };
-        let pixels = pixels(&self.examples.inputs);
+        let pixels = (&self.examples.inputs).into();
         Images { pixels, labels, shape: self.shape(), classes: self.target.names().len() }
     }
 
@@ -121,7 +125,7 @@ impl LoadedData {
 
     /// Height, width and channels of an example.
     pub(crate) fn shape(&self) -> [usize; 3] {
-        extents(self.examples.shape)
+        self.examples.shape.extents()
     }
 
     /// The model that is trained on them.
@@ -171,29 +175,35 @@ impl LoadedData {
     }
 }
 
+/// Loads the data set of a checkpoint's run, or another in its place, which a note says.
+///
+/// # Errors
+/// Data that is missing or broken, or other inputs or classes than those of the checkpoint.
+pub(crate) fn load_for_model(
+    config: &RunConfig,
+    root: &Path,
+    (path, metadata): (&Path, &Metadata),
+    output: &Output,
+) -> Result<LoadedData, Failure> {
+    let data = LoadedData::load(config, root, output)?;
+    if data.shape() != metadata.model.input || data.target.names() != metadata.model.names() {
+        let message = "the data set's images or classes are not those of the checkpoint";
+        return Err(Failure::Runtime(anyhow!("{}: {message}", path.display())));
+    }
+    if digest::of(&data) != metadata.data {
+        output.note(
+            "note: this is not the data of the run: images, labels or their order have changed",
+        );
+    }
+    Ok(data)
+}
+
 /// What is predicted, in words: `10 classes`, `1 value`.
 pub(crate) fn outputs(config: &RunConfig, count: usize) -> String {
     match config.network.task {
         Task::Regression => format::number_of(count, "value"),
         _ => format!("{count} classes"),
     }
-}
-
-/// Mean and standard deviation of each column over these rows.
-fn statistics(values: &Array2<f32>, rows: &[u32]) -> Normalization {
-    let (reals, classes) = (flat(values), values.ncols());
-    let (pixels, labels) = (Pixels::Reals(reals), Labels::Values(reals));
-    Normalization::of(&Images { pixels, labels, shape: [1, 1, classes], classes }, rows)
-}
-
-/// Each column less its mean, divided by its deviation.
-pub(crate) fn standardize(values: &Array2<f32>, mean: &[f32], std: &[f32]) -> Array2<f32> {
-    let mut scaled = values.clone();
-    for ((mut column, &mean), &std) in scaled.columns_mut().into_iter().zip(mean).zip(std) {
-        let (mean, std) = (f64::from(mean), f64::from(std));
-        column.mapv_inplace(|value| ((f64::from(value) - mean) / std) as f32);
-    }
-    scaled
 }
 
 /// Scores of a network's outputs for these examples of `values`, in the data's own units.
@@ -213,7 +223,7 @@ pub(crate) fn value_scores(
 }
 
 /// The numbers of an array whose rows follow one another, as all of this program's do.
-fn flat(values: &Array2<f32>) -> &[f32] {
+pub(crate) fn flat(values: &Array2<f32>) -> &[f32] {
     values.as_slice().unwrap_or_default()
 }
 
@@ -266,19 +276,6 @@ pub(crate) fn example_format(saved: &SavedModel) -> anyhow::Result<ExampleFormat
     Ok(ExampleFormat { kind, shape, bytes, targets, encoding })
 }
 
-/// Inputs, as the core takes them.
-pub(crate) fn pixels(inputs: &Inputs) -> Pixels<'_> {
-    match inputs {
-        Inputs::Bytes(bytes) => Pixels::Bytes(bytes),
-        Inputs::Reals(reals) => Pixels::Reals(reals),
-    }
-}
-
-/// Height, width and channels.
-pub(crate) fn extents(shape: ImageShape) -> [usize; 3] {
-    [shape.height, shape.width, shape.channels]
-}
-
 /// Prints what a user may not expect of a data set.
 pub(crate) fn print_notes(notes: &[Note], output: &Output) {
     if output.level() >= Level::Normal {
@@ -309,7 +306,7 @@ impl DataShape {
     /// Data of the user's own that cannot be read.
     pub(crate) fn of(config: &RunConfig, root: &Path, output: &Output) -> Result<Self, Failure> {
         if let Some(DatasetSize { shape, classes, train, test }) = config.dataset.name.size() {
-            return Ok(Self { image: extents(shape), classes, train, test, dtype: DType::U8 });
+            return Ok(Self { image: shape.extents(), classes, train, test, dtype: DType::U8 });
         }
         let data = LoadedData::load(config, root, output)?;
         let DataLayout { shape: image, classes, dtype, .. } = data.images().layout();

@@ -129,6 +129,18 @@ pub trait Executable: Debug {
     fn memory(&self) -> Memory;
 }
 
+impl dyn Executable + '_ {
+    /// The elements of a persistent real tensor of this length.
+    ///
+    /// # Errors
+    /// As [`Executable::download`].
+    pub fn download_reals(&self, tensor: TensorId, len: usize) -> Result<Vec<f32>, BackendError> {
+        let mut data = vec![0.0; len];
+        self.download(tensor, TensorDataMut::Real(&mut data))?;
+        Ok(data)
+    }
+}
+
 /// The time that one step of a program takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StepTime {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use lfnn_core::data::{self, Split, hold_out};
+use lfnn_core::train::Pixels;
 use ndarray::{Array2, Axis};
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,11 @@ pub struct ImageShape {
 }
 
 impl ImageShape {
+    /// Height, width and channels.
+    pub fn extents(self) -> [usize; 3] {
+        [self.height, self.width, self.channels]
+    }
+
     /// Positions in an image, whatever its channels. Saturates rather than overflowing.
     pub fn positions(self) -> usize {
         self.height.saturating_mul(self.width)
@@ -77,6 +83,15 @@ impl Inputs {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+impl<'a> From<&'a Inputs> for Pixels<'a> {
+    fn from(inputs: &'a Inputs) -> Self {
+        match inputs {
+            Inputs::Bytes(bytes) => Pixels::Bytes(bytes),
+            Inputs::Reals(reals) => Pixels::Reals(reals),
+        }
     }
 }
 
@@ -190,12 +205,7 @@ impl Examples {
     /// # Errors
     /// Another number of values than the shape has.
     pub fn network_inputs(&self) -> Result<data::Inputs<'_>, data::DataError> {
-        let ImageShape { height, width, channels } = self.shape;
-        let shape = [height, width, channels];
-        match &self.inputs {
-            Inputs::Bytes(bytes) => data::Inputs::new(shape, bytes.as_slice()),
-            Inputs::Reals(reals) => data::Inputs::new(shape, reals.as_slice()),
-        }
+        data::Inputs::new(self.shape.extents(), &self.inputs)
     }
 
     /// The number of examples.

@@ -6,8 +6,8 @@ use crate::declaration::{Declaration, Reader, Request};
 use crate::decode::{Fit, check_all, check_size, decode_all, size};
 use crate::notes::{LeftOut, Note, Tally};
 use crate::{
-    DEFAULT_TEST_SHARE, DataError, Dataset, Examples, FileReport, FileState, ImageShape, Progress,
-    TestPart, Verification, files, image_file,
+    DataError, Dataset, Examples, FileReport, FileState, ImageShape, Progress, TestPart,
+    Verification, files, image_file,
 };
 
 /// A data set of image files; images become RGB.
@@ -74,13 +74,9 @@ impl Reader for ImageFolder {
             (None, Some(test @ TestPart::File(_))) => {
                 return Err(refused(test, "a share between 0 and 1"));
             }
-            (None, share) => {
+            (None, _) => {
                 notes.extend(Tally::notes([of_train]));
-                let share = match share {
-                    Some(TestPart::Share(share)) => *share,
-                    _ => DEFAULT_TEST_SHARE,
-                };
-                let split = source.split_test(&train.targets, share)?;
+                let split = source.split_test(&train.targets)?;
                 (train.select(&split.train), train.select(&split.validation))
             }
         };

@@ -65,7 +65,11 @@ impl Source {
     }
 
     /// Indices of the examples to train and to test on, where one file holds both.
-    pub(crate) fn split_test(&self, targets: &Targets, share: f64) -> Result<Split, DataError> {
+    pub(crate) fn split_test(&self, targets: &Targets) -> Result<Split, DataError> {
+        let share = match self.test {
+            Some(TestPart::Share(share)) => share,
+            _ => DEFAULT_TEST_SHARE,
+        };
         let count = targets.len();
         let tested = (count as f64 * share).round() as usize;
         if !(0.0..1.0).contains(&share) || tested == 0 || tested >= count {

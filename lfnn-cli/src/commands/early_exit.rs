@@ -1,6 +1,5 @@
 //! `early-exit`: what predictions cost and get wrong that stop at the first unit that is sure enough.
 
-use anyhow::anyhow;
 use lfnn_core::backend::Precision;
 use lfnn_core::model::Model;
 use lfnn_core::train::{ExitPoint, TrainError};
@@ -10,8 +9,8 @@ use super::of_checkpoint;
 use crate::backend::BackendArgs;
 use crate::checkpoint::{self, Checkpoint};
 use crate::cli::EarlyExitArgs;
-use crate::data::{self, LoadedData};
-use crate::failure::{Failure, Result};
+use crate::data;
+use crate::failure::Result;
 use crate::format::{Align, table};
 use crate::output::Output;
 
@@ -30,12 +29,9 @@ pub(crate) fn command(args: &EarlyExitArgs, backend: BackendArgs, output: &Outpu
     if args.path.is_some() {
         config.dataset.path.clone_from(&args.path);
     }
-    let loaded = LoadedData::load(&config, &data::root(&args.data)?, output)?;
+    let root = data::root(&args.data)?;
+    let loaded = data::load_for_model(&config, &root, (&path, &metadata), output)?;
     let (model, batch) = (metadata.model, config.training.batch_size.max(32));
-    if loaded.shape() != model.input || loaded.target.names() != model.names() {
-        let message = "the data set's inputs or classes are not those of the checkpoint";
-        return Err(Failure::Runtime(anyhow!("{}: {message}", path.display())));
-    }
     let chosen_on = if loaded.validation.is_empty() { &loaded.train } else { &loaded.validation };
     let units = model.network.units.len();
     let device = backend.open(Precision::F32, output)?;

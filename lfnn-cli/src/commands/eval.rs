@@ -13,11 +13,11 @@ use serde_json::{Map, Value, json};
 
 use super::of_checkpoint;
 use crate::backend::BackendArgs;
-use crate::checkpoint::{self, Checkpoint, Metadata, SavedModel};
+use crate::checkpoint::{self, Checkpoint, SavedModel};
 use crate::cli::{EvalArgs, Split};
 use crate::config::RunConfig;
 use crate::data::{
-    self, DataProgress, LoadedData, example_format, pixels, print_notes, standardize, value_scores,
+    self, DataProgress, LoadedData, example_format, flat, load_for_model, print_notes, value_scores,
 };
 use crate::failure::{Failure, Result};
 use crate::format::{self, Align, table};
@@ -38,14 +38,14 @@ pub(crate) fn command(args: &EvalArgs, backend: BackendArgs, output: &Output) ->
     let (config, target) = (&metadata.config, &metadata.model.target);
     let standardized;
     let labels = match (&examples.targets, target) {
-        (Targets::Values(values), ModelTarget::Values { mean, std, .. }) => {
-            standardized = standardize(values, mean, std);
-            Labels::Values(standardized.as_slice().unwrap_or_default())
+        (Targets::Values(values), ModelTarget::Values { .. }) => {
+            standardized = target.standardize(flat(values));
+            Labels::Values(&standardized)
         }
         _ => Labels::Classes(examples.labels()),
     };
     let images = Images {
-        pixels: pixels(&examples.inputs),
+        pixels: (&examples.inputs).into(),
         labels,
         shape: metadata.model.input,
         classes: target.names().len(),
@@ -105,7 +105,7 @@ impl Chosen {
         let is_flat = args.path.as_deref().is_some_and(|path| !path.join("train").is_dir());
         let data = match kind {
             DataKind::Images if config.dataset.name.is_resized() && is_flat => None,
-            DataKind::Images => Some(load_images(&config, &root, path, metadata, output)?),
+            DataKind::Images => Some(load_for_model(&config, &root, (path, metadata), output)?),
             // The run's own file, perhaps in another place, is divided as in the run.
             DataKind::Table | DataKind::Arrays => {
                 let loaded = LoadedData::load(&config, &root, &Output::new(Level::Silent));
@@ -162,27 +162,6 @@ impl Chosen {
         let indices = (0..examples.len() as u32).collect();
         Ok(Self { examples, indices, name: "data", kind: format.kind })
     }
-}
-
-/// The images of the run, or others in their place.
-fn load_images(
-    config: &RunConfig,
-    root: &Path,
-    path: &Path,
-    metadata: &Metadata,
-    output: &Output,
-) -> Result<LoadedData> {
-    let data = LoadedData::load(config, root, output)?;
-    if data.shape() != metadata.model.input || data.target.names() != metadata.model.names() {
-        let message = "the data set's images or classes are not those of the checkpoint";
-        return Err(Failure::Runtime(anyhow!("{}: {message}", path.display())));
-    }
-    if digest::of(&data) != metadata.data {
-        output.note(
-            "note: this is not the data of the run: images, labels or their order have changed",
-        );
-    }
-    Ok(data)
 }
 
 /// Scores beside the metrics.

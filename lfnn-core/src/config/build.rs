@@ -49,13 +49,7 @@ impl Default for UnitConfig {
 impl UnitConfig {
     /// A unit without layers and with one worker, which reads all of its features.
     pub fn new() -> Self {
-        let readout = ReadoutConfig { count: 1, grid: None, dropout: 0.0 };
-        Self {
-            layers: Vec::new(),
-            workers: WorkersConfig::Readout(readout),
-            transition: Vec::new(),
-            frozen: false,
-        }
+        Self { layers: Vec::new(), workers: readout(1), transition: Vec::new(), frozen: false }
     }
 
     /// The same unit, left by training as it is.
@@ -117,8 +111,7 @@ impl UnitConfig {
     /// With so many workers that are even groups of features, each with a linear readout.
     #[must_use]
     pub fn readout(self, count: usize) -> Self {
-        let readout = ReadoutConfig { count, grid: None, dropout: 0.0 };
-        self.workers(WorkersConfig::Readout(readout))
+        self.workers(readout(count))
     }
 
     /// With so many workers that are neurons of a fully connected layer, which this adds.
@@ -181,6 +174,10 @@ impl LayerConfig {
     pub fn residual(body: impl IntoIterator<Item = LayerConfig>) -> Self {
         ResidualConfig { body: body.into_iter().collect(), shortcut: Vec::new() }.into()
     }
+}
+
+fn readout(count: usize) -> WorkersConfig {
+    WorkersConfig::Readout(ReadoutConfig { count, grid: None, dropout: 0.0 })
 }
 
 fn side_by_side(kernel: Size2) -> PoolConfig {

@@ -121,7 +121,7 @@ pub(crate) enum Target {
 }
 
 /// The arrays that the parts of a data set share.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Storage<'a> {
     /// A number that no other data set of this process has.
     identity: u64,
@@ -218,7 +218,7 @@ impl<'a> Dataset<'a> {
         names: impl IntoIterator<Item = S>,
     ) -> Result<Self, DataError> {
         let names: Vec<String> = names.into_iter().map(Into::into).collect();
-        let Storage { inputs, labels, values, target, .. } = &*self.storage;
+        let Storage { labels, target, .. } = &*self.storage;
         let target = match target {
             Target::Classes(_) => {
                 let classes = names.len();
@@ -234,9 +234,9 @@ impl<'a> Dataset<'a> {
             }
             Target::Values(_) => Target::Values(names),
         };
-        let (inputs, labels, values) = (inputs.clone(), labels.clone(), values.clone());
-        let identity = next_identity();
-        self.storage = Rc::new(Storage { identity, inputs, labels, values, target });
+        // The arrays are copied only where other parts share them.
+        let storage = Rc::unwrap_or_clone(self.storage);
+        self.storage = Rc::new(Storage { identity: next_identity(), target, ..storage });
         Ok(self)
     }
 
@@ -317,34 +317,25 @@ impl<'a> Dataset<'a> {
     /// What a network that is trained on this part predicts, and the values of all examples standardised by those of
     /// this part: `[all examples, values]`, empty where classes are predicted.
     pub(crate) fn standardized(&self) -> (ModelTarget, Vec<f32>) {
-        let Storage { inputs, values, target, .. } = &*self.storage;
+        let Storage { values, target, .. } = &*self.storage;
         let names = match target {
             Target::Classes(names) => {
                 return (ModelTarget::Classes { names: names.clone() }, Vec::new());
             }
             Target::Values(names) => names.clone(),
         };
-        let (labels, classes) = (Labels::Values(values), names.len());
-        let values =
-            Images { pixels: Pixels::Reals(values), labels, shape: [1, 1, classes], classes };
-        let Normalization { mean, std } = Normalization::of(&values, &self.rows);
-        let all: Vec<u32> = (0..inputs.len() as u32).collect();
-        let standardized = self.standardize(&all, &mean, &std);
-        (ModelTarget::Values { names, mean, std }, standardized)
+        let Normalization { mean, std } = Normalization::of_values(values, names.len(), &self.rows);
+        let target = ModelTarget::Values { names, mean, std };
+        let standardized = target.standardize(values);
+        (target, standardized)
     }
 
-    /// The values of this part, less these means and divided by these deviations.
-    pub(crate) fn values_standardized_by(&self, mean: &[f32], std: &[f32]) -> Vec<f32> {
-        self.standardize(&self.rows, mean, std)
-    }
-
-    fn standardize(&self, rows: &[u32], mean: &[f32], std: &[f32]) -> Vec<f32> {
-        let width = mean.len();
-        let row = |&row: &u32| &self.storage.values[row as usize * width..][..width];
-        let scale = |row: &[f32]| -> Vec<f32> {
-            row.iter().zip(mean.iter().zip(std)).map(|(x, (mean, std))| (x - mean) / std).collect()
-        };
-        rows.iter().map(row).flat_map(scale).collect()
+    /// The values of this part, `[examples, values]`; empty where classes are predicted.
+    pub(crate) fn values(&self) -> Vec<f32> {
+        let width = self.names().len();
+        let values = &self.storage.values;
+        let row = |&row: &u32| values.get(row as usize * width..)?.get(..width);
+        self.rows.iter().filter_map(row).flatten().copied().collect()
     }
 
     /// What tells the arrays of one data set from those of another.

@@ -1,6 +1,6 @@
 //! Mean and standard deviation of each channel: the constants with which inputs are normalised.
 
-use crate::train::{Images, Normalization, Pixels};
+use crate::train::{Images, Labels, Normalization, Pixels};
 
 impl Normalization {
     /// Mean and standard deviation (of the population) of each channel over these images, of the numbers that their
@@ -23,6 +23,15 @@ impl Normalization {
             }
         };
         Self { mean, std }
+    }
+
+    /// Mean and standard deviation of each of the numbers to predict, `[examples, width]`, over these rows.
+    ///
+    /// # Panics
+    /// If one of the rows is no example.
+    pub fn of_values(values: &[f32], width: usize, rows: &[u32]) -> Self {
+        let (pixels, labels) = (Pixels::Reals(values), Labels::Values(values));
+        Self::of(&Images { pixels, labels, shape: [1, 1, width], classes: width }, rows)
     }
 }
 
@@ -87,7 +96,6 @@ fn of_reals<'a, I: Iterator<Item = &'a [f32]>>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::Labels;
 
     fn of(pixels: Pixels<'_>, shape: [usize; 3], rows: &[u32]) -> Normalization {
         let labels = Labels::Classes(&[0, 0, 0]);

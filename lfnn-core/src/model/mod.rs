@@ -97,6 +97,17 @@ impl ModelTarget {
         }
     }
 
+    /// Numbers to predict, `[examples, values]`, as the network learns them: each less its mean and divided by its
+    /// deviation. Empty where classes are predicted.
+    pub fn standardize(&self, values: &[f32]) -> Vec<f32> {
+        let ModelTarget::Values { mean, std, .. } = self else { return Vec::new() };
+        let scales = mean.iter().zip(std).cycle();
+        let scaled = |(&value, (&mean, &std)): (&f32, (&f32, &f32))| {
+            ((f64::from(value) - f64::from(mean)) / f64::from(std)) as f32
+        };
+        values.iter().zip(scales).map(scaled).collect()
+    }
+
     /// A row of the network's outputs as the user's prediction: probabilities of all classes, or numbers in their own
     /// units.
     pub fn prediction(&self, outputs: &[f32]) -> Vec<f32> {

@@ -33,6 +33,13 @@ pub fn start(seed: u64) -> [u32; LEN] {
     counter
 }
 
+/// A step counter at the first step over so many examples.
+pub fn of_examples(count: usize) -> [u32; LEN] {
+    let mut counter = [0; LEN];
+    counter[COUNT] = count as u32;
+    counter
+}
+
 /// The seed, from its two halves.
 #[inline]
 pub fn seed(counter: &[u32]) -> u64 {

@@ -12,7 +12,7 @@ use super::error::TrainError;
 use super::prediction_program::PredictionProgram;
 use super::setup::SetupError;
 use super::state::{fit, load};
-use crate::backend::{Backend, BackendError, Executable, TensorData, TensorDataMut};
+use crate::backend::{Backend, BackendError, Executable, TensorData};
 use crate::config::{Augmentation, ConfigError};
 use crate::data::{Dataset, Inputs};
 use crate::model::{Model, ModelDescription, ModelTarget};
@@ -271,9 +271,12 @@ impl EarlyExit {
                 self.run_batch(stage, inputs, chunk, x).map_err(TrainError::Backend)?;
                 let Stage { output, probabilities, predictions, worker, .. } = self.stages[stage];
                 let width = predictions.features();
-                let p = self.download(probabilities, width).map_err(TrainError::Backend)?;
+                let download = |tensor, features: usize| {
+                    self.executable.download_reals(tensor, self.batch * features)
+                };
+                let p = download(probabilities, width).map_err(TrainError::Backend)?;
                 let output = output.map(|(tensor, features)| {
-                    self.download(tensor, features).map(|output| (output, features))
+                    download(tensor, features).map(|output| (output, features))
                 });
                 let output = output.transpose().map_err(TrainError::Backend)?;
                 for ((row, &at), p) in chunk.iter().enumerate().zip(p.chunks(width)) {
@@ -316,17 +319,9 @@ impl EarlyExit {
                 self.data.upload_rows(&mut *self.executable, images, rows, self.batch)?;
             }
         }
-        let mut now = [0; step_counter::LEN];
-        now[step_counter::COUNT] = rows.len() as u32;
+        let now = step_counter::of_examples(rows.len());
         self.executable.upload(self.counter, TensorData::U32(&now))?;
         self.executable.run(program)
-    }
-
-    /// A tensor for the last batch.
-    fn download(&self, tensor: TensorId, features: usize) -> Result<Vec<f32>, BackendError> {
-        let mut data = vec![0.0; self.batch * features];
-        self.executable.download(tensor, TensorDataMut::Real(&mut data))?;
-        Ok(data)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::backend::{Backend, BackendError, Executable, TensorData, TensorDataMut};
+use crate::backend::{Backend, BackendError, Executable, TensorData};
 use crate::config::{Augmentation, ConfigError, NetworkConfig};
 use crate::metric::{MetricSum, Metrics, clear};
 use crate::network::Network;
@@ -149,8 +149,7 @@ impl EvaluationProgram {
         let mut order = indices.to_vec();
         order.resize(self.images.max(1), 0);
         executable.upload(self.order, TensorData::U32(&order))?;
-        let mut now = [0; step_counter::LEN];
-        now[step_counter::COUNT] = indices.len() as u32;
+        let now = step_counter::of_examples(indices.len());
         executable.upload(self.counter, TensorData::U32(&now))?;
         executable.upload(self.nonfinite, TensorData::U32(&[0]))?;
         clear(executable, &self.metrics)?;
@@ -211,10 +210,7 @@ impl EvaluationProgram {
         executable: &dyn Executable,
         BatchOutputs { tensor, features }: BatchOutputs,
     ) -> Result<Vec<f32>, TrainError> {
-        let mut data = vec![0.0; self.batch * features];
-        let read = executable.download(tensor, TensorDataMut::Real(&mut data));
-        read.map_err(TrainError::Backend)?;
-        Ok(data)
+        executable.download_reals(tensor, self.batch * features).map_err(TrainError::Backend)
     }
 }
 
@@ -350,10 +346,8 @@ impl Evaluator {
         rows: Range<usize>,
         batch: usize,
     ) -> Result<(), BackendError> {
-        let count = rows.len() as u32;
+        let now = step_counter::of_examples(rows.len());
         self.data.upload_rows(&mut *self.executable, images, rows, batch)?;
-        let mut now = [0; step_counter::LEN];
-        now[step_counter::COUNT] = count;
         self.executable.upload(self.program.counter, TensorData::U32(&now))?;
         self.executable.run(self.program.program)
     }

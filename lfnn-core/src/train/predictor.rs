@@ -131,14 +131,10 @@ impl Predictor {
             return Err(TrainError::Data(message));
         }
         let inputs = data.inputs();
-        let values;
-        let labels = data.labels();
+        let (labels, values) = (data.labels(), self.description.target.standardize(&data.values()));
         let labels = match &self.description.target {
             ModelTarget::Classes { .. } => Labels::Classes(&labels),
-            ModelTarget::Values { mean, std, .. } => {
-                values = data.values_standardized_by(mean, std);
-                Labels::Values(&values)
-            }
+            ModelTarget::Values { .. } => Labels::Values(&values),
         };
         self.evaluator.clear().map_err(TrainError::Backend)?;
         self.run(&inputs, Some(labels), |_, _| Ok(()))?;

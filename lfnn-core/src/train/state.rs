@@ -137,8 +137,7 @@ pub(super) fn save(set: &ProgramSet, executable: &dyn Executable) -> Result<Stat
     for (id, tensor) in set.tensors().iter().filter(|(_, tensor)| tensor.role.is_saved()) {
         let (shape, data) = match tensor.dtype {
             DType::Real => {
-                let mut data = vec![0.0; tensor.len()];
-                executable.download(id, TensorDataMut::Real(&mut data))?;
+                let data = executable.download_reals(id, tensor.len())?;
                 let (shape, data) = to_channels_first(&tensor.shape, &data);
                 (shape, StateData::Real(data))
             }

@@ -219,9 +219,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn real(&self, id: TensorId) -> Result<Vec<f32>, BackendError> {
-        let mut data = vec![0.0; self.set.tensors()[id].len()];
-        self.executable.download(id, TensorDataMut::Real(&mut data))?;
-        Ok(data)
+        self.executable.download_reals(id, self.set.tensors()[id].len())
     }
 
     fn whole(&self, id: TensorId) -> Result<Vec<u32>, BackendError> {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::declaration::{DataKind, Declaration, Origin, Reader, Request};
 use crate::notes::number_of;
-use crate::{ArrayDataset, DEFAULT_TEST_SHARE, DataError, Dataset, Examples, TestPart};
+use crate::{ArrayDataset, DataError, Dataset, Examples, TestPart};
 
 pub(super) static DATASET: Declaration = Declaration {
     name: "arrays",
@@ -26,15 +26,11 @@ impl Reader for ArrayFile {
             let (found, expected) = (found.to_owned(), expected.to_owned());
             Err(DataError::Setting { key: "dataset.test", found, expected })
         };
-        let share = match &source.test {
-            Some(TestPart::File(_)) => {
-                return refuse("a file", "a share between 0 and 1: arrays are in one file or folder");
-            }
-            Some(TestPart::Share(share)) => Some(*share),
-            None => None,
-        };
+        if let Some(TestPart::File(_)) = source.test {
+            return refuse("a file", "a share between 0 and 1: arrays are in one file or folder");
+        }
         let ArrayDataset { train, test } = ArrayDataset::read(path)?;
-        if let (Some(_), Some(_)) = (share, &test) {
+        if source.test.is_some() && test.is_some() {
             return refuse("a share", "nothing: the arrays have a test part");
         }
         let names = train.target_names(path, source.columns.regression)?;
@@ -42,7 +38,7 @@ impl Reader for ArrayFile {
         let (train, test): (Examples, Examples) = match test {
             Some(test) => (all, test.into_examples(path, &names)?),
             None => {
-                let parts = source.split_test(&all.targets, share.unwrap_or(DEFAULT_TEST_SHARE))?;
+                let parts = source.split_test(&all.targets)?;
                 (all.select(&parts.train), all.select(&parts.validation))
             }
         };

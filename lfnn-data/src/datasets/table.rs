@@ -7,7 +7,7 @@ use lfnn_core::data::Split;
 use crate::declaration::{DataKind, Declaration, Origin, Reader, Request};
 use crate::notes::number_of;
 use crate::table::TargetEncoding;
-use crate::{DEFAULT_TEST_SHARE, DataError, Dataset, Table, TableEncoding, TestPart};
+use crate::{DataError, Dataset, Table, TableEncoding, TestPart};
 
 pub(super) static DATASET: Declaration = Declaration {
     name: "table",
@@ -33,10 +33,7 @@ impl Reader for TableFile {
                 let all = (0..table.len() as u32).collect();
                 (Split { train: all, validation: Vec::new() }, Some(Table::read(file)?))
             }
-            share => {
-                let share = if let Some(TestPart::Share(share)) = share { *share } else { DEFAULT_TEST_SHARE };
-                (source.split_test(&targets, share)?, None)
-            }
+            _ => (source.split_test(&targets)?, None),
         };
         let rows: Vec<usize> = parts.train.iter().map(|&row| row as usize).collect();
         let split = targets.select(&rows).hold_out(source.validation, source.seed)?;
