@@ -8,9 +8,9 @@ use lfnn_core::config::{LeadershipConfig, NetworkConfig, TrainingConfig};
 use lfnn_core::method::{METHODS, by_name, names};
 use lfnn_core::program::Role;
 use lfnn_core::program::{
-    Activate, ActivateGrad, Activation, AdvanceStepCounter, DType, FollowerLoss, Linear, LinearInputGrad,
-    LinearWeightGrad, LocalLoss, LocalLossGradient, Loss, Predictions, ProgramId, Reduction,
-    SgdStep, TensorId, WorkerLoss,
+    Activate, ActivateGrad, Activation, AdvanceStepCounter, DType, FollowerLoss, Linear,
+    LinearInputGrad, LinearWeightGrad, LocalLoss, LocalLossGradient, Loss, Predictions, ProgramId,
+    Reduction, SgdStep, TensorId, WorkerLoss,
 };
 use lfnn_core::train::{
     Images, Labels, Normalization, Setup, State, StateData, StepProgram, Trainer,

@@ -8,7 +8,9 @@ use crate::layer::{
     AdaptiveAvgPoolConfig, AvgPoolConfig, BatchNormConfig, ConvConfig, DropoutConfig, LinearConfig,
     MaxPoolConfig, ResidualConfig, SoftmaxConfig,
 };
-use crate::unit::{BlockConfig, FiltersConfig, HeadConfig, NeuronsConfig, OutputActivation, ReadoutConfig};
+use crate::unit::{
+    BlockConfig, FiltersConfig, HeadConfig, NeuronsConfig, OutputActivation, ReadoutConfig,
+};
 
 impl NetworkConfig {
     /// A network of these hidden units that predicts classes.

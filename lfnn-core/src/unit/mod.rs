@@ -323,9 +323,8 @@ impl Unit {
         }
         let updating = split(step, saved, updating);
         let passing = split(step, saved, passing);
-        let mut local = signals.local.map(|dz| {
-            split_like(step, dz, &logits(&saved.branches)).into_iter()
-        });
+        let mut local =
+            signals.local.map(|dz| split_like(step, dz, &logits(&saved.branches)).into_iter());
 
         let mut gradients = Gradients::default();
         for (index, branch) in self.branches.iter().enumerate() {

@@ -3,8 +3,8 @@
 use std::error::Error;
 
 use lfnn_core::program::{
-    AlignmentTarget, DType, FollowerLoss, LocalLoss, LocalLossGradient, Loss, MeanWorkerLoss, Predictions,
-    Reduction, Reference, SelectLeaders, WorkerLoss,
+    AlignmentTarget, DType, FollowerLoss, LocalLoss, LocalLossGradient, Loss, MeanWorkerLoss,
+    Predictions, Reduction, Reference, SelectLeaders, WorkerLoss,
 };
 
 use crate::case::{BATCH, Case, Suite};

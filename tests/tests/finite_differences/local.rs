@@ -1,8 +1,9 @@
 //! The gradient of the local losses, with leaders and what followers align with held constant.
 
 use lfnn_core::program::{
-    Align, AlignmentTarget, DType, EpochLeaders, FollowerLoss, LocalLoss, LocalLossGradient, LocalLosses,
-    LossGradient, MeanWorkerLoss, Reduction, Reference, SelectLeaders, TensorId, WorkerLoss,
+    Align, AlignmentTarget, DType, EpochLeaders, FollowerLoss, LocalLoss, LocalLossGradient,
+    LocalLosses, LossGradient, MeanWorkerLoss, Reduction, Reference, SelectLeaders, TensorId,
+    WorkerLoss,
 };
 use lfnn_core::random::{Purpose, Stream};
 use lfnn_tests::derivative::{Rules, Variable};
@@ -34,11 +35,7 @@ fn settings() -> impl Strategy<Value = Setting> {
     (
         predictions(),
         prop_oneof![Just(Reduction::Sum), Just(Reduction::Mean)],
-        prop_oneof![
-            Just(Align::Output),
-            Just(Align::Logits),
-            (0.5..4.0).prop_map(Align::kl)
-        ],
+        prop_oneof![Just(Align::Output), Just(Align::Logits), (0.5..4.0).prop_map(Align::kl)],
         prop_oneof![Just(0.0), Just(1.0), 0.0..1.0],
         prop_oneof![Just(Scope::Batch), Just(Scope::Epoch), Just(Scope::Sample)],
         prop_oneof![Just(Reference::Best), Just(Reference::Mean), Just(Reference::Random(stream))],

@@ -1,8 +1,7 @@
 //! Losses of workers, the losses that are minimised, and their gradients.
 
 use lfnn_core::program::{
-    LocalLoss, LocalLossGradient, LocalLosses, LossGradient, MeanWorkerLoss, Reduction,
-    WorkerLoss,
+    LocalLoss, LocalLossGradient, LocalLosses, LossGradient, MeanWorkerLoss, Reduction, WorkerLoss,
 };
 use lfnn_tests::compare::Tolerance;
 use lfnn_tests::harness::Case;
