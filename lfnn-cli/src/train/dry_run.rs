@@ -6,7 +6,7 @@ use lfnn_core::config::{ConfigError, Scope};
 use lfnn_core::layer::Perturbation;
 use lfnn_core::method::{self, Gradient, Method};
 use lfnn_core::network::Network;
-use lfnn_core::program::{Part, ProgramSet, Role};
+use lfnn_core::program::{Part, ProgramSet};
 use lfnn_core::train::{MemoryEstimate, Normalization, Setup, StepProgram};
 use lfnn_core::unit::Unit;
 use lfnn_cpu::Cpu;
@@ -189,10 +189,9 @@ fn counts(network: &Network) -> HashMap<Part, (usize, usize)> {
     let mut counts: HashMap<Part, (usize, usize)> = HashMap::new();
     for parameter in network.parameters() {
         let (own, head) = counts.entry(parameter.part).or_default();
-        match parameter.tensor.role {
-            Role::Parameter => *own += parameter.tensor.len(),
-            Role::Head => *head += parameter.tensor.len(),
-            _ => {}
+        let needed = network.predicts_with(parameter.tensor.role, parameter.part);
+        if parameter.trainable() {
+            *(if needed { own } else { head }) += parameter.tensor.len();
         }
     }
     counts
