@@ -255,17 +255,20 @@ fn memory(run: &ResolvedRun, shape: DataShape) -> Result<String, Failure> {
             Some(Cpu::new(backend.threads).map_err(anyhow::Error::from)?)
         }
     };
-    let estimate = |method: &'static Method| -> Result<MemoryEstimate, ConfigError> {
+    let estimate = |config: &RunConfig, method| -> Result<MemoryEstimate, ConfigError> {
         let step = StepProgram::new(&setup(config, shape, method), shape.image, shape.classes)?;
         let planned = cpu.as_ref().map(|cpu| cpu.planned_bytes(&step.set));
         Ok(planned.map_or_else(|| step.memory(), |bytes| step.memory_with(bytes)))
     };
-    let own = estimate(config.method()).usage()?;
+    let own = estimate(config, config.method()).usage()?;
     let mut columns = vec![(config.method.as_str(), own)];
     if config.method != "bp"
         && let Some(bp) = method::by_name("bp")
     {
-        columns.push(("bp", estimate(bp).usage()?));
+        // It trains no workers that could vote.
+        let mut alone = config.clone();
+        alone.network.output.ensemble = 0;
+        columns.push(("bp", estimate(&alone, bp).usage()?));
     }
     let mut lines = Vec::new();
     let on = cpu.map_or_else(String::new, |cpu| {
