@@ -68,7 +68,7 @@ pub(crate) enum Command {
     Export(ExportArgs),
     /// Draw curves and leadership of runs, as SVG and PNG
     Plot(PlotArgs),
-    /// Write one HTML page about runs: curves, leadership, workers, settings
+    /// Write one HTML page about runs: curves, leadership, workers, scores, settings
     Report(ReportArgs),
     /// Reproduce a table, figure or claim of the paper
     Reproduce(ReproduceArgs),
@@ -377,7 +377,11 @@ pub(crate) enum HorizontalAxis {
 const REPORT_HELP: &str = "\
 The page needs nothing else, neither scripts nor a network. Its links to the
 tables of the runs are relative. Runs that differ only in their seeds are one
-curve: their mean, with a band of one standard deviation.";
+curve: their mean, with a band of one standard deviation.
+
+--scores evaluates the last checkpoint of each run on its test data. The page
+then has a confusion matrix, the scores of each class and, of images, the wrong
+predictions of the highest probability as pictures.";
 
 /// Arguments of `report`.
 #[derive(Debug, Args)]
@@ -390,6 +394,17 @@ pub(crate) struct ReportArgs {
     /// File to write [default: report.html, in the folder of a single run]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) out: Option<PathBuf>,
+
+    /// Also evaluate the networks: confusion matrix, scores of each class, wrong examples as pictures
+    #[arg(long)]
+    pub(crate) scores: bool,
+
+    #[command(flatten)]
+    pub(crate) data: DataFolder,
+
+    /// The data set, if it has moved since the run, or other data, as in `eval`
+    #[arg(long = "data", value_name = "PATH", value_hint = ValueHint::AnyPath, requires = "scores")]
+    pub(crate) path: Option<PathBuf>,
 }
 
 const REPRODUCE_HELP: &str = "\
