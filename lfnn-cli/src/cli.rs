@@ -299,7 +299,7 @@ pub(crate) struct PredictArgs {
 
 const EXPORT_HELP: &str = "\
 The file holds what prediction needs: the layers up to the output layer, without
-the heads of workers, optimiser state and counters.
+the heads of workers (unless --workers), optimiser state and counters.
 
   onnx         input `images` (batch, channels, height, width) with values from
                0 to 1; the model normalises them (and permutes pixels, if the
@@ -309,7 +309,9 @@ the heads of workers, optimiser state and counters.
                a category is 1 or 0. Outputs `probabilities`, one for each
                class, and `logits`; in a regression `values`, in the units of
                the training data. The metadata's key `classes` or `values` has
-               the names.
+               the names. With --workers, also `unit1`, `unit2`, … (batch,
+               workers, classes or values): what the workers of each hidden
+               unit predict.
   safetensors  the weights, named and shaped as in a checkpoint. The metadata's
                key `predictor` is JSON: classes or values (names), config,
                epoch, image (height, width, channels), normalization (mean,
@@ -327,6 +329,10 @@ pub(crate) struct ExportArgs {
     /// Format of the file
     #[arg(long, value_enum)]
     pub(crate) format: ExportFormat,
+
+    /// Also make what the workers of each hidden unit predict outputs of the ONNX model
+    #[arg(long)]
+    pub(crate) workers: bool,
 
     /// File to write [default: predictor.FORMAT in the run's folder, or beside the checkpoint]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]

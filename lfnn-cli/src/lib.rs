@@ -24,7 +24,6 @@ mod format;
 pub mod fuzzing;
 mod interrupt;
 mod memory;
-mod onnx;
 mod output;
 #[cfg(feature = "report")]
 mod page;
