@@ -6,7 +6,7 @@ use lfnn_core::config::{ConfigError, Scope};
 use lfnn_core::layer::Perturbation;
 use lfnn_core::method::{self, Gradient, Method};
 use lfnn_core::network::Network;
-use lfnn_core::program::{Part, ProgramSet, Role};
+use lfnn_core::program::{Part, ProgramSet};
 use lfnn_core::train::{MemoryEstimate, Normalization, Setup, StepProgram};
 use lfnn_core::unit::Unit;
 use lfnn_cpu::Cpu;
@@ -116,7 +116,7 @@ fn units(config: &RunConfig, network: &Network) -> String {
             format::shape(unit.output_shape()),
             format!("{classifiers}{} {}", predictions.workers, unit.kind()),
             leaders,
-            unit.depth().to_string(),
+            (if config.method().local { unit.local_depth() } else { unit.depth() }).to_string(),
             format::count(parameters),
             format::count(head_parameters),
         ]);
@@ -161,7 +161,7 @@ fn units(config: &RunConfig, network: &Network) -> String {
 fn layers(unit: &Unit) -> String {
     let mut text = unit.describe_layers();
     for (word, part) in
-        [("predict by", unit.describe_head()), ("transition", unit.describe_transition())]
+        [("predict by", unit.describe_heads()), ("transition", unit.describe_transition())]
     {
         if !part.is_empty() {
             text += &format!("; {word} {part}");
@@ -189,10 +189,9 @@ fn counts(network: &Network) -> HashMap<Part, (usize, usize)> {
     let mut counts: HashMap<Part, (usize, usize)> = HashMap::new();
     for parameter in network.parameters() {
         let (own, head) = counts.entry(parameter.part).or_default();
-        match parameter.tensor.role {
-            Role::Parameter => *own += parameter.tensor.len(),
-            Role::Head => *head += parameter.tensor.len(),
-            _ => {}
+        let needed = network.predicts_with(parameter.tensor.role, parameter.part);
+        if parameter.trainable() {
+            *(if needed { own } else { head }) += parameter.tensor.len();
         }
     }
     counts
@@ -226,8 +225,12 @@ fn crossed(method: &Method, network: &Network) -> String {
         );
     }
     let trained = network.units().iter().filter(|unit| !unit.is_frozen());
-    let longest = trained.map(Unit::depth).max().unwrap_or(0).max(output);
-    let kind = if longest == 1 { "layer-wise" } else { "block-wise" };
+    let longest = trained.clone().map(Unit::local_depth).max().unwrap_or(0).max(output);
+    let kind = match trained.map(Unit::depth).max().unwrap_or(0).max(output) {
+        1 if longest == 1 => "layer-wise",
+        1 => "layer-wise, with layers in the heads",
+        _ => "block-wise",
+    };
     format!(
         "{what}: at most {} with weights, inside a unit ({kind});\n\
          none crosses from unit to unit\n",
@@ -252,17 +255,20 @@ fn memory(run: &ResolvedRun, shape: DataShape) -> Result<String, Failure> {
             Some(Cpu::new(backend.threads).map_err(anyhow::Error::from)?)
         }
     };
-    let estimate = |method: &'static Method| -> Result<MemoryEstimate, ConfigError> {
+    let estimate = |config: &RunConfig, method| -> Result<MemoryEstimate, ConfigError> {
         let step = StepProgram::new(&setup(config, shape, method), shape.image, shape.classes)?;
         let planned = cpu.as_ref().map(|cpu| cpu.planned_bytes(&step.set));
         Ok(planned.map_or_else(|| step.memory(), |bytes| step.memory_with(bytes)))
     };
-    let own = estimate(config.method()).usage()?;
+    let own = estimate(config, config.method()).usage()?;
     let mut columns = vec![(config.method.as_str(), own)];
     if config.method != "bp"
         && let Some(bp) = method::by_name("bp")
     {
-        columns.push(("bp", estimate(bp).usage()?));
+        // It trains no workers that could vote.
+        let mut alone = config.clone();
+        alone.network.output.ensemble = 0;
+        columns.push(("bp", estimate(&alone, bp).usage()?));
     }
     let mut lines = Vec::new();
     let on = cpu.map_or_else(String::new, |cpu| {

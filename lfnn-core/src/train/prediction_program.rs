@@ -11,7 +11,7 @@ use super::data::{DataLayout, DataTensors};
 use super::state::{State, StateTensor, saved};
 
 /// A network's predictor as a program, from the bytes of an image to the outputs, to be translated
-/// into another format. Labels and losses are not part of it, and heads of workers only on request.
+/// into another format. Labels and losses are not part of it, and heads of workers that have no vote only on request.
 #[derive(Debug)]
 pub struct PredictionProgram {
     /// The network.
@@ -49,17 +49,22 @@ impl PredictionProgram {
         let order = set.declare(Role::Evaluation, "order", DType::U32, &[1]);
         let mut step = StepBuilder::new(&mut set, "predict", Mode::Evaluate, 1, counter, false);
         let mut x = data.load_images(&mut step, order, Augmentation::default());
-        let (loss, mut workers) = (network.loss(0.0), Vec::new());
+        let (loss, layer) = (network.loss(0.0), network.output());
+        let (mut votes, mut workers) = (Vec::new(), Vec::new());
         for unit in network.units() {
-            let saved = unit.forward(&mut step, x, workers_predict);
-            if let Some(z) = saved.logits {
-                let predictions = unit.predictions();
+            let has_vote = network.has_vote(unit);
+            let saved = unit.forward(&mut step, x, workers_predict || has_vote);
+            let predictions = unit.predictions();
+            votes.extend(saved.logits.filter(|_| has_vote).map(|z| (predictions, z)));
+            if let Some(z) = saved.logits.filter(|_| workers_predict) {
                 let p = write_probabilities(&mut step, z, loss, predictions.classes);
                 workers.push((p, predictions));
             }
             x = saved.output;
         }
-        let (logits, outputs) = network.output().predict(&mut step, x, loss);
+        let z = layer.forward(&mut step, x).y;
+        let logits = network.write_votes(&mut step, &votes, z);
+        let outputs = write_probabilities(&mut step, logits, loss, layer.predictions().classes);
         let (program, _) =
             step.finish().map_err(|error| ConfigError::new("network", error.to_string()))?;
         Ok(Self { network, set, program, logits, outputs, workers })
