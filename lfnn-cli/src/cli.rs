@@ -68,7 +68,7 @@ pub(crate) enum Command {
     Export(ExportArgs),
     /// Draw curves and leadership of runs, as SVG and PNG
     Plot(PlotArgs),
-    /// Write one HTML page about runs: curves, leadership, workers, settings
+    /// Write one HTML page about runs: curves, leadership, workers, scores, settings
     Report(ReportArgs),
     /// Reproduce a table, figure or claim of the paper
     Reproduce(ReproduceArgs),
@@ -299,7 +299,7 @@ pub(crate) struct PredictArgs {
 
 const EXPORT_HELP: &str = "\
 The file holds what prediction needs: the layers up to the output layer, without
-the heads of workers, optimiser state and counters.
+the heads of workers (unless --workers), optimiser state and counters.
 
   onnx         input `images` (batch, channels, height, width) with values from
                0 to 1; the model normalises them (and permutes pixels, if the
@@ -309,7 +309,9 @@ the heads of workers, optimiser state and counters.
                a category is 1 or 0. Outputs `probabilities`, one for each
                class, and `logits`; in a regression `values`, in the units of
                the training data. The metadata's key `classes` or `values` has
-               the names.
+               the names. With --workers, also `unit1`, `unit2`, … (batch,
+               workers, classes or values): what the workers of each hidden
+               unit predict.
   safetensors  the weights, named and shaped as in a checkpoint. The metadata's
                key `predictor` is JSON: classes or values (names), config,
                epoch, image (height, width, channels), normalization (mean,
@@ -327,6 +329,10 @@ pub(crate) struct ExportArgs {
     /// Format of the file
     #[arg(long, value_enum)]
     pub(crate) format: ExportFormat,
+
+    /// Also make what the workers of each hidden unit predict outputs of the ONNX model
+    #[arg(long)]
+    pub(crate) workers: bool,
 
     /// File to write [default: predictor.FORMAT in the run's folder, or beside the checkpoint]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -377,7 +383,11 @@ pub(crate) enum HorizontalAxis {
 const REPORT_HELP: &str = "\
 The page needs nothing else, neither scripts nor a network. Its links to the
 tables of the runs are relative. Runs that differ only in their seeds are one
-curve: their mean, with a band of one standard deviation.";
+curve: their mean, with a band of one standard deviation.
+
+--scores evaluates the last checkpoint of each run on its test data. The page
+then has a confusion matrix, the scores of each class and, of images, the wrong
+predictions of the highest probability as pictures.";
 
 /// Arguments of `report`.
 #[derive(Debug, Args)]
@@ -390,6 +400,17 @@ pub(crate) struct ReportArgs {
     /// File to write [default: report.html, in the folder of a single run]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) out: Option<PathBuf>,
+
+    /// Also evaluate the networks: confusion matrix, scores of each class, wrong examples as pictures
+    #[arg(long)]
+    pub(crate) scores: bool,
+
+    #[command(flatten)]
+    pub(crate) data: DataFolder,
+
+    /// The data set, if it has moved since the run, or other data, as in `eval`
+    #[arg(long = "data", value_name = "PATH", value_hint = ValueHint::AnyPath, requires = "scores")]
+    pub(crate) path: Option<PathBuf>,
 }
 
 const REPRODUCE_HELP: &str = "\

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use anyhow::{Context, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
 use lfnn_core::config::Task;
+use lfnn_core::data::Split;
 use lfnn_core::model::{InputElements, ModelDescription, ModelTarget};
 use lfnn_core::program::DType;
 use lfnn_core::score::ValueScore;
@@ -32,7 +33,7 @@ const MOST_NAMES: usize = 5;
 /// A data set in memory.
 #[derive(Debug)]
 pub(crate) struct LoadedData {
-    /// Training examples, then test examples.
+    /// Training examples, validation examples that the data set has a part for, then test examples.
     pub(crate) examples: Examples,
     /// The classes, or the numbers to predict with their means and deviations over the examples to train on.
     pub(crate) target: ModelTarget,
@@ -63,16 +64,24 @@ impl LoadedData {
         progress.clear();
         let loaded = loaded?;
         print_notes(&loaded.notes, output);
-        let Dataset { mut train, mut test, targets, encoding, .. } = loaded;
-        if config.dataset.permute_pixels {
-            permute_pixels(&mut train, config.seed);
-            permute_pixels(&mut test, config.seed);
-        }
-        let split = train.hold_out(config.dataset.validation, config.seed)?;
-        let first = train.len() as u32;
-        let test_indices = (first..first + test.len() as u32).collect();
+        let Dataset { train, validation, test, targets, encoding, .. } = loaded;
+        let all =
+            |part: &Examples, first: usize| (first as u32..(first + part.len()) as u32).collect();
         let mut examples = train;
+        let split = match validation {
+            None => examples.hold_out(config.dataset.validation, config.seed)?,
+            Some(part) => {
+                let train = all(&examples, 0);
+                let validation = all(&part, examples.len());
+                examples.append(part)?;
+                Split { train, validation }
+            }
+        };
+        let test_indices = all(&test, examples.len());
         examples.append(test)?;
+        if config.dataset.permute_pixels {
+            permute_pixels(&mut examples, config.seed);
+        }
         let (target, standardized) = match (&examples.targets, targets) {
             (Targets::Classes(_), TargetNames::Classes(names) | TargetNames::Values(names)) => {
                 (ModelTarget::Classes { names }, Array2::default((0, 0)))
@@ -98,6 +107,20 @@ impl LoadedData {
         };
         data.normalization = Normalization::of(&data.images(), &data.train);
         Ok(data)
+    }
+
+    /// Loads the data set of a configuration, with images as those that a network was trained on.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub(crate) fn load_like(
+        config: &RunConfig,
+        model: &ModelDescription,
+        root: &Path,
+        output: &Output,
+    ) -> Result<Self, Failure> {
+        let dataset = config.dataset.like(model);
+        Self::load(&RunConfig { dataset, ..config.clone() }, root, output)
     }
 
     /// The examples, as the core takes them.
@@ -147,7 +170,7 @@ impl LoadedData {
     pub(crate) fn describe(&self, config: &RunConfig) -> String {
         let DatasetConfig { name, .. } = config.dataset;
         let features = match (name.kind(), self.shape()) {
-            (DataKind::Images, _) => String::new(),
+            (DataKind::Images, _) if !name.is_resized() => String::new(),
             (_, [1, 1, features]) => format!(", {}", format::number_of(features, "feature")),
             (_, shape) => format!(" of {}", format::shape(&shape)),
         };
@@ -185,7 +208,7 @@ pub(crate) fn load_for_model(
     (path, metadata): (&Path, &Metadata),
     output: &Output,
 ) -> Result<LoadedData, Failure> {
-    let data = LoadedData::load(config, root, output)?;
+    let data = LoadedData::load_like(config, &metadata.model, root, output)?;
     if data.shape() != metadata.model.input || data.target.names() != metadata.model.names() {
         let message = "the data set's images or classes are not those of the checkpoint";
         return Err(Failure::Runtime(anyhow!("{}: {message}", path.display())));

@@ -66,7 +66,7 @@ pub fn checkpoint(bytes: &[u8]) -> bool {
     let predict = PredictArgs { run: run.clone(), inputs: vec![image], json: true };
     let mut good = commands::predict::command(&predict, cpu(), &silent()).is_ok();
     for format in [ExportFormat::Onnx, ExportFormat::Safetensors] {
-        let export = ExportArgs { run: run.clone(), format, out: None };
+        let export = ExportArgs { run: run.clone(), format, workers: false, out: None };
         good &= commands::export::command(&export, &silent()).is_ok();
     }
     good

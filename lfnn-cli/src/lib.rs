@@ -14,6 +14,7 @@ mod commands;
 mod config;
 mod data;
 mod digest;
+mod evaluation;
 mod failure;
 #[cfg(feature = "report")]
 mod figures;
@@ -23,7 +24,6 @@ mod format;
 pub mod fuzzing;
 mod interrupt;
 mod memory;
-mod onnx;
 mod output;
 #[cfg(feature = "report")]
 mod page;
@@ -80,7 +80,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         #[cfg(feature = "report")]
         Command::Plot(args) => commands::plot::command(args, &output),
         #[cfg(feature = "report")]
-        Command::Report(args) => commands::report::command(args, &output),
+        Command::Report(args) => commands::report::command(args, backend, &output),
         #[cfg(feature = "report")]
         Command::Reproduce(args) => reproduce::command(args, backend, &output),
         #[cfg(not(feature = "report"))]

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use base64::prelude::{BASE64_STANDARD, Engine};
 use serde_json::{Value, json};
 
 use crate::chart::{Figure, Stat, escape};
@@ -156,6 +157,14 @@ impl Table {
     }
 }
 
+/// A picture with a caption.
+#[derive(Clone, Debug)]
+pub(crate) struct Picture {
+    /// The bytes of a PNG file.
+    pub(crate) png: Vec<u8>,
+    pub(crate) caption: String,
+}
+
 /// A page under way.
 #[derive(Debug)]
 pub(crate) struct Page {
@@ -217,6 +226,19 @@ impl Page {
             figure.svg(),
             escape(caption)
         );
+    }
+
+    /// Adds pictures beside one another, as part of the page.
+    pub(crate) fn pictures(&mut self, id: &str, caption: &str, pictures: &[Picture]) {
+        self.body += &format!("<figure id=\"{}\" class=\"pictures\">\n", escape(id));
+        for Picture { png, caption } in pictures {
+            let (data, caption) = (BASE64_STANDARD.encode(png), escape(caption));
+            self.body += &format!(
+                "<figure><img alt=\"\" src=\"data:image/png;base64,{data}\">\
+                 <figcaption>{caption}</figcaption></figure>\n"
+            );
+        }
+        self.body += &format!("<figcaption>{}</figcaption>\n</figure>\n", escape(caption));
     }
 
     /// Adds HTML that is shown on request.
@@ -285,6 +307,8 @@ td:first-child { white-space: nowrap; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
 figure { margin: 2rem 0; }
 figure svg { max-width: 100%; height: auto; }
+figure figure { display: inline-block; width: 7.5rem; margin: 0 0.5rem 0.8rem 0; vertical-align: top; }
+.pictures img { width: 6rem; image-rendering: pixelated; }
 figcaption { color: #444; font-size: 0.92rem; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.15rem 1rem; font-size: 0.92rem; }
 dt { color: #444; }

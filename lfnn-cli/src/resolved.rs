@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use lfnn_core::model::ModelDescription;
+
 use crate::backend::{BackendArgs, Device};
 use crate::config::RunConfig;
 use crate::data::{DataShape, LoadedData};
@@ -42,12 +44,20 @@ pub(crate) struct ResolvedRun {
 }
 
 impl ResolvedRun {
-    /// Loads the data.
+    /// Loads the data, with images as those that a run was trained on that is resumed.
     ///
     /// # Errors
     /// Data that is missing or broken, or settings that do not fit it.
-    pub(crate) fn load(&self, output: &Output) -> Result<LoadedData, Failure> {
-        LoadedData::load(&self.config, &self.resources.data_root, output)
+    pub(crate) fn load(
+        &self,
+        trained: Option<&ModelDescription>,
+        output: &Output,
+    ) -> Result<LoadedData, Failure> {
+        let root = &self.resources.data_root;
+        match trained {
+            Some(model) => LoadedData::load_like(&self.config, model, root, output),
+            None => LoadedData::load(&self.config, root, output),
+        }
     }
 
     /// Shape and size of the data, without loading it where that can be avoided.

@@ -66,6 +66,16 @@ fn confusion(names: &[String], counts: &[Vec<usize>]) -> String {
             );
         }
     }
+    let mut lines = vec![["class", "predicted", "examples"].map(str::to_owned).to_vec()];
+    for (count, class, predicted) in confusions(counts).into_iter().take(MOST_CONFUSIONS) {
+        lines.push(vec![short(&names[class]), short(&names[predicted]), format::count(count)]);
+    }
+    let list = table(&[Align::Left, Align::Left, Align::Right], &lines);
+    format!("the most frequent confusions (--json prints the whole matrix)\n{list}")
+}
+
+/// Examples, their class and the other class that was predicted, the most frequent first.
+pub(crate) fn confusions(counts: &[Vec<usize>]) -> Vec<(usize, usize, usize)> {
     let mut confusions: Vec<(usize, usize, usize)> = Vec::new();
     for (class, row) in counts.iter().enumerate() {
         let wrong =
@@ -73,12 +83,7 @@ fn confusion(names: &[String], counts: &[Vec<usize>]) -> String {
         confusions.extend(wrong.map(|(predicted, &count)| (count, class, predicted)));
     }
     confusions.sort_by_key(|&(count, ..)| std::cmp::Reverse(count));
-    let mut lines = vec![["class", "predicted", "examples"].map(str::to_owned).to_vec()];
-    for &(count, class, predicted) in confusions.iter().take(MOST_CONFUSIONS) {
-        lines.push(vec![short(&names[class]), short(&names[predicted]), format::count(count)]);
-    }
-    let list = table(&[Align::Left, Align::Left, Align::Right], &lines);
-    format!("the most frequent confusions (--json prints the whole matrix)\n{list}")
+    confusions
 }
 
 /// A name that fits a column.

@@ -22,6 +22,7 @@ pub mod method;
 pub mod metric;
 pub mod model;
 pub mod network;
+pub mod onnx;
 pub mod optim;
 pub mod program;
 pub mod random;

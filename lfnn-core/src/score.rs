@@ -85,7 +85,7 @@ impl ClassScores {
         let mut missed = 0usize;
         for (row, &label) in probabilities.chunks_exact(classes).zip(labels) {
             let label = label as usize;
-            let predicted = largest(row);
+            let predicted = Self::predicted(row);
             confusion[label][predicted] += 1;
             missed += usize::from(row.iter().filter(|&&p| p > row[label]).count() >= GUESSES);
             let confidence = f64::from(row[predicted]);
@@ -119,6 +119,14 @@ impl ClassScores {
             classes: scores,
             confusion,
         })
+    }
+
+    /// The class with the largest of these probabilities, the first of equal ones.
+    pub fn predicted(probabilities: &[f32]) -> usize {
+        let better = |best: usize, at: usize| {
+            if probabilities[at] > probabilities[best] { at } else { best }
+        };
+        (1..probabilities.len()).fold(0, better)
     }
 }
 
@@ -168,12 +176,6 @@ impl ValueScore {
         };
         Ok((0..columns).map(score).collect())
     }
-}
-
-/// The index of the largest number, the first of equal ones.
-fn largest(row: &[f32]) -> usize {
-    let better = |best: usize, at: usize| if row[at] > row[best] { at } else { best };
-    (1..row.len()).fold(0, better)
 }
 
 fn expect_rows(what: &str, found: usize, rows: usize, columns: usize) -> Result<(), TrainError> {

@@ -2,15 +2,17 @@
 
 use crate::{Examples, Note, TableEncoding, TargetNames};
 
-/// A training set and a test set with the same targets and the same shape.
+/// A training set, a test set and perhaps a validation set, with the same targets and the same shape.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
     /// The data set's name.
     pub name: String,
     /// Names of the classes, or of the numbers to predict.
     pub targets: TargetNames,
-    /// Examples to learn from; [`Examples::hold_out`] keeps some of them for validation.
+    /// Examples to learn from. Without a validation set, [`Examples::hold_out`] keeps some of them for validation.
     pub train: Examples,
+    /// Examples to choose settings by, where the data set has a part for it.
+    pub validation: Option<Examples>,
     /// Examples never looked at before the end.
     pub test: Examples,
     /// How the columns of a table became numbers; none where the data set is not a table.
@@ -29,7 +31,8 @@ impl Dataset {
         notes: Vec<Note>,
     ) -> Self {
         let targets = TargetNames::Classes(classes.iter().map(S::to_string).collect());
-        Self { name: name.to_owned(), targets, train, test, encoding: None, notes }
+        let name = name.to_owned();
+        Self { name, targets, train, validation: None, test, encoding: None, notes }
     }
 
     /// Names of the classes, in the order of the labels; none in a regression.

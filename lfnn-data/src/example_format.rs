@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use crate::decode::Fit;
 use crate::image_folder::Files;
-use crate::notes::{LeftOut, Note, Tally};
+use crate::notes::{LeftOut, Note};
 use crate::{
-    ArrayDataset, ArrayValues, DataError, DataKind, Examples, ImageShape, Inputs, Progress,
-    StoredArray, Table, TableEncoding, TargetNames, files,
+    ArrayDataset, ArrayValues, BitDepth, DataError, DataKind, Examples, ImageShape, Inputs,
+    Progress, StoredArray, Table, TableEncoding, TargetNames, files,
 };
 
 /// What the examples of a data set are, without the examples.
@@ -113,32 +113,28 @@ impl ExampleFormat {
             return Err(DataError::EmptyClass { folder: path.to_owned(), expected });
         }
         let fit = Fit::Resize(self.shape.height, self.shape.width);
-        let (examples, Tally { images, deep, .. }) =
-            images.decode(self.shape, fit, "decoding images", progress)?;
+        let format = (self.shape, self.depth());
+        let (examples, tally) = images.decode(format, fit, "decoding images", progress)?;
         let note = left_out.note(path.parent().unwrap_or(path), path);
         // Whether grey images become RGB or the other way round is known from training.
-        let tally = Tally { images, grey: 0, deep };
-        Ok((examples, note.into_iter().chain(Tally::notes([tally])).collect()))
+        Ok((examples, note.into_iter().chain(tally.cut(self.depth())).collect()))
+    }
+
+    /// How deep the channels of images are.
+    pub fn depth(&self) -> BitDepth {
+        if self.bytes { BitDepth::Eight } else { BitDepth::Sixteen }
     }
 }
 
-/// The image files of a folder and of those inside it, in the order of their names.
+/// The image files of a folder and of those inside it, in the order of their names, and what else is in them.
 ///
 /// # Errors
 /// A folder that cannot be read, or one without images.
-pub fn image_files(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
-    fn collect(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), DataError> {
-        let mut left_out = LeftOut::default();
-        found.extend(files::image_files(folder, &mut left_out)?);
-        for inside in files::subfolders(folder, &mut left_out)? {
-            collect(&folder.join(inside), found)?;
-        }
-        Ok(())
-    }
-    let mut found = Vec::new();
-    collect(folder, &mut found)?;
+pub fn image_files(folder: &Path) -> Result<(Vec<PathBuf>, Option<Note>), DataError> {
+    let (mut found, mut left_out) = (Vec::new(), LeftOut::default());
+    files::image_files_below(folder, &mut found, &mut left_out)?;
     if found.is_empty() {
         return Err(crate::image_folder::empty(folder));
     }
-    Ok(found)
+    Ok((found, left_out.note(folder.parent().unwrap_or(folder), folder)))
 }

@@ -38,7 +38,7 @@ impl ImageShape {
     }
 
     /// Room for `images` images, or an error rather than an abort if there is none.
-    pub(crate) fn reserve(self, images: usize, what: &str) -> Result<Vec<u8>, DataError> {
+    pub(crate) fn reserve<T>(self, images: usize, what: &str) -> Result<Vec<T>, DataError> {
         let mut pixels = Vec::new();
         let length = self.values().saturating_mul(images);
         // Labels and indices are 32 bits wide everywhere, hence the limit on the number.
@@ -55,9 +55,13 @@ impl ImageShape {
     }
 
     /// As many black images, or an error if there is no room for them.
-    pub(crate) fn allocate(self, images: usize, what: &str) -> Result<Vec<u8>, DataError> {
+    pub(crate) fn allocate<T: Copy + Default>(
+        self,
+        images: usize,
+        what: &str,
+    ) -> Result<Vec<T>, DataError> {
         let mut pixels = self.reserve(images, what)?;
-        pixels.resize(self.values().saturating_mul(images), 0);
+        pixels.resize(self.values().saturating_mul(images), T::default());
         Ok(pixels)
     }
 }
@@ -84,6 +88,11 @@ impl Inputs {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// What a whole number of 16 bits stands for: a number from 0 to 1, as a byte does.
+pub(crate) fn real_of_16_bits(value: u16) -> f32 {
+    f32::from(value) / f32::from(u16::MAX)
 }
 
 impl<'a> From<&'a Inputs> for Pixels<'a> {
@@ -367,7 +376,7 @@ mod tests {
     #[test]
     fn images_that_no_memory_holds_are_an_error() {
         let shape = ImageShape { height: 1 << 20, width: 1 << 20, channels: 3 };
-        let message = shape.allocate(1 << 30, "file").unwrap_err().to_string();
+        let message = shape.allocate::<u8>(1 << 30, "file").unwrap_err().to_string();
         let images = "1073741824 images of 1048576 × 1048576 × 3 do not fit in memory";
         assert_eq!(message, format!("file: {images}"));
     }

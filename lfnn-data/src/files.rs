@@ -34,20 +34,22 @@ enum Kind {
     DanglingLink,
     /// A pipe, a socket, a device.
     Special,
+    /// Anything whose name begins with a dot: `.DS_Store`, `._image.jpg`.
+    Hidden,
 }
 
 /// The entries of a folder in the order of their names, so that no file system's order shows.
-/// Hidden ones (`.DS_Store`, `._image.jpg`) are left out.
 fn entries(folder: &Path) -> Result<Vec<(PathBuf, Kind)>, DataError> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(folder).map_err(DataError::io("list", folder))? {
-        let entry = entry.map_err(DataError::io("list", folder))?;
-        if !entry.file_name().as_encoded_bytes().starts_with(b".") {
-            paths.push(entry.path());
-        }
+        paths.push(entry.map_err(DataError::io("list", folder))?.path());
     }
     paths.sort();
     let with_kind = |path: PathBuf| {
+        let name = path.file_name().unwrap_or_default();
+        if name.as_encoded_bytes().starts_with(b".") {
+            return Ok((path, Kind::Hidden));
+        }
         let kind = match fs::metadata(&path) {
             Ok(found) if found.is_dir() => Kind::Folder,
             Ok(found) if found.is_file() => Kind::File,
@@ -93,18 +95,37 @@ pub(crate) fn image_files(
     Ok(images)
 }
 
+/// The image files in a folder, and after them those in the folders inside it, sorted by name.
+pub(crate) fn image_files_below(
+    folder: &Path,
+    images: &mut Vec<PathBuf>,
+    left_out: &mut LeftOut,
+) -> Result<(), DataError> {
+    let mut inside = Vec::new();
+    for (path, kind) in entries(folder)? {
+        match kind {
+            Kind::File if is_named_image(&path) => images.push(path),
+            Kind::Folder => inside.push(path),
+            other => leave_out(&path, &other, left_out),
+        }
+    }
+    inside.iter().try_for_each(|path| image_files_below(path, images, left_out))
+}
+
 fn leave_out(path: &Path, kind: &Kind, left_out: &mut LeftOut) {
     match kind {
         Kind::File => left_out.add_file(path),
         Kind::Folder => left_out.add(path, "sub-folder"),
         Kind::DanglingLink => left_out.add(path, "dangling link"),
         Kind::Special => left_out.add(path, "special file"),
+        Kind::Hidden => left_out.add(path, "hidden file"),
     }
 }
 
-/// Whether a folder holds nothing, or nothing but parts of downloads.
+/// Whether a folder holds nothing, or nothing but hidden files and parts of downloads.
 pub(crate) fn holds_nothing(folder: &Path) -> bool {
-    entries(folder).is_ok_and(|all| all.iter().all(|(path, _)| is_part(path)))
+    let is_nothing = |(path, kind): &(PathBuf, Kind)| matches!(kind, Kind::Hidden) || is_part(path);
+    entries(folder).is_ok_and(|all| all.iter().all(is_nothing))
 }
 
 /// The sha256 of a file in hexadecimal, reading it once; `read` is called with the bytes so far.

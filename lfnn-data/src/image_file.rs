@@ -1,7 +1,7 @@
 //! One image file: opened by its content, turned upright, decoded whole.
 
 use std::fs::File;
-use std::io::{Cursor, ErrorKind, Read};
+use std::io::{BufRead, BufReader, Cursor, ErrorKind, Read, Seek};
 use std::path::Path;
 
 use image::error::{DecodingError, ImageFormatHint};
@@ -44,11 +44,56 @@ pub(crate) fn endings() -> String {
 pub(crate) struct Header {
     /// Height and width of the image turned upright.
     pub(crate) size: (usize, usize),
-    /// Whether it has no colour.
-    pub(crate) grey: bool,
-    /// Whether its channels have more than 8 bits.
-    pub(crate) deep: bool,
+    /// What its pixels are.
+    pub(crate) channels: Channels,
     turn: Orientation,
+}
+
+/// What the pixels of an image file are.
+#[derive(Clone, Copy)]
+pub(crate) struct Channels {
+    /// Whether they have no colour.
+    pub(crate) grey: bool,
+    /// Whether their channels have more than 8 bits.
+    pub(crate) deep: bool,
+}
+
+impl Channels {
+    /// Those of a file, of which as little is read as its format allows.
+    pub(crate) fn of_file(path: &Path) -> Result<Self, DataError> {
+        let file = File::open(path).map_err(DataError::io("read", path))?;
+        Ok(Self::of(&decoder(path, BufReader::new(file))?))
+    }
+
+    fn of(decoder: &impl ImageDecoder) -> Self {
+        let colour = decoder.color_type();
+        Self {
+            grey: !colour.has_color(),
+            deep: colour.bits_per_pixel() > 8 * u16::from(colour.channel_count()),
+        }
+    }
+}
+
+/// The decoder for a file, by its content, with the `image` crate's limit on memory, so that a
+/// forged header cannot exhaust it.
+fn decoder<'a>(
+    path: &Path,
+    file: impl BufRead + Seek + 'a,
+) -> Result<impl ImageDecoder + 'a, DataError> {
+    let reader = ImageReader::new(file);
+    let reader = reader.with_guessed_format().map_err(DataError::io("read", path))?;
+    reader.into_decoder().map_err(|error| broken(path, error))
+}
+
+fn broken(path: &Path, error: ImageError) -> DataError {
+    let message = match error {
+        ImageError::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            "the file ends before the image does".to_owned()
+        }
+        // Decoders end some of their messages with a line break.
+        other => other.to_string().split_whitespace().collect::<Vec<_>>().join(" "),
+    };
+    DataError::Decode { file: path.to_owned(), expected: EXPECTED, source: message.into() }
 }
 
 /// The EXIF chunk of a PNG wherever it is; the decoder finds it only before the pixels.
@@ -90,23 +135,8 @@ impl<'p> ImageFile<'p> {
         Ok(Self { path, bytes })
     }
 
-    fn broken(&self, error: ImageError) -> DataError {
-        let message = match error {
-            ImageError::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
-                "the file ends before the image does".to_owned()
-            }
-            // Decoders end some of their messages with a line break.
-            other => other.to_string().split_whitespace().collect::<Vec<_>>().join(" "),
-        };
-        DataError::Decode { file: self.path.to_owned(), expected: EXPECTED, source: message.into() }
-    }
-
-    /// The decoder for the file, by its content, with the `image` crate's limit on memory, so that a
-    /// forged header cannot exhaust it.
     fn decoder(&self) -> Result<impl ImageDecoder + '_, DataError> {
-        let reader = ImageReader::new(Cursor::new(self.bytes.as_slice()));
-        let reader = reader.with_guessed_format().map_err(DataError::io("read", self.path))?;
-        reader.into_decoder().map_err(|error| self.broken(error))
+        decoder(self.path, Cursor::new(self.bytes.as_slice()))
     }
 
     pub(crate) fn header(&self) -> Result<Header, DataError> {
@@ -114,7 +144,7 @@ impl<'p> ImageFile<'p> {
     }
 
     fn header_of(&self, decoder: &mut impl ImageDecoder) -> Result<Header, DataError> {
-        let exif = decoder.exif_metadata().map_err(|error| self.broken(error))?;
+        let exif = decoder.exif_metadata().map_err(|error| broken(self.path, error))?;
         let exif = exif.or_else(|| late_exif_of_png(&self.bytes)).unwrap_or_default();
         // The mark belongs to JPEG alone, but other files have it too.
         let exif = exif.strip_prefix(b"Exif\0\0").unwrap_or(&exif);
@@ -128,13 +158,8 @@ impl<'p> ImageFile<'p> {
                 | Orientation::Rotate90FlipH
                 | Orientation::Rotate270FlipH
         );
-        let colour = decoder.color_type();
-        Ok(Header {
-            size: if sideways { (width, height) } else { (height, width) },
-            grey: !colour.has_color(),
-            deep: colour.bits_per_pixel() > 8 * u16::from(colour.channel_count()),
-            turn,
-        })
+        let size = if sideways { (width, height) } else { (height, width) };
+        Ok(Header { size, channels: Channels::of(decoder), turn })
     }
 
     /// A file of a few bytes may speak of an image that takes minutes to decode and to resize.
@@ -158,7 +183,7 @@ impl<'p> ImageFile<'p> {
         let header = self.header_of(&mut decoder)?;
         fits(&header)?;
         self.check_extent(header.size)?;
-        let broken = |error| self.broken(error);
+        let broken = |error| broken(self.path, error);
         // The memory limit is the reader's own; going through its decoder leaves the check to us.
         Limits::default().reserve(decoder.total_bytes()).map_err(broken)?;
         let mut image = DynamicImage::from_decoder(decoder).map_err(broken)?;

@@ -3,84 +3,123 @@
 use std::path::{Path, PathBuf};
 
 use crate::declaration::{Declaration, Reader, Request};
-use crate::decode::{Fit, check_all, check_size, decode_all, size};
+use crate::decode::{Fit, channels_of_all, check_all, decode_all, size};
+use crate::image_options::BitDepth;
 use crate::notes::{LeftOut, Note, Tally};
 use crate::{
-    DataError, Dataset, Examples, FileReport, FileState, ImageShape, Progress, TestPart,
-    Verification, files, image_file,
+    DataError, Dataset, Examples, FileReport, FileState, ImageOptions, ImageShape, Progress,
+    Targets, TestPart, Verification, files, image_file,
 };
 
-/// A data set of image files; images become RGB.
+/// A data set of image files.
 pub(crate) struct ImageFolder {
     /// Finds the files of a folder.
     pub(crate) layout: fn(set: &Declaration, folder: &Path) -> Result<Layout, DataError>,
-    /// Height and width of every image, if they are always the same.
-    pub(crate) image_size: Option<(usize, usize)>,
+    /// The shape of every image, of bytes, if it is always the same.
+    pub(crate) shape: Option<ImageShape>,
 }
 
 /// What a folder of images holds.
 pub(crate) struct Layout {
     pub(crate) classes: Vec<String>,
     pub(crate) train: Files,
+    /// None where a number of images to train on is held out.
+    pub(crate) validation: Option<Files>,
     /// None where a share of the images is tested on.
     pub(crate) test: Option<Files>,
     /// What in the folders is not used.
     pub(crate) notes: Vec<Note>,
 }
 
-/// The folder `train` of a data set.
-///
-/// # Errors
-/// There is none.
-pub(crate) fn train_folder(set: &Declaration, folder: &Path) -> Result<PathBuf, DataError> {
-    let train = folder.join("train");
-    set.need_folder(&train, "a folder for each class")?;
-    Ok(train)
+impl Layout {
+    /// The parts of the set, with their names.
+    fn parts(&self) -> impl Iterator<Item = (&'static str, &Files)> {
+        let train = if self.test.is_some() { "train" } else { "whole" };
+        let parts = [
+            (train, Some(&self.train)),
+            ("validation", self.validation.as_ref()),
+            ("test", self.test.as_ref()),
+        ];
+        parts.into_iter().filter_map(|(name, files)| Some((name, files?)))
+    }
+
+    /// That a user's wishes leave no part to be found twice.
+    fn check(&self, test: Option<&TestPart>, validation: usize) -> Result<(), DataError> {
+        if self.validation.is_some() && validation > 0 {
+            let expected = "0: the folder has a validation part".to_owned();
+            let found = validation.to_string();
+            return Err(DataError::Setting { key: "dataset.validation", found, expected });
+        }
+        match (&self.test, test) {
+            (Some(_), Some(test)) => Err(refused(test, "nothing: the folder has a test part")),
+            (None, Some(test @ TestPart::File(_))) => Err(refused(test, "a share between 0 and 1")),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl ImageFolder {
+    /// The shape and the depth of every image, and how it comes to its size.
+    fn shape(
+        &self,
+        options: &ImageOptions,
+        layout: &Layout,
+    ) -> Result<(ImageShape, BitDepth, Fit), DataError> {
+        if let Some(shape) = self.shape {
+            return Ok((shape, BitDepth::Eight, Fit::Exact(shape.height, shape.width)));
+        }
+        let (height, width) = match (options.size, layout.train.paths.first()) {
+            (Some(size), _) => size,
+            (None, Some(first)) => size(first)?,
+            (None, None) => (0, 0),
+        };
+        let files = match (options.channels, options.depth) {
+            (Some(_), Some(_)) => Tally::default(),
+            _ => channels_of_all(layout.parts().flat_map(|(_, files)| &files.paths))?,
+        };
+        let (channels, depth) = options.format(&files);
+        let fit = match options.size {
+            Some(_) => Fit::Resize(height, width),
+            None => Fit::Exact(height, width),
+        };
+        Ok((ImageShape { height, width, channels }, depth, fit))
+    }
 }
 
 impl Reader for ImageFolder {
     fn load(&self, request: &Request<'_>) -> Result<Dataset, DataError> {
         let Request { set, source, path: folder, progress } = *request;
-        let image_size = source.image_size;
-        image_size.map_or(Ok(()), check_size)?;
+        source.images.check()?;
         let layout = (self.layout)(set, folder)?;
-        let (height, width) = match (image_size.or(self.image_size), layout.train.paths.first()) {
-            (Some(size), _) => size,
-            (None, Some(first)) => size(first)?,
-            (None, None) => (0, 0),
+        layout.check(source.test.as_ref(), source.validation)?;
+        let (shape, depth, fit) = self.shape(&source.images, &layout)?;
+        let mut tallies = Vec::new();
+        let mut decode = |files: &Files, part: &str| {
+            let what = format!("decoding {part}");
+            let decoded = files.decode((shape, depth), fit, &what, progress);
+            let (examples, tally) = decoded.map_err(|error| match self.shape {
+                Some(_) => error,
+                None => suggest_size(error),
+            })?;
+            tallies.push(tally);
+            Ok::<_, DataError>(examples)
         };
-        let shape = ImageShape { height, width, channels: 3 };
-        let fit = match image_size {
-            Some(_) => Fit::Resize(height, width),
-            None => Fit::Exact(height, width),
+        let train = decode(&layout.train, "train")?;
+        let mut decode_some = |files: &Option<Files>, part| {
+            files.as_ref().map(|files| decode(files, part)).transpose()
         };
-        let decode = |files: &Files, what| {
-            let decoded = files.decode(shape, fit, what, progress);
-            decoded.map_err(
-                |error| if self.image_size.is_none() { suggest_size(error) } else { error },
-            )
-        };
-        let mut notes = layout.notes;
-        let (train, of_train) = decode(&layout.train, "decoding train")?;
-        let (train, test) = match (&layout.test, &source.test) {
-            (Some(_), Some(test)) => {
-                return Err(refused(test, "nothing: the folder has a test part"));
-            }
-            (Some(files), None) => {
-                let (test, of_test) = decode(files, "decoding test")?;
-                notes.extend(Tally::notes([of_train, of_test]));
-                (train, test)
-            }
-            (None, Some(test @ TestPart::File(_))) => {
-                return Err(refused(test, "a share between 0 and 1"));
-            }
-            (None, _) => {
-                notes.extend(Tally::notes([of_train]));
+        let validation = decode_some(&layout.validation, "validation")?;
+        let (train, test) = match decode_some(&layout.test, "test")? {
+            Some(test) => (train, test),
+            None => {
                 let split = source.split_test(&train.targets)?;
                 (train.select(&split.train), train.select(&split.validation))
             }
         };
-        Ok(Dataset::of_images(set.name, &layout.classes, train, test, notes))
+        let mut notes = layout.notes;
+        notes.extend(Tally::sum(tallies).notes((shape.channels, depth)));
+        let dataset = Dataset::of_images(set.name, &layout.classes, train, test, notes);
+        Ok(Dataset { validation, ..dataset })
     }
 
     fn count(&self, set: &Declaration, folder: &Path) -> Result<[u64; 2], DataError> {
@@ -98,29 +137,24 @@ impl Reader for ImageFolder {
                 return [FileReport { path: ".".into(), state }].into_iter().collect();
             }
         };
-        let fit = self.image_size.map_or(Fit::Any, |(height, width)| Fit::Exact(height, width));
-        let mut reports = Vec::new();
-        let none = Files::default();
-        let sets = match &layout.test {
-            Some(test) => [("train", &layout.train), ("test", test)],
-            None => [("whole", &layout.train), ("", &none)],
-        };
-        let tallies = sets.map(|(set, files)| {
-            if set.is_empty() {
-                return Tally::default();
-            }
+        let fit = self.shape.map_or(Fit::Any, |shape| Fit::Exact(shape.height, shape.width));
+        let (mut reports, mut tallies) = (Vec::new(), Vec::new());
+        for (part, files) in layout.parts() {
             let (failed, tally) =
-                check_all(&files.paths, fit, &format!("checking {set}"), progress);
+                check_all(&files.paths, fit, &format!("checking {part}"), progress);
+            tallies.push(tally);
             let good = FileState::images(files.paths.len() - failed.len());
-            reports.push(FileReport { path: format!("{set} set").into(), state: good });
+            reports.push(FileReport { path: format!("{part} set").into(), state: good });
             reports.extend(failed.into_iter().map(|(path, error)| FileReport {
                 path: path.strip_prefix(folder).unwrap_or(&path).to_owned(),
                 state: FileState::broken(&error, &path),
             }));
-            tally
-        });
-        let mut notes = layout.notes;
-        notes.extend(Tally::notes(tallies));
+        }
+        let (mut notes, tally) = (layout.notes, Tally::sum(tallies));
+        notes.extend(tally.notes(match self.shape {
+            Some(shape) => (shape.channels, BitDepth::Eight),
+            None => ImageOptions::default().format(&tally),
+        }));
         Verification { files: reports, notes }
     }
 }
@@ -173,13 +207,14 @@ impl Files {
 
     pub(crate) fn decode(
         &self,
-        shape: ImageShape,
+        (shape, depth): (ImageShape, BitDepth),
         fit: Fit,
         what: &str,
         progress: &dyn Progress,
     ) -> Result<(Examples, Tally), DataError> {
-        let (pixels, tally) = decode_all(&self.paths, shape, fit, what, progress)?;
-        Ok((Examples::images(shape, pixels, self.labels.clone())?, tally))
+        let (pixels, tally) = decode_all(&self.paths, (shape, depth), fit, what, progress)?;
+        let targets = Targets::Classes(self.labels.clone());
+        Ok((Examples::new(shape, pixels, targets)?, tally))
     }
 }
 

@@ -19,6 +19,7 @@ mod files;
 mod idx;
 mod image_file;
 mod image_folder;
+mod image_options;
 mod jpeg;
 mod listing;
 mod notes;
@@ -40,6 +41,7 @@ pub use example_format::{ExampleFormat, image_files};
 pub use examples::{Examples, ImageShape, Inputs, TargetNames, Targets};
 #[cfg(feature = "download")]
 pub use fetch::fetch;
+pub use image_options::{BitDepth, ImageOptions};
 pub use listing::{Listing, Presence, list};
 pub use notes::Note;
 pub use permute::{permute_pixels, pixel_permutation};

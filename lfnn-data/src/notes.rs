@@ -4,28 +4,35 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::image_options::BitDepth;
+
 /// Something about a data set that a user should hear of once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Note {
     /// Something in the folders of images is not used.
     LeftOut {
-        /// The folder of the set: `train`.
+        /// The folder of the set: `train`; empty if it is the whole.
         set: String,
-        /// How many of each kind (`.tif`, `sub-folder`), the most frequent first.
+        /// How many of each kind (`.tif`, `hidden file`), the most frequent first.
         kinds: Vec<(String, u64)>,
         /// One of them, below the data set's folder.
         first: PathBuf,
     },
-    /// A folder that could be the test set is not, because there is another.
-    Unused {
-        /// The folder: `val`.
-        folder: &'static str,
-        /// The test set: `test`.
-        test: &'static str,
+    /// The validation part is the test set, because there is no other.
+    ValidationIsTest {
+        /// Its folder: `val`.
+        folder: String,
     },
     /// Images without colour are expanded to RGB.
     Grey {
+        /// How many.
+        images: u64,
+        /// Of how many.
+        of: u64,
+    },
+    /// Images in colour become grey.
+    Colour {
         /// How many.
         images: u64,
         /// Of how many.
@@ -35,6 +42,13 @@ pub enum Note {
     SixteenBits {
         /// How many.
         files: u64,
+    },
+    /// Files have 16 bits per channel, so the pixels of all images are real numbers.
+    Deep {
+        /// How many.
+        files: u64,
+        /// Of how many.
+        of: u64,
     },
     /// Columns of text become a feature for each category.
     Categories {
@@ -65,24 +79,28 @@ impl fmt::Display for Note {
                         false => of(*count, kind),
                     })
                     .collect();
+                let set = if set.is_empty() { String::new() } else { format!(" of {set}/") };
                 let (total, kinds) = (of(total, "file"), kinds.join(", "));
-                write!(f, "left out {total} of {set}/: {kinds} (first: {})", first.display())
+                write!(f, "left out {total}{set}: {kinds} (first: {})", first.display())
             }
-            Note::Unused { folder, test } => {
-                write!(f, "left out {folder}/, because {test}/ is the test set")
+            Note::ValidationIsTest { folder } => {
+                write!(f, "there is no test/; {folder}/ is the test set")
             }
-            Note::Grey { images: 1, of } if *of > 1 => {
-                write!(f, "1 of {of} images is grey; it trains as RGB")
+            Note::Grey { images, of } => share(f, *images, *of, "image", ("grey", "as RGB")),
+            Note::Colour { images, of } => {
+                share(f, *images, *of, "image", ("in colour", "as grey"))
             }
-            Note::Grey { images, of } if images < of => {
-                write!(f, "{images} of {of} images are grey; they train as RGB")
-            }
-            Note::Grey { of, .. } => write!(f, "all {of} images are grey; they train as RGB"),
             Note::SixteenBits { files: 1 } => {
                 f.write_str("1 file has 16 bits per channel; it trains with 8")
             }
             Note::SixteenBits { files } => {
                 write!(f, "{files} files have 16 bits per channel; they train with 8")
+            }
+            Note::Deep { files, of } => {
+                let has = if *files == 1 { "has" } else { "have" };
+                let whole =
+                    "all images train with real numbers (`dataset.bits: 8` trains with bytes)";
+                write!(f, "{files} of {} {has} 16 bits per channel; {whole}", self::of(*of, "file"))
             }
             Note::Categories { columns } => {
                 write!(f, "text becomes one feature per category: {}", counted(columns))
@@ -104,6 +122,21 @@ impl fmt::Display for Note {
                 )
             }
         }
+    }
+}
+
+/// `1 of 4 images is grey; it trains as RGB`.
+fn share(
+    f: &mut fmt::Formatter<'_>,
+    some: u64,
+    all: u64,
+    thing: &str,
+    (found, becomes): (&str, &str),
+) -> fmt::Result {
+    match some {
+        1 if all > 1 => write!(f, "1 of {all} {thing}s is {found}; it trains {becomes}"),
+        _ if some < all => write!(f, "{some} of {all} {thing}s are {found}; they train {becomes}"),
+        _ => write!(f, "all {all} {thing}s are {found}; they train {becomes}"),
     }
 }
 
@@ -167,11 +200,31 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// The notes on several sets together.
-    pub(crate) fn notes<const N: usize>(tallies: [Tally; N]) -> impl Iterator<Item = Note> {
-        let sum = |count: fn(&Tally) -> u64| tallies.iter().map(count).sum();
-        let (images, grey, files) = (sum(|t| t.images), sum(|t| t.grey), sum(|t| t.deep));
-        let grey = (grey > 0).then_some(Note::Grey { images: grey, of: images });
-        grey.into_iter().chain((files > 0).then_some(Note::SixteenBits { files }))
+    /// That of several sets together.
+    pub(crate) fn sum(all: impl IntoIterator<Item = Self>) -> Self {
+        all.into_iter().fold(Self::default(), |sum, tally| Self {
+            images: sum.images + tally.images,
+            grey: sum.grey + tally.grey,
+            deep: sum.deep + tally.deep,
+        })
+    }
+
+    /// What becomes of them, where it is not what they are.
+    pub(crate) fn notes(self, (channels, depth): (usize, BitDepth)) -> impl Iterator<Item = Note> {
+        let Self { images: of, grey, deep } = self;
+        let colours = match channels {
+            1 if grey < of => Some(Note::Colour { images: of - grey, of }),
+            3 if grey > 0 => Some(Note::Grey { images: grey, of }),
+            _ => None,
+        };
+        let is_kept = deep > 0 && depth == BitDepth::Sixteen;
+        let kept = is_kept.then_some(Note::Deep { files: deep, of });
+        colours.into_iter().chain(kept).chain(self.cut(depth))
+    }
+
+    /// How many files lose bits.
+    pub(crate) fn cut(self, depth: BitDepth) -> Option<Note> {
+        let is_cut = self.deep > 0 && depth == BitDepth::Eight;
+        is_cut.then_some(Note::SixteenBits { files: self.deep })
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use lfnn_core::data::Split;
 
 use crate::declaration::Request;
-use crate::{DataError, Dataset, DatasetName, Progress, TableColumns, Targets};
+use crate::{DataError, Dataset, DatasetName, ImageOptions, Progress, TableColumns, Targets};
 
 /// The share of a user's own examples that are tested on, where nothing else is said.
 pub const DEFAULT_TEST_SHARE: f64 = 0.2;
@@ -17,13 +17,13 @@ pub struct Source {
     pub name: DatasetName,
     /// Its file or folder, if it is not the usual one below the data folder.
     pub path: Option<PathBuf>,
-    /// Height and width to resize every image to; for a folder of the user's alone.
-    pub image_size: Option<(usize, usize)>,
+    /// How image files become images; for a folder of the user's alone.
+    pub images: ImageOptions,
     /// Which columns of a table are used. Of arrays, `regression` alone matters.
     pub columns: TableColumns,
     /// What a table or arrays without a test part are tested on: [`DEFAULT_TEST_SHARE`] if none.
     pub test: Option<TestPart>,
-    /// Number of training examples that will be held out for validation: what is known of a column of a table, such
+    /// Number of training examples that will be held out for validation, where the data set has no part for it: what is known of a column of a table, such
     /// as the mean that fills its empty cells, is known of the other rows.
     pub validation: usize,
     /// Seed of the choice of test and validation examples.
@@ -42,8 +42,8 @@ pub enum TestPart {
 impl Source {
     /// The data set `name` in its usual folder.
     pub fn named(name: DatasetName) -> Self {
-        let columns = TableColumns::default();
-        Self { name, path: None, image_size: None, columns, test: None, validation: 0, seed: 1 }
+        let (images, columns) = (ImageOptions::default(), TableColumns::default());
+        Self { name, path: None, images, columns, test: None, validation: 0, seed: 1 }
     }
 
     /// Where the data set is when the data folder is `root`; none if it is compiled in.
@@ -94,12 +94,9 @@ impl Dataset {
         progress: &dyn Progress,
     ) -> Result<Dataset, DataError> {
         let (name, set) = (source.name, source.name.declaration());
-        if let (Some((height, width)), false) = (source.image_size, name.is_resized()) {
-            return Err(DataError::Setting {
-                key: "dataset.image_size",
-                found: format!("{height} × {width}"),
-                expected: format!("nothing: only the data set `folder` is resized, not `{name}`"),
-            });
+        if let (Some((key, found)), false) = (source.images.given(), name.is_resized()) {
+            let expected = format!("nothing: it is for the data set `folder`, not for `{name}`");
+            return Err(DataError::Setting { key, found, expected });
         }
         let folder = source.folder(root)?;
         if let Some(folder) = &folder {

@@ -10,6 +10,7 @@ use lfnn_core::data::{DataError, Dataset, Inputs};
 use lfnn_core::device::{Device, Platform};
 use lfnn_core::method::{BP, LFNN_L, METHODS, Method};
 use lfnn_core::model::Model;
+use lfnn_core::onnx::{OnnxError, OnnxOptions};
 use lfnn_core::train::{Setup, TrainError, Trainer};
 use lfnn_cpu::{Cpu, CpuPlatform};
 use lfnn_tests::reference::Reference;
@@ -415,4 +416,40 @@ fn a_device_is_chosen_by_name_when_a_program_runs() {
     assert_eq!(error.to_string(), "cpu: the CPU computes only in f32, not in bf16");
     let error = Device::open("auto", Precision::F32, &[&Nothing]).unwrap_err().to_string();
     assert_eq!(error, "no device: nothing: 0 examples, expected 1 to 2³² − 1");
+}
+
+#[test]
+fn a_model_becomes_an_onnx_model_in_the_program() {
+    let ((features, labels), network, training) = (clouds(), network(), training());
+    let data = Dataset::classification(features.view(), labels.view()).unwrap();
+    let (backend, setup) = (cpu(), setup(&network, &training, LFNN_L));
+    let model = Trainer::new(&backend, &setup, &data).unwrap().model().unwrap();
+    let plain = model.to_onnx(&OnnxOptions::default()).unwrap();
+    let metadata = serde_json::Map::from_iter([("origin".to_owned(), "clouds".into())]);
+    let options = OnnxOptions { workers: true, metadata, ..OnnxOptions::default() };
+    let full = model.to_onnx(&options).unwrap();
+    assert_eq!(full, model.to_onnx(&options).unwrap());
+    let names = |file: &[u8], text: &str| file.windows(text.len()).any(|at| at == text.as_bytes());
+    for text in ["features", "probabilities", "logits", "classes", "[\"0\",\"1\",\"2\"]"] {
+        assert!(names(&plain, text) && names(&full, text), "{text}");
+    }
+    for text in ["unit2", "unit1.readout", "\"clouds\""] {
+        assert!(names(&full, text) && (text == "unit2" || !names(&plain, text)), "{text}");
+    }
+    // Without the heads, the workers do not predict, and the network does.
+    let mut without_heads = model.clone();
+    without_heads.state.tensors.retain(|tensor| !tensor.name.contains("readout"));
+    assert_eq!(without_heads.to_onnx(&OnnxOptions::default()).unwrap(), plain);
+    let error = without_heads.to_onnx(&options).unwrap_err();
+    assert!(matches!(&error, OnnxError::State(_)), "{error}");
+
+    let order = OnnxOptions { permutation: Some(&[0, 0]), ..OnnxOptions::default() };
+    assert_eq!(
+        model.to_onnx(&order).unwrap_err().to_string(),
+        "a permutation of 2 pixels, expected each of 1 positions once"
+    );
+    let setup = Setup { method: BP, ..setup };
+    let model = Trainer::new(&backend, &setup, &data).unwrap().model().unwrap();
+    let error = model.to_onnx(&options).unwrap_err();
+    assert!(matches!(error, OnnxError::NoWorkers { method } if method == "bp"));
 }

@@ -210,7 +210,7 @@ fn a_state_is_held_against_the_network_before_memory_is_asked_for() {
         ]));
         let error = Evaluator::new(&cpu, &other, data.images(), &state, 4, true).unwrap_err();
         assert!(matches!(error, TrainError::State(_)), "{error}");
-        let message = PredictionProgram::new(&other, DataLayout::of_bytes(SHAPE, 3, 1))
+        let message = PredictionProgram::new(&other, DataLayout::of_bytes(SHAPE, 3, 1), false)
             .unwrap()
             .parameters(&state)
             .unwrap_err();

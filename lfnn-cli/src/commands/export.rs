@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow};
 use lfnn_core::model::tensors::to_bytes;
 use lfnn_core::model::{Model, ModelTarget};
+use lfnn_core::onnx::OnnxOptions;
 use lfnn_core::program::TensorId;
 use lfnn_core::train::{PredictionProgram, StateData, StateTensor};
 use lfnn_data::pixel_permutation;
@@ -17,7 +18,6 @@ use crate::failure::{Failure, Result};
 use crate::files::write_whole;
 use crate::format;
 use crate::memory;
-use crate::onnx;
 use crate::output::Output;
 
 /// The key of the metadata in a safetensors file: not that of a checkpoint, which this is not.
@@ -28,6 +28,10 @@ const KEY: &str = "predictor";
 /// # Errors
 /// A checkpoint that is missing or broken, or an output that cannot be written.
 pub(crate) fn command(args: &ExportArgs, output: &Output) -> Result {
+    if args.workers && args.format != ExportFormat::Onnx {
+        let message = "is for --format onnx; a checkpoint has the weights of the workers' heads";
+        return Err(Failure::Usage(anyhow!("--workers: {message}")));
+    }
     let path = checkpoint::locate(&args.run)?;
     let saved = checkpoint::load_model(&path)?;
     let out = args.out.clone().unwrap_or_else(|| default_out(&args.run, args.format));
@@ -35,7 +39,7 @@ pub(crate) fn command(args: &ExportArgs, output: &Output) -> Result {
         let message = "is the checkpoint itself; expected another file";
         return Err(Failure::Usage(anyhow!("--out {}: {message}", out.display())));
     }
-    let (bytes, count) = encode(&saved, args.format).with_context(|| path.display().to_string())?;
+    let (bytes, count) = encode(&saved, args).with_context(|| path.display().to_string())?;
     write_whole(&out, &bytes)?;
     let model = &saved.model.description;
     output.info(&format!(
@@ -55,7 +59,7 @@ pub(crate) fn command(args: &ExportArgs, output: &Output) -> Result {
 }
 
 /// The file's bytes, and how many parameters are in it, running statistics not counted.
-fn encode(saved: &SavedModel, format: ExportFormat) -> anyhow::Result<(Vec<u8>, usize)> {
+fn encode(saved: &SavedModel, args: &ExportArgs) -> anyhow::Result<(Vec<u8>, usize)> {
     let SavedModel { model, metadata } = saved;
     let description = &model.description;
     let (predictor, parameters) = predictor(model)?;
@@ -65,9 +69,10 @@ fn encode(saved: &SavedModel, format: ExportFormat) -> anyhow::Result<(Vec<u8>, 
     let (count, _) = predictor.network.parameter_counts();
 
     let mut about = Map::new();
+    let names = json!(description.names());
     match &description.target {
-        ModelTarget::Classes { names } => about.insert("classes".into(), json!(names)),
-        ModelTarget::Values { names, .. } => about.insert("values".into(), json!(names)),
+        ModelTarget::Classes { .. } => about.insert("classes".into(), names),
+        ModelTarget::Values { .. } => about.insert("values".into(), names),
     };
     if let Some(table) = Preprocessing::of(description)?.table {
         about.insert("features".into(), json!(table.feature_names()));
@@ -83,9 +88,8 @@ fn encode(saved: &SavedModel, format: ExportFormat) -> anyhow::Result<(Vec<u8>, 
             about.insert("method".into(), json!(description.method));
         }
     }
-    let bytes = match format {
+    let bytes = match args.format {
         ExportFormat::Onnx => {
-            about.sort_keys();
             about.values_mut().for_each(Value::sort_all_objects);
             let [height, width, _] = description.input;
             let permutation = |seed: u64| -> anyhow::Result<_> {
@@ -98,7 +102,12 @@ fn encode(saved: &SavedModel, format: ExportFormat) -> anyhow::Result<(Vec<u8>, 
             let config = metadata.as_ref().map(|metadata| &metadata.config);
             let permuted = config.filter(|config| config.dataset.permute_pixels);
             let permutation = permuted.map(|config| permutation(config.seed)).transpose()?;
-            onnx::encode(&predictor, &parameters, permutation.as_deref(), description, &about)?
+            let options = OnnxOptions {
+                workers: args.workers,
+                permutation: permutation.as_deref(),
+                metadata: about,
+            };
+            model.to_onnx(&options)?
         }
         ExportFormat::Safetensors => {
             about.insert("image".into(), json!(description.input));
@@ -121,7 +130,7 @@ fn encode(saved: &SavedModel, format: ExportFormat) -> anyhow::Result<(Vec<u8>, 
 fn predictor(
     Model { description, state }: &Model,
 ) -> anyhow::Result<(PredictionProgram, Vec<(TensorId, &StateTensor)>)> {
-    let predictor = PredictionProgram::new(&description.network, description.layout(1))?;
+    let predictor = PredictionProgram::new(&description.network, description.layout(1), false)?;
     let parameters = predictor
         .parameters(state)
         .map_err(|message| anyhow!("the saved state does not fit: {message}"))?;

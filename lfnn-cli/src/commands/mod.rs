@@ -20,6 +20,6 @@ use std::path::Path;
 use crate::failure::Failure;
 
 /// A checkpoint carries its own configuration: what does not fit there is no mistake of the user's.
-fn of_checkpoint(path: &Path, error: impl Error + Send + Sync + 'static) -> Failure {
+pub(crate) fn of_checkpoint(path: &Path, error: impl Error + Send + Sync + 'static) -> Failure {
     Failure::Runtime(anyhow::Error::from(error).context(path.display().to_string()))
 }

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use lfnn_core::config::{Augmentation, ConfigError, Task};
-use lfnn_data::{DataKind, DatasetName, MissingCells, Source, TableColumns};
+use lfnn_core::model::{InputElements, ModelDescription};
+use lfnn_data::{
+    BitDepth, DataKind, DatasetName, ImageOptions, MissingCells, Source, TableColumns,
+};
 use serde::{Deserialize, Serialize};
 
 /// The examples: images, rows of a table, or arrays.
@@ -23,6 +26,14 @@ pub(crate) struct DatasetConfig {
     /// null. Other data sets are never resized.
     #[serde(default)]
     pub(crate) image_size: Option<[usize; 2]>,
+    /// Channels of the images of a `folder`: 1 (grey) or 3 (red, green and blue). If null, 1 where every
+    /// image is grey.
+    #[serde(default)]
+    pub(crate) channels: Option<usize>,
+    /// Bits of each channel of the images of a `folder`: 8 (bytes) or 16 (real numbers from 0 to 1). If
+    /// null, 16 where any file has them.
+    #[serde(default)]
+    pub(crate) bits: Option<usize>,
     /// Column of a `table` to predict; in a regression perhaps several.
     #[serde(default)]
     pub(crate) target: Option<Columns>,
@@ -37,7 +48,8 @@ pub(crate) struct DatasetConfig {
     #[serde(default)]
     #[cfg_attr(test, schemars(schema_with = "missing_schema"))]
     pub(crate) missing: MissingCells,
-    /// Number of training examples held out for validation, balanced over the classes.
+    /// Number of training examples held out for validation, balanced over the classes. Of a `folder` with
+    /// a folder `val`, that is the validation part.
     #[serde(default)]
     pub(crate) validation: usize,
     /// Whether one random permutation is applied to the pixels of all images.
@@ -98,22 +110,32 @@ impl DatasetConfig {
         let (images, table) = (kind == DataKind::Images, kind == DataKind::Table);
         let for_table = "it is for the data set `table`";
         let for_images = "it is for images";
+        let (resized, for_folder) = (self.name.is_resized(), "it is for the data set `folder`");
         let given = [
             ("target", self.target.is_some() && !table, for_table),
             ("features", self.features != Columns::default() && !table, for_table),
             ("missing", self.missing != MissingCells::default() && !table, for_table),
             (
                 "test",
-                self.test.is_some() && images && !self.name.is_resized(),
+                self.test.is_some() && images && !resized,
                 "it is for the data sets `folder`, `table` and `arrays`",
             ),
-            ("image_size", self.image_size.is_some() && !images, "it is for the data set `folder`"),
+            ("image_size", self.image_size.is_some() && !images, for_folder),
+            ("channels", self.channels.is_some() && !resized, for_folder),
+            ("bits", self.bits.is_some() && !resized, for_folder),
             ("permute_pixels", self.permute_pixels && table, for_images),
             ("augmentation", self.augmentation != Augmentation::default() && table, for_images),
         ];
         for (key, is_wrong, instead) in given {
             if is_wrong {
                 let message = format!("means nothing for the data set `{}`; {instead}", self.name);
+                return Err(ConfigError::new(format!("dataset.{key}"), message));
+            }
+        }
+        let choices = [("channels", self.channels, [1, 3]), ("bits", self.bits, [8, 16])];
+        for (key, given, [one, other]) in choices {
+            if let Some(given) = given.filter(|given| ![one, other].contains(given)) {
+                let message = format!("{given}, expected {one} or {other}");
                 return Err(ConfigError::new(format!("dataset.{key}"), message));
             }
         }
@@ -151,13 +173,27 @@ impl DatasetConfig {
         file.map_or_else(|| self.name.to_string(), |file| file.display().to_string())
     }
 
+    /// The same data set, with images such as a network was trained on.
+    pub(crate) fn like(&self, model: &ModelDescription) -> Self {
+        let mut dataset = self.clone();
+        if dataset.name.is_resized() {
+            let bits = if model.elements == InputElements::Bytes { 8 } else { 16 };
+            (dataset.channels, dataset.bits) = (Some(model.input[2]), Some(bits));
+        }
+        dataset
+    }
+
     /// The data set, as the data crate takes it.
     pub(crate) fn source(&self, task: Task, seed: u64) -> Source {
         let features = (self.features != Columns::default()).then(|| self.features.names());
         Source {
             name: self.name,
             path: self.path.clone(),
-            image_size: self.image_size.map(|[height, width]| (height, width)),
+            images: ImageOptions {
+                size: self.image_size.map(|[height, width]| (height, width)),
+                channels: self.channels,
+                depth: self.bits.and_then(BitDepth::of_bits),
+            },
             columns: TableColumns {
                 target: self.target.as_ref().map(Columns::names).unwrap_or_default(),
                 features,

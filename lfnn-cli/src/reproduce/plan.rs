@@ -122,7 +122,11 @@ impl<'a> Session<'a> {
     /// Data that is missing or does not fit the run's settings, or a backend that is missing.
     pub(super) fn open(run: &'a ResolvedRun) -> Result<Self> {
         let output = Output::new(Level::Silent);
-        Ok(Self { config: &run.config, data: run.load(&output)?, device: run.device(&output)? })
+        Ok(Self {
+            config: &run.config,
+            data: run.load(None, &output)?,
+            device: run.device(&output)?,
+        })
     }
 
     /// What computes.

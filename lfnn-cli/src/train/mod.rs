@@ -202,7 +202,8 @@ impl TrainingRun {
         } else {
             None
         };
-        let data = run.load(output)?;
+        let trained = checkpoint.as_ref().map(|checkpoint| &checkpoint.metadata.model);
+        let data = run.load(trained, output)?;
         let digest = digest::of(&data);
         let (metadata, state) = match checkpoint {
             Some(Checkpoint { metadata, .. }) if metadata.data != digest => {

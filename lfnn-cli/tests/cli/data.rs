@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use serde_json::Value;
+
 use super::support::{Ended, Place};
 
 /// A grey image of 8 × 8, as PGM.
@@ -27,7 +29,7 @@ fn pets(place: &Place) {
 const NOTES: &str = "\
 note: left out 1 file of train/: 1 .tif (first: train/cat/scan.tif)
 note: 2 of 4 images are grey; they train as RGB
-note: 2 files have 16 bits per channel; they train with 8
+note: 2 of 4 files have 16 bits per channel; all images train with real numbers (`dataset.bits: 8` trains with bytes)
 ";
 
 /// Trains on the folder.
@@ -163,4 +165,104 @@ fn a_folder_without_files_is_listed_as_missing_with_the_way_to_get_them() {
         assert!(line.ends_with(&format!("`lfnn-cli data fetch {name}` downloads it")), "{line}");
     }
     assert!(line("cifar-10 ").contains("broken"), "{out}");
+}
+
+/// Writes a folder of two classes whose images differ by less than 8 bits can show.
+fn faint(place: &Place, parts: &[&str]) {
+    for part in parts {
+        for (class, slope) in [("down", 1), ("up", 3)] {
+            for image in 0..8 {
+                let pixels = (0..64).flat_map(|at| (0x6400u16 + image + slope * at).to_be_bytes());
+                let bytes = b"P5\n8 8\n65535\n".iter().copied().chain(pixels).collect::<Vec<u8>>();
+                place.write(&format!("faint/{part}/{class}/{image}.pgm"), bytes);
+            }
+        }
+    }
+}
+
+/// Trains on such a folder; black pixels around an image would be far darker than any in it.
+fn train_on_faint(place: &Place, sets: &[&str]) -> Ended {
+    let always = [
+        "dataset.name=folder",
+        "dataset.path=faint",
+        "dataset.validation=0",
+        "dataset.augmentation.crop_padding=0",
+        "training.batch_size=8",
+    ];
+    let sets = always.iter().chain(sets).flat_map(|set| ["--set", set]);
+    let args = ["train", "digits", "--epochs", "20", "--out", "run"].into_iter().chain(sets);
+    place.run(&args.collect::<Vec<_>>())
+}
+
+#[test]
+fn grey_images_of_16_bits_train_and_predict_with_all_of_them() {
+    let place = Place::new();
+    faint(&place, &["train", "val", "test"]);
+    let ended = train_on_faint(&place, &[]);
+    assert_eq!(
+        ended.err,
+        "note: 48 of 48 files have 16 bits per channel; all images train with real numbers \
+         (`dataset.bits: 8` trains with bytes)\n"
+    );
+    let data = "data: folder, 16 training, 16 validation and 16 test images of 8×8×1, 2 classes";
+    assert!(ended.out.contains(data), "{}", ended.out);
+    let error = |split: &str| {
+        let ended = place.run(&["eval", "run", "--json", "--quiet", "--split", split]);
+        let evaluated: Value = serde_json::from_str(&ended.out).unwrap();
+        assert_eq!(evaluated["examples"], 16);
+        evaluated["error"].as_f64().unwrap()
+    };
+    assert_eq!([error("validation"), error("test")], [0.0; 2]);
+    place.write("faint/test/up/.hidden", "");
+    let ended = place.run(&["predict", "run", "faint/test/up"]);
+    assert_eq!(ended.err, "note: left out 1 file of up/: 1 hidden file (first: up/.hidden)\n");
+    assert_eq!(ended.out.lines().count(), 8);
+    assert!(ended.out.lines().all(|line| line.contains(" up ")), "{}", ended.out);
+
+    // With 8 bits, all images are the same.
+    fs::remove_dir_all(place.path("run")).unwrap();
+    train_on_faint(&place, &["dataset.bits=8"]);
+    assert_eq!(error("test"), 50.0);
+    let ended = place.run(&["predict", "run", "faint/test/up/1.pgm"]);
+    let note = "note: faint/test/up/1.pgm has 16 bits per channel; 8 of them are used\n";
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), note));
+}
+
+#[test]
+fn a_network_is_evaluated_on_images_such_as_it_was_trained_on() {
+    let place = Place::new();
+    for part in ["train", "test"] {
+        for class in ["cat", "dog"] {
+            place.write(&format!("pets/{part}/{class}/1.pgm"), grey());
+        }
+    }
+    let out = train(&place, &["--out", "run"]).out;
+    assert!(out.contains("2 training, 0 validation and 2 test images of 8×8×1, "), "{out}");
+    // Without the network, this image would make all of them RGB and real numbers.
+    place.write("pets/test/cat/2.ppm", deep());
+    let ended = place.run(&["eval", "run"]);
+    let notes = "note: 1 of 5 images is in colour; it trains as grey\n\
+                 note: 1 file has 16 bits per channel; it trains with 8\n\
+                 note: this is not the data of the run: images, labels or their order have changed\n";
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), notes));
+    assert!(ended.out.contains("test: 3 images"), "{}", ended.out);
+}
+
+#[test]
+fn how_images_become_numbers_is_checked() {
+    let place = Place::new();
+    for (set, message) in
+        [("channels=2", "2, expected 1 or 3"), ("bits=12", "12, expected 8 or 16")]
+    {
+        let (set, key) = (format!("dataset.{set}"), set.split('=').next().unwrap());
+        let args = ["train", "digits", "--set", "dataset.name=folder", "--set", &set];
+        place.fails(2, &args, &format!("--set {set}: dataset.{key}: {message}"));
+    }
+    for (key, value) in [("channels", 1), ("bits", 8)] {
+        let set = format!("dataset.{key}={value}");
+        let message = format!(
+            "--set {set}: dataset.{key}: means nothing for the data set `digits`; it is for the data set `folder`"
+        );
+        place.fails(2, &["train", "digits", "--set", &set], &message);
+    }
 }

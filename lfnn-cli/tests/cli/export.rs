@@ -166,16 +166,15 @@ fn neurons_with_a_softmax_per_worker_run_in_onnx_runtime() {
     ));
 }
 
-#[test]
-fn one_vs_all_runs_in_onnx_runtime() {
-    compare(&config(
-        "",
-        "  task: one_vs_all
+const ONE_VS_ALL: &str = "  task: one_vs_all
   units:
     - layers: [flatten]
       workers: {neurons: {count: 6, output_activation: relu}}
-    - workers: {neurons: {count: 4}}",
-    ));
+    - workers: {neurons: {count: 4}}";
+
+#[test]
+fn one_vs_all_runs_in_onnx_runtime() {
+    compare(&config("", ONE_VS_ALL));
 }
 
 #[test]
@@ -362,6 +361,136 @@ fn a_checkpoint_that_describes_another_network_is_refused_in_a_moment() {
             assert!(begin.elapsed().as_secs() < 180, "{name}: {args:?}");
         }
     }
+}
+
+/// Runs a model with outputs of workers on examples and prints the loss of each worker of each unit, in the order of
+/// `eval`: classifier by classifier.
+const WORKERS: &str = "
+import json, sys
+import numpy, onnx, onnxruntime
+model, kind, data = sys.argv[1:]
+onnx.checker.check_model(model, full_check=True)
+session = onnxruntime.InferenceSession(model, providers=['CPUExecutionProvider'])
+given, = session.get_inputs()
+data = json.load(open(data))
+y = numpy.array(data['y'])
+x = numpy.array(data['x'], numpy.float32).reshape(len(y), *given.shape[1:])
+names = [output.name for output in session.get_outputs()]
+units = [name for name in names if name.startswith('unit')]
+assert units == ['unit%d' % (at + 1) for at in range(len(units))], names
+everything = dict(zip(names, session.run(None, {given.name: x})))
+losses = []
+for unit in units:
+    p = everything[unit].astype(numpy.float64)
+    assert p.ndim == 3 and p.shape[0] == len(y), p.shape
+    if kind == 'regression':
+        loss = ((p[:, :, 0] - y[:, None]) ** 2).mean(axis=0)
+    elif kind == 'one_vs_all':
+        hit = numpy.eye(p.shape[2])[y][:, None, :]
+        loss = -(hit * numpy.log(p) + (1 - hit) * numpy.log(1 - p)).mean(axis=0).T.reshape(-1)
+    else:
+        assert numpy.abs(p.sum(axis=2) - 1).max() < 1e-5
+        loss = -numpy.log(p[numpy.arange(len(y)), :, y]).mean(axis=0)
+    losses.append(list(loss))
+print(json.dumps(losses))
+";
+
+/// Exports a run with its workers, and compares their losses on these examples in ONNX Runtime with those of `eval`. In
+/// a regression `eval` has those of standardised values: smaller by the same factor.
+fn compare_workers(place: &Place, kind: &str, data: &Value, eval: &[&str]) {
+    place.ok(&["export", "run", "--format", "onnx", "--workers"]);
+    let evaluated: Value = serde_json::from_str(&place.ok(eval)).unwrap();
+    let Some(python) = python("onnx, onnxruntime") else {
+        eprintln!("skipped: there is no Python with ONNX Runtime here to run the model");
+        return;
+    };
+    place.write("data.json", data.to_string());
+    let output = Command::new(python)
+        .current_dir(place.path("."))
+        .args(["-c", WORKERS, "run/predictor.onnx", kind, "data.json"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let found: Vec<Vec<f64>> = serde_json::from_slice(&output.stdout).unwrap();
+    let units = evaluated["units"].as_array().unwrap();
+    assert_eq!(found.len(), units.len());
+    let expected: Vec<Vec<f64>> = units
+        .iter()
+        .map(|unit| serde_json::from_value(unit["worker_losses"].clone()).unwrap())
+        .collect();
+    let factor = if kind == "regression" { found[0][0] / expected[0][0] } else { 1.0 };
+    for (found, expected) in found.iter().zip(&expected) {
+        assert_eq!(found.len(), expected.len());
+        assert!(expected.iter().any(|loss| (loss - expected[0]).abs() > 1e-3), "{expected:?}");
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((found / factor - expected).abs() < 1e-4 * expected, "{found} and {expected}");
+        }
+    }
+}
+
+#[test]
+fn workers_are_outputs_on_request() {
+    let digits = digits().test;
+    let x: Vec<f32> = digits.bytes().iter().map(|&byte| f32::from(byte) / 255.0).collect();
+    let data = json!({ "x": x, "y": digits.labels() });
+    let one_vs_all = config("", ONE_VS_ALL);
+    let filters_and_blocks = config(
+        "",
+        "  units:
+    - layers: [{conv: {filters: 20, kernel: 3, padding: 1}}, {batch_norm: {}}, tanh]
+      workers: {filters: {count: 2}}
+      transition: [{max_pool: {kernel: 2}}]
+    - layers: [{conv: {filters: 8, kernel: 3, padding: 1}}, relu]
+      workers: {block: {count: 3, grid: 2}}
+    - layers: [{conv: {filters: 8, kernel: 3, padding: 1}}, relu]
+      workers: {readout: {count: 4, grid: 2}}",
+    );
+    for (kind, config) in [("classification", &filters_and_blocks), ("one_vs_all", &one_vs_all)] {
+        let place = Place::new();
+        place.write("config.yaml", config);
+        place.ok(&["train", "--config", "config.yaml", "--epochs", "3", "--out", "run"]);
+        compare_workers(&place, kind, &data, &["eval", "run", "--json"]);
+    }
+}
+
+#[test]
+fn workers_of_binary_networks_and_regressions_are_outputs_too() {
+    for task in ["binary", "regression"] {
+        let place = Place::new();
+        let (mut x, mut y, mut rows) = (Vec::new(), Vec::new(), Vec::new());
+        for i in 0..90 {
+            let (a, b) = (i * 37 % 90, i * 71 % 90);
+            let target = if task == "binary" { u32::from(a > b) } else { 50 + 3 * a + b };
+            let name = if task == "binary" { format!("c{target}") } else { target.to_string() };
+            x.extend([a, b]);
+            y.push(target);
+            rows.push(format!("{a},{b},{name}\n"));
+        }
+        place.write("t.csv", format!("a,b,y\n{}", rows.concat()));
+        place.write("c.yaml", super::own_data::config("", task));
+        place.ok(&["train", "--config", "c.yaml", "-q", "--out", "run"]);
+        // In another order it is not the run's own table, and all of it is evaluated.
+        rows.reverse();
+        place.write("all.csv", format!("a,b,y\n{}", rows.concat()));
+        let data = json!({ "x": x, "y": y });
+        compare_workers(&place, task, &data, &["eval", "run", "--json", "--data", "all.csv"]);
+    }
+}
+
+#[test]
+fn workers_that_were_not_trained_are_no_outputs() {
+    let place = Place::new();
+    place.train(&["--out", "run", "--method", "bp"]);
+    place.fails(
+        1,
+        &["export", "run", "--format", "onnx", "--workers"],
+        "run/checkpoints/last.safetensors: `bp` trains no workers that could predict",
+    );
+    place.fails(
+        2,
+        &["export", "run", "--format", "safetensors", "--workers"],
+        "--workers: is for --format onnx; a checkpoint has the weights of the workers' heads",
+    );
 }
 
 /// The length of a safetensors file's header.

@@ -169,7 +169,7 @@ impl EarlyExit {
         for stage in &mut stages {
             stage.flops = flops(&set, &set.programs()[stage.program.0]) / batch as f64;
         }
-        let alone = PredictionProgram::new(&description.network, layout)?;
+        let alone = PredictionProgram::new(&description.network, layout, false)?;
         let whole = flops(&alone.set, alone.program()).max(1.0);
         let fit = fit(&set, &model.state, false).map_err(SetupError::State)?;
         let mut executable = backend.compile(&set).map_err(TrainError::Backend)?;

@@ -125,13 +125,20 @@ impl EvaluationProgram {
         executable: &mut dyn Executable,
         indices: &[u32],
     ) -> Result<Metrics, TrainError> {
-        self.check(indices)?;
-        let count = self.images;
-        if indices.len() > count {
-            let message = format!("{} indices, expected at most the {count} images", indices.len());
-            return Err(TrainError::Data(message));
-        }
-        self.compute(executable, indices).map_err(TrainError::Backend)
+        Ok(self.compute(executable, indices, &[])?.0)
+    }
+
+    /// The same, and the outputs p for each of these images.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    fn run_with_predictions(
+        &self,
+        executable: &mut dyn Executable,
+        indices: &[u32],
+    ) -> Result<(Metrics, Vec<Vec<f32>>), TrainError> {
+        let (metrics, outputs) = self.compute(executable, indices, &[self.probabilities])?;
+        Ok((metrics, self.by_image(&outputs.concat())))
     }
 
     /// Whether a device finds an image for each of these indices: it gathers by them without looking.
@@ -143,23 +150,41 @@ impl EvaluationProgram {
         }
     }
 
+    /// The metrics of these images, and each of these outputs for them, `[images, features]`.
     fn compute(
         &self,
         executable: &mut dyn Executable,
         indices: &[u32],
-    ) -> Result<Metrics, BackendError> {
+        wanted: &[BatchOutputs],
+    ) -> Result<(Metrics, Vec<Vec<f32>>), TrainError> {
+        self.check(indices)?;
+        let count = self.images;
+        if indices.len() > count {
+            let message = format!("{} indices, expected at most the {count} images", indices.len());
+            return Err(TrainError::Data(message));
+        }
+        self.begin(executable, indices).map_err(TrainError::Backend)?;
+        let mut outputs = vec![Vec::new(); wanted.len()];
+        let batches = indices.chunks(self.batch);
+        for batch in batches.clone() {
+            executable.run(self.program).map_err(TrainError::Backend)?;
+            for (&wanted, all) in wanted.iter().zip(&mut outputs) {
+                let data = self.download(executable, wanted)?;
+                all.extend_from_slice(&data[..batch.len() * wanted.features]);
+            }
+        }
+        let metrics = Metrics::read(executable, &self.metrics, batches.len(), indices.len());
+        Ok((metrics.map_err(TrainError::Backend)?, outputs))
+    }
+
+    fn begin(&self, executable: &mut dyn Executable, indices: &[u32]) -> Result<(), BackendError> {
         let mut order = indices.to_vec();
         order.resize(self.images.max(1), 0);
         executable.upload(self.order, TensorData::U32(&order))?;
         let now = step_counter::of_examples(indices.len());
         executable.upload(self.counter, TensorData::U32(&now))?;
         executable.upload(self.nonfinite, TensorData::U32(&[0]))?;
-        clear(executable, &self.metrics)?;
-        let batches = indices.len().div_ceil(self.batch);
-        for _ in 0..batches {
-            executable.run(self.program)?;
-        }
-        Metrics::read(executable, &self.metrics, batches, indices.len())
+        clear(executable, &self.metrics)
     }
 
     /// What the workers of each unit put out for these images: `[images, classifiers · workers · classes]`.
@@ -184,8 +209,11 @@ impl EvaluationProgram {
         executable: &mut dyn Executable,
         indices: &[u32],
     ) -> Result<Vec<Vec<f32>>, TrainError> {
-        let outputs = self.outputs(executable, indices, &[self.probabilities])?.concat();
-        Ok(outputs.chunks(self.probabilities.features).map(<[f32]>::to_vec).collect())
+        Ok(self.by_image(&self.outputs(executable, indices, &[self.probabilities])?.concat()))
+    }
+
+    fn by_image(&self, probabilities: &[f32]) -> Vec<Vec<f32>> {
+        probabilities.chunks(self.probabilities.features).map(<[f32]>::to_vec).collect()
     }
 
     /// Each of these outputs for these images, `[images, features]`.
@@ -196,12 +224,9 @@ impl EvaluationProgram {
         wanted: &[BatchOutputs],
     ) -> Result<Vec<Vec<f32>>, TrainError> {
         let mut all = vec![Vec::new(); wanted.len()];
-        for batch in indices.chunks(self.batch) {
-            self.run(executable, batch)?;
-            for (&wanted, all) in wanted.iter().zip(&mut all) {
-                let data = self.download(executable, wanted)?;
-                all.extend_from_slice(&data[..batch.len() * wanted.features]);
-            }
+        for part in indices.chunks(self.images.max(1)) {
+            let (_, outputs) = self.compute(executable, part, wanted)?;
+            all.iter_mut().zip(outputs).for_each(|(all, mut outputs)| all.append(&mut outputs));
         }
         Ok(all)
     }
@@ -324,6 +349,17 @@ impl Evaluator {
     /// An index of no image, more indices than images, or a failure of the backend.
     pub fn evaluate(&mut self, indices: &[u32]) -> Result<Metrics, TrainError> {
         self.program.run(&mut *self.executable, indices)
+    }
+
+    /// Loss and error on the images with these indices, and the outputs p for each of them.
+    ///
+    /// # Errors
+    /// As [`evaluate`](Self::evaluate).
+    pub fn evaluate_with_predictions(
+        &mut self,
+        indices: &[u32],
+    ) -> Result<(Metrics, Vec<Vec<f32>>), TrainError> {
+        self.program.run_with_predictions(&mut *self.executable, indices)
     }
 
     /// The outputs p for each of these images: class probabilities, or numbers in regression.

@@ -3,7 +3,7 @@
 use crate::config::{Augmentation, ConfigError, NetworkConfig};
 use crate::network::{Network, write_probabilities};
 use crate::program::{
-    DType, Operation, Program, ProgramId, ProgramSet, Role, TensorId, step_counter,
+    DType, Operation, Predictions, Program, ProgramId, ProgramSet, Role, TensorId, step_counter,
 };
 use crate::step::{Mode, StepBuilder};
 
@@ -11,7 +11,7 @@ use super::data::{DataLayout, DataTensors};
 use super::state::{State, StateTensor, saved};
 
 /// A network's predictor as a program, from the bytes of an image to the outputs, to be translated
-/// into another format. Heads of workers that have no vote, labels and losses are not part of it.
+/// into another format. Labels and losses are not part of it, and heads of workers that have no vote only on request.
 #[derive(Debug)]
 pub struct PredictionProgram {
     /// The network.
@@ -24,14 +24,22 @@ pub struct PredictionProgram {
     /// Outputs p, of the same shape: a softmax, or a sigmoid each for binary classifiers. In a regression
     /// they are the logits themselves.
     pub outputs: TensorId,
+    /// Of each hidden unit whose workers predict: their outputs p, `[1, classifiers · workers · classes]`, and how they
+    /// are divided.
+    pub workers: Vec<(TensorId, Predictions)>,
 }
 
 impl PredictionProgram {
-    /// The predictor for one example of a data set at a time.
+    /// The predictor for one example of a data set at a time, in which the workers of hidden units predict too if
+    /// asked for.
     ///
     /// # Errors
     /// A configuration that cannot be.
-    pub fn new(network: &NetworkConfig, layout: DataLayout) -> Result<Self, ConfigError> {
+    pub fn new(
+        network: &NetworkConfig,
+        layout: DataLayout,
+        workers_predict: bool,
+    ) -> Result<Self, ConfigError> {
         let mut set = ProgramSet::new();
         let network = Network::new(&mut set, network, &layout.shape, layout.classes)?;
         let data =
@@ -41,19 +49,25 @@ impl PredictionProgram {
         let order = set.declare(Role::Evaluation, "order", DType::U32, &[1]);
         let mut step = StepBuilder::new(&mut set, "predict", Mode::Evaluate, 1, counter, false);
         let mut x = data.load_images(&mut step, order, Augmentation::default());
-        let mut votes = Vec::new();
+        let (loss, layer) = (network.loss(0.0), network.output());
+        let (mut votes, mut workers) = (Vec::new(), Vec::new());
         for unit in network.units() {
-            let saved = unit.forward(&mut step, x, network.has_vote(unit));
-            votes.extend(saved.logits.map(|z| (unit.predictions(), z)));
+            let has_vote = network.has_vote(unit);
+            let saved = unit.forward(&mut step, x, workers_predict || has_vote);
+            let predictions = unit.predictions();
+            votes.extend(saved.logits.filter(|_| has_vote).map(|z| (predictions, z)));
+            if let Some(z) = saved.logits.filter(|_| workers_predict) {
+                let p = write_probabilities(&mut step, z, loss, predictions.classes);
+                workers.push((p, predictions));
+            }
             x = saved.output;
         }
-        let (loss, layer) = (network.loss(0.0), network.output());
         let z = layer.forward(&mut step, x).y;
         let logits = network.write_votes(&mut step, &votes, z);
         let outputs = write_probabilities(&mut step, logits, loss, layer.predictions().classes);
         let (program, _) =
             step.finish().map_err(|error| ConfigError::new("network", error.to_string()))?;
-        Ok(Self { network, set, program, logits, outputs })
+        Ok(Self { network, set, program, logits, outputs, workers })
     }
 
     /// The program.

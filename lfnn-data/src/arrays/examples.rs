@@ -6,10 +6,8 @@ use std::path::Path;
 use ndarray::Array2;
 
 use super::{ArrayPart, ArrayValues, StoredArray};
+use crate::examples::real_of_16_bits;
 use crate::{DataError, Examples, ImageShape, Inputs, TargetNames, Targets};
-
-/// 2¹⁶ − 1: what stands for 1 in whole numbers of 16 bits.
-const DEEPEST: f32 = u16::MAX as f32;
 
 impl ArrayPart {
     /// The names of what is predicted: the classes among the targets, or a name for each column of numbers.
@@ -103,12 +101,12 @@ impl StoredArray {
     /// The elements as real numbers; of inputs, those of 16 bits from 0 to 1.
     fn reals(self, path: &Path, is_input: bool) -> Result<Vec<f32>, DataError> {
         let Self { shape, values, name } = self;
-        let deepest = if is_input { DEEPEST } else { 1.0 };
         let reals: Vec<f32> = match values {
             ArrayValues::U8(values) => values.into_iter().map(f32::from).collect(),
-            ArrayValues::U16(values) => {
-                values.into_iter().map(|value| f32::from(value) / deepest).collect()
+            ArrayValues::U16(values) if is_input => {
+                values.into_iter().map(real_of_16_bits).collect()
             }
+            ArrayValues::U16(values) => values.into_iter().map(f32::from).collect(),
             ArrayValues::Whole(values) => values.into_iter().map(|value| value as f32).collect(),
             ArrayValues::Real(values) => values,
         };

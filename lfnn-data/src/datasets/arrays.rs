@@ -45,7 +45,7 @@ impl Reader for ArrayFile {
         let trained = train.hold_out(source.validation, source.seed)?.train;
         train.targets.check_varied(path, names.names(), &trained)?;
         let (name, notes) = (set.name.to_owned(), Vec::new());
-        Ok(Dataset { name, targets: names, train, test, encoding: None, notes })
+        Ok(Dataset { name, targets: names, train, validation: None, test, encoding: None, notes })
     }
 
     fn describe(&self, _: &Declaration, path: &Path) -> Result<String, DataError> {

@@ -1,10 +1,11 @@
-//! Any folder of images: `train/CLASS/*` and `test/CLASS/*` (or `val/CLASS/*`), or `CLASS/*` alone, of which a share
-//! is tested on. Classes are the folders of `train/` or of the whole, sorted by name. Images become RGB.
+//! Any folder of images: `train/CLASS/*`, `test/CLASS/*` and perhaps `val/CLASS/*`, or `CLASS/*` alone, of which a share
+//! is tested on. Classes are the folders of `train/` or of the whole, sorted by name. Without `test/`, `val/` is tested
+//! on.
 
 use std::path::Path;
 
 use crate::declaration::{DataKind, Declaration, Origin};
-use crate::image_folder::{Files, ImageFolder, Layout, train_folder};
+use crate::image_folder::{Files, ImageFolder, Layout};
 use crate::notes::{LeftOut, Note};
 use crate::{DataError, files};
 
@@ -15,58 +16,77 @@ pub(super) static DATASET: Declaration = Declaration {
         hint: "an image folder is your own: train/CLASS/ and test/CLASS/ with image files, or CLASS/ alone",
     },
     size: None,
-    reader: &ImageFolder { layout, image_size: None },
+    reader: &ImageFolder { layout, shape: None },
 };
 
-/// Folders that are parts of a data set and no classes.
-const PARTS: [&str; 5] = ["test", "val", "valid", "validation", "training"];
+/// Folders that are parts of a data set and no classes, by their usual names.
+const TRAIN: [&str; 2] = ["train", "training"];
+const VALIDATION: [&str; 3] = ["val", "valid", "validation"];
+const TEST: [&str; 2] = ["test", "testing"];
 
-fn layout(dataset: &Declaration, folder: &Path) -> Result<Layout, DataError> {
+fn layout(set: &Declaration, folder: &Path) -> Result<Layout, DataError> {
     let mut left_out = LeftOut::default();
-    let classes = files::subfolders(folder, &mut left_out)?;
-    let has_parts = classes.iter().any(|class| PARTS.contains(&class.as_str()));
-    if folder.join("train").exists() || classes.is_empty() || has_parts {
-        return parts(dataset, folder, &train_folder(dataset, folder)?);
+    let inside = files::subfolders(folder, &mut left_out)?;
+    let part = |names: &[&'static str]| {
+        names.iter().copied().find(|name| inside.iter().any(|found| found == name))
+    };
+    let parts = [&TRAIN[..], &VALIDATION, &TEST].map(part);
+    if parts == [None; 3] && !inside.is_empty() && !folder.join(TRAIN[0]).exists() {
+        let mut train = Files::default();
+        for (class, label) in inside.iter().zip(0..) {
+            train.add_class(&folder.join(class), label, &mut left_out)?;
+        }
+        let notes = left_out.note(folder, folder).into_iter().collect();
+        return Ok(Layout { classes: inside, train, validation: None, test: None, notes });
     }
-    let mut train = Files::default();
-    for (class, label) in classes.iter().zip(0..) {
-        train.add_class(&folder.join(class), label, &mut left_out)?;
+    for unused in inside.iter().filter(|name| !parts.contains(&Some(name.as_str()))) {
+        left_out.add(&folder.join(unused), "sub-folder");
     }
-    let notes = left_out.note(folder, folder).into_iter().collect();
-    Ok(Layout { classes, train, test: None, notes })
-}
+    let [train, validation, test] = parts;
+    let train = train.unwrap_or(TRAIN[0]);
+    set.need_folder(&folder.join(train), "a folder for each class")?;
+    let (validation, test) = match (validation, test) {
+        (validation, Some(test)) => (validation, test),
+        (Some(validation), None) => (None, validation),
+        (None, None) => {
+            let expected = "a folder for each class, as in train/ (it may also be called val)";
+            return Err(set.missing(&folder.join(TEST[0]), expected));
+        }
+    };
+    let mut notes: Vec<Note> = left_out.note(folder, folder).into_iter().collect();
+    if !TEST.contains(&test) {
+        notes.push(Note::ValidationIsTest { folder: test.to_owned() });
+    }
 
-fn parts(dataset: &Declaration, folder: &Path, train: &Path) -> Result<Layout, DataError> {
-    let [test, val] = ["test", "val"].map(|name| folder.join(name));
-    let unused =
-        (test.is_dir() && val.is_dir()).then_some(Note::Unused { folder: "val", test: "test" });
-    let test = if !test.is_dir() && val.is_dir() { &val } else { &test };
-    let expected = "a folder for each class, as in train/ (it may also be called val)";
-    dataset.need_folder(test, expected)?;
-
-    let mut left_out = [LeftOut::default(), LeftOut::default()];
-    let classes = files::subfolders(train, &mut left_out[0])?;
+    let mut in_train = LeftOut::default();
+    let train_folder = folder.join(train);
+    let classes = files::subfolders(&train_folder, &mut in_train)?;
     if classes.is_empty() {
         let expected = "a folder of images for each class".to_owned();
-        return Err(DataError::EmptyClass { folder: train.to_owned(), expected });
+        return Err(DataError::EmptyClass { folder: train_folder, expected });
     }
-    // An image of a class that was never trained could only be wrong.
-    if let Some(stray) =
-        files::subfolders(test, &mut left_out[1])?.into_iter().find(|c| !classes.contains(c))
-    {
-        let expected = format!("one of the classes of {}", train.display());
-        return Err(DataError::format(test, "a folder", format!("`{stray}`"), expected));
-    }
-    let set = |path: &Path, mut left_out: LeftOut| {
-        let mut set = Files::default();
+    let mut read = |name: &str, mut left_out: LeftOut| {
+        let (path, mut files) = (folder.join(name), Files::default());
         for (class, label) in classes.iter().zip(0..) {
-            set.add_class(&path.join(class), label, &mut left_out)?;
+            files.add_class(&path.join(class), label, &mut left_out)?;
         }
-        Ok((set, left_out.note(folder, path)))
+        notes.extend(left_out.note(folder, &path));
+        Ok::<_, DataError>(files)
     };
-    let [of_train, of_test] = left_out;
-    let (train, train_note) = set(train, of_train)?;
-    let (test, test_note) = set(test, of_test)?;
-    let notes = [train_note, test_note, unused].into_iter().flatten().collect();
-    Ok(Layout { classes, train, test: Some(test), notes })
+    let train = read(train, in_train)?;
+    let mut other = |name: &str| {
+        let (path, mut left_out) = (folder.join(name), LeftOut::default());
+        let inside = files::subfolders(&path, &mut left_out)?;
+        // An image of a class that was never trained could only be wrong.
+        match inside.into_iter().find(|class| !classes.contains(class)) {
+            None => read(name, left_out),
+            Some(stray) => {
+                let expected = format!("one of the classes of {}", train_folder.display());
+                Err(DataError::format(&path, "a folder", format!("`{stray}`"), expected))
+            }
+        }
+    };
+    let validation = validation.map(&mut other).transpose()?;
+    let test = Some(other(test)?);
+    Ok(Layout { classes, train, validation, test, notes })
 }

@@ -49,7 +49,8 @@ impl Reader for TableFile {
         };
         let targets = encoding.target.names();
         let name = set.name.to_owned();
-        Ok(Dataset { name, targets, train, test, encoding: Some(encoding), notes })
+        let encoding = Some(encoding);
+        Ok(Dataset { name, targets, train, validation: None, test, encoding, notes })
     }
 
     fn describe(&self, _: &Declaration, path: &Path) -> Result<String, DataError> {

@@ -12,9 +12,11 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::declaration::{DatasetSize, Declaration, Origin};
-use crate::image_folder::{Files, ImageFolder, Layout, empty, train_folder};
+use crate::image_folder::{Files, ImageFolder, Layout, empty};
 use crate::notes::{LeftOut, Note};
 use crate::{DataError, ImageShape, files};
+
+const SHAPE: ImageShape = ImageShape { height: 64, width: 64, channels: 3 };
 
 pub(super) static DATASET: Declaration = Declaration {
     name: "tiny-imagenet",
@@ -24,16 +26,17 @@ pub(super) static DATASET: Declaration = Declaration {
                `dataset.path` at it",
     },
     size: Some(DatasetSize {
-        shape: ImageShape { height: 64, width: 64, channels: 3 },
+        shape: SHAPE,
         classes: 200,
         train: 100_000,
         test: 10_000,
     }),
-    reader: &ImageFolder { layout, image_size: Some((64, 64)) },
+    reader: &ImageFolder { layout, shape: Some(SHAPE) },
 };
 
 fn layout(set: &Declaration, folder: &Path) -> Result<Layout, DataError> {
-    let train = train_folder(set, folder)?;
+    let train = folder.join("train");
+    set.need_folder(&train, "a folder for each class")?;
     let mut left_out = LeftOut::default();
     let wnids = wnids(folder, &train, &mut left_out)?;
     let labels = wnids.iter().zip(0u32..).map(|(wnid, label)| (wnid.as_str(), label)).collect();
@@ -43,7 +46,8 @@ fn layout(set: &Declaration, folder: &Path) -> Result<Layout, DataError> {
     }
     let (test, test_note) = val_files(set, folder, &labels)?;
     let notes = left_out.note(folder, &train).into_iter().chain(test_note).collect();
-    Ok(Layout { train: images, test: Some(test), classes: names(folder, &wnids)?, notes })
+    let (classes, test) = (names(folder, &wnids)?, Some(test));
+    Ok(Layout { classes, train: images, validation: None, test, notes })
 }
 
 fn wnids(folder: &Path, train: &Path, left_out: &mut LeftOut) -> Result<Vec<String>, DataError> {

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lfnn_data::{Dataset, DatasetName, ImageShape, load_image};
+use lfnn_data::{BitDepth, Dataset, DatasetName, ImageShape, load_image};
 use proptest::prelude::*;
 use tempfile::tempdir;
 
@@ -145,7 +145,7 @@ proptest! {
             if let Ok(data) = load_sized(DatasetName::Folder, folder.path(), Some((4, 4))) {
                 check(data);
             }
-            if let Ok(image) = load_image(&file, shape) {
+            if let Ok(image) = load_image(&file, shape, BitDepth::Sixteen) {
                 prop_assert_eq!(image.pixels.len(), 25);
             }
         }
@@ -162,7 +162,7 @@ proptest! {
         let bytes = fs::read(which.get(&samples)).unwrap();
         write(&file, damage.apply(bytes));
         let shape = ImageShape { height: 5, width: 5, channels: 3 };
-        if let Ok(image) = load_image(&file, shape) {
+        if let Ok(image) = load_image(&file, shape, BitDepth::Eight) {
             prop_assert_eq!(image.pixels.len(), 75);
         }
     }
@@ -182,7 +182,7 @@ fn an_image_of_a_forged_size_is_refused() {
     bytes[29..33].copy_from_slice(&crc.sum().to_be_bytes());
     write(&file, &bytes);
     let shape = ImageShape { height: 2, width: 2, channels: 3 };
-    let error = load_image(&file, shape).unwrap_err().to_string();
+    let error = load_image(&file, shape, BitDepth::Eight).unwrap_err().to_string();
     assert!(error.contains("cannot be decoded"), "{error}");
 }
 
@@ -194,7 +194,7 @@ fn an_image_of_an_absurd_size_is_refused_before_it_is_decoded() {
         let file = folder.path().join(format!("{width}.png"));
         image::GrayImage::new(width, height).save(&file).unwrap();
         let shape = ImageShape { height: 2, width: 2, channels: 1 };
-        let error = load_image(&file, shape).unwrap_err().to_string();
+        let error = load_image(&file, shape, BitDepth::Eight).unwrap_err().to_string();
         let expected = format!(
             "{}: image size is {height} × {width} pixels (height × width); expected at most 65535 on a side and \
              67108864 in all",

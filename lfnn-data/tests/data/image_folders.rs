@@ -5,12 +5,14 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lfnn_data::{
-    Counted, DataError, Dataset, DatasetName, Examples, ImageShape, Source, TestPart, Update,
-    load_image, silent,
+    BitDepth, Counted, DataError, Dataset, DatasetName, Examples, ImageOptions, ImageShape, Inputs,
+    Source, TestPart, Update, load_image, silent,
 };
 use tempfile::tempdir;
 
-use crate::support::{load, load_sized, message, without, write, write_colour, write_grey};
+use crate::support::{
+    bytes_of, load, load_images, load_sized, message, without, write, write_colour, write_grey,
+};
 
 const TINY: DatasetName = DatasetName::TinyImagenet;
 const FOLDER: DatasetName = DatasetName::Folder;
@@ -206,8 +208,8 @@ fn a_size_that_cannot_be_is_told() {
     let error = load_sized(TINY, folder.path(), Some((4, 4))).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "dataset.image_size: found 4 × 4; expected nothing: only the data set `folder` is \
-         resized, not `tiny-imagenet`"
+        "dataset.image_size: found 4 × 4; expected nothing: it is for the data set `folder`, not \
+         for `tiny-imagenet`"
     );
 }
 
@@ -307,17 +309,17 @@ fn one_image_is_converted_and_resized_as_asked() {
     let path = folder.path().join("image.png");
     write_colour(&path, 10, 20, [200, 200, 200]);
     let grey = ImageShape { height: 28, width: 28, channels: 1 };
-    assert_eq!(load_image(&path, grey).unwrap().pixels, vec![200; 28 * 28]);
+    assert_eq!(bytes_of(&path, grey).unwrap(), vec![200; 28 * 28]);
     write_grey(&path, 10, 20, 50);
     let colour = ImageShape { height: 2, width: 3, channels: 3 };
-    assert_eq!(load_image(&path, colour).unwrap().pixels, vec![50; 18]);
+    assert_eq!(bytes_of(&path, colour).unwrap(), vec![50; 18]);
 
-    let two = load_image(&path, ImageShape { channels: 2, ..colour }).unwrap_err();
+    let two = bytes_of(&path, ImageShape { channels: 2, ..colour }).unwrap_err();
     assert_eq!(
         two.to_string(),
         "number of channels is 2; expected 1 (grey) or 3 (red, green and blue)"
     );
-    let absent = load_image(&folder.path().join("absent.png"), colour).unwrap_err();
+    let absent = bytes_of(&folder.path().join("absent.png"), colour).unwrap_err();
     assert!(matches!(absent, DataError::Io { .. }));
     assert_eq!(without(folder.path(), absent.to_string()), "absent.png: cannot read");
 }
@@ -328,7 +330,7 @@ fn shrinking_averages_over_fine_patterns() {
     let path = folder.path().join("stripes.png");
     let stripes = image::GrayImage::from_fn(64, 64, |x, _| image::Luma([(x % 2 * 200) as u8]));
     stripes.save(&path).unwrap();
-    let small = load_image(&path, ImageShape { height: 4, width: 4, channels: 1 }).unwrap().pixels;
+    let small = bytes_of(&path, ImageShape { height: 4, width: 4, channels: 1 }).unwrap();
     assert!(small.iter().all(|&value| value.abs_diff(100) < 8), "{small:?}");
 }
 
@@ -395,4 +397,128 @@ fn a_folder_of_classes_alone_is_divided_by_a_share_of_each_class() {
     let error = load(&source).unwrap_err().to_string();
     let expected = "dataset.test: found 0.5; expected nothing: the folder has a test part";
     assert_eq!(error, expected);
+}
+
+#[test]
+fn a_grey_folder_stays_grey_and_channels_may_be_forced() {
+    let folder = tempdir().unwrap();
+    for (path, grey) in [("train/a/1.png", 10), ("train/b/1.pgm", 20), ("test/a/1.png", 30)] {
+        write_grey(&folder.path().join(path), 4, 6, grey);
+    }
+    write_grey(&folder.path().join("test/b/1.png"), 4, 6, 40);
+    let data = load(FOLDER, folder.path()).unwrap();
+    assert_eq!(data.train.shape, ImageShape { height: 4, width: 6, channels: 1 });
+    assert_eq!((data.train.image(1), data.test.image(1)), (&[20; 24][..], &[40; 24][..]));
+    assert_eq!(data.notes, []);
+
+    let forced = |channels| {
+        load_images(FOLDER, folder.path(), ImageOptions { channels, ..ImageOptions::default() })
+    };
+    let data = forced(Some(3)).unwrap();
+    assert_eq!((data.train.shape.channels, data.train.image(0)), (3, &[10; 72][..]));
+    assert_eq!(data.notes[0].to_string(), "all 4 images are grey; they train as RGB");
+    assert_eq!(
+        forced(Some(2)).unwrap_err().to_string(),
+        "dataset.channels: found 2; expected 1 (grey) or 3 (red, green and blue)"
+    );
+
+    // One image in colour makes all of them RGB, whatever part it is of.
+    write_colour(&folder.path().join("test/b/2.png"), 4, 6, [200, 200, 200]);
+    let data = load(FOLDER, folder.path()).unwrap();
+    assert_eq!(data.train.shape.channels, 3);
+    assert_eq!(data.notes[0].to_string(), "4 of 5 images are grey; they train as RGB");
+    let data = forced(Some(1)).unwrap();
+    assert_eq!((data.train.shape.channels, data.test.image(2)), (1, &[200; 24][..]));
+    assert_eq!(data.notes[0].to_string(), "1 of 5 images is in colour; it trains as grey");
+}
+
+/// Writes a grey image of 2 × 3 with 16 bits per channel.
+fn write_deep(path: &Path, grey: u16) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    image::ImageBuffer::from_pixel(3, 2, image::Luma([grey])).save(path).unwrap();
+}
+
+#[test]
+fn files_of_16_bits_keep_them_and_bytes_mean_the_same_beside_them() {
+    let folder = tempdir().unwrap();
+    for (path, grey) in [("train/a/1.png", 300), ("train/b/1.png", 301), ("test/a/1.png", 65535)] {
+        write_deep(&folder.path().join(path), grey);
+    }
+    let byte = folder.path().join("test/b/1.png");
+    write_grey(&byte, 2, 3, 51);
+    let data = load(FOLDER, folder.path()).unwrap();
+    assert_eq!(data.train.shape, ImageShape { height: 2, width: 3, channels: 1 });
+    let reals = |values: [f32; 2]| {
+        Inputs::Reals(values.into_iter().flat_map(|value| [value; 6]).collect::<Vec<f32>>())
+    };
+    assert_eq!(data.train.inputs, reals([300.0 / 65535.0, 301.0 / 65535.0]));
+    assert_eq!(data.test.inputs, reals([1.0, 51.0 / 255.0]));
+    assert_eq!(
+        data.notes[0].to_string(),
+        "3 of 4 files have 16 bits per channel; all images train with real numbers \
+         (`dataset.bits: 8` trains with bytes)"
+    );
+
+    let forced = |depth| {
+        load_images(FOLDER, folder.path(), ImageOptions { depth, ..ImageOptions::default() })
+    };
+    let data = forced(Some(BitDepth::Eight)).unwrap();
+    assert_eq!(data.train.inputs, Inputs::Bytes(vec![1; 12]));
+    assert_eq!(data.notes[0].to_string(), "3 files have 16 bits per channel; they train with 8");
+    fs::remove_dir_all(folder.path().join("train")).unwrap();
+    for class in ["a", "b"] {
+        write_grey(&folder.path().join(format!("train/{class}/1.png")), 2, 3, 102);
+    }
+    fs::remove_file(folder.path().join("test/a/1.png")).unwrap();
+    write_grey(&folder.path().join("test/a/1.png"), 2, 3, 0);
+    assert_eq!(load(FOLDER, folder.path()).unwrap().train.inputs, Inputs::Bytes(vec![102; 12]));
+    let data = forced(Some(BitDepth::Sixteen)).unwrap();
+    assert_eq!((data.train.inputs, data.notes), (reals([0.4, 0.4]), vec![]));
+
+    // A prediction converts as training did.
+    let shape = ImageShape { height: 2, width: 3, channels: 1 };
+    let one = load_image(&byte, shape, BitDepth::Sixteen).unwrap();
+    assert_eq!((one.pixels, one.is_cut), (Inputs::Reals(vec![0.2; 6]), false));
+}
+
+#[test]
+fn a_validation_folder_is_the_validation_part() {
+    for [train, validation, test] in [["train", "val", "test"], ["training", "valid", "testing"]] {
+        let folder = tempdir().unwrap();
+        let root = folder.path();
+        for (part, grey) in [(train, 10), (validation, 20), (test, 30)] {
+            for (class, more) in [("a", 0), ("b", 1)] {
+                write_grey(&root.join(format!("{part}/{class}/1.png")), 2, 3, grey + more);
+            }
+        }
+        let data = load(FOLDER, root).unwrap();
+        assert_eq!(data.classes(), ["a", "b"]);
+        let values = |examples: &Examples| [0, 1].map(|index| examples.image(index)[0]);
+        let validated = data.validation.as_ref().unwrap();
+        let parts = [&data.train, validated, &data.test];
+        assert_eq!(parts.map(values), [[10, 11], [20, 21], [30, 31]]);
+        assert_eq!(validated.labels(), [0, 1]);
+        assert_eq!(data.notes, []);
+
+        let path = Some(root.to_owned());
+        let source = Source { path, validation: 1, ..Source::named(FOLDER) };
+        assert_eq!(
+            Dataset::load(&source, root, &silent).unwrap_err().to_string(),
+            "dataset.validation: found 1; expected 0: the folder has a validation part"
+        );
+        write_grey(&root.join(format!("{validation}/c/1.png")), 2, 3, 0);
+        let error = load(FOLDER, root).unwrap_err().to_string();
+        assert!(
+            error.contains(&format!("{validation}: a folder is `c`; expected one of")),
+            "{error}"
+        );
+        fs::remove_dir_all(root.join(validation).join("c")).unwrap();
+
+        // Without a test part it is tested on.
+        fs::remove_dir_all(root.join(test)).unwrap();
+        let data = load(FOLDER, root).unwrap();
+        assert_eq!((values(&data.test), data.validation), ([20, 21], None));
+        let note = format!("there is no test/; {validation}/ is the test set");
+        assert_eq!(data.notes[0].to_string(), note);
+    }
 }

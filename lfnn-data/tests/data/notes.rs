@@ -5,10 +5,12 @@ use std::fs;
 use std::path::Path;
 
 use image::{ImageBuffer, Luma, Rgb};
-use lfnn_data::{DatasetName, ImageShape, Note, load_image, silent, verify};
+use lfnn_data::{BitDepth, DatasetName, ImageShape, Note, load_image, silent, verify};
 use tempfile::tempdir;
 
-use crate::support::{load, load_sized, message, without, write, write_colour, write_grey};
+use crate::support::{
+    bytes_of, load, load_sized, message, without, write, write_colour, write_grey,
+};
 
 const TINY: DatasetName = DatasetName::TinyImagenet;
 const FOLDER: DatasetName = DatasetName::Folder;
@@ -49,7 +51,9 @@ fn what_is_left_out_is_counted_and_the_first_is_named() {
     write_cats(folder.path());
     assert_eq!(notes(folder.path()), [""; 0]);
     write(&folder.path().join("train/cat/.DS_Store"), "hidden");
-    assert_eq!(notes(folder.path()), [""; 0]);
+    let hidden = "left out 1 file of train/: 1 hidden file (first: train/cat/.DS_Store)";
+    assert_eq!(notes(folder.path()), [hidden]);
+    fs::remove_file(folder.path().join("train/cat/.DS_Store")).unwrap();
 
     write(&folder.path().join("train/cat/scan.tif"), "an image of a format that is not read");
     write(&folder.path().join("train/cat/scan2.TIF"), "one more");
@@ -62,9 +66,10 @@ fn what_is_left_out_is_counted_and_the_first_is_named() {
     let in_test =
         "left out 2 files of test/: 1 extensionless file, 1 stray image (first: test/README)";
     assert_eq!(notes(folder.path()), [left_out, in_test]);
-    write_colour(&folder.path().join("val/cat/1.png"), 2, 3, [0; 3]);
-    let in_val = "left out val/, because test/ is the test set";
-    assert_eq!(notes(folder.path()), [left_out, in_test, in_val]);
+    write_colour(&folder.path().join("extra/cat/1.png"), 2, 3, [0; 3]);
+    write(&folder.path().join("labels.csv"), "");
+    let beside = "left out 2 files: 1 .csv, 1 sub-folder (first: labels.csv)";
+    assert_eq!(notes(folder.path()), [beside, left_out, in_test]);
 }
 
 #[cfg(unix)]
@@ -139,7 +144,7 @@ fn grey_images_that_train_as_rgb_are_counted() {
     for path in ["train/cat/1.png", "train/cat/2.jpg", "test/cat/1.pgm"] {
         write_grey(&folder.path().join(path), 2, 3, 77);
     }
-    assert_eq!(notes(folder.path()), ["all 3 images are grey; they train as RGB"]);
+    assert_eq!(notes(folder.path()), [""; 0]);
     write_colour(&folder.path().join("test/cat/2.png"), 2, 3, [1, 2, 3]);
     assert_eq!(notes(folder.path()), ["3 of 4 images are grey; they train as RGB"]);
 }
@@ -150,18 +155,23 @@ fn files_of_16_bits_per_channel_are_counted() {
     write_cats(folder.path());
     let colour = ImageBuffer::from_pixel(3, 2, Rgb([0x1234u16, 0, 0xffff]));
     colour.save(folder.path().join("train/cat/2.png")).unwrap();
-    assert_eq!(notes(folder.path()), ["1 file has 16 bits per channel; it trains with 8"]);
+    let whole = "all images train with real numbers (`dataset.bits: 8` trains with bytes)";
+    let one = format!("1 of 3 files has 16 bits per channel; {whole}");
+    assert_eq!(notes(folder.path()), [one]);
     ImageBuffer::from_pixel(3, 2, Luma([9u16])).save(folder.path().join("test/cat/2.png")).unwrap();
     assert_eq!(
         notes(folder.path()),
         [
-            "1 of 4 images is grey; it trains as RGB",
-            "2 files have 16 bits per channel; they train with 8"
+            "1 of 4 images is grey; it trains as RGB".to_owned(),
+            format!("2 of 4 files have 16 bits per channel; {whole}"),
         ]
     );
     let shape = ImageShape { height: 2, width: 3, channels: 3 };
-    let load = |name: &str| load_image(&folder.path().join(name), shape).unwrap();
-    assert!(load("train/cat/2.png").sixteen_bits && !load("train/cat/1.png").sixteen_bits);
+    let is_cut =
+        |name: &str, depth| load_image(&folder.path().join(name), shape, depth).unwrap().is_cut;
+    let depths = [BitDepth::Eight, BitDepth::Sixteen];
+    assert_eq!(depths.map(|depth| is_cut("train/cat/2.png", depth)), [true, false]);
+    assert_eq!(depths.map(|depth| is_cut("train/cat/1.png", depth)), [false; 2]);
 }
 
 /// TIFF as in EXIF, with orientation 6: turn right by a quarter.
@@ -219,7 +229,7 @@ fn orientation_is_found_with_and_without_the_mark_of_jpegs_exif() {
         for (what, bytes) in files {
             let path = folder.path().join("turned");
             write(&path, bytes);
-            let pixels = load_image(&path, turned).unwrap().pixels;
+            let pixels = bytes_of(&path, turned).unwrap();
             let expected: Vec<u8> = (0..4u8).flat_map(|y| [y * 50, 100, 7, y * 50, 0, 7]).collect();
             assert_eq!(pixels, expected, "{what}");
         }

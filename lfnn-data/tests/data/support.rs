@@ -7,7 +7,10 @@ use std::path::Path;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use image::{GrayImage, Luma, Rgb, RgbImage};
-use lfnn_data::{DataError, Dataset, DatasetName, Source, silent};
+use lfnn_data::{
+    BitDepth, DataError, Dataset, DatasetName, ImageOptions, ImageShape, Inputs, Source,
+    load_image, silent,
+};
 
 /// Loads a data set from a folder.
 pub(crate) fn load(name: DatasetName, folder: &Path) -> Result<Dataset, DataError> {
@@ -18,11 +21,28 @@ pub(crate) fn load(name: DatasetName, folder: &Path) -> Result<Dataset, DataErro
 pub(crate) fn load_sized(
     name: DatasetName,
     folder: &Path,
-    image_size: Option<(usize, usize)>,
+    size: Option<(usize, usize)>,
+) -> Result<Dataset, DataError> {
+    load_images(name, folder, ImageOptions { size, ..ImageOptions::default() })
+}
+
+/// Loads a data set from a folder, its images converted so.
+pub(crate) fn load_images(
+    name: DatasetName,
+    folder: &Path,
+    images: ImageOptions,
 ) -> Result<Dataset, DataError> {
     let path = Some(folder.to_owned());
-    let source = Source { path, image_size, ..Source::named(name) };
+    let source = Source { path, images, ..Source::named(name) };
     Dataset::load(&source, Path::new("nowhere"), &silent)
+}
+
+/// The bytes of an image file in this shape.
+pub(crate) fn bytes_of(path: &Path, shape: ImageShape) -> Result<Vec<u8>, DataError> {
+    match load_image(path, shape, BitDepth::Eight)?.pixels {
+        Inputs::Bytes(bytes) => Ok(bytes),
+        Inputs::Reals(_) => panic!("bytes"),
+    }
 }
 
 /// The message of the error that loading gives, with `folder` taken out of it.

@@ -7,7 +7,9 @@ use std::fs::{self, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use lfnn_data::{DataError, DatasetName, ImageShape, LoadedImage, load_image, silent, verify};
+use lfnn_data::{
+    BitDepth, DataError, DatasetName, ImageShape, LoadedImage, load_image, silent, verify,
+};
 use tempfile::tempdir;
 
 use crate::support::{message, sample, write, write_colour};
@@ -51,7 +53,7 @@ impl Changed {
 
     fn load(&self, bytes: &[u8]) -> Result<LoadedImage, DataError> {
         write(&self.path(), bytes);
-        load_image(&self.path(), self.shape)
+        load_image(&self.path(), self.shape, BitDepth::Eight)
     }
 
     fn whole(&self) -> LoadedImage {
@@ -76,7 +78,7 @@ fn a_file_cut_anywhere_is_refused_or_has_all_its_pixels() {
         let mut kept = Vec::new();
         for cut in (0..file.bytes.len()).rev() {
             on_disk.set_len(cut as u64).unwrap();
-            if let Ok(image) = load_image(&file.path(), file.shape) {
+            if let Ok(image) = load_image(&file.path(), file.shape, BitDepth::Eight) {
                 assert_eq!(image, whole, "{} cut at {cut}", file.name);
                 kept.push(cut);
             }
@@ -96,7 +98,7 @@ fn a_jpeg_that_ends_in_zeros_is_refused_or_has_all_its_pixels() {
         for from in (0..file.bytes.len()).rev() {
             on_disk.seek(SeekFrom::Start(from as u64)).unwrap();
             on_disk.write_all(&[0]).unwrap();
-            if let Ok(image) = load_image(&file.path(), file.shape) {
+            if let Ok(image) = load_image(&file.path(), file.shape, BitDepth::Eight) {
                 assert_eq!(image, whole, "{} with zeros from {from}", file.name);
             }
         }

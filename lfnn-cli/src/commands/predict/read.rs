@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use lfnn_data::{
-    DataKind, ExampleFormat, Examples, Inputs, Table, Targets, image_files, load_image,
-    permute_pixels,
+    DataKind, ExampleFormat, Examples, Table, Targets, image_files, load_image, permute_pixels,
 };
 
 use crate::checkpoint::SavedModel;
-use crate::data::example_format;
+use crate::data::{example_format, print_notes};
 use crate::failure::{Failure, Result};
 use crate::output::{Level, Output};
 
@@ -81,7 +80,10 @@ impl<'a> Reader<'a> {
                 continue;
             }
             match image_files(path) {
-                Ok(inside) => files.extend(inside.into_iter().map(|file| (file, Ok(())))),
+                Ok((inside, left_out)) => {
+                    print_notes(left_out.as_slice(), self.output);
+                    files.extend(inside.into_iter().map(|file| (file, Ok(()))));
+                }
                 Err(error) => files.push((path.clone(), Err(error.into()))),
             }
         }
@@ -105,12 +107,12 @@ impl<'a> Reader<'a> {
             }
             DataKind::Arrays => self.format.array_inputs(path)?,
             DataKind::Images => {
-                let image = load_image(path, self.format.shape)?;
-                if image.sixteen_bits && self.output.level() >= Level::Normal {
+                let image = load_image(path, self.format.shape, self.format.depth())?;
+                if image.is_cut && self.output.level() >= Level::Normal {
                     let text = "has 16 bits per channel; 8 of them are used";
                     self.output.note(&format!("note: {} {text}", path.display()));
                 }
-                Inputs::Bytes(image.pixels)
+                image.pixels
             }
         };
         let count = inputs.len() / self.format.shape.values().max(1);

@@ -1,10 +1,15 @@
 //! `report`: one page of a run or of several.
 
+mod predictions;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use crate::backend::BackendArgs;
 use crate::chart::Stat;
+use crate::checkpoint;
 use crate::cli::{HorizontalAxis, ReportArgs};
+use crate::evaluation::{Evaluation, Wanted};
 use crate::failure::Result;
 use crate::figures::{self, SeedGroup};
 use crate::files::{create_folder, parent, write_whole};
@@ -23,19 +28,26 @@ const FILES: [&str; 5] =
 ///
 /// # Errors
 /// A folder without a run's metrics, or a file that cannot be written.
-pub(crate) fn command(args: &ReportArgs, output: &Output) -> Result {
+pub(crate) fn command(args: &ReportArgs, backend: BackendArgs, output: &Output) -> Result {
     let runs = RecordedRun::read_all(&args.runs)?;
+    let wanted = Wanted { data: &args.data, path: args.path.as_deref(), split: None, scores: true };
+    let evaluate = |run: &RecordedRun| {
+        Evaluation::of(&checkpoint::locate(&run.folder)?, wanted, backend, output)
+    };
     let path = args.out.clone().unwrap_or_else(|| match &args.runs[..] {
         [run] => run.join(NAME),
         _ => PathBuf::from(NAME),
     });
     create_folder(parent(&path))?;
-    let page = page(&runs, parent(&path));
+    let page = page(&runs, parent(&path), args.scores.then_some(&evaluate as _))?;
     write_whole(&path, page.as_bytes())?;
     output.result(&path.display().to_string())
 }
 
-fn page(runs: &[RecordedRun], folder: &Path) -> String {
+/// Evaluates the network of a run.
+type Evaluate<'a> = dyn Fn(&RecordedRun) -> Result<Evaluation> + 'a;
+
+fn page(runs: &[RecordedRun], folder: &Path, evaluate: Option<&Evaluate<'_>>) -> Result<String> {
     let mut page = Page::new(&figures::title(runs));
     let made = Origin::now();
     match runs {
@@ -83,11 +95,14 @@ fn page(runs: &[RecordedRun], folder: &Path) -> String {
         if let Some(table) = workers(run, &id("units")) {
             page.table(&table);
         }
+        if let Some(evaluate) = evaluate {
+            predictions::show(&mut page, id, &evaluate(run)?)?;
+        }
         if let Some(yaml) = run.config.as_ref().and_then(|config| config.to_yaml().ok()) {
             page.verbatim(&format!("Configuration of {}", run.name), &yaml);
         }
     }
-    page.finish()
+    Ok(page.finish())
 }
 
 /// What is known of a run, and links to its files.
@@ -214,14 +229,7 @@ fn data_tables(run: &RecordedRun, id: impl Fn(&str) -> String) -> Vec<Table> {
         let counts = [class.train, class.validation, class.test].map(Cell::count);
         classes.rows.push([class.name.as_str().into()].into_iter().chain(counts).collect());
     }
-    let caption = "Predicted values on the test data, in the data's own units";
-    let head = "value|mean squared error|mean absolute error|R²";
-    let mut values = Table::new(&id("values"), caption, head);
-    for (name, score) in &summary.values {
-        let scores = [Some(score.mse), Some(score.mae), score.r2];
-        let scores = scores.map(|value| value.map_or(Cell::Empty, |value| Cell::Number(value, 4)));
-        values.rows.push([name.as_str().into()].into_iter().chain(scores).collect());
-    }
+    let values = predictions::of_values(&id("values"), "the test data", summary.values.iter());
     [classes, values].into_iter().filter(|table| !table.rows.is_empty()).collect()
 }
 

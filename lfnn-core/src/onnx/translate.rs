@@ -2,16 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, bail};
-use lfnn_core::model::{InputElements, ModelDescription, ModelTarget};
-use lfnn_core::program::{
-    Activation, AdaptiveAvgPool, Conv2d, Linear, LoadImages, Op, Operation, Softmax, TensorId,
-    Window, adaptive_bin,
+use crate::config::Task;
+use crate::model::{InputElements, ModelDescription, ModelTarget};
+use crate::program::{
+    Activation, AdaptiveAvgPool, Conv2d, FilterLogits, Linear, LoadImages, Op, Operation,
+    Predictions, Softmax, TensorId, Window, adaptive_bin,
 };
-use lfnn_core::train::{PredictionProgram, StateData, StateTensor};
+use crate::train::{PredictionProgram, StateData, StateTensor};
 
+use super::OnnxError;
 use super::graph::{GraphWriter, integer, integers, real};
 use super::proto::Message;
+
+/// A result, or what is wrong with an operation.
+type Result<T> = std::result::Result<T, String>;
 
 /// What is translated, and what has been so far.
 struct Translation<'a> {
@@ -24,13 +28,13 @@ struct Translation<'a> {
     names: BTreeMap<TensorId, String>,
 }
 
-/// The graph of a predictor; see [`super::encode`].
+/// The graph of a predictor.
 pub(super) fn graph(
     predictor: &PredictionProgram,
     parameters: &[(TensorId, &StateTensor)],
     permutation: Option<&[u32]>,
     model: &ModelDescription,
-) -> anyhow::Result<Message> {
+) -> std::result::Result<Message, OnnxError> {
     let mut translation = Translation {
         graph: GraphWriter::default(),
         predictor,
@@ -40,18 +44,17 @@ pub(super) fn graph(
         names: BTreeMap::new(),
     };
     for op in predictor.program().ops() {
-        translation.operation(op).with_context(|| format!("operation {}", op.name()))?;
+        let failed = |problem| OnnxError::Operation { operation: op.name(), problem };
+        translation.operation(op).map_err(failed)?;
     }
-    let width = predictor.set.tensors().channels(predictor.logits);
-    match &model.target {
-        ModelTarget::Classes { names } => translation.probabilities(width, names.len())?,
-        ModelTarget::Values { mean, std, .. } => translation.values(mean, std)?,
-    }
+    translation
+        .outputs()
+        .map_err(|problem| OnnxError::Operation { operation: "output", problem })?;
     Ok(translation.graph.finish("predictor"))
 }
 
 impl Translation<'_> {
-    fn operation(&mut self, op: &Op) -> anyhow::Result<()> {
+    fn operation(&mut self, op: &Op) -> Result<()> {
         match op {
             Op::LoadImages(op) => self.load_images(op),
             Op::Conv2d(op) => self.conv(op),
@@ -87,7 +90,8 @@ impl Translation<'_> {
                 self.plain("BatchNormalization", &[op.x], &own, op.y, attributes)
             }
             Op::Softmax(op) => self.softmax(op),
-            _ => bail!("has no translation to ONNX"),
+            Op::FilterLogits(op) => self.filter_logits(op),
+            _ => Err("has no translation to ONNX".to_owned()),
         }
     }
 
@@ -99,8 +103,8 @@ impl Translation<'_> {
         constants: &[&str],
         y: TensorId,
         attributes: Vec<Message>,
-    ) -> anyhow::Result<()> {
-        let inputs = inputs.iter().map(|&id| self.name(id)).collect::<anyhow::Result<Vec<_>>>()?;
+    ) -> Result<()> {
+        let inputs = inputs.iter().map(|&id| self.name(id)).collect::<Result<Vec<_>>>()?;
         let all: Vec<&str> =
             inputs.iter().map(String::as_str).chain(constants.iter().copied()).collect();
         let y = self.write(y);
@@ -108,9 +112,9 @@ impl Translation<'_> {
         Ok(())
     }
 
-    fn load_images(&mut self, op: &LoadImages) -> anyhow::Result<()> {
+    fn load_images(&mut self, op: &LoadImages) -> Result<()> {
         let &[_, height, width, channels] = self.shape(op.x) else {
-            bail!("expected images");
+            return Err("expected images".to_owned());
         };
         let doc = match self.model.elements {
             InputElements::Bytes => "Values from 0 to 1; the model normalises them.",
@@ -142,7 +146,7 @@ impl Translation<'_> {
         Ok(())
     }
 
-    fn conv(&mut self, op: &Conv2d) -> anyhow::Result<()> {
+    fn conv(&mut self, op: &Conv2d) -> Result<()> {
         let mut constants = vec![self.parameter(op.weight, None)?];
         constants.extend(op.bias.map(|bias| self.parameter(bias, None)).transpose()?);
         let constants: Vec<&str> = constants.iter().map(String::as_str).collect();
@@ -152,7 +156,7 @@ impl Translation<'_> {
     }
 
     /// Several groups are those of a convolution over one position.
-    fn linear(&mut self, op: &Linear) -> anyhow::Result<()> {
+    fn linear(&mut self, op: &Linear) -> Result<()> {
         let weight = self.shape(op.weight).to_vec();
         let dims = if op.groups == 1 { weight } else { [&*weight, &[1]].concat() };
         let mut inputs = vec![self.name(op.x)?, self.parameter(op.weight, Some(&dims))?];
@@ -173,10 +177,10 @@ impl Translation<'_> {
 
     /// Average pooling where the grid divides the image; otherwise the means over the bins of the rows
     /// and of the columns, each a product with a matrix.
-    fn adaptive(&mut self, op: &AdaptiveAvgPool) -> anyhow::Result<()> {
+    fn adaptive(&mut self, op: &AdaptiveAvgPool) -> Result<()> {
         let (&[_, height, width, _], &[_, rows, columns, _]) = (self.shape(op.x), self.shape(op.y))
         else {
-            bail!("expected images");
+            return Err("expected images".to_owned());
         };
         if height.is_multiple_of(rows) && width.is_multiple_of(columns) {
             let kernel = [height / rows, width / columns];
@@ -196,7 +200,7 @@ impl Translation<'_> {
         Ok(())
     }
 
-    fn softmax(&mut self, op: &Softmax) -> anyhow::Result<()> {
+    fn softmax(&mut self, op: &Softmax) -> Result<()> {
         let features = self.predictor.set.tensors().channels(op.x);
         let last = || vec![integer("axis", -1)];
         if features == op.width {
@@ -211,36 +215,82 @@ impl Translation<'_> {
         Ok(())
     }
 
-    /// Declares the outputs; a binary network's one probability becomes that of each class.
-    fn probabilities(&mut self, width: usize, classes: usize) -> anyhow::Result<()> {
-        let outputs = self.name(self.predictor.outputs)?;
-        if width == 1 && classes == 2 {
-            let one = self.graph.reals("one", &[1], &[1.0]);
-            let other = self.graph.value("Sub", &[&one, &outputs], vec![]);
-            let axis = vec![integer("axis", 1)];
-            self.graph.node("Concat", &[&other, &outputs], "probabilities", axis);
-        } else {
-            self.graph.node("Identity", &[&outputs], "probabilities", vec![]);
-        }
-        let logits = self.name(self.predictor.logits)?;
-        self.graph.node("Identity", &[&logits], "logits", vec![]);
-        let doc = "One for each class, in the order of the metadata's `classes`.";
-        self.graph.output("probabilities", &[classes], doc);
-        self.graph.output("logits", &[width], "What the probabilities are made of.");
+    /// Means over space and over the filters of each worker and class.
+    fn filter_logits(&mut self, op: &FilterLogits) -> Result<()> {
+        let &FilterLogits { workers, width, .. } = op;
+        let filters = self.predictor.set.tensors().channels(op.x) / (workers * width).max(1);
+        let shape = [workers, filters, width].map(|extent| extent as i64);
+        let shape = self.graph.integers(&[&[0], &shape[..], &[-1]].concat());
+        let x = self.name(op.x)?;
+        let divided = self.graph.value("Reshape", &[&x, &shape], vec![]);
+        let over = vec![integers("axes", &[2, 4]), integer("keepdims", 0)];
+        let means = self.graph.value("ReduceMean", &[&divided], over);
+        let scale = self.graph.reals(&format!("scale{}", op.scale), &[1], &[op.scale as f32]);
+        let scaled = self.graph.value("Mul", &[&means, &scale], vec![]);
+        let z = self.write(op.z);
+        self.graph.node("Flatten", &[&scaled], &z, vec![integer("axis", 1)]);
         Ok(())
     }
 
-    /// Declares the output of a regression: the network's numbers, no longer standardised.
-    fn values(&mut self, mean: &[f32], std: &[f32]) -> anyhow::Result<()> {
+    /// Declares the outputs of the network, then those of the workers of each unit.
+    fn outputs(&mut self) -> Result<()> {
         let outputs = self.name(self.predictor.outputs)?;
-        let std = self.graph.reals("values.std", &[std.len()], std);
-        let scaled = self.graph.value("Mul", &[&outputs, &std], vec![]);
-        let width = mean.len();
-        let mean = self.graph.reals("values.mean", &[width], mean);
-        self.graph.node("Add", &[&scaled, &mean], "values", vec![]);
-        let doc = "In the units of the training data, in the order of the metadata's `values`.";
-        self.graph.output("values", &[width], doc);
+        let names = self.model.names().len();
+        let logits = match &self.model.target {
+            ModelTarget::Classes { .. } => Some(self.name(self.predictor.logits)?),
+            ModelTarget::Values { .. } => None,
+        };
+        if let Some(logits) = logits {
+            let doc = "One for each class, in the order of the metadata's `classes`.";
+            self.output("probabilities", &outputs, &[names], doc);
+            self.graph.node("Identity", &[&logits], "logits", vec![]);
+            let width = self.predictor.set.tensors().channels(self.predictor.logits);
+            self.graph.output("logits", &[width], "What the probabilities are made of.");
+        } else {
+            let doc = "In the units of the training data, in the order of the metadata's `values`.";
+            self.output("values", &outputs, &[names], doc);
+        }
+        for (number, &(id, predictions)) in (1..).zip(&self.predictor.workers) {
+            let Predictions { classifiers, workers, classes } = predictions;
+            let mut outputs = self.name(id)?;
+            // Classifier by classifier, with the workers of each.
+            if classifiers > 1 {
+                let shape = [0, classifiers, workers, classes].map(|extent| extent as i64);
+                let shape = self.graph.integers(&shape);
+                let divided = self.graph.value("Reshape", &[&outputs, &shape], vec![]);
+                let order = vec![integers("perm", &[0, 2, 1, 3])];
+                outputs = self.graph.value("Transpose", &[&divided], order);
+            }
+            let shape = self.graph.integers(&[0, workers as i64, predictions.outputs() as i64]);
+            let outputs = self.graph.value("Reshape", &[&outputs, &shape], vec![]);
+            let doc = format!("What the workers of unit {number} predict, in the same order.");
+            self.output(&format!("unit{number}"), &outputs, &[workers, names], &doc);
+        }
         Ok(())
+    }
+
+    /// Declares an output made of the network's own numbers, along the last axis: a binary network's one probability
+    /// becomes that of each class, and numbers are no longer standardised.
+    fn output(&mut self, name: &str, outputs: &str, shape: &[usize], doc: &str) {
+        let width = shape.last().copied().unwrap_or_default();
+        match &self.model.target {
+            ModelTarget::Classes { .. } if self.model.network.task == Task::Binary => {
+                let one = self.graph.reals("one", &[1], &[1.0]);
+                let other = self.graph.value("Sub", &[&one, outputs], vec![]);
+                let axis = vec![integer("axis", -1)];
+                self.graph.node("Concat", &[&other, outputs], name, axis);
+            }
+            ModelTarget::Classes { .. } => {
+                self.graph.node("Identity", &[outputs], name, vec![]);
+            }
+            ModelTarget::Values { mean, std, .. } => {
+                let std = self.graph.reals("values.std", &[width], std);
+                let scaled = self.graph.value("Mul", &[outputs, &std], vec![]);
+                let mean = self.graph.reals("values.mean", &[width], mean);
+                self.graph.node("Add", &[&scaled, &mean], name, vec![]);
+            }
+        }
+        self.graph.output(name, shape, doc);
     }
 
     fn shape(&self, id: TensorId) -> &[usize] {
@@ -252,9 +302,9 @@ impl Translation<'_> {
     }
 
     /// The name of a tensor that has been written.
-    fn name(&self, id: TensorId) -> anyhow::Result<String> {
+    fn name(&self, id: TensorId) -> Result<String> {
         let name = self.names.get(&id).cloned();
-        name.with_context(|| format!("`{}` is not written", self.predictor.set.tensors()[id].name))
+        name.ok_or_else(|| format!("`{}` is not written", self.predictor.set.tensors()[id].name))
     }
 
     /// The name of a tensor that is being written.
@@ -265,15 +315,17 @@ impl Translation<'_> {
     }
 
     /// The constant of a vector with a number for each channel, shaped to meet images or vectors.
-    fn channels(&mut self, id: TensorId, image: bool) -> anyhow::Result<String> {
+    fn channels(&mut self, id: TensorId, image: bool) -> Result<String> {
         let channels = self.shape(id)[0];
         if image { self.parameter(id, Some(&[channels, 1, 1])) } else { self.parameter(id, None) }
     }
 
     /// The constant of a parameter, in the shape of the saved state if no other is given.
-    fn parameter(&mut self, id: TensorId, dims: Option<&[usize]>) -> anyhow::Result<String> {
-        let saved = self.parameters.get(&id).context("reads a tensor that is not a parameter")?;
-        let StateData::Real(data) = &saved.data else { bail!("reads whole numbers") };
+    fn parameter(&mut self, id: TensorId, dims: Option<&[usize]>) -> Result<String> {
+        let saved = self.parameters.get(&id).ok_or("reads a tensor that is not a parameter")?;
+        let StateData::Real(data) = &saved.data else {
+            return Err("reads whole numbers".to_owned());
+        };
         Ok(self.graph.reals(&saved.name, dims.unwrap_or(&saved.shape), data))
     }
 }
