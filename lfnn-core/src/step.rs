@@ -253,6 +253,14 @@ impl<'m> StepBuilder<'m> {
         y
     }
 
+    /// The sum of tensors of one shape; none where there are none, and itself where there is one.
+    pub fn total(&mut self, inputs: Vec<TensorId>) -> Option<TensorId> {
+        let [first, _, ..] = inputs[..] else { return inputs.first().copied() };
+        let y = self.like("sum", first);
+        self.push(Add { inputs, y });
+        Some(y)
+    }
+
     /// The sum of two tensors, where none means zero.
     pub fn sum(&mut self, a: Option<TensorId>, b: Option<TensorId>) -> Option<TensorId> {
         match (a, b) {

@@ -116,7 +116,7 @@ fn units(config: &RunConfig, network: &Network) -> String {
             format::shape(unit.output_shape()),
             format!("{classifiers}{} {}", predictions.workers, unit.kind()),
             leaders,
-            unit.depth().to_string(),
+            (if config.method().local { unit.local_depth() } else { unit.depth() }).to_string(),
             format::count(parameters),
             format::count(head_parameters),
         ]);
@@ -161,7 +161,7 @@ fn units(config: &RunConfig, network: &Network) -> String {
 fn layers(unit: &Unit) -> String {
     let mut text = unit.describe_layers();
     for (word, part) in
-        [("predict by", unit.describe_head()), ("transition", unit.describe_transition())]
+        [("predict by", unit.describe_heads()), ("transition", unit.describe_transition())]
     {
         if !part.is_empty() {
             text += &format!("; {word} {part}");
@@ -226,8 +226,12 @@ fn crossed(method: &Method, network: &Network) -> String {
         );
     }
     let trained = network.units().iter().filter(|unit| !unit.is_frozen());
-    let longest = trained.map(Unit::depth).max().unwrap_or(0).max(output);
-    let kind = if longest == 1 { "layer-wise" } else { "block-wise" };
+    let longest = trained.clone().map(Unit::local_depth).max().unwrap_or(0).max(output);
+    let kind = match trained.map(Unit::depth).max().unwrap_or(0).max(output) {
+        1 if longest == 1 => "layer-wise",
+        1 => "layer-wise, with layers in the heads",
+        _ => "block-wise",
+    };
     format!(
         "{what}: at most {} with weights, inside a unit ({kind});\n\
          none crosses from unit to unit\n",

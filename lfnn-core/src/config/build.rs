@@ -8,7 +8,7 @@ use crate::layer::{
     AdaptiveAvgPoolConfig, AvgPoolConfig, BatchNormConfig, ConvConfig, DropoutConfig, LinearConfig,
     MaxPoolConfig, ResidualConfig, SoftmaxConfig,
 };
-use crate::unit::{BlockConfig, FiltersConfig, NeuronsConfig, OutputActivation, ReadoutConfig};
+use crate::unit::{BlockConfig, FiltersConfig, HeadConfig, NeuronsConfig, OutputActivation, ReadoutConfig};
 
 impl NetworkConfig {
     /// A network of these hidden units that predicts classes.
@@ -112,6 +112,22 @@ impl UnitConfig {
     #[must_use]
     pub fn readout(self, count: usize) -> Self {
         self.workers(readout(count))
+    }
+
+    /// With these heads as workers, each of which sees all features.
+    ///
+    /// ```
+    /// use lfnn_core::config::{HeadConfig, LayerConfig, UnitConfig};
+    ///
+    /// let plain = UnitConfig::new().conv(32, 3).relu().heads([HeadConfig::new(4).grid(2)]);
+    /// assert_eq!(plain.workers.count(), 4);
+    /// let deep = HeadConfig::new(1).layer(LayerConfig::conv(16, 3)).layer(LayerConfig::Relu);
+    /// let mixed = UnitConfig::new().conv(32, 3).relu().heads([deep, HeadConfig::new(3)]);
+    /// assert_eq!(mixed.workers.count(), 4);
+    /// ```
+    #[must_use]
+    pub fn heads(self, heads: impl IntoIterator<Item = HeadConfig>) -> Self {
+        self.workers(WorkersConfig::Heads(heads.into_iter().collect()))
     }
 
     /// With so many workers that are neurons of a fully connected layer, which this adds.

@@ -57,7 +57,7 @@ impl BuildWorkers for BlockConfig {
                 let head = builder.within(".workers", "", |builder| {
                     readout.head(builder, layers.output_shape(), place.classes)
                 })?;
-                Ok(Branch { layers, head })
+                Ok(Branch { layers, heads: vec![head] })
             })?;
             branches.push(branch);
         }

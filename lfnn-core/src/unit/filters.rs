@@ -42,6 +42,6 @@ impl BuildWorkers for FiltersConfig {
         let mean =
             FilterMeanConfig { workers: self.count, width: place.classes, scale: self.scale };
         builder.within(".workers", "", |builder| builder.append(&mut head, &mean))?;
-        Ok(Workers::new(vec![Branch { layers, head }]))
+        Ok(Workers::new(vec![Branch { layers, heads: vec![head] }]))
     }
 }

@@ -7,6 +7,7 @@
 
 mod block;
 mod filters;
+mod heads;
 mod leadership;
 mod neurons;
 mod readout;
@@ -14,6 +15,7 @@ mod workers;
 
 pub use block::BlockConfig;
 pub use filters::FiltersConfig;
+pub use heads::HeadConfig;
 pub use leadership::{Leaders, Leadership, UnitState, WorkerOutputs, WorkerSums};
 pub use neurons::{NeuronsConfig, OutputActivation};
 pub use readout::ReadoutConfig;
@@ -31,7 +33,16 @@ use crate::step::StepBuilder;
 #[derive(Debug)]
 struct Branch {
     layers: Sequential,
-    head: Sequential,
+    /// Each gives the logits of one or several workers.
+    heads: Vec<Sequential>,
+}
+
+/// What the forward rule of a branch leaves.
+#[derive(Clone, Debug)]
+struct BranchSaved {
+    layers: Saved,
+    /// None where the workers were not asked to predict.
+    heads: Vec<Saved>,
 }
 
 /// A hidden unit for inputs of one shape.
@@ -43,6 +54,8 @@ pub struct Unit {
     frozen: bool,
     predictions: Predictions,
     branches: Vec<Branch>,
+    /// Whether every feature belongs to every worker.
+    shares_features: bool,
     output_activation: Sequential,
     transition: Sequential,
 }
@@ -50,7 +63,7 @@ pub struct Unit {
 /// What a unit's forward rule leaves for the others.
 #[derive(Clone, Debug)]
 pub struct UnitSaved {
-    branches: Vec<(Saved, Option<Saved>)>,
+    branches: Vec<BranchSaved>,
     output_activation: Saved,
     transition: Saved,
     /// What the frozen units in front of it saved, where a step trains.
@@ -125,6 +138,7 @@ impl Unit {
                     classes: place.classes,
                 },
                 branches: workers.branches,
+                shares_features: workers.shares_features,
                 output_activation: workers.output_activation,
                 transition,
             })
@@ -156,10 +170,17 @@ impl Unit {
         self.transition.output_shape()
     }
 
-    /// How many layers with weights a local gradient crosses inside the unit, heads left aside: 1
-    /// in a layer-wise unit.
+    /// How many layers with weights the unit has between its input and its output: 1 in a layer-wise unit. A global
+    /// gradient crosses them.
     pub fn depth(&self) -> usize {
         self.branches[0].layers.depth()
+    }
+
+    /// How many layers with weights a local gradient crosses inside the unit: its own, and those of its deepest head
+    /// in front of the readout.
+    pub fn local_depth(&self) -> usize {
+        let heads = self.branches[0].heads.iter().map(|head| head.depth().saturating_sub(1));
+        self.depth() + heads.max().unwrap_or(0)
     }
 
     /// The layers of one block (all layers, where there are no blocks), described.
@@ -167,9 +188,10 @@ impl Unit {
         self.branches[0].layers.describe()
     }
 
-    /// How a worker's features become logits, described; empty for neurons.
-    pub fn describe_head(&self) -> String {
-        self.branches[0].head.describe()
+    /// How the features become the workers' logits, described; empty for neurons.
+    pub fn describe_heads(&self) -> String {
+        let heads = self.branches[0].heads.iter().map(Layer::describe);
+        heads.collect::<Vec<_>>().join(" | ")
     }
 
     /// The layers between the workers and the next unit, described.
@@ -181,10 +203,11 @@ impl Unit {
     pub fn forward(&self, step: &mut StepBuilder<'_>, x: TensorId, predict: bool) -> UnitSaved {
         step.part(Part::Unit(self.number));
         let mut branches = Vec::with_capacity(self.branches.len());
-        for Branch { layers, head } in &self.branches {
-            let saved = layers.forward(step, x);
-            let logits = predict.then(|| head.forward(step, saved.y));
-            branches.push((saved, logits));
+        for Branch { layers, heads } in &self.branches {
+            let layers = layers.forward(step, x);
+            let heads = heads.iter().filter(|_| predict);
+            let heads = heads.map(|head| head.forward(step, layers.y)).collect();
+            branches.push(BranchSaved { layers, heads });
         }
         self.join(step, branches)
     }
@@ -202,17 +225,19 @@ impl Unit {
         step.part(Part::Unit(self.number));
         let mut branches = Vec::with_capacity(self.branches.len());
         let mut tangents = Vec::with_capacity(self.branches.len());
-        for Branch { layers, head } in &self.branches {
-            let before = perturb.before(predict && head.couples_batch());
-            let (saved, dy) = layers.jvp_with_noise(step, x, dx, before);
-            if predict {
-                let (logits, dz) = head.jvp_with_noise(step, saved.y, dy, perturb);
-                tangents.push((logits.y, dz));
-                branches.push((saved, Some(logits)));
-            } else {
-                tangents.push((saved.y, dy));
-                branches.push((saved, None));
+        for Branch { layers, heads } in &self.branches {
+            let before = perturb.before(predict && heads.iter().any(Layer::couples_batch));
+            let (layers, dy) = layers.jvp_with_noise(step, x, dx, before);
+            let mut heads_saved = Vec::with_capacity(heads.len());
+            for head in heads.iter().filter(|_| predict) {
+                let (head, dz) = head.jvp_with_noise(step, layers.y, dy, perturb);
+                tangents.push((head.y, dz));
+                heads_saved.push(head);
             }
+            if !predict {
+                tangents.push((layers.y, dy));
+            }
+            branches.push(BranchSaved { layers, heads: heads_saved });
         }
         let tangent = concat_tangents(step, &tangents);
         let saved = self.join(step, branches);
@@ -234,10 +259,11 @@ impl Unit {
     ) -> Gradients {
         step.part(Part::Unit(self.number));
         let mut gradients = Gradients::default();
-        for (branch, (layers, head)) in self.branches.iter().zip(&saved.branches) {
-            gradients.parameters.extend(branch.layers.forward_gradient(step, layers, derivative));
-            if let Some(head) = head {
-                gradients.parameters.extend(branch.head.forward_gradient(step, head, derivative));
+        for (branch, saved) in self.branches.iter().zip(&saved.branches) {
+            let layers = branch.layers.forward_gradient(step, &saved.layers, derivative);
+            gradients.parameters.extend(layers);
+            for (head, saved) in branch.heads.iter().zip(&saved.heads) {
+                gradients.parameters.extend(head.forward_gradient(step, saved, derivative));
             }
         }
         gradients
@@ -249,11 +275,10 @@ impl Unit {
     }
 
     /// Writes what follows the branches.
-    fn join(&self, step: &mut StepBuilder<'_>, branches: Vec<(Saved, Option<Saved>)>) -> UnitSaved {
-        let features = concat(step, branches.iter().map(|(layers, _)| layers.y).collect());
-        let logits: Option<Vec<TensorId>> =
-            branches.iter().map(|(_, head)| head.as_ref().map(|head| head.y)).collect();
-        let logits = logits.map(|parts| concat(step, parts));
+    fn join(&self, step: &mut StepBuilder<'_>, branches: Vec<BranchSaved>) -> UnitSaved {
+        let features = concat(step, branches.iter().map(|branch| branch.layers.y).collect());
+        let logits = logits(&branches);
+        let logits = (!logits.is_empty()).then(|| concat(step, logits));
         let output_activation = self.output_activation.forward(step, features);
         let transition = self.transition.forward(step, output_activation.y);
         let output = transition.y;
@@ -280,7 +305,7 @@ impl Unit {
             };
             let transition = self.transition.backward(step, &saved.transition, dy, needs_grad);
             let arrived = transition.input.unwrap_or(dy);
-            let masked = match signals.leaders {
+            let masked = match signals.leaders.filter(|_| !self.shares_features) {
                 Some(leaders) => {
                     let y = step.like("masked", arrived);
                     step.push(MaskFollowers { x: arrived, leaders, y });
@@ -298,22 +323,22 @@ impl Unit {
         }
         let updating = split(step, saved, updating);
         let passing = split(step, saved, passing);
-        let local = signals.local.map(|dz| {
-            let parts: Vec<TensorId> =
-                saved.branches.iter().filter_map(|(_, head)| Some(head.as_ref()?.y)).collect();
-            split_like(step, dz, &parts)
+        let mut local = signals.local.map(|dz| {
+            split_like(step, dz, &logits(&saved.branches)).into_iter()
         });
 
         let mut gradients = Gradients::default();
         for (index, branch) in self.branches.iter().enumerate() {
-            let (layers, head) = &saved.branches[index];
-            let mut own = updating.as_ref().map(|parts| parts[index]);
-            if let (Some(local), Some(head)) = (&local, head) {
+            let BranchSaved { layers, heads } = &saved.branches[index];
+            let mut own: Vec<TensorId> = updating.iter().map(|parts| parts[index]).collect();
+            let local = local.iter_mut().flatten();
+            for ((head, saved), dz) in branch.heads.iter().zip(heads).zip(local) {
                 let needs_grad = NeedsGrad { input: true, parameters: true };
-                let part = branch.head.backward(step, head, local[index], needs_grad);
+                let part = head.backward(step, saved, dz, needs_grad);
                 gradients.parameters.extend(part.parameters);
-                own = step.sum(own, part.input);
+                own.extend(part.input);
             }
+            let own = step.total(own);
             let pass = passing.as_ref().map(|parts| parts[index]).filter(|_| needs_input_grad);
             let together = own.is_some() && own == pass;
             if let Some(dy) = own {
@@ -331,12 +356,17 @@ impl Unit {
     }
 }
 
+/// The logits of all heads, from the first worker to the last; none where they were not asked to predict.
+fn logits(branches: &[BranchSaved]) -> Vec<TensorId> {
+    branches.iter().flat_map(|branch| &branch.heads).map(|head| head.y).collect()
+}
+
 /// Tensors side by side along the last axis; one alone is itself.
 fn concat(step: &mut StepBuilder<'_>, inputs: Vec<TensorId>) -> TensorId {
     let [first, _, ..] = inputs[..] else { return inputs[0] };
     let mut shape = step.shape(first).to_vec();
     if let Some(last) = shape.last_mut() {
-        *last *= inputs.len();
+        *last = inputs.iter().map(|&input| step.channels(input)).sum();
     }
     let y = step.real("concat", &shape);
     step.push(Concat { inputs, y });
@@ -374,6 +404,6 @@ fn split(
     saved: &UnitSaved,
     gradient: Option<TensorId>,
 ) -> Option<Vec<TensorId>> {
-    let features: Vec<TensorId> = saved.branches.iter().map(|(layers, _)| layers.y).collect();
+    let features: Vec<TensorId> = saved.branches.iter().map(|branch| branch.layers.y).collect();
     gradient.map(|gradient| split_like(step, gradient, &features))
 }

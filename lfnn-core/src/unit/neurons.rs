@@ -65,8 +65,8 @@ impl BuildWorkers for NeuronsConfig {
             let features = place.classifiers * self.count * place.classes;
             let groups = if place.input_per_classifier { place.classifiers } else { 1 };
             builder.append(&mut layers, &GroupedLinear { features, groups })?;
-            let head = Sequential::new(layers.output_shape());
-            let mut workers = Workers::new(vec![Branch { layers, head }]);
+            let heads = vec![Sequential::new(layers.output_shape())];
+            let mut workers = Workers::new(vec![Branch { layers, heads }]);
             let softmax = SoftmaxConfig { width: place.classes };
             let activation: Option<&dyn BuildLayer> = match self.output_activation {
                 OutputActivation::Output if !place.probabilities => None,

@@ -54,39 +54,51 @@ impl BuildWorkers for ReadoutConfig {
                     self.count
                 )));
             }
-            self.head(builder, layers.output_shape(), place.classes)
+            self.head(builder, layers.output_shape(), self.count * place.classes)
         })?;
-        Ok(Workers::new(vec![Branch { layers, head }]))
+        Ok(Workers::new(vec![Branch { layers, heads: vec![head] }]))
     }
 }
 
 impl ReadoutConfig {
-    /// A linear map of each worker's own features, pooled first if they are an image.
+    /// A linear map of each worker's own features to its logits, so many in all.
     pub(super) fn head(
         &self,
         builder: &mut LayerBuilder<'_>,
         features: &[usize],
-        classes: usize,
+        logits: usize,
     ) -> Result<Sequential, ConfigError> {
         let mut head = Sequential::new(features);
-        let is_image = features.len() == 3;
+        self.append(builder, &mut head, logits)?;
+        Ok(head)
+    }
+
+    /// Appends the linear map, and before it what the features pass through: the pooling, if they are an image, and
+    /// the dropout.
+    pub(super) fn append(
+        &self,
+        builder: &mut LayerBuilder<'_>,
+        head: &mut Sequential,
+        logits: usize,
+    ) -> Result<(), ConfigError> {
+        let is_image = head.output_shape().len() == 3;
         if let Some(grid) = self.grid {
             if !is_image {
                 return Err(builder.error("a `grid` is for filters, but the features are a vector"));
             }
-            builder.append_uncounted(&mut head, &AdaptiveAvgPoolConfig { grid })?;
+            builder.append_uncounted(head, &AdaptiveAvgPoolConfig { grid })?;
         }
         let dropout = builder.build(&DropoutConfig { rate: self.dropout }, head.output_shape())?;
         if self.dropout > 0.0 {
             head.push(dropout);
         }
         if is_image {
-            builder.append_uncounted(&mut head, &FlattenConfig)?;
+            builder.append_uncounted(head, &FlattenConfig)?;
         }
-        let linear = GroupedLinear { features: self.count * classes, groups: self.count };
+        let linear = GroupedLinear { features: logits, groups: self.count };
         builder.role = Role::Head;
-        let appended = builder.within("", "readout.", |builder| builder.append(&mut head, &linear));
+        let appended = builder.within("", "readout.", |builder| builder.append(head, &linear));
         builder.role = Role::Parameter;
-        appended.map(|()| head)
+        appended
     }
 }

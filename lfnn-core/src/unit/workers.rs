@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BlockConfig, Branch, FiltersConfig, NeuronsConfig, ReadoutConfig, UnitPlace};
+use super::{BlockConfig, Branch, FiltersConfig, HeadConfig, NeuronsConfig, ReadoutConfig, UnitPlace};
 use crate::config::ConfigError;
 use crate::layer::{Layer, LayerBuilder, Sequential};
 
@@ -18,6 +18,8 @@ pub enum WorkersConfig {
     Filters(FiltersConfig),
     /// A worker is an even group of neurons or filters with a linear readout of its own.
     Readout(ReadoutConfig),
+    /// A worker sees all features of the unit, through a head of its own; the list gives heads of one setting each.
+    Heads(Vec<HeadConfig>),
     /// A worker is a whole copy of the unit's layers with a readout at its end.
     Block(BlockConfig),
 }
@@ -29,6 +31,10 @@ impl WorkersConfig {
             WorkersConfig::Neurons(config) => ("neurons", config.count, config),
             WorkersConfig::Filters(config) => ("filters", config.count, config),
             WorkersConfig::Readout(config) => ("readout", config.count, config),
+            WorkersConfig::Heads(heads) => {
+                let count = heads.iter().fold(0, |sum: usize, head| sum.saturating_add(head.count));
+                ("heads", count, heads)
+            }
             WorkersConfig::Block(config) => ("block", config.count, config),
         }
     }
@@ -74,6 +80,8 @@ pub(super) struct Workers {
     pub(super) branches: Vec<Branch>,
     /// Shape of the outputs of all branches together.
     pub(super) features: Vec<usize>,
+    /// Whether every feature belongs to every worker.
+    pub(super) shares_features: bool,
     /// From the features to the unit's output, before the transition.
     pub(super) output_activation: Sequential,
 }
@@ -86,7 +94,7 @@ impl Workers {
             *last *= branches.len();
         }
         let output_activation = Sequential::new(&features);
-        Self { branches, features, output_activation }
+        Self { branches, features, shares_features: false, output_activation }
     }
 }
 
