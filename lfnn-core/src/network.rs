@@ -165,6 +165,13 @@ impl Network {
                 "{batch}, expected at most {most} with the layers of this network"
             ));
         }
+        let most = sizes::MAX_ELEMENTS.isqrt();
+        let compares = mode == Mode::Train && self.units.iter().any(Unit::matches_similarity);
+        if compares && batch > most {
+            return Err(format!(
+                "{batch}, expected at most {most}: similarity matching compares every example of a batch with every other"
+            ));
+        }
         match &self.extent.fewest {
             Some((values, path)) if mode == Mode::Train && batch * values < 2 => Err(format!(
                 "{batch}, expected at least 2: the batch normalisation at {path} sees one value of a \

@@ -2,13 +2,15 @@
 
 use super::{
     AdamConfig, LayerConfig, NetworkConfig, OptimizerConfig, OutputConfig, PoolConfig,
-    ScheduleConfig, Size2, Task, TrainingConfig, UnitConfig, WorkersConfig,
+    ScheduleConfig, SimilarityConfig, Size2, Task, TrainingConfig, UnitConfig, WorkersConfig,
 };
 use crate::layer::{
     AdaptiveAvgPoolConfig, AvgPoolConfig, BatchNormConfig, ConvConfig, DropoutConfig, LinearConfig,
     MaxPoolConfig, ResidualConfig, SoftmaxConfig,
 };
-use crate::unit::{BlockConfig, FiltersConfig, HeadConfig, NeuronsConfig, OutputActivation, ReadoutConfig};
+use crate::unit::{
+    BlockConfig, FiltersConfig, HeadConfig, NeuronsConfig, OutputActivation, ReadoutConfig,
+};
 
 impl NetworkConfig {
     /// A network of these hidden units that predicts classes.
@@ -49,7 +51,8 @@ impl Default for UnitConfig {
 impl UnitConfig {
     /// A unit without layers and with one worker, which reads all of its features.
     pub fn new() -> Self {
-        Self { layers: Vec::new(), workers: readout(1), transition: Vec::new(), frozen: false }
+        let (layers, transition) = (Vec::new(), Vec::new());
+        Self { layers, workers: readout(1), similarity: None, transition, frozen: false }
     }
 
     /// The same unit, left by training as it is.
@@ -147,6 +150,12 @@ impl UnitConfig {
     #[must_use]
     pub fn block(self, count: usize) -> Self {
         self.workers(WorkersConfig::Block(BlockConfig { count, grid: None, dropout: 0.0 }))
+    }
+
+    /// With similarity matching beside the losses of the workers.
+    #[must_use]
+    pub fn similarity(self, similarity: SimilarityConfig) -> Self {
+        Self { similarity: Some(similarity), ..self }
     }
 
     /// One more layer between the workers and the next unit.

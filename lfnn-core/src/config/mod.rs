@@ -23,7 +23,8 @@ pub use crate::layer::{
     LayerConfig, LinearConfig, MaxPoolConfig, PoolConfig, ResidualConfig, SoftmaxConfig,
 };
 pub use crate::unit::{
-    BlockConfig, FiltersConfig, HeadConfig, NeuronsConfig, OutputActivation, ReadoutConfig, WorkersConfig,
+    BlockConfig, FiltersConfig, HeadConfig, NeuronsConfig, OutputActivation, ReadoutConfig,
+    SimilarityConfig, WorkersConfig,
 };
 pub use augmentation::Augmentation;
 pub use error::ConfigError;

@@ -85,7 +85,8 @@ impl BuildWorkers for Vec<HeadConfig> {
                 }
                 // Readouts that see the same numbers are one linear map.
                 let together = config.layers.is_empty() && config.dropout == 0.0;
-                let (copies, workers) = if together { (1, config.count) } else { (config.count, 1) };
+                let (copies, workers) =
+                    if together { (1, config.count) } else { (config.count, 1) };
                 for _ in 0..copies {
                     let features = layers.output_shape();
                     heads.push(builder.within("", &format!("head{worker}."), |builder| {
@@ -110,9 +111,8 @@ impl HeadConfig {
         logits: usize,
     ) -> Result<Sequential, ConfigError> {
         builder.role = Role::Head;
-        let layers = builder.within(".layers", "", |builder| {
-            builder.sequential(&self.layers, features, "layer")
-        });
+        let layers = builder
+            .within(".layers", "", |builder| builder.sequential(&self.layers, features, "layer"));
         builder.role = Role::Parameter;
         let mut head = layers?;
         let readout = ReadoutConfig { count: 1, grid: self.grid, dropout: self.dropout };

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BlockConfig, Branch, FiltersConfig, HeadConfig, NeuronsConfig, ReadoutConfig, UnitPlace};
+use super::{
+    BlockConfig, Branch, FiltersConfig, HeadConfig, NeuronsConfig, ReadoutConfig, UnitPlace,
+};
 use crate::config::ConfigError;
 use crate::layer::{Layer, LayerBuilder, Sequential};
 
