@@ -99,7 +99,7 @@ fn everything() -> Value {
     json!([
         {"layers": [conv(4), {"batch_norm": {}}, "relu"],
          "workers": {"readout": {"count": 2, "grid": 1}}, "transition": [{"max_pool": {"kernel": 2}}],
-         "similarity": {"weight": 2.0, "layers": [conv(3)]}},
+         "similarity": {"weight": 2.0, "layers": [{"conv": {"filters": 3, "kernel": 3, "bias": false}}]}},
         {"layers": [{"residual": {"body": ["tanh", conv(4)]}}, "tanh"],
          "workers": {"block": {"count": 2, "grid": 1}}, "transition": ["global_avg_pool"],
          "similarity": {"weight": 3.0}},
