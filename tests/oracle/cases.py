@@ -52,6 +52,14 @@ def block(**options):
     return {"block": options}
 
 
+def head(*layers, **options):
+    return {"layers": list(layers), **options}
+
+
+def heads(*them):
+    return {"heads": list(them)}
+
+
 CASES = {}
 
 
@@ -124,6 +132,27 @@ BLOCK_LAYERS = [conv(4, padding=1), "relu", conv(3, bias=False), "relu", max_poo
 BLOCKS = [
     unit(*BLOCK_LAYERS, workers=block(count=3), transition=["flatten"]),
     unit(linear(5), "sigmoid", workers=block(count=4)),
+]
+
+# Heads that see all features: with layers in front, plain ones together, two copies.
+HEADS = [
+    unit(
+        conv(6, padding=1, bias=False),
+        batch_norm(),
+        "relu",
+        workers=heads(
+            head(max_pool(), conv(5, padding=1, bias=False), batch_norm(), "relu", grid=2),
+            head(count=2, grid=3),
+            head(conv(3, kernel=1), "tanh", count=2),
+        ),
+        transition=[max_pool()],
+    ),
+    unit(
+        "flatten",
+        linear(10),
+        "tanh",
+        workers=heads(head(count=3), head(linear(6), "sigmoid", linear(5), "tanh")),
+    ),
 ]
 
 # Signals of two channels: images of one row.
@@ -339,6 +368,48 @@ case(
 )
 
 case(
+    "lfnn-l_heads",
+    "heads that see all features, with layers and without",
+    HEADS,
+    leadership={"delta": 0.5},
+)
+case(
+    "lfnn-l_heads_distillation",
+    "followers of heads learn by distillation at T = 2.5, and 0.3 of their loss is that of the labels",
+    HEADS,
+    leadership={
+        "delta": 0.3,
+        "align": {"kl": {"temperature": 2.5}},
+        "follower_labels": 0.3,
+        "reduction": "mean",
+        "lambda": 1.5,
+    },
+    training={"label_smoothing": 0.1},
+)
+case(
+    "lfnn-l_binary_distillation_sample",
+    "distillation of one logit, leaders per sample, mean reference",
+    [
+        unit(conv(6, padding=1), "tanh", workers=readout(3, grid=2), transition=[max_pool()]),
+        unit("flatten", workers=neurons(4)),
+    ],
+    task="binary",
+    classes=2,
+    batch=8,
+    leadership={
+        "delta": 0.5,
+        "scope": "sample",
+        "reference": "mean",
+        "align": {"kl": {"temperature": 1.5}},
+    },
+)
+case(
+    "lfnn-l_neurons_labels",
+    "followers match outputs, and half of their loss is that of the labels",
+    NEURONS,
+    leadership={"delta": 0.4, "follower_labels": 0.5},
+)
+case(
     "lfnn-l_signal",
     "signals: kernels, strides, paddings, pools and grids of one row",
     SIGNAL,
@@ -406,6 +477,12 @@ for relay in (False, True):
         f"two convolutions shared by a unit's workers; {how} the global gradient",
         READOUT,
         leadership={"delta": 0.5, "gradient_through_followers": relay, "reference": "mean"},
+    )
+    case(
+        f"lfnn_heads_{suffix}",
+        f"all workers share the features, so none stops the global gradient; {how} it elsewhere",
+        [*HEADS, unit(linear(8), "tanh", workers=readout(4))],
+        leadership={"delta": 0.5, "gradient_through_followers": relay, "align": {"kl": {"temperature": 2.0}}},
     )
     case(
         f"lfnn_block_{suffix}",
@@ -487,6 +564,7 @@ case("bp_neurons", "fully connected", NEURONS)
 case("bp_filters", "grouped and strided convolutions, batch norm", FILTERS, classes=2)
 case("bp_readout", "heads are not used", READOUT, training={"label_smoothing": 0.1})
 case("bp_block", "blocks side by side, heads are not used", BLOCKS)
+case("bp_heads", "heads with layers are not used", HEADS)
 case("bp_signal", "signals", SIGNAL, image=SIGNAL_IMAGE, output=SIGNAL_OUTPUT)
 case(
     "bp_regression",
@@ -715,6 +793,7 @@ for other in OTHERS:
         image=(2, 7, 7),
     )
     case(f"{other}_block", "blocks side by side", BLOCKS)
+    case(f"{other}_heads", "heads that see all features, with layers and without", HEADS)
     case(f"{other}_signal", "signals", SIGNAL, image=SIGNAL_IMAGE, output=SIGNAL_OUTPUT)
     case(
         f"{other}_binary",

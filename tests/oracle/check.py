@@ -13,6 +13,7 @@ import torch
 
 import directions
 import methods
+from network import apply
 
 STEP = 1e-6
 TOLERANCE = 1e-7
@@ -58,11 +59,12 @@ def check_logits(unit, record):
     """Which features a worker reads, and with which weights."""
     features, logits = record.output.detach(), record.logits.detach()
     batch, nets, workers, width = logits.shape
-    share = features.shape[1] // (nets * workers)
+    shared = unit.workers.kind == "heads"
+    share = features.shape[1] if shared else features.shape[1] // (nets * workers)
     for b in range(batch):
         for e in range(nets):
             for n in range(workers):
-                first = (e * workers + n) * share
+                first = 0 if shared else (e * workers + n) * share
                 own = features[b, first : first + share]
                 z = logits[b, e, n].tolist()
                 match unit.workers.kind:
@@ -70,12 +72,23 @@ def check_logits(unit, record):
                         means = own.mean((1, 2)).tolist()
                         wanted = [sum(means[k::width]) / (share // width) for k in range(width)]
                         wanted = [unit.workers.scale * mean for mean in wanted]
-                    case "readout" | "block":
-                        if unit.workers.grid is not None and own.dim() == 3:
-                            own = pool(own, unit.workers.grid)
-                        block = unit.workers.kind == "block"
-                        readout = unit.blocks[n].readout if block else unit.readout
-                        first = 0 if block else n * width
+                    case "readout" | "block" | "heads":
+                        match unit.workers.kind:
+                            case "readout":
+                                readout, grid, first = unit.readout, unit.workers.grid, n * width
+                            case "block":
+                                readout, grid, first = unit.blocks[n].readout, unit.workers.grid, 0
+                            case "heads":
+                                heads = [(h, i) for h in unit.heads for i in range(h.count)]
+                                head, position = heads[n]
+                                readout, grid, first = head.readout, head.grid, position * width
+                                if head.layers:
+                                    # Layers are PyTorch's; batch norm sees the whole batch.
+                                    with torch.no_grad():
+                                        through = copy.deepcopy(head.layers)
+                                        own = apply(through, features)[b]
+                        if grid is not None and own.dim() == 3:
+                            own = pool(own, grid)
                         weight = readout.weight[first : first + width].tolist()
                         bias = readout.bias[first : first + width].tolist()
                         seen = own.flatten().tolist()
@@ -146,7 +159,8 @@ def check_definitions(case, record, target):
             mask = record.leaders.mask[line, e].tolist()
             assert mask == [float(n in leaders) for n in range(workers)]
             assert record.leaders.best[line, e] == order[0]
-            values = [p for p, _ in row] if settings.align == "output" else logits[b][e]
+            kind = settings.align.kind
+            values = [p for p, _ in row] if kind == "output" else logits[b][e]
             best = values[order[0]]
             if settings.reference == "mean":
                 best = [sum(values[n][c] for n in leaders) / count for c in range(len(best))]
@@ -154,8 +168,14 @@ def check_definitions(case, record, target):
                 if n in leaders:
                     leader_loss += row[n][1] / batch * leading
                 else:
-                    gaps = [(a - v) ** 2 for a, v in zip(best, values[n], strict=True)]
-                    follower_loss += sum(gaps) / len(gaps) / batch * following
+                    if kind == "kl":
+                        gap = divergence(best, values[n], settings.align.temperature)
+                    else:
+                        gaps = [(a - v) ** 2 for a, v in zip(best, values[n], strict=True)]
+                        gap = sum(gaps) / len(gaps)
+                    labels = settings.follower_labels
+                    own = (1 - labels) * gap + labels * row[n][1]
+                    follower_loss += own / batch * following
     assert close(leader_loss, record.leader_loss.item()), f"{record.name}: leader loss"
     assert close(follower_loss, record.follower_loss.item()), f"{record.name}: follower loss"
 
@@ -178,6 +198,16 @@ def check_similarity(case, unit, record, target):
     gaps = [cosine(a, b) - cosine(t, u) for a, t in rows for b, u in rows]
     loss = unit.matching.weight * sum(gap**2 for gap in gaps) / len(gaps)
     assert math.isclose(loss, record.similarity_loss.item(), rel_tol=1e-6), record.name
+
+
+def divergence(wanted, given, temperature):
+    """T² KL of two softmaxes at a temperature; one logit is beside a 0."""
+    softened = []
+    for z in (wanted, given):
+        powers = [math.exp(value / temperature) for value in (z if len(z) > 1 else [*z, 0.0])]
+        softened.append([power / sum(powers) for power in powers])
+    pairs = zip(*softened, strict=True)
+    return temperature**2 * sum(p * math.log(p / q) for p, q in pairs)
 
 
 def check_differences(case, net, images, target, base):
@@ -230,7 +260,7 @@ def objective(case, net, images, target, base, owner):
     for i in range(position, len(net.units)):
         handed_on, *_ = net.units[i](x)
         if i == position or not settings.gradient_through_followers:
-            leading = methods.spread(base.units[i].leaders.mask, handed_on)
+            leading = methods.spread(net.units[i], base.units[i].leaders.mask, handed_on)
             handed_on = torch.where(leading == 1, handed_on, base.units[i].output)
         x = net.units[i].pass_on(handed_on)
     loss = methods.global_loss(case, net.output(x), target)

@@ -5,6 +5,7 @@ The random numbers are those of the Rust crates, computed once more from their d
 """
 
 import math
+import re
 
 import numpy as np
 import torch
@@ -57,11 +58,12 @@ def direction(shape, now, stream, dtype):
 
 def layers_with_parameters(module, prefix, readouts):
     """Names and modules that have parameters of their own, in the order of the streams: the layers
-    of a unit or block, then its readout; an output layer's linear map comes last."""
+    of a unit or block, then its heads; an output layer's linear map comes last."""
     found = []
     for name, layer in module.named_modules():
         full = f"{prefix}.{name}" if name else prefix
-        if list(layer.parameters(recurse=False)) and (readouts or not full.endswith(".readout")):
+        of_head = full.endswith(".readout") or re.match(r"unit\d+\.(head\d+|similarity)\.", full)
+        if list(layer.parameters(recurse=False)) and (readouts or not of_head):
             found.append((full, layer))
     return sorted(found, key=lambda pair: pair[0] == "output")
 

@@ -6,6 +6,7 @@ is handed from unit to unit as the `grad_outputs` of `torch.autograd.grad`. Forw
 """
 
 import math
+import re
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -115,7 +116,21 @@ def choose_leaders(case, i, errors, state):
 
 def alignment_value(case, z):
     """What followers align: p or z."""
-    return z if case.leadership.align == "logits" else outputs(case, z)
+    return outputs(case, z) if case.leadership.align.kind == "output" else z
+
+
+def distance(case, reference, value):
+    """What separates followers from their leader, `[batch, nets, workers]`."""
+    align = case.leadership.align
+    if align.kind != "kl":
+        return (reference - value).square().mean(-1)
+    reference, value = reference / align.temperature, value / align.temperature
+    if value.shape[-1] == 1:
+        # One logit is that of its class beside 0.
+        reference, value = (torch.cat([z, torch.zeros_like(z)], -1) for z in (reference, value))
+    wanted = reference.log_softmax(-1).expand_as(value)
+    terms = F.kl_div(value.log_softmax(-1), wanted, reduction="none", log_target=True)
+    return align.temperature**2 * terms.sum(-1)
 
 
 def alignment_target(case, value, leaders):
@@ -133,9 +148,10 @@ def local_losses(case, z, target, leaders, reference):
     """`L^δ` and `L^δ̄` of a unit, over all nets, given its leaders and what followers align with."""
     errors = worker_errors(case, z, target)
     leading = leaders.mask
-    distance = (reference - alignment_value(case, z)).square().mean(-1)
+    labels = case.leadership.follower_labels
+    follower = (1 - labels) * distance(case, reference, alignment_value(case, z)) + labels * errors
     per_net_leader = (leading * errors).mean(0).sum(-1)
-    per_net_follower = ((1 - leading) * distance).mean(0).sum(-1)
+    per_net_follower = ((1 - leading) * follower).mean(0).sum(-1)
     if case.leadership.reduction == "mean":
         workers = errors.shape[-1]
         count = leader_count(case.leadership.delta, workers)
@@ -188,8 +204,11 @@ def local_terms(case, unit, z, compared, target):
     return torch.cat([terms, similarity_loss(case, unit, compared, target).reshape(1)])
 
 
-def spread(mask, like):
-    """A mask of workers `[rows, nets, workers]` over the equal runs of channels they own."""
+def spread(unit, mask, like):
+    """A mask of workers `[rows, nets, workers]` over the equal runs of channels they own; features that
+    all workers share belong to a leader."""
+    if unit.workers.kind == "heads":
+        return torch.ones_like(like)
     mask = mask.flatten(1)
     mask = mask.repeat_interleave(like.shape[1] // mask.shape[1], dim=1)
     return mask.reshape(*mask.shape, *[1] * (like.dim() - 2)).expand_as(like)
@@ -209,8 +228,9 @@ def is_local(method):
 
 
 def is_readout(name):
-    """Whether a parameter belongs to a readout of a hidden unit, or to its similarity matching."""
-    return ".readout." in name or ".similarity." in name
+    """Whether a parameter belongs to the readout of a hidden unit, to the head around it, or to
+    similarity matching."""
+    return re.search(r"\.readout\.|^unit\d+\.(head\d+|similarity)\.", name) is not None
 
 
 def trained_groups(case, net):
@@ -272,7 +292,7 @@ def step(case, net, images, target, state, feedback=None):
         for u in reversed(units):
             if u.passed_on is not u.handed_on:
                 [signal] = torch.autograd.grad(u.passed_on, u.handed_on, signal)
-            masked = signal * spread(u.leaders.mask, signal)
+            masked = signal * spread(getattr(net, u.name), u.leaders.mask, signal)
             parameters = net.group(u.name)
             for name, g in gradients(u.output, parameters, masked, retain_graph=True).items():
                 grads[name] = grads[name] + g

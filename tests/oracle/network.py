@@ -212,6 +212,23 @@ class Unit(nn.Module):
                 assert shape[0] % self.count == 0
                 features = pool_to_grid(torch.zeros(1, *shape), self.workers.grid).shape[1]
                 self.readout = GroupedLinear(self.count, features // self.count, self.width)
+            case "heads":
+                shape = self.add_layers(config, shape)
+                self.heads, worker = [], 1
+                for head in self.workers.heads:
+                    assert head.dropout == 0
+                    # Heads without layers see the same numbers: one linear map.
+                    alone = bool(head.layers)
+                    for _ in range(head.count if alone else 1):
+                        one = nn.Module()
+                        one.grid, one.count = head.grid, 1 if alone else head.count
+                        one.layers = attach(one, "layer", head.layers, shape)
+                        seen = output_shape(one.layers, shape)
+                        features = pool_to_grid(torch.zeros(1, *seen), head.grid).shape[1]
+                        one.readout = GroupedLinear(1, features, one.count * self.width)
+                        self.add_module(f"head{worker}", one)
+                        self.heads.append(one)
+                        worker += one.count
             case "block":
                 self.blocks = []
                 for n in range(1, self.count + 1):
@@ -229,7 +246,7 @@ class Unit(nn.Module):
             self.similarity.layers = attach(
                 self.similarity, "layer", config.similarity.layers, shape
             )
-        assert self.workers.kind in ("neurons", "filters") or self.workers.dropout == 0
+        assert self.workers.kind in ("neurons", "filters", "heads") or self.workers.dropout == 0
         assert self.workers.kind == "neurons" or self.nets == 1
         self.transition = attach(self, "transition", config.transition, shape)
         assert not any(p.numel() for m in self.transition for p in m.parameters())
@@ -244,7 +261,7 @@ class Unit(nn.Module):
 
     def forward(self, x):
         features, output, z = self.parts(x)
-        if self.matching is None:
+        if self.matching is None or not self.predicts:
             return output, z, None
         h = apply(self.similarity.layers, features)
         several = math.prod(h.shape[2:]) > 1
@@ -281,6 +298,12 @@ class Unit(nn.Module):
                 a = apply(self.layers, x)
                 z = self.readout(pool_to_grid(a, self.workers.grid))
                 return a, a, z.unflatten(1, (1, self.count, self.width))
+            case "heads":
+                a = apply(self.layers, x)
+                if not self.predicts:
+                    return a, a, None
+                z = [h.readout(pool_to_grid(apply(h.layers, a), h.grid)) for h in self.heads]
+                return a, a, torch.cat(z, 1).unflatten(1, (1, self.count, self.width))
             case "block":
                 parts = [apply(block.layers, x) for block in self.blocks]
                 z = [
@@ -321,6 +344,8 @@ class Network(nn.Module):
             groups = 1 if i == 1 else self.nets
             unit = Unit(unit_config, shape, (self.nets, self.width), groups)
             unit.regression = config.task == "regression"
+            # Heads that no loss asks are not computed: running statistics in them stay.
+            unit.predicts = case.method not in ("bp", "fa", "fg-w", "fg-a")
             self.add_module(f"unit{i}", unit)
             self.units.append(unit)
             shape = unit.shape

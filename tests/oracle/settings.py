@@ -42,12 +42,17 @@ WORKERS = {
     "block": {"count": 1, "grid": None, "dropout": 0.0},
 }
 
+HEAD = {"count": 1, "layers": [], "grid": None, "dropout": 0.0}
+
+ALIGN = {"output": None, "logits": None, "kl": {"temperature": REQUIRED}}
+
 LEADERSHIP = {
     "delta": 0.7,
     "scope": "batch",
     "reduction": "sum",
     "align": "output",
     "reference": "best",
+    "follower_labels": 0.0,
     "lambda": 1.0,
     "lambda1": 1.0,
     "lambda2": 1.0,
@@ -83,7 +88,6 @@ CHOICES = {
     "output_activation": ("output", "relu", "sigmoid", "tanh"),
     "scope": ("batch", "epoch", "sample"),
     "reduction": ("sum", "mean"),
-    "align": ("output", "logits"),
     "reference": ("best", "mean"),
     "method": ("bp", "lg-bp", "lfnn", "fa", "fg-w", "fg-a", "lg-fg-w", "lg-fg-a", "lfnn-l"),
 }
@@ -146,6 +150,16 @@ def layers(value, path):
     return result
 
 
+def workers(value, path):
+    """The workers of a unit; those of `heads` are a list of heads, with the sum of their counts."""
+    if not isinstance(value, dict) or list(value) != ["heads"]:
+        return variant(value, path, WORKERS)
+    heads = [fields(head, f"{path}.heads[{i}]", HEAD) for i, head in enumerate(value["heads"])]
+    for i, head in enumerate(heads):
+        head.layers = layers(head.layers, f"{path}.heads[{i}].layers")
+    return SimpleNamespace(kind="heads", heads=heads, count=sum(head.count for head in heads))
+
+
 def unit(value, path):
     """A hidden unit."""
     schema = {"layers": [], "workers": REQUIRED, "similarity": None, "transition": []}
@@ -155,7 +169,7 @@ def unit(value, path):
         result.similarity = fields(result.similarity, f"{path}.similarity", schema)
         result.similarity.layers = layers(result.similarity.layers, f"{path}.similarity.layers")
     result.layers = layers(result.layers, f"{path}.layers")
-    result.workers = variant(result.workers, f"{path}.workers", WORKERS)
+    result.workers = workers(result.workers, f"{path}.workers")
     result.transition = layers(result.transition, f"{path}.transition")
     return result
 
@@ -186,5 +200,6 @@ def case(value):
     result = fields(value, "case", {**schema, "rates": None})
     result.network = network(result.network)
     result.leadership = fields(result.leadership, "leadership", LEADERSHIP)
+    result.leadership.align = variant(result.leadership.align, "leadership.align", ALIGN)
     result.training = training(result.training)
     return result

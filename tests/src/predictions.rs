@@ -1,6 +1,6 @@
 //! Random divisions of predictions into classifiers and workers, with losses, targets and leaders.
 
-use lfnn_core::program::{Loss, Predictions, TensorId};
+use lfnn_core::program::{Align, FollowerLoss, Loss, Predictions, TensorId};
 use proptest::prelude::*;
 
 use crate::harness::Case;
@@ -41,6 +41,14 @@ impl PredictionBatch {
     /// The shape of logits and outputs.
     pub fn shape(&self) -> [usize; 2] {
         [self.batch, self.predictions.features()]
+    }
+
+    /// One of the losses that a follower may have.
+    pub fn follower(&self, case: &mut Case) -> FollowerLoss {
+        let distances = [Align::Output, Align::Logits, Align::kl(1.0), Align::kl(2.5)];
+        let some = if self.loss == Loss::MeanSquared { 2 } else { 4 };
+        let align = case.source.pick(&distances[..some]);
+        FollowerLoss { align, labels: case.source.pick(&[0.0, 0.0, 0.3, 1.0]) }
     }
 
     /// The shape of the losses.

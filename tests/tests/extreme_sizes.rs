@@ -83,10 +83,11 @@ fn layers(source: &mut Source, depth: usize) -> Vec<Value> {
 
 fn unit(source: &mut Source) -> Value {
     let count = number(source);
-    let workers = match source.below(4) {
+    let workers = match source.below(5) {
         0 => json!({"neurons": {"count": count}}),
         1 => json!({"filters": {"count": count}}),
         2 => json!({"readout": {"count": count, "grid": size(source)}}),
+        3 => json!({"heads": [{"grid": 1}, {"count": count, "layers": layers(source, 1)}]}),
         _ => json!({"block": {"count": count}}),
     };
     json!({"layers": layers(source, 0), "workers": workers, "transition": layers(source, 2)})
@@ -208,6 +209,12 @@ fn layers_are_counted_with_those_of_every_block_and_residuals_are_nested_so_deep
         format!("expected at most {MAX_LAYERS} layers in a network, each block's counted");
     for count in [MAX_LAYERS as u64, 1 << 20, (1 << 31) - 1] {
         let message = refusal(block(count));
+        assert!(message.ends_with(&expected), "{message}");
+    }
+    for layers in [json!([]), json!([{"conv": {"filters": 1, "kernel": 1}}])] {
+        let head = json!({"count": 1 << 20, "layers": layers, "dropout": 0.1});
+        let conv = json!({"conv": {"filters": 1, "kernel": 3}});
+        let message = refusal(json!([{"layers": [conv], "workers": {"heads": [head]}}]));
         assert!(message.ends_with(&expected), "{message}");
     }
     let mut layer = json!({"conv": {"filters": 1, "kernel": 1}});

@@ -108,10 +108,23 @@ fn everything() -> Value {
     ])
 }
 
+/// Heads that see all features; behind one the batch normalisation of its own layers couples samples.
+fn heads() -> Value {
+    let conv = |filters: usize| json!({"conv": {"filters": filters, "kernel": 3, "padding": 1}});
+    json!([
+        {"layers": [conv(3), "tanh"], "workers": {"heads": [
+            {"layers": [conv(2), {"batch_norm": {}}, "tanh"], "grid": 1}, {"count": 2, "grid": 1}
+        ]}, "transition": ["global_avg_pool"]},
+        {"layers": ["flatten", {"linear": {"features": 4}}, "tanh"], "workers": {"heads": [
+            {"layers": [{"linear": {"features": 3}}, "tanh"]}, {}
+        ]}}
+    ])
+}
+
 /// In every tensor: the component along the true gradient, in units of it, is 1 in the mean, and no
 /// element is further from its expectation than chance lets it be.
-fn is_unbiased(method: &str, true_method: &str) {
-    let subject = Subject::new(everything(), 4);
+fn is_unbiased(network: Value, method: &str, true_method: &str) {
+    let subject = Subject::new(network, 4);
     let truth = subject.gradient(true_method, 1);
     let draws = subject.draws(method);
     let bound = 5.0 / (DRAWS as f64).sqrt();
@@ -134,29 +147,35 @@ fn is_unbiased(method: &str, true_method: &str) {
             let (mean, variance) = moments(&along);
             assert!((mean - 1.0).abs() <= bound * variance.sqrt(), "{method}: {name}: {mean}");
         } else {
-            assert_eq!(name, "unit1.layer1.bias");
+            assert!(["unit1.layer1.bias", "unit1.head1.layer1.bias"].contains(&name.as_str()));
         }
     }
 }
 
 #[test]
 fn perturbed_weights_give_the_global_gradient_in_the_mean() {
-    is_unbiased("fg-w", "bp");
+    is_unbiased(everything(), "fg-w", "bp");
 }
 
 #[test]
 fn perturbed_outputs_give_the_global_gradient_in_the_mean() {
-    is_unbiased("fg-a", "bp");
+    is_unbiased(everything(), "fg-a", "bp");
 }
 
 #[test]
 fn perturbed_weights_of_a_unit_give_its_local_gradient_in_the_mean() {
-    is_unbiased("lg-fg-w", "lg-bp");
+    is_unbiased(everything(), "lg-fg-w", "lg-bp");
 }
 
 #[test]
 fn perturbed_outputs_of_a_unit_give_its_local_gradient_in_the_mean() {
-    is_unbiased("lg-fg-a", "lg-bp");
+    is_unbiased(everything(), "lg-fg-a", "lg-bp");
+}
+
+#[test]
+fn perturbed_heads_give_their_local_gradient_in_the_mean() {
+    is_unbiased(heads(), "lg-fg-w", "lg-bp");
+    is_unbiased(heads(), "lg-fg-a", "lg-bp");
 }
 
 /// The whole variance of a set of tensors is what `predicted` says, within 5 standard errors of the

@@ -8,9 +8,9 @@ use lfnn_core::config::{LeadershipConfig, NetworkConfig, TrainingConfig};
 use lfnn_core::method::{METHODS, by_name, names};
 use lfnn_core::program::Role;
 use lfnn_core::program::{
-    Activate, ActivateGrad, Activation, AdvanceStepCounter, Align, DType, Linear, LinearInputGrad,
-    LinearWeightGrad, LocalLoss, LocalLossGradient, Loss, Predictions, ProgramId, Reduction,
-    SgdStep, TensorId, WorkerLoss,
+    Activate, ActivateGrad, Activation, AdvanceStepCounter, DType, FollowerLoss, Linear,
+    LinearInputGrad, LinearWeightGrad, LocalLoss, LocalLossGradient, Loss, Predictions, ProgramId,
+    Reduction, SgdStep, TensorId, WorkerLoss,
 };
 use lfnn_core::train::{
     Images, Labels, Normalization, Setup, State, StateData, StepProgram, Trainer,
@@ -76,7 +76,7 @@ fn small(size: f64, share: f64, rate: f64, steps: usize, kept: bool) -> Small {
         loss: LocalLoss { leader: share, follower: 0.0 },
         worker_loss: loss,
         reduction: Reduction::Sum,
-        align: Align::Output,
+        follower: FollowerLoss::default(),
     });
     case.push(LinearInputGrad { dy: dz, weight: output, dx: dh, groups: 1 });
     case.push(ActivateGrad { y: h, dy: dh, dx: da, function: Activation::Relu });

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use lfnn_core::config::{LeadershipConfig, NetworkConfig, TrainingConfig};
 use lfnn_core::method::{METHODS, by_name};
-use lfnn_core::program::{Reduction, influences};
+use lfnn_core::program::{Align, Reduction, influences};
 use lfnn_core::train::{
     Normalization, Setup, State, StateData, StateTensor, StepProgram, StepTrace, Target,
     TraceInput, trace_step,
@@ -30,6 +30,9 @@ fn network() -> NetworkConfig {
         "units": [
             {"layers": [conv(8), {"batch_norm": {}}, "relu"],
              "workers": {"readout": {"count": 4, "grid": 2}}},
+            {"layers": [conv(6), "relu"], "workers": {"heads": [
+                {"layers": [conv(4), {"batch_norm": {}}, "relu"], "grid": 2}, {"count": 2, "grid": 2}
+            ]}},
             {"layers": [conv(9), "relu"], "workers": {"filters": {"count": 3}},
              "transition": [{"max_pool": {"kernel": 2}}]},
             {"layers": [conv(4), "relu", conv(4), "relu"],
@@ -90,7 +93,7 @@ fn in_a_local_method_no_update_depends_on_a_later_unit() {
 fn in_any_other_method_every_update_depends_on_every_later_unit() {
     for method in methods(false) {
         for (unit, found) in dependence(method).into_iter().enumerate() {
-            assert!((unit..=4).all(|later| found.contains(&later)), "{method}: {unit} {found:?}");
+            assert!((unit..=5).all(|later| found.contains(&later)), "{method}: {unit} {found:?}");
         }
     }
 }
@@ -105,6 +108,22 @@ fn lg_bp_is_lfnn_l_with_every_worker_a_leader() {
         let led = step("lfnn-l", LeadershipConfig { delta: 1.0, ..settings }, &weights);
         assert_eq!(greedy.gradients, led.gradients);
         assert_eq!(greedy.units, []);
+    }
+}
+
+/// So are they where followers see nothing but the labels.
+#[test]
+fn lg_bp_is_lfnn_l_whose_followers_learn_from_the_labels_alone() {
+    let weights = weights(1);
+    for align in [Align::Output, Align::Logits, Align::kl(3.0)] {
+        let settings = LeadershipConfig {
+            delta: 0.5,
+            follower_labels: 1.0,
+            align,
+            ..LeadershipConfig::default()
+        };
+        let greedy = step("lg-bp", settings, &weights);
+        assert_eq!(greedy.gradients, step("lfnn-l", settings, &weights).gradients);
     }
 }
 
@@ -143,7 +162,7 @@ fn later_units_leave_the_same_bits(method: &str) {
     let settings = LeadershipConfig { delta: 0.5, ..LeadershipConfig::default() };
     let (first, other) = (weights(1), weights(2));
     let before = step(method, settings, &first);
-    for changed in 1..=5 {
+    for changed in 1..=6 {
         let mut mixed = first.clone();
         for (tensor, new) in mixed.tensors.iter_mut().zip(&other.tensors) {
             let unit = tensor.name.chars().nth(4).and_then(|digit| digit.to_digit(10));
@@ -158,12 +177,35 @@ fn later_units_leave_the_same_bits(method: &str) {
             assert!(!old.is_empty());
             assert_eq!(old, new, "{method}: unit {unit} when units from {changed} on changed");
         }
-        if changed <= 4 {
+        if changed <= 5 {
             let old: Vec<_> = of_unit(&before.gradients, changed).collect();
             let new: Vec<_> = of_unit(&after.gradients, changed).collect();
             assert_ne!(old, new, "the test itself: {method}, unit {changed} was changed");
         }
     }
+}
+
+/// Features that heads share belong to a leader, whoever leads: the global gradient reaches all of them, and no head.
+#[test]
+fn in_lfnn_the_global_gradient_reaches_every_feature_that_heads_share() {
+    let settings = LeadershipConfig {
+        delta: 0.4,
+        lambda1: 0.0,
+        lambda2: 0.0,
+        gradient_through_followers: true,
+        ..LeadershipConfig::default()
+    };
+    let weights = weights(1);
+    let (lfnn, bp) = (step("lfnn", settings, &weights), step("bp", settings, &weights));
+    assert_eq!(lfnn.units[1].leaders.iter().sum::<f32>(), 1.0, "one of three leads");
+    let own = |trace: &StepTrace, unit| -> Vec<_> {
+        let gradients = of_unit(&trace.gradients, unit).cloned();
+        gradients.filter(|tensor| tensor.name.contains(".layer1.")).collect()
+    };
+    assert!(!own(&lfnn, 2).is_empty());
+    assert_eq!(own(&lfnn, 2), own(&bp, 2));
+    assert_ne!(own(&lfnn, 1), own(&bp, 1), "the test itself: followers of unit 1 are masked");
+    assert!(of_unit(&lfnn.gradients, 2).all(|tensor| !tensor.name.contains(".head")));
 }
 
 /// Without local losses the followers' filters have no gradient at all; with the follower loss alone
@@ -188,7 +230,7 @@ fn in_lfnn_followers_get_exactly_the_alignment_gradient() {
         let rows = gradient.chunks(per_worker).zip(leaders);
         rows.filter(|(_, leads)| **leads == 0.0).flat_map(|(row, _)| row.to_vec()).collect()
     };
-    for (unit, name) in [(1, "layer1.weight"), (2, "layer1.weight"), (4, "neurons.weight")] {
+    for (unit, name) in [(1, "layer1.weight"), (3, "layer1.weight"), (5, "neurons.weight")] {
         let silent = without_leaders(&global, unit, name);
         assert!(!silent.is_empty() && silent.iter().all(|&g| g == 0.0), "unit {unit}");
         let local =

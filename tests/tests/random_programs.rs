@@ -8,7 +8,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use lfnn_core::program::{
-    AdamStep, AdvanceStepCounter, Align, AlignmentTarget, ClipFactor, DType, LocalLoss,
+    AdamStep, AdvanceStepCounter, AlignmentTarget, ClipFactor, DType, FollowerLoss, LocalLoss,
     LocalLossGradient, LocalLosses, Loss, MeanWorkerLoss, Predictions, Reduction,
     Reference as Rule, SelectLeaders, SgdStep, TensorId, WorkerLoss,
 };
@@ -76,6 +76,7 @@ fn unit(case: &mut Case, chain: &mut Chain, layers: usize, counter: TensorId) ->
         losses,
         predictions,
         reduction,
+        follower: FollowerLoss::default(),
     });
     case.push(LocalLossGradient {
         z: z.value,
@@ -88,7 +89,7 @@ fn unit(case: &mut Case, chain: &mut Chain, layers: usize, counter: TensorId) ->
         loss: LocalLoss { leader: 1.0, follower: 0.7 },
         worker_loss: loss,
         reduction,
-        align: Align::Output,
+        follower: FollowerLoss::default(),
     });
     chain.backward().into_iter().for_each(|op| case.push(op));
     update(case, chain, counter);

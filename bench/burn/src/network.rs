@@ -143,6 +143,7 @@ impl Unit {
                 bail!("{count} blocks in a unit are not compared")
             }
             WorkersConfig::Filters(_) => bail!("workers of filters are not compared"),
+            WorkersConfig::Heads(_) => bail!("workers that are heads are not compared"),
         };
         let (transition, shape) = Layers::new(&config.transition, shape, device)?;
         Ok((Self { layers, workers, transition }, shape))

@@ -111,6 +111,7 @@ impl Unit {
                 bail!("{count} blocks in a unit are not compared")
             }
             WorkersConfig::Filters(_) => bail!("workers of filters are not compared"),
+            WorkersConfig::Heads(_) => bail!("workers that are heads are not compared"),
         };
         Ok(Self {
             layers,

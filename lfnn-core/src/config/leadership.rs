@@ -3,10 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, Range};
-use crate::program::{Align, Reduction};
+use crate::program::{Align, FollowerLoss, Reduction, Temperature};
 
 const DELTA: Range = Range::positive().at_most(1);
 const WEIGHT: Range = Range::at_least(0);
+const SHARE: Range = Range::at_least(0).at_most(1);
+const TEMPERATURE: Range = Range::at_least(1).at_most(1000);
 
 /// Which workers lead, and how the local losses are made (paper, Section 2).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,6 +26,10 @@ pub struct LeadershipConfig {
     pub align: Align,
     /// Which leader followers match.
     pub reference: ReferenceConfig,
+    /// Share of the loss on the targets in a follower's loss: 0 is the paper's rule, with 1 followers
+    /// learn as leaders do.
+    #[cfg_attr(feature = "schema", schemars(transform = { SHARE }))]
+    pub follower_labels: f64,
     /// λ: weight of the follower loss in `lfnn-l` (Eq. 2).
     #[cfg_attr(feature = "schema", schemars(transform = { WEIGHT }))]
     pub lambda: f64,
@@ -46,6 +52,7 @@ impl Default for LeadershipConfig {
             reduction: Reduction::Sum,
             align: Align::Output,
             reference: ReferenceConfig::Best,
+            follower_labels: 0.0,
             lambda: 1.0,
             lambda1: 1.0,
             lambda2: 1.0,
@@ -60,12 +67,21 @@ impl LeadershipConfig {
         ((self.delta * workers as f64 + 0.5).floor() as usize).clamp(1, workers.max(1))
     }
 
+    /// The loss of one follower.
+    pub(crate) fn follower(&self) -> FollowerLoss {
+        FollowerLoss { align: self.align, labels: self.follower_labels }
+    }
+
     /// Checks every number.
     ///
     /// # Errors
     /// A number out of range.
     pub fn validate(&self) -> Result<(), ConfigError> {
         DELTA.check("leadership.delta", self.delta)?;
+        if let Align::Kl(Temperature { temperature }) = self.align {
+            TEMPERATURE.check("leadership.align.kl.temperature", temperature)?;
+        }
+        SHARE.check("leadership.follower_labels", self.follower_labels)?;
         WEIGHT.check("leadership.lambda", self.lambda)?;
         WEIGHT.check("leadership.lambda1", self.lambda1)?;
         WEIGHT.check("leadership.lambda2", self.lambda2)

@@ -72,7 +72,7 @@ impl Loss {
 ///
 /// * `L^δ = Σ_{n leader} mean_b ℓ(z[b,n], y_b)`: leaders train on the targets,
 /// * `L^δ̄ = Σ_{n follower} mean_b mean_c (p*[b,c] − p[b,n,c])²`: followers train to match the output p*
-///   of a leader, which is a constant (z* and z in place of p* and p with [`Align::Logits`]),
+///   of a leader, which is a constant (see [`FollowerLoss`] for other choices),
 ///
 /// each divided by the number of leaders or followers of a classifier under [`Reduction::Mean`];
 /// classifiers add up. In Eq. 1 this is `λ₁ L^δ + λ₂ L^δ̄`, in Eq. 2 `L^δ + λ L^δ̄`.
@@ -102,15 +102,49 @@ pub enum Reduction {
     Mean,
 }
 
-/// What followers make equal to their leader's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What followers make equal to their leader's, and by which distance d.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Align {
-    /// The output p (the paper's choice).
+    /// The output p: `mean_c (p*[c] − p[c])²` (the paper's choice).
     Output,
-    /// The logits z.
+    /// The logits z: `mean_c (z*[c] − z[c])²`.
     Logits,
+    /// Probabilities at a temperature (distillation, Hinton et al. 2015).
+    Kl(Temperature),
+}
+
+/// The distance `T² Σ_c q*[c] log(q*[c] / q[c])` with `q = softmax(z / T)`; one logit has a sigmoid.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Temperature {
+    /// T: above 1 the distance sees more of the small probabilities.
+    pub temperature: f64,
+}
+
+impl Align {
+    /// Distillation at this temperature.
+    pub fn kl(temperature: f64) -> Self {
+        Align::Kl(Temperature { temperature })
+    }
+}
+
+/// The loss of a follower in one example, `(1 − labels) · d(leader, own) + labels · ℓ(z, y)`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FollowerLoss {
+    /// The distance d, and of what.
+    pub align: Align,
+    /// Share of the loss on the targets, in [0, 1]; 0 is the paper's rule.
+    pub labels: f64,
+}
+
+impl Default for FollowerLoss {
+    /// The paper's choice: followers match the leader's output, and see no targets.
+    fn default() -> Self {
+        Self { align: Align::Output, labels: 0.0 }
+    }
 }
 
 operation! {
@@ -199,7 +233,7 @@ operation! {
         target: TensorId,
         /// 1 for a leader and 0 for a follower, `[1 or batch, classifiers · workers]`.
         leaders: TensorId,
-        /// p* (z* with [`Align::Logits`]), `[batch, classifiers · classes]`.
+        /// p* (z* unless outputs are aligned), `[batch, classifiers · classes]`.
         reference: TensorId,
     }
     writes {
@@ -216,8 +250,8 @@ operation! {
         worker_loss: Loss,
         /// Sum or mean over workers.
         reduction: Reduction,
-        /// What followers align.
-        align: Align,
+        /// The loss of one follower.
+        follower: FollowerLoss,
     }
     activations { z, output, dz, reference }
 }
@@ -228,7 +262,7 @@ operation! {
     reads {
         /// ℓ, `[batch, classifiers · workers]`.
         worker_losses: TensorId,
-        /// What is aligned: p, or z with [`Align::Logits`].
+        /// What is aligned: p, or z unless outputs are.
         value: TensorId,
         /// `[1 or batch, classifiers · workers]`.
         leaders: TensorId,
@@ -245,6 +279,8 @@ operation! {
         predictions: Predictions,
         /// Sum or mean over workers.
         reduction: Reduction,
+        /// The loss of one follower.
+        follower: FollowerLoss,
     }
     activations { value, reference }
 }

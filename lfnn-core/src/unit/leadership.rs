@@ -156,9 +156,13 @@ impl Leadership {
     /// Checks the settings.
     ///
     /// # Errors
-    /// A number out of range.
+    /// A number out of range, or an alignment of probabilities where none are predicted.
     pub fn new(config: LeadershipConfig, loss: Loss) -> Result<Self, ConfigError> {
         config.validate()?;
+        if matches!(config.align, Align::Kl(_)) && loss == Loss::MeanSquared {
+            let message = "`kl` compares probabilities, but a regression predicts none: expected output or logits";
+            return Err(ConfigError::new("leadership.align", message));
+        }
         Ok(Self { config, loss })
     }
 
@@ -276,6 +280,7 @@ impl Leadership {
             losses,
             predictions,
             reduction: self.config.reduction,
+            follower: self.config.follower(),
         });
         for (x, total) in [(losses, state.local_losses), (leaders, state.lead_counts)] {
             step.push(AccumulateRows { x, counter, total });
@@ -311,7 +316,7 @@ impl Leadership {
             loss,
             worker_loss: self.loss,
             reduction: self.config.reduction,
-            align: self.config.align,
+            follower: self.config.follower(),
         });
         Some(dz)
     }

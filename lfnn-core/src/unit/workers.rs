@@ -20,7 +20,8 @@ pub enum WorkersConfig {
     Filters(FiltersConfig),
     /// A worker is an even group of neurons or filters with a linear readout of its own.
     Readout(ReadoutConfig),
-    /// A worker sees all features of the unit, through a head of its own; the list gives heads of one setting each.
+    /// A list of heads, each with the settings below: a worker sees all features of the unit through a
+    /// head of its own.
     Heads(Vec<HeadConfig>),
     /// A worker is a whole copy of the unit's layers with a readout at its end.
     Block(BlockConfig),

@@ -3,8 +3,8 @@
 use std::error::Error;
 
 use lfnn_core::program::{
-    Align, AlignmentTarget, DType, LocalLoss, LocalLossGradient, Loss, MeanWorkerLoss, Predictions,
-    Reduction, Reference, SelectLeaders, WorkerLoss,
+    AlignmentTarget, DType, FollowerLoss, LocalLoss, LocalLossGradient, Loss, MeanWorkerLoss,
+    Predictions, Reduction, Reference, SelectLeaders, WorkerLoss,
 };
 
 use crate::case::{BATCH, Case, Suite};
@@ -63,7 +63,7 @@ pub(crate) fn all(suite: &mut Suite) -> Result<(), Box<dyn Error>> {
             loss: LocalLoss { leader: 1.0, follower: 1.0 },
             worker_loss: loss,
             reduction: Reduction::Sum,
-            align: Align::Output,
+            follower: FollowerLoss::default(),
         });
         suite.measure(&shape, case)?;
     }

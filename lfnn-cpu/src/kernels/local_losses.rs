@@ -1,8 +1,8 @@
 //! The leader loss and the follower loss, for the metrics.
 
-use lfnn_core::program::{Predictions, Reduction};
+use lfnn_core::program::{Align, FollowerLoss, Predictions, Reduction, Temperature};
 
-use super::loss_gradients::leading;
+use super::loss_gradients::{Softened, leading};
 use crate::memory::{Input, Output};
 use crate::work::{Kernel, Workspace, kernel};
 
@@ -17,6 +17,7 @@ kernel! {
     with |op, bind| {
         predictions: Predictions = op.predictions,
         reduction: Reduction = op.reduction,
+        follower: FollowerLoss = op.follower,
     }
 }
 
@@ -41,9 +42,11 @@ impl Kernel for LocalLosses {
                 if leads != 0.0 {
                     sums[0] += f64::from(loss);
                 } else {
-                    let sum: f32 =
-                        value.iter().zip(reference).map(|(v, r)| (r - v) * (r - v)).sum();
-                    sums[1] += f64::from(sum) / classes as f64;
+                    let FollowerLoss { align, labels } = self.follower;
+                    sums[1] += (1.0 - labels) * distance(align, reference, value);
+                    if labels != 0.0 {
+                        sums[1] += labels * f64::from(loss);
+                    }
                 }
             }
             let count = leading(leaders);
@@ -59,4 +62,21 @@ impl Kernel for LocalLosses {
             *to = (loss / batch as f64) as f32;
         }
     }
+}
+
+/// `d(leader, own)` of a follower.
+fn distance(align: Align, leader: &[f32], own: &[f32]) -> f64 {
+    let Align::Kl(Temperature { temperature }) = align else {
+        let sum: f32 = own.iter().zip(leader).map(|(v, r)| (r - v) * (r - v)).sum();
+        return f64::from(sum) / own.len() as f64;
+    };
+    let (of_leader, of_own) =
+        (Softened::new(leader, temperature as f32), Softened::new(own, temperature as f32));
+    let term = |leader: f32, own: f32| {
+        let (leader, own) = (of_leader.log(leader), of_own.log(own));
+        f64::from(leader.exp() * (leader - own))
+    };
+    let sum: f64 = leader.iter().zip(own).map(|(&leader, &own)| term(leader, own)).sum();
+    let other = if own.len() == 1 { term(0.0, 0.0) } else { 0.0 };
+    temperature * temperature * (sum + other)
 }

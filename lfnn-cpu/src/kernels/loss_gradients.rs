@@ -1,6 +1,6 @@
 //! Gradients of the losses that are minimised: of all workers' losses, and of leader and follower loss.
 
-use lfnn_core::program::{self, Align, Loss, Predictions, Reduction};
+use lfnn_core::program::{self, Align, FollowerLoss, Loss, Predictions, Reduction, Temperature};
 use rayon::prelude::*;
 
 use super::losses::{Target, Targets, binary_target, examples_per_chunk};
@@ -60,7 +60,7 @@ impl Kernel for LossGradient {
                 let at = start + worker * predictions.classes;
                 let z = &z[at..][..predictions.classes];
                 let p = &output[at..][..predictions.classes];
-                learn(&predictions, loss, share, targets, row, z, p, dz);
+                learn(&predictions, loss, share, targets, row, z, p, dz, set);
             }
         });
     }
@@ -96,14 +96,20 @@ impl Kernel for LocalLossGradient {
             let count = leading(leaders);
             let lead = share(op.loss.leader, op.reduction, batch, count);
             let follow = share(op.loss.follower, op.reduction, batch, predictions.workers - count);
+            let FollowerLoss { align, labels } = op.follower;
+            let (imitate, obey) = (follow * (1.0 - labels) as f32, follow * labels as f32);
             for (worker, dz) in dz.chunks_exact_mut(predictions.classes).enumerate() {
                 let at = start + worker * predictions.classes;
                 let z = &z[at..][..predictions.classes];
                 let p = &output[at..][..predictions.classes];
-                if leaders[worker] == 0.0 {
-                    align(op, follow, z, p, reference, dz);
-                } else {
-                    learn(&predictions, op.worker_loss, lead, targets, row, z, p, dz);
+                let loss = op.worker_loss;
+                if leaders[worker] != 0.0 {
+                    learn(&predictions, loss, lead, targets, row, z, p, dz, set);
+                    continue;
+                }
+                align_with(align, loss, imitate, z, p, reference, dz);
+                if labels != 0.0 {
+                    learn(&predictions, loss, obey, targets, row, z, p, dz, add);
                 }
             }
         });
@@ -115,7 +121,15 @@ pub(super) fn leading(leaders: &[f32]) -> usize {
     leaders.iter().filter(|&&leads| leads != 0.0).count()
 }
 
-/// The gradient of `share · ℓ`.
+fn set(to: &mut f32, value: f32) {
+    *to = value;
+}
+
+fn add(to: &mut f32, value: f32) {
+    *to += value;
+}
+
+/// The gradient of `share · ℓ`, set or added.
 #[allow(clippy::too_many_arguments, reason = "a part of the gradients' `run`")]
 fn learn(
     predictions: &Predictions,
@@ -126,47 +140,52 @@ fn learn(
     z: &[f32],
     p: &[f32],
     dz: &mut [f32],
+    put: impl Fn(&mut f32, f32),
 ) {
     match loss {
         Loss::CrossEntropy { smoothing } => {
             let rest = (smoothing / predictions.classes as f64) as f32;
-            for (dz, p) in dz.iter_mut().zip(p) {
-                *dz = share * (p - rest);
-            }
             let label = targets.labels[row.example] as usize;
-            dz[label] = share * (p[label] - rest - (1.0 - smoothing) as f32);
+            for (class, (dz, p)) in dz.iter_mut().zip(p).enumerate() {
+                let own = if class == label { (1.0 - smoothing) as f32 } else { 0.0 };
+                put(dz, share * (p - rest - own));
+            }
         }
         Loss::Binary { one_vs_all, smoothing } => {
-            dz[0] = share
-                * (p[0]
-                    - binary_target(
-                        one_vs_all,
-                        smoothing,
-                        row.classifier,
-                        targets.labels[row.example],
-                    ));
+            let label = targets.labels[row.example];
+            let t = binary_target(one_vs_all, smoothing, row.classifier, label);
+            put(&mut dz[0], share * (p[0] - t));
         }
         Loss::MeanSquared => {
             let t = targets.of(predictions, row.example, row.classifier);
             let factor = 2.0 * share / predictions.classes as f32;
             for ((dz, z), t) in dz.iter_mut().zip(z).zip(t) {
-                *dz = factor * (z - t);
+                put(dz, factor * (z - t));
             }
         }
     }
 }
 
-/// The gradient of `share · mean_c (reference − value)²`.
-fn align(
-    op: &program::LocalLossGradient,
+/// The gradient of `share · d(reference, own)`.
+fn align_with(
+    align: Align,
+    loss: Loss,
     share: f32,
     z: &[f32],
     p: &[f32],
     reference: &[f32],
     dz: &mut [f32],
 ) {
-    let factor = 2.0 * share / op.predictions.classes as f32;
-    match (op.align, op.worker_loss) {
+    let factor = 2.0 * share / z.len() as f32;
+    match (align, loss) {
+        (Align::Kl(Temperature { temperature }), _) => {
+            let temperature = temperature as f32;
+            let own = Softened::new(z, temperature);
+            let leader = Softened::new(reference, temperature);
+            for ((dz, z), reference) in dz.iter_mut().zip(z).zip(reference) {
+                *dz = share * temperature * (own.probability(*z) - leader.probability(*reference));
+            }
+        }
         (Align::Output, Loss::CrossEntropy { .. }) => {
             softmax_grad(p, |c| factor * (p[c] - reference[c]), dz);
         }
@@ -178,5 +197,35 @@ fn align(
                 *dz = factor * (z - reference);
             }
         }
+    }
+}
+
+/// Probabilities of logits at a temperature: a softmax of several, the sigmoid of one.
+#[derive(Clone, Copy)]
+pub(super) struct Softened {
+    inverse: f32,
+    /// The largest logit, and the logarithm of the sum of the exponentials beside it.
+    largest: f32,
+    log_sum: f32,
+}
+
+impl Softened {
+    pub(super) fn new(z: &[f32], temperature: f32) -> Self {
+        let inverse = 1.0 / temperature;
+        // A sigmoid is the softmax of a logit and 0.
+        let beside = if z.len() == 1 { 0.0 } else { f32::NEG_INFINITY };
+        let largest = z.iter().copied().fold(beside, f32::max);
+        let exp = |z: f32| ((z - largest) * inverse).exp();
+        let sum = z.iter().fold(exp(beside), |sum, &z| sum + exp(z));
+        Self { inverse, largest, log_sum: sum.ln() }
+    }
+
+    /// The logarithm of the probability of one of the logits; with one logit 0 is that of the other class.
+    pub(super) fn log(&self, z: f32) -> f32 {
+        (z - self.largest) * self.inverse - self.log_sum
+    }
+
+    fn probability(&self, z: f32) -> f32 {
+        self.log(z).exp()
     }
 }

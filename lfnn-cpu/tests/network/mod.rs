@@ -274,7 +274,7 @@ impl Step {
                 loss: LocalLoss { leader: 1.0, follower: 1.0 },
                 worker_loss: loss,
                 reduction: Reduction::Sum,
-                align: Align::Output,
+                follower: FollowerLoss::default(),
             }
             .into(),
             CountErrors {

@@ -100,22 +100,44 @@ struct Predicted {
           target((example * h.classifiers + classifier) * h.classes) {}
 };
 
+// The derivative of a prediction's loss by its logit k.
+__device__ __forceinline__ float label_slope(const Predictions& h, const Predicted& p, const act_t* z,
+                                             const act_t* output, const u32* labels, const float* values, u32 k) {
+    if (h.loss == CROSS_ENTROPY) {
+        float t = (k == labels[p.example] ? 1.0f - h.smoothing : 0.0f) + h.smoothing / (float)h.classes;
+        return to_float(output[p.at + k]) - t;
+    }
+    if (h.loss == BINARY) return to_float(output[p.at + k]) - binary_target(h, p.classifier, labels[p.example]);
+    return 2.0f * (to_float(z[p.at + k]) - values[p.target + k]) / (float)h.classes;
+}
+
 // The gradient of a prediction's loss with respect to its logits, times a weight.
 __device__ __forceinline__ void learn(const Predictions& h, const Predicted& p, const act_t* z, const act_t* output,
                                       const u32* labels, const float* values, float weight, u32 lane, act_t* dz) {
     for (u32 k = lane; k < h.classes; k += h.lanes) {
-        float slope;
-        if (h.loss == CROSS_ENTROPY) {
-            float t = (k == labels[p.example] ? 1.0f - h.smoothing : 0.0f) + h.smoothing / (float)h.classes;
-            slope = to_float(output[p.at + k]) - t;
-        } else if (h.loss == BINARY) {
-            slope = to_float(output[p.at + k]) - binary_target(h, p.classifier, labels[p.example]);
-        } else {
-            slope = 2.0f * (to_float(z[p.at + k]) - values[p.target + k]) / (float)h.classes;
-        }
-        dz[p.at + k] = to_act(weight * slope);
+        dz[p.at + k] = to_act(weight * label_slope(h, p, z, output, labels, values, k));
     }
 }
+
+// Probabilities of logits at a temperature: a softmax of several, the sigmoid of one, which is the softmax of it and 0.
+struct Softened {
+    float inverse, largest, log_sum;
+
+    // `lanes` threads go through the logits together, all of a warp at once.
+    __device__ __forceinline__ Softened(const act_t* z, u32 at, u32 classes, float temperature, bool inside, u32 lane,
+                                        u32 lanes)
+        : inverse(1.0f / temperature), largest(classes == 1 ? 0.0f : -POSITIVE_INFINITY), log_sum(0.0f) {
+        for (u32 k = lane; inside && k < classes; k += lanes) largest = fmaxf(largest, to_float(z[at + k]));
+        largest = reduce_lanes(largest, lanes, Largest());
+        float sum = 0.0f;
+        for (u32 k = lane; inside && k < classes; k += lanes) sum += expf((to_float(z[at + k]) - largest) * inverse);
+        sum = reduce_lanes(sum, lanes, Plus());
+        log_sum = logf(classes == 1 ? sum + expf(-largest * inverse) : sum);
+    }
+
+    // The logarithm of the probability of a logit; with one logit 0 is that of the other class.
+    __device__ __forceinline__ float log(float z) const { return (z - largest) * inverse - log_sum; }
+};
 
 // The gradient of all workers' losses times `weight`: z, output, dz [batch, predictors, classes]; in half precision
 // times the scale of the loss.
@@ -154,7 +176,22 @@ __device__ __forceinline__ void local_loss_gradient_of(const act_t* z, const act
         weight *= scale_of(scaling);
         if (leads) learn(h, p, z, output, labels, values, weight, lane, dz);
         // Followers align; the lanes of a warp may have both roles, and exchange their sums together.
-        bool follows = inside && !leads, through_output = !g.align_logits && h.loss != MEAN_SQUARED;
+        bool follows = inside && !leads;
+        float labels_weight = weight * g.rule.labels;
+        weight *= 1.0f - g.rule.labels;
+        if (g.rule.align == ALIGN_KL) {
+            float temperature = g.rule.temperature;
+            Softened own(z, p.at, h.classes, temperature, follows, lane, h.lanes);
+            Softened leader(reference, p.target, h.classes, temperature, follows, lane, h.lanes);
+            for (u32 k = lane; follows && k < h.classes; k += h.lanes) {
+                float difference = expf(own.log(to_float(z[p.at + k]))) - expf(leader.log(to_float(reference[p.target + k])));
+                float slope = weight * temperature * difference;
+                if (labels_weight != 0.0f) slope += labels_weight * label_slope(h, p, z, output, labels, values, k);
+                dz[p.at + k] = to_act(slope);
+            }
+            continue;
+        }
+        bool through_output = g.rule.align == ALIGN_OUTPUT && h.loss != MEAN_SQUARED;
         const act_t* value = through_output ? output : z;
         float factor = 2.0f * weight / (float)h.classes, sum = 0.0f;
         for (u32 k = lane; follows && h.loss == CROSS_ENTROPY && k < h.classes; k += h.lanes) {
@@ -165,6 +202,7 @@ __device__ __forceinline__ void local_loss_gradient_of(const act_t* z, const act
             float own = to_float(value[p.at + k]);
             float slope = factor * (own - to_float(reference[p.target + k]));
             if (through_output) slope = h.loss == CROSS_ENTROPY ? own * (slope - sum) : slope * own * (1.0f - own);
+            if (labels_weight != 0.0f) slope += labels_weight * label_slope(h, p, z, output, labels, values, k);
             dz[p.at + k] = to_act(slope);
         }
     }
@@ -175,6 +213,28 @@ __device__ __forceinline__ void reduce_losses(double& leader, double& follower) 
     __shared__ double space[32];
     leader = block_sum(leader, space);
     follower = block_sum(follower, space);
+}
+
+// What separates a follower from its leader. One thread does this.
+__device__ __forceinline__ float distance(const Losses& l, const act_t* own, const act_t* leader) {
+    float sum = 0.0f, temperature = l.rule.temperature;
+    if (l.rule.align != ALIGN_KL) {
+        for (u32 k = 0; k < l.classes; ++k) {
+            float difference = to_float(own[k]) - to_float(leader[k]);
+            sum += difference * difference;
+        }
+        return sum / (float)l.classes;
+    }
+    Softened of_own(own, 0, l.classes, temperature, true, 0, 1), of_leader(leader, 0, l.classes, temperature, true, 0, 1);
+    for (u32 k = 0; k < l.classes; ++k) {
+        float log = of_leader.log(to_float(leader[k]));
+        sum += expf(log) * (log - of_own.log(to_float(own[k])));
+    }
+    if (l.classes == 1) {
+        float log = of_leader.log(0.0f);
+        sum += expf(log) * (log - of_own.log(0.0f));
+    }
+    return temperature * temperature * sum;
 }
 
 // The two local losses, or the part of them that falls to each block: parts [blocks, 2]. A warp
@@ -194,12 +254,9 @@ __device__ __forceinline__ void local_losses_of(const float* worker_losses, cons
                 own_leader += worker_losses[i];
                 ++count;
             } else {
-                float sum = 0.0f;
-                for (u32 k = 0; k < l.classes; ++k) {
-                    float difference = to_float(value[i * l.classes + k]) - to_float(reference[row * l.classes + k]);
-                    sum += difference * difference;
-                }
-                own_follower += sum / (float)l.classes;
+                float loss = (1.0f - l.rule.labels) * distance(l, value + i * l.classes, reference + row * l.classes);
+                if (l.rule.labels != 0.0f) loss += l.rule.labels * worker_losses[i];
+                own_follower += loss;
             }
         }
         count = reduce_lanes(count, 32, Plus());

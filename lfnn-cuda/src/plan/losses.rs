@@ -1,8 +1,8 @@
 //! Losses of workers, the losses that are minimised and their gradients.
 
 use lfnn_core::program::{
-    Align, LocalLossGradient, LocalLosses, Loss, LossGradient, MeanWorkerLoss,
-    Predictions as Division, Reduction, TensorId, WorkerLoss,
+    Align, FollowerLoss, LocalLossGradient, LocalLosses, Loss, LossGradient, MeanWorkerLoss,
+    Predictions as Division, Reduction, Temperature, TensorId, WorkerLoss,
 };
 
 use super::launch::{THREADS, arguments, lanes};
@@ -17,6 +17,9 @@ shared_with_kernels! {
         const CROSS_ENTROPY: u32 = 0;
         const BINARY: u32 = 1;
         const MEAN_SQUARED: u32 = 2;
+        const ALIGN_OUTPUT: u32 = 0;
+        const ALIGN_LOGITS: u32 = 1;
+        const ALIGN_KL: u32 = 2;
     }
     structures {
         /// How predictions are divided, and their loss.
@@ -32,14 +35,21 @@ shared_with_kernels! {
             /// Lanes that share a prediction, a power of two.
             lanes: u32,
         }
+        /// The loss of one follower.
+        struct FollowerRule {
+            align: u32,
+            temperature: f32,
+            /// Share of the loss on the targets.
+            labels: f32,
+        }
         /// The local loss that is minimised.
         struct LocalLoss {
             predictions: Predictions,
             leader_rows: u32,
             mean: u32,
-            align_logits: u32,
             leader: f32,
             follower: f32,
+            rule: FollowerRule,
             /// So that all words are loaded by pairs.
             unused: u32,
         }
@@ -51,7 +61,19 @@ shared_with_kernels! {
             classes: u32,
             leader_rows: u32,
             mean: u32,
+            rule: FollowerRule,
         }
+    }
+}
+
+impl FollowerRule {
+    fn new(follower: FollowerLoss) -> Self {
+        let (align, temperature) = match follower.align {
+            Align::Output => (ALIGN_OUTPUT, 1.0),
+            Align::Logits => (ALIGN_LOGITS, 1.0),
+            Align::Kl(Temperature { temperature }) => (ALIGN_KL, temperature),
+        };
+        Self { align, temperature: temperature as f32, labels: follower.labels as f32 }
     }
 }
 
@@ -152,9 +174,9 @@ impl Lower for LocalLossGradient {
             predictions: Predictions::new(batch, self.predictions, self.worker_loss),
             leader_rows: to.tensors()[self.leaders].shape[0] as u32,
             mean: u32::from(self.reduction == Reduction::Mean),
-            align_logits: u32::from(self.align == Align::Logits),
             leader: per_example(self.loss.leader, batch),
             follower: per_example(self.loss.follower, batch),
+            rule: FollowerRule::new(self.follower),
             unused: 0,
         };
         let [labels, values] = targets(self.target, self.worker_loss, to);
@@ -190,6 +212,7 @@ impl Lower for LocalLosses {
             classes: self.predictions.classes as u32,
             leader_rows: to.tensors()[self.leaders].shape[0] as u32,
             mean: u32::from(self.reduction == Reduction::Mean),
+            rule: FollowerRule::new(self.follower),
         };
         // A warp goes through its rows one after the other.
         let warps = THREADS as usize / 32;

@@ -4,8 +4,8 @@ use super::Execute;
 use super::store::Store;
 use super::workers::{softmax_grad_of, softmax_of};
 use lfnn_core::program::{
-    Align, LocalLossGradient, LocalLosses, Loss, LossGradient, MeanWorkerLoss, Predictions,
-    Reduction, TensorId, WorkerLoss,
+    Align, FollowerLoss, LocalLossGradient, LocalLosses, Loss, LossGradient, MeanWorkerLoss,
+    Predictions, Reduction, Temperature, TensorId, WorkerLoss,
 };
 
 /// The elements of worker `worker` of classifier `classifier` in row `b`.
@@ -178,10 +178,12 @@ impl Execute for LocalLossGradient {
                     let (weight, slope) = if role {
                         (self.loss.leader, slope(self.worker_loss, z, p, &t))
                     } else {
-                        (
-                            self.loss.follower,
-                            alignment_slope(self.worker_loss, self.align, z, p, aim),
-                        )
+                        let FollowerLoss { align, labels } = self.follower;
+                        let imitated = alignment_slope(self.worker_loss, align, z, p, aim);
+                        let learned = slope(self.worker_loss, z, p, &t);
+                        let mixed = imitated.iter().zip(learned);
+                        let mixed = mixed.map(|(d, l)| (1.0 - labels) * d + labels * l);
+                        (self.loss.follower, mixed.collect())
                     };
                     let factor = weight * share(self.reduction, &roles, role) / batch as f64;
                     dz.extend(slope.iter().map(|slope| factor * slope));
@@ -192,13 +194,39 @@ impl Execute for LocalLossGradient {
     }
 }
 
-/// Gradient of `mean_c (p*[c] − p[c])²` with respect to z (or of `mean_c (z*[c] − z[c])²`).
+/// `softmax(z / T)`; of one logit the probabilities of its class and of the other.
+fn softened(z: &[f64], temperature: f64) -> Vec<f64> {
+    let mut z = z.to_vec();
+    if z.len() == 1 {
+        z.push(0.0);
+    }
+    let powers: Vec<f64> = z.iter().map(|z| (z / temperature).exp()).collect();
+    let sum: f64 = powers.iter().sum();
+    powers.iter().map(|power| power / sum).collect()
+}
+
+/// `d(leader, own)`.
+fn distance(align: Align, aim: &[f64], own: &[f64]) -> f64 {
+    let Align::Kl(Temperature { temperature }) = align else {
+        return loss_of(Loss::MeanSquared, own, aim);
+    };
+    let (q_star, q) = (softened(aim, temperature), softened(own, temperature));
+    let sum: f64 = q_star.iter().zip(&q).map(|(q_star, q)| q_star * (q_star / q).ln()).sum();
+    temperature * temperature * sum
+}
+
+/// Gradient of `d(leader, own)` with respect to z.
 fn alignment_slope(loss: Loss, align: Align, z: &[f64], p: &[f64], aim: &[f64]) -> Vec<f64> {
+    if let Align::Kl(Temperature { temperature }) = align {
+        let (q_star, q) = (softened(aim, temperature), softened(z, temperature));
+        let slope = q.iter().zip(&q_star).map(|(q, q_star)| temperature * (q - q_star));
+        return slope.take(z.len()).collect();
+    }
     let value = if align == Align::Output { p } else { z };
     let slope: Vec<f64> =
         value.iter().zip(aim).map(|(v, aim)| 2.0 * (v - aim) / z.len() as f64).collect();
     match (align, loss) {
-        (Align::Logits, _) | (_, Loss::MeanSquared) => slope,
+        (Align::Logits | Align::Kl(_), _) | (_, Loss::MeanSquared) => slope,
         (Align::Output, Loss::CrossEntropy { .. }) => softmax_grad_of(p, &slope),
         (Align::Output, Loss::Binary { .. }) => vec![slope[0] * p[0] * (1.0 - p[0])],
     }
@@ -216,14 +244,16 @@ impl Execute for LocalLosses {
                 let aim = &s.real(self.reference)[start..start + predictions.classes];
                 for (worker, &role) in roles.iter().enumerate() {
                     let factor = share(self.reduction, &roles, role) / batch as f64;
+                    let n = classifier * predictions.workers + worker;
+                    let loss = s.real(self.worker_losses)[b * predictions.predictors() + n];
                     if role {
-                        let n = classifier * predictions.workers + worker;
-                        losses[0] +=
-                            factor * s.real(self.worker_losses)[b * predictions.predictors() + n];
+                        losses[0] += factor * loss;
                     } else {
                         let value =
                             prediction(s.real(self.value), predictions, b, classifier, worker);
-                        losses[1] += factor * loss_of(Loss::MeanSquared, value, aim);
+                        let FollowerLoss { align, labels } = self.follower;
+                        let imitated = distance(align, aim, value);
+                        losses[1] += factor * ((1.0 - labels) * imitated + labels * loss);
                     }
                 }
             }

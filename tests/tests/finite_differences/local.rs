@@ -1,8 +1,9 @@
 //! The gradient of the local losses, with leaders and what followers align with held constant.
 
 use lfnn_core::program::{
-    Align, AlignmentTarget, DType, EpochLeaders, LocalLoss, LocalLossGradient, LocalLosses,
-    LossGradient, MeanWorkerLoss, Reduction, Reference, SelectLeaders, TensorId, WorkerLoss,
+    Align, AlignmentTarget, DType, EpochLeaders, FollowerLoss, LocalLoss, LocalLossGradient,
+    LocalLosses, LossGradient, MeanWorkerLoss, Reduction, Reference, SelectLeaders, TensorId,
+    WorkerLoss,
 };
 use lfnn_core::random::{Purpose, Stream};
 use lfnn_tests::derivative::{Rules, Variable};
@@ -23,7 +24,7 @@ enum Scope {
 struct Setting {
     outputs: PredictionBatch,
     reduction: Reduction,
-    align: Align,
+    follower: FollowerLoss,
     scope: Scope,
     rule: Reference,
     seed: u64,
@@ -34,15 +35,16 @@ fn settings() -> impl Strategy<Value = Setting> {
     (
         predictions(),
         prop_oneof![Just(Reduction::Sum), Just(Reduction::Mean)],
-        prop_oneof![Just(Align::Output), Just(Align::Logits)],
+        prop_oneof![Just(Align::Output), Just(Align::Logits), (0.5..4.0).prop_map(Align::kl)],
+        prop_oneof![Just(0.0), Just(1.0), 0.0..1.0],
         prop_oneof![Just(Scope::Batch), Just(Scope::Epoch), Just(Scope::Sample)],
         prop_oneof![Just(Reference::Best), Just(Reference::Mean), Just(Reference::Random(stream))],
         any::<u64>(),
     )
-        .prop_map(|(outputs, reduction, align, scope, rule, seed)| Setting {
+        .prop_map(|(outputs, reduction, align, labels, scope, rule, seed)| Setting {
             outputs,
             reduction,
-            align,
+            follower: FollowerLoss { align, labels },
             scope,
             rule,
             seed,
@@ -110,12 +112,13 @@ enum Kind {
 fn check(of: Setting, count: usize, kind: Kind) -> Result<(), String> {
     let mut case = Case::new(of.seed);
     let PredictionBatch { predictions, loss, .. } = of.outputs;
+    let follower = of.follower;
     let shape = of.outputs.shape();
     let z = case.input_between("z", &shape, -2.0, 2.0);
     let target = of.outputs.target(&mut case);
     let output = case.output("output", &shape);
     let worker_losses = case.output("worker losses", &of.outputs.losses_shape());
-    let value = if of.align == Align::Output { output } else { z };
+    let value = if follower.align == Align::Output { output } else { z };
     let evaluate = WorkerLoss { z, target, output, losses: worker_losses, predictions, loss };
 
     case.push(evaluate.clone());
@@ -133,6 +136,7 @@ fn check(of: Setting, count: usize, kind: Kind) -> Result<(), String> {
         losses,
         predictions,
         reduction,
+        follower,
     });
     let forward = case.finish()?;
 
@@ -155,7 +159,7 @@ fn check(of: Setting, count: usize, kind: Kind) -> Result<(), String> {
             loss: LocalLoss { leader: f64::from(weights[0]), follower: f64::from(weights[1]) },
             worker_loss: loss,
             reduction,
-            align: of.align,
+            follower,
         }),
         Kind::OfAll => {
             case.push(LossGradient { z, output, target, dz, predictions, loss, reduction });

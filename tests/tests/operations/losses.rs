@@ -1,8 +1,7 @@
 //! Losses of workers, the losses that are minimised, and their gradients.
 
 use lfnn_core::program::{
-    Align, LocalLoss, LocalLossGradient, LocalLosses, LossGradient, MeanWorkerLoss, Reduction,
-    WorkerLoss,
+    LocalLoss, LocalLossGradient, LocalLosses, LossGradient, MeanWorkerLoss, Reduction, WorkerLoss,
 };
 use lfnn_tests::compare::Tolerance;
 use lfnn_tests::harness::Case;
@@ -90,7 +89,7 @@ pub(crate) fn local_loss_gradient((of, seed): Setting) -> Result<(), String> {
         },
         worker_loss: of.loss,
         reduction: case.source.pick(&[Reduction::Sum, Reduction::Mean]),
-        align: case.source.pick(&[Align::Output, Align::Logits]),
+        follower: of.follower(&mut case),
     };
     case.push(op);
     case.agrees(GRADIENTS)
@@ -104,6 +103,7 @@ pub(crate) fn local_losses((of, seed): Setting) -> Result<(), String> {
     let (leaders, _) = of.leaders(&mut case, rows, count);
     let reference = case.input("reference", &of.reference_shape());
     let losses = case.output("losses", &[1, 2]);
+    let follower = of.follower(&mut case);
     let reduction = case.source.pick(&[Reduction::Sum, Reduction::Mean]);
     let predictions = of.predictions;
     case.push(LocalLosses {
@@ -114,6 +114,7 @@ pub(crate) fn local_losses((of, seed): Setting) -> Result<(), String> {
         losses,
         predictions,
         reduction,
+        follower,
     });
     case.agrees(SUMS)
 }

@@ -71,7 +71,8 @@ fn losses((of, seed): (PredictionBatch, u64)) -> Result<(), String> {
         case.push(SelectLeaders { losses: by, leaders, best, predictions, count: leading });
         (leaders, best)
     };
-    let (value, align) = case.source.pick(&[(output, Align::Output), (z, Align::Logits)]);
+    let follower = of.follower(&mut case);
+    let value = if follower.align == Align::Output { output } else { z };
     let stream = Stream::new(Purpose::Reference, 1);
     let rule = case.source.pick(&[Rule::Best, Rule::Mean, Rule::Random(stream)]);
     let reference = case.output("reference", &of.reference_shape());
@@ -86,6 +87,7 @@ fn losses((of, seed): (PredictionBatch, u64)) -> Result<(), String> {
         losses,
         predictions,
         reduction,
+        follower,
     });
     case.push(AccumulateRows { x: losses, counter, total: all_losses });
     case.push(AccumulateRows { x: leaders, counter, total: lead_counts });
@@ -100,7 +102,7 @@ fn losses((of, seed): (PredictionBatch, u64)) -> Result<(), String> {
         loss: LocalLoss { leader: 0.7, follower: 1.3 },
         worker_loss: loss,
         reduction,
-        align,
+        follower,
     });
     case.agrees(LOSSES)
 }

@@ -61,7 +61,7 @@ fn single_steps_on_a_gpu_agree_with_pytorch() {
 fn the_vectors_cover_every_method_and_every_kind_of_workers() {
     let names = names();
     for method in method::names() {
-        for kind in ["neurons", "filters", "readout", "block"] {
+        for kind in ["neurons", "filters", "readout", "heads", "block"] {
             let prefix = format!("{method}_{kind}");
             assert!(names.iter().any(|name| name.starts_with(&prefix)), "no case {prefix}");
         }
