@@ -5,6 +5,8 @@
 //! ([`Deviation`]), centred and divided by its norm ([`NormalizeRows`]). The similarities are `R = n nᵀ`, which is
 //! [`Linear`](super::Linear) with n as input and as weight, and [`SimilarityLoss`] compares them with those of the
 //! targets. From there [`LinearInputGrad`](super::LinearInputGrad) leads back to n.
+//!
+//! What is compared is small beside the features: it stays in single precision, in which no gradient overflows.
 
 use super::{DType, TensorId, Tensors};
 
@@ -113,7 +115,6 @@ operation! {
     }
     updates {}
     with {}
-    activations { dy, dx }
 }
 
 operation! {
@@ -140,7 +141,6 @@ operation! {
         /// Weight of the loss in the gradient.
         weight: f64,
     }
-    activations { similarity, gradient }
 }
 
 impl SimilarityLoss {

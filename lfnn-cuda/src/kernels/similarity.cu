@@ -90,22 +90,22 @@ extern "C" __global__ void __launch_bounds__(256)
 
 // dx = (c' - y (y . c') (norm + epsilon) / norm) / (norm + epsilon) with c' = dy - mean(dy); 0 where the norm is 0.
 extern "C" __global__ void __launch_bounds__(256)
-    normalize_rows_grad(const float* __restrict__ y, const float* __restrict__ norm, const act_t* __restrict__ dy,
-                        act_t* __restrict__ dx, float epsilon, MatrixRows m) {
+    normalize_rows_grad(const float* __restrict__ y, const float* __restrict__ norm, const float* __restrict__ dy,
+                        float* __restrict__ dx, float epsilon, MatrixRows m) {
     u32 lane = threadIdx.x % m.lanes, groups = blockDim.x / m.lanes;
     for (u32 begin = blockIdx.x * groups; begin < m.rows; begin += gridDim.x * groups) {
         u32 row = begin + threadIdx.x / m.lanes, at = row * m.width;
         u32 width = row < m.rows ? m.width : 0;
         float sum = 0.0f, along = 0.0f;
-        for (u32 k = lane; k < width; k += m.lanes) sum += to_float(dy[at + k]);
+        for (u32 k = lane; k < width; k += m.lanes) sum += dy[at + k];
         float mean = reduce_lanes(sum, m.lanes, Plus()) / (float)m.width;
-        for (u32 k = lane; k < width; k += m.lanes) along += y[at + k] * (to_float(dy[at + k]) - mean);
+        for (u32 k = lane; k < width; k += m.lanes) along += y[at + k] * (dy[at + k] - mean);
         along = reduce_lanes(along, m.lanes, Plus());
         float own = width ? norm[row] : 0.0f, length = own + epsilon;
         float share = own == 0.0f ? 0.0f : 1.0f / length;
         along = own == 0.0f ? 0.0f : along * length / own;
         for (u32 k = lane; k < width; k += m.lanes) {
-            dx[at + k] = to_act((to_float(dy[at + k]) - mean - y[at + k] * along) * share);
+            dx[at + k] = (dy[at + k] - mean - y[at + k] * along) * share;
         }
     }
 }
@@ -113,8 +113,8 @@ extern "C" __global__ void __launch_bounds__(256)
 // gradient = factor (R - T), and the mean of (R - T)^2 of each row; in half precision the gradient times the scale of the
 // loss. T is 1 or `different` by labels, or given.
 extern "C" __global__ void __launch_bounds__(256)
-    similarity_loss(const act_t* __restrict__ similarity, const u32* __restrict__ labels,
-                    const float* __restrict__ similarities, act_t* __restrict__ gradient, float* __restrict__ losses,
+    similarity_loss(const float* __restrict__ similarity, const u32* __restrict__ labels,
+                    const float* __restrict__ similarities, float* __restrict__ gradient, float* __restrict__ losses,
                     Scaling scaling, float different, float factor, MatrixRows m) {
     u32 lane = threadIdx.x % m.lanes, groups = blockDim.x / m.lanes;
     factor *= scale_of(scaling);
@@ -124,9 +124,9 @@ extern "C" __global__ void __launch_bounds__(256)
         float squares = 0.0f;
         for (u32 k = lane; k < width; k += m.lanes) {
             float target = similarities ? similarities[at + k] : labels[row] == labels[k] ? 1.0f : different;
-            float distance = to_float(similarity[at + k]) - target;
+            float distance = similarity[at + k] - target;
             squares += distance * distance;
-            gradient[at + k] = to_act(distance * factor);
+            gradient[at + k] = distance * factor;
         }
         squares = reduce_lanes(squares, m.lanes, Plus());
         if (width && lane == 0) losses[row] = squares / (float)m.width;

@@ -102,8 +102,7 @@ impl Lower for NormalizeRows {
 
 impl Lower for NormalizeRowsGrad {
     fn lower(&self, to: &mut Lowering<'_>) {
-        let (y, norm) = (to.address(self.y), to.address(self.norm));
-        let (dy, dx) = (to.read(self.dy), to.write(self.dx));
+        let [y, norm, dy, dx] = [self.y, self.norm, self.dy, self.dx].map(|id| to.address(id));
         by_row("normalize_rows_grad", self.y, arguments![y, norm, dy, dx, ROW_EPSILON as f32], to);
     }
 }
@@ -114,12 +113,11 @@ impl Lower for SimilarityLoss {
         let target = Some(to.address(self.target));
         let is_real = to.tensors()[self.target].dtype == DType::Real;
         let [labels, similarities] = if is_real { [None, target] } else { [target, None] };
-        let (similarity, gradient) = (to.read(self.similarity), to.write(self.gradient));
         let arguments = arguments![
-            similarity,
+            to.address(self.similarity),
             labels,
             similarities,
-            gradient,
+            to.address(self.gradient),
             to.address(self.losses),
             &to.loss_scale(self.gradient),
             self.different() as f32,
