@@ -15,9 +15,9 @@ use crate::step::StepBuilder;
 
 const WEIGHT: Range = Range::positive();
 
-/// Similarity matching: the unit also minimises `weight · mean (R − T)²`, where R are the cosine similarities of the
-/// examples' features in a batch, and T those of their targets. The features pass through `layers`; of an image each
-/// channel then counts by its standard deviation over the positions.
+/// Similarity matching: the unit also minimises `weight · mean (R − T)²` over all pairs of a batch, where R are the
+/// cosines between the centred features of two examples, and T those between their targets. The features pass through
+/// `layers`; each channel of an image then counts by its standard deviation over the positions.
 ///
 /// ```
 /// # use lfnn_core::{config::NetworkConfig, network::Network, program::ProgramSet};
