@@ -16,6 +16,7 @@ pub mod backend;
 pub mod config;
 pub mod data;
 pub mod device;
+mod ensemble;
 pub mod layer;
 pub mod method;
 pub mod metric;

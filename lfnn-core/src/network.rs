@@ -141,6 +141,11 @@ impl Network {
             };
             units.push(Unit::new(&mut builder, unit, &place)?);
         }
+        let (voting, hidden) = (config.output.ensemble, units.len());
+        if voting > hidden {
+            let message = format!("{voting}, expected at most the {hidden} hidden units");
+            return Err(ConfigError::new("network.output.ensemble", message));
+        }
         let shape = units.last().map_or(input, Unit::output_shape);
         let predictions = Predictions { classifiers, workers: 1, classes };
         let groups = if units.is_empty() { 1 } else { classifiers };
@@ -221,13 +226,14 @@ impl Network {
         &self.parameters
     }
 
-    /// Number of trainable parameters: those that prediction needs, and those of workers' heads.
+    /// Number of trainable parameters: those that prediction needs, and those of workers' heads that it does not.
     pub fn parameter_counts(&self) -> (usize, usize) {
-        let count = |role: Role| {
-            let of_role = self.parameters.iter().filter(|p| p.tensor.role == role);
-            of_role.map(|parameter| parameter.tensor.len()).sum()
-        };
-        (count(Role::Parameter), count(Role::Head))
+        let mut counts = (0, 0);
+        for Parameter { tensor, part, .. } in self.parameters.iter().filter(|p| p.trainable()) {
+            let needed = self.predicts_with(tensor.role, *part);
+            *(if needed { &mut counts.0 } else { &mut counts.1 }) += tensor.len();
+        }
+        counts
     }
 }
 
@@ -298,17 +304,6 @@ impl OutputLayer {
     pub fn forward(&self, step: &mut StepBuilder<'_>, x: TensorId) -> Saved {
         step.part(Part::Output);
         self.layers.forward(step, x)
-    }
-
-    /// Writes the forward rule without labels: the logits and the outputs p, both `[batch, classifiers · classes]`.
-    pub fn predict(
-        &self,
-        step: &mut StepBuilder<'_>,
-        x: TensorId,
-        loss: Loss,
-    ) -> (TensorId, TensorId) {
-        let z = self.forward(step, x).y;
-        (z, write_probabilities(step, z, loss, self.predictions.classes))
     }
 
     /// Writes the forward rule with random directions added, layer by layer (see [`Perturbation`]), from the

@@ -6,7 +6,7 @@ use lfnn_core::config::{ConfigError, Scope};
 use lfnn_core::layer::Perturbation;
 use lfnn_core::method::{self, Gradient, Method};
 use lfnn_core::network::Network;
-use lfnn_core::program::{Part, ProgramSet, Role};
+use lfnn_core::program::{Part, ProgramSet};
 use lfnn_core::train::{MemoryEstimate, Normalization, Setup, StepProgram};
 use lfnn_core::unit::Unit;
 use lfnn_cpu::Cpu;
@@ -191,10 +191,9 @@ fn counts(network: &Network) -> HashMap<Part, (usize, usize)> {
     let mut counts: HashMap<Part, (usize, usize)> = HashMap::new();
     for parameter in network.parameters() {
         let (own, head) = counts.entry(parameter.part).or_default();
-        match parameter.tensor.role {
-            Role::Parameter => *own += parameter.tensor.len(),
-            Role::Head => *head += parameter.tensor.len(),
-            _ => {}
+        let needed = network.predicts_with(parameter.tensor.role, parameter.part);
+        if parameter.trainable() {
+            *(if needed { own } else { head }) += parameter.tensor.len();
         }
     }
     counts
@@ -266,17 +265,20 @@ fn memory(run: &ResolvedRun, shape: DataShape) -> Result<String, Failure> {
             Some(Cpu::new(backend.threads).map_err(anyhow::Error::from)?)
         }
     };
-    let estimate = |method: &'static Method| -> Result<MemoryEstimate, ConfigError> {
+    let estimate = |config: &RunConfig, method| -> Result<MemoryEstimate, ConfigError> {
         let step = StepProgram::new(&setup(config, shape, method), shape.image, shape.classes)?;
         let planned = cpu.as_ref().map(|cpu| cpu.planned_bytes(&step.set));
         Ok(planned.map_or_else(|| step.memory(), |bytes| step.memory_with(bytes)))
     };
-    let own = estimate(config.method()).usage()?;
+    let own = estimate(config, config.method()).usage()?;
     let mut columns = vec![(config.method.as_str(), own)];
     if config.method != "bp"
         && let Some(bp) = method::by_name("bp")
     {
-        columns.push(("bp", estimate(bp).usage()?));
+        // It trains no workers that could vote.
+        let mut alone = config.clone();
+        alone.network.output.ensemble = 0;
+        columns.push(("bp", estimate(&alone, bp).usage()?));
     }
     let mut lines = Vec::new();
     let on = cpu.map_or_else(String::new, |cpu| {

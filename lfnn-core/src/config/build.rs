@@ -38,7 +38,15 @@ impl NetworkConfig {
     /// The same with these layers before the last linear layer.
     #[must_use]
     pub fn output(self, layers: impl IntoIterator<Item = LayerConfig>) -> Self {
-        Self { output: OutputConfig { layers: layers.into_iter().collect() }, ..self }
+        let layers = layers.into_iter().collect();
+        Self { output: OutputConfig { layers, ..self.output }, ..self }
+    }
+
+    /// The same, with so many of the last hidden units predicting together with the output layer.
+    #[must_use]
+    pub fn ensemble(mut self, units: usize) -> Self {
+        self.output.ensemble = units;
+        self
     }
 }
 

@@ -68,4 +68,14 @@ pub struct OutputConfig {
     /// Layers before the linear layer. Their output is flattened.
     #[serde(default)]
     pub layers: Vec<LayerConfig>,
+    /// How many of the last hidden units predict together with the output layer: the mean of its
+    /// logits and theirs, where a unit has the mean of its workers'. Training is the same.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[cfg_attr(feature = "schema", schemars(extend("default" = 0)))]
+    pub ensemble: usize,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde asks for it")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }

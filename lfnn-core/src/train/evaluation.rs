@@ -75,11 +75,12 @@ impl EvaluationProgram {
         let mut step = StepBuilder::new(set, "evaluate", Mode::Evaluate, batch, counter, false);
         let output = network.output().declare_state(&mut step, role);
         let (mut x, target) = data.load(&mut step, order, Augmentation::default());
-        let mut workers = Vec::new();
+        let (mut workers, mut votes) = (Vec::new(), Vec::new());
         for unit in network.units() {
-            let saved = unit.forward(&mut step, x, workers_predict);
-            if let Some(z) = saved.logits {
-                let predictions = unit.predictions();
+            let (predictions, has_vote) = (unit.predictions(), network.has_vote(unit));
+            let saved = unit.forward(&mut step, x, workers_predict || has_vote);
+            votes.extend(saved.logits.filter(|_| has_vote).map(|z| (predictions, z)));
+            if let Some(z) = saved.logits.filter(|_| workers_predict) {
                 let sums = WorkerSums::declare(&mut step, role, unit);
                 let (features, name) =
                     (predictions.features(), format!("unit{}.outputs", unit.number()));
@@ -94,6 +95,7 @@ impl EvaluationProgram {
         }
         let layer = network.output();
         let z = layer.forward(&mut step, x).y;
+        let z = network.write_votes(&mut step, &votes, z);
         let global = layer.global_loss(&mut step, &output, z, target, loss);
         let features = layer.predictions().features();
         let tensor = step.declare(role, "probabilities", DType::Real, &[batch, features]);

@@ -1,7 +1,7 @@
 //! The predictor of a trained network: what is left of it when nothing is to be trained or judged.
 
 use crate::config::{Augmentation, ConfigError, NetworkConfig};
-use crate::network::Network;
+use crate::network::{Network, write_probabilities};
 use crate::program::{
     DType, Operation, Program, ProgramId, ProgramSet, Role, TensorId, step_counter,
 };
@@ -11,7 +11,7 @@ use super::data::{DataLayout, DataTensors};
 use super::state::{State, StateTensor, saved};
 
 /// A network's predictor as a program, from the bytes of an image to the outputs, to be translated
-/// into another format. Heads of workers, labels and losses are not part of it.
+/// into another format. Heads of workers that have no vote, labels and losses are not part of it.
 #[derive(Debug)]
 pub struct PredictionProgram {
     /// The network.
@@ -41,11 +41,16 @@ impl PredictionProgram {
         let order = set.declare(Role::Evaluation, "order", DType::U32, &[1]);
         let mut step = StepBuilder::new(&mut set, "predict", Mode::Evaluate, 1, counter, false);
         let mut x = data.load_images(&mut step, order, Augmentation::default());
+        let mut votes = Vec::new();
         for unit in network.units() {
-            x = unit.forward(&mut step, x, false).output;
+            let saved = unit.forward(&mut step, x, network.has_vote(unit));
+            votes.extend(saved.logits.map(|z| (unit.predictions(), z)));
+            x = saved.output;
         }
-        let loss = network.loss(0.0);
-        let (logits, outputs) = network.output().predict(&mut step, x, loss);
+        let (loss, layer) = (network.loss(0.0), network.output());
+        let z = layer.forward(&mut step, x).y;
+        let logits = network.write_votes(&mut step, &votes, z);
+        let outputs = write_probabilities(&mut step, logits, loss, layer.predictions().classes);
         let (program, _) =
             step.finish().map_err(|error| ConfigError::new("network", error.to_string()))?;
         Ok(Self { network, set, program, logits, outputs })

@@ -88,6 +88,12 @@ impl Setup<'_> {
 
     /// Checks what does not depend on the data.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let Self { network, method, .. } = self;
+        if network.output.ensemble > 0 && !method.workers.learn() {
+            let message =
+                format!("{}, but `{}` trains no workers", network.output.ensemble, method.name);
+            return Err(ConfigError::new("network.output.ensemble", message));
+        }
         self.training.validate()?;
         self.limits.validate()?;
         self.augmentation.validate()

@@ -1,0 +1,57 @@
+//! Prediction by several: the output layer together with the workers of the last hidden units.
+
+use crate::network::Network;
+use crate::program::{Concat, FilterLogits, Part, Predictions, Role, TensorId, Unflatten};
+use crate::step::StepBuilder;
+use crate::unit::Unit;
+
+impl Network {
+    /// Whether the workers of a unit have a vote in the prediction.
+    pub fn has_vote(&self, unit: &Unit) -> bool {
+        self.units().len() - unit.number() < self.config().output.ensemble
+    }
+
+    /// Whether prediction needs the trainable parameters with this role in a part of the network.
+    pub fn predicts_with(&self, role: Role, part: Part) -> bool {
+        match (role, part) {
+            (Role::Head, Part::Unit(number)) => self.has_vote(&self.units()[number - 1]),
+            (role, _) => role == Role::Parameter,
+        }
+    }
+
+    /// Writes the logits of the prediction, `[batch, classifiers · classes]`: those of the output layer `z`, or the
+    /// mean over it and the units that vote, each of which has the mean over its workers.
+    ///
+    /// A mean of logits is that of the logarithms of probabilities, but for a number that is the same for all classes.
+    pub(crate) fn write_votes(
+        &self,
+        step: &mut StepBuilder<'_>,
+        votes: &[(Predictions, TensorId)],
+        z: TensorId,
+    ) -> TensorId {
+        if votes.is_empty() {
+            return z;
+        }
+        step.part(Part::Output);
+        let width = step.channels(z);
+        let mut all = vec![z];
+        for &(Predictions { classifiers, workers, classes }, logits) in votes {
+            all.push(match workers {
+                1 => logits,
+                _ => write_mean(step, logits, classifiers, classes),
+            });
+        }
+        let together = step.activation("votes", &[all.len() * width]);
+        step.push(Concat { inputs: all, y: together });
+        write_mean(step, together, 1, width)
+    }
+}
+
+/// The mean of the runs of `width` numbers in each of `groups` equal parts, `[batch, groups · width]`.
+fn write_mean(step: &mut StepBuilder<'_>, x: TensorId, groups: usize, width: usize) -> TensorId {
+    let image = step.activation("votes.image", &[1, 1, step.channels(x)]);
+    step.push(Unflatten { x, y: image });
+    let z = step.activation("votes.mean", &[groups * width]);
+    step.push(FilterLogits { x: image, z, workers: groups, width, scale: 1.0 });
+    z
+}
