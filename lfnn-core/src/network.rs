@@ -229,9 +229,9 @@ impl Network {
     /// Number of trainable parameters: those that prediction needs, and those of workers' heads that it does not.
     pub fn parameter_counts(&self) -> (usize, usize) {
         let mut counts = (0, 0);
-        for Parameter { tensor, part, .. } in self.parameters.iter().filter(|p| p.trainable()) {
-            let needed = self.predicts_with(tensor.role, *part);
-            *(if needed { &mut counts.0 } else { &mut counts.1 }) += tensor.len();
+        for parameter in self.parameters.iter().filter(|parameter| parameter.trainable()) {
+            let needed = self.predicts_with(parameter);
+            *(if needed { &mut counts.0 } else { &mut counts.1 }) += parameter.tensor.len();
         }
         counts
     }

@@ -251,7 +251,8 @@ fn similarity_matching_has_named_head_parameters_and_a_depth() {
         }]})
     };
     let layers = json!([conv(5), {"batch_norm": {}}, "relu", conv(6)]);
-    let with = network(unit(json!({"weight": 1, "layers": layers})), &[8, 8, 1], 10).unwrap();
+    let with =
+        network(unit(json!({"weight": 1, "layers": layers.clone()})), &[8, 8, 1], 10).unwrap();
     let names = with.parameters().iter().map(|parameter| &parameter.tensor.name[..]);
     let names: Vec<&str> = names.filter(|name| name.contains("similarity")).collect();
     let expected = [
@@ -269,6 +270,11 @@ fn similarity_matching_has_named_head_parameters_and_a_depth() {
     let heads = (9 * 4 * 5 + 5) + 10 + (9 * 5 * 6 + 6);
     let (prediction, of_workers) = without.parameter_counts();
     assert_eq!(with.parameter_counts(), (prediction, of_workers + heads));
+    // Workers may vote; what is compared has no vote.
+    let mut votes = unit(json!({"weight": 1, "layers": layers}));
+    votes["output"] = json!({"ensemble": 1});
+    let votes = network(votes, &[8, 8, 1], 10).unwrap();
+    assert_eq!(votes.parameter_counts(), (prediction + of_workers, heads));
     let depths = |network: &Network| (network.units()[0].depth(), network.units()[0].local_depth());
     assert_eq!((depths(&without), depths(&with)), ((1, 1), (1, 3)));
     assert!(!without.units()[0].matches_similarity() && with.units()[0].matches_similarity());

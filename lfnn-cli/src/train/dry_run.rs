@@ -191,7 +191,7 @@ fn counts(network: &Network) -> HashMap<Part, (usize, usize)> {
     let mut counts: HashMap<Part, (usize, usize)> = HashMap::new();
     for parameter in network.parameters() {
         let (own, head) = counts.entry(parameter.part).or_default();
-        let needed = network.predicts_with(parameter.tensor.role, parameter.part);
+        let needed = network.predicts_with(parameter);
         if parameter.trainable() {
             *(if needed { own } else { head }) += parameter.tensor.len();
         }

@@ -210,6 +210,12 @@ impl Unit {
         !self.frozen && self.similarity.is_some()
     }
 
+    /// Whether a parameter belongs to similarity matching, which training alone needs.
+    pub(crate) fn matches_similarity_with(&self, parameter: TensorId) -> bool {
+        let similarity = self.similarity.iter();
+        similarity.flat_map(|similarity| similarity.layers.trainable()).any(|id| id == parameter)
+    }
+
     /// The layers of one block (all layers, where there are no blocks), described.
     pub fn describe_layers(&self) -> String {
         self.branches[0].layers.describe()
