@@ -237,12 +237,12 @@ fn crossed(method: &Method, network: &Network) -> String {
     let trained = network.units().iter().filter(|unit| !unit.is_frozen());
     let longest = trained.clone().map(Unit::local_depth).max().unwrap_or(0).max(output);
     let kind = match trained.map(Unit::depth).max().unwrap_or(0).max(output) {
-        1 if longest == 1 => "layer-wise",
-        1 => "layer-wise, with layers in the heads",
-        _ => "block-wise",
+        1 if longest == 1 => " (layer-wise);\n",
+        1 => "\n(layer-wise, with layers in the heads); ",
+        _ => " (block-wise);\n",
     };
     format!(
-        "{what}: at most {} with weights, inside a unit ({kind});\n\
+        "{what}: at most {} with weights, inside a unit{kind}\
          none crosses from unit to unit\n",
         format::number_of(longest, "layer")
     )

@@ -338,14 +338,23 @@ fn overfit_batches_learns_a_few_images_by_heart() {
 fn dry_run_shows_every_recipe_without_data_and_leaves_nothing() {
     let place = Place::new();
     let names = place.ok(&["recipes"]);
+    for (class, grey) in [("a", "1"), ("b", "2")] {
+        for copy in 0..3 {
+            place.write(&format!("images/{class}/{copy}.pgm"), format!("P2 1 1 255 {grey}{copy}"));
+        }
+    }
     for name in names.lines().filter_map(|line| line.split_whitespace().next()) {
-        let out = place.ok(&["train", name, "--dry-run"]);
+        // A folder of images is the user's own.
+        let own = ["dataset.path=images", "dataset.validation=0", "training.batch_size=2"];
+        let own = own.iter().flat_map(|set| ["--set", set]).filter(|_| name == "imagenet-subset");
+        let train: Vec<&str> = ["train", name, "--dry-run"].into_iter().chain(own).collect();
+        let out = place.ok(&train);
         assert!(out.lines().skip(2).all(|line| line.chars().count() <= 90), "{name}: {out}");
         for word in ["unit", "leaders", "head", "gradient", "memory", "lfnn-l", "bp"] {
             assert!(out.contains(word), "{name}: {out}");
         }
         for method in method::names() {
-            let out = place.ok(&["train", name, "--dry-run", "--method", method]);
+            let out = place.ok(&[&train[..], &["--method", method]].concat());
             assert!(out.starts_with(&format!("{name} · {method}: ")), "{out}");
         }
     }
@@ -382,7 +391,7 @@ fn dry_run_shows_every_recipe_without_data_and_leaves_nothing() {
 fn recipes_lists_and_prints() {
     let place = Place::new();
     let names = place.ok(&["recipes"]);
-    assert_eq!(names.lines().count(), 14);
+    assert_eq!(names.lines().count(), 17);
     assert!(place.ok(&["recipes", "mnist-s"]).contains("batch_size: 128"));
     place.fails(
         2,

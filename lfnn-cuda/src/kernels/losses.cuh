@@ -124,9 +124,8 @@ struct Softened {
     float inverse, largest, log_sum;
 
     // `lanes` threads go through the logits together, all of a warp at once.
-    __device__ __forceinline__ Softened(const act_t* z, u32 at, u32 classes, float temperature, bool inside, u32 lane,
-                                        u32 lanes)
-        : inverse(1.0f / temperature), largest(classes == 1 ? 0.0f : -POSITIVE_INFINITY), log_sum(0.0f) {
+    __device__ __forceinline__ Softened(const act_t* z, u32 at, u32 classes, float inverse, bool inside, u32 lane, u32 lanes)
+        : inverse(inverse), largest(classes == 1 ? 0.0f : -POSITIVE_INFINITY), log_sum(0.0f) {
         for (u32 k = lane; inside && k < classes; k += lanes) largest = fmaxf(largest, to_float(z[at + k]));
         largest = reduce_lanes(largest, lanes, Largest());
         float sum = 0.0f;
@@ -181,8 +180,8 @@ __device__ __forceinline__ void local_loss_gradient_of(const act_t* z, const act
         weight *= 1.0f - g.rule.labels;
         if (g.rule.align == ALIGN_KL) {
             float temperature = g.rule.temperature;
-            Softened own(z, p.at, h.classes, temperature, follows, lane, h.lanes);
-            Softened leader(reference, p.target, h.classes, temperature, follows, lane, h.lanes);
+            Softened own(z, p.at, h.classes, g.rule.inverse, follows, lane, h.lanes);
+            Softened leader(reference, p.target, h.classes, g.rule.inverse, follows, lane, h.lanes);
             for (u32 k = lane; follows && k < h.classes; k += h.lanes) {
                 float difference = expf(own.log(to_float(z[p.at + k]))) - expf(leader.log(to_float(reference[p.target + k])));
                 float slope = weight * temperature * difference;
@@ -225,7 +224,7 @@ __device__ __forceinline__ float distance(const Losses& l, const act_t* own, con
         }
         return sum / (float)l.classes;
     }
-    Softened of_own(own, 0, l.classes, temperature, true, 0, 1), of_leader(leader, 0, l.classes, temperature, true, 0, 1);
+    Softened of_own(own, 0, l.classes, l.rule.inverse, true, 0, 1), of_leader(leader, 0, l.classes, l.rule.inverse, true, 0, 1);
     for (u32 k = 0; k < l.classes; ++k) {
         float log = of_leader.log(to_float(leader[k]));
         sum += expf(log) * (log - of_own.log(to_float(own[k])));

@@ -39,6 +39,8 @@ shared_with_kernels! {
         struct FollowerRule {
             align: u32,
             temperature: f32,
+            /// 1 / temperature: a division would be a subroutine, around which registers are saved.
+            inverse: f32,
             /// Share of the loss on the targets.
             labels: f32,
         }
@@ -50,8 +52,6 @@ shared_with_kernels! {
             leader: f32,
             follower: f32,
             rule: FollowerRule,
-            /// So that all words are loaded by pairs.
-            unused: u32,
         }
         /// The local losses that are summed.
         struct Losses {
@@ -73,7 +73,8 @@ impl FollowerRule {
             Align::Logits => (ALIGN_LOGITS, 1.0),
             Align::Kl(Temperature { temperature }) => (ALIGN_KL, temperature),
         };
-        Self { align, temperature: temperature as f32, labels: follower.labels as f32 }
+        let (temperature, inverse) = (temperature as f32, (1.0 / temperature) as f32);
+        Self { align, temperature, inverse, labels: follower.labels as f32 }
     }
 }
 
@@ -177,7 +178,6 @@ impl Lower for LocalLossGradient {
             leader: per_example(self.loss.leader, batch),
             follower: per_example(self.loss.follower, batch),
             rule: FollowerRule::new(self.follower),
-            unused: 0,
         };
         let [labels, values] = targets(self.target, self.worker_loss, to);
         let (z, output, reference) =
