@@ -86,7 +86,8 @@ impl EvaluationProgram {
                     (predictions.features(), format!("unit{}.outputs", unit.number()));
                 let output = step.declare(role, &name, DType::Real, &[batch, features]);
                 let losses = step.activation("workers.losses", &[predictions.predictors()]);
-                step.push(WorkerLoss { z, target, output, losses, predictions, loss });
+                let weights = None;
+                step.push(WorkerLoss { z, target, weights, output, losses, predictions, loss });
                 sums.add(&mut step, predictions, loss, [losses, output, target]);
                 let outputs = BatchOutputs { tensor: output, features };
                 workers.push(UnitOutputs { outputs, predictions });
@@ -96,7 +97,7 @@ impl EvaluationProgram {
         let layer = network.output();
         let z = layer.forward(&mut step, x).y;
         let z = network.write_votes(&mut step, &votes, z);
-        let global = layer.global_loss(&mut step, &output, z, target, loss);
+        let global = layer.global_loss(&mut step, &output, z, (target, None), loss);
         let features = layer.predictions().features();
         let tensor = step.declare(role, "probabilities", DType::Real, &[batch, features]);
         step.copy(global.output, tensor);

@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 
 use crate::backend::{Backend, BackendError, Executable, TensorData, TensorDataMut};
-use crate::config::{ConfigError, LeadershipConfig, NetworkConfig, check_label_smoothing};
+use crate::config::{
+    ClassWeights, ConfigError, LeadershipConfig, NetworkConfig, check_label_smoothing,
+};
 use crate::method::{Method, TrainingStep};
 use crate::network::Network;
 use crate::program::{DType, ProgramSet, Role, TensorId, step_counter};
@@ -11,7 +13,7 @@ use crate::step::{Mode, StepBuilder};
 use crate::unit::Leadership;
 
 use super::error::TrainError;
-use super::setup::feedback_values;
+use super::setup::{declare_class_weights, feedback_values};
 use super::state::{State, StateData, StateTensor, saved, to_channels_first, to_channels_last};
 
 /// What the step is taken on.
@@ -23,6 +25,8 @@ pub struct TraceInput<'a> {
     pub leadership: LeadershipConfig,
     /// Share of the target spread over the classes.
     pub label_smoothing: f64,
+    /// Factors on the losses of the classes; `balanced` by the labels of the batch.
+    pub class_weights: Option<&'a ClassWeights>,
     /// The method.
     pub method: &'static Method,
     /// Seed of dropout, random leaders, directions of forward gradients and feedback matrices.
@@ -153,9 +157,10 @@ pub fn trace_step(
         Target::Values(_) => (DType::Real, vec![batch, predictions.classes]),
     };
     let target = set.declare(Role::Data, "target", kind, &target_shape);
+    let class_weights = declare_class_weights(&mut set, input.class_weights, loss, input.classes)?;
     let builder = StepBuilder::new(&mut set, "trace_step", Mode::Train, batch, now, true);
-    let step =
-        TrainingStep::build(input.method, builder, &network, &leadership, (x, target), None)?;
+    let batch_of = (x, target, class_weights);
+    let step = TrainingStep::build(input.method, builder, &network, &leadership, batch_of, None)?;
 
     // Before memory is asked for: a file may say anything of its network.
     let given = fit(&set, &network, &step.feedback, weights).map_err(TrainError::State)?;
@@ -176,6 +181,15 @@ pub fn trace_step(
     match input.target {
         Target::Labels(labels) => upload(&mut executable, target, TensorData::U32(labels))?,
         Target::Values(values) => upload(&mut executable, target, TensorData::Real(values))?,
+    }
+    let factors = match (input.class_weights, input.target) {
+        (Some(weights), Target::Labels(labels)) => {
+            weights.factors(input.classes, labels.iter().copied())?
+        }
+        _ => Vec::new(),
+    };
+    if let Some(id) = class_weights {
+        upload(&mut executable, id, TensorData::Real(&factors))?;
     }
     let mut time = step_counter::start(input.seed);
     time[step_counter::COUNT] = batch as u32;

@@ -152,6 +152,7 @@ impl Trainer {
             data: None,
         };
         trainer.initialize(setup, images).map_err(TrainError::Backend)?;
+        trainer.upload_class_weights(images)?;
         Ok(trainer)
     }
 
@@ -171,6 +172,18 @@ impl Trainer {
             self.executable.upload(id, TensorData::Real(&values))?;
         }
         self.begin_epoch()
+    }
+
+    fn upload_class_weights(&mut self, images: Images<'_>) -> Result<(), TrainError> {
+        let (Some(id), Some(weights), Labels::Classes(labels)) =
+            (self.built.class_weights, &self.training.class_weights, images.labels)
+        else {
+            return Ok(());
+        };
+        let trained = self.examples.iter().map(|&example| labels[example as usize]);
+        let factors = weights.factors(images.classes, trained)?;
+        let upload = self.executable.upload(id, TensorData::Real(&factors));
+        upload.map_err(TrainError::Backend)
     }
 
     /// The network.
