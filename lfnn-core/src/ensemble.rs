@@ -1,5 +1,6 @@
 //! Prediction by several: the output layer together with the workers of the last hidden units.
 
+use crate::layer::Parameter;
 use crate::network::Network;
 use crate::program::{Concat, FilterLogits, Part, Predictions, Role, TensorId, Unflatten};
 use crate::step::StepBuilder;
@@ -11,10 +12,13 @@ impl Network {
         self.units().len() - unit.number() < self.config().output.ensemble
     }
 
-    /// Whether prediction needs the trainable parameters with this role in a part of the network.
-    pub fn predicts_with(&self, role: Role, part: Part) -> bool {
-        match (role, part) {
-            (Role::Head, Part::Unit(number)) => self.has_vote(&self.units()[number - 1]),
+    /// Whether prediction needs a trainable parameter.
+    pub fn predicts_with(&self, parameter: &Parameter) -> bool {
+        match (parameter.tensor.role, parameter.part) {
+            (Role::Head, Part::Unit(number)) => {
+                let unit = &self.units()[number - 1];
+                self.has_vote(unit) && !unit.matches_similarity_with(parameter.id)
+            }
             (role, _) => role == Role::Parameter,
         }
     }

@@ -171,6 +171,13 @@ impl Network {
                 "{batch}, expected at most {most} with the layers of this network"
             ));
         }
+        let most = sizes::MAX_ELEMENTS.isqrt();
+        let compares = mode == Mode::Train && self.units.iter().any(Unit::matches_similarity);
+        if compares && batch > most {
+            return Err(format!(
+                "{batch}, expected at most {most}: similarity matching compares every example of a batch with every other"
+            ));
+        }
         match &self.extent.fewest {
             Some((values, path)) if mode == Mode::Train && batch * values < 2 => Err(format!(
                 "{batch}, expected at least 2: the batch normalisation at {path} sees one value of a \
@@ -223,9 +230,9 @@ impl Network {
     /// Number of trainable parameters: those that prediction needs, and those of workers' heads that it does not.
     pub fn parameter_counts(&self) -> (usize, usize) {
         let mut counts = (0, 0);
-        for Parameter { tensor, part, .. } in self.parameters.iter().filter(|p| p.trainable()) {
-            let needed = self.predicts_with(tensor.role, *part);
-            *(if needed { &mut counts.0 } else { &mut counts.1 }) += tensor.len();
+        for parameter in self.parameters.iter().filter(|parameter| parameter.trainable()) {
+            let needed = self.predicts_with(parameter);
+            *(if needed { &mut counts.0 } else { &mut counts.1 }) += parameter.tensor.len();
         }
         counts
     }

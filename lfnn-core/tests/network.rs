@@ -8,6 +8,7 @@ use lfnn_core::layer::{Init, LayerBuilder};
 use lfnn_core::network::Network;
 use lfnn_core::program::{Loss, ProgramSet};
 use lfnn_core::random::{Purpose, Stream};
+use lfnn_core::step::Mode;
 use lfnn_core::unit::Leadership;
 use serde_json::{Value, json};
 
@@ -237,6 +238,95 @@ fn impossible_networks_are_refused_with_the_path_and_the_reason() {
     assert_eq!(
         network(binary, &[4], 3).unwrap_err(),
         "network.task: a binary task, but the data has 3 classes"
+    );
+}
+
+/// The layers of similarity matching count as a head: training alone needs them, and a local gradient crosses them.
+#[test]
+fn similarity_matching_has_named_head_parameters_and_a_depth() {
+    let unit = |similarity: Value| {
+        json!({"units": [{
+            "layers": [conv(4), "relu"], "workers": {"readout": {"count": 1, "grid": 2}},
+            "transition": ["flatten"], "similarity": similarity
+        }]})
+    };
+    let layers = json!([conv(5), {"batch_norm": {}}, "relu", conv(6)]);
+    let with =
+        network(unit(json!({"weight": 1, "layers": layers.clone()})), &[8, 8, 1], 10).unwrap();
+    let names = with.parameters().iter().map(|parameter| &parameter.tensor.name[..]);
+    let names: Vec<&str> = names.filter(|name| name.contains("similarity")).collect();
+    let expected = [
+        "unit1.similarity.layer1.weight",
+        "unit1.similarity.layer1.bias",
+        "unit1.similarity.layer2.weight",
+        "unit1.similarity.layer2.bias",
+        "unit1.similarity.layer2.running_mean",
+        "unit1.similarity.layer2.running_var",
+        "unit1.similarity.layer4.weight",
+        "unit1.similarity.layer4.bias",
+    ];
+    assert_eq!(names, expected);
+    let without = network(unit(Value::Null), &[8, 8, 1], 10).unwrap();
+    let heads = (9 * 4 * 5 + 5) + 10 + (9 * 5 * 6 + 6);
+    let (prediction, of_workers) = without.parameter_counts();
+    assert_eq!(with.parameter_counts(), (prediction, of_workers + heads));
+    // Workers may vote; what is compared has no vote.
+    let mut votes = unit(json!({"weight": 1, "layers": layers}));
+    votes["output"] = json!({"ensemble": 1});
+    let votes = network(votes, &[8, 8, 1], 10).unwrap();
+    assert_eq!(votes.parameter_counts(), (prediction + of_workers, heads));
+    let depths = |network: &Network| (network.units()[0].depth(), network.units()[0].local_depth());
+    assert_eq!((depths(&without), depths(&with)), ((1, 1), (1, 3)));
+    assert!(!without.units()[0].matches_similarity() && with.units()[0].matches_similarity());
+    let described =
+        "conv 3×3, 5, batch norm, relu, conv 3×3, 6, deviation over positions, unit length";
+    assert_eq!(with.units()[0].describe_similarity(), described);
+    // A batch of n has n² pairs.
+    let refused = with.check_batch(1 << 18, Mode::Train).unwrap_err();
+    assert!(
+        refused.starts_with("262144, expected at most 131072: similarity matching"),
+        "{refused}"
+    );
+    without.check_batch(1 << 18, Mode::Train).unwrap();
+    with.check_batch(1 << 18, Mode::Evaluate).unwrap();
+}
+
+#[test]
+fn similarity_matching_that_compares_nothing_is_refused() {
+    let refused = |task: &str, features: Value, weight: f64, classes: usize| {
+        let unit = json!({"layers": ["flatten", features], "workers": {"readout": {"count": 1}},
+            "similarity": {"weight": weight}});
+        network(json!({"task": task, "units": [unit]}), &[2, 2, 1], classes).unwrap_err()
+    };
+    let linear = |features: usize| json!({"linear": {"features": features}});
+    let here = "network.units[0].similarity";
+    for weight in [0.0, -1.0] {
+        let message = refused("classification", linear(3), weight, 3);
+        assert_eq!(message, format!("{here}.weight: {weight}, expected a number above 0"));
+    }
+    assert_eq!(
+        refused("classification", linear(1), 1.0, 3),
+        format!("{here}: compares one feature: centred, it has no direction; expected several")
+    );
+    assert_eq!(
+        refused("regression", linear(3), 1.0, 1),
+        format!(
+            "{here}: regression of one number: centred, it has no direction to compare; expected \
+             classes, or several numbers"
+        )
+    );
+    let neurons = json!({"layers": ["flatten"], "workers": {"neurons": {"count": 2}},
+        "similarity": {"weight": 1}});
+    assert_eq!(
+        network(json!({"task": "one_vs_all", "units": [neurons]}), &[2, 2, 1], 3).unwrap_err(),
+        format!("{here}: the classifiers of a one-vs-all network share no features to compare")
+    );
+    let unknown = json!({"layers": ["flatten", linear(3)], "workers": {"readout": {"count": 1}},
+        "similarity": {"weights": 1}});
+    let message = network(json!({"units": [unknown]}), &[2, 2, 1], 3).unwrap_err();
+    assert!(
+        message.contains("unknown field `weights`, expected `weight` or `layers`"),
+        "{message}"
     );
 }
 

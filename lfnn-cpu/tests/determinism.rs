@@ -15,6 +15,7 @@ fn train(threads: usize) -> Result<Vec<Vec<u32>>, Box<dyn Error>> {
     step.unit(24, true);
     step.unit(40, true);
     step.unit(36, false);
+    step.match_similarity();
     step.flatten();
     step.dense(52);
     step.perturb();

@@ -19,6 +19,7 @@ fn a_run_allocates_nothing_but_a_block_of_the_pools_queue_in_63_runs() {
         let mut step = Step::new(32, 20, 1);
         step.unit(24, true);
         step.unit(40, false);
+        step.match_similarity();
         step.flatten();
         step.dense(52);
         step.perturb();

@@ -23,8 +23,9 @@ fn a_training_step_allocates_nothing_but_a_block_of_the_pools_queue_in_63_runs()
     let network: NetworkConfig = serde_json::from_str(
         r#"{"units": [
             {"layers": [{"conv": {"filters": 8, "kernel": 3, "padding": 1}}, {"batch_norm": {}}, "relu"],
-             "workers": {"readout": {"count": 2, "grid": 2}}, "transition": [{"max_pool": {"kernel": 2}}]},
-            {"layers": ["flatten"], "workers": {"neurons": {"count": 3}}}]}"#,
+             "workers": {"readout": {"count": 2, "grid": 2}}, "transition": [{"max_pool": {"kernel": 2}}],
+             "similarity": {"weight": 1, "layers": [{"conv": {"filters": 4, "kernel": 3}}]}},
+            {"layers": ["flatten"], "workers": {"neurons": {"count": 3}}, "similarity": {"weight": 1}}]}"#,
     )
     .unwrap();
     let training: TrainingConfig = serde_json::from_str(

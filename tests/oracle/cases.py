@@ -27,8 +27,13 @@ def residual(body, shortcut=()):
     return {"residual": {"body": list(body), "shortcut": list(shortcut)}}
 
 
-def unit(*layers, workers, transition=()):
-    return {"layers": list(layers), "workers": workers, "transition": list(transition)}
+def unit(*layers, workers, transition=(), similarity=None):
+    config = {"layers": list(layers), "workers": workers, "transition": list(transition)}
+    return config if similarity is None else config | {"similarity": similarity}
+
+
+def similarity(weight, *layers):
+    return {"weight": weight, "layers": list(layers)}
 
 
 def neurons(count, **options):
@@ -622,6 +627,50 @@ case(
     task="binary",
     classes=2,
     training={"label_smoothing": 0.1},
+)
+
+# Similarity matching: of an image through a convolution, of several blocks, of a vector.
+
+MATCHED = [
+    unit(
+        conv(6, padding=1, bias=False),
+        batch_norm(),
+        "relu",
+        workers=readout(3, grid=2),
+        similarity=similarity(1.5, conv(5, padding=1, bias=False)),
+        transition=[max_pool()],
+    ),
+    unit(conv(3, padding=1), "tanh", workers=block(count=2), similarity=similarity(0.5)),
+    unit("flatten", linear(7), "tanh", workers=readout(1), similarity=similarity(2.0)),
+]
+for matched in ["lfnn-l", "lfnn", "lg-bp", "lg-fg-w", "lg-fg-a"]:
+    case(
+        f"{matched}_similarity",
+        "similarity matching of an image through a convolution, of blocks, of a vector",
+        MATCHED,
+        leadership={"delta": 0.5, "reduction": "mean"},
+    )
+case(
+    "lfnn-l_similarity_binary",
+    "similarity matching with two classes and one logit, of neurons and through a linear layer",
+    [
+        unit("flatten", workers=neurons(5, output_activation="tanh"), similarity=similarity(1.0)),
+        unit(linear(4), "tanh", workers=readout(2), similarity=similarity(0.7, linear(3))),
+    ],
+    task="binary",
+    classes=2,
+    batch=8,
+    leadership={"delta": 0.5},
+)
+case(
+    "lg-bp_similarity_regression",
+    "similarity matching with three numbers",
+    [
+        unit(conv(6, stride=2), "tanh", workers=readout(3), similarity=similarity(1.0)),
+        unit("flatten", linear(6), "tanh", workers=readout(2), similarity=similarity(2.0)),
+    ],
+    task="regression",
+    classes=3,
 )
 
 # Ten steps of training.

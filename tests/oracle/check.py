@@ -28,6 +28,7 @@ def run(case, net, images, targets, feedback):
     for unit, record in zip(net.units, base.units, strict=False):
         check_logits(unit, record)
         check_definitions(case, record, targets[0])
+        check_similarity(case, unit, record, targets[0])
     if case.method == "fa":
         check_feedback(case, net, images[0], targets[0], feedback, base)
     elif base.directions:
@@ -180,6 +181,26 @@ def check_definitions(case, record, target):
     assert close(follower_loss, record.follower_loss.item()), f"{record.name}: follower loss"
 
 
+def check_similarity(case, unit, record, target):
+    """The loss of similarity matching, from the features that were compared."""
+    if unit.matching is None:
+        return
+    if case.network.task == "regression":
+        wanted = target.tolist()
+    else:
+        wanted = [[float(k == label) for k in range(case.classes)] for label in target.tolist()]
+
+    def cosine(a, b):
+        a, b = [[x - sum(row) / len(row) for x in row] for row in (a, b)]
+        product = sum(x * y for x, y in zip(a, b, strict=True))
+        return product / math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))
+
+    rows = list(zip(record.compared.tolist(), wanted, strict=True))
+    gaps = [cosine(a, b) - cosine(t, u) for a, t in rows for b, u in rows]
+    loss = unit.matching.weight * sum(gap**2 for gap in gaps) / len(gaps)
+    assert math.isclose(loss, record.similarity_loss.item(), rel_tol=1e-6), record.name
+
+
 def divergence(wanted, given, temperature):
     """T² KL of two softmaxes at a temperature; one logit is beside a 0."""
     softened = []
@@ -222,26 +243,29 @@ def objective(case, net, images, target, base, owner):
             x = unit.pass_on(unit(x)[0])
         if position == len(net.units):
             return methods.global_loss(case, net.output(x), target)
-        return methods.local_terms(case, net.units[position](x)[1], target).sum()
+        unit = net.units[position]
+        return methods.local_terms(case, unit, *unit(x)[1:], target).sum()
     if position == len(net.units):
         return methods.global_loss(case, net.output(base.units[-1].passed_on), target)
 
     record = base.units[position]
-    _, z = net.units[position](record.input)
+    unit = net.units[position]
+    _, z, compared = unit(record.input)
     leader, follower = methods.local_losses(case, z, target, record.leaders, record.reference)
     settings = case.leadership
+    similarity = methods.similarity_loss(case, unit, compared, target)
     if case.method == "lfnn-l":
-        return leader + vars(settings)["lambda"] * follower
+        return leader + vars(settings)["lambda"] * follower + similarity
 
     x = record.input
     for i in range(position, len(net.units)):
-        handed_on, _ = net.units[i](x)
+        handed_on, *_ = net.units[i](x)
         if i == position or not settings.gradient_through_followers:
             leading = methods.spread(net.units[i], base.units[i].leaders.mask, handed_on)
             handed_on = torch.where(leading == 1, handed_on, base.units[i].output)
         x = net.units[i].pass_on(handed_on)
     loss = methods.global_loss(case, net.output(x), target)
-    return loss + settings.lambda1 * leader + settings.lambda2 * follower
+    return loss + settings.lambda1 * leader + settings.lambda2 * follower + similarity
 
 
 def check_locality(case, net, images, target, base):
@@ -263,9 +287,11 @@ def check_locality(case, net, images, target, base):
 
 def check_against_bp(case, net, images, target):
     """With δ = 1 and no local losses `lfnn` is backpropagation, relayed or not."""
-    changed = copy.deepcopy(case)
+    changed, net = copy.deepcopy(case), copy.deepcopy(net)
     changed.leadership.delta = 1.0
     changed.leadership.lambda1 = changed.leadership.lambda2 = 0.0
+    for unit in net.units:
+        unit.matching = None
     ours = methods.step(changed, net, images, target, methods.EpochState()).gradients
     changed.method = "bp"
     theirs = methods.step(changed, net, images, target, methods.EpochState()).gradients
@@ -327,7 +353,8 @@ def check_derivatives(case, net, images, target, base):
                 own = still if methods.is_local(case.method) else x
                 losses.append(methods.global_loss(case, module(own), target).item())
             elif methods.is_local(case.method):
-                losses.append(methods.local_terms(case, module(still)[1], target).sum().item())
+                predicted = module(still)[1:]
+                losses.append(methods.local_terms(case, module, *predicted, target).sum().item())
                 still = unmoved.pass_on(unmoved(still)[0]).detach()
             else:
                 x = module.pass_on(module(x)[0])

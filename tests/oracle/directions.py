@@ -62,7 +62,7 @@ def layers_with_parameters(module, prefix, readouts):
     found = []
     for name, layer in module.named_modules():
         full = f"{prefix}.{name}" if name else prefix
-        of_head = full.endswith(".readout") or re.match(r"unit\d+\.head\d+\.", full)
+        of_head = full.endswith(".readout") or re.match(r"unit\d+\.(head\d+|similarity)\.", full)
         if list(layer.parameters(recurse=False)) and (readouts or not of_head):
             found.append((full, layer))
     return sorted(found, key=lambda pair: pair[0] == "output")
@@ -84,7 +84,8 @@ class Directions:
 def perturb_weights(parts, loss_terms, directions):
     """The forward gradient of each parameter of the parts `(prefix, module, readouts)`.
 
-    `loss_terms(call)` gives the loss as a sum of terms `[batch]`; `call(module, x)` runs a part.
+    `loss_terms(call)` gives the loss as a sum of terms, one of each sample and perhaps one of the
+    batch as a whole; `call(module, x)` runs a part.
     """
     along = {}
     for prefix, module, readouts in parts:
@@ -132,7 +133,10 @@ def perturb_outputs(parts, loss_terms, directions):
     mixed = {}
     for name, _ in layers:
         [gradient] = torch.autograd.grad(terms[0], outputs[name], retain_graph=True)
-        mixed[name] = bool(gradient[1:].any())
+        [whole] = torch.autograd.grad(
+            terms[len(gradient) :].sum(), outputs[name], retain_graph=True, materialize_grads=True
+        )
+        mixed[name] = bool(gradient[1:].any() or whole.any())
 
     # Directions are numbered in the order of the layers, whatever order they run in.
     for name, _ in layers:
@@ -159,7 +163,8 @@ def perturb_outputs(parts, loss_terms, directions):
     gradients = {}
     for name, layer in layers:
         u = directions.drawn[name]
-        factor = tangent.sum() if mixed[name] else tangent.reshape(-1, *[1] * (u.dim() - 1))
+        own_terms = tangent[: len(u)].reshape(-1, *[1] * (u.dim() - 1))
+        factor = tangent.sum() if mixed[name] else own_terms
         own = dict(layer.named_parameters(recurse=False))
         values = torch.autograd.grad(
             outputs[name], list(own.values()), factor * u, retain_graph=True

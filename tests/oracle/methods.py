@@ -186,12 +186,32 @@ def global_terms(case, logits, target):
     return global_errors(case, logits, target).sum((1, 2)) / len(logits)
 
 
-def local_terms(case, z, target):
-    """What each sample adds to the local loss of `lg-…`: the errors of all workers."""
+def unit_vectors(x):
+    """Rows, centred and divided by their norms."""
+    x = x - x.mean(1, keepdim=True)
+    return x / (1e-8 + x.norm(dim=1, keepdim=True))
+
+
+def similarity_loss(case, unit, compared, target):
+    """The weighted loss of similarity matching of a unit; 0 without it."""
+    if compared is None:
+        return torch.zeros(())
+    if case.network.task != "regression":
+        target = F.one_hot(target, case.classes).to(compared.dtype)
+    rows, wanted = unit_vectors(compared), unit_vectors(target)
+    return unit.matching.weight * F.mse_loss(rows @ rows.T, wanted @ wanted.T)
+
+
+def local_terms(case, unit, z, compared, target):
+    """What each sample adds to the local loss of `lg-…`: the errors of all workers. Last comes what
+    the batch as a whole adds, where it does."""
     errors = worker_errors(case, z, target)
     if case.leadership.reduction == "mean":
         errors = errors / errors.shape[-1]
-    return errors.sum((1, 2)) / len(z)
+    terms = errors.sum((1, 2)) / len(z)
+    if compared is None:
+        return terms
+    return torch.cat([terms, similarity_loss(case, unit, compared, target).reshape(1)])
 
 
 def spread(unit, mask, like):
@@ -218,8 +238,9 @@ def is_local(method):
 
 
 def is_readout(name):
-    """Whether a parameter belongs to the readout of a hidden unit, or to the head around it."""
-    return ".readout." in name or re.match(r"unit\d+\.head\d+\.", name) is not None
+    """Whether a parameter belongs to the readout of a hidden unit, to the head around it, or to
+    similarity matching."""
+    return re.search(r"\.readout\.|^unit\d+\.(head\d+|similarity)\.", name) is not None
 
 
 def trained_groups(case, net):
@@ -256,7 +277,7 @@ def step(case, net, images, target, state, feedback=None):
     x, units, grads = images, [], {}
     for i, unit in enumerate(net.units, start=1):
         u = SimpleNamespace(name=f"unit{i}", input=x.detach().requires_grad_())
-        u.output, u.logits = unit(u.input)
+        u.output, u.logits, u.compared = unit(u.input)
         u.handed_on = u.output.detach().requires_grad_()
         u.passed_on = unit.pass_on(u.handed_on)
         u.errors = worker_errors(case, u.logits, target).detach()
@@ -266,6 +287,7 @@ def step(case, net, images, target, state, feedback=None):
         u.leader_loss, u.follower_loss = local_losses(
             case, u.logits, target, u.leaders, u.reference
         )
+        u.similarity_loss = similarity_loss(case, unit, u.compared, target)
         grads |= gradients(local_objective(case, u), net.group(u.name), retain_graph=True)
         units.append(u)
         x = u.passed_on
@@ -384,7 +406,7 @@ def forward_gradients(case, net, images, target, state):
     def terms(call):
         x = images
         for unit in net.units:
-            handed_on, _ = call(unit, x)
+            handed_on, *_ = call(unit, x)
             x = unit.pass_on(handed_on)
         seen.append(call(net.output, x))
         return global_terms(case, seen[-1], target)
@@ -408,9 +430,9 @@ def local_greedy(case, net, images, target, state):
             if name == "output":
                 seen.append(call(module, x))
                 return global_terms(case, seen[-1], target)
-            handed_on, z = call(module, x)
+            handed_on, *predicted = call(module, x)
             seen.append(module.pass_on(handed_on))
-            return local_terms(case, z, target)
+            return local_terms(case, module, *predicted, target)
 
         if case.method == "lg-bp":
             loss = terms(lambda module, x: module(x)).sum()
@@ -428,6 +450,8 @@ def local_greedy(case, net, images, target, state):
 def local_objective(case, unit):
     """What a unit adds to the objective: Eq. 2 for `lfnn-l`, its part of Eq. 1 for `lfnn`."""
     settings = case.leadership
+    weights = settings.lambda1, settings.lambda2
     if case.method == "lfnn-l":
-        return unit.leader_loss + vars(settings)["lambda"] * unit.follower_loss
-    return settings.lambda1 * unit.leader_loss + settings.lambda2 * unit.follower_loss
+        weights = 1, vars(settings)["lambda"]
+    workers = weights[0] * unit.leader_loss + weights[1] * unit.follower_loss
+    return workers + unit.similarity_loss

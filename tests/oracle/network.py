@@ -185,7 +185,8 @@ class Unit(nn.Module):
     """A hidden unit.
 
     `forward` gives what the unit hands on, before `transition`, and the workers' logits
-    `[batch, nets, workers, width]`. `pass_on` applies `transition`.
+    `[batch, nets, workers, width]`; and what similarity matching compares, `[batch, features]`, or
+    none. `pass_on` applies `transition`.
     """
 
     def __init__(self, config, shape, heads, input_groups):
@@ -239,6 +240,12 @@ class Unit(nn.Module):
                     self.add_module(f"block{n}", block)
                     self.blocks.append(block)
                 shape = (self.count * one[0], *one[1:])
+        self.matching = config.similarity
+        if self.matching is not None:
+            self.similarity = nn.Module()
+            self.similarity.layers = attach(
+                self.similarity, "layer", config.similarity.layers, shape
+            )
         assert self.workers.kind in ("neurons", "filters", "heads") or self.workers.dropout == 0
         assert self.workers.kind == "neurons" or self.nets == 1
         self.transition = attach(self, "transition", config.transition, shape)
@@ -253,6 +260,15 @@ class Unit(nn.Module):
         return apply(self.transition, handed_on)
 
     def forward(self, x):
+        features, output, z = self.parts(x)
+        if self.matching is None or not self.predicts:
+            return output, z, None
+        h = apply(self.similarity.layers, features)
+        several = math.prod(h.shape[2:]) > 1
+        return output, z, h.flatten(2).std(2) if several else h.flatten(1)
+
+    def parts(self, x):
+        """The features, what the unit hands on, and the workers' logits."""
         match self.workers.kind:
             case "neurons":
                 z = self.neurons(apply(self.layers, x))
@@ -270,31 +286,32 @@ class Unit(nn.Module):
                         h = z.sigmoid()
                     case "tanh":
                         h = z.tanh()
-                return h.flatten(1), z
+                return z.flatten(1), h.flatten(1), z
             case "filters":
                 a = apply(self.layers, x)
                 # Worker n owns r · width consecutive filters; filter j of them speaks for class
                 # j mod width.
                 groups = a.unflatten(1, (self.count, -1, self.width))
                 z = self.workers.scale * groups.mean((2, 4, 5))
-                return a, z.unsqueeze(1)
+                return a, a, z.unsqueeze(1)
             case "readout":
                 a = apply(self.layers, x)
                 z = self.readout(pool_to_grid(a, self.workers.grid))
-                return a, z.unflatten(1, (1, self.count, self.width))
+                return a, a, z.unflatten(1, (1, self.count, self.width))
             case "heads":
                 a = apply(self.layers, x)
                 if not self.predicts:
-                    return a, None
+                    return a, a, None
                 z = [h.readout(pool_to_grid(apply(h.layers, a), h.grid)) for h in self.heads]
-                return a, torch.cat(z, 1).unflatten(1, (1, self.count, self.width))
+                return a, a, torch.cat(z, 1).unflatten(1, (1, self.count, self.width))
             case "block":
                 parts = [apply(block.layers, x) for block in self.blocks]
                 z = [
                     block.readout(pool_to_grid(a, self.workers.grid))
                     for block, a in zip(self.blocks, parts, strict=True)
                 ]
-                return torch.cat(parts, 1), torch.stack(z, 1).unsqueeze(1)
+                a = torch.cat(parts, 1)
+                return a, a, torch.stack(z, 1).unsqueeze(1)
 
 
 class Output(GroupedLinear):
@@ -337,7 +354,7 @@ class Network(nn.Module):
     def forward(self, x):
         """Logits `[batch, nets · width]`, with derivatives through everything."""
         for unit in self.units:
-            handed_on, _ = unit(x)
+            handed_on, *_ = unit(x)
             x = unit.pass_on(handed_on)
         return self.output(x)
 

@@ -163,7 +163,12 @@ def workers(value, path):
 
 def unit(value, path):
     """A hidden unit."""
-    result = fields(value, path, {"layers": [], "workers": REQUIRED, "transition": []})
+    schema = {"layers": [], "workers": REQUIRED, "similarity": None, "transition": []}
+    result = fields(value, path, schema)
+    if result.similarity is not None:
+        schema = {"weight": REQUIRED, "layers": []}
+        result.similarity = fields(result.similarity, f"{path}.similarity", schema)
+        result.similarity.layers = layers(result.similarity.layers, f"{path}.similarity.layers")
     result.layers = layers(result.layers, f"{path}.layers")
     result.workers = workers(result.workers, f"{path}.workers")
     result.transition = layers(result.transition, f"{path}.transition")

@@ -94,15 +94,18 @@ fn moments(values: &[f64]) -> (f64, f64) {
 }
 
 /// Convolutions with and without batch normalisation behind them, a residual sum, several blocks, and
-/// neurons.
+/// neurons; similarity matching in every unit.
 fn everything() -> Value {
     let conv = |filters: usize| json!({"conv": {"filters": filters, "kernel": 3, "padding": 1}});
     json!([
         {"layers": [conv(4), {"batch_norm": {}}, "relu"],
-         "workers": {"readout": {"count": 2, "grid": 1}}, "transition": [{"max_pool": {"kernel": 2}}]},
+         "workers": {"readout": {"count": 2, "grid": 1}}, "transition": [{"max_pool": {"kernel": 2}}],
+         "similarity": {"weight": 2.0, "layers": [{"conv": {"filters": 3, "kernel": 3, "bias": false}}]}},
         {"layers": [{"residual": {"body": ["tanh", conv(4)]}}, "tanh"],
-         "workers": {"block": {"count": 2, "grid": 1}}, "transition": ["global_avg_pool"]},
-        {"layers": ["flatten"], "workers": {"neurons": {"count": 2, "output_activation": "tanh"}}}
+         "workers": {"block": {"count": 2, "grid": 1}}, "transition": ["global_avg_pool"],
+         "similarity": {"weight": 3.0}},
+        {"layers": ["flatten"], "workers": {"neurons": {"count": 2, "output_activation": "tanh"}},
+         "similarity": {"weight": 1.0}}
     ])
 }
 
@@ -274,6 +277,7 @@ fn directions_differ_by_seed_and_have_the_shapes_of_what_they_are_added_to() {
             "unit1.layer1",
             "unit1.layer2",
             "unit1.readout",
+            "unit1.similarity.layer1",
             "unit2.block1.layer1.body2",
             "unit2.block1.readout",
             "unit2.block2.layer1.body2",
@@ -283,5 +287,5 @@ fn directions_differ_by_seed_and_have_the_shapes_of_what_they_are_added_to() {
         ]
     );
     assert_eq!(outputs.tensors[0].shape, [4, 4, 4, 4]);
-    assert_eq!(outputs.tensors[7].shape, [4, 6]);
+    assert_eq!(outputs.tensors[8].shape, [4, 6]);
 }

@@ -22,7 +22,7 @@ const SHAPE: [usize; 3] = [8, 8, 2];
 const CLASSES: usize = 3;
 const COUNT: usize = 32;
 
-/// A unit of each kind, with dropout and running statistics in the second.
+/// A unit of each kind, with dropout, running statistics and similarity matching in the second.
 fn network(frozen: &[usize]) -> NetworkConfig {
     let conv = |filters: usize| json!({"conv": {"filters": filters, "kernel": 3, "padding": 1}});
     let mut network: NetworkConfig = serde_json::from_value(json!({
@@ -31,6 +31,7 @@ fn network(frozen: &[usize]) -> NetworkConfig {
              "workers": {"readout": {"count": 4, "grid": 2}}},
             {"layers": [conv(6), {"batch_norm": {}}, "relu", {"dropout": {"rate": 0.3}}],
              "workers": {"readout": {"count": 2, "grid": 2, "dropout": 0.2}},
+             "similarity": {"weight": 1.0, "layers": [conv(3), {"batch_norm": {}}]},
              "transition": [{"max_pool": {"kernel": 2}}]},
             {"layers": [conv(4), {"batch_norm": {}}, "relu"],
              "workers": {"block": {"count": 2, "grid": 2}}},
@@ -97,7 +98,7 @@ fn in_every_method_an_epoch_changes_no_bit_of_a_frozen_unit_and_every_other_para
             let [before, after] = epoch(&network(frozen), method.name);
             for (before, after) in of_network(&before).zip(of_network(&after)) {
                 let name = &before.name;
-                let is_head = name.contains("readout");
+                let is_head = name.contains("readout") || name.contains("similarity");
                 let fixed = unit_of(name).is_some_and(|unit| frozen.contains(&unit))
                     || is_head && !method.workers.learn();
                 assert_eq!(before == after, fixed, "{}, {frozen:?}: {name}", method.name);
@@ -262,11 +263,12 @@ fn backpropagation_through_a_frozen_unit_is_that_through_its_layers_with_running
     assert_eq!(Some(running), weights.get("unit2.layer2.running_mean"));
 }
 
-/// Every worker leads, and local losses weigh nothing.
+/// Every worker leads, and there are no local losses that weigh anything.
 #[test]
 fn lfnn_with_the_global_loss_alone_is_backpropagation_through_frozen_units_too() {
     for frozen in [&[2][..], &[3, 4], &[1, 3]] {
-        let network = network(frozen);
+        let mut network = network(frozen);
+        network.units[1].similarity = None;
         let weights = weights(&network);
         let lfnn = trace("lfnn", &network, &weights);
         assert_eq!(lfnn.gradients, trace("bp", &network, &weights).gradients, "{frozen:?}");

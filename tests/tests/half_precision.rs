@@ -253,8 +253,10 @@ fn network() -> NetworkConfig {
     serde_json::from_value(json!({
         "units": [
             {"layers": [conv(8), {"batch_norm": {}}, "relu"], "workers": readout,
+             "similarity": {"weight": 0.5},
              "transition": [{"max_pool": {"kernel": 2}}]},
-            {"layers": [conv(12), {"batch_norm": {}}, "relu"], "workers": readout}
+            {"layers": [conv(12), {"batch_norm": {}}, "relu"], "workers": readout,
+             "similarity": {"weight": 0.5}}
         ]
     }))
     .unwrap()

@@ -23,7 +23,7 @@ use serde_json::json;
 const SHAPE: [usize; 3] = [8, 8, 2];
 const CLASSES: usize = 3;
 
-/// A unit of each kind.
+/// A unit of each kind, one of them with similarity matching.
 fn network() -> NetworkConfig {
     let conv = |filters: usize| json!({"conv": {"filters": filters, "kernel": 3, "padding": 1}});
     serde_json::from_value(json!({
@@ -36,7 +36,8 @@ fn network() -> NetworkConfig {
             {"layers": [conv(9), "relu"], "workers": {"filters": {"count": 3}},
              "transition": [{"max_pool": {"kernel": 2}}]},
             {"layers": [conv(4), "relu", conv(4), "relu"],
-             "workers": {"block": {"count": 2, "grid": 2}}},
+             "workers": {"block": {"count": 2, "grid": 2}},
+             "similarity": {"weight": 0.5, "layers": [conv(3)]}},
             {"layers": ["flatten"], "workers": {"neurons": {"count": 4, "output_activation": "relu"}}}
         ]
     }))

@@ -412,3 +412,52 @@ fn settings_out_of_range_are_refused_with_their_path() {
         "training.label_smoothing: 1, expected at least 0 and below 1"
     );
 }
+
+/// The features of a unit of neurons are its workers' logits, which in a regression are their outputs: the loss can be
+/// computed from those.
+#[test]
+fn the_metric_of_similarity_matching_is_the_mean_over_all_pairs_of_a_batch() {
+    let data = Data::new();
+    let values = Source::new(9).reals(COUNT * 3, -1.0, 1.0);
+    let images = Images { labels: Labels::Values(&values), ..data.images() };
+    let network: NetworkConfig = serde_json::from_value(json!({
+        "task": "regression",
+        "units": [{
+            "layers": ["flatten"], "workers": {"neurons": {"count": 2}}, "similarity": {"weight": 7}
+        }]
+    }))
+    .unwrap();
+    let training = training(json!({"sgd": {"lr": 1e-3}}));
+    let (cpu, examples) = (Cpu::new(Some(1)).unwrap(), (0..60).collect::<Vec<u32>>());
+    let batch: Vec<u32> = (20..28).collect();
+    let centred = |row: &[f32]| -> Vec<f64> {
+        let row: Vec<f64> = row.iter().map(|&x| f64::from(x)).collect();
+        let mean = row.iter().sum::<f64>() / row.len() as f64;
+        row.iter().map(|x| x - mean).collect()
+    };
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let cosine = |a: &[f64], b: &[f64]| dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();
+    let targets: Vec<Vec<f64>> = values[20 * 3..28 * 3].chunks(3).map(centred).collect();
+    for method in METHODS {
+        let setup = Setup::new(&network, &training, method)
+            .normalized_by(Normalization { mean: vec![0.4; 2], std: vec![0.3; 2] });
+        let mut trainer = Trainer::from_images(&cpu, &setup, images, &examples).unwrap();
+        let outputs = trainer.worker_outputs(&batch).unwrap();
+        trainer.train_step_on(&batch).unwrap();
+        let metrics = trainer.metrics().unwrap();
+        let found = metrics.units.first().and_then(|unit| unit.value("similarity_loss"));
+        if !method.workers.learn() {
+            assert_eq!(found, None, "{}", method.name);
+            continue;
+        }
+        let features: Vec<Vec<f64>> = outputs.concat().chunks(6).map(centred).collect();
+        let gap = |(a, b): (usize, usize)| {
+            cosine(&features[a], &features[b]) - cosine(&targets[a], &targets[b])
+        };
+        let pairs = (0..64).map(|pair| (pair / 8, pair % 8));
+        let expected = pairs.map(|pair| gap(pair).powi(2)).sum::<f64>() / 64.0;
+        let found = found.unwrap();
+        let close = (found - expected).abs() <= 1e-5 * expected;
+        assert!(close, "{}: {found} and {expected}", method.name);
+    }
+}

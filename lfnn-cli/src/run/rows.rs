@@ -122,16 +122,18 @@ pub(crate) fn mean(values: &[f64]) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use lfnn_core::config::SimilarityConfig;
     use lfnn_core::method::by_name;
     use lfnn_core::train::{Normalization, StepProgram};
 
     use crate::config::{Request, resolve};
     use crate::train::setup;
 
-    /// A method with leaders and one without.
+    /// A method with leaders and one without, and a loss that units have where they are asked to.
     #[test]
     fn every_metric_is_documented() {
-        let config = resolve(&Request::default()).unwrap();
+        let mut config = resolve(&Request::default()).unwrap();
+        config.network.units[0].similarity = Some(SimilarityConfig::new(1.0));
         let normalization = Normalization { mean: vec![0.0], std: vec![1.0] };
         for method in ["lfnn-l", "lg-bp"] {
             let method = by_name(method).unwrap();

@@ -160,9 +160,11 @@ fn units(config: &RunConfig, network: &Network) -> String {
 /// The layers of a unit, how its workers predict, and what follows them.
 fn layers(unit: &Unit) -> String {
     let mut text = unit.describe_layers();
-    for (word, part) in
-        [("predict by", unit.describe_heads()), ("transition", unit.describe_transition())]
-    {
+    for (word, part) in [
+        ("predict by", unit.describe_heads()),
+        ("match similarity of", unit.describe_similarity()),
+        ("transition", unit.describe_transition()),
+    ] {
         if !part.is_empty() {
             text += &format!("; {word} {part}");
         }
@@ -189,7 +191,7 @@ fn counts(network: &Network) -> HashMap<Part, (usize, usize)> {
     let mut counts: HashMap<Part, (usize, usize)> = HashMap::new();
     for parameter in network.parameters() {
         let (own, head) = counts.entry(parameter.part).or_default();
-        let needed = network.predicts_with(parameter.tensor.role, parameter.part);
+        let needed = network.predicts_with(parameter);
         if parameter.trainable() {
             *(if needed { own } else { head }) += parameter.tensor.len();
         }
@@ -200,12 +202,20 @@ fn counts(network: &Network) -> HashMap<Part, (usize, usize)> {
 /// How many layers with weights a gradient, or the derivative of a forward gradient, crosses, and with what noise.
 fn gradient_depth(method: &Method, network: &Network) -> String {
     let mut text = crossed(method, network);
-    let mixes = network.units().iter().any(Unit::couples_batch) || network.output().couples_batch();
-    if let Gradient::Forward(Perturbation::Outputs { .. }) = method.gradient
-        && mixes
-    {
-        text += "batch normalisation couples the samples of a batch: layers before it get the\n\
-                 derivative over the whole batch, with the noise of all samples\n";
+    let normalizes =
+        network.units().iter().any(Unit::couples_batch) || network.output().couples_batch();
+    let matches = method.local && network.units().iter().any(Unit::matches_similarity);
+    let what = match (normalizes, matches) {
+        (true, true) => "batch normalisation and similarity matching couple",
+        (true, false) => "batch normalisation couples",
+        (false, true) => "similarity matching couples",
+        (false, false) => return text,
+    };
+    if let Gradient::Forward(Perturbation::Outputs { .. }) = method.gradient {
+        text += &format!(
+            "{what} the samples of a batch: layers before it get the\n\
+             derivative over the whole batch, with the noise of all samples\n"
+        );
     }
     text
 }

@@ -2,7 +2,7 @@
 
 use super::{
     AdamConfig, LayerConfig, NetworkConfig, OptimizerConfig, OutputConfig, PoolConfig,
-    ScheduleConfig, Size2, Task, TrainingConfig, UnitConfig, WorkersConfig,
+    ScheduleConfig, SimilarityConfig, Size2, Task, TrainingConfig, UnitConfig, WorkersConfig,
 };
 use crate::layer::{
     AdaptiveAvgPoolConfig, AvgPoolConfig, BatchNormConfig, ConvConfig, DropoutConfig, LinearConfig,
@@ -59,7 +59,8 @@ impl Default for UnitConfig {
 impl UnitConfig {
     /// A unit without layers and with one worker, which reads all of its features.
     pub fn new() -> Self {
-        Self { layers: Vec::new(), workers: readout(1), transition: Vec::new(), frozen: false }
+        let (layers, transition) = (Vec::new(), Vec::new());
+        Self { layers, workers: readout(1), similarity: None, transition, frozen: false }
     }
 
     /// The same unit, left by training as it is.
@@ -157,6 +158,12 @@ impl UnitConfig {
     #[must_use]
     pub fn block(self, count: usize) -> Self {
         self.workers(WorkersConfig::Block(BlockConfig { count, grid: None, dropout: 0.0 }))
+    }
+
+    /// With similarity matching beside the losses of the workers.
+    #[must_use]
+    pub fn similarity(self, similarity: SimilarityConfig) -> Self {
+        Self { similarity: Some(similarity), ..self }
     }
 
     /// One more layer between the workers and the next unit.

@@ -24,7 +24,7 @@ pub use crate::layer::{
 };
 pub use crate::unit::{
     BlockConfig, FiltersConfig, HeadConfig, NeuronsConfig, OutputActivation, ReadoutConfig,
-    WorkersConfig,
+    SimilarityConfig, WorkersConfig,
 };
 pub use augmentation::Augmentation;
 pub use error::ConfigError;

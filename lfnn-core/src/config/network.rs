@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{LayerConfig, WorkersConfig};
+use super::{LayerConfig, SimilarityConfig, WorkersConfig};
 
 /// What is predicted. The task decides how many numbers a prediction has, and the loss ℓ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +45,9 @@ pub struct UnitConfig {
     pub layers: Vec<LayerConfig>,
     /// Workers.
     pub workers: WorkersConfig,
+    /// A local loss beside those of the workers: similar examples shall have similar features.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub similarity: Option<SimilarityConfig>,
     /// Layers without parameters between the workers and the next unit, such as pooling. No local
     /// gradient passes through them.
     #[serde(default)]

@@ -2,7 +2,7 @@
 //! [`sizes`].
 
 use super::{Layer, LayerConfig, Sequential};
-use crate::config::ConfigError;
+use crate::config::{ConfigError, Number, Range};
 use crate::program::{DType, Part, ProgramSet, Role, Tensor, TensorId};
 use crate::random::{Purpose, Stream};
 use crate::sizes;
@@ -236,6 +236,16 @@ impl<'s> LayerBuilder<'s> {
     /// Holds whole numbers of the configuration, each with its key, against the largest that a setting may be.
     pub(crate) fn limit(&self, settings: &[(&str, usize)]) -> Result<(), ConfigError> {
         settings.iter().try_for_each(|&(key, value)| sizes::setting(&self.path, key, value))
+    }
+
+    /// Checks a number of the configuration that is being read, by its key.
+    pub(crate) fn check<N: Number>(
+        &self,
+        range: Range,
+        key: &str,
+        value: N,
+    ) -> Result<(), ConfigError> {
+        range.check(&format!("{}.{key}", self.path), value)
     }
 
     /// Declares a trainable parameter; its full name begins with that of the layer, `unit2.layer1.`.

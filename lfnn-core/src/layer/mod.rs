@@ -26,6 +26,7 @@ mod perturb;
 mod pool;
 mod residual;
 mod sequential;
+mod similarity;
 mod softmax;
 
 pub use batch_norm::BatchNormConfig;
@@ -44,6 +45,7 @@ pub use perturb::{Derivative, Perturbation, Perturbed};
 pub use pool::{AdaptiveAvgPoolConfig, AvgPoolConfig, MaxPoolConfig, PoolConfig};
 pub use residual::ResidualConfig;
 pub use sequential::Sequential;
+pub(crate) use similarity::{DeviationConfig, NormalizeRowsConfig};
 pub use softmax::SoftmaxConfig;
 
 use std::collections::BTreeMap;

@@ -61,11 +61,13 @@ pub enum Perturbed {
 }
 
 /// The derivative of a loss along the directions of a pass: `∂L/∂z · ż`, where the loss is a sum
-/// over the samples of functions of the logits z.
+/// over the samples of functions of the logits z. A loss of the batch as a whole may come to it.
 #[derive(Clone, Debug)]
 pub struct Derivative {
     gradient: TensorId,
     tangent: TensorId,
+    /// Gradient and tangent of a loss of the batch as a whole.
+    coupled: Option<(TensorId, TensorId)>,
     whole: Option<TensorId>,
     per_sample: Option<TensorId>,
 }
@@ -74,16 +76,30 @@ impl Derivative {
     /// The derivative of a loss whose gradient with respect to the logits is `gradient`, where
     /// `tangent` is the logits' tangent, both `[batch, features]`.
     pub fn new(gradient: TensorId, tangent: TensorId) -> Self {
-        Self { gradient, tangent, whole: None, per_sample: None }
+        Self { gradient, tangent, coupled: None, whole: None, per_sample: None }
+    }
+
+    /// The same with another loss beside it, of the batch as a whole: its gradient with respect to what it takes, and
+    /// the tangent of that. It counts for outputs whose samples meet before the loss: no other may lead to it.
+    #[must_use]
+    pub fn with_coupled(self, coupled: Option<(TensorId, TensorId)>) -> Self {
+        Self { coupled, ..self }
     }
 
     /// Of the batch, `[1]`.
     fn whole(&mut self, step: &mut StepBuilder<'_>) -> TensorId {
-        let Self { gradient: a, tangent: b, .. } = *self;
+        let Self { gradient, tangent, coupled, .. } = *self;
         *self.whole.get_or_insert_with(|| {
-            let y = step.vector("derivative", 1);
-            step.push(InnerProduct { a, b, y });
-            y
+            let mut product = |(a, b)| {
+                let y = step.vector("derivative", 1);
+                step.push(InnerProduct { a, b, y });
+                y
+            };
+            let own = product((gradient, tangent));
+            match coupled.map(&mut product) {
+                Some(coupled) => step.add(own, coupled),
+                None => own,
+            }
         })
     }
 

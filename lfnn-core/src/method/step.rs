@@ -16,7 +16,9 @@ use crate::program::{
     AdvanceStepCounter, LocalLoss, Part, ProgramError, ProgramId, Role, TensorId,
 };
 use crate::step::StepBuilder;
-use crate::unit::{Leaders, Leadership, Signals, Unit, UnitSaved, UnitState, WorkerOutputs};
+use crate::unit::{
+    Leaders, Leadership, LocalGradient, Signals, Unit, UnitSaved, UnitState, WorkerOutputs,
+};
 
 /// The parts of which a method builds a training step. Units are named by their position from 0, frozen ones counted.
 #[derive(Debug)]
@@ -167,9 +169,9 @@ impl<'m> TrainingStep<'_, 'm> {
     }
 
     fn worker_losses(&mut self, unit: usize, saved: &UnitSaved) -> WorkerOutputs {
-        let logits = saved.logits.unwrap_or(saved.output);
+        let of = (&self.network.units()[unit], saved);
         let target = (self.target, self.class_weights);
-        self.leadership.worker_losses(&mut self.builder, &self.units[unit], logits, target)
+        self.leadership.worker_losses(&mut self.builder, &self.units[unit], of, target)
     }
 
     /// Forward rule of a unit, the losses of its workers, and the selection of leaders.
@@ -199,8 +201,8 @@ impl<'m> TrainingStep<'_, 'm> {
         (saved, tangent)
     }
 
-    /// Forward rule of a unit with random directions added, and the derivative of the sum (or mean)
-    /// of its own workers' losses along them.
+    /// Forward rule of a unit with random directions added, and the derivative of its own losses along them: the sum
+    /// (or mean) of its workers', and that of similarity matching.
     pub fn perturb_with_losses(
         &mut self,
         unit: usize,
@@ -212,9 +214,11 @@ impl<'m> TrainingStep<'_, 'm> {
         let (mut saved, dz) = layers.jvp_with_noise(&mut self.builder, (x, None), true, perturb);
         saved.frozen_before = frozen_before;
         let outputs = self.worker_losses(unit, &saved);
-        let gradient = self.loss_gradient(outputs);
+        let gradient = self.leadership.loss_gradient(&mut self.builder, outputs);
         let derivative = self.derivative(gradient, dz);
-        (saved, derivative)
+        let coupled = outputs.similarity_gradient(&mut self.builder);
+        let coupled = coupled.zip(saved.similarity_tangent());
+        (saved, derivative.with_coupled(coupled))
     }
 
     /// Forward rule of the output layer with random directions added, from the input and its tangent,
@@ -270,14 +274,23 @@ impl<'m> TrainingStep<'_, 'm> {
         self.builder.use_feedback();
     }
 
-    /// Gradient of the sum (or mean) of all workers' losses with respect to a unit's logits.
-    pub fn loss_gradient(&mut self, outputs: WorkerOutputs) -> TensorId {
-        self.leadership.loss_gradient(&mut self.builder, outputs)
+    /// Gradient of a unit's losses where all of its workers train on the targets: of the sum (or mean) of theirs, and of
+    /// similarity matching.
+    pub fn loss_gradient(&mut self, outputs: WorkerOutputs) -> LocalGradient {
+        let logits = Some(self.leadership.loss_gradient(&mut self.builder, outputs));
+        LocalGradient { logits, similarity: outputs.similarity_gradient(&mut self.builder) }
     }
 
-    /// Gradient of a local loss with respect to a unit's logits; none where its weights are 0.
-    pub fn local_loss_gradient(&mut self, leaders: &Leaders, loss: LocalLoss) -> Option<TensorId> {
-        self.leadership.local_loss_gradient(&mut self.builder, leaders, loss)
+    /// Gradient of a unit's local losses: of leaders and followers, and of similarity matching; none where it has
+    /// neither.
+    pub fn local_loss_gradient(
+        &mut self,
+        leaders: &Leaders,
+        loss: LocalLoss,
+    ) -> Option<LocalGradient> {
+        let logits = self.leadership.local_loss_gradient(&mut self.builder, leaders, loss);
+        let similarity = leaders.outputs.similarity_gradient(&mut self.builder);
+        (logits.is_some() || similarity.is_some()).then_some(LocalGradient { logits, similarity })
     }
 
     /// Backward rule of a unit; with `needs_input_grad` the global gradient of the input of its forward rule too.

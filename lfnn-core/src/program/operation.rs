@@ -179,6 +179,8 @@ operations! { $
     // workers, leaders, losses
     FilterLogits, FilterLogitsGrad, WorkerLoss, MeanWorkerLoss, SelectLeaders, EpochLeaders,
     AlignmentTarget, LossGradient, LocalLossGradient, LocalLosses, MaskFollowers,
+    // similarity matching
+    Deviation, DeviationGrad, DeviationTangent, NormalizeRows, NormalizeRowsGrad, SimilarityLoss,
     // forward gradients
     Gaussian, InnerProduct,
     // metrics

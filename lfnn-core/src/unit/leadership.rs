@@ -9,7 +9,8 @@ use crate::program::{
 };
 use crate::random::{Purpose, Stream};
 use crate::step::StepBuilder;
-use crate::unit::Unit;
+use crate::unit::similarity::Compared;
+use crate::unit::{Unit, UnitSaved};
 
 /// The settings of leadership, checked, with the loss by which leaders are chosen.
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +84,8 @@ pub struct UnitState {
     pub lead_counts: TensorId,
     /// `[2]`: sums over steps of leader and follower loss.
     pub local_losses: TensorId,
+    /// `[1]`: sum over examples of the loss of similarity matching, in a unit that has it.
+    pub similarity_loss: Option<TensorId>,
     epoch: Option<EpochSelection>,
 }
 
@@ -118,12 +121,20 @@ pub struct WorkerOutputs {
     /// Factors on the losses of the classes.
     weights: Option<TensorId>,
     sums: WorkerSums,
+    /// With the sum that its loss is added to.
+    similarity: Option<(Compared, TensorId)>,
 }
 
 impl WorkerOutputs {
     /// The unit, from 1.
     pub(crate) fn unit(&self) -> usize {
         self.sums.unit
+    }
+
+    /// Writes the gradient of similarity matching; none in a unit without it.
+    pub(crate) fn similarity_gradient(&self, step: &mut StepBuilder<'_>) -> Option<TensorId> {
+        let (compared, total) = self.similarity?;
+        Some(compared.gradient(step, self.target, (self.unit(), total)))
     }
 }
 
@@ -167,6 +178,7 @@ impl Leadership {
         let mut sum = |name: &str, len: usize| declare(Role::Metric, name, DType::Real, &[len]);
         let lead_counts = sum("lead_counts", predictors);
         let local_losses = sum("losses", 2);
+        let similarity_loss = unit.matches_similarity().then(|| sum("similarity_loss", 1));
         let nonfinite = declare(Role::Metric, "nonfinite", DType::U32, &[1]);
         let epoch = (self.config.scope == Scope::Epoch).then(|| EpochSelection {
             losses: declare(Role::Leaders, "epoch_losses", DType::Real, &[predictors]),
@@ -174,18 +186,28 @@ impl Leadership {
             best: declare(Role::Leaders, "epoch_best", DType::U32, &[1, predictions.classifiers]),
         });
         let workers = WorkerSums::declare(step, Role::Metric, unit);
-        UnitState { number, predictions, nonfinite, workers, lead_counts, local_losses, epoch }
+        UnitState {
+            number,
+            predictions,
+            nonfinite,
+            workers,
+            lead_counts,
+            local_losses,
+            similarity_loss,
+            epoch,
+        }
     }
 
-    /// Writes the workers' outputs and losses from logits `z`, and adds the losses to the metrics of
-    /// training.
+    /// Writes the workers' outputs and losses from what a unit's forward rule saved, and adds the losses to the metrics
+    /// of training.
     pub fn worker_losses(
         &self,
         step: &mut StepBuilder<'_>,
         state: &UnitState,
-        z: TensorId,
+        (unit, saved): (&Unit, &UnitSaved),
         (target, weights): (TensorId, Option<TensorId>),
     ) -> WorkerOutputs {
+        let z = saved.logits.unwrap_or(saved.output);
         let &UnitState { number, predictions, .. } = state;
         let loss = self.loss;
         let predictors = predictions.predictors();
@@ -197,7 +219,18 @@ impl Leadership {
         step.push(MeanWorkerLoss { losses, mean, nonfinite: state.nonfinite });
         let sums = state.workers;
         sums.add(step, predictions, loss, [losses, output, target]);
-        WorkerOutputs { predictions, logits: z, output, losses, mean, target, weights, sums }
+        let similarity = unit.similarity_loss(saved).zip(state.similarity_loss);
+        WorkerOutputs {
+            predictions,
+            logits: z,
+            output,
+            losses,
+            mean,
+            target,
+            weights,
+            sums,
+            similarity,
+        }
     }
 
     /// Writes the selection of leaders, and adds it to the metrics of training.

@@ -11,6 +11,7 @@ mod heads;
 mod leadership;
 mod neurons;
 mod readout;
+mod similarity;
 mod workers;
 
 pub use block::BlockConfig;
@@ -19,6 +20,7 @@ pub use heads::HeadConfig;
 pub use leadership::{Leaders, Leadership, UnitState, WorkerOutputs, WorkerSums};
 pub use neurons::{NeuronsConfig, OutputActivation};
 pub use readout::ReadoutConfig;
+pub use similarity::SimilarityConfig;
 pub use workers::WorkersConfig;
 
 use crate::config::{ConfigError, UnitConfig};
@@ -27,7 +29,8 @@ use crate::layer::{
     Sequential, Tangents,
 };
 use crate::program::{Concat, MaskFollowers, Part, Predictions, Split, TensorId};
-use crate::step::StepBuilder;
+use crate::step::{Mode, StepBuilder};
+use similarity::{Compared, Similarity};
 
 /// Layers that one or several workers share, with what turns their features into logits.
 #[derive(Debug)]
@@ -56,6 +59,7 @@ pub struct Unit {
     branches: Vec<Branch>,
     /// Whether every feature belongs to every worker.
     shares_features: bool,
+    similarity: Option<Similarity>,
     output_activation: Sequential,
     transition: Sequential,
 }
@@ -64,6 +68,8 @@ pub struct Unit {
 #[derive(Clone, Debug)]
 pub struct UnitSaved {
     branches: Vec<BranchSaved>,
+    /// What similarity matching compares, where the workers were asked to predict in training, with its tangent.
+    similarity: Option<(Saved, Option<TensorId>)>,
     output_activation: Saved,
     transition: Saved,
     /// What the frozen units in front of it saved, where a step trains.
@@ -74,11 +80,20 @@ pub struct UnitSaved {
     pub output: TensorId,
 }
 
+/// The gradient of a unit's local losses.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LocalGradient {
+    /// Of the workers' losses, with respect to their logits; none where the weights of these are 0.
+    pub logits: Option<TensorId>,
+    /// Of similarity matching, with respect to what it compares; none in a unit without it.
+    pub similarity: Option<TensorId>,
+}
+
 /// The gradients that reach a unit.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Signals {
-    /// Gradient of the local losses with respect to the workers' logits.
-    pub local: Option<TensorId>,
+    /// Gradient of the local losses.
+    pub local: Option<LocalGradient>,
     /// Gradient of the global loss with respect to the unit's output.
     pub global: Option<TensorId>,
     /// Mask that keeps the global gradient from followers.
@@ -117,6 +132,11 @@ impl Unit {
         let (path, name) = (format!(".units[{}]", place.index), format!("unit{number}."));
         builder.within(&path, &name, |builder| {
             let workers = config.workers.build(builder, place)?;
+            let similarity = builder.within(".similarity", "", |builder| {
+                let build =
+                    |config: &SimilarityConfig| config.build(builder, &workers.features, place);
+                config.similarity.as_ref().map(build).transpose()
+            })?;
             let transition = builder.within(".transition", "", |builder| {
                 let layers =
                     builder.sequential(&config.transition, &workers.features, "transition")?;
@@ -139,6 +159,7 @@ impl Unit {
                 },
                 branches: workers.branches,
                 shares_features: workers.shares_features,
+                similarity,
                 output_activation: workers.output_activation,
                 transition,
             })
@@ -177,10 +198,22 @@ impl Unit {
     }
 
     /// How many layers with weights a local gradient crosses inside the unit: its own, and those of its deepest head
-    /// in front of the readout.
+    /// in front of the readout, or of similarity matching.
     pub fn local_depth(&self) -> usize {
         let heads = self.branches[0].heads.iter().map(|head| head.depth().saturating_sub(1));
-        self.depth() + heads.max().unwrap_or(0)
+        let similarity = self.similarity.iter().map(|similarity| similarity.layers.depth());
+        self.depth() + heads.chain(similarity).max().unwrap_or(0)
+    }
+
+    /// Whether similarity matching compares the examples of a batch in training.
+    pub fn matches_similarity(&self) -> bool {
+        !self.frozen && self.similarity.is_some()
+    }
+
+    /// Whether a parameter belongs to similarity matching, which training alone needs.
+    pub(crate) fn matches_similarity_with(&self, parameter: TensorId) -> bool {
+        let similarity = self.similarity.iter();
+        similarity.flat_map(|similarity| similarity.layers.trainable()).any(|id| id == parameter)
     }
 
     /// The layers of one block (all layers, where there are no blocks), described.
@@ -192,6 +225,11 @@ impl Unit {
     pub fn describe_heads(&self) -> String {
         let heads = self.branches[0].heads.iter().map(Layer::describe);
         heads.collect::<Vec<_>>().join(" | ")
+    }
+
+    /// From the features to what similarity matching compares, described; empty in a unit without it.
+    pub fn describe_similarity(&self) -> String {
+        self.similarity.as_ref().map_or_else(String::new, |similarity| similarity.layers.describe())
     }
 
     /// The layers between the workers and the next unit, described.
@@ -209,7 +247,11 @@ impl Unit {
             let heads = heads.map(|head| head.forward(step, layers.y)).collect();
             branches.push(BranchSaved { layers, heads });
         }
-        self.join(step, branches)
+        let mut saved = self.join(step, branches);
+        saved.similarity = self
+            .compared(step, predict)
+            .map(|similarity| (similarity.layers.forward(step, saved.features()), None));
+        saved
     }
 
     /// Writes the forward rule with random directions added, layer by layer (see [`Perturbation`]), from the
@@ -224,23 +266,29 @@ impl Unit {
     ) -> (UnitSaved, Option<TensorId>) {
         step.part(Part::Unit(self.number));
         let mut branches = Vec::with_capacity(self.branches.len());
-        let mut tangents = Vec::with_capacity(self.branches.len());
+        let (mut features, mut logits) = (Vec::new(), Vec::new());
+        let similarity = self.compared(step, predict);
         for Branch { layers, heads } in &self.branches {
-            let before = perturb.before(predict && heads.iter().any(Layer::couples_batch));
+            let heads_couple = predict && heads.iter().any(Layer::couples_batch);
+            let before = perturb.before(heads_couple || similarity.is_some());
             let (layers, dy) = layers.jvp_with_noise(step, x, dx, before);
             let mut heads_saved = Vec::with_capacity(heads.len());
             for head in heads.iter().filter(|_| predict) {
                 let (head, dz) = head.jvp_with_noise(step, layers.y, dy, perturb);
-                tangents.push((head.y, dz));
+                logits.push((head.y, dz));
                 heads_saved.push(head);
             }
-            if !predict {
-                tangents.push((layers.y, dy));
-            }
+            features.push((layers.y, dy));
             branches.push(BranchSaved { layers, heads: heads_saved });
         }
-        let tangent = concat_tangents(step, &tangents);
-        let saved = self.join(step, branches);
+        let tangent = concat_tangents(step, if predict { &logits } else { &features });
+        let mut saved = self.join(step, branches);
+        saved.similarity = similarity.map(|similarity| {
+            let dx = concat_tangents(step, &features);
+            // What its layers are perturbed by meets other samples in the loss.
+            let perturb = perturb.before(true);
+            similarity.layers.jvp_with_noise(step, saved.features(), dx, perturb)
+        });
         if predict {
             return (saved, tangent);
         }
@@ -266,12 +314,26 @@ impl Unit {
                 gradients.parameters.extend(head.forward_gradient(step, saved, derivative));
             }
         }
+        if let (Some(similarity), Some((saved, _))) = (&self.similarity, &saved.similarity) {
+            let layers = similarity.layers.forward_gradient(step, saved, derivative);
+            gradients.parameters.extend(layers);
+        }
         gradients
     }
 
     /// Whether the unit's output for a sample depends on other samples, in training.
     pub fn couples_batch(&self) -> bool {
         !self.frozen && self.branches.iter().any(|branch| branch.layers.couples_batch())
+    }
+
+    /// The similarity matching that a step trains with.
+    fn compared(&self, step: &StepBuilder<'_>, predict: bool) -> Option<&Similarity> {
+        self.similarity.as_ref().filter(|_| predict && step.mode() == Mode::Train)
+    }
+
+    /// The loss of similarity matching, where there is one, of what the forward rule saved.
+    fn similarity_loss(&self, saved: &UnitSaved) -> Option<Compared> {
+        Some(self.similarity.as_ref()?.of(saved.similarity.as_ref()?.0.y))
     }
 
     /// Writes what follows the branches.
@@ -282,8 +344,16 @@ impl Unit {
         let output_activation = self.output_activation.forward(step, features);
         let transition = self.transition.forward(step, output_activation.y);
         let output = transition.y;
-        let frozen_before = Vec::new();
-        UnitSaved { branches, output_activation, transition, frozen_before, logits, output }
+        let (frozen_before, similarity) = (Vec::new(), None);
+        UnitSaved {
+            branches,
+            similarity,
+            output_activation,
+            transition,
+            frozen_before,
+            logits,
+            output,
+        }
     }
 
     /// Writes the backward rule: the gradient of every parameter that a signal reaches, none in a frozen unit, and
@@ -323,20 +393,28 @@ impl Unit {
         }
         let updating = split(step, saved, updating);
         let passing = split(step, saved, passing);
-        let mut local =
-            signals.local.map(|dz| split_like(step, dz, &logits(&saved.branches)).into_iter());
-
+        let LocalGradient { logits: dz, similarity: dx } = signals.local.unwrap_or_default();
+        let mut local = dz.map(|dz| split_like(step, dz, &logits(&saved.branches)).into_iter());
         let mut gradients = Gradients::default();
+        let needs_both = NeedsGrad { input: true, parameters: true };
+        let matched = self.similarity.as_ref().zip(saved.similarity.as_ref()).zip(dx);
+        let matched = matched.and_then(|((similarity, (saved, _)), dx)| {
+            let part = similarity.layers.backward(step, saved, dx, needs_both);
+            gradients.parameters.extend(part.parameters);
+            part.input
+        });
+        let matched = split(step, saved, matched);
+
         for (index, branch) in self.branches.iter().enumerate() {
             let BranchSaved { layers, heads } = &saved.branches[index];
             let mut own: Vec<TensorId> = updating.iter().map(|parts| parts[index]).collect();
             let local = local.iter_mut().flatten();
             for ((head, saved), dz) in branch.heads.iter().zip(heads).zip(local) {
-                let needs_grad = NeedsGrad { input: true, parameters: true };
-                let part = head.backward(step, saved, dz, needs_grad);
+                let part = head.backward(step, saved, dz, needs_both);
                 gradients.parameters.extend(part.parameters);
                 own.extend(part.input);
             }
+            own.extend(matched.iter().map(|parts| parts[index]));
             let own = step.total(own);
             let pass = passing.as_ref().map(|parts| parts[index]).filter(|_| needs_input_grad);
             let together = own.is_some() && own == pass;
@@ -352,6 +430,18 @@ impl Unit {
             }
         }
         gradients
+    }
+}
+
+impl UnitSaved {
+    /// The outputs of all branches, side by side.
+    fn features(&self) -> TensorId {
+        self.output_activation.x
+    }
+
+    /// The tangent of what similarity matching compares; none where nothing is compared, or it is zero.
+    pub(crate) fn similarity_tangent(&self) -> Option<TensorId> {
+        self.similarity.as_ref()?.1
     }
 }
 

@@ -18,6 +18,7 @@ pub(crate) mod perturb;
 pub(crate) mod pool;
 pub(crate) mod reduce;
 pub(crate) mod shape;
+pub(crate) mod similarity;
 pub(crate) mod windows;
 pub(crate) mod winograd;
 pub(crate) mod workers;

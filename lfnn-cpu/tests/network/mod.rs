@@ -313,6 +313,30 @@ impl Step {
         self.ops.push(Add { inputs: vec![dy, tangent], y }.into());
     }
 
+    /// Similarity matching of the activation, and its forward-mode rule along the activation itself.
+    pub fn match_similarity(&mut self) {
+        let (x, target, batch) = (self.x, self.target, self.batch);
+        let shape = self.set.tensors()[x].shape.clone();
+        let width = shape[shape.len() - 1];
+        let [mean, deviation, n, dn, ds] = std::array::from_fn(|_| self.real(&[batch, width]));
+        let [similarity, gradient] = std::array::from_fn(|_| self.real(&[batch, batch]));
+        let (norm, losses) =
+            (self.real(&[batch]), self.set.persistent("l", DType::Real, &[batch, 1]));
+        let dx = self.set.persistent("matched", DType::Real, &shape);
+        let dy = self.set.persistent("tangent", DType::Real, &[batch, width]);
+        let (classes, weight) = (CLASSES, 1.0);
+        self.ops.extend([
+            Op::from(Deviation { x, mean, y: deviation }),
+            NormalizeRows { x: deviation, norm, y: n }.into(),
+            Linear { x: n, weight: n, bias: None, y: similarity, groups: 1 }.into(),
+            SimilarityLoss { similarity, target, gradient, losses, classes, weight }.into(),
+            LinearInputGrad { dy: gradient, weight: n, dx: dn, groups: 1 }.into(),
+            NormalizeRowsGrad { y: n, norm, dy: dn, dx: ds }.into(),
+            DeviationGrad { x, mean, y: deviation, dy: ds, dx }.into(),
+            DeviationTangent { x, mean, y: deviation, dx: x, dy }.into(),
+        ]);
+    }
+
     /// The program set, its program, and what to upload.
     #[allow(clippy::type_complexity, reason = "used in three places")]
     pub fn finish(

@@ -9,7 +9,7 @@ use lfnn_core::program::step_counter;
 
 use crate::plan::{
     KernelFile, KernelSource, channels, conv, data, divide, elementwise, leaders, losses, metrics,
-    norm, optimize, peak_rates, pool, product, scale, shape, shared, unit, workers,
+    norm, optimize, peak_rates, pool, product, scale, shape, shared, similarity, unit, workers,
 };
 
 /// What is compiled with a kernel file.
@@ -59,6 +59,7 @@ const SOURCES: &[Source] = sources! {
     "perturb" shares [] after [];
     "pool" shares [pool::declarations] after [];
     "shape" shares [shape::declarations] after [];
+    "similarity" shares [similarity::declarations] after [];
     // The operations between a unit's logits and their gradient, in one launch.
     "unit" shares [
         losses::declarations, leaders::declarations, metrics::declarations, unit::declarations, unit::operations

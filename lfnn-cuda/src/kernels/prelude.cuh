@@ -100,7 +100,7 @@ struct Threads {
     }
 };
 
-// Sums over y; the threads with y = 0 get them. `space` has room for one value of each thread of the block.
+// Sums over y; every thread gets that of its x. `space` has room for one value of each thread of the block.
 template <class T> __device__ __forceinline__ T sum_over_y(T value, T* space, const Threads& threads) {
     u32 at = threads.y * threads.across + threads.x;
     __syncthreads();

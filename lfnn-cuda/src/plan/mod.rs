@@ -36,6 +36,7 @@ pub(crate) mod scale;
 pub mod schedule;
 pub(crate) mod shape;
 pub(crate) mod shared;
+pub(crate) mod similarity;
 mod types;
 pub(crate) mod unit;
 pub(crate) mod workers;

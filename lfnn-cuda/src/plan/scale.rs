@@ -18,7 +18,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lfnn_core::program::{
-    LocalLossGradient, LossGradient, Op, Operation, Role, Step, TensorId, Tensors,
+    LocalLossGradient, LossGradient, Op, Operation, Role, SimilarityLoss, Step, TensorId, Tensors,
 };
 
 use super::shared::{Field, Named, Output, shared_with_kernels};
@@ -120,7 +120,8 @@ impl Scales {
             let read = given(&[op.reads(), op.updates()].concat());
             match op {
                 Op::LossGradient(LossGradient { dz, .. })
-                | Op::LocalLossGradient(LocalLossGradient { dz, .. }) => {
+                | Op::LocalLossGradient(LocalLossGradient { dz, .. })
+                | Op::SimilarityLoss(SimilarityLoss { gradient: dz, .. }) => {
                     kept.extend(read);
                     meetings.0.push(meetings.0.len());
                     uses.push((*dz, meetings.0.len() - 1));
@@ -259,6 +260,8 @@ fn is_linear(op: &Op, read: &[usize], tensors: &Tensors) -> bool {
         | Op::Split(_)
         | Op::FilterLogitsGrad(_)
         | Op::MaskFollowers(_)
+        | Op::NormalizeRowsGrad(_)
+        | Op::DeviationGrad(_)
         | Op::Gaussian(_)
         | Op::InnerProduct(_) => read.len() == 1,
         _ => false,

@@ -18,6 +18,7 @@ mod perturb;
 mod pool;
 mod rounding;
 mod shape;
+mod similarity;
 mod store;
 mod workers;
 

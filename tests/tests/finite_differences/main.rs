@@ -10,6 +10,7 @@ mod local;
 mod maps;
 mod pointwise;
 mod pools;
+mod similarity;
 
 use lfnn_core::program::{Op, TensorId};
 use lfnn_tests::chain::Signal;

@@ -52,6 +52,7 @@ mod optimize;
 mod perturb;
 mod pool;
 mod shape;
+mod similarity;
 mod unit;
 mod window;
 mod workers;
