@@ -89,7 +89,7 @@ fn weights_of_one_change_no_byte() {
 
 #[test]
 fn weights_move_the_errors_between_the_classes() {
-    let (cpu, reference) = (Cpu::new(Some(1)).unwrap(), Reference::default());
+    let (cpu, reference) = (Cpu::new(Some(1)).unwrap(), Reference);
     let tasks = [Task::Classification, Task::Binary];
     for (task, backend) in
         tasks.into_iter().flat_map(|task| [(task, &cpu as &dyn Backend), (task, &reference)])

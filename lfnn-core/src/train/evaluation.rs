@@ -161,8 +161,7 @@ impl EvaluationProgram {
         self.check(indices)?;
         let count = self.images;
         if indices.len() > count {
-            let message = format!("{} indices, expected at most the {count} images", indices.len());
-            return Err(TrainError::Data(message));
+            return Err(TrainError::Indices { found: indices.len(), images: count });
         }
         self.begin(executable, indices).map_err(TrainError::Backend)?;
         let mut outputs = vec![Vec::new(); wanted.len()];
@@ -306,10 +305,10 @@ impl<'s> EvaluationPlan<'s> {
         backend: &dyn Backend,
         images: Images<'_>,
     ) -> Result<Evaluator, TrainError> {
-        images.validate(self.takes_labels).map_err(TrainError::Data)?;
-        if images.count() != self.program.images {
-            let message = format!("{} images, expected {}", images.count(), self.program.images);
-            return Err(TrainError::Data(message));
+        images.validate(self.takes_labels)?;
+        let (found, expected) = (images.count(), self.program.images);
+        if found != expected {
+            return Err(TrainError::Images { found, expected });
         }
         let mut evaluator = self.prepare(backend)?;
         let Evaluator { executable, data, .. } = &mut evaluator;

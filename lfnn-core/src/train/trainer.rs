@@ -127,7 +127,7 @@ impl Trainer {
         examples: &[u32],
     ) -> Result<Self, TrainError> {
         let takes_labels = setup.network.task != Task::Regression;
-        images.validate(takes_labels).map_err(TrainError::Data)?;
+        images.validate(takes_labels)?;
         let count = images.count();
         if let Some(&index) = examples.iter().find(|&&index| index as usize >= count) {
             return Err(TrainError::NoImage { index, count });
@@ -282,8 +282,7 @@ impl Trainer {
         self.expect_step()?;
         let batch = self.training.batch_size;
         if examples.len() != batch {
-            let message = format!("{} examples, expected a batch of {batch}", examples.len());
-            return Err(TrainError::Data(message));
+            return Err(TrainError::Batch { found: examples.len(), expected: batch });
         }
         self.evaluation.check(examples)?;
         self.order[self.step * batch..][..batch].copy_from_slice(examples);
