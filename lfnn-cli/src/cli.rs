@@ -7,6 +7,7 @@ use clap_complete::Shell;
 use lfnn_cpu::max_threads;
 
 use crate::backend::{self, BackendKind};
+use crate::ensemble::EnsembleArgs;
 use crate::train::init::Units;
 use lfnn_core::method;
 
@@ -211,6 +212,9 @@ pub(crate) struct EvalArgs {
     #[arg(long, value_enum)]
     pub(crate) split: Option<Split>,
 
+    #[command(flatten)]
+    pub(crate) ensemble: EnsembleArgs,
+
     /// Also print confusion matrix, precision, recall and F1 of each class, calibration error; AUC of
     /// two classes, top-5 error of more than five
     #[arg(long)]
@@ -292,6 +296,9 @@ pub(crate) struct PredictArgs {
     #[arg(value_name = "INPUT", required = true, value_hint = ValueHint::AnyPath)]
     pub(crate) inputs: Vec<PathBuf>,
 
+    #[command(flatten)]
+    pub(crate) ensemble: EnsembleArgs,
+
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -333,6 +340,9 @@ pub(crate) struct ExportArgs {
     /// Also make what the workers of each hidden unit predict outputs of the ONNX model
     #[arg(long)]
     pub(crate) workers: bool,
+
+    #[command(flatten)]
+    pub(crate) ensemble: EnsembleArgs,
 
     /// File to write [default: predictor.FORMAT in the run's folder, or beside the checkpoint]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]

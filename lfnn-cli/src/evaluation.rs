@@ -20,6 +20,7 @@ use crate::data::{
     self, DataProgress, LoadedData, example_format, flat, load_for_model, print_notes, value_scores,
 };
 use crate::digest;
+use crate::ensemble::EnsembleArgs;
 use crate::failure::{Failure, Result};
 use crate::output::{Level, Output};
 
@@ -54,7 +55,9 @@ impl Evaluation {
         backend: BackendArgs,
         output: &Output,
     ) -> Result<Self> {
-        let checkpoint = checkpoint::load(path)?;
+        let mut checkpoint = checkpoint::load(path)?;
+        let metadata = &mut checkpoint.metadata;
+        wanted.ensemble.apply(&mut metadata.config.network, &metadata.config.method)?;
         let chosen = Chosen::load(wanted, path, &checkpoint, output)?;
         let device = backend.open(Precision::F32, output)?;
         let (metrics, probabilities, scores) =
@@ -124,6 +127,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) path: Option<&'a Path>,
     /// A part of the run's data.
     pub(crate) split: Option<Split>,
+    /// Whose workers predict together with the output layer.
+    pub(crate) ensemble: EnsembleArgs,
     /// Whether classes are scored; values always are.
     pub(crate) scores: bool,
 }

@@ -17,6 +17,7 @@ use crate::checkpoint::{self, Metadata};
 use crate::cli::{ExportArgs, ExportFormat, PredictArgs, StepArgs};
 use crate::config::{self, Request, RunConfig};
 use crate::data::LoadedData;
+use crate::ensemble::EnsembleArgs;
 use crate::output::{Level, Output};
 use crate::resolved::{ResolvedRun, Resources};
 use crate::{commands, digest, train};
@@ -63,10 +64,11 @@ pub fn checkpoint(bytes: &[u8]) -> bool {
     };
     let run = folder.write("fuzz.safetensors", &file);
     let image = folder.write("image.pgm", &[b"P5 8 8 255 ".as_slice(), &[99; 64]].concat());
-    let predict = PredictArgs { run: run.clone(), inputs: vec![image], json: true };
+    let ensemble = EnsembleArgs::default();
+    let predict = PredictArgs { run: run.clone(), inputs: vec![image], json: true, ensemble };
     let mut good = commands::predict::command(&predict, cpu(), &silent()).is_ok();
     for format in [ExportFormat::Onnx, ExportFormat::Safetensors] {
-        let export = ExportArgs { run: run.clone(), format, workers: false, out: None };
+        let export = ExportArgs { run: run.clone(), format, workers: false, ensemble, out: None };
         good &= commands::export::command(&export, &silent()).is_ok();
     }
     good

@@ -14,6 +14,7 @@ mod commands;
 mod config;
 mod data;
 mod digest;
+mod ensemble;
 mod evaluation;
 mod failure;
 #[cfg(feature = "report")]

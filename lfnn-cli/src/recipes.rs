@@ -1,21 +1,24 @@
 //! The recipes inside the program.
 
 /// Name and text of each recipe, in the order in which they are listed.
-const RECIPES: [(&str, &str); 14] = [
+const RECIPES: [(&str, &str); 17] = [
     ("digits", include_str!("../recipes/digits.yaml")),
     ("mnist-s", include_str!("../recipes/mnist-s.yaml")),
     ("mnist-m", include_str!("../recipes/mnist-m.yaml")),
     ("mnist-s-filters", include_str!("../recipes/mnist-s-filters.yaml")),
+    ("mnist-s-heads", include_str!("../recipes/mnist-s-heads.yaml")),
     ("mnist-m-filters", include_str!("../recipes/mnist-m-filters.yaml")),
     ("mnist-block", include_str!("../recipes/mnist-block.yaml")),
     ("mnist-fc", include_str!("../recipes/mnist-fc.yaml")),
     ("mnist-mlp", include_str!("../recipes/mnist-mlp.yaml")),
     ("mnist-permuted-ova", include_str!("../recipes/mnist-permuted-ova.yaml")),
     ("cifar10-m", include_str!("../recipes/cifar10-m.yaml")),
+    ("cifar10-m-heads", include_str!("../recipes/cifar10-m-heads.yaml")),
     ("cifar10-m-filters", include_str!("../recipes/cifar10-m-filters.yaml")),
     ("cifar10-block", include_str!("../recipes/cifar10-block.yaml")),
     ("tiny-imagenet", include_str!("../recipes/tiny-imagenet.yaml")),
     ("tiny-imagenet-workers", include_str!("../recipes/tiny-imagenet-workers.yaml")),
+    ("imagenet-subset", include_str!("../recipes/imagenet-subset.yaml")),
 ];
 
 /// All names.

@@ -22,8 +22,8 @@ use crate::scores;
 /// A checkpoint or data that are missing, broken or do not fit each other.
 pub(crate) fn command(args: &EvalArgs, backend: BackendArgs, output: &Output) -> Result {
     let path = checkpoint::locate(&args.run)?;
-    let EvalArgs { data, split, scores, .. } = args;
-    let wanted = Wanted { data, path: args.path.as_deref(), split: *split, scores: *scores };
+    let &EvalArgs { ref data, split, ensemble, scores, .. } = args;
+    let wanted = Wanted { data, path: args.path.as_deref(), split, ensemble, scores };
     let evaluation = Evaluation::of(&path, wanted, backend, output)?;
     let text = if args.json { to_json(&evaluation)? } else { to_text(&evaluation, &path) };
     output.result(&text)
@@ -38,6 +38,7 @@ fn to_json(evaluation: &Evaluation) -> anyhow::Result<String> {
         "method": config.method,
         "seed": config.seed,
         "epoch": metadata.epoch,
+        "ensemble": config.network.output.ensemble,
     });
     if let (Value::Object(value), Value::Object(metrics)) =
         (&mut value, serde_json::to_value(&evaluation.metrics)?)
@@ -76,6 +77,10 @@ fn to_text(evaluation: &Evaluation, path: &Path) -> String {
         chosen.kind.example(),
         metrics.loss(),
     );
+    if config.network.output.ensemble > 0 {
+        let units = format::number_of(config.network.output.ensemble, "unit");
+        text += &format!("predicted by the output layer and the workers of the last {units}\n");
+    }
     text += &workers(metrics);
     let names = metadata.model.names();
     match scores {

@@ -33,7 +33,9 @@ pub(crate) fn command(args: &ExportArgs, output: &Output) -> Result {
         return Err(Failure::Usage(anyhow!("--workers: {message}")));
     }
     let path = checkpoint::locate(&args.run)?;
-    let saved = checkpoint::load_model(&path)?;
+    let mut saved = checkpoint::load_model(&path)?;
+    let description = &mut saved.model.description;
+    args.ensemble.apply(&mut description.network, &description.method)?;
     let out = args.out.clone().unwrap_or_else(|| default_out(&args.run, args.format));
     if is_same_file(&path, &out) {
         let message = "is the checkpoint itself; expected another file";

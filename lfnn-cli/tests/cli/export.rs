@@ -106,6 +106,23 @@ fn a_network_of_readouts_runs_in_onnx_runtime() {
 }
 
 #[test]
+fn heads_that_vote_run_in_onnx_runtime() {
+    compare(&config(
+        "",
+        "  units:
+    - layers: [{conv: {filters: 8, kernel: 3, padding: 1}}, {batch_norm: {}}, relu]
+      workers: {heads: [{grid: 2, count: 2}]}
+      transition: [{max_pool: {kernel: 2}}]
+    - layers: [{conv: {filters: 8, kernel: 3, padding: 1}}, relu]
+      workers:
+        heads:
+          - {layers: [{conv: {filters: 6, kernel: 1}}, {batch_norm: {}}, tanh], grid: 2}
+          - {count: 2, dropout: 0.1}
+  output: {ensemble: 2}",
+    ));
+}
+
+#[test]
 fn filters_on_permuted_pixels_and_pools_that_overlap_run_in_onnx_runtime() {
     compare(&config(
         ", permute_pixels: true",

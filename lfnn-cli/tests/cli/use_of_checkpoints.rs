@@ -12,6 +12,47 @@ fn image(place: &Place, name: &str) {
 }
 
 #[test]
+fn an_ensemble_is_chosen_when_a_network_is_used_or_when_it_is_configured() {
+    let place = Place::new();
+    place.train(&["--out", "alone"]);
+    place.train(&["--out", "together", "--set", "network.output.ensemble=2"]);
+    let summary = |run: &str| place.json(&format!("{run}/summary.json"));
+    let eval = |args: &[&str]| -> Value {
+        let args = [&["eval", "--json"], args].concat();
+        serde_json::from_str(&place.ok(&args)).unwrap()
+    };
+    let error_of = |value: &Value| value["error"].as_f64().unwrap();
+    let chosen = eval(&["alone", "--ensemble", "2"]);
+    assert_eq!(chosen["ensemble"], 2);
+    assert_eq!(chosen["loss"], eval(&["together"])["loss"]);
+    assert_eq!(summary("together")["test_error"], error_of(&chosen));
+    assert_ne!(chosen["loss"], eval(&["alone"])["loss"]);
+    assert_eq!(eval(&["together", "--ensemble", "0"])["loss"], eval(&["alone"])["loss"]);
+    // Heads that vote are parameters of the prediction.
+    let parameters = |run: &str| summary(run)["parameters"].as_u64().unwrap();
+    assert!(parameters("together") > parameters("alone"));
+    let text = place.ok(&["eval", "alone", "--ensemble", "1"]);
+    let line = "predicted by the output layer and the workers of the last 1 unit\n";
+    assert!(text.contains(line), "{text}");
+    let export = |run: &str, args: &[&str]| {
+        place.ok(&[&["export", run, "--format", "safetensors"], args].concat());
+        std::fs::read(place.path(&format!("{run}/predictor.safetensors"))).unwrap().len()
+    };
+    assert!(export("alone", &["--ensemble", "2"]) > export("alone", &[]));
+    place.fails(
+        2,
+        &["eval", "alone", "--ensemble", "4"],
+        "--ensemble 4: expected at most the 3 hidden units",
+    );
+    place.train(&["--out", "bp", "--method", "bp"]);
+    place.fails(
+        2,
+        &["export", "bp", "--format", "onnx", "--ensemble", "1"],
+        "--ensemble 1: `bp` trains no workers",
+    );
+}
+
+#[test]
 fn eval_repeats_the_errors_of_the_run_on_every_split() {
     let place = Place::new();
     place.train(&["--out", "run"]);

@@ -73,6 +73,14 @@ impl Translation<'_> {
             }
             Op::Add(op) => self.plain("Sum", &op.inputs, &[], op.y, vec![]),
             Op::Concat(op) => self.plain("Concat", &op.inputs, &[], op.y, vec![integer("axis", 1)]),
+            Op::Unflatten(op) => {
+                let &[_, height, width, channels] = self.shape(op.y) else {
+                    return Err("expected an image".to_owned());
+                };
+                let shape = [channels, height, width].map(|extent| extent as i64);
+                let shape = self.graph.integers(&[&[0], &shape[..]].concat());
+                self.plain("Reshape", &[op.x], &[&shape], op.y, vec![])
+            }
             Op::Flatten(op) => self.plain("Flatten", &[op.x], &[], op.y, vec![integer("axis", 1)]),
             Op::MaxPool(op) => self.plain("MaxPool", &[op.x], &[], op.y, window(op.window)),
             Op::AvgPool(op) => {

@@ -28,7 +28,9 @@ use read::Reader;
 /// A checkpoint that is missing or broken; after all other files were answered, a file that is.
 pub(crate) fn command(args: &PredictArgs, backend: BackendArgs, output: &Output) -> Result {
     let path = checkpoint::locate(&args.run)?;
-    let saved = checkpoint::load_model(&path)?;
+    let mut saved = checkpoint::load_model(&path)?;
+    let description = &mut saved.model.description;
+    args.ensemble.apply(&mut description.network, &description.method)?;
     let reader = Reader::new(&saved, output).with_context(|| path.display().to_string())?;
     check(&path, &saved.model, args.inputs.len())?;
     let (inputs, read) = reader.read_all(&args.inputs);

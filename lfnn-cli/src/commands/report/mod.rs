@@ -9,6 +9,7 @@ use crate::backend::BackendArgs;
 use crate::chart::Stat;
 use crate::checkpoint;
 use crate::cli::{HorizontalAxis, ReportArgs};
+use crate::ensemble::EnsembleArgs;
 use crate::evaluation::{Evaluation, Wanted};
 use crate::failure::Result;
 use crate::figures::{self, SeedGroup};
@@ -30,7 +31,13 @@ const FILES: [&str; 5] =
 /// A folder without a run's metrics, or a file that cannot be written.
 pub(crate) fn command(args: &ReportArgs, backend: BackendArgs, output: &Output) -> Result {
     let runs = RecordedRun::read_all(&args.runs)?;
-    let wanted = Wanted { data: &args.data, path: args.path.as_deref(), split: None, scores: true };
+    let wanted = Wanted {
+        data: &args.data,
+        path: args.path.as_deref(),
+        split: None,
+        ensemble: EnsembleArgs::default(),
+        scores: true,
+    };
     let evaluate = |run: &RecordedRun| {
         Evaluation::of(&checkpoint::locate(&run.folder)?, wanted, backend, output)
     };
