@@ -497,7 +497,7 @@ pub(crate) enum Scale {
 
 const STEP_HELP: &str = "\
 --config   YAML or JSON with the keys method, classes, network, leadership,
-           training (only label_smoothing matters), seed and input (channels,
+           training (only label_smoothing and class_weights matter), seed and input (channels,
            height, width).
 --weights  every parameter and buffer, named as in a checkpoint, with or without
            the prefix `weights/`. For the method fa also `feedback/NAME`, the

@@ -60,6 +60,7 @@ pub struct OutputState {
 pub struct GlobalLoss {
     loss: Loss,
     target: TensorId,
+    weights: Option<TensorId>,
     z: TensorId,
     /// A copy of the logits for the host, `[batch, classifiers · classes]`; none where the step is not traced.
     pub logits: Option<TensorId>,
@@ -335,13 +336,13 @@ impl OutputLayer {
         self.layers.couples_batch()
     }
 
-    /// Writes the loss of the logits `z` and its metrics.
+    /// Writes the loss of the logits `z` and its metrics, with factors on the losses of the classes if there are any.
     pub fn global_loss(
         &self,
         step: &mut StepBuilder<'_>,
         state: &OutputState,
         z: TensorId,
-        target: TensorId,
+        (target, weights): (TensorId, Option<TensorId>),
         loss: Loss,
     ) -> GlobalLoss {
         step.part(Part::Output);
@@ -351,7 +352,7 @@ impl OutputLayer {
         let logits = step.observe("output.logits", z);
         let output = step.real("output.probabilities", &shape);
         let losses = step.activation("output.losses", &[predictions.classifiers]);
-        step.push(WorkerLoss { z, target, output, losses, predictions, loss });
+        step.push(WorkerLoss { z, target, weights, output, losses, predictions, loss });
         let mean = step.debug_tensor("output.loss", DType::Real, &[predictions.classifiers]);
         step.push(MeanWorkerLoss { losses, mean, nonfinite: state.nonfinite });
         step.push(AccumulateRows { x: losses, counter, total: state.loss });
@@ -361,16 +362,16 @@ impl OutputLayer {
             step.push(CountErrors { output, target, counter, wrong, predictions, decision });
             step.metric(ERROR, 0, wrong, 0..1);
         }
-        GlobalLoss { loss, target, z, logits, output, mean }
+        GlobalLoss { loss, target, weights, z, logits, output, mean }
     }
 
     /// Writes the gradient of the global loss with respect to the logits.
     pub fn gradient(&self, step: &mut StepBuilder<'_>, of: &GlobalLoss) -> TensorId {
         step.part(Part::Output);
-        let GlobalLoss { loss, target, z, output, .. } = *of;
+        let GlobalLoss { loss, target, weights, z, output, .. } = *of;
         let dz = step.like("output.gradient", z);
         let (predictions, reduction) = (self.predictions, Reduction::Sum);
-        step.push(LossGradient { z, output, target, dz, predictions, loss, reduction });
+        step.push(LossGradient { z, output, target, weights, dz, predictions, loss, reduction });
         dz
     }
 

@@ -15,7 +15,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::train::TrainError;
+use crate::train::{TrainError, check_labels};
 
 /// Bins of equal width in which probabilities are compared with frequencies.
 const BINS: usize = 15;
@@ -76,9 +76,7 @@ impl ClassScores {
     /// No examples, another number of probabilities, or a label that is no class.
     pub fn new(probabilities: &[f32], labels: &[u32], classes: usize) -> Result<Self, TrainError> {
         expect_rows("probabilities", probabilities.len(), labels.len(), classes)?;
-        if let Some(label) = labels.iter().find(|&&label| label as usize >= classes) {
-            return Err(TrainError::Data(format!("label {label}, expected below {classes}")));
-        }
+        check_labels(labels, classes)?;
         let count = labels.len() as f64;
         let mut confusion = vec![vec![0; classes]; classes];
         let mut bins = [(0usize, 0.0f64, 0usize); BINS];
@@ -178,12 +176,14 @@ impl ValueScore {
     }
 }
 
-fn expect_rows(what: &str, found: usize, rows: usize, columns: usize) -> Result<(), TrainError> {
+fn expect_rows(
+    what: &'static str,
+    found: usize,
+    rows: usize,
+    columns: usize,
+) -> Result<(), TrainError> {
     if rows == 0 || columns == 0 || rows.checked_mul(columns) != Some(found) {
-        let message = format!(
-            "{found} {what}, expected {columns} for each of {rows} examples, and at least one"
-        );
-        return Err(TrainError::Data(message));
+        return Err(TrainError::Scored { what, found, examples: rows, columns });
     }
     Ok(())
 }
@@ -313,7 +313,10 @@ mod tests {
         assert_eq!(message(ClassScores::new(&[0.5; 3], &[0, 1], 2)), expected);
         let expected = "0 probabilities, expected 2 for each of 0 examples, and at least one";
         assert_eq!(message(ClassScores::new(&[], &[], 2)), expected);
-        assert_eq!(message(ClassScores::new(&[0.5; 4], &[0, 2], 2)), "label 2, expected below 2");
+        assert_eq!(
+            message(ClassScores::new(&[0.5; 4], &[0, 2], 2)),
+            "example 1 has label 2, expected below 2"
+        );
         let error = ValueScore::of(&[1.0], &[1.0, 2.0], 1).unwrap_err().to_string();
         assert_eq!(error, "1 predictions, expected 1 for each of 2 examples, and at least one");
         assert!(ValueScore::of(&[], &[], 0).is_err());

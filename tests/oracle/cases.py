@@ -410,6 +410,37 @@ case(
     leadership={"delta": 0.4, "follower_labels": 0.5},
 )
 case(
+    "lfnn-l_neurons_weights",
+    "weights of the classes, with label smoothing and a share of the labels in the followers' loss",
+    NEURONS,
+    leadership={"delta": 0.4, "follower_labels": 0.3},
+    training={"label_smoothing": 0.1, "class_weights": [0.5, 2.0, 0.0, 1.5]},
+)
+case(
+    "lfnn-l_neurons_one-vs-all_weights",
+    "weights of the classes of four classifiers, leaders per sample",
+    NEURONS,
+    task="one_vs_all",
+    leadership={"delta": 0.4, "scope": "sample"},
+    training={"class_weights": [3.0, 0.25, 1.0, 0.5]},
+)
+case(
+    "lfnn_readout_weights",
+    "weights of the classes, masked global gradient, mean over workers",
+    READOUT,
+    output=["global_avg_pool"],
+    leadership={"delta": 0.6, "reduction": "mean"},
+    training={"class_weights": [0.5, 2.0, 1.0, 1.5]},
+)
+case(
+    "lg-bp_binary_weights",
+    "weights of both classes",
+    [unit("flatten", linear(9), "tanh", workers=readout(3))],
+    task="binary",
+    classes=2,
+    training={"class_weights": [0.25, 4.0]},
+)
+case(
     "lfnn-l_signal",
     "signals: kernels, strides, paddings, pools and grids of one row",
     SIGNAL,

@@ -121,7 +121,7 @@ def check_definitions(case, record, target):
     logits = record.logits.tolist()
     batch, nets, workers = len(logits), len(logits[0]), len(logits[0][0])
     settings, smoothing = case.leadership, case.training.label_smoothing
-    task = case.network.task
+    task, weights = case.network.task, case.training.class_weights
 
     def predict(b, e, n):
         """Output and error of a worker."""
@@ -130,15 +130,16 @@ def check_definitions(case, record, target):
             pairs = zip(z, target[b].tolist(), strict=True)
             return z, sum((value - wanted) ** 2 for value, wanted in pairs) / len(z)
         label = int(target[b])
+        weight = 1.0 if weights is None else weights[label]
         if task == "classification":
             top = max(z)
             total = sum(math.exp(value - top) for value in z)
             p = [math.exp(value - top) / total for value in z]
             wanted = [(1 - smoothing) * (k == label) + smoothing / len(z) for k in range(len(z))]
-            return p, -sum(t * math.log(q) for t, q in zip(wanted, p, strict=True))
+            return p, -weight * sum(t * math.log(q) for t, q in zip(wanted, p, strict=True))
         wanted = (1 - smoothing) * (label == (1 if task == "binary" else e)) + smoothing / 2
         p = 1 / (1 + math.exp(-z[0]))
-        return [p], -wanted * math.log(p) - (1 - wanted) * math.log(1 - p)
+        return [p], -weight * (wanted * math.log(p) + (1 - wanted) * math.log(1 - p))
 
     leader_loss = follower_loss = 0.0
     count = max(1, min(workers, math.floor(settings.delta * workers + 0.5)))

@@ -22,6 +22,16 @@ SEED = 1  # of the directions of a single step
 
 
 def worker_errors(case, z, target):
+    """Per-sample errors `[batch, nets, workers]` of logits `[batch, nets, workers, width]`, each times the weight of
+    its class."""
+    errors = unweighted_errors(case, z, target)
+    if case.training.class_weights is None:
+        return errors
+    weights = torch.tensor(case.training.class_weights, dtype=z.dtype)
+    return errors * weights[target].reshape(-1, 1, 1)
+
+
+def unweighted_errors(case, z, target):
     """Per-sample errors `[batch, nets, workers]` of logits `[batch, nets, workers, width]`."""
     batch, nets, workers, width = z.shape
     smoothing = case.training.label_smoothing

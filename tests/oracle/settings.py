@@ -81,6 +81,7 @@ TRAINING = {
     "schedule": "constant",
     "clip_norm": None,
     "label_smoothing": 0.0,
+    "class_weights": None,
 }
 
 CHOICES = {

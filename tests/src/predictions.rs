@@ -73,6 +73,18 @@ impl PredictionBatch {
         case.whole_below("target", &[self.batch], labels as u32)
     }
 
+    /// Random weights of the classes, sometimes and with labels only.
+    pub fn weights(&self, case: &mut Case) -> Option<TensorId> {
+        let labels = match self.loss {
+            Loss::CrossEntropy { .. } => self.predictions.classes,
+            Loss::Binary { one_vs_all: true, .. } => self.predictions.classifiers + 1,
+            Loss::Binary { one_vs_all: false, .. } => 2,
+            Loss::MeanSquared => return None,
+        };
+        let is_weighted = case.source.pick(&[true, false]);
+        is_weighted.then(|| case.input_between("class weights", &[labels], 0.0, 4.0))
+    }
+
     /// A mask with `count` random leaders in each classifier of each of `rows` rows, and one of them for
     /// each to be the best.
     pub fn leaders(&self, case: &mut Case, rows: usize, count: usize) -> (TensorId, TensorId) {

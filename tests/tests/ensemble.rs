@@ -50,7 +50,7 @@ fn trained(task: Task, data: &Dataset<'_>) -> Model {
     let (network, training) =
         (network(task), TrainingConfig::new(12, 3, OptimizerConfig::adam(0.02)));
     let cpu = Cpu::new(Some(1)).unwrap();
-    let mut trainer = Trainer::new(&cpu, &Setup::new(&network, &training, &LFNN_L), data).unwrap();
+    let mut trainer = Trainer::new(&cpu, &Setup::new(&network, &training, LFNN_L), data).unwrap();
     trainer.fit(|_| ()).unwrap();
     trainer.model().unwrap()
 }
@@ -172,7 +172,7 @@ fn workers_that_no_loss_trains_have_no_vote() {
         TrainingConfig::new(12, 3, OptimizerConfig::adam(0.02)),
     );
     let cpu = Cpu::new(Some(1)).unwrap();
-    let refused = Trainer::new(&cpu, &Setup::new(&network, &training, &BP), &data);
+    let refused = Trainer::new(&cpu, &Setup::new(&network, &training, BP), &data);
     let error = refused.unwrap_err().to_string();
     assert_eq!(error, "network.output.ensemble: 1, but `bp` trains no workers");
 }

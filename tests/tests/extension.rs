@@ -52,6 +52,7 @@ fn trace(method: &'static Method, network: &NetworkConfig) -> StepTrace {
         network,
         leadership: LeadershipConfig { delta: 0.5, ..LeadershipConfig::default() },
         label_smoothing: 0.0,
+        class_weights: None,
         method,
         seed: 1,
         classes: 3,

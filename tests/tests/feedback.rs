@@ -52,6 +52,7 @@ fn step(method: &str, seed: u64, weights: &State) -> Result<StepTrace, String> {
         network: &network(),
         leadership: LeadershipConfig::default(),
         label_smoothing: 0.0,
+        class_weights: None,
         method: by_name(method).unwrap(),
         seed,
         classes: CLASSES,

@@ -53,6 +53,7 @@ impl Subject {
             network: &self.network,
             leadership: LeadershipConfig::default(),
             label_smoothing: 0.0,
+            class_weights: None,
             method: by_name(method).unwrap(),
             seed,
             classes: CLASSES,

@@ -182,6 +182,7 @@ fn trace(method: &str, network: &NetworkConfig, weights: &State) -> StepTrace {
         network,
         leadership,
         label_smoothing: 0.0,
+        class_weights: None,
         method: by_name(method).unwrap(),
         seed: 1,
         classes: CLASSES,

@@ -62,13 +62,22 @@ fn small(size: f64, share: f64, rate: f64, steps: usize, kept: bool) -> Small {
     case.push(Linear { x, weight: hidden, bias: None, y: a, groups: 1 });
     case.push(Activate { x: a, y: h, function: Activation::Relu });
     case.push(Linear { x: h, weight: output, bias: None, y: z, groups: 1 });
-    case.push(WorkerLoss { z, target, output: probabilities, losses, predictions, loss });
+    case.push(WorkerLoss {
+        z,
+        target,
+        weights: None,
+        output: probabilities,
+        losses,
+        predictions,
+        loss,
+    });
     let leaders = case.real("leaders", &[1, 1], vec![1.0]);
     let reference = case.real("reference", &[batch, classes], vec![0.0; batch * classes]);
     case.push(LocalLossGradient {
         z,
         output: probabilities,
         target,
+        weights: None,
         leaders,
         reference,
         dz,

@@ -138,6 +138,7 @@ fn step(method: &str, leadership: LeadershipConfig, weights: &State) -> StepTrac
         network: &network,
         leadership,
         label_smoothing: 0.0,
+        class_weights: None,
         method: by_name(method).unwrap(),
         seed: 1,
         classes: CLASSES,

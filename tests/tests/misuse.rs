@@ -87,8 +87,9 @@ fn an_index_of_no_image_is_an_error_with_the_index_and_the_count() {
     assert!(matches!(error, TrainError::NoImage { index: 9999, count: 12 }), "{error}");
     assert_eq!(error.to_string(), message);
     assert_eq!(trainer.worker_outputs(&[9999]).unwrap_err().to_string(), message);
-    let more = trainer.evaluate(&[0; 13]).unwrap_err().to_string();
-    assert_eq!(more, "13 indices, expected at most the 12 images");
+    let more = trainer.evaluate(&[0; 13]).unwrap_err();
+    assert!(matches!(more, TrainError::Indices { found: 13, images: 12 }), "{more}");
+    assert_eq!(more.to_string(), "13 indices, expected at most the 12 images");
 
     let (cpu, data, state) = (Cpu::new(Some(1)).unwrap(), Data::new(), trainer.state().unwrap());
     let mut evaluator = Evaluator::new(&cpu, &plain(), data.images(), &state, 4, true).unwrap();
@@ -98,6 +99,10 @@ fn an_index_of_no_image_is_an_error_with_the_index_and_the_count() {
         "image 12 of 12: expected an index below 12"
     );
     assert_eq!(evaluator.predict(&[11]).unwrap().len(), 1);
+    let some = [11, 0, 3, 5, 7, 2, 1];
+    let (metrics, outputs) = evaluator.evaluate_with_predictions(&some).unwrap();
+    assert_eq!(outputs, evaluator.predict(&some).unwrap());
+    assert_eq!(metrics.loss().to_bits(), evaluator.evaluate(&some).unwrap().loss().to_bits());
 
     let (training, network) = (training(4), plain());
     let setup = Setup::new(&network, &training, by_name("bp").unwrap()).normalized_by(normal());
@@ -111,6 +116,7 @@ fn a_label_of_no_class_is_an_error_when_a_step_is_inspected() {
         network: &plain(),
         leadership: LeadershipConfig::default(),
         label_smoothing: 0.0,
+        class_weights: None,
         method: by_name("lfnn-l").unwrap(),
         seed: 1,
         classes: 3,
@@ -120,10 +126,10 @@ fn a_label_of_no_class_is_an_error_when_a_step_is_inspected() {
     };
     let cpu = Cpu::new(Some(1)).unwrap();
     let message = trace_step(&cpu, &input, &State::default()).unwrap_err().to_string();
-    assert_eq!(message, "image 1 has label 3, expected below 3");
+    assert_eq!(message, "example 1 has label 3, expected below 3");
     let few = TraceInput { target: Target::Labels(&[2]), ..input };
-    let message = trace_step(&cpu, &few, &State::default()).unwrap_err().to_string();
-    assert_eq!(message, "1 labels, expected 2");
+    let error = trace_step(&cpu, &few, &State::default()).unwrap_err();
+    assert!(matches!(error, TrainError::Targets { found: 1, expected: 2 }), "{error}");
     let odd = TraceInput { shape: &[usize::MAX, 2, 2, 2], ..input };
     assert!(trace_step(&cpu, &odd, &State::default()).is_err());
 }

@@ -46,7 +46,16 @@ fn unit(case: &mut Case, chain: &mut Chain, layers: usize, counter: TensorId) ->
 
     let (target, output) = (of.target(case), temporary(case, &of.shape()));
     let worker_losses = temporary(case, &of.losses_shape());
-    case.push(WorkerLoss { z: z.value, target, output, losses: worker_losses, predictions, loss });
+    let weights = of.weights(case);
+    case.push(WorkerLoss {
+        z: z.value,
+        target,
+        weights,
+        output,
+        losses: worker_losses,
+        predictions,
+        loss,
+    });
     let mean = case.output("mean losses", &[predictions.predictors()]);
     let nonfinite = case.whole("nonfinite", &[1], vec![0]);
     case.push(MeanWorkerLoss { losses: worker_losses, mean, nonfinite });
@@ -82,6 +91,7 @@ fn unit(case: &mut Case, chain: &mut Chain, layers: usize, counter: TensorId) ->
         z: z.value,
         output,
         target,
+        weights,
         leaders,
         reference,
         dz: z.gradient,

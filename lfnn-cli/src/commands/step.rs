@@ -105,6 +105,7 @@ fn trace(
         network: &config.network,
         leadership: config.leadership,
         label_smoothing: config.training.as_ref().map_or(0.0, |t| t.label_smoothing),
+        class_weights: config.training.as_ref().and_then(|t| t.class_weights.as_ref()),
         method,
         seed: config.seed,
         classes: config.classes,

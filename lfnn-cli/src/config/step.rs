@@ -28,7 +28,7 @@ pub(crate) struct StepConfig {
     /// Leader selection and local losses, as in a run.
     #[serde(default)]
     pub(crate) leadership: LeadershipConfig,
-    /// As in a run. Only `label_smoothing` matters.
+    /// As in a run. Only `label_smoothing` and `class_weights` matter.
     #[serde(default)]
     pub(crate) training: Option<TrainingConfig>,
     /// Accepted and ignored.

@@ -158,8 +158,8 @@ fn a_typo_on_the_command_line_repeats_what_was_typed() {
     refused(
         &["--set", "leadership.dleta=0.5"],
         "--set leadership.dleta=0.5: leadership: unknown key `dleta`; did you mean `delta`? \
-         (expected one of delta, scope, reduction, align, reference, lambda, lambda1, lambda2, \
-         gradient_through_followers)",
+         (expected one of delta, scope, reduction, align, reference, follower_labels, lambda, \
+         lambda1, lambda2, gradient_through_followers)",
     );
     refused(
         &["--method", "lfnnl"],

@@ -298,14 +298,12 @@ fn keys_that_mean_nothing_for_the_data_set_are_errors_with_their_place() {
         &["train", "--config", "d.yaml"],
         "d.yaml, line 1, column 10: dataset.target: missing; expected the column of the table to predict",
     );
-    let fails = |set: &str, message: &str| {
-        place.fails(1, &["train", "--config", "c.yaml", "--set", set], message);
-    };
-    fails("dataset.target=z", "t.csv: a column is not there: `z`; expected one of a, b, kind, y");
-    fails(
-        "dataset.features=[a, z]",
-        "t.csv: a column is not there: `z`; expected one of a, b, kind, y",
-    );
+    for (key, value) in [("target", "z"), ("features", "[a, z]")] {
+        let args = ["train", "--config", "c.yaml", "--set", &format!("dataset.{key}={value}")];
+        let message =
+            format!("dataset.{key}: found `z`; expected a column of t.csv: a, b, kind, y");
+        place.fails(2, &args, &message);
+    }
     assert!(!place.has("runs/c-lfnn-l-1"));
 }
 

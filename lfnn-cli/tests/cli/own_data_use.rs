@@ -323,3 +323,49 @@ fn exported_weights_say_how_a_table_becomes_numbers() {
     assert!((4000.0..6500.0).contains(&mean), "{mean}");
     assert!(about.get("classes").is_none());
 }
+
+#[test]
+fn balanced_classes_share_the_loss_and_weights_must_fit() {
+    // One row in eight is rare, among rows of the other class.
+    let mut table = "a,b,y\n".to_owned();
+    for i in 0..240u32 {
+        let rare = i % 8 == 0;
+        let (a, b) = (i * 37 % 120, i * 71 % 120);
+        let (a, b) = if rare { (a / 2 + 60, b / 2 + 60) } else { (a, b) };
+        table += &format!("{a},{b},{}\n", if rare { "rare" } else { "common" });
+    }
+    let place = Place::new();
+    place.write("t.csv", table);
+    let plain = config("", "classification");
+    place.write("plain.yaml", &plain);
+    place.write(
+        "balanced.yaml",
+        plain.replace("batch_size: 16,", "batch_size: 16, class_weights: balanced,"),
+    );
+    let error_of_rare = |name: &str| {
+        let (run, file) = (format!("{name}-run"), format!("{name}.yaml"));
+        place.ok(&["train", "--config", &file, "--epochs", "20", "-q", "--out", &run]);
+        let json = place.ok(&["eval", &run, "--scores", "--json"]);
+        let scores: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(scores["scores"]["names"][1], "rare");
+        scores["scores"]["classes"][1]["error"].as_f64().unwrap()
+    };
+    let (plain, balanced) = (error_of_rare("plain"), error_of_rare("balanced"));
+    assert!(balanced < plain - 20.0, "{plain} and {balanced}");
+    assert!(place.text("balanced-run/config.yaml").contains("class_weights: balanced"));
+
+    let refused = |set: &str, message: &str| {
+        place.fails(2, &["train", "--config", "plain.yaml", "--set", set], message);
+    };
+    let key = "training.class_weights";
+    refused(
+        "training.class_weights=[1, 2, 3]",
+        &format!("{key}: 3 numbers, expected 2: one for each class"),
+    );
+    let rule = "expected `balanced`, or a list with a number for each class";
+    refused("training.class_weights=even", &format!("--set {key}=even: {key}: {rule}"));
+    refused(
+        "training.class_weights=[1, -2]",
+        &format!("--set {key}=[1, -2]: {key}: -2, expected at least 0 and a finite number"),
+    );
+}

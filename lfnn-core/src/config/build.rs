@@ -251,8 +251,9 @@ impl TrainingConfig {
     /// # Ok::<(), lfnn_core::config::ConfigError>(())
     /// ```
     pub fn new(batch_size: usize, epochs: usize, optimizer: OptimizerConfig) -> Self {
-        let (schedule, clip_norm, label_smoothing) = (ScheduleConfig::Constant, None, 0.0);
-        Self { batch_size, epochs, optimizer, schedule, clip_norm, label_smoothing }
+        let (schedule, clip_norm, class_weights) = (ScheduleConfig::Constant, None, None);
+        let label_smoothing = 0.0;
+        Self { batch_size, epochs, optimizer, schedule, clip_norm, label_smoothing, class_weights }
     }
 }
 

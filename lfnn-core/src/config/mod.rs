@@ -35,5 +35,5 @@ pub use optimizer::{AdamConfig, OptimizerConfig};
 pub use range::{Number, Range};
 pub use schedule::ScheduleConfig;
 pub use size::Size2;
-pub use training::TrainingConfig;
 pub(crate) use training::check_label_smoothing;
+pub use training::{ClassWeightRule, ClassWeights, TrainingConfig};

@@ -39,6 +39,91 @@ pub struct TrainingConfig {
     #[serde(default)]
     #[cfg_attr(feature = "schema", schemars(transform = { LABEL_SMOOTHING }))]
     pub label_smoothing: f64,
+    /// Factors on the losses of the classes, in the output layer and of workers that train on the labels: a number for
+    /// each class, or `balanced`. All are 1 if null.
+    ///
+    /// With `balanced` class k of K has N / (K · nₖ), where nₖ of the N training examples are of it: each class has
+    /// the same share of the loss. Leaders are chosen by the losses with these factors, and the training losses that
+    /// are reported have them; evaluation has none.
+    #[serde(default)]
+    pub class_weights: Option<ClassWeights>,
+}
+
+/// Factors on the losses of the classes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(untagged, expecting = "expected `balanced`, or a list with a number for each class")]
+pub enum ClassWeights {
+    /// By a rule.
+    Rule(ClassWeightRule),
+    /// One for each class, in the order of the labels.
+    Each(Vec<f64>),
+}
+
+/// How the factors on the losses of the classes are made of the training examples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum ClassWeightRule {
+    /// N / (K · nₖ) for class k with nₖ of the N training examples, of which K classes have some: each class has the
+    /// same share of the loss, and the mean over the examples is 1.
+    Balanced,
+}
+
+impl ClassWeights {
+    /// Factors that give each class the same share of the loss.
+    pub const BALANCED: Self = Self::Rule(ClassWeightRule::Balanced);
+
+    /// The factor of each of so many classes, for training examples with these labels.
+    ///
+    /// # Errors
+    /// Another number of factors.
+    pub fn factors(
+        &self,
+        classes: usize,
+        labels: impl Iterator<Item = u32>,
+    ) -> Result<Vec<f32>, ConfigError> {
+        match self {
+            Self::Each(factors) => {
+                let fail = |message| Err(ConfigError::new("training.class_weights", message));
+                if factors.len() != classes {
+                    let found = factors.len();
+                    return fail(format!(
+                        "{found} numbers, expected {classes}: one for each class"
+                    ));
+                }
+                Ok(factors.iter().map(|&factor| factor as f32).collect())
+            }
+            Self::Rule(ClassWeightRule::Balanced) => {
+                let mut counts = vec![0usize; classes];
+                for label in labels {
+                    if let Some(count) = counts.get_mut(label as usize) {
+                        *count += 1;
+                    }
+                }
+                let present = counts.iter().filter(|&&count| count > 0).count() as f64;
+                let examples = counts.iter().sum::<usize>() as f64;
+                let factor = |&count: &usize| match count {
+                    0 => 1.0,
+                    count => (examples / (present * count as f64)) as f32,
+                };
+                Ok(counts.iter().map(factor).collect())
+            }
+        }
+    }
+
+    /// Checks every factor.
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+        let Self::Each(factors) = self else { return Ok(()) };
+        let is_factor = |factor: &f64| *factor >= 0.0 && (*factor as f32).is_finite();
+        match factors.iter().find(|factor| !is_factor(factor)) {
+            Some(factor) => {
+                let message = format!("{factor}, expected at least 0 and a finite number");
+                Err(ConfigError::new("training.class_weights", message))
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 impl TrainingConfig {
@@ -51,6 +136,7 @@ impl TrainingConfig {
         EPOCHS.check("training.epochs", self.epochs)?;
         CLIP_NORM.check_some("training.clip_norm", self.clip_norm)?;
         check_label_smoothing(self.label_smoothing)?;
+        self.class_weights.as_ref().map_or(Ok(()), ClassWeights::validate)?;
         self.optimizer.validate()?;
         self.schedule.validate()
     }

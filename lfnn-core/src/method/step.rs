@@ -30,6 +30,8 @@ pub struct TrainingStep<'a, 'm> {
     optimizer: Option<Optimizer<'a>>,
     input: TensorId,
     target: TensorId,
+    /// Factors on the losses of the classes.
+    class_weights: Option<TensorId>,
     /// Whether each group of gradients is clipped by itself.
     local: bool,
     waiting: Vec<(TensorId, TensorId)>,
@@ -48,14 +50,14 @@ pub struct OutputSaved {
 }
 
 impl<'a, 'm> TrainingStep<'a, 'm> {
-    /// Builds the training step of a method. `batch` is the input and the target. Without an optimiser the step ends
-    /// with the gradients.
+    /// Builds the training step of a method. `batch` is the input and the target, with the weights of its classes if
+    /// they have any. Without an optimiser the step ends with the gradients.
     pub(crate) fn build(
         method: &Method,
         mut builder: StepBuilder<'m>,
         network: &'a Network,
         leadership: &'a Leadership,
-        (input, target): (TensorId, TensorId),
+        (input, target, class_weights): (TensorId, TensorId, Option<TensorId>),
         optimizer: Option<Optimizer<'a>>,
     ) -> Result<BuiltStep, ProgramError> {
         let declare = |unit| leadership.declare(&mut builder, unit);
@@ -68,6 +70,7 @@ impl<'a, 'm> TrainingStep<'a, 'm> {
             optimizer,
             input,
             target,
+            class_weights,
             local: method.local,
             waiting: Vec::new(),
             units,
@@ -167,7 +170,8 @@ impl<'m> TrainingStep<'_, 'm> {
 
     fn worker_losses(&mut self, unit: usize, saved: &UnitSaved) -> WorkerOutputs {
         let of = (&self.network.units()[unit], saved);
-        self.leadership.worker_losses(&mut self.builder, &self.units[unit], of, self.target)
+        let target = (self.target, self.class_weights);
+        self.leadership.worker_losses(&mut self.builder, &self.units[unit], of, target)
     }
 
     /// Forward rule of a unit, the losses of its workers, and the selection of leaders.
@@ -239,7 +243,8 @@ impl<'m> TrainingStep<'_, 'm> {
     }
 
     fn global_loss(&mut self, layers: Saved, frozen_before: Vec<UnitSaved>) -> OutputSaved {
-        let (output, target, loss) = (self.network.output(), self.target, self.leadership.loss);
+        let (output, loss) = (self.network.output(), self.leadership.loss);
+        let target = (self.target, self.class_weights);
         let loss = output.global_loss(&mut self.builder, &self.output, layers.y, target, loss);
         self.loss = Some(loss);
         OutputSaved { layers, loss, frozen_before }

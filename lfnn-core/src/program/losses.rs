@@ -34,7 +34,8 @@ impl Predictions {
     }
 }
 
-/// The loss ℓ of one prediction, and with it what a logit becomes as output.
+/// The loss ℓ of one prediction, and with it what a logit becomes as output. The loss of an example with a label may
+/// have a factor, the weight of its class.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Loss {
     /// `−Σ_k t_k log p_k` with `p = softmax(z)` and
@@ -155,6 +156,8 @@ operation! {
         z: TensorId,
         /// Labels `U32 [batch]`, or real `[batch, classifiers · classes]`; see [`Loss`].
         target: TensorId,
+        /// Factors on the losses of the classes by label, `[labels]`; with labels only. Without them they are 1.
+        weights: Option<TensorId>,
     }
     writes {
         /// Outputs p, the shape of `z`.
@@ -204,6 +207,8 @@ operation! {
         output: TensorId,
         /// See [`WorkerLoss`].
         target: TensorId,
+        /// See [`WorkerLoss`].
+        weights: Option<TensorId>,
     }
     writes {
         /// The shape of `z`.
@@ -231,6 +236,8 @@ operation! {
         output: TensorId,
         /// See [`WorkerLoss`].
         target: TensorId,
+        /// See [`WorkerLoss`].
+        weights: Option<TensorId>,
         /// 1 for a leader and 0 for a follower, `[1 or batch, classifiers · workers]`.
         leaders: TensorId,
         /// p* (z* unless outputs are aligned), `[batch, classifiers · classes]`.
@@ -289,7 +296,7 @@ fn check_worker_loss(op: &WorkerLoss, t: &Tensors) -> Result<(), String> {
     let batch = expect_predictions(t, op.z, op.predictions)?;
     t.expect_like(op.output, op.z)?;
     t.expect(op.losses, &[batch, op.predictions.predictors()])?;
-    expect_target(t, op.target, op.loss, op.predictions, batch)
+    expect_target(t, (op.target, op.weights), op.loss, op.predictions, batch)
 }
 
 fn check_mean_worker_loss(op: &MeanWorkerLoss, t: &Tensors) -> Result<(), String> {
@@ -303,14 +310,14 @@ fn check_loss_gradient(op: &LossGradient, t: &Tensors) -> Result<(), String> {
     let batch = expect_predictions(t, op.z, op.predictions)?;
     t.expect_like(op.output, op.z)?;
     t.expect_like(op.dz, op.z)?;
-    expect_target(t, op.target, op.loss, op.predictions, batch)
+    expect_target(t, (op.target, op.weights), op.loss, op.predictions, batch)
 }
 
 fn check_local_loss_gradient(op: &LocalLossGradient, t: &Tensors) -> Result<(), String> {
     let batch = expect_predictions(t, op.z, op.predictions)?;
     t.expect_like(op.output, op.z)?;
     t.expect_like(op.dz, op.z)?;
-    expect_target(t, op.target, op.worker_loss, op.predictions, batch)?;
+    expect_target(t, (op.target, op.weights), op.worker_loss, op.predictions, batch)?;
     expect_leaders(t, op.leaders, op.predictions, batch)?;
     t.expect(op.reference, &[batch, op.predictions.outputs()])
 }
@@ -353,15 +360,29 @@ pub(super) fn expect_leaders(
     Ok(())
 }
 
-pub(super) fn expect_target(
+fn expect_target(
     t: &Tensors,
-    target: TensorId,
+    (target, weights): (TensorId, Option<TensorId>),
     loss: Loss,
     predictions: Predictions,
     batch: usize,
 ) -> Result<(), String> {
     if matches!(loss, Loss::Binary { .. }) && predictions.classes != 1 {
         return Err(format!("binary cross-entropy of predictions {} wide", predictions.classes));
+    }
+    if let Some(weights) = weights {
+        t.expect_type(weights, DType::Real)?;
+        let fits = match (&t[weights].shape[..], loss) {
+            (&[labels], Loss::CrossEntropy { .. }) => labels == predictions.classes,
+            (&[labels], Loss::Binary { .. }) => labels > 0,
+            _ => false,
+        };
+        if !fits {
+            let (name, shape) = (&t[weights].name, &t[weights].shape);
+            return Err(format!(
+                "`{name}` {shape:?} are no weights of the labels of {predictions:?}"
+            ));
+        }
     }
     if loss.takes_labels() {
         t.expect_type(target, DType::U32)?;

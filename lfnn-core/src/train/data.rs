@@ -11,6 +11,7 @@ use crate::program::{
 use crate::random::{Purpose, Stream};
 use crate::step::StepBuilder;
 
+use super::error::TrainError;
 use super::setup::Setup;
 
 /// Labelled examples: the training, validation and test examples of a data set in one array, told
@@ -160,50 +161,41 @@ impl Images<'_> {
     }
 
     /// Checks lengths, values and labels; `takes_labels` says which kind of labels the task needs.
-    pub(super) fn validate(&self, takes_labels: bool) -> Result<(), String> {
+    pub(super) fn validate(&self, takes_labels: bool) -> Result<(), TrainError> {
         let images = self.count();
         let length =
             self.shape.iter().try_fold(images, |length, &extent| length.checked_mul(extent));
         if images == 0 || length != Some(self.pixels.len()) {
-            return Err(format!(
-                "{} values are not {images} images of shape {:?}, and at least one",
-                self.pixels.len(),
-                self.shape
-            ));
+            let (found, shape) = (self.pixels.len(), self.shape);
+            return Err(TrainError::ImageValues { found, images, shape });
         }
         let not_finite = |values: &[f32]| values.iter().position(|value| !value.is_finite());
         if let Pixels::Reals(values) = self.pixels
             && let Some(at) = not_finite(values)
         {
             let image = at / (values.len() / images);
-            return Err(format!(
-                "image {image} has a value of {}, expected a finite number",
-                values[at]
-            ));
+            return Err(TrainError::InputNotFinite { image, value: values[at] });
         }
         if let Labels::Values(values) = self.labels
             && let Some(at) = not_finite(values)
         {
             let image = at / self.classes.max(1);
-            return Err(format!(
-                "the target of image {image} is {}, expected a finite number",
-                values[at]
-            ));
+            return Err(TrainError::TargetNotFinite { image, value: values[at] });
         }
         match self.labels {
-            Labels::Classes(_) if !takes_labels => {
-                Err("the images have classes, but a regression needs numbers to predict".into())
-            }
-            Labels::Values(_) if takes_labels => {
-                Err("the images have numbers to predict, but the task needs classes".into())
-            }
+            Labels::Classes(_) if !takes_labels => Err(TrainError::ClassesInRegression),
+            Labels::Values(_) if takes_labels => Err(TrainError::NumbersInClassification),
             Labels::Values(_) => Ok(()),
-            Labels::Classes(labels) => {
-                let fits = |label: u32| (label as usize) < self.classes;
-                let Some(at) = labels.iter().position(|&label| !fits(label)) else { return Ok(()) };
-                Err(format!("image {at} has label {}, expected below {}", labels[at], self.classes))
-            }
+            Labels::Classes(labels) => check_labels(labels, self.classes),
         }
+    }
+}
+
+/// That each label is a class.
+pub(crate) fn check_labels(labels: &[u32], classes: usize) -> Result<(), TrainError> {
+    match labels.iter().position(|&label| label as usize >= classes) {
+        Some(example) => Err(TrainError::Label { example, label: labels[example], classes }),
+        None => Ok(()),
     }
 }
 

@@ -92,11 +92,10 @@ impl Model {
     ) -> Result<EarlyExit, TrainError> {
         let description = self.description.clone();
         if let ModelTarget::Values { .. } = description.target {
-            return Err(TrainError::Data("an early exit is for classes, not for numbers".into()));
+            return Err(TrainError::NoClasses);
         }
         if !description.workers_predict() {
-            let message = format!("`{}` trains no workers that could predict", description.method);
-            return Err(TrainError::Data(message));
+            return Err(TrainError::NoWorkers { method: description.method });
         }
         let metrics = self.on(backend, batch)?.evaluate(examples)?;
         let best = metrics.units.iter().map(|unit| {
@@ -217,9 +216,12 @@ impl EarlyExit {
         thresholds: &[f32],
     ) -> Result<Vec<ExitPoint>, TrainError> {
         let (labels, count) = (data.labels(), data.len());
-        if labels.len() != count || data.names().len() != self.description.names().len() {
-            let expected = self.description.names().len();
-            return Err(TrainError::Data(format!("other classes, expected {expected}")));
+        let (found, expected) = (data.names().len(), self.description.names().len());
+        if labels.len() != count {
+            return Err(TrainError::NumbersInClassification);
+        }
+        if found != expected {
+            return Err(TrainError::Outputs { found, expected });
         }
         // Nobody stops: how sure each stage is of each example, and whether it is right.
         let mut seen = vec![Vec::with_capacity(self.stages.len()); count];

@@ -61,9 +61,125 @@ pub enum TrainError {
     /// A saved state that belongs to another network or run.
     #[error("the saved state does not fit: {0}")]
     State(String),
-    /// Data that does not fit the network.
-    #[error("{0}")]
-    Data(String),
+    /// Numbers that are not a whole number of images.
+    #[error("{found} values are not {images} images of shape {shape:?}, and at least one")]
+    ImageValues {
+        /// How many numbers there are.
+        found: usize,
+        /// Images, by their targets.
+        images: usize,
+        /// Height, width and channels of an image.
+        shape: [usize; 3],
+    },
+    /// An input of a single step that has another number of elements than its shape says.
+    #[error("{found} numbers for shape {shape:?}")]
+    InputElements {
+        /// How many numbers there are.
+        found: usize,
+        /// The shape of the batch.
+        shape: Vec<usize>,
+    },
+    /// An input of a single step that is neither a batch of images nor one of features.
+    #[error(
+        "images of shape {found:?}, expected [batch, channels, height, width] or [batch, features]"
+    )]
+    InputShape {
+        /// The shape of the batch.
+        found: Vec<usize>,
+    },
+    /// A pixel or feature that is infinite or not a number.
+    #[error("image {image} has a value of {value}, expected a finite number")]
+    InputNotFinite {
+        /// The image, from 0.
+        image: usize,
+        /// The number.
+        value: f32,
+    },
+    /// A number to predict that is infinite or not a number.
+    #[error("the target of image {image} is {value}, expected a finite number")]
+    TargetNotFinite {
+        /// The image, from 0.
+        image: usize,
+        /// The number.
+        value: f32,
+    },
+    /// Classes as the targets of a regression.
+    #[error("the targets are classes, but a regression needs numbers to predict")]
+    ClassesInRegression,
+    /// Numbers as the targets of a classification.
+    #[error("the targets are numbers to predict, but the task needs classes")]
+    NumbersInClassification,
+    /// A label that is no class.
+    #[error("example {example} has label {label}, expected below {classes}")]
+    Label {
+        /// The example, from 0.
+        example: usize,
+        /// Its label.
+        label: u32,
+        /// How many classes there are.
+        classes: usize,
+    },
+    /// Another number of targets than the batch has examples, or predicted numbers of all examples.
+    #[error("{found} targets, expected {expected}")]
+    Targets {
+        /// How many targets there are.
+        found: usize,
+        /// How many are expected.
+        expected: usize,
+    },
+    /// More examples than there are in the data set.
+    #[error("{found} indices, expected at most the {images} images")]
+    Indices {
+        /// How many indices there are.
+        found: usize,
+        /// How many images there are.
+        images: usize,
+    },
+    /// Another number of images than was planned for.
+    #[error("{found} images, expected {expected}")]
+    Images {
+        /// How many images there are.
+        found: usize,
+        /// How many were planned for.
+        expected: usize,
+    },
+    /// Another number of examples than a batch has.
+    #[error("{found} examples, expected a batch of {expected}")]
+    Batch {
+        /// How many examples there are.
+        found: usize,
+        /// Examples of a batch.
+        expected: usize,
+    },
+    /// Another number of classes, or of numbers to predict, than those of the training.
+    #[error("{found} classes or numbers to predict, expected {expected}")]
+    Outputs {
+        /// How many there are.
+        found: usize,
+        /// Those of the network.
+        expected: usize,
+    },
+    /// Classes asked of a network that predicts numbers.
+    #[error("a regression predicts numbers, not classes")]
+    NoClasses,
+    /// Predictions asked of workers that the method does not train.
+    #[error("`{method}` trains no workers that could predict")]
+    NoWorkers {
+        /// The method.
+        method: String,
+    },
+    /// Numbers to score that are not those of so many examples.
+    #[error("{found} {what}, expected {columns} for each of {examples} examples, and at least one")]
+    Scored {
+        /// What they are: probabilities, predictions or values.
+        what: &'static str,
+        /// How many there are.
+        found: usize,
+        /// How many examples there are.
+        examples: usize,
+        /// How many each has.
+        columns: usize,
+    },
     /// Data that cannot be used.
     #[error(transparent)]
     Dataset(#[from] DataError),

@@ -86,7 +86,8 @@ impl EvaluationProgram {
                     (predictions.features(), format!("unit{}.outputs", unit.number()));
                 let output = step.declare(role, &name, DType::Real, &[batch, features]);
                 let losses = step.activation("workers.losses", &[predictions.predictors()]);
-                step.push(WorkerLoss { z, target, output, losses, predictions, loss });
+                let weights = None;
+                step.push(WorkerLoss { z, target, weights, output, losses, predictions, loss });
                 sums.add(&mut step, predictions, loss, [losses, output, target]);
                 let outputs = BatchOutputs { tensor: output, features };
                 workers.push(UnitOutputs { outputs, predictions });
@@ -96,7 +97,7 @@ impl EvaluationProgram {
         let layer = network.output();
         let z = layer.forward(&mut step, x).y;
         let z = network.write_votes(&mut step, &votes, z);
-        let global = layer.global_loss(&mut step, &output, z, target, loss);
+        let global = layer.global_loss(&mut step, &output, z, (target, None), loss);
         let features = layer.predictions().features();
         let tensor = step.declare(role, "probabilities", DType::Real, &[batch, features]);
         step.copy(global.output, tensor);
@@ -160,8 +161,7 @@ impl EvaluationProgram {
         self.check(indices)?;
         let count = self.images;
         if indices.len() > count {
-            let message = format!("{} indices, expected at most the {count} images", indices.len());
-            return Err(TrainError::Data(message));
+            return Err(TrainError::Indices { found: indices.len(), images: count });
         }
         self.begin(executable, indices).map_err(TrainError::Backend)?;
         let mut outputs = vec![Vec::new(); wanted.len()];
@@ -305,10 +305,10 @@ impl<'s> EvaluationPlan<'s> {
         backend: &dyn Backend,
         images: Images<'_>,
     ) -> Result<Evaluator, TrainError> {
-        images.validate(self.takes_labels).map_err(TrainError::Data)?;
-        if images.count() != self.program.images {
-            let message = format!("{} images, expected {}", images.count(), self.program.images);
-            return Err(TrainError::Data(message));
+        images.validate(self.takes_labels)?;
+        let (found, expected) = (images.count(), self.program.images);
+        if found != expected {
+            return Err(TrainError::Images { found, expected });
         }
         let mut evaluator = self.prepare(backend)?;
         let Evaluator { executable, data, .. } = &mut evaluator;

@@ -18,6 +18,7 @@ mod trace;
 mod trainer;
 mod transfer;
 
+pub(crate) use data::check_labels;
 pub use data::{DataLayout, Images, Labels, Normalization, Pixels};
 pub use early_exit::{EarlyExit, EarlyPredictions, ExitPoint};
 pub use error::TrainError;

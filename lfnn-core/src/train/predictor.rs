@@ -75,7 +75,7 @@ impl Predictor {
         inputs: impl Into<Inputs<'a>>,
     ) -> Result<Array1<u32>, TrainError> {
         if let ModelTarget::Values { .. } = self.description.target {
-            return Err(TrainError::Data("a regression predicts numbers, not classes".into()));
+            return Err(TrainError::NoClasses);
         }
         let probabilities = self.predict(inputs)?;
         Ok(probabilities.rows().into_iter().map(|row| largest(row.iter())).collect())
@@ -127,8 +127,7 @@ impl Predictor {
     pub fn evaluate(&mut self, data: &Dataset<'_>) -> Result<Metrics, TrainError> {
         let (expected, found) = (self.description.names().len(), data.names().len());
         if found != expected {
-            let message = format!("{found} classes or numbers to predict, expected {expected}");
-            return Err(TrainError::Data(message));
+            return Err(TrainError::Outputs { found, expected });
         }
         let inputs = data.inputs();
         let (labels, values) = (data.labels(), self.description.target.standardize(&data.values()));

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use crate::config::{
-    Augmentation, ConfigError, LeadershipConfig, Limits, NetworkConfig, TrainingConfig,
+    Augmentation, ClassWeights, ConfigError, LeadershipConfig, Limits, NetworkConfig,
+    TrainingConfig,
 };
 use crate::layer::Parameter;
 use crate::method::{BuiltStep, Method, TrainingStep};
@@ -128,6 +129,7 @@ pub(super) struct TrainingPrograms {
     pub(super) counter: TensorId,
     pub(super) order: TensorId,
     pub(super) rates: TensorId,
+    pub(super) class_weights: Option<TensorId>,
     pub(super) step: BuiltStep,
 }
 
@@ -155,17 +157,41 @@ impl TrainingPrograms {
         let order = set.declare(Role::Data, "order", DType::U32, &[(steps * batch).max(1)]);
         let rates = set.declare(Role::Data, "rates", DType::Real, &[steps.max(1)]);
 
+        let class_weights = setup.training.class_weights.as_ref();
+        let class_weights = declare_class_weights(&mut set, class_weights, loss, layout.classes)?;
+
         let mut builder = StepBuilder::new(&mut set, "train", Mode::Train, batch, counter, false);
         let augmentation = match setup.limits.overfit_batches {
             Some(_) => Augmentation::default(),
             None => setup.augmentation,
         };
-        let batch = data.load(&mut builder, order, augmentation);
+        let (input, target) = data.load(&mut builder, order, augmentation);
+        let batch = (input, target, class_weights);
         let optimizer = Some(Optimizer::new(setup.training, rates));
         let step =
             TrainingStep::build(setup.method, builder, &network, &leadership, batch, optimizer)?;
-        Ok(Self { set, network, data, loss, counter, order, rates, step })
+        Ok(Self { set, network, data, loss, counter, order, rates, class_weights, step })
     }
+}
+
+/// Declares the factors on the losses of so many classes, if there are any.
+///
+/// # Errors
+/// Another number of them, or factors in a regression.
+pub(super) fn declare_class_weights(
+    set: &mut ProgramSet,
+    weights: Option<&ClassWeights>,
+    loss: Loss,
+    classes: usize,
+) -> Result<Option<TensorId>, ConfigError> {
+    let Some(weights) = weights else { return Ok(None) };
+    if !loss.takes_labels() {
+        let message = "a regression has no classes; expected null";
+        return Err(ConfigError::new("training.class_weights", message));
+    }
+    weights.validate()?;
+    let factors = weights.factors(classes, std::iter::empty())?;
+    Ok(Some(set.declare(Role::Data, "class_weights", DType::Real, &[factors.len()])))
 }
 
 /// Initial values of the matrices that replace weights in the backward pass: distributed as the weights'

@@ -3,15 +3,18 @@
 use std::collections::HashSet;
 
 use crate::backend::{Backend, BackendError, Executable, TensorData, TensorDataMut};
-use crate::config::{ConfigError, LeadershipConfig, NetworkConfig, check_label_smoothing};
+use crate::config::{
+    ClassWeights, ConfigError, LeadershipConfig, NetworkConfig, check_label_smoothing,
+};
 use crate::method::{Method, TrainingStep};
 use crate::network::Network;
 use crate::program::{DType, ProgramSet, Role, TensorId, step_counter};
 use crate::step::{Mode, StepBuilder};
 use crate::unit::Leadership;
 
+use super::data::check_labels;
 use super::error::TrainError;
-use super::setup::feedback_values;
+use super::setup::{declare_class_weights, feedback_values};
 use super::state::{State, StateData, StateTensor, saved, to_channels_first, to_channels_last};
 
 /// What the step is taken on.
@@ -23,6 +26,8 @@ pub struct TraceInput<'a> {
     pub leadership: LeadershipConfig,
     /// Share of the target spread over the classes.
     pub label_smoothing: f64,
+    /// Factors on the losses of the classes; `balanced` by the labels of the batch.
+    pub class_weights: Option<&'a ClassWeights>,
     /// The method.
     pub method: &'static Method,
     /// Seed of dropout, random leaders, directions of forward gradients and feedback matrices.
@@ -96,10 +101,10 @@ pub fn trace_step(
     input: &TraceInput<'_>,
     weights: &State,
 ) -> Result<StepTrace, TrainError> {
-    let data = |message: String| Err(TrainError::Data(message));
     let elements = input.shape.iter().try_fold(1usize, |a, &b| a.checked_mul(b));
     if elements != Some(input.images.len()) {
-        return data(format!("{} numbers for shape {:?}", input.images.len(), input.shape));
+        let (found, shape) = (input.images.len(), input.shape.to_vec());
+        return Err(TrainError::InputElements { found, shape });
     }
     let (batch, shape, images) = match *input.shape {
         [batch, channels, height, width] if batch > 0 => {
@@ -107,10 +112,7 @@ pub fn trace_step(
             (batch, vec![height, width, channels], images)
         }
         [batch, features] if batch > 0 => (batch, vec![features], input.images.to_vec()),
-        _ => {
-            let expected = "[batch, channels, height, width] or [batch, features]";
-            return data(format!("images of shape {:?}, expected {expected}", input.shape));
-        }
+        _ => return Err(TrainError::InputShape { found: input.shape.to_vec() }),
     };
     check_label_smoothing(input.label_smoothing)?;
     let mut set = ProgramSet::new();
@@ -123,25 +125,18 @@ pub fn trace_step(
     match input.target {
         Target::Labels(labels) if loss.takes_labels() => {
             if labels.len() != batch {
-                return data(format!("{} labels, expected {batch}", labels.len()));
+                return Err(TrainError::Targets { found: labels.len(), expected: batch });
             }
-            let classes = input.classes;
-            if let Some(at) = labels.iter().position(|&label| label as usize >= classes) {
-                let label = labels[at];
-                return data(format!("image {at} has label {label}, expected below {classes}"));
-            }
+            check_labels(labels, input.classes)?;
         }
         Target::Values(values) if !loss.takes_labels() => {
-            if values.len() != batch * predictions.classes {
-                return data(format!(
-                    "{} targets, expected {batch} × {}",
-                    values.len(),
-                    predictions.classes
-                ));
+            let (found, expected) = (values.len(), batch * predictions.classes);
+            if found != expected {
+                return Err(TrainError::Targets { found, expected });
             }
         }
-        Target::Labels(_) => return data("labels as target, but the task is regression".into()),
-        Target::Values(_) => return data("numbers as target, but the task takes labels".into()),
+        Target::Labels(_) => return Err(TrainError::ClassesInRegression),
+        Target::Values(_) => return Err(TrainError::NumbersInClassification),
     }
 
     let now = set.declare(Role::StepCounter, "step_counter", DType::U32, &[step_counter::LEN]);
@@ -153,9 +148,10 @@ pub fn trace_step(
         Target::Values(_) => (DType::Real, vec![batch, predictions.classes]),
     };
     let target = set.declare(Role::Data, "target", kind, &target_shape);
+    let class_weights = declare_class_weights(&mut set, input.class_weights, loss, input.classes)?;
     let builder = StepBuilder::new(&mut set, "trace_step", Mode::Train, batch, now, true);
-    let step =
-        TrainingStep::build(input.method, builder, &network, &leadership, (x, target), None)?;
+    let batch_of = (x, target, class_weights);
+    let step = TrainingStep::build(input.method, builder, &network, &leadership, batch_of, None)?;
 
     // Before memory is asked for: a file may say anything of its network.
     let given = fit(&set, &network, &step.feedback, weights).map_err(TrainError::State)?;
@@ -176,6 +172,15 @@ pub fn trace_step(
     match input.target {
         Target::Labels(labels) => upload(&mut executable, target, TensorData::U32(labels))?,
         Target::Values(values) => upload(&mut executable, target, TensorData::Real(values))?,
+    }
+    let factors = match (input.class_weights, input.target) {
+        (Some(weights), Target::Labels(labels)) => {
+            weights.factors(input.classes, labels.iter().copied())?
+        }
+        _ => Vec::new(),
+    };
+    if let Some(id) = class_weights {
+        upload(&mut executable, id, TensorData::Real(&factors))?;
     }
     let mut time = step_counter::start(input.seed);
     time[step_counter::COUNT] = batch as u32;

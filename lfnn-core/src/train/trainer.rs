@@ -127,7 +127,7 @@ impl Trainer {
         examples: &[u32],
     ) -> Result<Self, TrainError> {
         let takes_labels = setup.network.task != Task::Regression;
-        images.validate(takes_labels).map_err(TrainError::Data)?;
+        images.validate(takes_labels)?;
         let count = images.count();
         if let Some(&index) = examples.iter().find(|&&index| index as usize >= count) {
             return Err(TrainError::NoImage { index, count });
@@ -152,6 +152,7 @@ impl Trainer {
             data: None,
         };
         trainer.initialize(setup, images).map_err(TrainError::Backend)?;
+        trainer.upload_class_weights(images)?;
         Ok(trainer)
     }
 
@@ -171,6 +172,18 @@ impl Trainer {
             self.executable.upload(id, TensorData::Real(&values))?;
         }
         self.begin_epoch()
+    }
+
+    fn upload_class_weights(&mut self, images: Images<'_>) -> Result<(), TrainError> {
+        let (Some(id), Some(weights), Labels::Classes(labels)) =
+            (self.built.class_weights, &self.training.class_weights, images.labels)
+        else {
+            return Ok(());
+        };
+        let trained = self.examples.iter().map(|&example| labels[example as usize]);
+        let factors = weights.factors(images.classes, trained)?;
+        let upload = self.executable.upload(id, TensorData::Real(&factors));
+        upload.map_err(TrainError::Backend)
     }
 
     /// The network.
@@ -269,8 +282,7 @@ impl Trainer {
         self.expect_step()?;
         let batch = self.training.batch_size;
         if examples.len() != batch {
-            let message = format!("{} examples, expected a batch of {batch}", examples.len());
-            return Err(TrainError::Data(message));
+            return Err(TrainError::Batch { found: examples.len(), expected: batch });
         }
         self.evaluation.check(examples)?;
         self.order[self.step * batch..][..batch].copy_from_slice(examples);

@@ -118,6 +118,8 @@ pub struct WorkerOutputs {
     /// Mean loss of each worker, `[classifiers · workers]`.
     pub mean: TensorId,
     target: TensorId,
+    /// Factors on the losses of the classes.
+    weights: Option<TensorId>,
     sums: WorkerSums,
     /// With the sum that its loss is added to.
     similarity: Option<(Compared, TensorId)>,
@@ -203,7 +205,7 @@ impl Leadership {
         step: &mut StepBuilder<'_>,
         state: &UnitState,
         (unit, saved): (&Unit, &UnitSaved),
-        target: TensorId,
+        (target, weights): (TensorId, Option<TensorId>),
     ) -> WorkerOutputs {
         let z = saved.logits.unwrap_or(saved.output);
         let &UnitState { number, predictions, .. } = state;
@@ -211,14 +213,24 @@ impl Leadership {
         let predictors = predictions.predictors();
         let output = step.like("workers.output", z);
         let losses = step.activation("workers.losses", &[predictors]);
-        step.push(WorkerLoss { z, target, output, losses, predictions, loss });
+        step.push(WorkerLoss { z, target, weights, output, losses, predictions, loss });
         let name = format!("unit{number}.worker_losses");
         let mean = step.debug_tensor(&name, DType::Real, &[predictors]);
         step.push(MeanWorkerLoss { losses, mean, nonfinite: state.nonfinite });
         let sums = state.workers;
         sums.add(step, predictions, loss, [losses, output, target]);
         let similarity = unit.similarity_loss(saved).zip(state.similarity_loss);
-        WorkerOutputs { predictions, logits: z, output, losses, mean, target, sums, similarity }
+        WorkerOutputs {
+            predictions,
+            logits: z,
+            output,
+            losses,
+            mean,
+            target,
+            weights,
+            sums,
+            similarity,
+        }
     }
 
     /// Writes the selection of leaders, and adds it to the metrics of training.
@@ -303,12 +315,13 @@ impl Leadership {
         if loss.is_zero() {
             return None;
         }
-        let WorkerOutputs { predictions, logits: z, output, target, .. } = leaders.outputs;
+        let WorkerOutputs { predictions, logits: z, output, target, weights, .. } = leaders.outputs;
         let dz = step.like("workers.gradient", z);
         step.push(LocalLossGradient {
             z,
             output,
             target,
+            weights,
             leaders: leaders.mask,
             reference: leaders.reference,
             dz,
@@ -324,10 +337,10 @@ impl Leadership {
     /// Writes the gradient of the sum (or mean, see `reduction`) of all workers' losses with respect to
     /// the logits: every worker trains on the targets.
     pub fn loss_gradient(&self, step: &mut StepBuilder<'_>, outputs: WorkerOutputs) -> TensorId {
-        let WorkerOutputs { predictions, logits: z, output, target, sums, .. } = outputs;
+        let WorkerOutputs { predictions, logits: z, output, target, weights, sums, .. } = outputs;
         let dz = step.like("workers.gradient", z);
         let (loss, reduction) = (self.loss, self.config.reduction);
-        step.push(LossGradient { z, output, target, dz, predictions, loss, reduction });
+        step.push(LossGradient { z, output, target, weights, dz, predictions, loss, reduction });
         let factor = match reduction {
             Reduction::Sum => 1.0,
             Reduction::Mean => 1.0 / predictions.workers as f64,

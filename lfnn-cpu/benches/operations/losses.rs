@@ -23,7 +23,7 @@ pub(crate) fn all(suite: &mut Suite) -> Result<(), Box<dyn Error>> {
         let mut case = Case::default();
         let (z, target) = (case.input(&features), case.whole_below(&[BATCH], CLASSES as u32));
         let (output, losses) = (case.output(&features), case.output(&[BATCH, workers]));
-        case.push(WorkerLoss { z, target, output, losses, predictions, loss });
+        case.push(WorkerLoss { z, target, weights: None, output, losses, predictions, loss });
         suite.measure(&shape, case)?;
 
         let mut case = Case::default();
@@ -56,6 +56,7 @@ pub(crate) fn all(suite: &mut Suite) -> Result<(), Box<dyn Error>> {
             z,
             output,
             target,
+            weights: None,
             leaders,
             reference,
             dz,

@@ -42,7 +42,7 @@ fn share(weight: f64, reduction: Reduction, batch: usize, count: usize) -> f32 {
 kernel! {
     LossGradient { z: Input<f32>, output: Input<f32>, dz: Output<f32> }
     with |op, bind| {
-        target: Target = Target::new(op.target, op.loss, bind),
+        target: Target = Target::new((op.target, op.weights), op.loss, bind),
         op: program::LossGradient = op.clone(),
     }
 }
@@ -75,7 +75,7 @@ kernel! {
         dz: Output<f32>,
     }
     with |op, bind| {
-        target: Target = Target::new(op.target, op.worker_loss, bind),
+        target: Target = Target::new((op.target, op.weights), op.worker_loss, bind),
         op: program::LocalLossGradient = op.clone(),
     }
 }
@@ -142,6 +142,7 @@ fn learn(
     dz: &mut [f32],
     put: impl Fn(&mut f32, f32),
 ) {
+    let share = share * targets.weight(row.example);
     match loss {
         Loss::CrossEntropy { smoothing } => {
             let rest = (smoothing / predictions.classes as f64) as f32;

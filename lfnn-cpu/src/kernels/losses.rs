@@ -13,16 +13,20 @@ pub(super) fn examples_per_chunk(predictions: &Predictions) -> usize {
     (CHUNK / 4 / predictions.features()).max(1)
 }
 
-/// Labels or real targets.
+/// Labels, perhaps with factors on the losses of their classes, or real targets.
 pub(super) enum Target {
-    Labels(Input<u32>),
+    Labels(Input<u32>, Option<Input<f32>>),
     Real(Input<f32>),
 }
 
 impl Target {
-    pub(super) fn new(id: TensorId, loss: Loss, bind: &mut BufferResolver<'_>) -> Self {
+    pub(super) fn new(
+        (id, weights): (TensorId, Option<TensorId>),
+        loss: Loss,
+        bind: &mut BufferResolver<'_>,
+    ) -> Self {
         if loss.takes_labels() {
-            Target::Labels(bind.read(id))
+            Target::Labels(bind.read(id), weights.map(|weights| bind.read(weights)))
         } else {
             Target::Real(bind.read(id))
         }
@@ -30,20 +34,29 @@ impl Target {
 
     pub(super) fn get(&self) -> Targets<'_> {
         match self {
-            Target::Labels(labels) => Targets { labels: labels.get(), real: &[] },
-            Target::Real(real) => Targets { labels: &[], real: real.get() },
+            Target::Labels(labels, weights) => {
+                let weights = weights.as_ref().map_or(&[][..], Input::get);
+                Targets { labels: labels.get(), weights, real: &[] }
+            }
+            Target::Real(real) => Targets { labels: &[], weights: &[], real: real.get() },
         }
     }
 }
 
-/// The contents; one of the two is empty.
+/// The contents; labels or real targets are empty.
 #[derive(Clone, Copy)]
 pub(super) struct Targets<'a> {
     pub(super) labels: &'a [u32],
+    weights: &'a [f32],
     real: &'a [f32],
 }
 
 impl<'a> Targets<'a> {
+    /// The factor on the loss of an example.
+    pub(super) fn weight(&self, example: usize) -> f32 {
+        if self.weights.is_empty() { 1.0 } else { self.weights[self.labels[example] as usize] }
+    }
+
     /// Real targets of one example and classifier.
     pub(super) fn of(
         &self,
@@ -110,7 +123,7 @@ fn worker_loss(
 kernel! {
     WorkerLoss { z: Input<f32>, output: Output<f32>, losses: Output<f32> }
     with |op, bind| {
-        target: Target = Target::new(op.target, op.loss, bind),
+        target: Target = Target::new((op.target, op.weights), op.loss, bind),
         predictions: Predictions = op.predictions,
         loss: Loss = op.loss,
     }
@@ -135,6 +148,7 @@ impl Kernel for WorkerLoss {
                 let example = chunk * examples + i / predictions.predictors();
                 let classifier = i % predictions.predictors() / predictions.workers;
                 worker_loss(&predictions, loss, targets, example, classifier, z, output, to);
+                *to *= targets.weight(example);
             }
         });
     }

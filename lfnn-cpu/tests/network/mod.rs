@@ -250,7 +250,7 @@ impl Step {
         let (target, counter) = (self.target, self.counter);
         let ops: [Op; 9] = [
             Linear { x: features, weight, bias: Some(bias), y: z, groups: WORKERS }.into(),
-            WorkerLoss { z, target, output, losses, predictions, loss }.into(),
+            WorkerLoss { z, target, weights: None, output, losses, predictions, loss }.into(),
             MeanWorkerLoss { losses, mean, nonfinite }.into(),
             SelectLeaders { losses: mean, leaders, best, predictions, count: 3 }.into(),
             AlignmentTarget {
@@ -267,6 +267,7 @@ impl Step {
                 z,
                 output,
                 target,
+                weights: None,
                 leaders,
                 reference,
                 dz,

@@ -8,6 +8,12 @@ __device__ __forceinline__ float binary_target(const Predictions& h, u32 classif
     return (positive ? 1.0f - h.smoothing : 0.0f) + 0.5f * h.smoothing;
 }
 
+// The factor on the loss of an example with a label: without labels `values` are real targets, with labels the weights
+// of their classes, if there are any.
+__device__ __forceinline__ float class_weight(const u32* labels, const float* values, u32 example) {
+    return values == nullptr ? 1.0f : values[labels[example]];
+}
+
 // Outputs and losses of all predictions: z, output [batch, predictors, classes], losses [batch, predictors].
 __device__ __forceinline__ void worker_loss_of(const act_t* z, const u32* labels, const float* values, act_t* output,
                                                  float* losses, Predictions h) {
@@ -39,6 +45,7 @@ __device__ __forceinline__ void worker_loss_of(const act_t* z, const u32* labels
                     float of_all = log_sum - logits / (float)h.classes;
                     loss = (1.0f - h.smoothing) * loss + h.smoothing * of_all;
                 }
+                loss *= class_weight(labels, values, example);
             }
         } else if (h.loss == BINARY) {
             if (inside && lane == 0) {
@@ -46,6 +53,7 @@ __device__ __forceinline__ void worker_loss_of(const act_t* z, const u32* labels
                 output[at] = to_act(1.0f / (1.0f + expf(-logit)));
                 float t = binary_target(h, classifier, labels[example]);
                 loss = fmaxf(logit, 0.0f) - t * logit + log1pf(expf(-fabsf(logit)));
+                loss *= class_weight(labels, values, example);
             }
         } else {
             for (u32 k = lane; inside && k < h.classes; k += h.lanes) {
@@ -105,9 +113,12 @@ __device__ __forceinline__ float label_slope(const Predictions& h, const Predict
                                              const act_t* output, const u32* labels, const float* values, u32 k) {
     if (h.loss == CROSS_ENTROPY) {
         float t = (k == labels[p.example] ? 1.0f - h.smoothing : 0.0f) + h.smoothing / (float)h.classes;
-        return to_float(output[p.at + k]) - t;
+        return class_weight(labels, values, p.example) * (to_float(output[p.at + k]) - t);
     }
-    if (h.loss == BINARY) return to_float(output[p.at + k]) - binary_target(h, p.classifier, labels[p.example]);
+    if (h.loss == BINARY) {
+        float slope = to_float(output[p.at + k]) - binary_target(h, p.classifier, labels[p.example]);
+        return class_weight(labels, values, p.example) * slope;
+    }
     return 2.0f * (to_float(z[p.at + k]) - values[p.target + k]) / (float)h.classes;
 }
 

@@ -98,17 +98,23 @@ impl Predictions {
     }
 }
 
-/// Labels, or real targets: a kernel takes both, of which one is missing.
-fn targets(target: TensorId, loss: Loss, to: &Lowering<'_>) -> [Option<Address>; 2] {
+/// Labels and the weights of their classes, which may be missing; or no labels, and real targets.
+fn targets(
+    target: TensorId,
+    weights: Option<TensorId>,
+    loss: Loss,
+    to: &Lowering<'_>,
+) -> [Option<Address>; 2] {
     let given = Some(to.address(target));
-    if loss.takes_labels() { [given, None] } else { [None, given] }
+    let weights = weights.map(|weights| to.address(weights));
+    if loss.takes_labels() { [given, weights] } else { [None, given] }
 }
 
 impl Lower for WorkerLoss {
     fn lower(&self, to: &mut Lowering<'_>) {
         let batch = to.tensors()[self.z].shape[0];
         let predictions = Predictions::new(batch, self.predictions, self.loss);
-        let [labels, values] = targets(self.target, self.loss, to);
+        let [labels, values] = targets(self.target, self.weights, self.loss, to);
         let (z, output) = (to.read(self.z), to.write(self.output));
         let arguments =
             arguments![z, labels, values, output, to.address(self.losses), &predictions,];
@@ -151,7 +157,7 @@ impl Lower for LossGradient {
             Reduction::Sum => per_example(1.0, batch),
             Reduction::Mean => per_example(1.0, batch) / self.predictions.workers as f32,
         };
-        let [labels, values] = targets(self.target, self.loss, to);
+        let [labels, values] = targets(self.target, self.weights, self.loss, to);
         let (z, output, dz) = (to.read(self.z), to.read(self.output), to.write(self.dz));
         let arguments = arguments![
             z,
@@ -179,7 +185,7 @@ impl Lower for LocalLossGradient {
             follower: per_example(self.loss.follower, batch),
             rule: FollowerRule::new(self.follower),
         };
-        let [labels, values] = targets(self.target, self.worker_loss, to);
+        let [labels, values] = targets(self.target, self.weights, self.worker_loss, to);
         let (z, output, reference) =
             (to.read(self.z), to.read(self.output), to.read(self.reference));
         let dz = to.write(self.dz);

@@ -21,11 +21,23 @@ pub(super) static DATASET: Declaration = Declaration {
 
 struct TableFile;
 
+/// That the columns that a setting names are there.
+fn check_named(key: &'static str, names: &[String], table: &Table) -> Result<(), DataError> {
+    let Some(name) = names.iter().find(|name| !table.columns().contains(name)) else {
+        return Ok(());
+    };
+    let (file, columns) = (table.path().display(), table.columns().join(", "));
+    let expected = format!("a column of {file}: {columns}");
+    Err(DataError::Setting { key, found: format!("`{name}`"), expected })
+}
+
 impl Reader for TableFile {
     fn load(&self, request: &Request<'_>) -> Result<Dataset, DataError> {
         let Request { set, source, path, .. } = *request;
         let columns = &source.columns;
         let table = Table::read(path)?;
+        check_named("dataset.target", &columns.target, &table)?;
+        check_named("dataset.features", columns.features.as_deref().unwrap_or_default(), &table)?;
         let target = TargetEncoding::find(&table, columns)?;
         let targets = target.read(&table)?;
         let (parts, test_table) = match &source.test {

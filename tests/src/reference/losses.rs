@@ -74,6 +74,11 @@ fn loss_of(loss: Loss, z: &[f64], t: &[f64]) -> f64 {
     }
 }
 
+/// The factor on the loss of row `b`.
+fn weight(s: &Store, target: TensorId, weights: Option<TensorId>, b: usize) -> f64 {
+    weights.map_or(1.0, |weights| s.real(weights)[s.whole(target)[b] as usize])
+}
+
 /// Outputs and losses of all workers.
 impl Execute for WorkerLoss {
     fn execute(&self, s: &mut Store) {
@@ -84,7 +89,8 @@ impl Execute for WorkerLoss {
                 for worker in 0..self.predictions.workers {
                     let z = prediction(s.real(self.z), self.predictions, b, classifier, worker);
                     outputs.extend(output(self.loss, z));
-                    losses.push(loss_of(self.loss, z, &t));
+                    losses
+                        .push(weight(s, self.target, self.weights, b) * loss_of(self.loss, z, &t));
                 }
             }
         }
@@ -153,6 +159,7 @@ impl Execute for LossGradient {
                 for worker in 0..predictions.workers {
                     let z = prediction(s.real(self.z), predictions, b, classifier, worker);
                     let p = prediction(s.real(self.output), predictions, b, classifier, worker);
+                    let factor = factor * weight(s, self.target, self.weights, b);
                     dz.extend(slope(self.loss, z, p, &t).iter().map(|slope| factor * slope));
                 }
             }
@@ -175,12 +182,17 @@ impl Execute for LocalLossGradient {
                 for (worker, &role) in roles.iter().enumerate() {
                     let z = prediction(s.real(self.z), predictions, b, classifier, worker);
                     let p = prediction(s.real(self.output), predictions, b, classifier, worker);
+                    let of_class = weight(s, self.target, self.weights, b);
+                    let slope_of_labels = || {
+                        let slope = slope(self.worker_loss, z, p, &t);
+                        slope.into_iter().map(|slope| of_class * slope).collect::<Vec<f64>>()
+                    };
                     let (weight, slope) = if role {
-                        (self.loss.leader, slope(self.worker_loss, z, p, &t))
+                        (self.loss.leader, slope_of_labels())
                     } else {
                         let FollowerLoss { align, labels } = self.follower;
                         let imitated = alignment_slope(self.worker_loss, align, z, p, aim);
-                        let learned = slope(self.worker_loss, z, p, &t);
+                        let learned = slope_of_labels();
                         let mixed = imitated.iter().zip(learned);
                         let mixed = mixed.map(|(d, l)| (1.0 - labels) * d + labels * l);
                         (self.loss.follower, mixed.collect())

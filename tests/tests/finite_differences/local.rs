@@ -119,7 +119,16 @@ fn check(of: Setting, count: usize, kind: Kind) -> Result<(), String> {
     let output = case.output("output", &shape);
     let worker_losses = case.output("worker losses", &of.outputs.losses_shape());
     let value = if follower.align == Align::Output { output } else { z };
-    let evaluate = WorkerLoss { z, target, output, losses: worker_losses, predictions, loss };
+    let class_weights = of.outputs.weights(&mut case);
+    let evaluate = WorkerLoss {
+        z,
+        target,
+        weights: class_weights,
+        output,
+        losses: worker_losses,
+        predictions,
+        loss,
+    };
 
     case.push(evaluate.clone());
     let Chosen { leaders, reference } = select(&mut case, of, count, worker_losses, value);
@@ -152,6 +161,7 @@ fn check(of: Setting, count: usize, kind: Kind) -> Result<(), String> {
             z,
             output,
             target,
+            weights: class_weights,
             leaders,
             reference,
             dz,
@@ -162,7 +172,16 @@ fn check(of: Setting, count: usize, kind: Kind) -> Result<(), String> {
             follower,
         }),
         Kind::OfAll => {
-            case.push(LossGradient { z, output, target, dz, predictions, loss, reduction });
+            case.push(LossGradient {
+                z,
+                output,
+                target,
+                weights: class_weights,
+                dz,
+                predictions,
+                loss,
+                reduction,
+            });
         }
     }
     let backward = case.finish()?;

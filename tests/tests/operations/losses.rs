@@ -27,6 +27,7 @@ fn evaluated(case: &mut Case, of: &PredictionBatch, range: f64) -> WorkerLoss {
     let op = WorkerLoss {
         z: case.input_between("z", &of.shape(), -range, range),
         target: of.target(case),
+        weights: of.weights(case),
         output: case.output("output", &of.shape()),
         losses: case.output("losses", &of.losses_shape()),
         predictions: of.predictions,
@@ -62,23 +63,25 @@ pub(crate) fn mean_worker_loss((of, seed): Setting) -> Result<(), String> {
 
 pub(crate) fn loss_gradient((of, seed): Setting) -> Result<(), String> {
     let mut case = Case::new(seed);
-    let WorkerLoss { z, target, output, predictions, loss, .. } = evaluated(&mut case, &of, 4.0);
+    let WorkerLoss { z, target, weights, output, predictions, loss, .. } =
+        evaluated(&mut case, &of, 4.0);
     let dz = case.output("dz", &of.shape());
     let reduction = case.source.pick(&[Reduction::Sum, Reduction::Mean]);
-    case.push(LossGradient { z, output, target, dz, predictions, loss, reduction });
+    case.push(LossGradient { z, output, target, weights, dz, predictions, loss, reduction });
     case.agrees(GRADIENTS)
 }
 
 /// Random leaders and a random reference.
 pub(crate) fn local_loss_gradient((of, seed): Setting) -> Result<(), String> {
     let mut case = Case::new(seed);
-    let WorkerLoss { z, target, output, .. } = evaluated(&mut case, &of, 4.0);
+    let WorkerLoss { z, target, weights, output, .. } = evaluated(&mut case, &of, 4.0);
     let (rows, count) = (of.leader_rows(&mut case), of.leader_count(&mut case));
     let (leaders, _) = of.leaders(&mut case, rows, count);
     let op = LocalLossGradient {
         z,
         output,
         target,
+        weights,
         leaders,
         reference: case.input("reference", &of.reference_shape()),
         dz: case.output("dz", &of.shape()),

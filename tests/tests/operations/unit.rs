@@ -31,7 +31,8 @@ fn losses((of, seed): (PredictionBatch, u64)) -> Result<(), String> {
     let nonfinite = case.whole("nonfinite", &[1], vec![0]);
     let [all_worker_losses, wrong, lead_counts] =
         ["all worker losses", "wrong", "lead counts"].map(|name| case.input(name, &[predictors]));
-    case.push(WorkerLoss { z, target, output, losses: worker_losses, predictions, loss });
+    let weights = of.weights(&mut case);
+    case.push(WorkerLoss { z, target, weights, output, losses: worker_losses, predictions, loss });
     case.push(MeanWorkerLoss { losses: worker_losses, mean, nonfinite });
     case.push(AccumulateRows { x: worker_losses, counter, total: all_worker_losses });
     let decision = match loss {
@@ -46,7 +47,7 @@ fn losses((of, seed): (PredictionBatch, u64)) -> Result<(), String> {
     let reduction = case.source.pick(&[Reduction::Sum, Reduction::Mean]);
     if case.source.below(4) == 0 {
         // All workers learn from the targets, as in an output layer.
-        case.push(LossGradient { z, output, target, dz, predictions, loss, reduction });
+        case.push(LossGradient { z, output, target, weights, dz, predictions, loss, reduction });
         return case.agrees(LOSSES);
     }
     let leading = of.leader_count(&mut case);
@@ -95,6 +96,7 @@ fn losses((of, seed): (PredictionBatch, u64)) -> Result<(), String> {
         z,
         output,
         target,
+        weights,
         leaders,
         reference,
         dz,

@@ -80,6 +80,7 @@ fn check_step(backend: &dyn Backend, case: &Case, tolerance: f64) {
         network: &case.network,
         leadership: case.leadership,
         label_smoothing: case.training.label_smoothing,
+        class_weights: case.training.class_weights.as_ref(),
         method: case.method,
         seed: SEED,
         classes: case.classes,

@@ -91,6 +91,7 @@ fn measure(run: &ResolvedRun) -> Result<Dependence> {
             network: &config.network,
             leadership: config.leadership,
             label_smoothing: config.training.label_smoothing,
+            class_weights: config.training.class_weights.as_ref(),
             method: config.method(),
             seed: config.seed,
             classes: data.target.names().len(),
