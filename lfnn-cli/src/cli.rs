@@ -306,7 +306,8 @@ pub(crate) struct PredictArgs {
 
 const EXPORT_HELP: &str = "\
 The file holds what prediction needs: the layers up to the output layer, without
-the heads of workers (unless --workers), optimiser state and counters.
+the heads of workers (unless --workers or --ensemble), optimiser state and
+counters.
 
   onnx         input `images` (batch, channels, height, width) with values from
                0 to 1; the model normalises them (and permutes pixels, if the
@@ -497,8 +498,8 @@ pub(crate) enum Scale {
 
 const STEP_HELP: &str = "\
 --config   YAML or JSON with the keys method, classes, network, leadership,
-           training (only label_smoothing and class_weights matter), seed and input (channels,
-           height, width).
+           training (only label_smoothing and class_weights matter), seed and
+           input (channels, height, width).
 --weights  every parameter and buffer, named as in a checkpoint, with or without
            the prefix `weights/`. For the method fa also `feedback/NAME`, the
            matrix used instead of a weight (drawn from the seed if missing).

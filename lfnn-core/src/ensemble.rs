@@ -8,12 +8,12 @@ use crate::unit::Unit;
 
 impl Network {
     /// Whether the workers of a unit have a vote in the prediction.
-    pub fn has_vote(&self, unit: &Unit) -> bool {
+    fn has_vote(&self, unit: &Unit) -> bool {
         self.units().len() - unit.number() < self.config().output.ensemble
     }
 
     /// Whether prediction needs a trainable parameter.
-    pub fn predicts_with(&self, parameter: &Parameter) -> bool {
+    pub(crate) fn predicts_with(&self, parameter: &Parameter) -> bool {
         match (parameter.tensor.role, parameter.part) {
             (Role::Head, Part::Unit(number)) => {
                 let unit = &self.units()[number - 1];
@@ -23,11 +23,34 @@ impl Network {
         }
     }
 
-    /// Writes the logits of the prediction, `[batch, classifiers · classes]`: those of the output layer `z`, or the
-    /// mean over it and the units that vote, each of which has the mean over its workers.
+    /// Writes the forward rules of all units and of the output layer, and gives the logits of the prediction,
+    /// `[batch, classifiers · classes]`. With `workers_predict` each unit's workers' logits are handed over.
+    pub(crate) fn write_prediction(
+        &self,
+        step: &mut StepBuilder<'_>,
+        mut x: TensorId,
+        workers_predict: bool,
+        mut hand_over: impl FnMut(&mut StepBuilder<'_>, &Unit, TensorId),
+    ) -> TensorId {
+        let mut votes = Vec::new();
+        for unit in self.units() {
+            let has_vote = self.has_vote(unit);
+            let saved = unit.forward(step, x, workers_predict || has_vote);
+            votes.extend(saved.logits.filter(|_| has_vote).map(|z| (unit.predictions(), z)));
+            if let Some(z) = saved.logits.filter(|_| workers_predict) {
+                hand_over(step, unit, z);
+            }
+            x = saved.output;
+        }
+        let z = self.output().forward(step, x).y;
+        self.write_votes(step, &votes, z)
+    }
+
+    /// Writes the mean of the logits of the output layer `z` and of the units that vote, each of which has the mean over
+    /// its workers.
     ///
     /// A mean of logits is that of the logarithms of probabilities, but for a number that is the same for all classes.
-    pub(crate) fn write_votes(
+    fn write_votes(
         &self,
         step: &mut StepBuilder<'_>,
         votes: &[(Predictions, TensorId)],

@@ -1,5 +1,7 @@
 //! A network: hidden units, then the output layer.
 
+use std::collections::BTreeMap;
+
 use crate::config::{ConfigError, NetworkConfig, OutputConfig, Task};
 use crate::layer::{
     Derivative, Extent, FlattenConfig, Gradients, GroupedLinear, Layer, LayerBuilder, NeedsGrad,
@@ -229,10 +231,17 @@ impl Network {
 
     /// Number of trainable parameters: those that prediction needs, and those of workers' heads that it does not.
     pub fn parameter_counts(&self) -> (usize, usize) {
-        let mut counts = (0, 0);
+        let counts = self.parameter_counts_by_part().into_values();
+        counts.fold((0, 0), |sum, own| (sum.0 + own.0, sum.1 + own.1))
+    }
+
+    /// The same of each part that has any.
+    pub fn parameter_counts_by_part(&self) -> BTreeMap<Part, (usize, usize)> {
+        let mut counts: BTreeMap<Part, (usize, usize)> = BTreeMap::new();
         for parameter in self.parameters.iter().filter(|parameter| parameter.trainable()) {
+            let (own, heads) = counts.entry(parameter.part).or_default();
             let needed = self.predicts_with(parameter);
-            *(if needed { &mut counts.0 } else { &mut counts.1 }) += parameter.tensor.len();
+            *(if needed { own } else { heads }) += parameter.tensor.len();
         }
         counts
     }

@@ -263,10 +263,7 @@ impl<'m> StepBuilder<'m> {
 
     /// The sum of two tensors, where none means zero.
     pub fn sum(&mut self, a: Option<TensorId>, b: Option<TensorId>) -> Option<TensorId> {
-        match (a, b) {
-            (Some(a), Some(b)) => Some(self.add(a, b)),
-            (one, other) => one.or(other),
-        }
+        self.total(a.into_iter().chain(b).collect())
     }
 
     /// Ends the step: its program, and each parameter with its gradient.

@@ -65,9 +65,6 @@ fn encode(saved: &SavedModel, args: &ExportArgs) -> anyhow::Result<(Vec<u8>, usi
     let SavedModel { model, metadata } = saved;
     let description = &model.description;
     let (predictor, parameters) = predictor(model)?;
-    let role = |id: TensorId| predictor.set.tensors()[id].role;
-    let weights = parameters.iter().filter(|(id, _)| role(*id).is_of_network());
-    let weights: Vec<StateTensor> = weights.map(|&(_, tensor)| tensor.clone()).collect();
     let (count, _) = predictor.network.parameter_counts();
 
     let mut about = Map::new();
@@ -119,6 +116,9 @@ fn encode(saved: &SavedModel, args: &ExportArgs) -> anyhow::Result<(Vec<u8>, usi
             }
             let mut about = Value::Object(about);
             about.sort_all_objects();
+            let role = |id: TensorId| predictor.set.tensors()[id].role;
+            let weights = parameters.iter().filter(|(id, _)| role(*id).is_of_network());
+            let weights: Vec<StateTensor> = weights.map(|&(_, tensor)| tensor.clone()).collect();
             to_bytes(&weights, Some((KEY, about.to_string())))?
         }
     };

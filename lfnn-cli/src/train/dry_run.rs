@@ -1,7 +1,5 @@
 //! `--dry-run`: the network unit by unit, and the memory of a step beside backpropagation's.
 
-use std::collections::HashMap;
-
 use lfnn_core::config::{ConfigError, Scope};
 use lfnn_core::layer::Perturbation;
 use lfnn_core::method::{self, Gradient, Method};
@@ -94,7 +92,7 @@ fn units(config: &RunConfig, network: &Network) -> String {
         }
     };
     let has_leaders = config.method().workers.have_leaders();
-    let counts = counts(network);
+    let counts = network.parameter_counts_by_part();
     let count_of = |part: Part| counts.get(&part).copied().unwrap_or_default();
     for unit in network.units() {
         let (parameters, head_parameters) = count_of(Part::Unit(unit.number()));
@@ -184,19 +182,6 @@ fn wrap(text: &str) -> Vec<String> {
         }
     }
     lines
-}
-
-/// Trainable parameters of each unit and of the output layer, and those of workers' heads.
-fn counts(network: &Network) -> HashMap<Part, (usize, usize)> {
-    let mut counts: HashMap<Part, (usize, usize)> = HashMap::new();
-    for parameter in network.parameters() {
-        let (own, head) = counts.entry(parameter.part).or_default();
-        let needed = network.predicts_with(parameter);
-        if parameter.trainable() {
-            *(if needed { own } else { head }) += parameter.tensor.len();
-        }
-    }
-    counts
 }
 
 /// How many layers with weights a gradient, or the derivative of a forward gradient, crosses, and with what noise.

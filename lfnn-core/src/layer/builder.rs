@@ -110,7 +110,7 @@ pub struct LayerBuilder<'s> {
     name: String,
     pub(crate) part: Part,
     /// The role of trainable parameters.
-    pub(crate) role: Role,
+    role: Role,
     /// Whether what is built does not train.
     pub(crate) frozen: bool,
     parameters: Vec<Parameter>,
@@ -225,6 +225,14 @@ impl<'s> LayerBuilder<'s> {
         let built = build(self);
         self.path.truncate(lengths.0);
         self.name.truncate(lengths.1);
+        built
+    }
+
+    /// Builds something whose parameters training alone needs.
+    pub(crate) fn in_head<T>(&mut self, build: impl FnOnce(&mut Self) -> T) -> T {
+        let role = std::mem::replace(&mut self.role, Role::Head);
+        let built = build(self);
+        self.role = role;
         built
     }
 

@@ -74,29 +74,22 @@ impl EvaluationProgram {
         let order = set.declare(role, "order", DType::U32, &[scope.images.max(1)]);
         let mut step = StepBuilder::new(set, "evaluate", Mode::Evaluate, batch, counter, false);
         let output = network.output().declare_state(&mut step, role);
-        let (mut x, target) = data.load(&mut step, order, Augmentation::default());
-        let (mut workers, mut votes) = (Vec::new(), Vec::new());
-        for unit in network.units() {
-            let (predictions, has_vote) = (unit.predictions(), network.has_vote(unit));
-            let saved = unit.forward(&mut step, x, workers_predict || has_vote);
-            votes.extend(saved.logits.filter(|_| has_vote).map(|z| (predictions, z)));
-            if let Some(z) = saved.logits.filter(|_| workers_predict) {
-                let sums = WorkerSums::declare(&mut step, role, unit);
-                let (features, name) =
-                    (predictions.features(), format!("unit{}.outputs", unit.number()));
-                let output = step.declare(role, &name, DType::Real, &[batch, features]);
-                let losses = step.activation("workers.losses", &[predictions.predictors()]);
-                let weights = None;
-                step.push(WorkerLoss { z, target, weights, output, losses, predictions, loss });
-                sums.add(&mut step, predictions, loss, [losses, output, target]);
-                let outputs = BatchOutputs { tensor: output, features };
-                workers.push(UnitOutputs { outputs, predictions });
-            }
-            x = saved.output;
-        }
+        let (x, target) = data.load(&mut step, order, Augmentation::default());
+        let mut workers = Vec::new();
+        let z = network.write_prediction(&mut step, x, workers_predict, |step, unit, z| {
+            let predictions = unit.predictions();
+            let sums = WorkerSums::declare(step, role, unit);
+            let (features, name) =
+                (predictions.features(), format!("unit{}.outputs", unit.number()));
+            let output = step.declare(role, &name, DType::Real, &[batch, features]);
+            let losses = step.activation("workers.losses", &[predictions.predictors()]);
+            let weights = None;
+            step.push(WorkerLoss { z, target, weights, output, losses, predictions, loss });
+            sums.add(step, predictions, loss, [losses, output, target]);
+            let outputs = BatchOutputs { tensor: output, features };
+            workers.push(UnitOutputs { outputs, predictions });
+        });
         let layer = network.output();
-        let z = layer.forward(&mut step, x).y;
-        let z = network.write_votes(&mut step, &votes, z);
         let global = layer.global_loss(&mut step, &output, z, (target, None), loss);
         let features = layer.predictions().features();
         let tensor = step.declare(role, "probabilities", DType::Real, &[batch, features]);

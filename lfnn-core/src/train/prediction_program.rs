@@ -48,22 +48,14 @@ impl PredictionProgram {
             set.declare(Role::Evaluation, "step_counter", DType::U32, &[step_counter::LEN]);
         let order = set.declare(Role::Evaluation, "order", DType::U32, &[1]);
         let mut step = StepBuilder::new(&mut set, "predict", Mode::Evaluate, 1, counter, false);
-        let mut x = data.load_images(&mut step, order, Augmentation::default());
+        let x = data.load_images(&mut step, order, Augmentation::default());
         let (loss, layer) = (network.loss(0.0), network.output());
-        let (mut votes, mut workers) = (Vec::new(), Vec::new());
-        for unit in network.units() {
-            let has_vote = network.has_vote(unit);
-            let saved = unit.forward(&mut step, x, workers_predict || has_vote);
+        let mut workers = Vec::new();
+        let logits = network.write_prediction(&mut step, x, workers_predict, |step, unit, z| {
             let predictions = unit.predictions();
-            votes.extend(saved.logits.filter(|_| has_vote).map(|z| (predictions, z)));
-            if let Some(z) = saved.logits.filter(|_| workers_predict) {
-                let p = write_probabilities(&mut step, z, loss, predictions.classes);
-                workers.push((p, predictions));
-            }
-            x = saved.output;
-        }
-        let z = layer.forward(&mut step, x).y;
-        let logits = network.write_votes(&mut step, &votes, z);
+            let p = write_probabilities(step, z, loss, predictions.classes);
+            workers.push((p, predictions));
+        });
         let outputs = write_probabilities(&mut step, logits, loss, layer.predictions().classes);
         let (program, _) =
             step.finish().map_err(|error| ConfigError::new("network", error.to_string()))?;

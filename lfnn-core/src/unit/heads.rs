@@ -6,7 +6,6 @@ use super::workers::{BuildWorkers, Built, Workers, layers_with_weights};
 use super::{Branch, ReadoutConfig, UnitPlace};
 use crate::config::{ConfigError, Size2};
 use crate::layer::{Layer, LayerBuilder, LayerConfig, Sequential};
-use crate::program::Role;
 
 /// Heads as workers: a worker sees all of the unit's features, through layers of its own and a linear readout. Heads
 /// differ by their initial values, their dropout and their settings.
@@ -110,11 +109,11 @@ impl HeadConfig {
         features: &[usize],
         logits: usize,
     ) -> Result<Sequential, ConfigError> {
-        builder.role = Role::Head;
-        let layers = builder
-            .within(".layers", "", |builder| builder.sequential(&self.layers, features, "layer"));
-        builder.role = Role::Parameter;
-        let mut head = layers?;
+        let mut head = builder.in_head(|builder| {
+            builder.within(".layers", "", |builder| {
+                builder.sequential(&self.layers, features, "layer")
+            })
+        })?;
         let readout = ReadoutConfig { count: 1, grid: self.grid, dropout: self.dropout };
         readout.append(builder, &mut head, logits)?;
         Ok(head)

@@ -9,7 +9,6 @@ use crate::layer::{
     AdaptiveAvgPoolConfig, DropoutConfig, FlattenConfig, GroupedLinear, Layer, LayerBuilder,
     Sequential,
 };
-use crate::program::Role;
 
 /// Groups of features as workers: a worker is an even group of neurons or filters with a linear readout of its own.
 ///
@@ -96,9 +95,8 @@ impl ReadoutConfig {
             builder.append_uncounted(head, &FlattenConfig)?;
         }
         let linear = GroupedLinear { features: logits, groups: self.count };
-        builder.role = Role::Head;
-        let appended = builder.within("", "readout.", |builder| builder.append(head, &linear));
-        builder.role = Role::Parameter;
-        appended
+        builder.in_head(|builder| {
+            builder.within("", "readout.", |builder| builder.append(head, &linear))
+        })
     }
 }

@@ -9,7 +9,7 @@ use crate::layer::{
 };
 use crate::metric::{Metric, MetricScope, Per};
 use crate::program::{
-    AccumulateRows, Linear, LinearInputGrad, NormalizeRows, Role, SimilarityLoss, TensorId,
+    AccumulateRows, Linear, LinearInputGrad, NormalizeRows, SimilarityLoss, TensorId,
 };
 use crate::step::StepBuilder;
 
@@ -80,12 +80,11 @@ impl SimilarityConfig {
             }
             (false, _) => Targets::Values,
         };
-        builder.role = Role::Head;
-        let layers = builder.within(".layers", "similarity.", |builder| {
-            builder.sequential(&self.layers, features, "layer")
-        });
-        builder.role = Role::Parameter;
-        let mut layers = layers?;
+        let mut layers = builder.in_head(|builder| {
+            builder.within(".layers", "similarity.", |builder| {
+                builder.sequential(&self.layers, features, "layer")
+            })
+        })?;
         match *layers.output_shape() {
             [1, 1, _] => builder.append_uncounted(&mut layers, &FlattenConfig)?,
             [_, _, _] => builder.append_uncounted(&mut layers, &DeviationConfig)?,
