@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::config::{ConfigError, NetworkConfig, OutputConfig, Task};
 use crate::layer::{
-    Coupling, Cut, Derivative, Extent, FlattenConfig, Gradients, GroupedLinear, Layer,
+    Along, Coupling, Cut, Derivative, Extent, FlattenConfig, Gradients, GroupedLinear, Layer,
     LayerBuilder, NeedsGrad, Parameter, Perturbation, Saved, Sequential,
 };
 use crate::metric::{Metric, MetricScope, Per};
@@ -325,9 +325,9 @@ impl OutputLayer {
     pub fn jvp_with_noise(
         &self,
         step: &mut StepBuilder<'_>,
-        (x, dx): (TensorId, Option<TensorId>),
+        (x, dx): (TensorId, Along),
         perturb: Perturbation,
-    ) -> (Saved, Option<TensorId>) {
+    ) -> (Saved, Along) {
         step.part(Part::Output);
         self.layers.jvp_with_noise(step, x, dx, perturb)
     }
@@ -338,16 +338,16 @@ impl OutputLayer {
         &self,
         step: &mut StepBuilder<'_>,
         saved: &Saved,
-        (gradient, tangent): (TensorId, Option<TensorId>),
+        (gradient, tangents): (TensorId, Along),
         perturb: Perturbation,
     ) -> (Derivative, Gradients) {
         step.part(Part::Output);
         if let Perturbation::Outputs { .. } = perturb {
-            let tangent = (tangent, self.groups);
-            let (parameters, cut) = self.layers.readout_gradient(step, saved, gradient, tangent);
+            let tangents = (tangents, self.groups);
+            let (parameters, cut) = self.layers.readout_gradient(step, saved, gradient, tangents);
             return (Derivative::new(vec![cut]), Gradients { input: None, parameters });
         }
-        (Derivative::new(vec![Cut { gradient, tangent, groups: 1 }]), Gradients::default())
+        (Derivative::new(vec![Cut { gradient, tangents, groups: 1 }]), Gradients::default())
     }
 
     /// Writes the forward gradient of every parameter that was perturbed.

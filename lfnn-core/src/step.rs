@@ -34,6 +34,8 @@ pub struct StepBuilder<'m> {
     gradients: Vec<(TensorId, TensorId)>,
     /// The random directions drawn so far.
     directions: Vec<TensorId>,
+    /// Along how many directions a forward gradient is estimated.
+    direction_count: usize,
     /// The matrix that replaces each weight in the backward pass; none where that is the weight itself.
     feedback: Option<BTreeMap<TensorId, TensorId>>,
     metrics: Vec<MetricSum>,
@@ -59,6 +61,7 @@ impl<'m> StepBuilder<'m> {
             traced,
             gradients: Vec::new(),
             directions: Vec::new(),
+            direction_count: 1,
             feedback: None,
             metrics: Vec::new(),
         }
@@ -203,6 +206,17 @@ impl<'m> StepBuilder<'m> {
         self.directions.push(y);
         self.push(Gaussian { counter: self.counter, factor: None, y, stream });
         (y, stream)
+    }
+
+    /// Along how many directions a forward gradient is estimated: the mean of their estimates is taken.
+    pub fn direction_count(&self) -> usize {
+        self.direction_count
+    }
+
+    /// The same step with estimates along so many directions, at least 1.
+    #[must_use]
+    pub fn with_directions(self, directions: usize) -> Self {
+        Self { direction_count: directions.max(1), ..self }
     }
 
     /// The random directions drawn so far, in order.

@@ -870,3 +870,13 @@ for other, options in {
         training={"optimizer": {"sgd": {"lr": 0.01, "momentum": 0.5}}, **options},
         curve=True,
     )
+
+for other in ["fg-w", "fg-a", "lg-fg-w", "lg-fg-a"]:
+    case(
+        f"{other}_directions",
+        "the mean of three estimates",
+        READOUT,
+        output=["flatten"],
+        training={"directions": 3},
+        image=(2, 7, 7),
+    )

@@ -6,6 +6,7 @@ The random numbers are those of the Rust crates, computed once more from their d
 
 import math
 import re
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -69,18 +70,23 @@ def layers_with_parameters(module, prefix, readouts):
 
 
 class Directions:
-    """Numbers the streams of one step."""
+    """Numbers the streams of one step: `count` for each place, one after the other."""
 
-    def __init__(self, now):
-        self.now = now
+    def __init__(self, now, count=1):
+        self.now, self.count = now, count
         self.drawn = {}
         self.places = {}
         """The module whose output a direction is added to, by the direction."""
 
-    def draw(self, name, like):
-        u = direction(tuple(like.shape), self.now, len(self.drawn), like.dtype)
-        self.drawn[name] = u
-        return u
+    def draw(self, likes):
+        """The directions for what a layer has perturbed, by name; those behind the first are named with a number."""
+        drawn = {name: [] for name in likes}
+        for k in range(self.count):
+            for name, like in likes.items():
+                u = direction(tuple(like.shape), self.now, len(self.drawn), like.dtype)
+                self.drawn[name if k == 0 else f"{name}.{k + 1}"] = u
+                drawn[name].append(u)
+        return drawn
 
 
 def perturb_weights(parts, loss_terms, directions):
@@ -93,23 +99,40 @@ def perturb_weights(parts, loss_terms, directions):
     for prefix, module, readouts in parts:
         along[module] = {}
         for name, layer in layers_with_parameters(module, prefix, readouts):
-            for own, parameter in layer.named_parameters(recurse=False):
-                full = f"{name}.{own}"
+            own = {f"{name}.{n}": p for n, p in layer.named_parameters(recurse=False)}
+            for full, v in directions.draw(own).items():
                 local = full.removeprefix(f"{prefix}.")
-                along[module][local] = (full, parameter, directions.draw(full, parameter))
+                along[module][local] = (full, own[full], v)
 
-    with torch.no_grad(), forward_ad.dual_level():
-
-        def call(module, x):
-            dual = {
-                local: forward_ad.make_dual(parameter.detach(), v)
-                for local, (_, parameter, v) in along[module].items()
-            }
-            return functional_call(module, dual, (x,))
-
-        derivative = forward_ad.unpack_dual(loss_terms(call)).tangent.sum()
     drawn = [entry for module in along.values() for entry in module.values()]
-    return {full: derivative * v for full, _, v in drawn}, derivative
+    derivatives = []
+    for k in range(directions.count):
+        with torch.no_grad(), forward_ad.dual_level(), still_running(parts, first=k == 0):
+
+            def call(module, x, k=k):
+                dual = {
+                    local: forward_ad.make_dual(parameter.detach(), v[k])
+                    for local, (_, parameter, v) in along[module].items()
+                }
+                return functional_call(module, dual, (x,))
+
+            derivatives.append(forward_ad.unpack_dual(loss_terms(call)).tangent.sum())
+    mean = lambda v: sum(d * u for d, u in zip(derivatives, v, strict=True)) / directions.count
+    return {full: mean(v) for full, _, v in drawn}, derivatives
+
+
+@contextmanager
+def still_running(parts, first=False):
+    """Running statistics move in the first pass of a step alone."""
+    owners = [owner for _, module, _ in parts for owner in module.modules()]
+    running = [(owner, name, b) for owner in owners for name, b in owner.named_buffers("", False)]
+    if not first:
+        for owner, name, buffer in running:
+            setattr(owner, name, buffer.clone())
+    yield
+    if not first:
+        for owner, name, buffer in running:
+            setattr(owner, name, buffer)
 
 
 def kept_outputs(modules, run):
@@ -153,40 +176,40 @@ def perturb_outputs(parts, loss_terms, directions, places):
     gates = [place.gate for place in places if place.gate is not None]
     watched = {*cuts, *gates, *(place.place for place in places)}
     terms, outputs = kept_outputs(watched, lambda: loss_terms(call))
+    drawn = {}
     for place in places:
-        directions.draw(place.name, outputs[place.place])
+        drawn |= directions.draw({place.name: outputs[place.place]})
         directions.places[place.name] = place.place_name
 
-    # The second pass must not move running statistics once more.
-    owners = [owner for _, module, _ in parts for owner in module.modules()]
-    running = [(owner, name, b) for owner in owners for name, b in owner.named_buffers("", False)]
-    for owner, name, buffer in running:
-        setattr(owner, name, buffer.clone())
-    with torch.no_grad(), forward_ad.dual_level():
-        zero = torch.zeros((), dtype=terms.dtype)
-        step = forward_ad.make_dual(zero, torch.ones_like(zero))
+    sums, derivatives = {place.name: 0 for place in places}, []
+    for k in range(directions.count):
+        with torch.no_grad(), forward_ad.dual_level(), still_running(parts):
+            zero = torch.zeros((), dtype=terms.dtype)
+            step = forward_ad.make_dual(zero, torch.ones_like(zero))
 
-        def add(name):
-            return lambda _module, _inputs, output: output + step * directions.drawn[name]
+            def add(name, k=k, step=step):
+                return lambda _module, _inputs, output: output + step * drawn[name][k]
 
-        hooks = [place.place.register_forward_hook(add(place.name)) for place in places]
-        moved, at_cuts = kept_outputs(cuts, lambda: loss_terms(call))
-        for hook in hooks:
-            hook.remove()
-        tangent_of = lambda x: forward_ad.unpack_dual(x).tangent
-        tangent, tangents = tangent_of(moved), {cut: tangent_of(x) for cut, x in at_cuts.items()}
-    for owner, name, buffer in running:
-        setattr(owner, name, buffer)
-    tangent = torch.zeros_like(terms) if tangent is None else tangent
+            hooks = [place.place.register_forward_hook(add(place.name)) for place in places]
+            moved, at_cuts = kept_outputs(cuts, lambda: loss_terms(call))
+            for hook in hooks:
+                hook.remove()
+            tangent_of = lambda x: forward_ad.unpack_dual(x).tangent
+            tangent, tangents = tangent_of(moved), {m: tangent_of(x) for m, x in at_cuts.items()}
+        tangent = torch.zeros_like(terms) if tangent is None else tangent
+        derivatives.append(tangent.sum())
+        for place in places:
+            u = drawn[place.name][k]
+            coupled = tangent[len(u) :].sum()
+            factor = parted_derivative(place, u, terms, coupled, outputs, tangents)
+            shape = in_parts(u).shape
+            factor = factor.repeat_interleave(shape[1] // factor.shape[1], 1).expand(shape)
+            estimate = (factor * in_parts(u)).reshape(u.shape)
+            sums[place.name] = sums[place.name] + estimate / directions.count
 
     gradients = {}
     for place in places:
-        u, output = directions.drawn[place.name], outputs[place.place]
-        coupled = tangent[len(u) :].sum()
-        factor = parted_derivative(place, u, terms, coupled, outputs, tangents)
-        shape = in_parts(u).shape
-        factor = factor.repeat_interleave(shape[1] // factor.shape[1], 1).expand(shape)
-        estimate = (factor * in_parts(u)).reshape(u.shape)
+        output, estimate = outputs[place.place], sums[place.name]
         if place.gate is not None:
             estimate = estimate * (outputs[place.gate] > 0)
         own = {}
@@ -198,7 +221,7 @@ def perturb_outputs(parts, loss_terms, directions, places):
     if exact:
         values = torch.autograd.grad(terms.sum(), list(exact.values()), retain_graph=True)
         gradients |= dict(zip(exact, values, strict=True))
-    return gradients, tangent.sum()
+    return gradients, derivatives
 
 
 def parted_derivative(place, u, terms, coupled, outputs, tangents):

@@ -403,7 +403,7 @@ def forward_gradients(case, net, images, target, state):
     """`fg-w` and `fg-a`: one derivative of `L_g`, along directions everywhere."""
     names = [f"unit{i}" for i in range(1, len(net.units) + 1)] + ["output"]
     parts = [(name, getattr(net, name), False) for name in names]
-    directions, seen = Directions(state.now()), []
+    directions, seen = Directions(state.now(), case.training.directions), []
 
     def terms(call):
         x = images
@@ -414,19 +414,19 @@ def forward_gradients(case, net, images, target, state):
         return global_terms(case, seen[-1], target)
 
     if case.method == "fg-w":
-        grads, derivative = perturb_weights(parts, terms, directions)
+        grads, derivatives = perturb_weights(parts, terms, directions)
     else:
         found = places.of_global_loss(net)
-        grads, derivative = perturb_outputs(parts, terms, directions, found)
+        grads, derivatives = perturb_outputs(parts, terms, directions, found)
     logits = seen[0].detach()
     loss = global_loss(case, logits, target)
-    return result(logits, loss, grads, (), directions, [derivative])
+    return result(logits, loss, grads, (), directions, [derivatives])
 
 
 def local_greedy(case, net, images, target, state):
     """`lg-…`: every unit has its own workers' errors as its loss."""
     x, grads, derivatives = images, {}, []
-    directions = Directions(state.now())
+    directions = Directions(state.now(), case.training.directions)
     units = [(f"unit{i}", unit) for i, unit in enumerate(net.units, start=1)]
     for name, module in [*units, ("output", net.output)]:
         seen = []

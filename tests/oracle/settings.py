@@ -82,6 +82,7 @@ TRAINING = {
     "clip_norm": None,
     "label_smoothing": 0.0,
     "class_weights": None,
+    "directions": 1,
 }
 
 CHOICES = {

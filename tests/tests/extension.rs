@@ -53,6 +53,7 @@ fn trace(method: &'static Method, network: &NetworkConfig) -> StepTrace {
         leadership: LeadershipConfig { delta: 0.5, ..LeadershipConfig::default() },
         label_smoothing: 0.0,
         class_weights: None,
+        directions: 1,
         method,
         seed: 1,
         classes: 3,

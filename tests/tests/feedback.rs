@@ -53,6 +53,7 @@ fn step(method: &str, seed: u64, weights: &State) -> Result<StepTrace, String> {
         leadership: LeadershipConfig::default(),
         label_smoothing: 0.0,
         class_weights: None,
+        directions: 1,
         method: by_name(method).unwrap(),
         seed,
         classes: CLASSES,

@@ -24,6 +24,7 @@ struct Subject {
     network: NetworkConfig,
     /// Channels, height and width.
     shape: [usize; 3],
+    directions: usize,
     weights: State,
     images: Vec<f32>,
     labels: Vec<u32>,
@@ -39,7 +40,7 @@ impl Subject {
         let weights = weights(&network, &[4, 4, 2], CLASSES, 0.8, &mut source);
         let images = source.reals(batch * 32, -1.0, 1.0);
         let labels = (0..batch as u32).map(|i| i % CLASSES as u32).collect();
-        Self { network, shape: [2, 4, 4], weights, images, labels }
+        Self { network, shape: [2, 4, 4], directions: 1, weights, images, labels }
     }
 
     /// The same with one image of the batch alone.
@@ -47,6 +48,7 @@ impl Subject {
         Self {
             network: self.network.clone(),
             shape: self.shape,
+            directions: self.directions,
             weights: self.weights.clone(),
             images: self.images[image * 32..(image + 1) * 32].to_vec(),
             labels: vec![self.labels[image]],
@@ -59,6 +61,7 @@ impl Subject {
             leadership: LeadershipConfig::default(),
             label_smoothing: 0.0,
             class_weights: None,
+            directions: self.directions,
             method: by_name(method).unwrap(),
             seed,
             classes: CLASSES,
@@ -129,8 +132,7 @@ fn heads() -> Value {
 
 /// In every tensor: the component along the true gradient, in units of it, is 1 in the mean, and no
 /// element is further from its expectation than chance lets it be.
-fn is_unbiased(network: Value, method: &str, true_method: &str) {
-    let subject = Subject::new(network, 4);
+fn is_unbiased(subject: Subject, method: &str, true_method: &str) {
     let truth = subject.gradient(true_method, 1);
     let draws = subject.draws(method);
     let bound = 5.0 / (DRAWS as f64).sqrt();
@@ -161,28 +163,28 @@ fn is_unbiased(network: Value, method: &str, true_method: &str) {
 
 #[test]
 fn perturbed_weights_give_the_global_gradient_in_the_mean() {
-    is_unbiased(everything(), "fg-w", "bp");
+    is_unbiased(Subject::new(everything(), 4), "fg-w", "bp");
 }
 
 #[test]
 fn perturbed_outputs_give_the_global_gradient_in_the_mean() {
-    is_unbiased(everything(), "fg-a", "bp");
+    is_unbiased(Subject::new(everything(), 4), "fg-a", "bp");
 }
 
 #[test]
 fn perturbed_weights_of_a_unit_give_its_local_gradient_in_the_mean() {
-    is_unbiased(everything(), "lg-fg-w", "lg-bp");
+    is_unbiased(Subject::new(everything(), 4), "lg-fg-w", "lg-bp");
 }
 
 #[test]
 fn perturbed_outputs_of_a_unit_give_its_local_gradient_in_the_mean() {
-    is_unbiased(everything(), "lg-fg-a", "lg-bp");
+    is_unbiased(Subject::new(everything(), 4), "lg-fg-a", "lg-bp");
 }
 
 #[test]
 fn perturbed_heads_give_their_local_gradient_in_the_mean() {
-    is_unbiased(heads(), "lg-fg-w", "lg-bp");
-    is_unbiased(heads(), "lg-fg-a", "lg-bp");
+    is_unbiased(Subject::new(heads(), 4), "lg-fg-w", "lg-bp");
+    is_unbiased(Subject::new(heads(), 4), "lg-fg-a", "lg-bp");
 }
 
 /// The whole variance of a set of tensors is what `predicted` says, within 5 standard errors of the
@@ -279,7 +281,8 @@ fn perturbed_outputs_have_the_predicted_variance_position_by_position_and_group_
         let network: NetworkConfig = serde_json::from_value(json!({ "units": units })).unwrap();
         let weights = weights(&network, &[2, 2, 4], CLASSES, 0.8, &mut Source::new(5));
         let images = (0..16).map(|i| f32::from(u8::from(i / 4 == i % 4))).collect();
-        let subject = Subject { network, shape: [4, 2, 2], weights, images, labels: vec![1] };
+        let subject =
+            Subject { network, shape: [4, 2, 2], directions: 1, weights, images, labels: vec![1] };
         let of = "unit1.layer1.weight";
         let truth = subject.gradient("lg-bp", 1);
         let (_, gradient) = truth.iter().find(|(name, _)| name == of).unwrap();
@@ -293,6 +296,40 @@ fn perturbed_outputs_have_the_predicted_variance_position_by_position_and_group_
             }
         }
         has_variance("lg-fg-a", &subject.draws("lg-fg-a"), &truth, of, predicted);
+    }
+}
+
+/// The mean of n estimates has an n-th of their variance, and the same mean.
+#[test]
+fn several_directions_divide_the_variance_by_their_number() {
+    for (method, true_method) in
+        [("fg-w", "bp"), ("lg-fg-w", "lg-bp"), ("fg-a", "bp"), ("lg-fg-a", "lg-bp")]
+    {
+        let subject = |directions: usize| Subject { directions, ..Subject::new(everything(), 4) };
+        let truth = subject(1).gradient(true_method, 1);
+        for of in ["unit1.layer1", "unit2"] {
+            let square = |draw: &Gradient| -> f64 {
+                let parts = draw.iter().zip(&truth).filter(|((name, _), _)| name.starts_with(of));
+                let off = |(d, t): (&f64, &f64)| (d - t).powi(2);
+                parts.map(|((_, d), (_, t))| d.iter().zip(t).map(off).sum::<f64>()).sum()
+            };
+            let one: Vec<f64> = subject(1).draws(method).iter().map(square).collect();
+            let three: Vec<f64> = subject(3).draws(method).iter().map(square).collect();
+            let ((one, s), (three, t)) = (moments(&one), moments(&three));
+            let error = 5.0 * ((s / 9.0 + t) / DRAWS as f64).sqrt();
+            assert!(
+                (one / 3.0 - three).abs() <= error,
+                "{method}: {of}: {one} and {three} ± {error}"
+            );
+            assert!(error < 0.5 * three, "the test itself: {error} of {three}");
+        }
+    }
+}
+
+#[test]
+fn several_directions_are_unbiased() {
+    for (method, true_method) in [("fg-w", "bp"), ("lg-fg-a", "lg-bp")] {
+        is_unbiased(Subject { directions: 2, ..Subject::new(heads(), 4) }, method, true_method);
     }
 }
 

@@ -183,6 +183,7 @@ fn trace(method: &str, network: &NetworkConfig, weights: &State) -> StepTrace {
         leadership,
         label_smoothing: 0.0,
         class_weights: None,
+        directions: 1,
         method: by_name(method).unwrap(),
         seed: 1,
         classes: CLASSES,

@@ -139,6 +139,7 @@ fn step(method: &str, leadership: LeadershipConfig, weights: &State) -> StepTrac
         leadership,
         label_smoothing: 0.0,
         class_weights: None,
+        directions: 1,
         method: by_name(method).unwrap(),
         seed: 1,
         classes: CLASSES,

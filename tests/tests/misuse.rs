@@ -117,6 +117,7 @@ fn a_label_of_no_class_is_an_error_when_a_step_is_inspected() {
         leadership: LeadershipConfig::default(),
         label_smoothing: 0.0,
         class_weights: None,
+        directions: 1,
         method: by_name("lfnn-l").unwrap(),
         seed: 1,
         classes: 3,

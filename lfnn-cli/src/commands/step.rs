@@ -106,6 +106,7 @@ fn trace(
         leadership: config.leadership,
         label_smoothing: config.training.as_ref().map_or(0.0, |t| t.label_smoothing),
         class_weights: config.training.as_ref().and_then(|t| t.class_weights.as_ref()),
+        directions: config.training.as_ref().map_or(1, |t| t.directions),
         method,
         seed: config.seed,
         classes: config.classes,

@@ -253,7 +253,17 @@ impl TrainingConfig {
     pub fn new(batch_size: usize, epochs: usize, optimizer: OptimizerConfig) -> Self {
         let (schedule, clip_norm, class_weights) = (ScheduleConfig::Constant, None, None);
         let label_smoothing = 0.0;
-        Self { batch_size, epochs, optimizer, schedule, clip_norm, label_smoothing, class_weights }
+        let directions = 1;
+        Self {
+            batch_size,
+            epochs,
+            optimizer,
+            schedule,
+            clip_norm,
+            label_smoothing,
+            class_weights,
+            directions,
+        }
     }
 }
 

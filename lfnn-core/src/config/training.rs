@@ -9,6 +9,8 @@ const BATCH_SIZE: Range = Range::at_least(1);
 const EPOCHS: Range = Range::at_least(1).at_most(u32::MAX as usize);
 const CLIP_NORM: Range = Range::positive();
 const LABEL_SMOOTHING: Range = Range::below_one();
+/// More would make a program of more than a million operations.
+const DIRECTIONS: Range = Range::at_least(1).at_most(1000);
 
 /// How a network is trained, whatever the method.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,6 +49,16 @@ pub struct TrainingConfig {
     /// are reported have them; evaluation has none.
     #[serde(default)]
     pub class_weights: Option<ClassWeights>,
+    /// Random directions of a step, for forward gradients: the mean of their estimates is taken.
+    ///
+    /// The variance of the mean falls as 1 over their number. Each takes another pass of tangents and memory for it.
+    #[serde(default = "one")]
+    #[cfg_attr(feature = "schema", schemars(transform = { DIRECTIONS }))]
+    pub directions: usize,
+}
+
+fn one() -> usize {
+    1
 }
 
 /// Factors on the losses of the classes.
@@ -136,6 +148,7 @@ impl TrainingConfig {
         EPOCHS.check("training.epochs", self.epochs)?;
         CLIP_NORM.check_some("training.clip_norm", self.clip_norm)?;
         check_label_smoothing(self.label_smoothing)?;
+        DIRECTIONS.check("training.directions", self.directions)?;
         self.class_weights.as_ref().map_or(Ok(()), ClassWeights::validate)?;
         self.optimizer.validate()?;
         self.schedule.validate()

@@ -125,6 +125,9 @@ impl BuildLayer for LayerConfig {
     }
 }
 
+/// The tangents of one tensor along each direction of a step; none means zero.
+pub type Along = Vec<Option<TensorId>>;
+
 /// Tangents of parameters, by the parameter; one that is not there is zero.
 pub type Tangents = BTreeMap<TensorId, TensorId>;
 
@@ -139,7 +142,7 @@ pub struct Saved {
     pub tensors: Vec<TensorId>,
     /// What the layers inside saved.
     pub inner: Vec<Saved>,
-    /// The random direction that was added here, if any.
+    /// The random directions that were added here, if any.
     pub perturbed: Option<Perturbed>,
 }
 
@@ -223,19 +226,19 @@ pub trait Layer: Debug + Send + Sync {
         Kind::Plain
     }
 
-    /// The forward rule and the forward-mode rule side by side, with a random direction added (see
-    /// [`Perturbation`]): the tangent of the output comes back beside what is saved. A layer made of others
+    /// The forward rule and the forward-mode rule side by side, with random directions added (see
+    /// [`Perturbation`]): the tangent of the output along each comes back beside what is saved. A layer made of others
     /// goes layer by layer, so that nothing outlives the next layer that the method does not need.
     fn jvp_with_noise(
         &self,
         step: &mut StepBuilder<'_>,
         x: TensorId,
-        dx: Option<TensorId>,
+        dx: Along,
         perturb: Perturbation,
-    ) -> (Saved, Option<TensorId>) {
+    ) -> (Saved, Along) {
         let mut saved = self.forward(step, x);
         let trainable = self.trainable();
-        let dy = match perturb {
+        let dy = dx.into_iter().map(|dx| match perturb {
             _ if trainable.is_empty() => self.jvp(step, &saved, dx, &Tangents::new()),
             Perturbation::Nothing => self.jvp(step, &saved, dx, &Tangents::new()),
             Perturbation::Parameters => {
@@ -247,7 +250,8 @@ pub trait Layer: Debug + Send + Sync {
                 let drawn = perturb::draw_output(step, trainable[0], &mut saved, perturb);
                 step.sum(dy, drawn)
             }
-        };
+        });
+        let dy = dy.collect();
         (saved, dy)
     }
 
@@ -265,8 +269,8 @@ pub trait Layer: Debug + Send + Sync {
             Some(Perturbed::Parameters(drawn)) => {
                 perturb::estimate_parameters(step, drawn, derivative)
             }
-            Some(Perturbed::Output { stream, behind }) => {
-                let dy = derivative.estimate_output(step, saved.y, *stream, *behind, gate);
+            Some(Perturbed::Output { streams, behind }) => {
+                let dy = derivative.estimate_output(step, saved.y, streams, *behind, gate);
                 let needs_grad = NeedsGrad { input: false, parameters: true };
                 self.backward(step, saved, dy, needs_grad).parameters
             }

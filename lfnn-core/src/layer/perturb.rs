@@ -7,6 +7,9 @@
 //! layers get their directions in one pass. They are drawn again when the derivative is known, and
 //! not kept.
 //!
+//! A step may take the mean of several such estimates, each along a direction of its own: their variance falls as 1 over
+//! their number.
+//!
 //! A layer with weights is perturbed behind the normalisation that follows it, as in the networks of Ren et al., and the
 //! estimate goes back through that normalisation by its exact rule. Where a ReLU comes next, the gradient of what does not
 //! pass is 0, and so is its estimate.
@@ -17,8 +20,8 @@
 //! stays in its part of the cut. The product is then taken part by part: the mean is the same, and the noise of all other
 //! directions stays out. [`Coupling`] says what meets.
 
-use super::{Coupling, Layer, NeedsGrad, Saved, Tangents};
-use crate::program::{Gaussian, InnerProduct, TensorId};
+use super::{Along, Coupling, Layer, NeedsGrad, Saved, Tangents};
+use crate::program::{Add, DType, Gaussian, InnerProduct, Role, TensorId};
 use crate::random::Stream;
 use crate::step::StepBuilder;
 
@@ -49,15 +52,15 @@ impl Perturbation {
     }
 }
 
-/// A direction that was added, as it can be drawn again.
+/// Directions that were added, as they can be drawn again.
 #[derive(Clone, Debug)]
 pub enum Perturbed {
-    /// To each of these parameters.
-    Parameters(Vec<(TensorId, Stream)>),
+    /// To each of these parameters, with a stream for each direction.
+    Parameters(Vec<(TensorId, Vec<Stream>)>),
     /// To the output.
     Output {
-        /// The direction.
-        stream: Stream,
+        /// The directions.
+        streams: Vec<Stream>,
         /// What meets between the output and the cut.
         behind: Coupling,
     },
@@ -73,12 +76,12 @@ pub struct Gate<'a> {
 }
 
 /// A tensor between the perturbed layers and the loss.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Cut {
     /// The exact gradient of the loss with respect to it, `[batch, …, channels]`.
     pub gradient: TensorId,
-    /// Its tangent, of the same shape; none means zero.
-    pub tangent: Option<TensorId>,
+    /// Its tangents, of the same shape.
+    pub tangents: Along,
     /// The groups of channels that have losses of their own: they are apart where no layer divides the channels.
     pub groups: usize,
 }
@@ -90,7 +93,7 @@ pub struct Derivative {
     cuts: Vec<Cut>,
     /// Of a loss of the batch as a whole.
     coupled: Option<Cut>,
-    products: Vec<([usize; 3], TensorId)>,
+    products: Vec<([usize; 3], Vec<TensorId>)>,
 }
 
 /// The parts of the whole.
@@ -109,26 +112,30 @@ impl Derivative {
         Self { coupled, ..self }
     }
 
-    /// Of each part of the cuts, `[examples, positions, groups]`.
-    fn product(&mut self, step: &mut StepBuilder<'_>, parts: [usize; 3]) -> TensorId {
-        if let Some((_, product)) = self.products.iter().find(|(of, _)| *of == parts) {
-            return *product;
+    /// Of each part of the cuts, `[examples, positions, groups]`: along each direction, divided by their number.
+    fn products(&mut self, step: &mut StepBuilder<'_>, parts: [usize; 3]) -> Vec<TensorId> {
+        if let Some((_, products)) = self.products.iter().find(|(of, _)| *of == parts) {
+            return products.clone();
         }
-        let coupled = self.coupled.filter(|_| parts == WHOLE);
+        let scale = 1.0 / step.direction_count() as f64;
+        let coupled = self.coupled.iter().filter(|_| parts == WHOLE);
+        let cuts: Vec<&Cut> = self.cuts.iter().chain(coupled).collect();
         let mut products = Vec::new();
-        for Cut { gradient: a, tangent, .. } in self.cuts.iter().copied().chain(coupled) {
-            let Some(b) = tangent else { continue };
-            let y = step.real("derivative", &parts);
-            step.push(InnerProduct { a, b, y });
-            products.push(y);
+        for direction in 0..step.direction_count() {
+            let of_cut = |cut: &&Cut| {
+                let (a, b) = (cut.gradient, cut.tangents[direction]?);
+                let y = step.real("derivative", &parts);
+                step.push(InnerProduct { a, b, y, scale });
+                Some(y)
+            };
+            let of_cuts = cuts.iter().filter_map(of_cut).collect();
+            let nothing = |step: &mut StepBuilder<'_>| {
+                step.declare(Role::Zeros, "zeros", DType::Real, &parts)
+            };
+            products.push(step.total(of_cuts).unwrap_or_else(|| nothing(step)));
         }
-        let product = step.total(products);
-        let product = product.unwrap_or_else(|| {
-            let nothing = step.real("derivative", &parts);
-            step.zeros_like(nothing)
-        });
-        self.products.push((parts, product));
-        product
+        self.products.push((parts, products.clone()));
+        products
     }
 
     /// Into how many `[examples, positions, groups]` the derivative falls for an output, where `behind` says what meets
@@ -162,19 +169,33 @@ impl Derivative {
         &mut self,
         step: &mut StepBuilder<'_>,
         output: TensorId,
-        stream: Stream,
+        streams: &[Stream],
         behind: Coupling,
         gate: Option<Gate<'_>>,
     ) -> TensorId {
         let parts = self.parts(step, output, behind);
-        let factor = Some(self.product(step, parts));
+        let products = self.products(step, parts);
         let dy = step.like("output.estimate", output);
-        let counter = step.counter();
-        step.push(Gaussian { counter, factor, y: dy, stream });
+        draw_again(step, streams, &products, dy);
         let needs_grad = NeedsGrad { input: true, parameters: false };
         let passing =
             gate.and_then(|gate| gate.layer.backward(step, gate.saved, dy, needs_grad).input);
         passing.unwrap_or(dy)
+    }
+}
+
+/// Writes the sum of directions, each times its derivative, to a tensor.
+fn draw_again(step: &mut StepBuilder<'_>, streams: &[Stream], products: &[TensorId], y: TensorId) {
+    let counter = step.counter();
+    let alone = streams.len() == 1;
+    let draw = |(&stream, &product): (&Stream, &TensorId)| {
+        let y = if alone { y } else { step.like("estimate", y) };
+        step.push(Gaussian { counter, factor: Some(product), y, stream });
+        y
+    };
+    let inputs: Vec<TensorId> = streams.iter().zip(products).map(draw).collect();
+    if !alone {
+        step.push(Add { inputs, y });
     }
 }
 
@@ -184,14 +205,24 @@ pub(super) fn draw_parameters(
     trainable: &[TensorId],
     saved: &mut Saved,
 ) -> Tangents {
-    let draw = |&id: &TensorId| {
-        let name = step.name_of(id).to_owned();
-        let (drawn, stream) = step.direction(&name, id);
-        ((id, drawn), (id, stream))
+    let mut noted = match saved.perturbed.take() {
+        Some(Perturbed::Parameters(noted)) => noted,
+        _ => trainable.iter().map(|&id| (id, Vec::new())).collect(),
     };
-    let (tangents, streams) = trainable.iter().map(draw).unzip();
-    saved.perturbed = Some(Perturbed::Parameters(streams));
+    let draw = |(id, streams): &mut (TensorId, Vec<Stream>)| {
+        let name = step.name_of(*id).to_owned();
+        let (drawn, stream) = step.direction(&numbered(&name, streams.len()), *id);
+        streams.push(stream);
+        (*id, drawn)
+    };
+    let tangents = noted.iter_mut().map(draw).collect();
+    saved.perturbed = Some(Perturbed::Parameters(noted));
     tangents
+}
+
+/// The name of a direction behind so many others for the same place.
+fn numbered(name: &str, others: usize) -> String {
+    if others == 0 { name.to_owned() } else { format!("{name}.{}", others + 1) }
 }
 
 /// Draws a direction for the output, if outputs are perturbed, and notes it. It is named after the layer: like one of its
@@ -203,25 +234,29 @@ pub(super) fn draw_output(
     perturb: Perturbation,
 ) -> Option<TensorId> {
     let Perturbation::Outputs { behind } = perturb else { return None };
+    let mut streams = match saved.perturbed.take() {
+        Some(Perturbed::Output { streams, .. }) => streams,
+        _ => Vec::new(),
+    };
     let parameter = step.name_of(parameter);
     let name = parameter.rsplit_once('.').map_or(parameter, |(layer, _)| layer).to_owned();
-    let (drawn, stream) = step.direction(&name, saved.y);
-    saved.perturbed = Some(Perturbed::Output { stream, behind });
+    let (drawn, stream) = step.direction(&numbered(&name, streams.len()), saved.y);
+    streams.push(stream);
+    saved.perturbed = Some(Perturbed::Output { streams, behind });
     Some(drawn)
 }
 
-/// The directions again, times the derivative.
+/// The directions again, times the derivatives.
 pub(super) fn estimate_parameters(
     step: &mut StepBuilder<'_>,
-    drawn: &[(TensorId, Stream)],
+    drawn: &[(TensorId, Vec<Stream>)],
     derivative: &mut Derivative,
 ) -> Vec<(TensorId, TensorId)> {
-    let factor = Some(derivative.product(step, WHOLE));
-    let counter = step.counter();
-    let estimate = |&(parameter, stream): &(TensorId, Stream)| {
-        let y = step.gradient(parameter);
-        step.push(Gaussian { counter, factor, y, stream });
-        (parameter, y)
+    let products = derivative.products(step, WHOLE);
+    let estimate = |(parameter, streams): &(TensorId, Vec<Stream>)| {
+        let y = step.gradient(*parameter);
+        draw_again(step, streams, &products, y);
+        (*parameter, y)
     };
     drawn.iter().map(estimate).collect()
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BuildLayer, Built, Coupling, Derivative, Gate, Gradients, Kind, Layer, LayerBuilder,
+    Along, BuildLayer, Built, Coupling, Derivative, Gate, Gradients, Kind, Layer, LayerBuilder,
     LayerConfig, NeedsGrad, Perturbation, Saved, Sequential, Tangents,
 };
 use crate::program::TensorId;
@@ -132,13 +132,13 @@ impl Layer for ResidualLayer {
         &self,
         step: &mut StepBuilder<'_>,
         x: TensorId,
-        dx: Option<TensorId>,
+        dx: Along,
         perturb: Perturbation,
-    ) -> (Saved, Option<TensorId>) {
-        let (body, first) = self.body.jvp_with_noise(step, x, dx, perturb);
+    ) -> (Saved, Along) {
+        let (body, first) = self.body.jvp_with_noise(step, x, dx.clone(), perturb);
         let (shortcut, second) = self.shortcut.jvp_with_noise(step, x, dx, perturb);
         let y = step.add(body.y, shortcut.y);
-        let dy = step.sum(first, second);
+        let dy = first.into_iter().zip(second).map(|(a, b)| step.sum(a, b)).collect();
         (Saved { inner: vec![body, shortcut], ..Saved::new(x, y) }, dy)
     }
 

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use super::{
-    Coupling, Cut, Derivative, Gate, Gradients, Kind, Layer, NeedsGrad, Perturbation, Perturbed,
-    Saved, Tangents, perturb,
+    Along, Coupling, Cut, Derivative, Gate, Gradients, Kind, Layer, NeedsGrad, Perturbation,
+    Perturbed, Saved, Tangents, perturb,
 };
 use crate::program::TensorId;
 use crate::step::StepBuilder;
@@ -55,12 +55,12 @@ impl Sequential {
         step: &mut StepBuilder<'_>,
         saved: &Saved,
         dy: TensorId,
-        (tangent, groups): (Option<TensorId>, usize),
+        (tangents, groups): (Along, usize),
     ) -> (Vec<(TensorId, TensorId)>, Cut) {
         let needs_grad = NeedsGrad { input: true, parameters: true };
         let readout = self.cut()..self.layers.len();
         let gradients = self.backward_through(readout, step, saved, dy, needs_grad);
-        (gradients.parameters, Cut { gradient: gradients.input.unwrap_or(dy), tangent, groups })
+        (gradients.parameters, Cut { gradient: gradients.input.unwrap_or(dy), tangents, groups })
     }
 
     /// What meets behind a layer, in front of the readout.
@@ -180,11 +180,11 @@ impl Layer for Sequential {
         &self,
         step: &mut StepBuilder<'_>,
         x: TensorId,
-        dx: Option<TensorId>,
+        dx: Along,
         perturb: Perturbation,
-    ) -> (Saved, Option<TensorId>) {
+    ) -> (Saved, Along) {
         let mut saved = Saved::new(x, x);
-        let mut tangent = dx;
+        let mut tangents = dx;
         let outputs = matches!(perturb, Perturbation::Outputs { .. });
         // The name of a layer that waits for its normalisation.
         let mut waiting: Option<TensorId> = None;
@@ -193,25 +193,30 @@ impl Layer for Sequential {
                 saved.inner.push(layer.forward(step, saved.y));
             } else if outputs && (waiting.is_some() || self.perturbed_behind_next(index)) {
                 let mut inner = layer.forward(step, saved.y);
-                tangent = layer.jvp(step, &inner, tangent, &Tangents::new());
+                let none = Tangents::new();
                 let parameter = waiting.take();
-                if let Some(parameter) = parameter {
-                    let behind = perturb.before(self.coupling_behind(index));
-                    let drawn = perturb::draw_output(step, parameter, &mut inner, behind);
-                    tangent = step.sum(tangent, drawn);
-                } else {
+                let behind = perturb.before(self.coupling_behind(index));
+                let through = tangents.into_iter().map(|dx| {
+                    let dy = layer.jvp(step, &inner, dx, &none);
+                    let drawn = parameter.and_then(|parameter| {
+                        perturb::draw_output(step, parameter, &mut inner, behind)
+                    });
+                    step.sum(dy, drawn)
+                });
+                tangents = through.collect();
+                if parameter.is_none() {
                     waiting = layer.trainable().first().copied();
                 }
                 saved.inner.push(inner);
             } else {
                 let perturb = perturb.before(self.coupling_behind(index));
-                let (inner, dy) = layer.jvp_with_noise(step, saved.y, tangent, perturb);
-                tangent = dy;
+                let (inner, dy) = layer.jvp_with_noise(step, saved.y, tangents, perturb);
+                tangents = dy;
                 saved.inner.push(inner);
             }
             saved.y = saved.inner[index].y;
         }
-        (saved, tangent)
+        (saved, tangents)
     }
 
     fn forward_gradient(
@@ -232,10 +237,10 @@ impl Layer for Sequential {
             let inner = &saved.inner[index];
             match inner.perturbed {
                 // From behind the normalisation back to the weights in front of it.
-                Some(Perturbed::Output { stream, behind })
+                Some(Perturbed::Output { ref streams, behind })
                     if index > 0 && self.perturbed_behind_next(index - 1) =>
                 {
-                    let dy = derivative.estimate_output(step, inner.y, stream, behind, gate);
+                    let dy = derivative.estimate_output(step, inner.y, streams, behind, gate);
                     let needs_grad = NeedsGrad { input: false, parameters: true };
                     let range = index - 1..index + 1;
                     let own = self.backward_through(range, step, saved, dy, needs_grad);

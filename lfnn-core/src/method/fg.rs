@@ -33,11 +33,11 @@ pub(super) const ACTIVITIES: Method = Method {
 };
 
 fn write(step: &mut TrainingStep<'_, '_>, perturb: Perturbation) {
-    let mut x = (step.input(), None);
+    let mut x = (step.input(), step.still());
     let mut all_saved = Vec::new();
     for unit in step.units() {
-        let (saved, tangent) = step.jvp_with_noise(unit, x, perturb);
-        x = (saved.output, tangent);
+        let (saved, tangents) = step.jvp_with_noise(unit, x, perturb);
+        x = (saved.output, tangents);
         all_saved.push((unit, saved));
     }
     let (output, mut derivative) = step.jvp_with_noise_output(x, perturb);

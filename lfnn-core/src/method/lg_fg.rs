@@ -35,7 +35,7 @@ fn write(step: &mut TrainingStep<'_, '_>, perturb: Perturbation) {
         step.update(gradients);
         x = saved.output;
     }
-    let (saved, mut derivative) = step.jvp_with_noise_output((x, None), perturb);
+    let (saved, mut derivative) = step.jvp_with_noise_output((x, step.still()), perturb);
     let gradients = step.forward_gradient_output(&saved, &mut derivative);
     step.update(gradients);
 }

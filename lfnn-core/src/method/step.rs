@@ -7,7 +7,7 @@
 use crate::config::LeadershipConfig;
 use std::ops::Range;
 
-use crate::layer::{Coupling, Derivative, Gradients, NeedsGrad, Perturbation, Saved};
+use crate::layer::{Along, Coupling, Derivative, Gradients, NeedsGrad, Perturbation, Saved};
 use crate::method::Method;
 use crate::metric::MetricSum;
 use crate::network::{GlobalLoss, Network, OutputState};
@@ -91,6 +91,11 @@ impl<'m> TrainingStep<'_, 'm> {
         self.input
     }
 
+    /// A tangent for each direction of the step, all zero: of what nothing in front of has perturbed.
+    pub fn still(&self) -> Along {
+        vec![None; self.builder.direction_count()]
+    }
+
     /// The targets of the batch: labels `[batch]`, or numbers `[batch, values]`.
     pub fn target(&self) -> TensorId {
         self.target
@@ -119,11 +124,12 @@ impl<'m> TrainingStep<'_, 'm> {
     fn forward_frozen(
         &mut self,
         unit: usize,
-        (mut x, mut dx): (TensorId, Option<TensorId>),
-    ) -> (Vec<UnitSaved>, TensorId, Option<TensorId>) {
+        (mut x, mut dx): (TensorId, Along),
+    ) -> (Vec<UnitSaved>, TensorId, Along) {
         let units = &self.network.units()[self.frozen_before(unit)];
         let all_saved = units.iter().map(|unit| {
             let (saved, tangent) = self.builder.frozen(|builder| {
+                let dx = std::mem::take(&mut dx);
                 unit.jvp_with_noise(builder, (x, dx), false, Perturbation::Nothing)
             });
             (x, dx) = (saved.output, tangent);
@@ -157,7 +163,7 @@ impl<'m> TrainingStep<'_, 'm> {
     }
 
     fn forward_unit(&mut self, unit: usize, x: TensorId, predict: bool) -> UnitSaved {
-        let (frozen_before, x, _) = self.forward_frozen(unit, (x, None));
+        let (frozen_before, x, _) = self.forward_frozen(unit, (x, Along::new()));
         let mut saved = self.network.units()[unit].forward(&mut self.builder, x, predict);
         saved.frozen_before = frozen_before;
         saved
@@ -189,9 +195,9 @@ impl<'m> TrainingStep<'_, 'm> {
     pub fn jvp_with_noise(
         &mut self,
         unit: usize,
-        x: (TensorId, Option<TensorId>),
+        x: (TensorId, Along),
         perturb: Perturbation,
-    ) -> (UnitSaved, Option<TensorId>) {
+    ) -> (UnitSaved, Along) {
         let (units, output) = (self.network.units(), self.network.output());
         let later = Coupling::of(units[unit + 1..].iter().map(Unit::coupling));
         let perturb = perturb.before(later.and(output.coupling()));
@@ -211,8 +217,9 @@ impl<'m> TrainingStep<'_, 'm> {
         perturb: Perturbation,
     ) -> (UnitSaved, Gradients) {
         let layers = &self.network.units()[unit];
-        let (frozen_before, x, _) = self.forward_frozen(unit, (x, None));
-        let (mut saved, _) = layers.jvp_with_noise(&mut self.builder, (x, None), true, perturb);
+        let (frozen_before, x, _) = self.forward_frozen(unit, (x, Along::new()));
+        let still = self.still();
+        let (mut saved, _) = layers.jvp_with_noise(&mut self.builder, (x, still), true, perturb);
         saved.frozen_before = frozen_before;
         let outputs = self.worker_losses(unit, &saved);
         let gradient = self.loss_gradient(outputs);
@@ -225,7 +232,7 @@ impl<'m> TrainingStep<'_, 'm> {
     /// and the derivative of the global loss along all directions so far.
     pub fn jvp_with_noise_output(
         &mut self,
-        x: (TensorId, Option<TensorId>),
+        x: (TensorId, Along),
         perturb: Perturbation,
     ) -> (OutputSaved, Derivative) {
         let output = self.network.output();
@@ -312,7 +319,8 @@ impl<'m> TrainingStep<'_, 'm> {
 
     /// Forward rule of the output layer and the global loss.
     pub fn forward_output(&mut self, x: TensorId) -> OutputSaved {
-        let (frozen_before, x, _) = self.forward_frozen(self.network.units().len(), (x, None));
+        let (frozen_before, x, _) =
+            self.forward_frozen(self.network.units().len(), (x, Along::new()));
         let layers = self.network.output().forward(&mut self.builder, x);
         self.global_loss(layers, frozen_before)
     }

@@ -99,11 +99,14 @@ operation! {
         b: TensorId,
     }
     writes {
-        /// `Σ a b` over each part of `a`, `[examples, positions, groups]`: see [`Grain`].
+        /// `scale · Σ a b` over each part of `a`, `[examples, positions, groups]`: see [`Grain`].
         y: TensorId,
     }
     updates {}
-    with {}
+    with {
+        /// Factor on the products.
+        scale: f64,
+    }
     activations { a, b }
 }
 

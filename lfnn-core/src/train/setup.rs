@@ -166,6 +166,7 @@ impl TrainingPrograms {
             None => setup.augmentation,
         };
         let (input, target) = data.load(&mut builder, order, augmentation);
+        let builder = builder.with_directions(setup.training.directions);
         let batch = (input, target, class_weights);
         let optimizer = Some(Optimizer::new(setup.training, rates));
         let step =

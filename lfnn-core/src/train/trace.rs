@@ -28,6 +28,8 @@ pub struct TraceInput<'a> {
     pub label_smoothing: f64,
     /// Factors on the losses of the classes; `balanced` by the labels of the batch.
     pub class_weights: Option<&'a ClassWeights>,
+    /// Along how many directions forward gradients are estimated.
+    pub directions: usize,
     /// The method.
     pub method: &'static Method,
     /// Seed of dropout, random leaders, directions of forward gradients and feedback matrices.
@@ -149,7 +151,8 @@ pub fn trace_step(
     };
     let target = set.declare(Role::Data, "target", kind, &target_shape);
     let class_weights = declare_class_weights(&mut set, input.class_weights, loss, input.classes)?;
-    let builder = StepBuilder::new(&mut set, "trace_step", Mode::Train, batch, now, true);
+    let builder = StepBuilder::new(&mut set, "trace_step", Mode::Train, batch, now, true)
+        .with_directions(input.directions);
     let batch_of = (x, target, class_weights);
     let step = TrainingStep::build(input.method, builder, &network, &leadership, batch_of, None)?;
 

@@ -25,7 +25,7 @@ pub use workers::WorkersConfig;
 
 use crate::config::{ConfigError, UnitConfig};
 use crate::layer::{
-    Coupling, Cut, Derivative, Gradients, Layer, LayerBuilder, LayerConfig, NeedsGrad,
+    Along, Coupling, Cut, Derivative, Gradients, Layer, LayerBuilder, LayerConfig, NeedsGrad,
     Perturbation, Saved, Sequential, Tangents,
 };
 use crate::program::{Concat, MaskFollowers, Part, Predictions, Split, TensorId};
@@ -69,11 +69,11 @@ pub struct Unit {
 pub struct UnitSaved {
     branches: Vec<BranchSaved>,
     /// What similarity matching compares, where the workers were asked to predict in training, with its tangent.
-    similarity: Option<(Saved, Option<TensorId>)>,
+    similarity: Option<(Saved, Along)>,
     output_activation: Saved,
     transition: Saved,
     /// The tangents that the heads gave, in order, where the workers were asked to predict in a perturbed pass.
-    tangents: Vec<Option<TensorId>>,
+    tangents: Vec<Along>,
     /// What the frozen units in front of it saved, where a step trains.
     pub(crate) frozen_before: Vec<UnitSaved>,
     /// The workers' logits, if they were asked to predict.
@@ -252,7 +252,7 @@ impl Unit {
         let mut saved = self.join(step, branches);
         saved.similarity = self
             .compared(step, predict)
-            .map(|similarity| (similarity.layers.forward(step, saved.features()), None));
+            .map(|similarity| (similarity.layers.forward(step, saved.features()), Along::new()));
         saved
     }
 
@@ -262,10 +262,10 @@ impl Unit {
     pub fn jvp_with_noise(
         &self,
         step: &mut StepBuilder<'_>,
-        (x, dx): (TensorId, Option<TensorId>),
+        (x, dx): (TensorId, Along),
         predict: bool,
         perturb: Perturbation,
-    ) -> (UnitSaved, Option<TensorId>) {
+    ) -> (UnitSaved, Along) {
         step.part(Part::Unit(self.number));
         let mut branches = Vec::with_capacity(self.branches.len());
         let (mut features, mut tangents) = (Vec::new(), Vec::new());
@@ -278,10 +278,10 @@ impl Unit {
             } else {
                 perturb.before(self.coupling_behind_branches())
             };
-            let (layers, dy) = layers.jvp_with_noise(step, x, dx, before);
+            let (layers, dy) = layers.jvp_with_noise(step, x, dx.clone(), before);
             let mut heads_saved = Vec::with_capacity(heads.len());
             for head in heads.iter().filter(|_| predict) {
-                let (head, dz) = head.jvp_with_noise(step, layers.y, dy, perturb);
+                let (head, dz) = head.jvp_with_noise(step, layers.y, dy.clone(), perturb);
                 tangents.push(dz);
                 heads_saved.push(head);
             }
@@ -290,20 +290,23 @@ impl Unit {
         }
         let mut saved = self.join(step, branches);
         saved.tangents = tangents;
-        let dx =
-            if predict && similarity.is_none() { None } else { concat_tangents(step, &features) };
+        let compared = !predict || similarity.is_some();
+        let dx = if compared { concat_tangents(step, &features) } else { Along::new() };
         saved.similarity = similarity.map(|similarity| {
             // What its layers are perturbed by meets other examples in the loss.
             let perturb = perturb.before(Coupling { examples: true, ..Coupling::EXAMPLE });
-            similarity.layers.jvp_with_noise(step, saved.features(), dx, perturb)
+            similarity.layers.jvp_with_noise(step, saved.features(), dx.clone(), perturb)
         });
         if predict {
-            return (saved, None);
+            return (saved, Along::new());
         }
         let none = Tangents::new();
-        let tangent = self.output_activation.jvp(step, &saved.output_activation, dx, &none);
-        let tangent = self.transition.jvp(step, &saved.transition, tangent, &none);
-        (saved, tangent)
+        let handed_on = dx.into_iter().map(|dx| {
+            let tangent = self.output_activation.jvp(step, &saved.output_activation, dx, &none);
+            self.transition.jvp(step, &saved.transition, tangent, &none)
+        });
+        let handed_on = handed_on.collect();
+        (saved, handed_on)
     }
 
     /// Writes the forward gradient of every parameter that [`jvp_with_noise`](Self::jvp_with_noise) reached, from the
@@ -318,20 +321,23 @@ impl Unit {
         step.part(Part::Unit(self.number));
         let mut gradients = Gradients::default();
         let matched = saved.similarity.as_ref().zip(gradient.similarity);
-        let matched =
-            matched.map(|((_, tangent), gradient)| Cut { gradient, tangent: *tangent, groups: 1 });
+        let matched = matched.map(|((_, tangents), gradient)| Cut {
+            gradient,
+            tangents: tangents.clone(),
+            groups: 1,
+        });
         let dz = gradient.logits.map(|dz| split_like(step, dz, &logits(&saved.branches)));
         let (mut dz, mut tangents) = (dz.into_iter().flatten(), saved.tangents.iter());
         let mut cuts = Vec::new();
         for (branch, of_branch) in self.branches.iter().zip(&saved.branches) {
             let mut own = Vec::new();
             for ((head, saved), dz) in branch.heads.iter().zip(&of_branch.heads).zip(&mut dz) {
-                let tangent = tangents.next().copied().flatten();
+                let tangents = tangents.next().cloned().unwrap_or_default();
                 let cut = if perturb == Perturbation::Parameters {
-                    Cut { gradient: dz, tangent, groups: 1 }
+                    Cut { gradient: dz, tangents, groups: 1 }
                 } else {
-                    let tangent = (tangent, self.groups_of_workers());
-                    let (readout, cut) = head.readout_gradient(step, saved, dz, tangent);
+                    let tangents = (tangents, self.groups_of_workers());
+                    let (readout, cut) = head.readout_gradient(step, saved, dz, tangents);
                     gradients.parameters.extend(readout);
                     cut
                 };
@@ -340,10 +346,10 @@ impl Unit {
             cuts.push(own);
         }
         // One number serves all parameters; outputs take what their own branch changes.
-        let whole = Derivative::new(cuts.concat()).with_coupled(matched);
+        let whole = Derivative::new(cuts.concat()).with_coupled(matched.clone());
         let mut of_unit = whole.clone();
         for ((branch, of_branch), own) in self.branches.iter().zip(&saved.branches).zip(cuts) {
-            let mut of_branch_alone = Derivative::new(own.clone()).with_coupled(matched);
+            let mut of_branch_alone = Derivative::new(own.clone()).with_coupled(matched.clone());
             let shared = perturb == Perturbation::Parameters;
             let derivative = if shared { &mut of_unit } else { &mut of_branch_alone };
             let layers = branch.layers.forward_gradient(step, &of_branch.layers, derivative, None);
@@ -355,7 +361,7 @@ impl Unit {
             }
         }
         if let (Some(similarity), Some((saved, _))) = (&self.similarity, &saved.similarity) {
-            let mut alone = Derivative::new(Vec::new()).with_coupled(matched);
+            let mut alone = Derivative::new(Vec::new()).with_coupled(matched.clone());
             let derivative =
                 if perturb == Perturbation::Parameters { &mut of_unit } else { &mut alone };
             let layers = similarity.layers.forward_gradient(step, saved, derivative, None);
@@ -531,19 +537,19 @@ fn concat(step: &mut StepBuilder<'_>, inputs: Vec<TensorId>) -> TensorId {
     y
 }
 
-/// The tangent of [`concat`], from each part with its tangent; none means zero.
-fn concat_tangents(
-    step: &mut StepBuilder<'_>,
-    parts: &[(TensorId, Option<TensorId>)],
-) -> Option<TensorId> {
-    if parts.iter().all(|(_, tangent)| tangent.is_none()) {
-        return None;
-    }
-    let whole = |&(value, tangent): &(TensorId, Option<TensorId>)| {
-        tangent.unwrap_or_else(|| step.zeros_like(value))
+/// The tangents of [`concat`], from each part with its own.
+fn concat_tangents(step: &mut StepBuilder<'_>, parts: &[(TensorId, Along)]) -> Along {
+    let along = |direction: usize| {
+        if parts.iter().all(|(_, tangents)| tangents[direction].is_none()) {
+            return None;
+        }
+        let whole = |(value, tangents): &(TensorId, Along)| {
+            tangents[direction].unwrap_or_else(|| step.zeros_like(*value))
+        };
+        let tangents = parts.iter().map(whole).collect();
+        Some(concat(step, tangents))
     };
-    let tangents = parts.iter().map(whole).collect();
-    Some(concat(step, tangents))
+    (0..parts[0].1.len()).map(along).collect()
 }
 
 /// The inverse of [`concat`]: parts of `x` with the shapes of `parts`.

@@ -188,7 +188,7 @@ impl Kernel for Gaussian {
 
 kernel! {
     InnerProduct { a: Input<f32>, b: Input<f32>, y: Output<f32> }
-    with |op, bind| { grain: Grain = grain(bind, op.a, Some(op.y)) }
+    with |op, bind| { grain: Grain = grain(bind, op.a, Some(op.y)), scale: f64 = op.scale }
 }
 
 impl Kernel for InnerProduct {
@@ -202,16 +202,18 @@ impl Kernel for InnerProduct {
             let parts = &mut work.shared[..a.len().div_ceil(CHUNK)];
             let chunks = a.par_chunks(CHUNK).zip(b.par_chunks(CHUNK));
             parts.par_iter_mut().zip(chunks).for_each(|(part, (a, b))| *part = inner(a, b) as f32);
-            *whole = parts.iter().map(|&part| f64::from(part)).sum::<f64>() as f32;
+            *whole = (self.scale * parts.iter().map(|&part| f64::from(part)).sum::<f64>()) as f32;
             return;
         }
         let Grain { groups, run, repeat } = self.grain;
+        let scale = self.scale;
         let many = items_per_chunk((run * repeat).max(1));
         y.par_chunks_mut(many).enumerate().for_each(|(chunk, y)| {
             for (part, y) in (chunk * many..).zip(y) {
                 let first = (part / groups * repeat * groups + part % groups) * run;
                 let runs = (0..repeat).map(|row| first + row * groups * run);
-                *y = runs.map(|at| inner(&a[at..at + run], &b[at..at + run])).sum::<f64>() as f32;
+                let sum: f64 = runs.map(|at| inner(&a[at..at + run], &b[at..at + run])).sum();
+                *y = (scale * sum) as f32;
             }
         });
     }

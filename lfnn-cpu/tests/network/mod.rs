@@ -306,7 +306,7 @@ impl Step {
         let (whole, each) = (self.real(&[1, 1, 1]), self.real(&[batch, 1, 1]));
         self.ops.push(Gaussian { counter, factor: None, y: tangent, stream }.into());
         for (factor, estimate) in [(whole, dy), (each, tangent)] {
-            self.ops.push(InnerProduct { a: x, b: tangent, y: factor }.into());
+            self.ops.push(InnerProduct { a: x, b: tangent, y: factor, scale: 1.0 }.into());
             self.ops.push(Gaussian { counter, factor: Some(factor), y: estimate, stream }.into());
         }
         let y = self.set.persistent("estimates", DType::Real, &shape);

@@ -30,11 +30,11 @@ extern "C" __global__ void __launch_bounds__(256)
     }
 }
 
-// The sum of a b over each part (see `gaussian`), or the share of it that falls to each of several blocks: parts
+// `scale` times the sum of a b over each part (see `gaussian`), or the share of it that falls to each of several blocks: parts
 // [blocks, count].
 extern "C" __global__ void __launch_bounds__(256)
     inner_product(const act_t* __restrict__ a, const act_t* __restrict__ b, float* __restrict__ y, double* __restrict__ parts,
-                  u32 count, u32 groups, u32 run, u32 repeat) {
+                  u32 count, u32 groups, u32 run, u32 repeat, float scale) {
     __shared__ double space[32];
     for (u32 part = blockIdx.y; part < count; part += gridDim.y) {
         u32 first = (part / groups * repeat * groups + part % groups) * run;
@@ -47,19 +47,19 @@ extern "C" __global__ void __launch_bounds__(256)
         sum = block_sum(sum, space);
         if (threadIdx.x != 0) continue;
         if (gridDim.x == 1) {
-            y[part] = (float)sum;
+            y[part] = (float)(scale * sum);
         } else {
             parts[blockIdx.x * count + part] = sum;
         }
     }
 }
 
-// The sums of the parts.
+// `scale` times the sums of the parts.
 extern "C" __global__ void __launch_bounds__(256)
-    reduce_products(const double* __restrict__ parts, float* __restrict__ y, u32 blocks, u32 count) {
+    reduce_products(const double* __restrict__ parts, float* __restrict__ y, u32 blocks, u32 count, float scale) {
     GRID_STRIDE(part, count) {
         double sum = 0.0;
         for (u32 block = 0; block < blocks; ++block) sum += parts[block * count + part];
-        y[part] = (float)sum;
+        y[part] = (float)(scale * sum);
     }
 }

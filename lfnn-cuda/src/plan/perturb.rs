@@ -51,10 +51,11 @@ impl Lower for InnerProduct {
         let (a, b, y) = (to.read(self.a), to.read(self.b), to.address(self.y));
         let grid = [blocks as u32, count.clamp(1, 65_535) as u32, 1];
         let threads = if len > SMALL { THREADS } else { 32 };
-        let arguments = arguments![a, b, y, parts, count, groups, run.max(1), repeat];
+        let scale = self.scale as f32;
+        let arguments = arguments![a, b, y, parts, count, groups, run.max(1), repeat, scale];
         to.launch(PERTURB, "inner_product", grid, [threads, 1, 1], arguments);
         if blocks > 1 {
-            let arguments = arguments![parts, y, blocks, count];
+            let arguments = arguments![parts, y, blocks, count, scale];
             to.launch_1d(PERTURB, "reduce_products", count, arguments);
         }
     }

@@ -50,7 +50,7 @@ impl Execute for InnerProduct {
     fn execute(&self, s: &mut Store) {
         let mut y = vec![0.0; s.len(self.y)];
         for (i, (a, b)) in s.real(self.a).iter().zip(s.real(self.b)).enumerate() {
-            y[part(shape(s, self.a), shape(s, self.y), i)] += a * b;
+            y[part(shape(s, self.a), shape(s, self.y), i)] += self.scale * a * b;
         }
         s.set_real(self.y, y);
     }

@@ -43,7 +43,8 @@ pub(crate) fn inner_product((shape, seed): (Vec<usize>, u64)) -> Result<(), Stri
     let [a, b] = ["a", "b"].map(|name| case.input(name, &shape));
     let parts = parts(&mut case, &shape);
     let y = case.output("y", &parts);
-    case.push(InnerProduct { a, b, y });
+    let scale = if case.source.coin() { 1.0 } else { 0.25 };
+    case.push(InnerProduct { a, b, y, scale });
     case.agrees(SUMS)
 }
 

@@ -81,6 +81,7 @@ fn check_step(backend: &dyn Backend, case: &Case, tolerance: f64) {
         leadership: case.leadership,
         label_smoothing: case.training.label_smoothing,
         class_weights: case.training.class_weights.as_ref(),
+        directions: case.training.directions,
         method: case.method,
         seed: SEED,
         classes: case.classes,

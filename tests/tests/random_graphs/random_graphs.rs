@@ -128,7 +128,7 @@ impl Soup {
             11 => {
                 let b = self.images.read(case);
                 let product = self.factors.write(case, &[]);
-                case.push(InnerProduct { a: x, b, y: product });
+                case.push(InnerProduct { a: x, b, y: product, scale: 0.5 });
                 // As above.
                 let y = self.factors.write(case, &[product]);
                 case.push(Activate { x: product, y, function: Activation::Tanh });

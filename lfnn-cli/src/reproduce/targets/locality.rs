@@ -92,6 +92,7 @@ fn measure(run: &ResolvedRun) -> Result<Dependence> {
             leadership: config.leadership,
             label_smoothing: config.training.label_smoothing,
             class_weights: config.training.class_weights.as_ref(),
+            directions: config.training.directions,
             method: config.method(),
             seed: config.seed,
             classes: data.target.names().len(),
