@@ -870,3 +870,18 @@ for other, options in {
         training={"optimizer": {"sgd": {"lr": 0.01, "momentum": 0.5}}, **options},
         curve=True,
     )
+case(
+    "curve_lg-bp_adamw_linear",
+    "lg-bp: AdamW, warm-up and a line down, a tenth of the learning rate in the output layer",
+    SMALL_CONV,
+    method="lg-bp",
+    classes=3,
+    batch=8,
+    image=(1, 6, 6),
+    training={
+        "optimizer": {"adamw": {"lr": 0.01, "weight_decay": 0.1}},
+        "schedule": {"linear": {"warmup_epochs": 0.4}},
+        "output_lr_factor": 0.1,
+    },
+    curve=True,
+)

@@ -7,6 +7,7 @@ use super::{ConfigError, OptimizerConfig, Range, ScheduleConfig};
 const BATCH_SIZE: Range = Range::at_least(1);
 /// A training counts its steps in 32 bits.
 const EPOCHS: Range = Range::at_least(1).at_most(u32::MAX as usize);
+const OUTPUT_LR_FACTOR: Range = Range::positive();
 const CLIP_NORM: Range = Range::positive();
 const LABEL_SMOOTHING: Range = Range::below_one();
 
@@ -30,6 +31,12 @@ pub struct TrainingConfig {
     /// Learning-rate schedule.
     #[serde(default)]
     pub schedule: ScheduleConfig,
+    /// Factor on the learning rate of the output layer.
+    ///
+    /// The decoupled weight decay of AdamW has the factor too.
+    #[serde(default = "one")]
+    #[cfg_attr(feature = "schema", schemars(transform = { OUTPUT_LR_FACTOR }))]
+    pub output_lr_factor: f64,
     /// Largest norm of the gradients that are applied together: those of one unit in a local method,
     /// those of the whole network otherwise. No limit if null.
     #[serde(default)]
@@ -134,12 +141,17 @@ impl TrainingConfig {
     pub fn validate(&self) -> Result<(), ConfigError> {
         BATCH_SIZE.check("training.batch_size", self.batch_size)?;
         EPOCHS.check("training.epochs", self.epochs)?;
+        OUTPUT_LR_FACTOR.check("training.output_lr_factor", self.output_lr_factor)?;
         CLIP_NORM.check_some("training.clip_norm", self.clip_norm)?;
         check_label_smoothing(self.label_smoothing)?;
         self.class_weights.as_ref().map_or(Ok(()), ClassWeights::validate)?;
         self.optimizer.validate()?;
         self.schedule.validate()
     }
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 /// Checks the share of the target that is spread evenly over the classes.

@@ -10,7 +10,7 @@ use crate::layer::Parameter;
 use crate::method::{BuiltStep, Method, TrainingStep};
 use crate::metric::MetricSum;
 use crate::network::Network;
-use crate::optim::Optimizer;
+use crate::optim::{Optimizer, Rates};
 use crate::program::{
     DType, Loss, ProgramError, ProgramId, ProgramSet, Role, TensorId, plan_memory, step_counter,
 };
@@ -128,7 +128,7 @@ pub(super) struct TrainingPrograms {
     pub(super) loss: Loss,
     pub(super) counter: TensorId,
     pub(super) order: TensorId,
-    pub(super) rates: TensorId,
+    pub(super) rates: Rates,
     pub(super) class_weights: Option<TensorId>,
     pub(super) step: BuiltStep,
 }
@@ -155,7 +155,14 @@ impl TrainingPrograms {
         let counter =
             set.declare(Role::StepCounter, "step_counter", DType::U32, &[step_counter::LEN]);
         let order = set.declare(Role::Data, "order", DType::U32, &[(steps * batch).max(1)]);
-        let rates = set.declare(Role::Data, "rates", DType::Real, &[steps.max(1)]);
+        let units = set.declare(Role::Data, "rates", DType::Real, &[steps.max(1)]);
+        // One table where both would hold the same: then one launch updates tensors of both.
+        let output = if setup.training.output_lr_factor == 1.0 {
+            units
+        } else {
+            set.declare(Role::Data, "output.rates", DType::Real, &[steps.max(1)])
+        };
+        let rates = Rates { units, output };
 
         let class_weights = setup.training.class_weights.as_ref();
         let class_weights = declare_class_weights(&mut set, class_weights, loss, layout.classes)?;
@@ -167,7 +174,7 @@ impl TrainingPrograms {
         };
         let (input, target) = data.load(&mut builder, order, augmentation);
         let batch = (input, target, class_weights);
-        let optimizer = Some(Optimizer::new(setup.training, rates));
+        let optimizer = Some(Optimizer::new(setup.training, &network, rates));
         let step =
             TrainingStep::build(setup.method, builder, &network, &leadership, batch, optimizer)?;
         Ok(Self { set, network, data, loss, counter, order, rates, class_weights, step })
