@@ -800,7 +800,7 @@ case(
 # The other algorithms, each through the four kinds of workers, and what is special about K = 1,
 # regression, several classifiers, residual blocks and layers of the output.
 
-OTHERS = ["lg-bp", "fa", "fg-w", "fg-a", "lg-fg-w", "lg-fg-a"]
+OTHERS = ["lg-bp", "fa", "fg-w", "fg-a", "lg-fg-w", "lg-fg-a", "dfa", "lg-fa"]
 RESIDUAL = [
     unit(
         conv(4, padding=1),
@@ -857,6 +857,8 @@ for other, options in {
     "fg-a": {},
     "lg-fg-w": {},
     "lg-fg-a": {"clip_norm": 0.5},
+    "dfa": {"clip_norm": 1.0},
+    "lg-fa": {"clip_norm": 0.5},
 }.items():
     clipped = "clipped " + ("unit by unit" if other.startswith("lg") else "together")
     case(

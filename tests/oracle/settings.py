@@ -92,7 +92,7 @@ CHOICES = {
     "scope": ("batch", "epoch", "sample"),
     "reduction": ("sum", "mean"),
     "reference": ("best", "mean"),
-    "method": ("bp", "lg-bp", "lfnn", "fa", "fg-w", "fg-a", "lg-fg-w", "lg-fg-a", "lfnn-l"),
+    "method": tuple("bp lg-bp lfnn fa fg-w fg-a lg-fg-w lg-fg-a lfnn-l dfa lg-fa".split()),
 }
 
 

@@ -32,8 +32,8 @@ fn network() -> NetworkConfig {
     .unwrap()
 }
 
-/// Every weight but the first layer's, and no readout's.
-const FEEDBACK: [&str; 6] = [
+/// The feedback matrices of `fa`: every weight but the first layer's, and no readout's.
+const FA: [&str; 6] = [
     "unit2.block1.layer1.body1.weight",
     "unit2.block1.layer1.body3.weight",
     "unit2.block2.layer1.body1.weight",
@@ -41,6 +41,20 @@ const FEEDBACK: [&str; 6] = [
     "unit3.neurons.weight",
     "output.weight",
 ];
+
+/// Those of `lg-fa`: every weight but the first layer's of a unit and of the output.
+const LG_FA: [&str; 5] = [
+    "unit1.readout.weight",
+    "unit2.block1.layer1.body3.weight",
+    "unit2.block1.readout.weight",
+    "unit2.block2.layer1.body3.weight",
+    "unit2.block2.readout.weight",
+];
+
+/// Those of `dfa`: one for the output of each unit.
+const DFA: [&str; 3] = ["unit1.output", "unit2.output", "unit3.output"];
+
+const METHODS: [(&str, &[&str]); 3] = [("fa", &FA), ("lg-fa", &LG_FA), ("dfa", &DFA)];
 
 fn weights() -> State {
     random_weights(&network(), &SHAPE, CLASSES, 0.5, &mut Source::new(3))
