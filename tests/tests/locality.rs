@@ -87,7 +87,10 @@ fn methods(local: bool) -> impl Iterator<Item = &'static str> {
 
 #[test]
 fn in_a_local_method_no_update_depends_on_a_later_unit() {
-    assert_eq!(methods(true).collect::<Vec<_>>(), ["lg-bp", "lg-fg-w", "lg-fg-a", "lfnn-l", "lg-fa"]);
+    assert_eq!(
+        methods(true).collect::<Vec<_>>(),
+        ["lg-bp", "lg-fg-w", "lg-fg-a", "lfnn-l", "lg-fa"]
+    );
     for method in methods(true) {
         for (unit, found) in dependence(method).into_iter().enumerate() {
             assert_eq!(found, (0..=unit).collect(), "{method}: unit {}", unit + 1);
