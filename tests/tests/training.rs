@@ -286,9 +286,12 @@ fn every_method_overfits_a_few_batches() {
     let data = Data::new();
     let cpu = Cpu::new(Some(1)).unwrap();
     for method in METHODS {
-        // The noise of forward gradients wants more and smaller steps.
-        let (epochs, limit) =
-            if method.gradient == Gradient::Backward { (60, 15.0) } else { (400, 40.0) };
+        // Feedback that is not yet aligned and the noise of forward gradients want more and smaller steps.
+        let (epochs, limit) = match method.gradient {
+            Gradient::Backward => (60, 15.0),
+            Gradient::Direct => (200, 15.0),
+            Gradient::Forward(_) => (400, 40.0),
+        };
         let mut run = Run::new(method.name);
         run.training.epochs = epochs;
         run.limits.overfit_batches = Some(2);

@@ -164,7 +164,7 @@ fn a_typo_on_the_command_line_repeats_what_was_typed() {
     refused(
         &["--method", "lfnnl"],
         "--method lfnnl: method: unknown value `lfnnl`; did you mean `lfnn-l`? (expected one of \
-         bp, lg-bp, lfnn, fa, fg-w, fg-a, lg-fg-w, lg-fg-a, lfnn-l)",
+         bp, lg-bp, lfnn, fa, fg-w, fg-a, lg-fg-w, lg-fg-a, lfnn-l, dfa, lg-fa)",
     );
     refused(
         &["mnits-s"],

@@ -16,7 +16,7 @@ pub(super) const METHOD: Method = Method {
     summary: "direct feedback alignment: a fixed random matrix carries the output's error to each unit",
     local: false,
     workers: Workers::Untrained,
-    gradient: Gradient::Backward,
+    gradient: Gradient::Direct,
     write,
 };
 

@@ -65,6 +65,8 @@ impl Workers {
 pub enum Gradient {
     /// Gradients travel backwards through layers, across the network or inside a unit.
     Backward,
+    /// A fixed matrix carries the error of the output layer to each unit; inside units gradients travel backwards.
+    Direct,
     /// The derivative of the loss along random directions, added to what this says, travels forwards.
     Forward(Perturbation),
 }
