@@ -1,5 +1,5 @@
-//! Local feedback alignment (Ren et al. 2022): every unit carries the gradient of its own loss back through fixed random
-//! matrices.
+//! Local feedback alignment (Ren et al. 2022): every unit carries the gradient of its own loss back through fixed
+//! random matrices.
 //!
 //! `L = L_g^o + Σ_n ℓ_n`
 //!

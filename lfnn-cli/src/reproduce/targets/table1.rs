@@ -165,7 +165,7 @@ fn report(results: &Results<'_>, report: &mut Report) -> Result {
         }
         // From half a percent to four fifths: equal distances are equal factors.
         let (x, y) = (Axis::names("", &names()), Axis::new("test error, %").log());
-        panels.push(Panel::new(column.name, x, y, marks, (440.0, 230.0)));
+        panels.push(Panel::new(column.name, x, y, marks, (360.0, 230.0)));
         report.tables.push(table);
     }
     report.figure("table1", OVER_SEEDS, "Test error of every method", 2, panels);
