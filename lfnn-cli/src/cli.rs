@@ -501,8 +501,9 @@ const STEP_HELP: &str = "\
            training (only label_smoothing and class_weights matter), seed and
            input (channels, height, width).
 --weights  every parameter and buffer, named as in a checkpoint, with or without
-           the prefix `weights/`. For the method fa also `feedback/NAME`, the
-           matrix used instead of a weight (drawn from the seed if missing).
+           the prefix `weights/`. Also `feedback/NAME`, a fixed matrix of fa and
+           lg-fa (NAME: the weight it replaces) or of dfa (NAME: `unitN.output`);
+           drawn from the seed if missing.
 --batch    `images` (batch, channels, height, width), normalised, and `target`,
            with or without the prefix `batch/`.
 --out      `logits`, `output.loss`, `unitN.errors`, `unitN.leaders`,

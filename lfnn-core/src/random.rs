@@ -23,7 +23,7 @@ pub enum Purpose {
     Split,
     /// The fixed permutation of pixels.
     PixelPermutation,
-    /// Feedback matrices in the place of weights (feedback alignment).
+    /// Feedback matrices: in place of weights, or from the output's error to a unit.
     Feedback,
 }
 

@@ -23,6 +23,20 @@ pub enum Mode {
     Evaluate,
 }
 
+/// What a fixed random matrix carries back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FeedbackPath {
+    /// A gradient through a layer, in place of its weight.
+    Weight(TensorId),
+    /// The error of the output layer, to the output of a hidden unit.
+    Error {
+        /// Position of the unit, from 0.
+        unit: usize,
+        /// Features of the unit's output, and logits that each of them hears of.
+        shape: [usize; 2],
+    },
+}
+
 /// Builds one step.
 #[derive(Debug)]
 pub struct StepBuilder<'m> {
@@ -36,8 +50,9 @@ pub struct StepBuilder<'m> {
     directions: Vec<TensorId>,
     /// Along how many directions a forward gradient is estimated.
     direction_count: usize,
-    /// The matrix that replaces each weight in the backward pass; none where that is the weight itself.
-    feedback: Option<BTreeMap<TensorId, TensorId>>,
+    /// Whether a fixed random matrix replaces each weight in the backward pass.
+    replaces_weights: bool,
+    feedback: BTreeMap<FeedbackPath, TensorId>,
     metrics: Vec<MetricSum>,
 }
 
@@ -62,7 +77,8 @@ impl<'m> StepBuilder<'m> {
             gradients: Vec::new(),
             directions: Vec::new(),
             direction_count: 1,
-            feedback: None,
+            replaces_weights: false,
+            feedback: BTreeMap::new(),
             metrics: Vec::new(),
         }
     }
@@ -226,26 +242,29 @@ impl<'m> StepBuilder<'m> {
 
     /// From here on, a fixed matrix replaces each weight in the backward pass.
     pub fn use_feedback(&mut self) {
-        self.feedback.get_or_insert_default();
+        self.replaces_weights = true;
     }
 
     /// The matrix that carries a gradient back through a weight: the weight itself, or with
     /// [`use_feedback`](Self::use_feedback) a persistent tensor of its name and shape.
     pub fn backward_weight(&mut self, weight: TensorId) -> TensorId {
-        let Some(feedback) = &mut self.feedback else { return weight };
-        if let Some(&matrix) = feedback.get(&weight) {
-            return matrix;
+        if !self.replaces_weights {
+            return weight;
         }
         let name = self.program.name_of(weight).to_owned();
         let shape = self.program.shape_of(weight);
-        let matrix = self.program.declare(Role::Feedback, &name, DType::Real, &shape);
-        feedback.insert(weight, matrix);
-        matrix
+        self.feedback_matrix(FeedbackPath::Weight(weight), &name, &shape)
     }
 
-    /// Pairs of a weight and the matrix that replaces it in the backward pass.
-    pub fn feedback(&self) -> Vec<(TensorId, TensorId)> {
-        self.feedback.iter().flatten().map(|(&weight, &matrix)| (weight, matrix)).collect()
+    /// The fixed random matrix of a path: one persistent tensor, which the host fills. A first request declares it.
+    pub fn feedback_matrix(&mut self, path: FeedbackPath, name: &str, shape: &[usize]) -> TensorId {
+        let declare = || self.program.declare(Role::Feedback, name, DType::Real, shape);
+        *self.feedback.entry(path).or_insert_with(declare)
+    }
+
+    /// The fixed random matrices.
+    pub fn feedback(&self) -> &BTreeMap<FeedbackPath, TensorId> {
+        &self.feedback
     }
 
     /// Declares that a persistent tensor holds the sum of a metric. `unit` is the hidden unit, from 1, or 0 for a

@@ -800,7 +800,7 @@ case(
 # The other algorithms, each through the four kinds of workers, and what is special about K = 1,
 # regression, several classifiers, residual blocks and layers of the output.
 
-OTHERS = ["lg-bp", "fa", "fg-w", "fg-a", "lg-fg-w", "lg-fg-a"]
+OTHERS = ["lg-bp", "fa", "fg-w", "fg-a", "lg-fg-w", "lg-fg-a", "dfa", "lg-fa"]
 RESIDUAL = [
     unit(
         conv(4, padding=1),
@@ -857,6 +857,8 @@ for other, options in {
     "fg-a": {},
     "lg-fg-w": {},
     "lg-fg-a": {"clip_norm": 0.5},
+    "dfa": {"clip_norm": 1.0},
+    "lg-fa": {"clip_norm": 0.5},
 }.items():
     clipped = "clipped " + ("unit by unit" if other.startswith("lg") else "together")
     case(
@@ -870,6 +872,21 @@ for other, options in {
         training={"optimizer": {"sgd": {"lr": 0.01, "momentum": 0.5}}, **options},
         curve=True,
     )
+case(
+    "curve_lg-bp_adamw_linear",
+    "lg-bp: AdamW, warm-up and a line down, a tenth of the learning rate in the output layer",
+    SMALL_CONV,
+    method="lg-bp",
+    classes=3,
+    batch=8,
+    image=(1, 6, 6),
+    training={
+        "optimizer": {"adamw": {"lr": 0.01, "weight_decay": 0.1}},
+        "schedule": {"linear": {"warmup_epochs": 0.4}},
+        "output_lr_factor": 0.1,
+    },
+    curve=True,
+)
 
 for other in ["fg-w", "fg-a", "lg-fg-w", "lg-fg-a"]:
     case(

@@ -30,15 +30,17 @@ def run(case, net, images, targets, feedback):
         check_logits(unit, record)
         check_definitions(case, record, targets[0])
         check_similarity(case, unit, record, targets[0])
-    if case.method == "fa":
+    if case.method in ("fa", "lg-fa"):
         check_feedback(case, net, images[0], targets[0], feedback, base)
+    elif case.method == "dfa":
+        check_direct_feedback(case, net, images[0], targets[0], feedback, base)
     elif base.directions:
         check_random_numbers()
         check_derivatives(case, net, images[0], targets[0], base)
     else:
         check_differences(case, net, images[0], targets[0], base)
     if methods.is_local(case.method):
-        check_locality(case, net, images[0], targets[0], base)
+        check_locality(case, net, images[0], targets[0], feedback, base)
     if case.method == "lfnn":
         check_against_bp(case, net, images[0], targets[0])
 
@@ -269,7 +271,7 @@ def objective(case, net, images, target, base, owner):
     return loss + settings.lambda1 * leader + settings.lambda2 * follower + similarity
 
 
-def check_locality(case, net, images, target, base):
+def check_locality(case, net, images, target, feedback, base):
     """Changing everything behind a unit leaves its gradients the same bits."""
     for i in range(1, len(net.units) + 1):
         other = copy.deepcopy(net)
@@ -279,7 +281,7 @@ def check_locality(case, net, images, target, base):
             for name in later:
                 for parameter in other.group(name).values():
                     parameter += torch.randn(parameter.shape, generator=generator).to(parameter)
-        moved = methods.step(case, other, images, target, methods.EpochState())
+        moved = methods.step(case, other, images, target, methods.EpochState(), feedback)
         for name, gradient in base.gradients.items():
             if name.split(".")[0] not in later:
                 assert torch.equal(gradient, moved.gradients[name]), f"{name} is not local"
@@ -303,20 +305,69 @@ def check_against_bp(case, net, images, target):
 
 
 def check_feedback(case, net, images, target, feedback, base):
-    """Feedback changes gradients, but not the output layer's; with the weights as feedback `fa` is
-    `bp`."""
-    assert set(feedback) == set(methods.carrying(net, images))
+    """Feedback changes gradients, but not those that pass no matrix; with the weights as feedback `fa`
+    is `bp`, and `lg-fa` is `lg-bp`."""
+    assert set(feedback) == set(methods.carrying(case, net, images))
     changed = copy.deepcopy(case)
-    changed.method = "bp"
+    changed.method = case.method.replace("fa", "bp")
     theirs = methods.step(changed, net, images, target, methods.EpochState()).gradients
+    # Without any feedback, only what passes no matrix has its gradient.
+    zeros = {name: torch.zeros(matrix.shape) for name, matrix in feedback.items()}
+    silent = methods.step(case, net, images, target, methods.EpochState(), zeros).gradients
     for name, gradient in theirs.items():
         # The bias of a convolution before batch norm has no gradient either way.
-        same = name in ("output.weight", "output.bias") or gradient.abs().max() < 1e-9
+        same = torch.allclose(silent[name], gradient) or gradient.abs().max() < 1e-9
         assert same == torch.allclose(base.gradients[name], gradient), name
     weights = {name: net.get_parameter(name).detach() for name in feedback}
     ours = methods.step(case, net, images, target, methods.EpochState(), weights).gradients
     for name, gradient in theirs.items():
         torch.testing.assert_close(ours[name], gradient, rtol=1e-10, atol=1e-13)
+
+
+def check_direct_feedback(case, net, images, target, feedback, base):
+    """The error by central differences of the loss, its products number by number, and from there
+    central differences of the unit alone; the output layer's gradient is that of `bp`."""
+    changed = copy.deepcopy(case)
+    changed.method = "bp"
+    theirs = methods.step(changed, net, images, target, methods.EpochState()).gradients
+    for name in net.group("output"):
+        torch.testing.assert_close(base.gradients[name], theirs[name], rtol=1e-12, atol=1e-14)
+    logits = base.logits.contiguous()
+    error = torch.zeros_like(logits)
+    for entry in range(logits.numel()):
+        moved = []
+        for sign in (1, -1):
+            shifted = logits.clone()
+            shifted.view(-1)[entry] += sign * STEP
+            moved.append(methods.global_loss(case, shifted, target).item())
+        error.view(-1)[entry] = (moved[0] - moved[1]) / (2 * STEP)
+    generator, x = torch.Generator().manual_seed(0), images
+    for i, unit in enumerate(net.units, start=1):
+        rows = feedback[f"unit{i}.output"].tolist()
+        share = len(rows) // net.nets
+        signal = []
+        for errors in error.tolist():
+            for at, row in enumerate(rows):
+                first = at // share * net.width
+                heard = errors[first : first + net.width]
+                signal.append(sum(b * e for b, e in zip(row, heard, strict=True)))
+        output = unit.pass_on(unit(x)[0]).detach()
+        signal = torch.tensor(signal, dtype=output.dtype).reshape(output.shape)
+        for name, parameter in net.group(f"unit{i}").items():
+            if methods.is_readout(name):
+                continue
+            for pick in torch.randperm(parameter.numel(), generator=generator)[:ENTRIES].tolist():
+                moved = []
+                for sign in (1, -1):
+                    with torch.no_grad():
+                        entry = parameter.view(-1)[pick].item()
+                        parameter.view(-1)[pick] += sign * STEP
+                        moved.append((unit.pass_on(unit(x)[0]) * signal).sum().item())
+                        parameter.view(-1)[pick] = entry
+                numeric = (moved[0] - moved[1]) / (2 * STEP)
+                exact = base.gradients[name].reshape(-1)[pick].item()
+                assert abs(numeric - exact) < TOLERANCE * max(1.0, abs(exact)), f"{name}[{pick}]"
+        x = output
 
 
 def check_random_numbers():

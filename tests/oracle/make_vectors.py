@@ -76,11 +76,20 @@ class Drawn:
         self.images = images.reshape(steps, batch, *case.input)
         self.targets = targets.reshape(steps, batch, *targets.shape[1:])
         self.feedback = {}
-        if case.method == "fa":
-            first = torch.from_numpy(self.images[0]).to(torch.float64)
-            for n in methods.carrying(self.network(case, torch.float64), first):
-                drawn = draw_weight(rng, n, self.weights[n].shape)
-                self.feedback[n] = drawn.astype(np.float32)
+        for n, shape in self.feedback_shapes(case).items():
+            self.feedback[n] = draw_weight(rng, n, shape).astype(np.float32)
+
+    def feedback_shapes(self, case):
+        """The matrices that carry gradients back, in the order in which they are drawn."""
+        net = self.network(case, torch.float64)
+        match case.method:
+            case "fa" | "lg-fa":
+                first = torch.from_numpy(self.images[0]).to(torch.float64)
+                return {n: self.weights[n].shape for n in methods.carrying(case, net, first)}
+            case "dfa":
+                units = enumerate(net.units, start=1)
+                return {f"unit{i}.output": (math.prod(u.shape), net.width) for i, u in units}
+        return {}
 
     def network(self, case, dtype):
         """The network with these weights, in training mode."""

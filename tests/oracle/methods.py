@@ -272,6 +272,11 @@ def step(case, net, images, target, state, feedback=None):
             return result(logits, loss, gradients(loss, parameters))
         case "fg-w" | "fg-a":
             return forward_gradients(case, net, images, target, state)
+        case "dfa":
+            return direct_feedback(case, net, images, target, feedback)
+        case "lg-fa":
+            with carried_by(net, feedback):
+                return local_greedy(case, net, images, target, state)
         case "lg-bp" | "lg-fg-w" | "lg-fg-a":
             return local_greedy(case, net, images, target, state)
 
@@ -385,8 +390,9 @@ def carried_by(net, matrices):
     return multiplied_by(net, multiply)
 
 
-def carrying(net, images):
-    """The weights through which a gradient is carried back: those behind another parameter."""
+def carrying(case, net, images):
+    """The weights through which a gradient is carried back: those behind another parameter, in a local
+    method of the same unit."""
     names = []
 
     def multiply(name, product, x, weight):
@@ -395,8 +401,35 @@ def carrying(net, images):
         return product(x, weight)
 
     with multiplied_by(net, multiply):
-        net(images)
-    return [name for name in names if not is_readout(name)]
+        if not is_local(case.method):
+            net(images)
+            return [name for name in names if not is_readout(name)]
+        x = images
+        for unit in net.units:
+            handed_on, *_ = unit(x)
+            x = unit.pass_on(handed_on).detach()
+        net.output(x)
+    return names
+
+
+def direct_feedback(case, net, images, target, matrices):
+    """`dfa`: the gradient of the logits, times a matrix, stands for that of each unit's output."""
+    x, outputs = images, []
+    for unit in net.units:
+        handed_on, *_ = unit(x.detach())
+        x = unit.pass_on(handed_on)
+        outputs.append(x)
+    logits = net.output(x.detach())
+    loss = global_loss(case, logits, target)
+    [error] = torch.autograd.grad(loss, logits, retain_graph=True)
+    error = error.unflatten(1, (net.nets, -1))
+    grads = gradients(loss, net.group("output"))
+    for i, output in enumerate(outputs, start=1):
+        matrix = torch.as_tensor(matrices[f"unit{i}.output"]).to(error.dtype)
+        signal = torch.einsum("bnk,nfk->bnf", error, matrix.unflatten(0, (net.nets, -1)))
+        own = {n: p for n, p in net.group(f"unit{i}").items() if not is_readout(n)}
+        grads |= gradients(output, own, signal.reshape(output.shape))
+    return result(logits, loss, grads)
 
 
 def forward_gradients(case, net, images, target, state):
@@ -439,7 +472,7 @@ def local_greedy(case, net, images, target, state):
             seen.append(module.pass_on(handed_on))
             return local_terms(case, module, *predicted, target)
 
-        if case.method == "lg-bp":
+        if case.method in ("lg-bp", "lg-fa"):
             loss = terms(lambda module, x: module(x)).sum()
             grads |= gradients(loss, net.group(name))
         else:

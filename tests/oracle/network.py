@@ -356,7 +356,7 @@ class Network(nn.Module):
             unit = Unit(unit_config, shape, (self.nets, self.width), groups)
             unit.regression = config.task == "regression"
             # Heads that no loss asks are not computed: running statistics in them stay.
-            unit.predicts = case.method not in ("bp", "fa", "fg-w", "fg-a")
+            unit.predicts = case.method not in ("bp", "fa", "dfa", "fg-w", "fg-a")
             self.add_module(f"unit{i}", unit)
             self.units.append(unit)
             shape = unit.shape

@@ -71,6 +71,7 @@ SCHEDULES = {
     "constant": None,
     "step": {"epochs": REQUIRED, "gamma": REQUIRED},
     "cosine": {"warmup_epochs": 0.0, "floor": 0.0},
+    "linear": {"warmup_epochs": 0.0, "floor": 0.0},
     "one_cycle": {"warmup": 0.3, "start_divisor": 25.0, "end_divisor": 1e4},
 }
 
@@ -79,6 +80,7 @@ TRAINING = {
     "epochs": REQUIRED,
     "optimizer": REQUIRED,
     "schedule": "constant",
+    "output_lr_factor": 1.0,
     "clip_norm": None,
     "label_smoothing": 0.0,
     "class_weights": None,
@@ -91,7 +93,7 @@ CHOICES = {
     "scope": ("batch", "epoch", "sample"),
     "reduction": ("sum", "mean"),
     "reference": ("best", "mean"),
-    "method": ("bp", "lg-bp", "lfnn", "fa", "fg-w", "fg-a", "lg-fg-w", "lg-fg-a", "lfnn-l"),
+    "method": tuple("bp lg-bp lfnn fa fg-w fg-a lg-fg-w lg-fg-a lfnn-l dfa lg-fa".split()),
 }
 
 

@@ -22,15 +22,19 @@ def learning_rates(case):
             return [
                 peak * schedule.gamma ** (t // per_epoch // schedule.epochs) for t in range(STEPS)
             ]
-        case "cosine":
+        case "cosine" | "linear":
             warmup = schedule.warmup_epochs * per_epoch
             rates = []
             for t in range(STEPS):
                 if t < warmup:
                     rates.append(peak * (t + 1) / warmup)
                 else:
-                    half = (1 + math.cos(math.pi * (t - warmup) / (STEPS - warmup))) / 2
-                    rates.append(peak * (schedule.floor + (1 - schedule.floor) * half))
+                    share = (t - warmup) / (STEPS - warmup)
+                    if schedule.kind == "cosine":
+                        height = (1 + math.cos(math.pi * share)) / 2
+                    else:
+                        height = 1 - share
+                    rates.append(peak * (schedule.floor + (1 - schedule.floor) * height))
             return rates
         case "one_cycle":
             optimizer = torch.optim.SGD([torch.zeros(1)], lr=peak)
@@ -77,7 +81,11 @@ def train(case, net, images, targets, feedback):
     """Ten steps; gives the curve of `L_g`, the leaders of each step and how clear they were."""
     groups = methods.trained_groups(case, net)
     parameters = {n: p for group in groups.values() for n, p in group.items()}
-    optimizer = make_optimizer(case.training.optimizer, list(parameters.values()))
+    output = [p for n, p in parameters.items() if n.startswith("output.")]
+    units = [p for n, p in parameters.items() if not n.startswith("output.")]
+    by_part = [{"params": units, "factor": 1.0}]
+    by_part.append({"params": output, "factor": case.training.output_lr_factor})
+    optimizer = make_optimizer(case.training.optimizer, by_part)
     state = methods.EpochState(steps_per_epoch=STEPS // case.training.epochs, seed=SEED)
     result = SimpleNamespace(curve=[], leaders=[], kinks=[], ties=[], clipped=[])
     for rate, batch, target in zip(learning_rates(case), images, targets, strict=True):
@@ -94,7 +102,7 @@ def train(case, net, images, targets, feedback):
                 norm = torch.nn.utils.clip_grad_norm_(group.values(), case.training.clip_norm)
                 result.clipped.append(norm.item() > case.training.clip_norm)
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["factor"]
         optimizer.step()
     result.trained = parameters
     return result

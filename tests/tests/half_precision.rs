@@ -334,8 +334,13 @@ fn training_steps_of_every_method_agree_in_half_precision() {
     }
     let perturbs_outputs = ["fg-a", "lg-fg-a"];
     for method in names() {
-        // One derivative, a sum of either sign over a batch, is a factor of all that its direction moves.
-        let more = if perturbs_outputs.contains(&method) { 8.0 } else { 1.0 };
+        let more = match method {
+            // One derivative, a sum of either sign over a batch, is a factor of all that its direction moves.
+            _ if perturbs_outputs.contains(&method) => 8.0,
+            // Its first steps are the longest: what the first one rounds, the third one has several times.
+            "dfa" => 2.0,
+            _ => 1.0,
+        };
         steps_agree(method, false, Precision::F16, 0.01 * more);
         // Without the batch's statistics a rounded pixel more often becomes another maximum.
         steps_agree(method, true, Precision::F16, f64::max(0.03, 0.01 * more));

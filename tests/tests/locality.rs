@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use lfnn_core::config::{LeadershipConfig, NetworkConfig, TrainingConfig};
 use lfnn_core::method::{METHODS, by_name};
-use lfnn_core::program::{Align, Reduction, influences};
+use lfnn_core::program::{Align, Op, Operation, Reduction, TensorId, influences};
 use lfnn_core::train::{
     Normalization, Setup, State, StateData, StateTensor, StepProgram, StepTrace, Target,
     TraceInput, trace_step,
@@ -44,8 +44,7 @@ fn network() -> NetworkConfig {
     .unwrap()
 }
 
-/// For each unit and the output layer (the last), the units on whose parameters its gradients depend.
-fn dependence(method: &str) -> Vec<BTreeSet<usize>> {
+fn step_program(method: &str) -> StepProgram {
     let network = network();
     let training: TrainingConfig = serde_json::from_value(json!({
         "batch_size": 4, "epochs": 1, "optimizer": {"adamw": {"lr": 0.01}}, "clip_norm": 1.0
@@ -56,13 +55,20 @@ fn dependence(method: &str) -> Vec<BTreeSet<usize>> {
         ..Setup::new(&network, &training, by_name(method).unwrap())
             .normalized_by(Normalization { mean: vec![0.0; 2], std: vec![1.0; 2] })
     };
-    let step = StepProgram::new(&setup, SHAPE, CLASSES).unwrap();
+    StepProgram::new(&setup, SHAPE, CLASSES).unwrap()
+}
+
+/// The parameters of each unit, and of the output layer.
+fn groups(step: &StepProgram) -> Vec<Vec<TensorId>> {
+    let groups = step.parameters.chunk_by(|one, next| one.part == next.part);
+    groups.map(|group| group.iter().map(|parameter| parameter.id).collect()).collect()
+}
+
+/// For each unit and the output layer (the last), the units on whose parameters its gradients depend.
+fn dependence(method: &str) -> Vec<BTreeSet<usize>> {
+    let step = step_program(method);
     let program = &step.set.programs()[step.program.0];
-    let groups: Vec<Vec<_>> = step
-        .parameters
-        .chunk_by(|one, next| one.part == next.part)
-        .map(|group| group.iter().map(|parameter| parameter.id).collect())
-        .collect();
+    let groups = groups(&step);
     groups
         .iter()
         .map(|group| {
@@ -81,7 +87,10 @@ fn methods(local: bool) -> impl Iterator<Item = &'static str> {
 
 #[test]
 fn in_a_local_method_no_update_depends_on_a_later_unit() {
-    assert_eq!(methods(true).collect::<Vec<_>>(), ["lg-bp", "lg-fg-w", "lg-fg-a", "lfnn-l"]);
+    assert_eq!(
+        methods(true).collect::<Vec<_>>(),
+        ["lg-bp", "lg-fg-w", "lg-fg-a", "lfnn-l", "lg-fa"]
+    );
     for method in methods(true) {
         for (unit, found) in dependence(method).into_iter().enumerate() {
             assert_eq!(found, (0..=unit).collect(), "{method}: unit {}", unit + 1);
@@ -95,6 +104,46 @@ fn in_any_other_method_every_update_depends_on_every_later_unit() {
         for (unit, found) in dependence(method).into_iter().enumerate() {
             assert!((unit..=5).all(|later| found.contains(&later)), "{method}: {unit} {found:?}");
         }
+    }
+}
+
+/// The same for the gradients as they are before clipping, where the error of the output layer does not change.
+fn dependence_beside_the_error(method: &str) -> Vec<BTreeSet<usize>> {
+    let step = step_program(method);
+    let program = &step.set.programs()[step.program.0];
+    let groups = groups(&step);
+    let of_group = |group: &Vec<TensorId>| {
+        let trained = step.gradients.iter().filter(|(parameter, _)| group.contains(parameter));
+        let mut wanted: BTreeSet<_> = trained.map(|&(_, gradient)| gradient).collect();
+        for op in program.ops().iter().rev() {
+            let (writes, updates) = (op.writes(), op.updates());
+            // An update, which comes after the gradients, tells nothing of them.
+            let is_update = matches!(op, Op::AdamStep(_));
+            if is_update || !writes.iter().chain(&updates).any(|id| wanted.contains(id)) {
+                continue;
+            }
+            writes.iter().for_each(|id| {
+                wanted.remove(id);
+            });
+            if !matches!(op, Op::LossGradient(_)) {
+                wanted.extend(op.reads().into_iter().chain(updates));
+            }
+        }
+        (0..groups.len()).filter(|&u| groups[u].iter().any(|id| wanted.contains(id))).collect()
+    };
+    groups.iter().map(of_group).collect()
+}
+
+/// What later units weigh reaches a unit of `dfa` in the error alone: nothing is carried back through them, as it is
+/// in `bp`.
+#[test]
+fn in_dfa_no_update_depends_on_a_later_unit_but_through_the_error() {
+    for (unit, found) in dependence_beside_the_error("dfa").into_iter().enumerate() {
+        assert!(found.iter().all(|&other| other <= unit), "unit {unit}: {found:?}");
+        assert!(unit == 0 || found.contains(&(unit - 1)), "the test itself: {unit}, {found:?}");
+    }
+    for (unit, found) in dependence_beside_the_error("bp").into_iter().enumerate() {
+        assert!((unit + 1..=5).all(|later| found.contains(&later)), "{unit}: {found:?}");
     }
 }
 

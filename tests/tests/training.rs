@@ -4,7 +4,7 @@
 
 use lfnn_core::backend::Backend;
 use lfnn_core::config::{
-    Augmentation, LeadershipConfig, Limits, NetworkConfig, Scope, TrainingConfig,
+    Augmentation, LeadershipConfig, Limits, NetworkConfig, ScheduleConfig, Scope, TrainingConfig,
 };
 use lfnn_core::method::{Gradient, METHODS, by_name, names};
 use lfnn_core::metric::Metrics;
@@ -222,6 +222,8 @@ proptest! {
         run.leadership.scope = scope;
         if momentum {
             run.training = training(json!({"sgd": {"lr": 0.05, "momentum": 0.9}}));
+            run.training.schedule = ScheduleConfig::Linear { warmup_epochs: 0.5, floor: 0.0 };
+            run.training.output_lr_factor = 0.3;
         }
         let mut whole = run.trainer(&cpu, &data).unwrap();
         advance(&mut whole, 20);
@@ -238,14 +240,58 @@ proptest! {
     }
 }
 
+/// The first step of the output layer is so many times as large, decoupled weight decay included; that of the units
+/// has the same bits.
+fn the_output_layer_has_a_rate_of_its_own(backend: &dyn Backend) {
+    let data = Data::new();
+    for (method, optimizer) in [("lfnn-l", json!({"sgd": {"lr": 0.1}})), ("bp", adamw())] {
+        let step = |factor: f64| {
+            let mut run = Run::new(method);
+            run.training = training(optimizer.clone());
+            run.training.schedule = ScheduleConfig::Constant;
+            run.training.output_lr_factor = factor;
+            let mut trainer = run.trainer(backend, &data).unwrap();
+            let before = trainer.state().unwrap();
+            trainer.train_step().unwrap();
+            (before, trainer.state().unwrap())
+        };
+        let ((start, whole), (_, part)) = (step(1.0), step(0.25));
+        for tensor in &whole.tensors {
+            let StateData::Real(whole) = &tensor.data else { continue };
+            let of = |state: &State| match &state.get(&tensor.name).unwrap().data {
+                StateData::Real(values) => values.clone(),
+                StateData::U32(_) => panic!("not real"),
+            };
+            let (start, part) = (of(&start), of(&part));
+            if !["output.weight", "output.bias"].contains(&&*tensor.name) {
+                assert_eq!(whole, &part, "{method}: {}", tensor.name);
+                continue;
+            }
+            for ((&start, &whole), &part) in start.iter().zip(whole).zip(&part) {
+                assert_ne!(whole, start, "{method}: {}", tensor.name);
+                assert!((part - start - 0.25 * (whole - start)).abs() < 1e-6, "{}", tensor.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_factor_on_the_learning_rate_of_the_output_layer_reaches_no_other() {
+    the_output_layer_has_a_rate_of_its_own(&Cpu::new(Some(2)).unwrap());
+    on_emulator(1, || the_output_layer_has_a_rate_of_its_own(&emulator(1)));
+}
+
 #[test]
 fn every_method_overfits_a_few_batches() {
     let data = Data::new();
     let cpu = Cpu::new(Some(1)).unwrap();
     for method in METHODS {
-        // The noise of forward gradients wants more and smaller steps.
-        let (epochs, limit) =
-            if method.gradient == Gradient::Backward { (60, 15.0) } else { (400, 40.0) };
+        // Feedback that is not yet aligned and the noise of forward gradients want more and smaller steps.
+        let (epochs, limit) = match method.gradient {
+            Gradient::Backward => (60, 15.0),
+            Gradient::Direct => (200, 15.0),
+            Gradient::Forward(_) => (400, 40.0),
+        };
         let mut run = Run::new(method.name);
         run.training.epochs = epochs;
         run.limits.overfit_batches = Some(2);
@@ -406,6 +452,10 @@ fn settings_out_of_range_are_refused_with_their_path() {
     assert_eq!(
         refusal(|run| run.training.clip_norm = Some(0.0)),
         "training.clip_norm: 0, expected a number above 0"
+    );
+    assert_eq!(
+        refusal(|run| run.training.output_lr_factor = 0.0),
+        "training.output_lr_factor: 0, expected a number above 0"
     );
     assert_eq!(
         refusal(|run| run.training.label_smoothing = 1.0),

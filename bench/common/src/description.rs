@@ -52,6 +52,9 @@ impl Description {
         if training.clip_norm.is_some() {
             bail!("clipped gradients are not compared");
         }
+        if training.output_lr_factor != 1.0 {
+            bail!("one learning rate for all layers alone is compared");
+        }
         if training.label_smoothing != 0.0 {
             bail!("smoothed labels are not compared");
         }

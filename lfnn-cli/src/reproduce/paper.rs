@@ -9,6 +9,8 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields)]
 pub(super) struct Paper {
     pub(super) table1: Quoted<[f64; 2]>,
+    /// Methods that are not in it, of the source of most of its rows.
+    pub(super) beside_table1: Quoted<[f64; 2]>,
     pub(super) table2: Quoted<Sweep>,
     pub(super) table3: Quoted<Sweep>,
 }
@@ -62,6 +64,7 @@ mod tests {
             }
         }
         assert_eq!(paper.table1.columns.values().map(BTreeMap::len).sum::<usize>(), 36);
+        assert_eq!(paper.beside_table1.columns.values().map(BTreeMap::len).sum::<usize>(), 8);
         assert_eq!(paper.table3.columns["tiny-imagenet-workers"]["lfnn-l"].test.len(), 10);
     }
 }

@@ -222,16 +222,24 @@ fn crossed(method: &Method, network: &Network) -> String {
     let all: usize = from_first_trained.map(Unit::depth).sum();
     let output = network.output().depth();
     let (what, carried) = match method.gradient {
-        Gradient::Backward => ("gradient depth", "gradient"),
+        Gradient::Backward | Gradient::Direct => ("gradient depth", "gradient"),
         Gradient::Forward(_) => ("derivative depth, forwards", "derivative"),
     };
+    let trained = network.units().iter().filter(|unit| !unit.is_frozen());
+    if method.gradient == Gradient::Direct {
+        let longest = trained.map(Unit::depth).max().unwrap_or(0).max(output);
+        return format!(
+            "{what}: at most {} with weights, inside a unit;\n\
+             a fixed matrix carries the error of the output layer to each unit\n",
+            format::number_of(longest, "layer")
+        );
+    }
     if !method.local {
         let through = all + output;
         return format!(
             "{what}: {through} layers with weights; the global {carried} crosses every unit\n"
         );
     }
-    let trained = network.units().iter().filter(|unit| !unit.is_frozen());
     let longest = trained.clone().map(Unit::local_depth).max().unwrap_or(0).max(output);
     let kind = match trained.map(Unit::depth).max().unwrap_or(0).max(output) {
         1 if longest == 1 => " (layer-wise);\n",

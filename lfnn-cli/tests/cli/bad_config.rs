@@ -164,7 +164,7 @@ fn a_typo_on_the_command_line_repeats_what_was_typed() {
     refused(
         &["--method", "lfnnl"],
         "--method lfnnl: method: unknown value `lfnnl`; did you mean `lfnn-l`? (expected one of \
-         bp, lg-bp, lfnn, fa, fg-w, fg-a, lg-fg-w, lg-fg-a, lfnn-l)",
+         bp, lg-bp, lfnn, fa, fg-w, fg-a, lg-fg-w, lg-fg-a, lfnn-l, dfa, lg-fa)",
     );
     refused(
         &["mnits-s"],
@@ -367,12 +367,15 @@ fn a_dry_run_refuses_what_training_refuses_in_the_same_words() {
         ("training.schedule={one_cycle: {end_divisor: -1}}", "training.schedule.one_cycle.end_di"),
         ("training.schedule={cosine: {floor: 2}}", "training.schedule.cosine.floor: 2"),
         ("training.schedule={cosine: {warmup_epochs: -1}}", "training.schedule.cosine.warmup_ep"),
+        ("training.schedule={linear: {floor: 2}}", "training.schedule.linear.floor: 2"),
+        ("training.schedule={linear: {warmup_epochs: -1}}", "training.schedule.linear.warmup_ep"),
         ("training.schedule={step: {epochs: 0, gamma: 1}}", "training.schedule.step.epochs: 0"),
         ("training.schedule={step: {epochs: 1, gamma: 0}}", "training.schedule.step.gamma: 0"),
         (
             "training.label_smoothing=5",
             "training.label_smoothing: 5, expected at least 0 and below 1",
         ),
+        ("training.output_lr_factor=-1", "training.output_lr_factor: -1, expected a number above"),
         ("training.clip_norm=-1", "training.clip_norm: -1, expected a number above 0"),
         ("training.epochs=0", "training.epochs: 0, expected at least 1"),
         (

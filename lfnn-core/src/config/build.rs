@@ -251,18 +251,16 @@ impl TrainingConfig {
     /// # Ok::<(), lfnn_core::config::ConfigError>(())
     /// ```
     pub fn new(batch_size: usize, epochs: usize, optimizer: OptimizerConfig) -> Self {
-        let (schedule, clip_norm, class_weights) = (ScheduleConfig::Constant, None, None);
-        let label_smoothing = 0.0;
-        let directions = 1;
         Self {
             batch_size,
             epochs,
             optimizer,
-            schedule,
-            clip_norm,
-            label_smoothing,
-            class_weights,
-            directions,
+            schedule: ScheduleConfig::Constant,
+            output_lr_factor: 1.0,
+            clip_norm: None,
+            label_smoothing: 0.0,
+            class_weights: None,
+            directions: 1,
         }
     }
 }

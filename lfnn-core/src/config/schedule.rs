@@ -39,6 +39,17 @@ pub enum ScheduleConfig {
         #[cfg_attr(feature = "schema", schemars(transform = { FLOOR }))]
         floor: f64,
     },
+    /// Linear warm-up, then a straight line down to `floor`.
+    Linear {
+        /// Epochs of warm-up. A fraction is allowed.
+        #[serde(default)]
+        #[cfg_attr(feature = "schema", schemars(transform = { WARMUP_EPOCHS }))]
+        warmup_epochs: f64,
+        /// Last learning rate as a share of the largest.
+        #[serde(default)]
+        #[cfg_attr(feature = "schema", schemars(transform = { FLOOR }))]
+        floor: f64,
+    },
     /// PyTorch's `OneCycleLR`: a cosine up to `lr`, then a cosine down.
     OneCycle {
         /// Share of the steps on the way up.
@@ -62,7 +73,9 @@ impl ScheduleConfig {
     pub fn depends_on_epochs(&self) -> bool {
         match self {
             ScheduleConfig::Constant | ScheduleConfig::Step { .. } => false,
-            ScheduleConfig::Cosine { .. } | ScheduleConfig::OneCycle { .. } => true,
+            ScheduleConfig::Cosine { .. }
+            | ScheduleConfig::Linear { .. }
+            | ScheduleConfig::OneCycle { .. } => true,
         }
     }
 
@@ -80,6 +93,10 @@ impl ScheduleConfig {
             ScheduleConfig::Cosine { warmup_epochs, floor } => {
                 WARMUP_EPOCHS.check("training.schedule.cosine.warmup_epochs", warmup_epochs)?;
                 FLOOR.check("training.schedule.cosine.floor", floor)
+            }
+            ScheduleConfig::Linear { warmup_epochs, floor } => {
+                WARMUP_EPOCHS.check("training.schedule.linear.warmup_epochs", warmup_epochs)?;
+                FLOOR.check("training.schedule.linear.floor", floor)
             }
             ScheduleConfig::OneCycle { warmup, start_divisor, end_divisor } => {
                 WARMUP.check("training.schedule.one_cycle.warmup", warmup)?;

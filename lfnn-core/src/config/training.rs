@@ -7,6 +7,7 @@ use super::{ConfigError, OptimizerConfig, Range, ScheduleConfig};
 const BATCH_SIZE: Range = Range::at_least(1);
 /// A training counts its steps in 32 bits.
 const EPOCHS: Range = Range::at_least(1).at_most(u32::MAX as usize);
+const OUTPUT_LR_FACTOR: Range = Range::positive();
 const CLIP_NORM: Range = Range::positive();
 const LABEL_SMOOTHING: Range = Range::below_one();
 /// More would make a program of more than a million operations.
@@ -32,6 +33,12 @@ pub struct TrainingConfig {
     /// Learning-rate schedule.
     #[serde(default)]
     pub schedule: ScheduleConfig,
+    /// Factor on the learning rate of the output layer.
+    ///
+    /// The decoupled weight decay of AdamW has the factor too.
+    #[serde(default = "one")]
+    #[cfg_attr(feature = "schema", schemars(transform = { OUTPUT_LR_FACTOR }))]
+    pub output_lr_factor: f64,
     /// Largest norm of the gradients that are applied together: those of one unit in a local method,
     /// those of the whole network otherwise. No limit if null.
     #[serde(default)]
@@ -52,12 +59,12 @@ pub struct TrainingConfig {
     /// Random directions of a step, for forward gradients: the mean of their estimates is taken.
     ///
     /// The variance of the mean falls as 1 over their number. Each takes another pass of tangents and memory for it.
-    #[serde(default = "one")]
+    #[serde(default = "one_direction")]
     #[cfg_attr(feature = "schema", schemars(transform = { DIRECTIONS }))]
     pub directions: usize,
 }
 
-fn one() -> usize {
+fn one_direction() -> usize {
     1
 }
 
@@ -146,6 +153,7 @@ impl TrainingConfig {
     pub fn validate(&self) -> Result<(), ConfigError> {
         BATCH_SIZE.check("training.batch_size", self.batch_size)?;
         EPOCHS.check("training.epochs", self.epochs)?;
+        OUTPUT_LR_FACTOR.check("training.output_lr_factor", self.output_lr_factor)?;
         CLIP_NORM.check_some("training.clip_norm", self.clip_norm)?;
         check_label_smoothing(self.label_smoothing)?;
         DIRECTIONS.check("training.directions", self.directions)?;
@@ -153,6 +161,10 @@ impl TrainingConfig {
         self.optimizer.validate()?;
         self.schedule.validate()
     }
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 /// Checks the share of the target that is spread evenly over the classes.

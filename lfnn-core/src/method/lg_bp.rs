@@ -15,10 +15,11 @@ pub(super) const METHOD: Method = Method {
     local: true,
     workers: Workers::AllOnLabels,
     gradient: Gradient::Backward,
-    write,
+    write: train_units,
 };
 
-fn write(step: &mut TrainingStep<'_, '_>) {
+/// Unit by unit its own workers' losses, then the output layer.
+pub(super) fn train_units(step: &mut TrainingStep<'_, '_>) {
     let mut x = step.input();
     for unit in step.units() {
         let (saved, outputs) = step.forward_with_losses(unit, x);

@@ -5,11 +5,13 @@
 //! can have methods of its own: a constant [`Method`] in [`Setup::method`](crate::train::Setup::method).
 
 mod bp;
+mod dfa;
 mod fa;
 mod fg;
 mod lfnn;
 mod lfnn_l;
 mod lg_bp;
+mod lg_fa;
 mod lg_fg;
 mod step;
 
@@ -63,6 +65,8 @@ impl Workers {
 pub enum Gradient {
     /// Gradients travel backwards through layers, across the network or inside a unit.
     Backward,
+    /// A fixed matrix carries the error of the output layer to each unit; inside units gradients travel backwards.
+    Direct,
     /// The derivative of the loss along random directions, added to what this says, travels forwards.
     Forward(Perturbation),
 }
@@ -86,14 +90,25 @@ pub const LG_FG_A: &Method = &lg_fg::ACTIVITIES;
 /// Leader-follower learning without backpropagation between units (Eq. 2).
 pub const LFNN_L: &Method = &lfnn_l::METHOD;
 
-/// Every method, in the order of the paper's Table 1.
+/// Direct feedback alignment.
+pub const DFA: &Method = &dfa::METHOD;
+/// Local feedback alignment.
+pub const LG_FA: &Method = &lg_fa::METHOD;
+
+/// Every method: those of the paper's Table 1 in its order, then those beside it.
 ///
 /// ```
-/// let names = lfnn_core::method::METHODS.map(|method| method.name);
-/// let expected = ["bp", "lg-bp", "lfnn", "fa", "fg-w", "fg-a", "lg-fg-w", "lg-fg-a", "lfnn-l"];
-/// assert_eq!(names, expected);
+/// use lfnn_core::method::{METHODS, PAPER_METHODS};
+///
+/// let paper = ["bp", "lg-bp", "lfnn", "fa", "fg-w", "fg-a", "lg-fg-w", "lg-fg-a", "lfnn-l"];
+/// assert!(PAPER_METHODS.iter().map(|method| method.name).eq(paper));
+/// assert!(METHODS[9..].iter().map(|method| method.name).eq(["dfa", "lg-fa"]));
 /// ```
-pub const METHODS: [&Method; 9] = [BP, LG_BP, LFNN, FA, FG_W, FG_A, LG_FG_W, LG_FG_A, LFNN_L];
+pub const METHODS: [&Method; 11] =
+    [BP, LG_BP, LFNN, FA, FG_W, FG_A, LG_FG_W, LG_FG_A, LFNN_L, DFA, LG_FA];
+
+/// The methods of the paper's Table 1, in its order.
+pub const PAPER_METHODS: &[&Method] = METHODS.split_at(9).0;
 
 /// The names of all methods, in the order of [`METHODS`].
 pub fn names() -> [&'static str; METHODS.len()] {

@@ -4,18 +4,20 @@
 //! output layer: it is written with that one's forward rule, and the global gradient passes through it with that one's
 //! backward rule.
 
-use crate::config::LeadershipConfig;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
+use crate::config::LeadershipConfig;
 use crate::layer::{Along, Coupling, Derivative, Gradients, NeedsGrad, Perturbation, Saved};
 use crate::method::Method;
 use crate::metric::MetricSum;
 use crate::network::{GlobalLoss, Network, OutputState};
 use crate::optim::Optimizer;
 use crate::program::{
-    AdvanceStepCounter, LocalLoss, Part, ProgramError, ProgramId, Role, TensorId,
+    AdvanceStepCounter, Linear, LocalLoss, Part, ProgramError, ProgramId, Role, TensorId, Unflatten,
 };
-use crate::step::StepBuilder;
+use crate::sizes;
+use crate::step::{FeedbackPath, StepBuilder};
 use crate::unit::{
     Leaders, Leadership, LocalGradient, Signals, Unit, UnitSaved, UnitState, WorkerOutputs,
 };
@@ -39,6 +41,7 @@ pub struct TrainingStep<'a, 'm> {
     output: OutputState,
     leaders: Vec<Leaders>,
     loss: Option<GlobalLoss>,
+    error: Option<TensorId>,
 }
 
 /// What the output layer's forward rule leaves for the others.
@@ -79,6 +82,7 @@ impl<'a, 'm> TrainingStep<'a, 'm> {
             output,
             leaders: Vec::new(),
             loss: None,
+            error: None,
         };
         (method.write)(&mut step);
         step.finish()
@@ -328,15 +332,44 @@ impl<'m> TrainingStep<'_, 'm> {
     /// Backward rule of the output layer from the global loss; with `needs_input_grad` the gradient of the input of
     /// its forward rule too.
     pub fn backward_output(&mut self, saved: &OutputSaved, needs_input_grad: bool) -> Gradients {
-        let output = self.network.output();
-        let dz = output.gradient(&mut self.builder, &saved.loss);
+        let dz = self.output_error(saved);
         let needs_grad = NeedsGrad { input: needs_input_grad, parameters: true };
+        let output = self.network.output();
         let mut gradients = output.backward(&mut self.builder, &saved.layers, dz, needs_grad);
         if needs_input_grad {
             let behind = self.network.units().len();
             self.backward_frozen(behind, &saved.frozen_before, &mut gradients);
         }
         gradients
+    }
+
+    /// The error of the output layer, `[batch, logits]`: the gradient of the global loss with respect to the logits.
+    pub fn output_error(&mut self, saved: &OutputSaved) -> TensorId {
+        let (output, builder) = (self.network.output(), &mut self.builder);
+        *self.error.get_or_insert_with(|| output.gradient(builder, &saved.loss))
+    }
+
+    /// `B e`: the error of the output layer, carried to a unit's output by a fixed random matrix, in the shape of that
+    /// output. With one-vs-all, B carries each classifier's error to that classifier's features alone.
+    pub fn direct_feedback(&mut self, unit: usize, error: TensorId) -> TensorId {
+        let layers = &self.network.units()[unit];
+        let predictions = self.network.output().predictions();
+        let output = layers.output_shape();
+        let shape = [output.iter().product(), predictions.classes];
+        let builder = &mut self.builder;
+        builder.part(Part::Unit(layers.number()));
+        let path = FeedbackPath::Error { unit, shape };
+        let weight =
+            builder.feedback_matrix(path, &format!("unit{}.output", layers.number()), &shape);
+        let y = builder.activation("direct_feedback", &shape[..1]);
+        let groups = predictions.classifiers;
+        builder.push(Linear { x: error, weight, bias: None, y, groups });
+        if output.len() == 1 {
+            return y;
+        }
+        let image = builder.activation("direct_feedback.image", output);
+        builder.push(Unflatten { x: y, y: image });
+        image
     }
 
     /// One optimiser step on these gradients. Where gradients are clipped, those of one call are a
@@ -360,7 +393,15 @@ impl<'m> TrainingStep<'_, 'm> {
         self.apply();
         let counter = self.builder.counter();
         self.builder.push(AdvanceStepCounter { counter });
-        let (feedback, directions) = (self.builder.feedback(), self.builder.directions().to_vec());
+        let feedback = self.builder.feedback().clone();
+        for &matrix in feedback.values() {
+            let (tensor, shape) = (self.builder.name_of(matrix), self.builder.shape(matrix));
+            sizes::elements(tensor, shape, sizes::MAX_ELEMENTS).map_err(|_| {
+                let (tensor, shape) = (tensor.to_owned(), shape.to_vec());
+                ProgramError::TooManyElements { tensor, shape }
+            })?;
+        }
+        let directions = self.builder.directions().to_vec();
         let metrics = self.builder.metrics().to_vec();
         let Self { units, output, leaders, loss, .. } = self;
         let (program, gradients) = self.builder.finish()?;
@@ -384,8 +425,8 @@ pub(crate) struct BuiltStep {
     pub(crate) program: ProgramId,
     /// Each parameter that the method trains, with its gradient.
     pub(crate) gradients: Vec<(TensorId, TensorId)>,
-    /// Weights with the matrices that replace them in the backward pass.
-    pub(crate) feedback: Vec<(TensorId, TensorId)>,
+    /// The fixed random matrices that carry gradients back.
+    pub(crate) feedback: BTreeMap<FeedbackPath, TensorId>,
     /// Directions of forward gradients.
     pub(crate) directions: Vec<TensorId>,
     /// What it adds up.

@@ -5,7 +5,8 @@ mod schedule;
 pub use schedule::learning_rate;
 
 use crate::config::{OptimizerConfig, TrainingConfig};
-use crate::program::{AdamStep, ClipFactor, DType, Role, SgdStep, TensorId};
+use crate::network::Network;
+use crate::program::{AdamStep, ClipFactor, DType, Part, Role, SgdStep, TensorId};
 use crate::step::StepBuilder;
 
 /// Writes optimiser steps, and declares the state that they need.
@@ -13,14 +14,28 @@ use crate::step::StepBuilder;
 pub struct Optimizer<'a> {
     config: &'a OptimizerConfig,
     clip_norm: Option<f64>,
-    rates: TensorId,
+    network: &'a Network,
+    rates: Rates,
+}
+
+/// Where the learning rates of an epoch's steps are, `[steps]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Rates {
+    /// Those of the hidden units.
+    pub units: TensorId,
+    /// Those of the output layer.
+    pub output: TensorId,
 }
 
 impl<'a> Optimizer<'a> {
-    /// The optimiser of a training configuration. `rates` holds the learning rates of an epoch's
-    /// steps.
-    pub fn new(training: &'a TrainingConfig, rates: TensorId) -> Self {
-        Self { config: &training.optimizer, clip_norm: training.clip_norm, rates }
+    /// The optimiser of a training configuration.
+    pub fn new(training: &'a TrainingConfig, network: &'a Network, rates: Rates) -> Self {
+        Self { config: &training.optimizer, clip_norm: training.clip_norm, network, rates }
+    }
+
+    fn rates_of(&self, parameter: TensorId) -> TensorId {
+        let mut of_output = self.network.parameters().iter().filter(|own| own.part == Part::Output);
+        if of_output.any(|own| own.id == parameter) { self.rates.output } else { self.rates.units }
     }
 
     /// Whether gradients are clipped by their norm.
@@ -52,7 +67,7 @@ impl<'a> Optimizer<'a> {
         gradient: TensorId,
         factor: Option<TensorId>,
     ) {
-        let (rates, counter) = (self.rates, step.counter());
+        let (rates, counter) = (self.rates_of(parameter), step.counter());
         let mut state = |name: &str| {
             let shape = step.shape(parameter).to_vec();
             let name = format!("{}.{name}", step.name_of(parameter));

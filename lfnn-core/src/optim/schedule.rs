@@ -22,11 +22,11 @@ pub fn learning_rate(
         }
         ScheduleConfig::Cosine { warmup_epochs, floor } => {
             let warmup = (warmup_epochs * steps_per_epoch as f64).round();
-            if t < warmup {
-                return lr * (t + 1.0) / warmup;
-            }
-            let share = (t - warmup) / (total as f64 - warmup).max(1.0);
-            lr * (floor + (1.0 - floor) * 0.5 * (1.0 + (PI * share.min(1.0)).cos()))
+            after_warmup(lr, t, total, (warmup, floor), |share| 0.5 * (1.0 + (PI * share).cos()))
+        }
+        ScheduleConfig::Linear { warmup_epochs, floor } => {
+            let warmup = (warmup_epochs * steps_per_epoch as f64).round();
+            after_warmup(lr, t, total, (warmup, floor), |share| 1.0 - share)
         }
         ScheduleConfig::OneCycle { warmup, start_divisor, end_divisor } => {
             let start = lr / start_divisor;
@@ -39,6 +39,21 @@ pub fn learning_rate(
             between(lr, end, ((t - top) / (last - top).max(1.0)).min(1.0))
         }
     }
+}
+
+/// A straight line up to `lr`, then a curve, which falls from 1 to 0, down to a share of `lr`, the floor.
+fn after_warmup(
+    lr: f64,
+    t: f64,
+    total: usize,
+    (warmup, floor): (f64, f64),
+    curve: impl Fn(f64) -> f64,
+) -> f64 {
+    if t < warmup {
+        return lr * (t + 1.0) / warmup;
+    }
+    let share = (t - warmup) / (total as f64 - warmup).max(1.0);
+    lr * (floor + (1.0 - floor) * curve(share.min(1.0)))
 }
 
 /// Half a cosine from `a` to `b`.
@@ -67,6 +82,19 @@ mod tests {
         assert_eq!(rates[..3], [1.0, 2.0, 2.0]);
         assert!((rates[7] - 1.0).abs() < 1e-12, "half-way down at half the steps: {}", rates[7]);
         assert!(rates.windows(2).skip(2).all(|pair| pair[1] < pair[0]));
+    }
+
+    /// Values of `torch.optim.lr_scheduler.LinearLR(start_factor=1, end_factor=0, total_iters=8)`, a rate of 2.
+    #[test]
+    fn a_line_falls_to_zero_as_pytorchs() {
+        let schedule = ScheduleConfig::Linear { warmup_epochs: 0.0, floor: 0.0 };
+        assert_eq!(curve(&schedule, 8, 4), [2.0, 1.75, 1.5, 1.25, 1.0, 0.75, 0.5, 0.25]);
+    }
+
+    #[test]
+    fn a_line_warms_up_and_falls_to_its_floor() {
+        let schedule = ScheduleConfig::Linear { warmup_epochs: 1.0, floor: 0.5 };
+        assert_eq!(curve(&schedule, 6, 2), [1.0, 2.0, 2.0, 1.75, 1.5, 1.25]);
     }
 
     /// Values of `torch.optim.lr_scheduler.OneCycleLR(max_lr=2, total_steps=10)`.

@@ -83,6 +83,14 @@ pub enum ProgramError {
         /// Its shape.
         shape: Vec<usize>,
     },
+    /// A tensor whose elements 32 bits do not number.
+    #[error("tensor `{tensor}` of shape {shape:?} has more than 2³⁴ numbers")]
+    TooManyElements {
+        /// The tensor.
+        tensor: String,
+        /// Its shape.
+        shape: Vec<usize>,
+    },
     /// An operation's tensors do not fit together.
     #[error("program `{program}`, operation {index} ({operation}): {message}")]
     Operation {

@@ -1,21 +1,21 @@
 //! What a training run is made of, checked, and the memory that it takes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::config::{
     Augmentation, ClassWeights, ConfigError, LeadershipConfig, Limits, NetworkConfig,
     TrainingConfig,
 };
-use crate::layer::Parameter;
+use crate::layer::{Init, Parameter};
 use crate::method::{BuiltStep, Method, TrainingStep};
 use crate::metric::MetricSum;
 use crate::network::Network;
-use crate::optim::Optimizer;
+use crate::optim::{Optimizer, Rates};
 use crate::program::{
     DType, Loss, Op, ProgramError, ProgramId, ProgramSet, Role, TensorId, plan_memory, step_counter,
 };
 use crate::random::{Purpose, Stream};
-use crate::step::{Mode, StepBuilder};
+use crate::step::{FeedbackPath, Mode, StepBuilder};
 use crate::unit::Leadership;
 
 use super::data::{DataLayout, DataTensors, Normalization};
@@ -128,7 +128,7 @@ pub(super) struct TrainingPrograms {
     pub(super) loss: Loss,
     pub(super) counter: TensorId,
     pub(super) order: TensorId,
-    pub(super) rates: TensorId,
+    pub(super) rates: Rates,
     pub(super) class_weights: Option<TensorId>,
     pub(super) step: BuiltStep,
 }
@@ -155,7 +155,14 @@ impl TrainingPrograms {
         let counter =
             set.declare(Role::StepCounter, "step_counter", DType::U32, &[step_counter::LEN]);
         let order = set.declare(Role::Data, "order", DType::U32, &[(steps * batch).max(1)]);
-        let rates = set.declare(Role::Data, "rates", DType::Real, &[steps.max(1)]);
+        let units = set.declare(Role::Data, "rates", DType::Real, &[steps.max(1)]);
+        // One table where both would hold the same: then one launch updates tensors of both.
+        let output = if setup.training.output_lr_factor == 1.0 {
+            units
+        } else {
+            set.declare(Role::Data, "output.rates", DType::Real, &[steps.max(1)])
+        };
+        let rates = Rates { units, output };
 
         let class_weights = setup.training.class_weights.as_ref();
         let class_weights = declare_class_weights(&mut set, class_weights, loss, layout.classes)?;
@@ -168,7 +175,7 @@ impl TrainingPrograms {
         let (input, target) = data.load(&mut builder, order, augmentation);
         let builder = builder.with_directions(setup.training.directions);
         let batch = (input, target, class_weights);
-        let optimizer = Some(Optimizer::new(setup.training, rates));
+        let optimizer = Some(Optimizer::new(setup.training, &network, rates));
         let step =
             TrainingStep::build(setup.method, builder, &network, &leadership, batch, optimizer)?;
         Ok(Self { set, network, data, loss, counter, order, rates, class_weights, step })
@@ -195,20 +202,30 @@ pub(super) fn declare_class_weights(
     Ok(Some(set.declare(Role::Data, "class_weights", DType::Real, &[factors.len()])))
 }
 
-/// Initial values of the matrices that replace weights in the backward pass: distributed as the weights'
-/// own, from streams of their own.
+/// Initial values of the matrices that carry gradients back, from streams of their own: those that replace weights are
+/// distributed as the weights are, and those of the output's error as a linear layer's weight of their shape.
 pub(super) fn feedback_values(
     network: &Network,
-    feedback: &[(TensorId, TensorId)],
+    feedback: &BTreeMap<FeedbackPath, TensorId>,
     seed: u64,
 ) -> Vec<(TensorId, Vec<f32>)> {
-    let matrices: HashMap<TensorId, TensorId> = feedback.iter().copied().collect();
-    let draw = |(number, parameter): (usize, &Parameter)| {
+    let parameters = network.parameters();
+    let numbers: HashMap<_, _> =
+        parameters.iter().enumerate().map(|(number, parameter)| (parameter.id, number)).collect();
+    let draw = |(path, &matrix): (&FeedbackPath, &TensorId)| {
+        let (number, init, len) = match *path {
+            FeedbackPath::Weight(weight) => {
+                let number = *numbers.get(&weight)?;
+                (number, parameters[number].init, parameters[number].tensor.len())
+            }
+            FeedbackPath::Error { unit, shape: [features, logits] } => {
+                (parameters.len() + unit, Init::for_fan_in(logits), features * logits)
+            }
+        };
         let stream = Stream::new(Purpose::Feedback, number as u32);
-        let matrix = *matrices.get(&parameter.id)?;
-        Some((matrix, parameter.init.values(seed, stream, parameter.tensor.len())))
+        Some((matrix, init.values(seed, stream, len)))
     };
-    network.parameters().iter().enumerate().filter_map(draw).collect()
+    feedback.iter().filter_map(draw).collect()
 }
 
 /// What goes wrong before a backend is involved.

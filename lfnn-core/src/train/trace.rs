@@ -1,6 +1,6 @@
 //! The trace of one training step, for comparison with any other implementation.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::backend::{Backend, BackendError, Executable, TensorData, TensorDataMut};
 use crate::config::{
@@ -9,7 +9,7 @@ use crate::config::{
 use crate::method::{Method, TrainingStep};
 use crate::network::Network;
 use crate::program::{DType, ProgramSet, Role, TensorId, step_counter};
-use crate::step::{Mode, StepBuilder};
+use crate::step::{FeedbackPath, Mode, StepBuilder};
 use crate::unit::Leadership;
 
 use super::data::check_labels;
@@ -71,7 +71,8 @@ pub struct StepTrace {
     /// those of outputs are named like the layers, `[batch, channels, height, width]` or
     /// `[batch, features]`.
     pub directions: State,
-    /// The matrices that replaced weights in the backward pass, named and shaped like them.
+    /// The matrices that replaced weights in the backward pass, named and shaped like them, and those that carried the
+    /// output's error to units, named like `unit1.output`.
     pub feedback: State,
 }
 
@@ -93,8 +94,8 @@ pub struct UnitTrace {
 }
 
 /// Runs one step on a backend and reads everything. `weights` must hold every parameter and buffer of
-/// the network, may hold feedback matrices of a method that has them (`feedback/{weight}`; those that
-/// it lacks are drawn from the seed), and nothing else.
+/// the network, may hold feedback matrices of a method that has them (`feedback/NAME`; those that it
+/// lacks are drawn from the seed), and nothing else.
 ///
 /// # Errors
 /// A configuration, weights or a batch that do not fit, or a failure of the backend.
@@ -216,7 +217,7 @@ pub fn trace_step(
         gradients: read_all(&mut step.gradients.iter().map(|&(_, gradient)| gradient))?,
         buffers: read_all(&mut buffers.map(|buffer| buffer.id))?,
         directions: read_all(&mut step.directions.iter().copied())?,
-        feedback: read_all(&mut step.feedback.iter().map(|&(_, matrix)| matrix))?,
+        feedback: read_all(&mut step.feedback.values().copied())?,
     })
 }
 
@@ -252,12 +253,12 @@ impl Reader<'_> {
 fn fit<'s>(
     set: &ProgramSet,
     network: &Network,
-    feedback: &[(TensorId, TensorId)],
+    feedback: &BTreeMap<FeedbackPath, TensorId>,
     weights: &'s State,
 ) -> Result<Vec<(TensorId, &'s [f32])>, String> {
     let index = weights.index();
     let name = |id: TensorId| set.tensors()[id].name.as_str();
-    let matrices = feedback.iter().map(|&(_, matrix)| matrix);
+    let matrices = feedback.values().copied();
     let parameters = network.parameters().iter().map(|parameter| parameter.id);
     let known: HashSet<&str> = parameters.clone().chain(matrices.clone()).map(name).collect();
     if let Some(saved) = weights.tensors.iter().find(|saved| !known.contains(saved.name.as_str())) {

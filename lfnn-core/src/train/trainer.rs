@@ -7,7 +7,7 @@ use crate::backend::{
 };
 use crate::metric::{self, MetricSums, Metrics};
 use crate::network::Network;
-use crate::optim::learning_rate;
+use crate::optim::{Rates, learning_rate};
 use crate::program::{Cost, Operation, Part, ProgramSet, step_counter};
 use crate::random::{Purpose, Stream, permutation};
 
@@ -221,7 +221,7 @@ impl Trainer {
         self.epoch >= self.training.epochs
     }
 
-    /// The learning rate of the next step.
+    /// The learning rate of the next step; that of the output layer is `output_lr_factor` times as large.
     pub fn learning_rate(&self) -> f64 {
         self.rate(self.epoch * self.steps_per_epoch + self.step)
     }
@@ -257,9 +257,14 @@ impl Trainer {
         self.order = shuffled.iter().take(steps).map(|&at| self.examples[at as usize]).collect();
         self.executable.upload(self.built.order, TensorData::U32(&self.order))?;
         let first = self.epoch * self.steps_per_epoch;
-        let rates: Vec<f32> =
-            (first..first + self.steps_per_epoch).map(|step| self.rate(step) as f32).collect();
-        self.executable.upload(self.built.rates, TensorData::Real(&rates))
+        let Rates { units, output } = self.built.rates;
+        let factor = self.training.output_lr_factor;
+        for (table, factor) in [(output, factor), (units, 1.0)] {
+            let steps = first..first + self.steps_per_epoch;
+            let rates: Vec<f32> = steps.map(|step| (self.rate(step) * factor) as f32).collect();
+            self.executable.upload(table, TensorData::Real(&rates))?;
+        }
+        Ok(())
     }
 
     /// Runs one training step.

@@ -241,6 +241,7 @@ fn is_linear(op: &Op, read: &[usize], tensors: &Tensors) -> bool {
         Op::BatchNormInference(norm) => {
             read.len() == 1 && is_zero(norm.beta) && is_zero(norm.running_mean)
         }
+        Op::Linear(linear) => read.len() == 1 && linear.bias.is_none(),
         Op::Add(add) => read.len() == add.inputs.len(),
         Op::Concat(concat) => read.len() == concat.inputs.len(),
         Op::LinearInputGrad(_)

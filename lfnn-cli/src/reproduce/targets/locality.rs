@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use lfnn_core::layer::Parameter;
-use lfnn_core::method::by_name;
+use lfnn_core::method::{by_name, names};
 use lfnn_core::network::Network;
 use lfnn_core::program::{Part, influences};
 use lfnn_core::random::{philox, unit as unit_interval};
@@ -15,7 +15,7 @@ use serde_json::json;
 use super::super::plan::{Computation, ReproduceRequest, Session, Task};
 use super::super::report::Report;
 use super::super::runner::Results;
-use super::{Target, methods};
+use super::Target;
 use crate::chart::{Axis, Mark, Panel, Shape};
 use crate::config::RunConfig;
 use crate::data::LoadedData;
@@ -40,7 +40,7 @@ pub(super) const LOCALITY: Target = Target {
     has_parts: false,
     plan: |request| {
         let task = |method| Ok(Task::Compute(computation(request, method)?));
-        methods().into_iter().map(task).collect()
+        names().into_iter().map(task).collect()
     },
     report,
 };
@@ -232,7 +232,7 @@ fn report(results: &Results<'_>, report: &mut Report) -> Result {
     let head = "method|depends on later units|pairs with the same bits";
     let mut summary = Table::new("locality-methods", caption, head);
     let mut panels = Vec::new();
-    for method in methods() {
+    for method in names() {
         let Some(found) = results.read::<Dependence>(&id(request, method))? else { continue };
         let (mut same, mut later) = (0, false);
         for (row, gradient) in found.groups.iter().enumerate() {

@@ -11,7 +11,7 @@ mod sweep;
 mod table1;
 
 use anyhow::anyhow;
-use lfnn_core::method::by_name;
+use lfnn_core::method::PAPER_METHODS;
 use lfnn_data::{DatasetName, Presence};
 
 use super::plan::{ReproduceRequest, Task, Training};
@@ -96,10 +96,9 @@ const OVER_SEEDS: &str = "Mean over the seeds; error bars are one standard devia
 const MNIST: [(&str, &str); 2] =
     [("MNIST, 257 thousand parameters", "mnist-s"), ("MNIST, 429 thousand parameters", "mnist-m")];
 
-/// The methods of Table 1 that this program has, in the table's order.
-fn methods() -> Vec<&'static str> {
-    let table = ["bp", "lg-bp", "lfnn", "fa", "fg-w", "fg-a", "lg-fg-w", "lg-fg-a", "lfnn-l"];
-    table.into_iter().filter(|name| by_name(name).is_some()).collect()
+/// Whether a method is one of the paper's Table 1.
+fn is_in_paper(name: &str) -> bool {
+    PAPER_METHODS.iter().any(|method| method.name == name)
 }
 
 /// Whether a data set can be used.
