@@ -119,7 +119,7 @@ impl Layer for LayerNormLayer {
     fn describe(&self) -> String {
         match self.groups {
             1 => "layer norm".into(),
-            groups => format!("layer norm, {groups} groups"),
+            groups => format!("layer norm in {groups} groups"),
         }
     }
 
