@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::config::{ConfigError, NetworkConfig, OutputConfig, Task};
 use crate::layer::{
-    Derivative, Extent, FlattenConfig, Gradients, GroupedLinear, Layer, LayerBuilder, NeedsGrad,
-    Parameter, Perturbation, Saved, Sequential,
+    Coupling, Cut, Derivative, Extent, FlattenConfig, Gradients, GroupedLinear, Layer,
+    LayerBuilder, NeedsGrad, Parameter, Perturbation, Saved, Sequential,
 };
 use crate::metric::{Metric, MetricScope, Per};
 use crate::program::{
@@ -32,6 +32,8 @@ pub struct Network {
 pub struct OutputLayer {
     layers: Sequential,
     predictions: Predictions,
+    /// Parts of the input with a classifier each.
+    groups: usize,
 }
 
 const LOSS: Metric = Metric {
@@ -268,8 +270,9 @@ impl OutputLayer {
                 builder.append_uncounted(&mut layers, &FlattenConfig)?;
             }
             let features = predictions.features();
+            layers.begin_readout();
             builder.append(&mut layers, &GroupedLinear { features, groups })?;
-            Ok(Self { layers, predictions })
+            Ok(Self { layers, predictions, groups })
         })
     }
 
@@ -317,7 +320,8 @@ impl OutputLayer {
     }
 
     /// Writes the forward rule with random directions added, layer by layer (see [`Perturbation`]), from the
-    /// input's tangent `dx`; none means zero. The tangent of the logits comes back.
+    /// input's tangent `dx`; none means zero. The tangent comes back: of the logits, or for perturbed outputs in front of
+    /// the readout.
     pub fn jvp_with_noise(
         &self,
         step: &mut StepBuilder<'_>,
@@ -328,7 +332,25 @@ impl OutputLayer {
         self.layers.jvp_with_noise(step, x, dx, perturb)
     }
 
-    /// Writes the forward gradient of every parameter.
+    /// The derivative of the global loss, from the gradient of the logits and the tangent of
+    /// [`jvp_with_noise`](Self::jvp_with_noise); for perturbed outputs also the exact gradients of the readout.
+    pub fn derivative(
+        &self,
+        step: &mut StepBuilder<'_>,
+        saved: &Saved,
+        (gradient, tangent): (TensorId, Option<TensorId>),
+        perturb: Perturbation,
+    ) -> (Derivative, Gradients) {
+        step.part(Part::Output);
+        if let Perturbation::Outputs { .. } = perturb {
+            let tangent = (tangent, self.groups);
+            let (parameters, cut) = self.layers.readout_gradient(step, saved, gradient, tangent);
+            return (Derivative::new(vec![cut]), Gradients { input: None, parameters });
+        }
+        (Derivative::new(vec![Cut { gradient, tangent, groups: 1 }]), Gradients::default())
+    }
+
+    /// Writes the forward gradient of every parameter that was perturbed.
     pub fn forward_gradient(
         &self,
         step: &mut StepBuilder<'_>,
@@ -336,13 +358,13 @@ impl OutputLayer {
         derivative: &mut Derivative,
     ) -> Gradients {
         step.part(Part::Output);
-        let parameters = self.layers.forward_gradient(step, saved, derivative);
+        let parameters = self.layers.forward_gradient(step, saved, derivative, None);
         Gradients { input: None, parameters }
     }
 
-    /// Whether a logit of a sample depends on other samples, in training.
-    pub fn couples_batch(&self) -> bool {
-        self.layers.couples_batch()
+    /// What meets between the input and the readout, in training.
+    pub fn coupling(&self) -> Coupling {
+        self.layers.coupling_before_readout()
     }
 
     /// Writes the loss of the logits `z` and its metrics, with factors on the losses of the classes if there are any.

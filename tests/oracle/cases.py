@@ -717,7 +717,7 @@ MIXER = [
         workers=heads(head(layer_norm(groups=3), grid=1, count=2)),
     ),
 ]
-for mixing in ["bp", "lg-bp", "lfnn-l", "fa"]:
+for mixing in ["bp", "lg-bp", "lfnn-l", "fa", "fg-w", "fg-a", "lg-fg-w", "lg-fg-a"]:
     case(
         f"{mixing}_mixer",
         "patches, layer normalisation, token mixing",

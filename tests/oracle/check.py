@@ -345,7 +345,7 @@ def check_derivatives(case, net, images, target, base):
                     moved.get_parameter(name).add_(shift * u)
             else:
                 add = lambda _m, _i, output, v=shift * u: output + v
-                moved.get_submodule(name).register_forward_hook(add)
+                moved.get_submodule(base.places[name]).register_forward_hook(add)
         losses, x, still = [], images, images
         for name in names:
             module, unmoved = getattr(moved, name), getattr(net, name)

@@ -74,6 +74,8 @@ class Directions:
     def __init__(self, now):
         self.now = now
         self.drawn = {}
+        self.places = {}
+        """The module whose output a direction is added to, by the direction."""
 
     def draw(self, name, like):
         u = direction(tuple(like.shape), self.now, len(self.drawn), like.dtype)
@@ -110,37 +112,51 @@ def perturb_weights(parts, loss_terms, directions):
     return {full: derivative * v for full, _, v in drawn}, derivative
 
 
-def perturb_outputs(parts, loss_terms, directions):
-    """As above, with directions added to the outputs of all layers with parameters."""
-    layers = []
-    for prefix, module, readouts in parts:
-        layers += layers_with_parameters(module, prefix, readouts)
-    call = lambda module, x: module(x)
-
-    # Outputs without directions, for the layers' own rules, and whether samples meet behind them.
+def kept_outputs(modules, run):
+    """What `run` gives, and the outputs of modules in it, by module."""
     outputs = {}
 
-    def keep(name):
-        def hook(_module, _inputs, output):
-            outputs[name] = output
+    def hook(module, _inputs, output):
+        outputs[module] = output
 
-        return hook
-
-    hooks = [layer.register_forward_hook(keep(name)) for name, layer in layers]
-    terms = loss_terms(call)
+    hooks = [module.register_forward_hook(hook) for module in modules]
+    given = run()
     for hook in hooks:
         hook.remove()
-    mixed = {}
-    for name, _ in layers:
-        [gradient] = torch.autograd.grad(terms[0], outputs[name], retain_graph=True)
-        [whole] = torch.autograd.grad(
-            terms[len(gradient) :].sum(), outputs[name], retain_graph=True, materialize_grads=True
-        )
-        mixed[name] = bool(gradient[1:].any() or whole.any())
+    return given, outputs
 
-    # Directions are numbered in the order of the layers, whatever order they run in.
-    for name, _ in layers:
-        directions.draw(name, outputs[name])
+
+def in_parts(x):
+    """A tensor as `[examples, channels, positions]`."""
+    return x.reshape(len(x), x.shape[1] if x.dim() > 1 else 1, -1)
+
+
+def exact_parameters(parts, places):
+    """Parameters that no direction reaches: those of readouts, by name."""
+    reached = {layer for place in places for layer in (place.layer, place.place)}
+    exact = {}
+    for prefix, module, readouts in parts:
+        for name, layer in layers_with_parameters(module, prefix, readouts):
+            if layer not in reached:
+                exact |= {f"{name}.{n}": p for n, p in layer.named_parameters(recurse=False)}
+    return exact
+
+
+def perturb_outputs(parts, loss_terms, directions, places):
+    """As above, with directions added to the outputs at `places`, and exact gradients of readouts."""
+    order = [name for prefix, module, _ in parts for name, _ in layers_with_parameters(module, prefix, True)]
+    places = sorted(places, key=lambda place: order.index(place.name))
+    call = lambda module, x: module(x)
+
+    # Values without directions, for the exact gradients and the layers' own rules.
+    cuts = list({cut: None for place in places for cut, _ in place.cuts})
+    gates = [place.gate for place in places if place.gate is not None]
+    watched = {*cuts, *gates, *(place.place for place in places)}
+    terms, outputs = kept_outputs(watched, lambda: loss_terms(call))
+    for place in places:
+        directions.draw(place.name, outputs[place.place])
+        directions.places[place.name] = place.place_name
+
     # The second pass must not move running statistics once more.
     owners = [owner for _, module, _ in parts for owner in module.modules()]
     running = [(owner, name, b) for owner in owners for name, b in owner.named_buffers("", False)]
@@ -153,21 +169,60 @@ def perturb_outputs(parts, loss_terms, directions):
         def add(name):
             return lambda _module, _inputs, output: output + step * directions.drawn[name]
 
-        hooks = [layer.register_forward_hook(add(name)) for name, layer in layers]
-        tangent = forward_ad.unpack_dual(loss_terms(call)).tangent
+        hooks = [place.place.register_forward_hook(add(place.name)) for place in places]
+        moved, at_cuts = kept_outputs(cuts, lambda: loss_terms(call))
         for hook in hooks:
             hook.remove()
+        tangent_of = lambda x: forward_ad.unpack_dual(x).tangent
+        tangent, tangents = tangent_of(moved), {cut: tangent_of(x) for cut, x in at_cuts.items()}
     for owner, name, buffer in running:
         setattr(owner, name, buffer)
+    tangent = torch.zeros_like(terms) if tangent is None else tangent
 
     gradients = {}
-    for name, layer in layers:
-        u = directions.drawn[name]
-        own_terms = tangent[: len(u)].reshape(-1, *[1] * (u.dim() - 1))
-        factor = tangent.sum() if mixed[name] else own_terms
-        own = dict(layer.named_parameters(recurse=False))
-        values = torch.autograd.grad(
-            outputs[name], list(own.values()), factor * u, retain_graph=True
-        )
-        gradients |= {f"{name}.{n}": g for n, g in zip(own, values, strict=True)}
+    for place in places:
+        u, output = directions.drawn[place.name], outputs[place.place]
+        coupled = tangent[len(u) :].sum()
+        factor = parted_derivative(place, u, terms, coupled, outputs, tangents)
+        shape = in_parts(u).shape
+        factor = factor.repeat_interleave(shape[1] // factor.shape[1], 1).expand(shape)
+        estimate = (factor * in_parts(u)).reshape(u.shape)
+        if place.gate is not None:
+            estimate = estimate * (outputs[place.gate] > 0)
+        own = {}
+        for name, layer in ((place.name, place.layer), (place.place_name, place.place)):
+            own |= {f"{name}.{n}": p for n, p in layer.named_parameters(recurse=False)}
+        values = torch.autograd.grad(output, list(own.values()), estimate, retain_graph=True)
+        gradients |= dict(zip(own, values, strict=True))
+    exact = exact_parameters(parts, places)
+    if exact:
+        values = torch.autograd.grad(terms.sum(), list(exact.values()), retain_graph=True)
+        gradients |= dict(zip(exact, values, strict=True))
     return gradients, tangent.sum()
+
+
+def parted_derivative(place, u, terms, coupled, outputs, tangents):
+    """The derivative of the loss that each part of an output has: `[examples, groups, positions]`, 1 where they have one
+    together."""
+    examples_meet, positions_meet, groups = place.behind
+    products = []
+    for cut, _ in place.cuts:
+        value = outputs[cut]
+        [gradient] = torch.autograd.grad(terms.sum(), value, retain_graph=True)
+        products.append(in_parts(gradient * tangents[cut]))
+    _, channels, positions = in_parts(u).shape
+    own = {count for _, count in place.cuts}
+    groups = groups or (own.pop() if len(own) == 1 else 1)
+    fits = all(product.shape[1] % groups == 0 for product in products)
+    if channels % groups or not fits or examples_meet and place.coupled:
+        groups = 1
+    apart = not positions_meet and all(p.shape[2] == positions for p in products)
+    total = 0
+    for product in products:
+        product = product.unflatten(1, (groups, -1)).sum(2)
+        if examples_meet or not apart:
+            product = product.sum(2, keepdim=True)
+        total = total + (product.sum(0, keepdim=True) if examples_meet else product)
+    if place.coupled:
+        total = total + coupled
+    return torch.as_tensor(total).reshape(1, 1, 1) if not products else total

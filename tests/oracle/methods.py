@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+import places
 from directions import Directions, perturb_outputs, perturb_weights
 from network import GroupedLinear
 
@@ -319,7 +320,8 @@ def result(logits, loss, gradients, units=(), directions=None, derivatives=()):
         output_loss=loss.detach(),
         units=list(units),
         gradients=gradients,
-        directions=directions or {},
+        directions=directions.drawn if directions else {},
+        places=directions.places if directions else {},
         derivatives=list(derivatives),
     )
 
@@ -411,11 +413,14 @@ def forward_gradients(case, net, images, target, state):
         seen.append(call(net.output, x))
         return global_terms(case, seen[-1], target)
 
-    perturb = perturb_weights if case.method == "fg-w" else perturb_outputs
-    grads, derivative = perturb(parts, terms, directions)
+    if case.method == "fg-w":
+        grads, derivative = perturb_weights(parts, terms, directions)
+    else:
+        found = places.of_global_loss(net)
+        grads, derivative = perturb_outputs(parts, terms, directions, found)
     logits = seen[0].detach()
     loss = global_loss(case, logits, target)
-    return result(logits, loss, grads, (), directions.drawn, [derivative])
+    return result(logits, loss, grads, (), directions, [derivative])
 
 
 def local_greedy(case, net, images, target, state):
@@ -438,13 +443,18 @@ def local_greedy(case, net, images, target, state):
             loss = terms(lambda module, x: module(x)).sum()
             grads |= gradients(loss, net.group(name))
         else:
-            perturb = perturb_weights if case.method == "lg-fg-w" else perturb_outputs
-            own, derivative = perturb([(name, module, True)], terms, directions)
+            parts = [(name, module, True)]
+            if case.method == "lg-fg-w":
+                own, derivative = perturb_weights(parts, terms, directions)
+            else:
+                output = name == "output"
+                of = places.of_output(module) if output else places.of_local_losses(module, name)
+                own, derivative = perturb_outputs(parts, terms, directions, of)
             grads |= own
             derivatives.append(derivative)
         x = seen[0].detach()
     loss = global_loss(case, x, target)
-    return result(x, loss, grads, (), directions.drawn, derivatives)
+    return result(x, loss, grads, (), directions, derivatives)
 
 
 def local_objective(case, unit):

@@ -42,12 +42,19 @@ class MaxPool(nn.MaxPool2d):
         return super().forward(x)
 
 
+class Cut(nn.Module):
+    """What readouts see passes it unchanged, as a tensor of its own: another readout may see the same."""
+
+    def forward(self, x):
+        return x.clone()
+
+
 class RunSoftmax(nn.Module):
     """Softmax over each run of `width` features of a vector."""
 
-    def __init__(self, width):
+    def __init__(self, width, runs):
         super().__init__()
-        self.width = width
+        self.width, self.runs = width, runs
 
     def forward(self, x):
         return x.unflatten(1, (-1, self.width)).softmax(-1).flatten(1)
@@ -172,7 +179,7 @@ def make_layer(layer, shape):
             return nn.Tanh()
         case "softmax":
             assert len(shape) == 1, "softmax takes a vector"
-            return RunSoftmax(layer.width)
+            return RunSoftmax(layer.width, shape[0] // layer.width)
         case "max_pool":
             return MaxPool(layer.kernel, layer.stride or layer.kernel, layer.padding)
         case "avg_pool":
@@ -238,7 +245,7 @@ class Unit(nn.Module):
 
     `forward` gives what the unit hands on, before `transition`, and the workers' logits
     `[batch, nets, workers, width]`; and what similarity matching compares, `[batch, features]`, or
-    none. `pass_on` applies `transition`.
+    none. `pass_on` applies `transition`. What readouts see passes a module `cut`.
     """
 
     def __init__(self, config, shape, heads, input_groups):
@@ -246,6 +253,7 @@ class Unit(nn.Module):
         self.workers = config.workers
         self.nets, self.width = heads
         self.count = self.workers.count
+        self.cut = Cut()
         match self.workers.kind:
             case "neurons":
                 shape = self.add_layers(config, shape)
@@ -273,6 +281,7 @@ class Unit(nn.Module):
                     alone = bool(head.layers)
                     for _ in range(head.count if alone else 1):
                         one = nn.Module()
+                        one.cut = Cut()
                         one.grid, one.count = head.grid, 1 if alone else head.count
                         one.layers = attach(one, "layer", head.layers, shape)
                         seen = output_shape(one.layers, shape)
@@ -285,6 +294,7 @@ class Unit(nn.Module):
                 self.blocks = []
                 for n in range(1, self.count + 1):
                     block = nn.Module()
+                    block.cut = Cut()
                     block.layers = attach(block, "layer", config.layers, shape)
                     one = output_shape(block.layers, shape)
                     features = pool_to_grid(torch.zeros(1, *one), self.workers.grid).shape[1]
@@ -323,7 +333,7 @@ class Unit(nn.Module):
         """The features, what the unit hands on, and the workers' logits."""
         match self.workers.kind:
             case "neurons":
-                z = self.neurons(apply(self.layers, x))
+                z = self.cut(self.neurons(apply(self.layers, x)))
                 z = z.unflatten(1, (self.nets, self.count, self.width))
                 match self.workers.output_activation:
                     case "output" if self.width > 1 and not self.regression:
@@ -343,23 +353,24 @@ class Unit(nn.Module):
                 a = apply(self.layers, x)
                 # Worker n owns r · width consecutive filters; filter j of them speaks for class
                 # j mod width.
-                groups = a.unflatten(1, (self.count, -1, self.width))
+                groups = self.cut(a).unflatten(1, (self.count, -1, self.width))
                 z = self.workers.scale * groups.mean((2, 4, 5))
                 return a, a, z.unsqueeze(1)
             case "readout":
                 a = apply(self.layers, x)
-                z = self.readout(pool_to_grid(a, self.workers.grid))
+                z = self.readout(pool_to_grid(self.cut(a), self.workers.grid))
                 return a, a, z.unflatten(1, (1, self.count, self.width))
             case "heads":
                 a = apply(self.layers, x)
                 if not self.predicts:
                     return a, a, None
-                z = [h.readout(pool_to_grid(apply(h.layers, a), h.grid)) for h in self.heads]
+                seen = [pool_to_grid(h.cut(apply(h.layers, a)), h.grid) for h in self.heads]
+                z = [h.readout(x) for h, x in zip(self.heads, seen, strict=True)]
                 return a, a, torch.cat(z, 1).unflatten(1, (1, self.count, self.width))
             case "block":
                 parts = [apply(block.layers, x) for block in self.blocks]
                 z = [
-                    block.readout(pool_to_grid(a, self.workers.grid))
+                    block.readout(pool_to_grid(block.cut(a), self.workers.grid))
                     for block, a in zip(self.blocks, parts, strict=True)
                 ]
                 a = torch.cat(parts, 1)
@@ -376,10 +387,10 @@ class Output(GroupedLinear):
         super().__init__(nets, features // nets, width)
         for name, module in layers.named_children():
             self.add_module(name, module)
-        self.layers = modules
+        self.layers, self.cut = modules, Cut()
 
     def seen(self, x):
-        return apply(self.layers, x).flatten(1)
+        return self.cut(apply(self.layers, x).flatten(1))
 
 
 class Network(nn.Module):

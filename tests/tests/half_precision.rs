@@ -332,13 +332,16 @@ fn training_steps_of_every_method_agree_in_half_precision() {
     if !has_emulator() {
         return;
     }
+    let perturbs_outputs = ["fg-a", "lg-fg-a"];
     for method in names() {
-        steps_agree(method, false, Precision::F16, 0.01);
+        // One derivative, a sum of either sign over a batch, is a factor of all that its direction moves.
+        let more = if perturbs_outputs.contains(&method) { 8.0 } else { 1.0 };
+        steps_agree(method, false, Precision::F16, 0.01 * more);
         // Without the batch's statistics a rounded pixel more often becomes another maximum.
-        steps_agree(method, true, Precision::F16, 0.03);
+        steps_agree(method, true, Precision::F16, f64::max(0.03, 0.01 * more));
     }
-    for method in ["fg-a", "lg-fg-a"] {
-        steps_agree(method, false, Precision::Bf16, 0.08);
+    for method in perturbs_outputs {
+        steps_agree(method, false, Precision::Bf16, 0.2);
     }
     for method in ["lfnn-l", "bp", "lfnn"] {
         steps_agree(method, false, Precision::Bf16, 0.08);

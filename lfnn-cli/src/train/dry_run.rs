@@ -47,7 +47,7 @@ pub(crate) fn show(run: &ResolvedRun, output: &Output) -> Result<(), Failure> {
         format::count(training),
         format::count(config.dataset.validation),
         units(config, &network),
-        gradient_depth(method, &network),
+        gradient_depth(config, &network, shape)?,
         memory(run, shape)?,
     ))?;
     #[cfg(feature = "cuda")]
@@ -184,25 +184,37 @@ fn wrap(text: &str) -> Vec<String> {
     lines
 }
 
-/// How many layers with weights a gradient, or the derivative of a forward gradient, crosses, and with what noise.
-fn gradient_depth(method: &Method, network: &Network) -> String {
+/// How many layers with weights a gradient, or the derivative of a forward gradient, crosses, and how finely that is
+/// divided.
+fn gradient_depth(
+    config: &RunConfig,
+    network: &Network,
+    shape: DataShape,
+) -> Result<String, Failure> {
+    let method = config.method();
     let mut text = crossed(method, network);
-    let normalizes =
-        network.units().iter().any(Unit::couples_batch) || network.output().couples_batch();
-    let matches = method.local && network.units().iter().any(Unit::matches_similarity);
-    let what = match (normalizes, matches) {
-        (true, true) => "batch normalisation and similarity matching couple",
-        (true, false) => "batch normalisation couples",
-        (false, true) => "similarity matching couples",
-        (false, false) => return text,
-    };
-    if let Gradient::Forward(Perturbation::Outputs { .. }) = method.gradient {
-        text += &format!(
-            "{what} the samples of a batch: layers before it get the\n\
-             derivative over the whole batch, with the noise of all samples\n"
-        );
+    let Gradient::Forward(Perturbation::Outputs { .. }) = method.gradient else { return Ok(text) };
+    let step =
+        StepProgram::new(&setup(config, shape, method), shape.image, shape.classes).usage()?;
+    let mut counts: Vec<([usize; 3], usize)> = Vec::new();
+    for parts in step.derivatives() {
+        match counts.iter_mut().find(|(of, _)| *of == parts) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((parts, 1)),
+        }
     }
-    text
+    for ([examples, positions, groups], count) in counts {
+        let example = config.dataset.name.kind().example();
+        let mut of = if examples > 1 { format!("each {example}") } else { "the batch".to_owned() };
+        for (number, name) in [(positions, "positions"), (groups, "groups of channels")] {
+            if number > 1 {
+                of += &format!(" × {number} {name}");
+            }
+        }
+        text +=
+            &format!("{}: a derivative for {of}\n", format::number_of(count, "perturbed output"));
+    }
+    Ok(text)
 }
 
 fn crossed(method: &Method, network: &Network) -> String {

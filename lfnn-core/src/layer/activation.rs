@@ -1,6 +1,6 @@
 //! ReLU, sigmoid and tanh.
 
-use super::{BuildLayer, Built, LayerBuilder, ParameterFreeLayer, Saved};
+use super::{BuildLayer, Built, Coupling, Kind, LayerBuilder, ParameterFreeLayer, Saved};
 use crate::program::{Activate, ActivateGrad, Activation, TensorId};
 use crate::step::StepBuilder;
 
@@ -51,6 +51,14 @@ impl ParameterFreeLayer for ActivationLayer {
 
     fn output_shape(&self) -> &[usize] {
         &self.shape
+    }
+
+    fn coupling(&self) -> Coupling {
+        Coupling::NOTHING
+    }
+
+    fn kind(&self) -> Kind {
+        if self.function == Activation::Relu { Kind::Gate } else { Kind::Plain }
     }
 
     fn forward(&self, step: &mut StepBuilder<'_>, x: TensorId) -> Saved {

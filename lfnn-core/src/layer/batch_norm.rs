@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BuildLayer, Built, Gradients, Init, Layer, LayerBuilder, NeedsGrad, Saved, Tangents};
+use super::{
+    BuildLayer, Built, Coupling, Gradients, Init, Kind, Layer, LayerBuilder, NeedsGrad, Saved,
+    Tangents,
+};
 use crate::program::{BatchNorm, BatchNormGrad, BatchNormInference, BatchNormTangent, TensorId};
 use crate::step::{Mode, StepBuilder};
 
@@ -94,8 +97,12 @@ impl Layer for BatchNormLayer {
         &self.shape
     }
 
-    fn couples_batch(&self) -> bool {
-        true
+    fn coupling(&self) -> Coupling {
+        Coupling { examples: true, ..Coupling::POSITIONS }
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Normalization
     }
 
     fn trainable(&self) -> Vec<TensorId> {

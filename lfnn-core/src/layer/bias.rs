@@ -1,6 +1,8 @@
 //! A number added to each channel.
 
-use super::{BuildLayer, Built, Gradients, Init, Layer, LayerBuilder, NeedsGrad, Saved, Tangents};
+use super::{
+    BuildLayer, Built, Coupling, Gradients, Init, Layer, LayerBuilder, NeedsGrad, Saved, Tangents,
+};
 use crate::program::{AddBias, BiasGrad, TensorId};
 use crate::step::StepBuilder;
 
@@ -40,6 +42,10 @@ impl Layer for BiasLayer {
 
     fn output_shape(&self) -> &[usize] {
         &self.shape
+    }
+
+    fn coupling(&self) -> Coupling {
+        Coupling::NOTHING
     }
 
     fn trainable(&self) -> Vec<TensorId> {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Affine, BuildLayer, Built, LayerBuilder, Parametric, image, one, yes};
+use super::{Affine, BuildLayer, Built, Coupling, LayerBuilder, Parametric, image, one, yes};
 use crate::config::Size2;
 use crate::program::{Conv2d, Conv2dInputGrad, Conv2dWeightGrad, TensorId, Window};
 use crate::step::StepBuilder;
@@ -101,6 +101,12 @@ impl Affine for ConvLayer {
 
     fn output_shape(&self) -> &[usize] {
         &self.output
+    }
+
+    fn coupling(&self) -> Coupling {
+        let Self { window, groups, .. } = *self;
+        let pointwise = Window { kernel: [1, 1], stride: [1, 1], padding: [0, 0] };
+        Coupling { positions: window != pointwise, ..Coupling::groups(groups) }
     }
 
     fn product(

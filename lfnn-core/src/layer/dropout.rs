@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BuildLayer, Built, LayerBuilder, ParameterFreeLayer, Saved};
+use super::{BuildLayer, Built, Coupling, LayerBuilder, ParameterFreeLayer, Saved};
 use crate::program::{Dropout, TensorId};
 use crate::random::Stream;
 use crate::step::{Mode, StepBuilder};
@@ -64,6 +64,10 @@ impl ParameterFreeLayer for DropoutLayer {
 
     fn output_shape(&self) -> &[usize] {
         &self.shape
+    }
+
+    fn coupling(&self) -> Coupling {
+        Coupling::NOTHING
     }
 
     fn forward(&self, step: &mut StepBuilder<'_>, x: TensorId) -> Saved {

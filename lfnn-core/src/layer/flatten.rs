@@ -1,6 +1,6 @@
 //! From an image to a vector.
 
-use super::{BuildLayer, Built, LayerBuilder, ParameterFreeLayer, Saved, image};
+use super::{BuildLayer, Built, Coupling, LayerBuilder, ParameterFreeLayer, Saved, image};
 use crate::program::{SwapAxes, TensorId};
 use crate::step::StepBuilder;
 
@@ -45,6 +45,10 @@ impl ParameterFreeLayer for FlattenLayer {
 
     fn output_shape(&self) -> &[usize] {
         &self.shape
+    }
+
+    fn coupling(&self) -> Coupling {
+        Coupling::POSITIONS
     }
 
     fn forward(&self, step: &mut StepBuilder<'_>, x: TensorId) -> Saved {

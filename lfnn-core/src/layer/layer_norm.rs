@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BuildLayer, Built, Gradients, Init, Layer, LayerBuilder, NeedsGrad, Saved, Tangents};
+use super::{
+    BuildLayer, Built, Coupling, Gradients, Init, Kind, Layer, LayerBuilder, NeedsGrad, Saved,
+    Tangents,
+};
 use crate::program::{BatchNormInference, BiasGrad, LayerNorm, LayerNormGrad, ScaleGrad, TensorId};
 use crate::step::StepBuilder;
 
@@ -125,6 +128,14 @@ impl Layer for LayerNormLayer {
 
     fn output_shape(&self) -> &[usize] {
         &self.shape
+    }
+
+    fn coupling(&self) -> Coupling {
+        Coupling::groups(self.groups)
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Normalization
     }
 
     fn trainable(&self) -> Vec<TensorId> {

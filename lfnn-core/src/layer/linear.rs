@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Affine, BuildLayer, Built, LayerBuilder, Parametric, vector, yes};
+use super::{Affine, BuildLayer, Built, Coupling, LayerBuilder, Parametric, vector, yes};
 use crate::program::{Linear, LinearInputGrad, LinearWeightGrad, TensorId};
 use crate::step::StepBuilder;
 
@@ -87,6 +87,10 @@ impl Affine for LinearLayer {
 
     fn output_shape(&self) -> &[usize] {
         &self.output
+    }
+
+    fn coupling(&self) -> Coupling {
+        Coupling::groups(self.groups)
     }
 
     fn product(

@@ -15,6 +15,7 @@ mod batch_norm;
 mod bias;
 mod builder;
 mod conv;
+mod coupling;
 mod custom;
 mod dropout;
 mod filter_mean;
@@ -36,6 +37,7 @@ pub use batch_norm::BatchNormConfig;
 pub(crate) use builder::Extent;
 pub use builder::{BuildError, BuildLayer, Built, Init, LayerBuilder, Parameter};
 pub use conv::ConvConfig;
+pub use coupling::{Coupling, Kind};
 pub use custom::CustomLayer;
 pub use dropout::DropoutConfig;
 pub(crate) use filter_mean::FilterMeanConfig;
@@ -46,7 +48,7 @@ pub use linear::LinearConfig;
 pub use parameter_free::ParameterFreeLayer;
 use parametric::{Affine, Parametric};
 pub use patches::PatchesConfig;
-pub use perturb::{Derivative, Perturbation, Perturbed};
+pub use perturb::{Cut, Derivative, Gate, Perturbation, Perturbed};
 pub use pool::{AdaptiveAvgPoolConfig, AvgPoolConfig, MaxPoolConfig, PoolConfig};
 pub use residual::ResidualConfig;
 pub use sequential::Sequential;
@@ -225,9 +227,15 @@ pub trait Layer: Debug + Send + Sync {
         tangents: &Tangents,
     ) -> Option<TensorId>;
 
-    /// Whether an output in training depends on other samples than its own input's.
-    fn couples_batch(&self) -> bool {
-        false
+    /// What of the input meets in the output, in training. It decides how finely a derivative along random directions
+    /// may be divided; the default is right for every layer that does not let examples meet.
+    fn coupling(&self) -> Coupling {
+        Coupling::EXAMPLE
+    }
+
+    /// What the layer is to the perturbation of the layer in front of it.
+    fn kind(&self) -> Kind {
+        Kind::Plain
     }
 
     /// The forward rule and the forward-mode rule side by side, with a random direction added (see
@@ -249,30 +257,31 @@ pub trait Layer: Debug + Send + Sync {
                 let drawn = perturb::draw_parameters(step, &trainable, &mut saved);
                 self.jvp(step, &saved, dx, &drawn)
             }
-            Perturbation::Outputs { couples_batch } => {
+            Perturbation::Outputs { .. } => {
                 let dy = self.jvp(step, &saved, dx, &Tangents::new());
-                let drawn = perturb::draw_output(step, trainable[0], &mut saved, couples_batch);
-                step.sum(dy, Some(drawn))
+                let drawn = perturb::draw_output(step, trainable[0], &mut saved, perturb);
+                step.sum(dy, drawn)
             }
         };
         (saved, dy)
     }
 
     /// Writes the forward gradient of every parameter that [`jvp_with_noise`](Self::jvp_with_noise) reached: pairs
-    /// of a parameter and its gradient.
+    /// of a parameter and its gradient. The layer's output passes through `gate`, if there is one, and nowhere else.
     fn forward_gradient(
         &self,
         step: &mut StepBuilder<'_>,
         saved: &Saved,
         derivative: &mut Derivative,
+        gate: Option<Gate<'_>>,
     ) -> Vec<(TensorId, TensorId)> {
         match &saved.perturbed {
             None => Vec::new(),
             Some(Perturbed::Parameters(drawn)) => {
                 perturb::estimate_parameters(step, drawn, derivative)
             }
-            Some(Perturbed::Output { stream, couples_batch }) => {
-                let dy = derivative.forward_gradient_output(step, saved.y, *stream, *couples_batch);
+            Some(Perturbed::Output { stream, behind }) => {
+                let dy = derivative.estimate_output(step, saved.y, *stream, *behind, gate);
                 let needs_grad = NeedsGrad { input: false, parameters: true };
                 self.backward(step, saved, dy, needs_grad).parameters
             }

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use super::{Gradients, Layer, NeedsGrad, Saved, Tangents};
+use super::{Coupling, Gradients, Kind, Layer, NeedsGrad, Saved, Tangents};
 use crate::program::TensorId;
 use crate::step::StepBuilder;
 
@@ -13,6 +13,16 @@ pub trait ParameterFreeLayer: Debug + Send + Sync {
 
     /// See [`Layer::output_shape`].
     fn output_shape(&self) -> &[usize];
+
+    /// See [`Layer::coupling`].
+    fn coupling(&self) -> Coupling {
+        Coupling::EXAMPLE
+    }
+
+    /// See [`Layer::kind`].
+    fn kind(&self) -> Kind {
+        Kind::Plain
+    }
 
     /// Writes the layer itself.
     fn forward(&self, step: &mut StepBuilder<'_>, x: TensorId) -> Saved;
@@ -31,6 +41,14 @@ impl<M: ParameterFreeLayer> Layer for M {
 
     fn output_shape(&self) -> &[usize] {
         ParameterFreeLayer::output_shape(self)
+    }
+
+    fn coupling(&self) -> Coupling {
+        ParameterFreeLayer::coupling(self)
+    }
+
+    fn kind(&self) -> Kind {
+        ParameterFreeLayer::kind(self)
     }
 
     fn forward(&self, step: &mut StepBuilder<'_>, x: TensorId) -> Saved {

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use super::{Built, Gradients, Init, Layer, LayerBuilder, NeedsGrad, Saved, Tangents};
+use super::{Built, Coupling, Gradients, Init, Layer, LayerBuilder, NeedsGrad, Saved, Tangents};
 use crate::program::TensorId;
 use crate::sizes;
 use crate::step::StepBuilder;
@@ -14,6 +14,9 @@ pub(super) trait Affine: Debug + Send + Sync + Sized + 'static {
 
     /// See [`Layer::output_shape`].
     fn output_shape(&self) -> &[usize];
+
+    /// See [`Layer::coupling`].
+    fn coupling(&self) -> Coupling;
 
     /// Writes `W x + b`.
     fn product(
@@ -84,6 +87,10 @@ impl<A: Affine> Layer for Parametric<A> {
 
     fn depth(&self) -> usize {
         1
+    }
+
+    fn coupling(&self) -> Coupling {
+        self.map.coupling()
     }
 
     fn forward(&self, step: &mut StepBuilder<'_>, x: TensorId) -> Saved {

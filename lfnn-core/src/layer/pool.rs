@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BuildError, BuildLayer, Built, LayerBuilder, ParameterFreeLayer, Saved, image};
+use super::{
+    BuildError, BuildLayer, Built, Coupling, LayerBuilder, ParameterFreeLayer, Saved, image,
+};
 use crate::config::Size2;
 use crate::program::{
     AdaptiveAvgPool, AdaptiveAvgPoolGrad, AvgPool, AvgPoolGrad, DType, MaxPool, MaxPoolGrad,
@@ -189,6 +191,10 @@ impl ParameterFreeLayer for MaxPoolLayer {
         &self.output
     }
 
+    fn coupling(&self) -> Coupling {
+        Coupling::POSITIONS
+    }
+
     fn forward(&self, step: &mut StepBuilder<'_>, x: TensorId) -> Saved {
         let y = step.activation("max_pool", &self.output);
         let position = (step.mode() != Mode::Evaluate).then(|| {
@@ -221,6 +227,10 @@ impl ParameterFreeLayer for AvgPoolLayer {
         &self.output
     }
 
+    fn coupling(&self) -> Coupling {
+        Coupling::POSITIONS
+    }
+
     fn forward(&self, step: &mut StepBuilder<'_>, x: TensorId) -> Saved {
         Saved::new(x, self.pool(step, x))
     }
@@ -246,6 +256,10 @@ impl ParameterFreeLayer for AdaptiveAvgPoolLayer {
 
     fn output_shape(&self) -> &[usize] {
         &self.output
+    }
+
+    fn coupling(&self) -> Coupling {
+        Coupling::POSITIONS
     }
 
     fn forward(&self, step: &mut StepBuilder<'_>, x: TensorId) -> Saved {

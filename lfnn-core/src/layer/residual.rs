@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BuildLayer, Built, Derivative, Gradients, Layer, LayerBuilder, LayerConfig, NeedsGrad,
-    Perturbation, Saved, Sequential, Tangents,
+    BuildLayer, Built, Coupling, Derivative, Gate, Gradients, Kind, Layer, LayerBuilder,
+    LayerConfig, NeedsGrad, Perturbation, Saved, Sequential, Tangents,
 };
 use crate::program::TensorId;
 use crate::sizes;
@@ -87,8 +87,12 @@ impl Layer for ResidualLayer {
         self.body.depth().max(self.shortcut.depth())
     }
 
-    fn couples_batch(&self) -> bool {
-        self.body.couples_batch() || self.shortcut.couples_batch()
+    fn coupling(&self) -> Coupling {
+        self.body.coupling().and(self.shortcut.coupling())
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Composite
     }
 
     fn forward(&self, step: &mut StepBuilder<'_>, x: TensorId) -> Saved {
@@ -143,9 +147,10 @@ impl Layer for ResidualLayer {
         step: &mut StepBuilder<'_>,
         saved: &Saved,
         derivative: &mut Derivative,
+        gate: Option<Gate<'_>>,
     ) -> Vec<(TensorId, TensorId)> {
-        let mut gradients = self.body.forward_gradient(step, &saved.inner[0], derivative);
-        gradients.extend(self.shortcut.forward_gradient(step, &saved.inner[1], derivative));
+        let mut gradients = self.body.forward_gradient(step, &saved.inner[0], derivative, gate);
+        gradients.extend(self.shortcut.forward_gradient(step, &saved.inner[1], derivative, gate));
         gradients
     }
 }

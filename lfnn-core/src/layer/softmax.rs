@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BuildLayer, Built, LayerBuilder, ParameterFreeLayer, Saved, vector};
+use super::{BuildLayer, Built, Coupling, LayerBuilder, ParameterFreeLayer, Saved, vector};
 use crate::program::{Softmax, SoftmaxGrad, TensorId};
 use crate::step::StepBuilder;
 
@@ -61,6 +61,10 @@ impl ParameterFreeLayer for SoftmaxLayer {
 
     fn output_shape(&self) -> &[usize] {
         &self.shape
+    }
+
+    fn coupling(&self) -> Coupling {
+        Coupling::groups(self.shape.iter().product::<usize>() / self.width)
     }
 
     fn forward(&self, step: &mut StepBuilder<'_>, x: TensorId) -> Saved {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Affine, BuildLayer, Built, LayerBuilder, Parametric, image};
+use super::{Affine, BuildLayer, Built, Coupling, LayerBuilder, Parametric, image};
 use crate::program::{Linear, LinearInputGrad, LinearWeightGrad, SwapAxes, TensorId};
 use crate::step::StepBuilder;
 
@@ -72,6 +72,10 @@ impl Affine for TokenMixingLayer {
 
     fn output_shape(&self) -> &[usize] {
         &self.image
+    }
+
+    fn coupling(&self) -> Coupling {
+        Coupling::POSITIONS
     }
 
     fn product(

@@ -31,8 +31,7 @@ pub(super) const ACTIVITIES: Method = Method {
 fn write(step: &mut TrainingStep<'_, '_>, perturb: Perturbation) {
     let mut x = step.input();
     for unit in step.units() {
-        let (saved, mut derivative) = step.perturb_with_losses(unit, x, perturb);
-        let gradients = step.forward_gradient(unit, &saved, &mut derivative);
+        let (saved, gradients) = step.forward_gradient_of_losses(unit, x, perturb);
         step.update(gradients);
         x = saved.output;
     }

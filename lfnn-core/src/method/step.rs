@@ -7,7 +7,7 @@
 use crate::config::LeadershipConfig;
 use std::ops::Range;
 
-use crate::layer::{Derivative, Gradients, NeedsGrad, Perturbation, Saved};
+use crate::layer::{Coupling, Derivative, Gradients, NeedsGrad, Perturbation, Saved};
 use crate::method::Method;
 use crate::metric::MetricSum;
 use crate::network::{GlobalLoss, Network, OutputState};
@@ -46,6 +46,8 @@ pub struct TrainingStep<'a, 'm> {
 pub struct OutputSaved {
     layers: Saved,
     loss: GlobalLoss,
+    /// The exact gradients of the readout, where outputs are perturbed.
+    readout: Vec<(TensorId, TensorId)>,
     frozen_before: Vec<UnitSaved>,
 }
 
@@ -191,9 +193,8 @@ impl<'m> TrainingStep<'_, 'm> {
         perturb: Perturbation,
     ) -> (UnitSaved, Option<TensorId>) {
         let (units, output) = (self.network.units(), self.network.output());
-        let couples_batch =
-            units[unit + 1..].iter().any(Unit::couples_batch) || output.couples_batch();
-        let perturb = perturb.before(couples_batch);
+        let later = Coupling::of(units[unit + 1..].iter().map(Unit::coupling));
+        let perturb = perturb.before(later.and(output.coupling()));
         let (frozen_before, x, dx) = self.forward_frozen(unit, x);
         let (mut saved, tangent) =
             units[unit].jvp_with_noise(&mut self.builder, (x, dx), false, perturb);
@@ -201,24 +202,23 @@ impl<'m> TrainingStep<'_, 'm> {
         (saved, tangent)
     }
 
-    /// Forward rule of a unit with random directions added, and the derivative of its own losses along them: the sum
-    /// (or mean) of its workers', and that of similarity matching.
-    pub fn perturb_with_losses(
+    /// Forward rule of a unit with random directions added, and the forward gradients of its own losses: of the sum (or
+    /// mean) of its workers', and of similarity matching.
+    pub fn forward_gradient_of_losses(
         &mut self,
         unit: usize,
         x: TensorId,
         perturb: Perturbation,
-    ) -> (UnitSaved, Derivative) {
+    ) -> (UnitSaved, Gradients) {
         let layers = &self.network.units()[unit];
         let (frozen_before, x, _) = self.forward_frozen(unit, (x, None));
-        let (mut saved, dz) = layers.jvp_with_noise(&mut self.builder, (x, None), true, perturb);
+        let (mut saved, _) = layers.jvp_with_noise(&mut self.builder, (x, None), true, perturb);
         saved.frozen_before = frozen_before;
         let outputs = self.worker_losses(unit, &saved);
-        let gradient = self.leadership.loss_gradient(&mut self.builder, outputs);
-        let derivative = self.derivative(gradient, dz);
-        let coupled = outputs.similarity_gradient(&mut self.builder);
-        let coupled = coupled.zip(saved.similarity_tangent());
-        (saved, derivative.with_coupled(coupled))
+        let gradient = self.loss_gradient(outputs);
+        let gradients =
+            layers.forward_gradient_of_losses(&mut self.builder, &saved, gradient, perturb);
+        (saved, gradients)
     }
 
     /// Forward rule of the output layer with random directions added, from the input and its tangent,
@@ -230,16 +230,14 @@ impl<'m> TrainingStep<'_, 'm> {
     ) -> (OutputSaved, Derivative) {
         let output = self.network.output();
         let (frozen_before, x, dx) = self.forward_frozen(self.network.units().len(), x);
-        let (layers, dz) = output.jvp_with_noise(&mut self.builder, (x, dx), perturb);
-        let saved = self.global_loss(layers, frozen_before);
+        let (layers, tangent) = output.jvp_with_noise(&mut self.builder, (x, dx), perturb);
+        let mut saved = self.global_loss(layers, frozen_before);
         let gradient = output.gradient(&mut self.builder, &saved.loss);
-        let derivative = self.derivative(gradient, dz);
+        let along = (gradient, tangent);
+        let (derivative, readout) =
+            output.derivative(&mut self.builder, &saved.layers, along, perturb);
+        saved.readout = readout.parameters;
         (saved, derivative)
-    }
-
-    fn derivative(&mut self, gradient: TensorId, tangent: Option<TensorId>) -> Derivative {
-        let tangent = tangent.unwrap_or_else(|| self.builder.zeros_like(gradient));
-        Derivative::new(gradient, tangent)
     }
 
     fn global_loss(&mut self, layers: Saved, frozen_before: Vec<UnitSaved>) -> OutputSaved {
@@ -247,7 +245,7 @@ impl<'m> TrainingStep<'_, 'm> {
         let target = (self.target, self.class_weights);
         let loss = output.global_loss(&mut self.builder, &self.output, layers.y, target, loss);
         self.loss = Some(loss);
-        OutputSaved { layers, loss, frozen_before }
+        OutputSaved { layers, loss, readout: Vec::new(), frozen_before }
     }
 
     /// Forward gradients of a unit's parameters.
@@ -266,7 +264,10 @@ impl<'m> TrainingStep<'_, 'm> {
         saved: &OutputSaved,
         derivative: &mut Derivative,
     ) -> Gradients {
-        self.network.output().forward_gradient(&mut self.builder, &saved.layers, derivative)
+        let output = self.network.output();
+        let mut gradients = output.forward_gradient(&mut self.builder, &saved.layers, derivative);
+        gradients.parameters.extend(&saved.readout);
+        gradients
     }
 
     /// From here on, fixed random matrices replace the weights in the backward pass.

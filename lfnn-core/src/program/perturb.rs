@@ -9,8 +9,58 @@ use super::step_counter::expect_counter;
 use super::{DType, TensorId, Tensors};
 use crate::random::Stream;
 
+/// How a tensor falls into parts that have a number each: examples, positions and groups of consecutive channels.
+///
+/// A tensor `[examples, …, channels]` is a matrix with a row for each position of each example, and a row consists of
+/// `groups` runs of `run` numbers. Run q belongs to part `q / (repeat · groups) · groups + q mod groups`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grain {
+    /// Groups of a row.
+    pub groups: usize,
+    /// Consecutive numbers of one part.
+    pub run: usize,
+    /// Rows whose groups are the same parts.
+    pub repeat: usize,
+}
+
+impl Grain {
+    /// The division of a tensor of shape `whole` into `[examples, positions, groups]` parts; none where there is no such
+    /// division. Examples and positions are all apart, or all together (1); positions are together where examples are.
+    pub fn new(whole: &[usize], parts: &[usize]) -> Option<Self> {
+        let (&[examples, positions, groups], [first, middle @ ..]) = (parts, whole) else {
+            return None;
+        };
+        let (&channels, middle) = middle.split_last().unwrap_or((&1, &[]));
+        let of_example: usize = middle.iter().product();
+        let apart = |parts: usize, of: usize| parts == 1 || parts == of;
+        let divides = groups > 0 && channels.is_multiple_of(groups);
+        if !(apart(examples, *first) && apart(positions, of_example) && divides)
+            || (examples < *first && positions > 1)
+        {
+            return None;
+        }
+        let repeat = if examples < *first {
+            first * of_example
+        } else if positions < of_example {
+            of_example
+        } else {
+            1
+        };
+        // Runs that follow one another and belong to one part are one.
+        if groups == 1 {
+            return Some(Self { groups, run: repeat * channels, repeat: 1 });
+        }
+        Some(Self { groups, run: channels / groups, repeat })
+    }
+
+    /// The part of a run.
+    pub fn part(self, run: usize) -> usize {
+        run / (self.repeat * self.groups) * self.groups + run % self.groups
+    }
+}
+
 operation! {
-    /// `y[i] = factor · n_i`, the n independent and N(0, 1), with the `factor` of row i (1 if there
+    /// `y[i] = factor · n_i`, the n independent and N(0, 1), with the `factor` of the part of i (1 if there
     /// is none).
     ///
     /// Element i is counted in the order of memory. Elements 4j to 4j + 3 come from the four words w
@@ -24,7 +74,7 @@ operation! {
     reads {
         /// The step counter.
         counter: TensorId,
-        /// `[1]`, or one factor for each index of the first axis of `y`.
+        /// One factor for each part of `y`, `[examples, positions, groups]`: see [`Grain`].
         factor: Option<TensorId>,
     }
     writes {
@@ -40,7 +90,7 @@ operation! {
 }
 
 operation! {
-    /// The inner product of two tensors: of the whole, or row by row.
+    /// The inner product of two tensors, of the whole or of each part.
     InnerProduct, check: check_inner_product
     reads {
         /// Any shape with at least one axis.
@@ -49,8 +99,7 @@ operation! {
         b: TensorId,
     }
     writes {
-        /// `[1]`: `Σ a b` over all elements; or one number for each index of the first axis of `a`:
-        /// `Σ a b` over the other axes.
+        /// `Σ a b` over each part of `a`, `[examples, positions, groups]`: see [`Grain`].
         y: TensorId,
     }
     updates {}
@@ -64,27 +113,24 @@ fn check_gaussian(op: &Gaussian, t: &Tensors) -> Result<(), String> {
     if u32::try_from(t[op.y].len()).is_err() {
         return Err(format!("`{}` has 2³² elements or more", t[op.y].name));
     }
-    op.factor.map_or(Ok(()), |factor| expect_rows(t, factor, op.y))
+    op.factor.map_or(Ok(()), |factor| expect_parts(t, factor, op.y))
 }
 
 fn check_inner_product(op: &InnerProduct, t: &Tensors) -> Result<(), String> {
     t.expect_type(op.a, DType::Real)?;
     t.expect_like(op.b, op.a)?;
-    expect_rows(t, op.y, op.a)
+    expect_parts(t, op.y, op.a)
 }
 
-/// Checks that a tensor holds one number, or one for each row of another.
-fn expect_rows(t: &Tensors, id: TensorId, of: TensorId) -> Result<(), String> {
+/// Checks that a tensor holds one number for each part of another.
+fn expect_parts(t: &Tensors, id: TensorId, of: TensorId) -> Result<(), String> {
     t.expect_type(id, DType::Real)?;
     let (shape, whole) = (&t[id].shape, &t[of].shape);
-    if let [rows] = shape[..]
-        && !whole.is_empty()
-        && (rows == 1 || rows == whole[0])
-    {
+    if Grain::new(whole, shape).is_some() {
         return Ok(());
     }
     Err(format!(
-        "`{}` has shape {shape:?}, expected [1] or the first axis of `{}` {whole:?}",
+        "`{}` has shape {shape:?}, expected [examples, positions, groups] of `{}` {whole:?}",
         t[id].name, t[of].name
     ))
 }

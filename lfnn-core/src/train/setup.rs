@@ -12,7 +12,7 @@ use crate::metric::MetricSum;
 use crate::network::Network;
 use crate::optim::Optimizer;
 use crate::program::{
-    DType, Loss, ProgramError, ProgramId, ProgramSet, Role, TensorId, plan_memory, step_counter,
+    DType, Loss, Op, ProgramError, ProgramId, ProgramSet, Role, TensorId, plan_memory, step_counter,
 };
 use crate::random::{Purpose, Stream};
 use crate::step::{Mode, StepBuilder};
@@ -285,6 +285,17 @@ impl StepProgram {
             parameters: built.network.parameters().to_vec(),
             metrics: built.step.metrics,
         })
+    }
+
+    /// Into how many examples, positions and groups of channels the derivative falls that each direction of a forward
+    /// gradient is multiplied with.
+    pub fn derivatives(&self) -> Vec<[usize; 3]> {
+        let (tensors, ops) = (self.set.tensors(), self.set.programs()[self.program.0].ops());
+        let parts = ops.iter().filter_map(|op| match op {
+            Op::Gaussian(op) => tensors[op.factor?].shape[..].try_into().ok(),
+            _ => None,
+        });
+        parts.collect()
     }
 
     /// Predicts the memory of a training run, its operations done one by one in their order.

@@ -39,6 +39,7 @@ impl BuildWorkers for FiltersConfig {
     fn build(&self, builder: &mut LayerBuilder<'_>, place: &UnitPlace<'_>) -> Built {
         let layers = layers_with_weights(builder, place)?;
         let mut head = Sequential::new(layers.output_shape());
+        head.begin_readout();
         let mean =
             FilterMeanConfig { workers: self.count, width: place.classes, scale: self.scale };
         builder.within(".workers", "", |builder| builder.append(&mut head, &mean))?;

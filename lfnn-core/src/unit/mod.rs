@@ -25,8 +25,8 @@ pub use workers::WorkersConfig;
 
 use crate::config::{ConfigError, UnitConfig};
 use crate::layer::{
-    Derivative, Gradients, Layer, LayerBuilder, LayerConfig, NeedsGrad, Perturbation, Saved,
-    Sequential, Tangents,
+    Coupling, Cut, Derivative, Gradients, Layer, LayerBuilder, LayerConfig, NeedsGrad,
+    Perturbation, Saved, Sequential, Tangents,
 };
 use crate::program::{Concat, MaskFollowers, Part, Predictions, Split, TensorId};
 use crate::step::{Mode, StepBuilder};
@@ -72,6 +72,8 @@ pub struct UnitSaved {
     similarity: Option<(Saved, Option<TensorId>)>,
     output_activation: Saved,
     transition: Saved,
+    /// The tangents that the heads gave, in order, where the workers were asked to predict in a perturbed pass.
+    tangents: Vec<Option<TensorId>>,
     /// What the frozen units in front of it saved, where a step trains.
     pub(crate) frozen_before: Vec<UnitSaved>,
     /// The workers' logits, if they were asked to predict.
@@ -255,8 +257,8 @@ impl Unit {
     }
 
     /// Writes the forward rule with random directions added, layer by layer (see [`Perturbation`]), from the
-    /// input's tangent `dx`; none means zero. With `predict` the tangent of the workers' logits
-    /// comes back, otherwise that of the output.
+    /// input's tangent `dx`; none means zero. With `predict` the tangents of the heads are saved, otherwise that of the
+    /// output comes back.
     pub fn jvp_with_noise(
         &self,
         step: &mut StepBuilder<'_>,
@@ -266,39 +268,104 @@ impl Unit {
     ) -> (UnitSaved, Option<TensorId>) {
         step.part(Part::Unit(self.number));
         let mut branches = Vec::with_capacity(self.branches.len());
-        let (mut features, mut logits) = (Vec::new(), Vec::new());
+        let (mut features, mut tangents) = (Vec::new(), Vec::new());
         let similarity = self.compared(step, predict);
         for Branch { layers, heads } in &self.branches {
-            let heads_couple = predict && heads.iter().any(Layer::couples_batch);
-            let before = perturb.before(heads_couple || similarity.is_some());
+            let before = if predict {
+                let heads = Coupling::of(heads.iter().map(Sequential::coupling_before_readout));
+                perturb
+                    .before(Coupling { examples: heads.examples || similarity.is_some(), ..heads })
+            } else {
+                perturb.before(self.coupling_behind_branches())
+            };
             let (layers, dy) = layers.jvp_with_noise(step, x, dx, before);
             let mut heads_saved = Vec::with_capacity(heads.len());
             for head in heads.iter().filter(|_| predict) {
                 let (head, dz) = head.jvp_with_noise(step, layers.y, dy, perturb);
-                logits.push((head.y, dz));
+                tangents.push(dz);
                 heads_saved.push(head);
             }
             features.push((layers.y, dy));
             branches.push(BranchSaved { layers, heads: heads_saved });
         }
-        let tangent = concat_tangents(step, if predict { &logits } else { &features });
         let mut saved = self.join(step, branches);
+        saved.tangents = tangents;
+        let dx =
+            if predict && similarity.is_none() { None } else { concat_tangents(step, &features) };
         saved.similarity = similarity.map(|similarity| {
-            let dx = concat_tangents(step, &features);
-            // What its layers are perturbed by meets other samples in the loss.
-            let perturb = perturb.before(true);
+            // What its layers are perturbed by meets other examples in the loss.
+            let perturb = perturb.before(Coupling { examples: true, ..Coupling::EXAMPLE });
             similarity.layers.jvp_with_noise(step, saved.features(), dx, perturb)
         });
         if predict {
-            return (saved, tangent);
+            return (saved, None);
         }
         let none = Tangents::new();
-        let tangent = self.output_activation.jvp(step, &saved.output_activation, tangent, &none);
+        let tangent = self.output_activation.jvp(step, &saved.output_activation, dx, &none);
         let tangent = self.transition.jvp(step, &saved.transition, tangent, &none);
         (saved, tangent)
     }
 
-    /// Writes the forward gradient of every parameter that [`jvp_with_noise`](Self::jvp_with_noise) reached.
+    /// Writes the forward gradient of every parameter that [`jvp_with_noise`](Self::jvp_with_noise) reached, from the
+    /// gradient of the unit's own losses, with the workers' predictions.
+    pub fn forward_gradient_of_losses(
+        &self,
+        step: &mut StepBuilder<'_>,
+        saved: &UnitSaved,
+        gradient: LocalGradient,
+        perturb: Perturbation,
+    ) -> Gradients {
+        step.part(Part::Unit(self.number));
+        let mut gradients = Gradients::default();
+        let matched = saved.similarity.as_ref().zip(gradient.similarity);
+        let matched =
+            matched.map(|((_, tangent), gradient)| Cut { gradient, tangent: *tangent, groups: 1 });
+        let dz = gradient.logits.map(|dz| split_like(step, dz, &logits(&saved.branches)));
+        let (mut dz, mut tangents) = (dz.into_iter().flatten(), saved.tangents.iter());
+        let mut cuts = Vec::new();
+        for (branch, of_branch) in self.branches.iter().zip(&saved.branches) {
+            let mut own = Vec::new();
+            for ((head, saved), dz) in branch.heads.iter().zip(&of_branch.heads).zip(&mut dz) {
+                let tangent = tangents.next().copied().flatten();
+                let cut = if perturb == Perturbation::Parameters {
+                    Cut { gradient: dz, tangent, groups: 1 }
+                } else {
+                    let tangent = (tangent, self.groups_of_workers());
+                    let (readout, cut) = head.readout_gradient(step, saved, dz, tangent);
+                    gradients.parameters.extend(readout);
+                    cut
+                };
+                own.push(cut);
+            }
+            cuts.push(own);
+        }
+        // One number serves all parameters; outputs take what their own branch changes.
+        let whole = Derivative::new(cuts.concat()).with_coupled(matched);
+        let mut of_unit = whole.clone();
+        for ((branch, of_branch), own) in self.branches.iter().zip(&saved.branches).zip(cuts) {
+            let mut of_branch_alone = Derivative::new(own.clone()).with_coupled(matched);
+            let shared = perturb == Perturbation::Parameters;
+            let derivative = if shared { &mut of_unit } else { &mut of_branch_alone };
+            let layers = branch.layers.forward_gradient(step, &of_branch.layers, derivative, None);
+            gradients.parameters.extend(layers);
+            for ((head, saved), cut) in branch.heads.iter().zip(&of_branch.heads).zip(own) {
+                let mut of_head = Derivative::new(vec![cut]);
+                let derivative = if shared { &mut of_unit } else { &mut of_head };
+                gradients.parameters.extend(head.forward_gradient(step, saved, derivative, None));
+            }
+        }
+        if let (Some(similarity), Some((saved, _))) = (&self.similarity, &saved.similarity) {
+            let mut alone = Derivative::new(Vec::new()).with_coupled(matched);
+            let derivative =
+                if perturb == Perturbation::Parameters { &mut of_unit } else { &mut alone };
+            let layers = similarity.layers.forward_gradient(step, saved, derivative, None);
+            gradients.parameters.extend(layers);
+        }
+        gradients
+    }
+
+    /// Writes the forward gradient of every parameter that [`jvp_with_noise`](Self::jvp_with_noise) reached, without the
+    /// workers' predictions.
     pub fn forward_gradient(
         &self,
         step: &mut StepBuilder<'_>,
@@ -306,24 +373,30 @@ impl Unit {
         derivative: &mut Derivative,
     ) -> Gradients {
         step.part(Part::Unit(self.number));
-        let mut gradients = Gradients::default();
-        for (branch, saved) in self.branches.iter().zip(&saved.branches) {
-            let layers = branch.layers.forward_gradient(step, &saved.layers, derivative);
-            gradients.parameters.extend(layers);
-            for (head, saved) in branch.heads.iter().zip(&saved.heads) {
-                gradients.parameters.extend(head.forward_gradient(step, saved, derivative));
-            }
-        }
-        if let (Some(similarity), Some((saved, _))) = (&self.similarity, &saved.similarity) {
-            let layers = similarity.layers.forward_gradient(step, saved, derivative);
-            gradients.parameters.extend(layers);
-        }
-        gradients
+        let branches = self.branches.iter().zip(&saved.branches);
+        let parameters = branches.flat_map(|(branch, saved)| {
+            branch.layers.forward_gradient(step, &saved.layers, derivative, None)
+        });
+        Gradients { input: None, parameters: parameters.collect() }
     }
 
-    /// Whether the unit's output for a sample depends on other samples, in training.
-    pub fn couples_batch(&self) -> bool {
-        !self.frozen && self.branches.iter().any(|branch| branch.layers.couples_batch())
+    /// Groups of consecutive features that have losses of their own.
+    fn groups_of_workers(&self) -> usize {
+        let Predictions { classifiers, workers, .. } = self.predictions;
+        if self.shares_features || self.branches.len() > 1 { 1 } else { classifiers * workers }
+    }
+
+    /// What meets between the branches and the unit's output.
+    fn coupling_behind_branches(&self) -> Coupling {
+        let behind = self.output_activation.coupling().and(self.transition.coupling());
+        if self.branches.len() == 1 { behind } else { behind.and(Coupling::groups(1)) }
+    }
+
+    /// What meets between the unit's input and its output, in training.
+    pub fn coupling(&self) -> Coupling {
+        let branches = self.branches.iter().map(|branch| branch.layers.coupling());
+        let all = Coupling::of(branches).and(self.coupling_behind_branches());
+        Coupling { examples: all.examples && !self.frozen, ..all }
     }
 
     /// The similarity matching that a step trains with.
@@ -344,12 +417,13 @@ impl Unit {
         let output_activation = self.output_activation.forward(step, features);
         let transition = self.transition.forward(step, output_activation.y);
         let output = transition.y;
-        let (frozen_before, similarity) = (Vec::new(), None);
+        let (frozen_before, tangents, similarity) = (Vec::new(), Vec::new(), None);
         UnitSaved {
             branches,
             similarity,
             output_activation,
             transition,
+            tangents,
             frozen_before,
             logits,
             output,
@@ -437,11 +511,6 @@ impl UnitSaved {
     /// The outputs of all branches, side by side.
     fn features(&self) -> TensorId {
         self.output_activation.x
-    }
-
-    /// The tangent of what similarity matching compares; none where nothing is compared, or it is zero.
-    pub(crate) fn similarity_tangent(&self) -> Option<TensorId> {
-        self.similarity.as_ref()?.1
     }
 }
 

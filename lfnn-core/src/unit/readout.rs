@@ -80,6 +80,7 @@ impl ReadoutConfig {
         head: &mut Sequential,
         logits: usize,
     ) -> Result<(), ConfigError> {
+        head.begin_readout();
         let is_image = head.output_shape().len() == 3;
         if let Some(grid) = self.grid {
             if !is_image {

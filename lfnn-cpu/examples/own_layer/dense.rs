@@ -2,7 +2,8 @@
 
 use lfnn_core::config::LayerConfig;
 use lfnn_core::layer::{
-    BuildLayer, Built, Gradients, Layer, LayerBuilder, NeedsGrad, Saved, Sequential, Tangents,
+    BuildLayer, Built, Coupling, Gradients, Layer, LayerBuilder, NeedsGrad, Saved, Sequential,
+    Tangents,
 };
 use lfnn_core::program::{Concat, Split, TensorId};
 use lfnn_core::step::StepBuilder;
@@ -49,8 +50,9 @@ impl Layer for Dense {
         self.body.depth()
     }
 
-    fn couples_batch(&self) -> bool {
-        self.body.couples_batch()
+    fn coupling(&self) -> Coupling {
+        // The input's channels come to those of the body, so groups of channels are not where they were.
+        self.body.coupling().and(Coupling::groups(1))
     }
 
     fn forward(&self, step: &mut StepBuilder<'_>, x: TensorId) -> Saved {

@@ -1,10 +1,10 @@
 //! Normal variates and inner products.
 
-use lfnn_core::program::step_counter;
+use lfnn_core::program::{Grain, TensorId, step_counter};
 use lfnn_core::random::Stream;
 use rayon::prelude::*;
 
-use crate::memory::{Input, Output};
+use crate::memory::{BufferResolver, Input, Output};
 use crate::simd::vectorized;
 use crate::work::{CHUNK, Kernel, ScratchSize, Workspace, items_per_chunk, kernel};
 
@@ -146,9 +146,16 @@ vectorized! {
     }
 }
 
+/// How a tensor falls into the parts of another. The shapes were checked when the program was built.
+fn grain(bind: &BufferResolver<'_>, whole: TensorId, parts: Option<TensorId>) -> Grain {
+    let (whole, parts) =
+        (&bind.tensor(whole).shape, parts.map(|parts| &bind.tensor(parts).shape[..]));
+    Grain::new(whole, parts.unwrap_or(&[1, 1, 1])).unwrap_or(Grain { groups: 1, run: 1, repeat: 1 })
+}
+
 kernel! {
     Gaussian { counter: Input<u32>, factor: Option<Input<f32>>, y: Output<f32> }
-    with |op, bind| { stream: Stream = op.stream }
+    with |op, bind| { stream: Stream = op.stream, grain: Grain = grain(bind, op.y, op.factor) }
 }
 
 impl Kernel for Gaussian {
@@ -161,15 +168,16 @@ impl Kernel for Gaussian {
             step: now[step_counter::STEP],
         };
         let factors = self.factor.as_ref().map_or(&[][..], |factor| factor.get());
-        let row = self.y.len() / factors.len().max(1);
+        let (grain, run) = (self.grain, self.grain.run.max(1));
         self.y.get().par_chunks_mut(CHUNK / 4).enumerate().for_each(|(chunk, y)| {
             let first = chunk * (CHUNK / 4);
             normal(y, first, origin);
             let mut at = first;
             let mut rest = y;
-            // A chunk may begin and end inside a row.
-            while let (false, Some(&factor)) = (rest.is_empty(), factors.get(at / row.max(1))) {
-                let (own, others) = rest.split_at_mut((row - at % row).min(rest.len()));
+            // A chunk may begin and end inside a run.
+            while let (false, Some(&factor)) = (rest.is_empty(), factors.get(grain.part(at / run)))
+            {
+                let (own, others) = rest.split_at_mut((run - at % run).min(rest.len()));
                 scale(own, factor);
                 at += own.len();
                 rest = others;
@@ -180,6 +188,7 @@ impl Kernel for Gaussian {
 
 kernel! {
     InnerProduct { a: Input<f32>, b: Input<f32>, y: Output<f32> }
+    with |op, bind| { grain: Grain = grain(bind, op.a, Some(op.y)) }
 }
 
 impl Kernel for InnerProduct {
@@ -196,12 +205,13 @@ impl Kernel for InnerProduct {
             *whole = parts.iter().map(|&part| f64::from(part)).sum::<f64>() as f32;
             return;
         }
-        let row = (a.len() / y.len().max(1)).max(1);
-        let rows = items_per_chunk(row);
-        let chunks = a.par_chunks(rows * row).zip(b.par_chunks(rows * row));
-        y.par_chunks_mut(rows).zip(chunks).for_each(|(y, (a, b))| {
-            for ((y, a), b) in y.iter_mut().zip(a.chunks_exact(row)).zip(b.chunks_exact(row)) {
-                *y = inner(a, b) as f32;
+        let Grain { groups, run, repeat } = self.grain;
+        let many = items_per_chunk((run * repeat).max(1));
+        y.par_chunks_mut(many).enumerate().for_each(|(chunk, y)| {
+            for (part, y) in (chunk * many..).zip(y) {
+                let first = (part / groups * repeat * groups + part % groups) * run;
+                let runs = (0..repeat).map(|row| first + row * groups * run);
+                *y = runs.map(|at| inner(&a[at..at + run], &b[at..at + run])).sum::<f64>() as f32;
             }
         });
     }

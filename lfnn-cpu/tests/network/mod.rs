@@ -304,7 +304,7 @@ impl Step {
         let shape = self.set.tensors()[x].shape.clone();
         let stream = Stream::new(Purpose::Perturbation, 0);
         let [tangent, dy] = std::array::from_fn(|_| self.real(&shape));
-        let (whole, each) = (self.vector(1, 0.0), self.vector(batch, 0.0));
+        let (whole, each) = (self.real(&[1, 1, 1]), self.real(&[batch, 1, 1]));
         self.ops.push(Gaussian { counter, factor: None, y: tangent, stream }.into());
         for (factor, estimate) in [(whole, dy), (each, tangent)] {
             self.ops.push(InnerProduct { a: x, b: tangent, y: factor }.into());

@@ -1,6 +1,6 @@
 //! Normal variates and inner products.
 
-use lfnn_core::program::{Gaussian, InnerProduct};
+use lfnn_core::program::{Gaussian, Grain, InnerProduct, TensorId};
 
 use super::launch::{THREADS, arguments};
 use super::lowering::{Lower, Lowering};
@@ -8,42 +8,54 @@ use super::types::KernelFile;
 
 const PERTURB: KernelFile = KernelFile("perturb");
 
+/// How a tensor falls into the parts of another. The shapes were checked when the program was built.
+fn grain(to: &Lowering<'_>, whole: TensorId, parts: Option<TensorId>) -> Grain {
+    let tensors = to.tensors();
+    let parts = parts.map_or(&[1, 1, 1][..], |parts| &tensors[parts].shape);
+    Grain::new(&tensors[whole].shape, parts).unwrap_or(Grain { groups: 1, run: 1, repeat: 1 })
+}
+
 impl Lower for Gaussian {
     fn lower(&self, to: &mut Lowering<'_>) {
         let n = to.len(self.y);
-        let rows = self.factor.map_or(1, |factor| to.len(factor));
+        let Grain { groups, run, repeat } = grain(to, self.y, self.factor);
         let y = to.write(self.y);
-        let row_size = n.checked_div(rows).unwrap_or(0).max(1);
         let arguments = arguments![
             to.address(self.counter),
             to.optional(self.factor),
             y,
             n,
-            row_size,
+            groups,
+            run.max(1),
+            repeat,
             self.stream.word(),
         ];
         to.launch_1d(PERTURB, "gaussian", n.div_ceil(4), arguments);
     }
 }
 
-/// Elements of a row that a block has before another block is worth a second launch.
+/// Elements of a part that a block has before another block is worth a second launch.
 const CHUNK: usize = 1 << 14;
-/// Blocks of a row, at most.
+/// Blocks of a part, at most.
 const BLOCKS: usize = 256;
+/// Elements of a part up to which a warp is enough for it.
+const SMALL: usize = 1 << 10;
 
 impl Lower for InnerProduct {
     fn lower(&self, to: &mut Lowering<'_>) {
-        let rows = to.len(self.y);
-        let row_size = to.len(self.a).checked_div(rows).unwrap_or(0);
-        let blocks = row_size.div_ceil(CHUNK).clamp(1, BLOCKS);
-        let parts = to.scratch(if blocks > 1 { blocks * rows * size_of::<f64>() } else { 0 });
+        let count = to.len(self.y);
+        let Grain { groups, run, repeat } = grain(to, self.a, Some(self.y));
+        let len = run * repeat;
+        let blocks = len.div_ceil(CHUNK).clamp(1, BLOCKS);
+        let parts = to.scratch(if blocks > 1 { blocks * count * size_of::<f64>() } else { 0 });
         let (a, b, y) = (to.read(self.a), to.read(self.b), to.address(self.y));
-        let grid = [blocks as u32, rows.clamp(1, 65_535) as u32, 1];
-        let arguments = arguments![a, b, y, parts, rows, row_size];
-        to.launch(PERTURB, "inner_product", grid, [THREADS, 1, 1], arguments);
+        let grid = [blocks as u32, count.clamp(1, 65_535) as u32, 1];
+        let threads = if len > SMALL { THREADS } else { 32 };
+        let arguments = arguments![a, b, y, parts, count, groups, run.max(1), repeat];
+        to.launch(PERTURB, "inner_product", grid, [threads, 1, 1], arguments);
         if blocks > 1 {
-            let arguments = arguments![parts, y, blocks, rows];
-            to.launch_1d(PERTURB, "reduce_products", rows, arguments);
+            let arguments = arguments![parts, y, blocks, count];
+            to.launch_1d(PERTURB, "reduce_products", count, arguments);
         }
     }
 }

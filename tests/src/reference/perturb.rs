@@ -2,10 +2,25 @@
 
 use super::Execute;
 use super::store::Store;
-use lfnn_core::program::{Gaussian, InnerProduct, step_counter};
+use lfnn_core::program::{Gaussian, InnerProduct, TensorId, step_counter};
 use lfnn_core::random::normal_pair;
 
-/// Element i is of pair `i / 2 % 2` of block `i / 4`, times the factor of its row.
+fn shape(s: &Store, id: TensorId) -> &[usize] {
+    &s.tensors()[id].shape
+}
+
+/// The part of an element of a tensor of shape `whole`, where `parts` are `[examples, positions, groups]`.
+fn part(whole: &[usize], parts: &[usize], element: usize) -> usize {
+    let channels = if whole.len() > 1 { whole[whole.len() - 1] } else { 1 };
+    let rows: usize = whole.iter().product::<usize>() / channels;
+    let of_example = rows / whole[0];
+    let (row, channel) = (element / channels, element % channels);
+    let example = if parts[0] == 1 { 0 } else { row / of_example };
+    let position = if parts[1] == 1 { 0 } else { row % of_example };
+    (example * parts[1] + position) * parts[2] + channel * parts[2] / channels
+}
+
+/// Element i is of pair `i / 2 % 2` of block `i / 4`, times the factor of its part.
 impl Execute for Gaussian {
     fn execute(&self, s: &mut Store) {
         let counter = s.whole(self.counter);
@@ -20,21 +35,23 @@ impl Execute for Gaussian {
                 let words = self.stream.block(seed, epoch, step, u32::try_from(i / 4).unwrap());
                 let pair = i / 2 % 2;
                 let drawn = normal_pair(words[2 * pair], words[2 * pair + 1])[i % 2];
-                let factors = self.factor.map(|factor| s.real(factor));
-                drawn * factors.map_or(1.0, |factors| factors[i * factors.len() / n])
+                let factor = self.factor.map_or(1.0, |factor| {
+                    s.real(factor)[part(shape(s, self.y), shape(s, factor), i)]
+                });
+                drawn * factor
             })
             .collect();
         s.set_real(self.y, y);
     }
 }
 
-/// `Σ a b`, of everything or of each row.
+/// `Σ a b` of each part.
 impl Execute for InnerProduct {
     fn execute(&self, s: &mut Store) {
-        let rows = s.len(self.y);
-        let n = s.len(self.a) / rows;
-        let (a, b) = (s.real(self.a), s.real(self.b));
-        let y = (0..rows).map(|r| (r * n..(r + 1) * n).map(|i| a[i] * b[i]).sum()).collect();
+        let mut y = vec![0.0; s.len(self.y)];
+        for (i, (a, b)) in s.real(self.a).iter().zip(s.real(self.b)).enumerate() {
+            y[part(shape(s, self.a), shape(s, self.y), i)] += a * b;
+        }
         s.set_real(self.y, y);
     }
 }

@@ -14,9 +14,15 @@ const DRAWS: Tolerance = Tolerance { element: 1e-6, tensor: 0.0, absolute: 2e-6 
 /// Many products of the size of 1.
 const SUMS: Tolerance = Tolerance::sums(2e-6);
 
-/// None, or the shape of what belongs to the whole or to each row.
-fn rows(case: &mut Case, shape: &[usize]) -> Vec<usize> {
-    vec![if case.source.coin() { 1 } else { shape[0] }]
+/// The shape of what belongs to the whole, or to each example, position or group of channels.
+fn parts(case: &mut Case, shape: &[usize]) -> Vec<usize> {
+    let examples = if case.source.coin() { 1 } else { shape[0] };
+    let of_example = shape[1..].split_last().map_or(1, |(_, middle)| middle.iter().product());
+    let apart = case.source.coin() && examples == shape[0];
+    let channels = if shape.len() > 1 { shape[shape.len() - 1] } else { 1 };
+    let divisors: Vec<usize> = (1..=channels).filter(|groups| channels % groups == 0).collect();
+    let groups = divisors[case.source.below(divisors.len() as u32) as usize];
+    vec![examples, if apart { of_example } else { 1 }, groups]
 }
 
 pub(crate) fn gaussian((shape, seed): (Vec<usize>, u64)) -> Result<(), String> {
@@ -24,8 +30,8 @@ pub(crate) fn gaussian((shape, seed): (Vec<usize>, u64)) -> Result<(), String> {
     let number = case.source.below(1 << 24);
     let counter = case.any_counter();
     let factor = case.source.coin().then(|| {
-        let rows = rows(&mut case, &shape);
-        case.input("factor", &rows)
+        let parts = parts(&mut case, &shape);
+        case.input("factor", &parts)
     });
     let y = case.output("y", &shape);
     case.push(Gaussian { counter, factor, y, stream: Stream::new(Purpose::Perturbation, number) });
@@ -35,8 +41,8 @@ pub(crate) fn gaussian((shape, seed): (Vec<usize>, u64)) -> Result<(), String> {
 pub(crate) fn inner_product((shape, seed): (Vec<usize>, u64)) -> Result<(), String> {
     let mut case = Case::new(seed);
     let [a, b] = ["a", "b"].map(|name| case.input(name, &shape));
-    let rows = rows(&mut case, &shape);
-    let y = case.output("y", &rows);
+    let parts = parts(&mut case, &shape);
+    let y = case.output("y", &parts);
     case.push(InnerProduct { a, b, y });
     case.agrees(SUMS)
 }

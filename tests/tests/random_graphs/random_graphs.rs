@@ -62,7 +62,7 @@ impl Soup {
         Self {
             images: Pool::new(case, shape),
             channels: Pool::new(case, &[channels]),
-            factors: Pool::new(case, &shape[..1]),
+            factors: Pool::new(case, &[shape[0], 1, 1]),
             pooling: Pooling::new(case, shape),
             counter: case.any_counter(),
             weight: case.input_between("weight", &[channels, 1, 1, channels], -bound, bound),
