@@ -687,13 +687,13 @@ case(
 
 # A mixer: positions are patches, and what couples them or groups of channels is one layer each.
 
-GROUPS = layer_norm(groups=3, affine=False)
+GROUPS = layer_norm(groups=3, affine=False, epsilon=0.01)
 MIXER = [
     unit(
         patches([2, 3]),
-        layer_norm(affine=False),
+        layer_norm(affine=False, epsilon=0.01),
         conv(12, kernel=1),
-        layer_norm(),
+        layer_norm(epsilon=0.1),
         "relu",
         GROUPS,
         conv(12, kernel=1, groups=3),
@@ -704,9 +704,9 @@ MIXER = [
     unit(
         residual(
             [
-                layer_norm(affine=False),
+                layer_norm(affine=False, epsilon=0.01),
                 token_mixing(),
-                layer_norm(groups=2),
+                layer_norm(groups=2, epsilon=0.01),
                 "tanh",
                 token_mixing(bias=False),
                 conv(12, kernel=1, groups=3),
@@ -717,7 +717,7 @@ MIXER = [
         workers=heads(head(layer_norm(groups=3), grid=1, count=2)),
     ),
 ]
-for mixing in ["bp", "lg-bp", "lfnn-l", "fa", "fg-w", "fg-a", "lg-fg-w", "lg-fg-a"]:
+for mixing in ["bp", "lg-bp", "lfnn-l", "fa"]:
     case(
         f"{mixing}_mixer",
         "patches, layer normalisation, token mixing",
