@@ -1,7 +1,7 @@
 //! The recipes inside the program.
 
 /// Name and text of each recipe, in the order in which they are listed.
-const RECIPES: [(&str, &str); 17] = [
+const RECIPES: [(&str, &str); 20] = [
     ("digits", include_str!("../recipes/digits.yaml")),
     ("mnist-s", include_str!("../recipes/mnist-s.yaml")),
     ("mnist-m", include_str!("../recipes/mnist-m.yaml")),
@@ -12,10 +12,13 @@ const RECIPES: [(&str, &str); 17] = [
     ("mnist-fc", include_str!("../recipes/mnist-fc.yaml")),
     ("mnist-mlp", include_str!("../recipes/mnist-mlp.yaml")),
     ("mnist-permuted-ova", include_str!("../recipes/mnist-permuted-ova.yaml")),
+    ("localmixer-s", include_str!("../recipes/localmixer-s.yaml")),
+    ("localmixer-m", include_str!("../recipes/localmixer-m.yaml")),
     ("cifar10-m", include_str!("../recipes/cifar10-m.yaml")),
     ("cifar10-m-heads", include_str!("../recipes/cifar10-m-heads.yaml")),
     ("cifar10-m-filters", include_str!("../recipes/cifar10-m-filters.yaml")),
     ("cifar10-block", include_str!("../recipes/cifar10-block.yaml")),
+    ("localmixer-cifar10", include_str!("../recipes/localmixer-cifar10.yaml")),
     ("tiny-imagenet", include_str!("../recipes/tiny-imagenet.yaml")),
     ("tiny-imagenet-workers", include_str!("../recipes/tiny-imagenet-workers.yaml")),
     ("imagenet-subset", include_str!("../recipes/imagenet-subset.yaml")),

@@ -2,7 +2,7 @@
 
 use crate::layer::Parameter;
 use crate::network::Network;
-use crate::program::{Concat, FilterLogits, Part, Predictions, Role, TensorId, Unflatten};
+use crate::program::{Concat, FilterLogits, Part, Predictions, Role, SwapAxes, TensorId};
 use crate::step::StepBuilder;
 use crate::unit::Unit;
 
@@ -76,8 +76,9 @@ impl Network {
 
 /// The mean of the runs of `width` numbers in each of `groups` equal parts, `[batch, groups · width]`.
 fn write_mean(step: &mut StepBuilder<'_>, x: TensorId, groups: usize, width: usize) -> TensorId {
-    let image = step.activation("votes.image", &[1, 1, step.channels(x)]);
-    step.push(Unflatten { x, y: image });
+    let extents = [1, 1, step.channels(x)];
+    let image = step.activation("votes.image", &extents);
+    step.push(SwapAxes::channels_first(image, x, &extents).inverse(x, image));
     let z = step.activation("votes.mean", &[groups * width]);
     step.push(FilterLogits { x: image, z, workers: groups, width, scale: 1.0 });
     z

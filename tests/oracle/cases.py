@@ -15,6 +15,18 @@ def batch_norm(**options):
     return {"batch_norm": options}
 
 
+def layer_norm(**options):
+    return {"layer_norm": options}
+
+
+def token_mixing(**options):
+    return {"token_mixing": options}
+
+
+def patches(size):
+    return {"patches": {"size": size}}
+
+
 def max_pool(kernel=2, **options):
     return {"max_pool": {"kernel": kernel, **options}}
 
@@ -672,6 +684,46 @@ case(
     task="regression",
     classes=3,
 )
+
+# A mixer: positions are patches, and what couples them or groups of channels is one layer each.
+
+GROUPS = layer_norm(groups=3, affine=False, epsilon=0.01)
+MIXER = [
+    unit(
+        patches([2, 3]),
+        layer_norm(affine=False, epsilon=0.01),
+        conv(12, kernel=1),
+        layer_norm(epsilon=0.1),
+        "relu",
+        GROUPS,
+        conv(12, kernel=1, groups=3),
+        GROUPS,
+        "relu",
+        workers=heads(head(GROUPS, grid=1), head(grid=1, count=2)),
+    ),
+    unit(
+        residual(
+            [
+                layer_norm(affine=False, epsilon=0.01),
+                token_mixing(),
+                layer_norm(groups=2, epsilon=0.01),
+                "tanh",
+                token_mixing(bias=False),
+                conv(12, kernel=1, groups=3),
+                GROUPS,
+            ]
+        ),
+        "relu",
+        workers=heads(head(layer_norm(groups=3), grid=1, count=2)),
+    ),
+]
+for mixing in ["bp", "lg-bp", "lfnn-l", "fa"]:
+    case(
+        f"{mixing}_mixer",
+        "patches, layer normalisation, token mixing",
+        MIXER,
+        output=["global_avg_pool", "flatten", layer_norm(affine=False)],
+    )
 
 # Ten steps of training.
 

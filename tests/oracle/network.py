@@ -105,6 +105,51 @@ class GroupedLinear(nn.Module):
         return self.product(self.seen(x), self.weight) + self.bias
 
 
+class TokenMixing(GroupedLinear):
+    """A linear map over the positions of an image, shared by all channels."""
+
+    def __init__(self, positions, bias):
+        super().__init__(1, positions, positions)
+        if not bias:
+            self.bias = None
+
+    def product(self, x, weight):
+        return torch.einsum("bcq,pq->bcp", x.flatten(2), weight).unflatten(2, x.shape[2:])
+
+    def forward(self, x):
+        y = self.product(x, self.weight)
+        return y if self.bias is None else y + self.bias.reshape(x.shape[2:])
+
+
+class Patches(nn.Module):
+    """Patches as positions, with channels in the order (row, column, channel)."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.size = size
+
+    def forward(self, x):
+        rows, columns = self.size
+        x = x.unflatten(3, (-1, columns)).unflatten(2, (-1, rows))
+        return x.permute(0, 3, 5, 1, 2, 4).flatten(1, 3)
+
+
+class LayerNorm(nn.Module):
+    """Normalisation over the channels of a position, group by group."""
+
+    def __init__(self, channels, groups, epsilon, affine):
+        super().__init__()
+        self.groups, self.epsilon = groups, epsilon
+        self.weight = nn.Parameter(torch.ones(channels)) if affine else None
+        self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
+
+    def forward(self, x):
+        x = x.movedim(1, -1).unflatten(-1, (self.groups, -1))
+        x = F.layer_norm(x, x.shape[-1:], eps=self.epsilon).flatten(-2)
+        x = x if self.weight is None else x * self.weight + self.bias
+        return x.movedim(-1, 1)
+
+
 def make_layer(layer, shape):
     """The module of one layer whose input has this shape (without the batch)."""
     match layer.kind:
@@ -121,6 +166,9 @@ def make_layer(layer, shape):
         case "linear":
             assert len(shape) == 1, "a linear layer takes a vector"
             return nn.Linear(shape[0], layer.features, bias=layer.bias)
+        case "token_mixing":
+            _, height, width = shape
+            return TokenMixing(height * width, layer.bias)
         case "bias":
             return Bias(shape[0])
         case "relu":
@@ -143,11 +191,15 @@ def make_layer(layer, shape):
         case "batch_norm":
             kind = nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d
             return kind(shape[0], eps=layer.epsilon, momentum=layer.momentum)
+        case "layer_norm":
+            return LayerNorm(shape[0], layer.groups, layer.epsilon, layer.affine)
         case "dropout":
             assert layer.rate == 0, "random streams differ between implementations"
             return nn.Identity()
         case "flatten":
             return nn.Flatten()
+        case "patches":
+            return Patches(layer.size)
         case "residual":
             return Residual(layer, shape)
 

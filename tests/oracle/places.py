@@ -10,10 +10,19 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from network import Bias, GroupedLinear, Relu, Residual, RunSoftmax
+from network import (
+    Bias,
+    GroupedLinear,
+    LayerNorm,
+    Patches,
+    Relu,
+    Residual,
+    RunSoftmax,
+    TokenMixing,
+)
 
 WEIGHTS = (nn.Conv2d, nn.Linear, GroupedLinear)
-NORMALIZATIONS = (nn.BatchNorm1d, nn.BatchNorm2d)
+NORMALIZATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, LayerNorm)
 NOTHING = (False, False, None)
 """Whether examples and positions meet, and into how many groups of channels a layer divides, if it does."""
 
@@ -54,8 +63,12 @@ def meet(module):
             return False, not alone, module.groups
         case nn.Linear():
             return False, False, 1
-        case GroupedLinear():
+        case TokenMixing():
+            return False, True, None
+        case GroupedLinear() | LayerNorm():
             return False, False, module.groups
+        case Patches():
+            return False, True, 1
         case RunSoftmax():
             return False, False, module.runs
         case nn.BatchNorm1d() | nn.BatchNorm2d():

@@ -20,6 +20,7 @@ LAYERS = {
         "bias": True,
     },
     "linear": {"features": REQUIRED, "bias": True},
+    "token_mixing": {"bias": True},
     "bias": None,
     "relu": None,
     "sigmoid": None,
@@ -30,8 +31,10 @@ LAYERS = {
     "adaptive_avg_pool": {"grid": REQUIRED},
     "global_avg_pool": None,
     "batch_norm": {"momentum": 0.1, "epsilon": 1e-5},
+    "layer_norm": {"groups": 1, "epsilon": 1e-5, "affine": True},
     "dropout": {"rate": REQUIRED},
     "flatten": None,
+    "patches": {"size": REQUIRED},
     "residual": {"body": REQUIRED, "shortcut": []},
 }
 
@@ -97,7 +100,7 @@ CHOICES = {
 }
 
 
-SIZES = ("kernel", "stride", "padding", "grid")
+SIZES = ("kernel", "stride", "padding", "grid", "size")
 
 
 def size(value, path):

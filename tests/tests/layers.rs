@@ -156,6 +156,12 @@ fn layers_of_vectors_have_correct_rules() {
     check("tanh", &[9], json!(["tanh"]));
     check("softmax", &[12], json!([{"softmax": {"width": 4}}]));
     check("batch norm", &[6], json!([{"batch_norm": {}}]));
+    check("layer norm", &[6], json!([{"layer_norm": {}}]));
+    check(
+        "plain grouped layer norm",
+        &[8],
+        json!([{"layer_norm": {"groups": 2, "affine": false}}]),
+    );
     check("dropout", &[20], json!([{"dropout": {"rate": 0.4}}]));
 }
 
@@ -167,6 +173,12 @@ fn layers_of_images_have_correct_rules() {
     check("grouped strided conv", &image, json!([{ "conv": grouped }]));
     check("bias", &image, json!(["bias"]));
     check("batch norm", &image, json!([{"batch_norm": {}}]));
+    check("layer norm", &image, json!([{"layer_norm": {"groups": 2, "epsilon": 0.1}}]));
+    check("plain layer norm", &image, json!([{"layer_norm": {"affine": false, "epsilon": 0.1}}]));
+    check("patches", &image, json!([{"patches": {"size": [2, 5]}}]));
+    check("patches", &[6, 6, 2], json!([{"patches": {"size": 3}}, "tanh"]));
+    check("token mixing", &image, json!([{"token_mixing": {}}]));
+    check("token mixing without bias", &image, json!([{"token_mixing": {"bias": false}}]));
     check("max pool", &image, json!([{"max_pool": {"kernel": 2}}]));
     let overlapping = json!({"kernel": 3, "stride": 2, "padding": 1});
     check("overlapping max pool", &image, json!([{"max_pool": overlapping}]));
@@ -205,6 +217,75 @@ fn composed_layers_have_correct_rules() {
         {"softmax": {"width": 2}}
     ]);
     check("composed", &[8, 6, 2], layers);
+}
+
+/// The layers of a mixer, each of which has a position's channels to itself but for the mixing.
+#[test]
+fn layers_of_a_mixer_have_correct_rules() {
+    let layers = json!([
+        {"patches": {"size": [2, 3]}},
+        {"layer_norm": {"affine": false}},
+        {"conv": {"filters": 8, "kernel": 1}},
+        {"residual": {"body": [
+            {"layer_norm": {}},
+            {"token_mixing": {}},
+            "tanh",
+            {"conv": {"filters": 8, "kernel": 1, "groups": 4}},
+            {"layer_norm": {"groups": 4}}
+        ]}},
+        "global_avg_pool",
+        "flatten",
+        {"layer_norm": {"affine": false}}
+    ]);
+    check("mixer", &[4, 6, 2], layers);
+}
+
+/// Positions are those of a definition that knows no operation: numbers that count pixels.
+#[test]
+fn a_patch_is_a_run_of_channels_row_by_row() {
+    let rules = Rules::new(&json!([{"patches": {"size": [1, 2]}}]), &[2, 4, 1], Mode::Train);
+    let mut on = ReferenceExecutable::new(&rules.set, None);
+    let image = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0];
+    on.upload_f64(rules.values[0], &image.repeat(BATCH));
+    on.run(rules.program).unwrap();
+    assert_eq!(on.download_f64(rules.y), image.repeat(BATCH));
+    let rules = Rules::new(&json!([{"patches": {"size": 2}}]), &[2, 4, 1], Mode::Train);
+    let mut on = ReferenceExecutable::new(&rules.set, None);
+    on.upload_f64(rules.values[0], &image.repeat(BATCH));
+    on.run(rules.program).unwrap();
+    let patches = [0.0, 1.0, 4.0, 5.0, 2.0, 3.0, 6.0, 7.0];
+    assert_eq!(on.download_f64(rules.y), patches.repeat(BATCH));
+}
+
+/// What does not fit is refused with what was expected.
+#[test]
+fn layers_of_a_mixer_name_what_does_not_fit() {
+    let refused = |layer: Value, input: &[usize]| {
+        let config: LayerConfig = serde_json::from_value(layer).unwrap();
+        let mut set = ProgramSet::new();
+        LayerBuilder::new(&mut set, "layer").layer(&config, input).unwrap_err().to_string()
+    };
+    let cases = [
+        (
+            json!({"patches": {"size": 4}}),
+            &[28, 30, 1][..],
+            "patches of 4 × 4 do not divide an image of 28 × 30",
+        ),
+        (json!({"patches": {"size": 0}}), &[4, 4, 1], "patches of 0 × 0 do not divide"),
+        (json!({"patches": {"size": 2}}), &[16], "needs an image"),
+        (
+            json!({"layer_norm": {"groups": 3}}),
+            &[2, 2, 8],
+            "3 groups do not divide 8 channels evenly",
+        ),
+        (json!({"layer_norm": {"groups": 0}}), &[8], "0 groups do not divide"),
+        (json!({"layer_norm": {"epsilon": 0.0}}), &[8], "expected a number above 0"),
+        (json!({"token_mixing": {}}), &[16], "needs an image"),
+    ];
+    for (layer, input, expected) in cases {
+        let message = refused(layer.clone(), input);
+        assert!(message.contains(expected), "{layer}: {message}");
+    }
 }
 
 #[test]

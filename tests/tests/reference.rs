@@ -7,8 +7,8 @@
 
 use lfnn_core::backend::{Executable, TensorData, TensorDataMut};
 use lfnn_core::program::{
-    Activate, Activation, Add, BatchNorm, Conv2d, DType, FilterLogits, Flatten, MaxPool,
-    Predictions, ProgramSet, SelectLeaders, TensorId, Window,
+    Activate, Activation, Add, BatchNorm, Conv2d, DType, FilterLogits, MaxPool, Predictions,
+    ProgramSet, SelectLeaders, SwapAxes, TensorId, Window,
 };
 use lfnn_tests::compare::Contents;
 use lfnn_tests::harness::Case;
@@ -73,7 +73,7 @@ fn flattening_puts_channels_first() {
     let mut case = Case::new(0);
     let x = case.real("x", &[1, 1, 3, 2], vec![1.0, 10.0, 2.0, 20.0, 3.0, 30.0]);
     let y = case.output("y", &[1, 6]);
-    case.push(Flatten { x, y });
+    case.push(SwapAxes::channels_first(x, y, &[1, 3, 2]));
     assert_eq!(result(&case, "y"), Contents::Real(vec![1.0, 2.0, 3.0, 10.0, 20.0, 30.0]));
 }
 

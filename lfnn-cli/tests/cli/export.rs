@@ -183,6 +183,28 @@ fn neurons_with_a_softmax_per_worker_run_in_onnx_runtime() {
     ));
 }
 
+#[test]
+fn a_mixer_runs_in_onnx_runtime() {
+    compare(&config(
+        "",
+        "  units:
+    - layers:
+        - {patches: {size: [2, 4]}}
+        - {layer_norm: {affine: false}}
+        - {conv: {filters: 24, kernel: 1}}
+        - {layer_norm: {}}
+        - relu
+      workers: {heads: [{layers: [{layer_norm: {groups: 3, affine: false}}], grid: 1}]}
+    - layers:
+        - residual:
+            body: [{token_mixing: {}}, {layer_norm: {groups: 2}}, relu, {token_mixing: {bias: false}}]
+        - {layer_norm: {groups: 4, affine: false, epsilon: 1e-3}}
+        - relu
+      workers: {heads: [{layers: [{layer_norm: {}}], grid: 1}]}
+  output: {layers: [global_avg_pool, {layer_norm: {affine: false}}, flatten, {layer_norm: {groups: 2}}]}",
+    ));
+}
+
 const ONE_VS_ALL: &str = "  task: one_vs_all
   units:
     - layers: [flatten]

@@ -359,6 +359,18 @@ fn dry_run_shows_every_recipe_without_data_and_leaves_nothing() {
         }
     }
     assert!(!place.has("runs"));
+    // As many as the published networks have, heads included.
+    for (name, parameters, heads, all) in [
+        ("localmixer-s", "269,322", "2,570", 271_892),
+        ("localmixer-m", "423,946", "5,130", 429_076),
+        ("localmixer-cifar10", "898,250", "20,520", 918_770),
+    ] {
+        let out = place.ok(&["train", name, "--dry-run"]);
+        assert!(out.contains(parameters) && out.contains(heads), "{name}: {out}");
+        let sum: usize =
+            [parameters, heads].iter().map(|n| n.replace(',', "").parse::<usize>().unwrap()).sum();
+        assert_eq!(sum, all, "{name}");
+    }
     let out = place.ok(&["train", "digits", "--dry-run"]);
     assert!(out.contains("     1         176       2,600\n"), "{out}");
     assert!(out.contains("\n   1  conv 3×3, 16"), "{out}");

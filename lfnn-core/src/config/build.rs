@@ -5,8 +5,9 @@ use super::{
     ScheduleConfig, SimilarityConfig, Size2, Task, TrainingConfig, UnitConfig, WorkersConfig,
 };
 use crate::layer::{
-    AdaptiveAvgPoolConfig, AvgPoolConfig, BatchNormConfig, ConvConfig, DropoutConfig, LinearConfig,
-    MaxPoolConfig, ResidualConfig, SoftmaxConfig,
+    AdaptiveAvgPoolConfig, AvgPoolConfig, BatchNormConfig, ConvConfig, DropoutConfig,
+    LayerNormConfig, LinearConfig, MaxPoolConfig, PatchesConfig, ResidualConfig, SoftmaxConfig,
+    TokenMixingConfig,
 };
 use crate::unit::{
     BlockConfig, FiltersConfig, HeadConfig, NeuronsConfig, OutputActivation, ReadoutConfig,
@@ -235,6 +236,9 @@ layers! {
     AvgPool(AvgPoolConfig),
     AdaptiveAvgPool(AdaptiveAvgPoolConfig),
     BatchNorm(BatchNormConfig),
+    LayerNorm(LayerNormConfig),
+    Patches(PatchesConfig),
+    TokenMixing(TokenMixingConfig),
     Dropout(DropoutConfig),
     Residual(ResidualConfig),
 }

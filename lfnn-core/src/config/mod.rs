@@ -20,7 +20,8 @@ mod training;
 
 pub use crate::layer::{
     AdaptiveAvgPoolConfig, AvgPoolConfig, BatchNormConfig, ConvConfig, CustomLayer, DropoutConfig,
-    LayerConfig, LinearConfig, MaxPoolConfig, PoolConfig, ResidualConfig, SoftmaxConfig,
+    LayerConfig, LayerNormConfig, LinearConfig, MaxPoolConfig, PatchesConfig, PoolConfig,
+    ResidualConfig, SoftmaxConfig, TokenMixingConfig,
 };
 pub use crate::unit::{
     BlockConfig, FiltersConfig, HeadConfig, NeuronsConfig, OutputActivation, ReadoutConfig,

@@ -1,7 +1,7 @@
 //! From an image to a vector.
 
 use super::{BuildLayer, Built, Coupling, LayerBuilder, ParameterFreeLayer, Saved, image};
-use crate::program::{Flatten, TensorId, Unflatten};
+use crate::program::{SwapAxes, TensorId};
 use crate::step::StepBuilder;
 
 /// `flatten`: an image as a vector, in channels-first order.
@@ -19,20 +19,21 @@ pub(crate) struct FlattenConfig;
 
 impl BuildLayer for FlattenConfig {
     fn build(&self, _: &mut LayerBuilder<'_>, input: &[usize]) -> Built {
-        let [height, width, channels] = image(input)?;
-        Ok(Box::new(FlattenLayer { shape: vec![channels * height * width] }))
+        let image = image(input)?;
+        Ok(Box::new(FlattenLayer { image, shape: [image.iter().product()] }))
     }
 }
 
 #[derive(Debug)]
 struct FlattenLayer {
-    shape: Vec<usize>,
+    image: [usize; 3],
+    shape: [usize; 1],
 }
 
 impl FlattenLayer {
     fn flatten(&self, step: &mut StepBuilder<'_>, x: TensorId) -> TensorId {
         let y = step.activation("flatten", &self.shape);
-        step.push(Flatten { x, y });
+        step.push(SwapAxes::channels_first(x, y, &self.image));
         y
     }
 }
@@ -56,7 +57,7 @@ impl ParameterFreeLayer for FlattenLayer {
 
     fn vjp(&self, step: &mut StepBuilder<'_>, saved: &Saved, dy: TensorId) -> TensorId {
         let dx = step.like("flatten.gradient", saved.x);
-        step.push(Unflatten { x: dy, y: dx });
+        step.push(SwapAxes::channels_first(dx, dy, &self.image).inverse(dy, dx));
         dx
     }
 

@@ -20,15 +20,18 @@ mod custom;
 mod dropout;
 mod filter_mean;
 mod flatten;
+mod layer_norm;
 mod linear;
 mod parameter_free;
 mod parametric;
+mod patches;
 mod perturb;
 mod pool;
 mod residual;
 mod sequential;
 mod similarity;
 mod softmax;
+mod token_mixing;
 
 pub use batch_norm::BatchNormConfig;
 pub(crate) use builder::Extent;
@@ -39,16 +42,19 @@ pub use custom::CustomLayer;
 pub use dropout::DropoutConfig;
 pub(crate) use filter_mean::FilterMeanConfig;
 pub(crate) use flatten::FlattenConfig;
+pub use layer_norm::LayerNormConfig;
 pub(crate) use linear::GroupedLinear;
 pub use linear::LinearConfig;
 pub use parameter_free::ParameterFreeLayer;
 use parametric::{Affine, Parametric};
+pub use patches::PatchesConfig;
 pub use perturb::{Cut, Derivative, Gate, Perturbation, Perturbed};
 pub use pool::{AdaptiveAvgPoolConfig, AvgPoolConfig, MaxPoolConfig, PoolConfig};
 pub use residual::ResidualConfig;
 pub use sequential::Sequential;
 pub(crate) use similarity::{DeviationConfig, NormalizeRowsConfig};
 pub use softmax::SoftmaxConfig;
+pub use token_mixing::TokenMixingConfig;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -69,6 +75,8 @@ pub enum LayerConfig {
     Conv(ConvConfig),
     /// Fully connected layer on a vector.
     Linear(LinearConfig),
+    /// Linear map over positions, shared by all channels.
+    TokenMixing(TokenMixingConfig),
     /// A number added to each channel.
     Bias,
     /// Rectified linear unit.
@@ -89,10 +97,14 @@ pub enum LayerConfig {
     GlobalAvgPool,
     /// Batch normalisation.
     BatchNorm(BatchNormConfig),
+    /// Normalisation over the channels of each position.
+    LayerNorm(LayerNormConfig),
     /// Random zeros in training.
     Dropout(DropoutConfig),
     /// An image as a vector.
     Flatten,
+    /// Patches of an image as positions.
+    Patches(PatchesConfig),
     /// `body(x) + shortcut(x)`.
     Residual(ResidualConfig),
     /// A layer of the program's own.
@@ -106,6 +118,7 @@ impl BuildLayer for LayerConfig {
         let config: &dyn BuildLayer = match self {
             LayerConfig::Conv(config) => config,
             LayerConfig::Linear(config) => config,
+            LayerConfig::TokenMixing(config) => config,
             LayerConfig::Bias => &bias::BiasConfig,
             LayerConfig::Relu => &Activation::Relu,
             LayerConfig::Sigmoid => &Activation::Sigmoid,
@@ -116,8 +129,10 @@ impl BuildLayer for LayerConfig {
             LayerConfig::AdaptiveAvgPool(config) => config,
             LayerConfig::GlobalAvgPool => &AdaptiveAvgPoolConfig { grid: Size2([1, 1]) },
             LayerConfig::BatchNorm(config) => config,
+            LayerConfig::LayerNorm(config) => config,
             LayerConfig::Dropout(config) => config,
             LayerConfig::Flatten => &FlattenConfig,
+            LayerConfig::Patches(config) => config,
             LayerConfig::Residual(config) => config,
             LayerConfig::Custom(config) => config,
         };

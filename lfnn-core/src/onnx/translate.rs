@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use crate::config::Task;
 use crate::model::{InputElements, ModelDescription, ModelTarget};
 use crate::program::{
-    Activation, AdaptiveAvgPool, Conv2d, FilterLogits, Linear, LoadImages, Op, Operation,
-    Predictions, Softmax, TensorId, Window, adaptive_bin,
+    Activation, AdaptiveAvgPool, Conv2d, FilterLogits, LayerNorm, Linear, LoadImages, Op,
+    Operation, Predictions, Role, Softmax, SwapAxes, TensorId, Window, adaptive_bin,
 };
 use crate::train::{PredictionProgram, StateData, StateTensor};
 
@@ -73,15 +73,7 @@ impl Translation<'_> {
             }
             Op::Add(op) => self.plain("Sum", &op.inputs, &[], op.y, vec![]),
             Op::Concat(op) => self.plain("Concat", &op.inputs, &[], op.y, vec![integer("axis", 1)]),
-            Op::Unflatten(op) => {
-                let &[_, height, width, channels] = self.shape(op.y) else {
-                    return Err("expected an image".to_owned());
-                };
-                let shape = [channels, height, width].map(|extent| extent as i64);
-                let shape = self.graph.integers(&[&[0], &shape[..]].concat());
-                self.plain("Reshape", &[op.x], &[&shape], op.y, vec![])
-            }
-            Op::Flatten(op) => self.plain("Flatten", &[op.x], &[], op.y, vec![integer("axis", 1)]),
+            Op::SwapAxes(op) => self.swap(op),
             Op::MaxPool(op) => self.plain("MaxPool", &[op.x], &[], op.y, window(op.window)),
             Op::AvgPool(op) => {
                 let mut attributes = window(op.window);
@@ -97,6 +89,7 @@ impl Translation<'_> {
                 let attributes = vec![real("epsilon", op.epsilon)];
                 self.plain("BatchNormalization", &[op.x], &own, op.y, attributes)
             }
+            Op::LayerNorm(op) => self.layer_norm(op),
             Op::Softmax(op) => self.softmax(op),
             Op::FilterLogits(op) => self.filter_logits(op),
             _ => Err("has no translation to ONNX".to_owned()),
@@ -205,6 +198,73 @@ impl Translation<'_> {
         let half = self.graph.value("MatMul", &[&left, &x], vec![]);
         let y = self.write(op.y);
         self.graph.node("MatMul", &[&half, &right], &y, vec![]);
+        Ok(())
+    }
+
+    /// Images are channels-first in the graph: vectors of channels are images as they are. Patches take one axis more
+    /// for each side.
+    fn swap(&mut self, op: &SwapAxes) -> Result<()> {
+        let (x, y) = (self.shape(op.x).to_vec(), self.shape(op.y).to_vec());
+        let channels_first = |image: &[usize], other: &[usize], swap: &SwapAxes| {
+            image.len() == 4
+                && other.len() == 2
+                && *swap == SwapAxes::channels_first(swap.x, swap.y, &image[1..])
+        };
+        if channels_first(&x, &y, op) {
+            let axis = if y[0] == x[0] { 1 } else { 2 };
+            return self.plain("Flatten", &[op.x], &[], op.y, vec![integer("axis", axis)]);
+        }
+        if channels_first(&y, &x, &op.inverse(op.x, op.y)) {
+            let batch = if x[0] == y[0] { 0 } else { -1 };
+            let shape = [y[3], y[1], y[2]].map(|extent| extent as i64);
+            let shape = self.graph.integers(&[&[batch], &shape[..]].concat());
+            return self.plain("Reshape", &[op.x], &[&shape], op.y, vec![]);
+        }
+        let (&[_, height, width, channels], &[_, rows, columns, features]) = (&x[..], &y[..])
+        else {
+            return Err("expected images".to_owned());
+        };
+        let size = [height / rows.max(1), width / columns.max(1)];
+        if [op.rows, op.columns, op.run] != [size[0], columns, size[1] * channels] {
+            return Err("expected patches of an image".to_owned());
+        }
+        let x = self.name(op.x)?;
+        let cut = [channels, rows, size[0], columns, size[1]].map(|extent| extent as i64);
+        let cut = self.graph.integers(&[&[0], &cut[..]].concat());
+        let cut = self.graph.value("Reshape", &[&x, &cut], vec![]);
+        let order = vec![integers("perm", &[0, 3, 5, 1, 2, 4])];
+        let patches = self.graph.value("Transpose", &[&cut], order);
+        let shape = [features, rows, columns].map(|extent| extent as i64);
+        let shape = self.graph.integers(&[&[0], &shape[..]].concat());
+        let y = self.write(op.y);
+        self.graph.node("Reshape", &[&patches, &shape], &y, vec![]);
+        Ok(())
+    }
+
+    /// Statistics over an axis of its own for the channels of a run.
+    fn layer_norm(&mut self, op: &LayerNorm) -> Result<()> {
+        let shape = self.shape(op.x).to_vec();
+        let channels = self.predictor.set.tensors().channels(op.x);
+        let x = self.name(op.x)?;
+        let runs = self.graph.integers(&[0, (channels / op.width) as i64, op.width as i64, -1]);
+        let runs = self.graph.value("Reshape", &[&x, &runs], vec![]);
+        let over = || vec![integers("axes", &[2])];
+        let mean = self.graph.value("ReduceMean", &[&runs], over());
+        let centred = self.graph.value("Sub", &[&runs, &mean], vec![]);
+        let squares = self.graph.value("Mul", &[&centred, &centred], vec![]);
+        let variance = self.graph.value("ReduceMean", &[&squares], over());
+        let epsilon = format!("epsilon{}", op.epsilon);
+        let epsilon = self.graph.reals(&epsilon, &[1], &[op.epsilon as f32]);
+        let variance = self.graph.value("Add", &[&variance, &epsilon], vec![]);
+        let std = self.graph.value("Sqrt", &[&variance], vec![]);
+        let y = self.write(op.y);
+        let normalized = self.graph.value("Div", &[&centred, &std], vec![]);
+        let mut back = vec![0, channels as i64];
+        if let [_, height, width, _] = shape[..] {
+            back.extend([height as i64, width as i64]);
+        }
+        let back = self.graph.integers(&back);
+        self.graph.node("Reshape", &[&normalized, &back], &y, vec![]);
         Ok(())
     }
 
@@ -330,6 +390,11 @@ impl Translation<'_> {
 
     /// The constant of a parameter, in the shape of the saved state if no other is given.
     fn parameter(&mut self, id: TensorId, dims: Option<&[usize]>) -> Result<String> {
+        let tensor = &self.predictor.set.tensors()[id];
+        if tensor.role == Role::Zeros {
+            let (dims, zeros) = (dims.unwrap_or(&tensor.shape), vec![0.0; tensor.len()]);
+            return Ok(self.graph.reals(&format!("zeros{}", id.index()), dims, &zeros));
+        }
         let saved = self.parameters.get(&id).ok_or("reads a tensor that is not a parameter")?;
         let StateData::Real(data) = &saved.data else {
             return Err("reads whole numbers".to_owned());

@@ -132,6 +132,25 @@ operation! {
     activations { dy }
 }
 
+operation! {
+    /// The gradient of a factor for each channel, `y[…, c] = scale[c] x[…, c]`: `dscale[c]` is the sum of
+    /// `dy[…, c] x[…, c]`.
+    ScaleGrad, check: check_scale_grad
+    reads {
+        /// Any shape.
+        x: TensorId,
+        /// The shape of `x`.
+        dy: TensorId,
+    }
+    writes {
+        /// `[channels]`: the last axis of `x`.
+        dscale: TensorId,
+    }
+    updates {}
+    with {}
+    activations { x, dy }
+}
+
 fn check_activate(op: &Activate, t: &Tensors) -> Result<(), String> {
     t.expect_type(op.x, DType::Real)?;
     t.expect_like(op.y, op.x)
@@ -172,4 +191,10 @@ fn check_add_bias(op: &AddBias, t: &Tensors) -> Result<(), String> {
 fn check_bias_grad(op: &BiasGrad, t: &Tensors) -> Result<(), String> {
     t.expect_type(op.dy, DType::Real)?;
     t.expect(op.dbias, &[t.channels(op.dy)])
+}
+
+fn check_scale_grad(op: &ScaleGrad, t: &Tensors) -> Result<(), String> {
+    t.expect_type(op.x, DType::Real)?;
+    t.expect_like(op.dy, op.x)?;
+    t.expect(op.dscale, &[t.channels(op.x)])
 }

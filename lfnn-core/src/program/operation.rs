@@ -167,15 +167,15 @@ operations! { $
     // linear maps
     Linear, LinearInputGrad, LinearWeightGrad,
     Conv2d, Conv2dInputGrad, Conv2dWeightGrad,
-    AddBias, BiasGrad,
+    AddBias, BiasGrad, ScaleGrad,
     // pointwise
     Activate, ActivateGrad, Dropout, Add, Softmax, SoftmaxGrad,
     // pooling
     MaxPool, MaxPoolGrad, MaxPoolTangent, AvgPool, AvgPoolGrad, AdaptiveAvgPool, AdaptiveAvgPoolGrad,
     // normalisation
-    BatchNorm, BatchNormInference, BatchNormGrad, BatchNormTangent,
+    BatchNorm, BatchNormInference, BatchNormGrad, BatchNormTangent, LayerNorm, LayerNormGrad,
     // layout
-    Flatten, Unflatten, Concat, Split,
+    SwapAxes, Concat, Split,
     // workers, leaders, losses
     FilterLogits, FilterLogitsGrad, WorkerLoss, MeanWorkerLoss, SelectLeaders, EpochLeaders,
     AlignmentTarget, LossGradient, LocalLossGradient, LocalLosses, MaskFollowers,

@@ -3,37 +3,53 @@
 use super::{DType, TensorId, Tensors};
 
 operation! {
-    /// An image as a vector in channels-first order, element `(c·height + y)·width + x`, which is
-    /// the order of `Flatten` in frameworks that store images channels-first. Features of one
-    /// channel group, hence of one worker, are consecutive.
-    Flatten, check: check_flatten
+    /// Two axes exchanged: with `x` seen as `[stack, rows, columns, run]`, `y` is `[stack, columns, rows, run]`. Its
+    /// inverse and its transpose are the same with rows and columns exchanged.
+    ///
+    /// Positions and channels of an image, `rows = height · width` and `columns = channels`, give channels-first order;
+    /// rows of a patch and patches of a row, `rows = height of a patch` and `columns = width / width of a patch`, make
+    /// every patch one run.
+    SwapAxes, check: check_swap
     reads {
-        /// `[batch, height, width, channels]`.
+        /// Any shape.
         x: TensorId,
     }
     writes {
-        /// `[batch, channels · height · width]`.
+        /// As many elements as `x`.
         y: TensorId,
     }
     updates {}
-    with {}
+    with {
+        /// Extent of the first of the two axes, in `x`.
+        rows: usize,
+        /// Extent of the second.
+        columns: usize,
+        /// Consecutive elements that stay together.
+        run: usize,
+    }
     activations { x, y }
 }
 
-operation! {
-    /// The inverse, and the transpose, of [`Flatten`].
-    Unflatten, check: check_unflatten
-    reads {
-        /// `[batch, channels · height · width]`.
-        x: TensorId,
+impl SwapAxes {
+    /// An image of shape `[…, height, width, channels]` as vectors in channels-first order, element
+    /// `(c·height + y)·width + x`, which is the order of `Flatten` in frameworks that store images channels-first.
+    /// Features of one channel group, hence of one worker, are consecutive.
+    pub fn channels_first(x: TensorId, y: TensorId, image: &[usize]) -> Self {
+        let [.., height, width, columns] = *image else {
+            return Self { x, y, rows: 1, columns: 1, run: 1 };
+        };
+        Self { x, y, rows: height * width, columns, run: 1 }
     }
-    writes {
-        /// `[batch, height, width, channels]`.
-        y: TensorId,
+
+    /// The inverse, and the transpose, from `x` to `y`.
+    pub fn inverse(&self, x: TensorId, y: TensorId) -> Self {
+        Self { x, y, rows: self.columns, columns: self.rows, run: self.run }
     }
-    updates {}
-    with {}
-    activations { x, y }
+
+    /// Elements of one of the matrices.
+    pub fn matrix(&self) -> usize {
+        self.rows * self.columns * self.run
+    }
 }
 
 operation! {
@@ -68,14 +84,18 @@ operation! {
     activations { outputs, x }
 }
 
-fn check_flatten(op: &Flatten, t: &Tensors) -> Result<(), String> {
-    let [batch, height, width, channels] = t.image(op.x)?;
-    t.expect(op.y, &[batch, channels * height * width])
-}
-
-fn check_unflatten(op: &Unflatten, t: &Tensors) -> Result<(), String> {
-    let [batch, height, width, channels] = t.image(op.y)?;
-    t.expect(op.x, &[batch, channels * height * width])
+fn check_swap(op: &SwapAxes, t: &Tensors) -> Result<(), String> {
+    t.expect_type(op.x, DType::Real)?;
+    t.expect_type(op.y, DType::Real)?;
+    let (x, y) = (&t[op.x], &t[op.y]);
+    if x.len() != y.len() || !x.len().is_multiple_of(op.matrix()) {
+        let SwapAxes { rows, columns, run, .. } = op;
+        return Err(format!(
+            "`{}` {:?} and `{}` {:?} are not both made of {rows} × {columns} runs of {run}",
+            x.name, x.shape, y.name, y.shape
+        ));
+    }
+    Ok(())
 }
 
 fn check_concat(op: &Concat, t: &Tensors) -> Result<(), String> {

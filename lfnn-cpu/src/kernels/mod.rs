@@ -5,6 +5,7 @@ pub(crate) mod conv;
 pub(crate) mod conv_grad;
 pub(crate) mod data;
 pub(crate) mod elementwise;
+pub(crate) mod layer_norm;
 pub(crate) mod leaders;
 pub(crate) mod linear;
 pub(crate) mod local_losses;

@@ -2,6 +2,8 @@
 //!
 //! Long sums are cut into chunks of rows, whose sums are added in double precision and in order.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use crate::memory::{Input, Output};
@@ -14,6 +16,16 @@ vectorized! {
         for row in x.chunks_exact(sums.len().max(1)) {
             for (sum, x) in sums.iter_mut().zip(row) {
                 *sum += x;
+            }
+        }
+    }
+
+    /// Adds the products of the numbers of each row to `sums`.
+    fn sum_products(x: &[f32], dy: &[f32], sums: &mut [f32]) {
+        let channels = sums.len().max(1);
+        for (x, dy) in x.chunks_exact(channels).zip(dy.chunks_exact(channels)) {
+            for ((sum, x), dy) in sums.iter_mut().zip(x).zip(dy) {
+                *sum += x * dy;
             }
         }
     }
@@ -63,14 +75,44 @@ pub(crate) fn channel_sums_len(len: usize, channels: usize) -> usize {
 
 /// `sums[c] = Σ_rows x[row][c]`.
 pub(crate) fn channel_sums(x: &[f32], sums: &mut [f32], scratch: &mut [f32]) {
+    sum_chunks(x.len(), sums, scratch, |numbers, sums| sum_rows(&x[numbers], sums));
+}
+
+/// Sums over the rows of `len` numbers: `f` adds those of a range to the sums of its chunk.
+fn sum_chunks(
+    len: usize,
+    sums: &mut [f32],
+    scratch: &mut [f32],
+    f: impl Fn(Range<usize>, &mut [f32]) + Sync,
+) {
     let channels = sums.len().max(1);
     let step = reduction_rows(channels);
-    let parts = reduce_rows(x.len() / channels, step, channels, scratch, |first, rows, part| {
-        sum_rows(&x[first * channels..][..rows * channels], part);
+    let parts = reduce_rows(len / channels, step, channels, scratch, |first, rows, part| {
+        f(first * channels..(first + rows) * channels, part);
     });
     for (c, sum) in sums.iter_mut().enumerate() {
         *sum = parts.clone().map(|part| f64::from(part[c])).sum::<f64>() as f32;
     }
+}
+
+/// Numbers that [`lane_sums`] adds side by side.
+pub(crate) const LANES: usize = 16;
+
+/// `Σ f(a, b)` as [`LANES`] sums, of every such number.
+#[inline(always)]
+pub(crate) fn lane_sums(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> [f32; LANES] {
+    let mut sums = [0.0; LANES];
+    let (a, b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let rest = a.remainder().iter().zip(b.remainder());
+    for (a, b) in a.zip(b) {
+        for i in 0..LANES {
+            sums[i] += f(a[i], b[i]);
+        }
+    }
+    for (sum, (&a, &b)) in sums.iter_mut().zip(rest) {
+        *sum += f(a, b);
+    }
+    sums
 }
 
 kernel! {
@@ -84,6 +126,23 @@ impl Kernel for BiasGrad {
 
     fn run(&mut self, work: &mut Workspace<'_>) {
         channel_sums(self.dy.get(), self.dbias.get(), work.shared);
+    }
+}
+
+kernel! {
+    ScaleGrad { x: Input<f32>, dy: Input<f32>, dscale: Output<f32> }
+}
+
+impl Kernel for ScaleGrad {
+    fn scratch_size(&self) -> ScratchSize {
+        ScratchSize::shared(channel_sums_len(self.dy.get().len(), self.dscale.len()))
+    }
+
+    fn run(&mut self, work: &mut Workspace<'_>) {
+        let (x, dy) = (self.x.get(), self.dy.get());
+        sum_chunks(x.len(), self.dscale.get(), work.shared, |numbers, sums| {
+            sum_products(&x[numbers.clone()], &dy[numbers], sums);
+        });
     }
 }
 

@@ -1,12 +1,10 @@
-//! Moving elements: channels-first vectors, and tensors side by side.
+//! Moving elements: axes exchanged, and tensors side by side.
 
-use lfnn_core::program::{Flatten, TensorId, Unflatten};
+use lfnn_core::program::SwapAxes as Swap;
 use rayon::prelude::*;
 
-use crate::memory::{BufferResolver, Input, Output};
-use crate::work::{
-    Compile, Kernel, ScratchSize, Workspace, chunk_len, for_chunks, items_per_chunk, kernel,
-};
+use crate::memory::{Input, Output};
+use crate::work::{Kernel, ScratchSize, Workspace, chunk_len, for_chunks, items_per_chunk, kernel};
 
 /// Writes the transpose of a matrix with rows of `columns` numbers.
 fn transpose(x: &[f32], columns: usize, y: &mut [f32]) {
@@ -22,50 +20,34 @@ fn transpose(x: &[f32], columns: usize, y: &mut [f32]) {
     }
 }
 
-/// A transposition of every example.
-pub(crate) struct Transpose {
-    x: Input<f32>,
-    y: Output<f32>,
-    /// Numbers of an example.
-    len: usize,
-    /// Numbers in a row of it.
-    columns: usize,
-}
-
-impl Transpose {
-    fn kernel(
-        x: TensorId,
-        y: TensorId,
-        columns: usize,
-        bind: &mut BufferResolver<'_>,
-    ) -> Box<dyn Kernel> {
-        let len = bind.tensor(x).len().checked_div(bind.tensor(x).shape[0]).unwrap_or(0);
-        Box::new(Self { x: bind.read(x), y: bind.write(y), len, columns })
+/// Writes the transpose of a matrix with rows of `columns` runs.
+fn transpose_runs(x: &[f32], columns: usize, run: usize, y: &mut [f32]) {
+    let rows = x.len() / (columns * run);
+    for (c, y) in y.chunks_exact_mut(rows * run).enumerate() {
+        for (y, x) in y.chunks_exact_mut(run).zip(x.chunks_exact(columns * run)) {
+            y.copy_from_slice(&x[c * run..][..run]);
+        }
     }
 }
 
-impl Compile for Flatten {
-    fn kernel(&self, bind: &mut BufferResolver<'_>) -> Box<dyn Kernel> {
-        Transpose::kernel(self.x, self.y, bind.tensors().channels(self.x), bind)
-    }
+kernel! {
+    SwapAxes { x: Input<f32>, y: Output<f32> }
+    with |op, bind| { op: Swap = op.clone() }
 }
 
-impl Compile for Unflatten {
-    fn kernel(&self, bind: &mut BufferResolver<'_>) -> Box<dyn Kernel> {
-        let image = &bind.tensor(self.y).shape;
-        Transpose::kernel(self.x, self.y, image[1] * image[2], bind)
-    }
-}
-
-impl Kernel for Transpose {
+impl Kernel for SwapAxes {
     fn run(&mut self, _: &mut Workspace<'_>) {
-        let (len, columns) = (self.len, self.columns);
+        let Swap { columns, run, .. } = self.op;
+        let len = self.op.matrix();
         if len == 0 {
             return;
         }
         for_chunks(chunk_len(len), self.x.get(), self.y.get(), |x, y| {
             for (y, x) in y.chunks_exact_mut(len).zip(x.chunks_exact(len)) {
-                transpose(x, columns, y);
+                match run {
+                    1 => transpose(x, columns, y),
+                    _ => transpose_runs(x, columns, run, y),
+                }
             }
         });
     }

@@ -6,12 +6,10 @@
 use lfnn_core::program::{self, DType, ROW_EPSILON, TensorId};
 use rayon::prelude::*;
 
+use super::reduce::lane_sums;
 use crate::memory::{BufferResolver, Input, Output};
 use crate::simd::vectorized;
 use crate::work::{Kernel, ScratchSize, Workspace, items_per_chunk, kernel};
-
-/// Numbers that are summed side by side.
-const LANES: usize = 16;
 
 vectorized! {
     /// Means and standard deviations of the channels of one image.
@@ -110,16 +108,10 @@ vectorized! {
     }
 }
 
-/// `Σ f(a, b)`, in [`LANES`] sums side by side.
+/// `Σ f(a, b)`.
 #[inline(always)]
 fn sum(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
-    let mut sums = [0.0; LANES];
-    for (a, b) in a.chunks(LANES).zip(b.chunks(LANES)) {
-        for ((sum, &a), &b) in sums.iter_mut().zip(a).zip(b) {
-            *sum += f(a, b);
-        }
-    }
-    sums.iter().sum()
+    lane_sums(a, b, f).iter().sum()
 }
 
 /// What the similarities of one row are to be.

@@ -168,10 +168,11 @@ impl Step {
         let grid = self.real(&[batch, side, side, filters]);
         let flat = self.real(&[batch, features]);
         self.ops.push(AdaptiveAvgPool { x: a, y: grid }.into());
-        self.ops.push(Flatten { x: grid, y: flat }.into());
+        let flatten = SwapAxes::channels_first(grid, flat, &[side, side, filters]);
+        self.ops.push(flatten.clone().into());
         let dflat = self.readout(flat, features);
         let dgrid = self.real(&[batch, side, side, filters]);
-        self.ops.push(Unflatten { x: dflat, y: dgrid }.into());
+        self.ops.push(flatten.inverse(dflat, dgrid).into());
         self.ops.push(AdaptiveAvgPoolGrad { dy: dgrid, dx: da }.into());
         self.ops.push(ActivateGrad { y: a, dy: da, dx: dn, function }.into());
         self.ops.push(
@@ -206,7 +207,7 @@ impl Step {
     pub fn flatten(&mut self) {
         let shape = self.set.tensors()[self.x].shape.clone();
         let flat = self.real(&[self.batch, shape[1..].iter().product()]);
-        self.ops.push(Flatten { x: self.x, y: flat }.into());
+        self.ops.push(SwapAxes::channels_first(self.x, flat, &shape).into());
         self.x = flat;
     }
 

@@ -1,4 +1,4 @@
-// A bias for every channel, and its gradient.
+// A bias for every channel, and the gradients of a bias and of a factor.
 
 template <u32 V>
 __device__ __forceinline__ void bias_rows(const act_t* x, const float* bias, act_t* y, const ChannelGrid& grid) {
@@ -21,7 +21,8 @@ extern "C" __global__ void __launch_bounds__(CHANNEL_THREADS)
     BY_VECTOR(grid, bias_rows<V>(x, bias, y, grid));
 }
 
-template <u32 V> __device__ __forceinline__ void sum_chunk(const act_t* x, float* sums, const ChannelGrid& grid) {
+template <u32 V>
+__device__ __forceinline__ void sum_chunk(const act_t* x, const act_t* factor, float* sums, const ChannelGrid& grid) {
     __shared__ float space[CHANNEL_THREADS];
     u32 channel = channel_of(grid);
     bool inside = channel < grid.channels;
@@ -30,8 +31,14 @@ template <u32 V> __device__ __forceinline__ void sum_chunk(const act_t* x, float
     if (inside) {
 #pragma unroll 4
         for (u32 row = first_row(grid); row < end_row(grid); row += blockDim.y) {
+            u32 at = row * grid.channels + channel;
             float values[V];
-            load<V>(x + row * grid.channels + channel, values);
+            load<V>(x + at, values);
+            if (factor) {
+                float factors[V];
+                load<V>(factor + at, factors);
+                UNROLL(k, V) values[k] *= factors[k];
+            }
             UNROLL(k, V) total[k] += values[k];
         }
     }
@@ -41,10 +48,11 @@ template <u32 V> __device__ __forceinline__ void sum_chunk(const act_t* x, float
     }
 }
 
-// sums[chunk, c]: the sum of x[row, c] over the rows of a block.
+// sums[chunk, c]: the sum of x[row, c] over the rows of a block, or of x[row, c] factor[row, c].
 extern "C" __global__ void __launch_bounds__(CHANNEL_THREADS)
-    sum_rows(const act_t* __restrict__ x, float* __restrict__ sums, ChannelGrid grid) {
-    BY_VECTOR(grid, sum_chunk<V>(x, sums, grid));
+    sum_rows(const act_t* __restrict__ x, const act_t* __restrict__ factor, float* __restrict__ sums,
+             ChannelGrid grid) {
+    BY_VECTOR(grid, sum_chunk<V>(x, factor, sums, grid));
 }
 
 // sum[c]: the sum of sums[chunk, c] over the chunks, which are the rows of `grid`.

@@ -9,7 +9,8 @@ use lfnn_core::program::step_counter;
 
 use crate::plan::{
     KernelFile, KernelSource, channels, conv, data, divide, elementwise, leaders, losses, metrics,
-    norm, optimize, peak_rates, pool, product, scale, shape, shared, similarity, unit, workers,
+    norm, optimize, peak_rates, pool, product, rows, scale, shape, shared, similarity, unit,
+    workers,
 };
 
 /// What is compiled with a kernel file.
@@ -50,6 +51,7 @@ const SOURCES: &[Source] = sources! {
         with product::weight_grad_kernels;
     "data" shares [data::declarations] after [];
     "elementwise" shares [elementwise::declarations] after [];
+    "layer_norm" shares [rows::declarations] after [];
     "leaders" shares [leaders::declarations] after ["leaders.cuh"];
     "losses" shares [losses::declarations] after ["losses.cuh"];
     "metrics" shares [metrics::declarations] after ["metrics.cuh"];
@@ -59,7 +61,7 @@ const SOURCES: &[Source] = sources! {
     "perturb" shares [] after [];
     "pool" shares [pool::declarations] after [];
     "shape" shares [shape::declarations] after [];
-    "similarity" shares [similarity::declarations] after [];
+    "similarity" shares [similarity::declarations, rows::declarations] after [];
     // The operations between a unit's logits and their gradient, in one launch.
     "unit" shares [
         losses::declarations, leaders::declarations, metrics::declarations, unit::declarations, unit::operations

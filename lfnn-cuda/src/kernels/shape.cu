@@ -23,6 +23,15 @@ extern "C" __global__ void __launch_bounds__(256)
     }
 }
 
+// y[stack, c, r] = x[stack, r, c] for a stack of matrices [rows, columns] of runs.
+extern "C" __global__ void __launch_bounds__(256)
+    swap_axes(const act_t* __restrict__ x, act_t* __restrict__ y, u32 n, u32 rows, u32 columns, u32 run) {
+    GRID_STRIDE(i, n) {
+        u32 at = i / run, row = at % rows, column = at / rows % columns, matrix = at / (rows * columns);
+        y[i] = x[((matrix * rows + row) * columns + column) * run + i % run];
+    }
+}
+
 // Copies columns: x[row, x_first + c] to y[row, y_first + c] for the c below `columns`.
 extern "C" __global__ void __launch_bounds__(256)
     copy_columns(const act_t* __restrict__ x, act_t* __restrict__ y, u32 rows, u32 columns, u32 x_first, u32 x_channels,

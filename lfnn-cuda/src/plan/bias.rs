@@ -1,6 +1,6 @@
-//! A bias for every channel, and its gradient.
+//! A bias for every channel, and the gradients of a bias and of a factor.
 
-use lfnn_core::program::{AddBias, BiasGrad};
+use lfnn_core::program::{AddBias, BiasGrad, ScaleGrad, TensorId};
 
 use super::channels::ChannelLaunch;
 use super::launch::arguments;
@@ -19,14 +19,26 @@ impl Lower for AddBias {
 
 impl Lower for BiasGrad {
     fn lower(&self, to: &mut Lowering<'_>) {
-        let channels = to.tensors().channels(self.dy);
-        let grid = ChannelLaunch::of(self.dy, to);
-        let (dy, dbias) = (to.read(self.dy), to.address(self.dbias));
-        if grid.chunks() == 1 {
-            return grid.launch(BIAS, "sum_rows", arguments![dy, dbias], to);
-        }
-        let sums = to.scratch(grid.chunks() * channels * size_of::<f32>());
-        grid.launch(BIAS, "sum_rows", arguments![dy, sums], to);
-        grid.of_chunks().launch(BIAS, "sum_chunks", arguments![sums, dbias], to);
+        sum_rows(self.dy, None, self.dbias, to);
     }
+}
+
+impl Lower for ScaleGrad {
+    fn lower(&self, to: &mut Lowering<'_>) {
+        sum_rows(self.dy, Some(self.x), self.dscale, to);
+    }
+}
+
+/// Sums over the rows of x, or of its products with a tensor of its shape.
+fn sum_rows(x: TensorId, factor: Option<TensorId>, sum: TensorId, to: &mut Lowering<'_>) {
+    let channels = to.tensors().channels(x);
+    let grid = ChannelLaunch::of(x, to);
+    let factor = factor.map(|id| to.read(id));
+    let (x, sum) = (to.read(x), to.address(sum));
+    if grid.chunks() == 1 {
+        return grid.launch(BIAS, "sum_rows", arguments![x, factor, sum], to);
+    }
+    let sums = to.scratch(grid.chunks() * channels * size_of::<f32>());
+    grid.launch(BIAS, "sum_rows", arguments![x, factor, sums], to);
+    grid.of_chunks().launch(BIAS, "sum_chunks", arguments![sums, sum], to);
 }

@@ -1,6 +1,6 @@
 //! Operations that move elements.
 
-use lfnn_core::program::{Concat, Flatten, Split, TensorId, Unflatten};
+use lfnn_core::program::{Concat, Split, SwapAxes, TensorId};
 
 use super::launch::arguments;
 use super::lowering::{Lower, Lowering};
@@ -16,27 +16,21 @@ shared_with_kernels! {
     }
 }
 
-/// From pixels by channels to channels by pixels.
-impl Lower for Flatten {
+impl Lower for SwapAxes {
     fn lower(&self, to: &mut Lowering<'_>) {
-        let [batch, height, width, channels] = to.image(self.x);
-        transpose(self.x, self.y, [batch, height * width, channels], to);
+        let Self { rows, columns, run, .. } = *self;
+        let (x, y) = (to.read(self.x), to.write(self.y));
+        if run > 1 {
+            let n = to.len(self.x);
+            let arguments = arguments![x, y, n, rows, columns, run];
+            return to.launch_1d(SHAPE, "swap_axes", n, arguments);
+        }
+        let stack = to.len(self.x).checked_div(rows * columns).unwrap_or(0);
+        let tiles = |extent: usize| extent.div_ceil(TILE).max(1) as u32;
+        let grid = [tiles(columns), tiles(rows), stack.clamp(1, 65_535) as u32];
+        let arguments = arguments![x, y, rows, columns, stack];
+        to.launch(SHAPE, "transpose", grid, [TILE as u32, 8, 1], arguments);
     }
-}
-
-/// And back.
-impl Lower for Unflatten {
-    fn lower(&self, to: &mut Lowering<'_>) {
-        let [batch, height, width, channels] = to.image(self.y);
-        transpose(self.x, self.y, [batch, channels, height * width], to);
-    }
-}
-
-fn transpose(x: TensorId, y: TensorId, [stack, rows, columns]: [usize; 3], to: &mut Lowering<'_>) {
-    let tiles = |extent: usize| extent.div_ceil(TILE).max(1) as u32;
-    let grid = [tiles(columns), tiles(rows), stack.clamp(1, 65_535) as u32];
-    let arguments = arguments![to.read(x), to.write(y), rows, columns, stack];
-    to.launch(SHAPE, "transpose", grid, [TILE as u32, 8, 1], arguments);
 }
 
 impl Lower for Concat {

@@ -6,8 +6,9 @@ use lfnn_core::program::{
 };
 
 use super::divide::Divide;
-use super::launch::{THREADS, arguments, lanes};
+use super::launch::{THREADS, arguments};
 use super::lowering::{Lower, Lowering};
+use super::rows::by_row;
 use super::shared::shared_with_kernels;
 use super::types::{Argument, KernelFile};
 
@@ -25,13 +26,6 @@ shared_with_kernels! {
             channels: u32,
             by_image: Divide,
             by_channel: Divide,
-        }
-        /// The rows of a matrix.
-        struct MatrixRows {
-            rows: u32,
-            width: u32,
-            /// Lanes that share a row, a power of two.
-            lanes: u32,
         }
     }
 }
@@ -84,26 +78,34 @@ impl Lower for DeviationTangent {
     }
 }
 
-/// Appends a launch in which lanes share the rows of a matrix; the last argument of the kernel is its extents.
-fn by_row(kernel: &'static str, x: TensorId, mut arguments: Vec<Argument>, to: &mut Lowering<'_>) {
-    let (rows, width) = (to.tensors().rows(x), to.tensors().channels(x));
-    let lanes = lanes(width);
-    let extents = MatrixRows { rows: rows as u32, width: width as u32, lanes: lanes as u32 };
-    arguments.push((&extents).into());
-    to.launch_1d(SIMILARITY, kernel, rows * lanes, arguments);
+/// The extents of a matrix.
+fn matrix(x: TensorId, to: &Lowering<'_>) -> [usize; 2] {
+    [to.tensors().rows(x), to.tensors().channels(x)]
 }
 
 impl Lower for NormalizeRows {
     fn lower(&self, to: &mut Lowering<'_>) {
         let (x, norm, y) = (to.read(self.x), to.address(self.norm), to.address(self.y));
-        by_row("normalize_rows", self.x, arguments![x, norm, y, ROW_EPSILON as f32], to);
+        by_row(
+            SIMILARITY,
+            "normalize_rows",
+            matrix(self.x, to),
+            arguments![x, norm, y, ROW_EPSILON as f32],
+            to,
+        );
     }
 }
 
 impl Lower for NormalizeRowsGrad {
     fn lower(&self, to: &mut Lowering<'_>) {
         let [y, norm, dy, dx] = [self.y, self.norm, self.dy, self.dx].map(|id| to.address(id));
-        by_row("normalize_rows_grad", self.y, arguments![y, norm, dy, dx, ROW_EPSILON as f32], to);
+        by_row(
+            SIMILARITY,
+            "normalize_rows_grad",
+            matrix(self.y, to),
+            arguments![y, norm, dy, dx, ROW_EPSILON as f32],
+            to,
+        );
     }
 }
 
@@ -123,6 +125,6 @@ impl Lower for SimilarityLoss {
             self.different() as f32,
             (4.0 * self.weight / (batch * batch) as f64) as f32,
         ];
-        by_row("similarity_loss", self.similarity, arguments, to);
+        by_row(SIMILARITY, "similarity_loss", matrix(self.similarity, to), arguments, to);
     }
 }

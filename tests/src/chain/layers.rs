@@ -2,8 +2,8 @@
 
 use lfnn_core::program::{
     Activate, ActivateGrad, Activation, AdaptiveAvgPool, AdaptiveAvgPoolGrad, Add, AvgPool,
-    AvgPoolGrad, Concat, DType, Dropout, Flatten, MaxPool, MaxPoolGrad, MaxPoolTangent, Softmax,
-    SoftmaxGrad, Split, Unflatten, Window,
+    AvgPoolGrad, Concat, DType, Dropout, MaxPool, MaxPoolGrad, MaxPoolTangent, Softmax,
+    SoftmaxGrad, Split, SwapAxes, Window,
 };
 use lfnn_core::random::{Purpose, Stream};
 
@@ -124,14 +124,12 @@ impl Chain {
 
     pub(super) fn flatten(&mut self, case: &mut Case) {
         let x = self.output;
-        let [batch, height, width, channels] = case.shape(x.value).try_into().unwrap();
-        let y = signal(case, &[batch, height * width * channels]);
-        self.push(
-            y,
-            [Flatten { x: x.value, y: y.value }.into()],
-            [Flatten { x: x.tangent, y: y.tangent }.into()],
-            [Unflatten { x: y.gradient, y: x.gradient }.into()],
-        );
+        let image = case.shape(x.value);
+        let y = signal(case, &[image[0], image[1..].iter().product()]);
+        let flatten = |x, y| SwapAxes::channels_first(x, y, &image);
+        let forward = flatten(x.value, y.value);
+        let backward = forward.inverse(y.gradient, x.gradient);
+        self.push(y, [forward.into()], [flatten(x.tangent, y.tangent).into()], [backward.into()]);
     }
 
     /// A window that fits the image, and the shape of the result.

@@ -3,7 +3,7 @@
 use super::Execute;
 use super::store::Store;
 use lfnn_core::program::{
-    Activate, ActivateGrad, Activation, Add, AddBias, BiasGrad, Dropout, step_counter,
+    Activate, ActivateGrad, Activation, Add, AddBias, BiasGrad, Dropout, ScaleGrad, step_counter,
 };
 
 /// `y = f(x)`.
@@ -88,5 +88,17 @@ impl Execute for BiasGrad {
             dbias[i % channels] += dy;
         }
         s.set_real(self.dbias, dbias);
+    }
+}
+
+/// `dscale[c] = Σ dy[…, c] x[…, c]`.
+impl Execute for ScaleGrad {
+    fn execute(&self, s: &mut Store) {
+        let channels = s.channels(self.x);
+        let mut dscale = vec![0.0; channels];
+        for (i, (&x, &dy)) in s.real(self.x).iter().zip(s.real(self.dy)).enumerate() {
+            dscale[i % channels] += x * dy;
+        }
+        s.set_real(self.dscale, dscale);
     }
 }

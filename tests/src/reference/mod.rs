@@ -8,6 +8,7 @@
 mod conv;
 mod data;
 mod elementwise;
+mod layer_norm;
 mod leaders;
 mod linear;
 mod losses;

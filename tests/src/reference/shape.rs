@@ -2,30 +2,16 @@
 
 use super::Execute;
 use super::store::{Store, at, indices};
-use lfnn_core::program::{Concat, Flatten, Split, Unflatten};
+use lfnn_core::program::{Concat, Split, SwapAxes};
 
-/// Where element `[b, y, x, c]` of an image lies in the flattened, channels-first vector.
-fn flattened([_, height, width, channels]: [usize; 4], [b, y, x, c]: [usize; 4]) -> usize {
-    b * channels * height * width + (c * height + y) * width + x
-}
-
-/// `y[b, (c·height + y)·width + x] = x[b, y, x, c]`.
-impl Execute for Flatten {
+/// `y[stack, c, r, k] = x[stack, r, c, k]`.
+impl Execute for SwapAxes {
     fn execute(&self, s: &mut Store) {
-        let image = s.image(self.x);
-        let mut y = vec![0.0; s.len(self.y)];
-        for index in indices(image) {
-            y[flattened(image, index)] = s.real(self.x)[at(image, index)];
-        }
-        s.set_real(self.y, y);
-    }
-}
-
-/// `y[b, y, x, c] = x[b, (c·height + y)·width + x]`.
-impl Execute for Unflatten {
-    fn execute(&self, s: &mut Store) {
-        let image = s.image(self.y);
-        let y = indices(image).map(|index| s.real(self.x)[flattened(image, index)]).collect();
+        let Self { rows, columns, run, .. } = *self;
+        let stack = s.len(self.x) / (rows * columns * run);
+        let y = indices([stack, columns, rows, run])
+            .map(|[i, c, r, k]| s.real(self.x)[at([stack, rows, columns, run], [i, r, c, k])])
+            .collect();
         s.set_real(self.y, y);
     }
 }

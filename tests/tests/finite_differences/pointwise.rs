@@ -2,7 +2,7 @@
 
 use lfnn_core::program::{
     Activate, ActivateGrad, Activation, Add, AddBias, BiasGrad, Concat, Dropout, FilterLogits,
-    FilterLogitsGrad, Flatten, MaskFollowers, Softmax, SoftmaxGrad, Split, Unflatten,
+    FilterLogitsGrad, MaskFollowers, Softmax, SoftmaxGrad, Split, SwapAxes,
 };
 use lfnn_core::random::{Purpose, Stream};
 use lfnn_tests::chain::Signal;
@@ -101,11 +101,11 @@ fn layout_operations_are_each_others_transposes() {
             let mut case = Case::new(seed);
             let x = persistent(&mut case, "x", &[b, h, w, c]);
             check_unary(case.clone(), x, &[b, c * h * w], |x, y| {
-                [
-                    vec![Flatten { x: x.value, y: y.value }.into()],
-                    vec![Unflatten { x: y.gradient, y: x.gradient }.into()],
-                    vec![Flatten { x: x.tangent, y: y.tangent }.into()],
-                ]
+                let flatten = |x, y| SwapAxes::channels_first(x, y, &[h, w, c]);
+                let forward = flatten(x.value, y.value);
+                let backward = forward.inverse(y.gradient, x.gradient);
+                let tangent = flatten(x.tangent, y.tangent);
+                [vec![forward.into()], vec![backward.into()], vec![tangent.into()]]
             })?;
             // Parts in the other order: [.., c − 1] and [.., 1] are exchanged.
             let long = case.output("long", &[b, h, w, c - 1]);

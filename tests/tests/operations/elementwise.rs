@@ -1,6 +1,8 @@
 //! Operations on elements and channels.
 
-use lfnn_core::program::{Activate, ActivateGrad, Activation, Add, AddBias, BiasGrad, Dropout};
+use lfnn_core::program::{
+    Activate, ActivateGrad, Activation, Add, AddBias, BiasGrad, Dropout, ScaleGrad,
+};
 use lfnn_core::random::{Purpose, Stream};
 use lfnn_tests::compare::Tolerance;
 use lfnn_tests::harness::Case;
@@ -91,6 +93,14 @@ pub(crate) fn bias_grad((shape, seed): (Vec<usize>, u64)) -> Result<(), String> 
     case.agrees(SUMS)
 }
 
+pub(crate) fn scale_grad((shape, seed): (Vec<usize>, u64)) -> Result<(), String> {
+    let mut case = Case::new(seed);
+    let (x, dy) = (case.input("x", &shape), case.input("dy", &shape));
+    let dscale = case.output("dscale", &shape[shape.len() - 1..]);
+    case.push(ScaleGrad { x, dy, dscale });
+    case.agrees(SUMS)
+}
+
 #[test]
 fn activations_agree() {
     // Also far out, where the exponential overflows or vanishes.
@@ -124,6 +134,11 @@ fn bias_grad_agrees() {
     property(256, (shapes(), any::<u64>()), bias_grad);
 }
 
+#[test]
+fn scale_grad_agrees() {
+    property(256, (shapes(), any::<u64>()), scale_grad);
+}
+
 properties! {
     activations_agree of Activate, narrow;
     activation_grads_agree of ActivateGrad, narrow;
@@ -131,4 +146,5 @@ properties! {
     sums_agree of Add, narrow;
     adding_a_bias_agrees of AddBias, narrow;
     bias_grad_agrees of BiasGrad, narrow;
+    scale_grad_agrees of ScaleGrad, narrow;
 }

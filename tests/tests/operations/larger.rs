@@ -6,8 +6,8 @@ use lfnn_tests::predictions::PredictionBatch;
 
 use crate::window::{Sliding, signal, square};
 use crate::{
-    conv, data, elementwise, leaders, linear, losses, metrics, normalization, optimize, perturb,
-    pool, shape, workers,
+    conv, data, elementwise, layer_norm, leaders, linear, losses, metrics, normalization, optimize,
+    perturb, pool, shape, workers,
 };
 
 fn convolutions() -> Vec<conv::Shape> {
@@ -116,6 +116,7 @@ fn elementwise_operations_agree_on_larger_shapes() {
         elementwise::add((shape.clone(), 3, 8)).unwrap();
         elementwise::add_bias((shape.clone(), 8)).unwrap();
         elementwise::bias_grad((shape.clone(), 8)).unwrap();
+        elementwise::scale_grad((shape.clone(), 8)).unwrap();
     }
 }
 
@@ -131,8 +132,11 @@ fn normalisation_agrees_on_larger_shapes() {
 
 #[test]
 fn layout_operations_agree_on_larger_shapes() {
-    shape::flatten(([32, 7, 7, 120], 10)).unwrap();
-    shape::unflatten(([32, 7, 7, 120], 10)).unwrap();
+    shape::swap(([32, 49, 120, 1], 10)).unwrap();
+    shape::swap(([32, 120, 49, 1], 10)).unwrap();
+    shape::swap(([800, 4, 8, 12], 10)).unwrap();
+    layer_norm::forward((vec![32, 8, 8], 16, 32, 1e-3, 10)).unwrap();
+    layer_norm::grad((vec![32, 8, 8], 1, 784, 1e-3, 10)).unwrap();
     shape::concat((vec![64, 14, 14], vec![33, 20, 1], 10)).unwrap();
     shape::split((vec![64, 14, 14], vec![33, 20, 1], 10)).unwrap();
 }

@@ -43,6 +43,7 @@ mod elementwise;
 mod emulated;
 mod factors;
 mod larger;
+mod layer_norm;
 mod leaders;
 mod linear;
 mod losses;

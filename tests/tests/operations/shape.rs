@@ -1,37 +1,25 @@
 //! Operations that move elements: exact.
 
-use lfnn_core::program::{Concat, Flatten, Split, TensorId, Unflatten};
+use lfnn_core::program::{Concat, Split, SwapAxes, TensorId};
 use lfnn_tests::compare::Tolerance;
 use lfnn_tests::harness::Case;
 use lfnn_tests::property::property;
 use proptest::prelude::*;
 
-pub(crate) type Image = ([usize; 4], u64);
+/// Stack, rows, columns and run, and a seed.
+pub(crate) type Matrices = ([usize; 4], u64);
 
-fn images() -> impl Strategy<Value = Image> {
-    (
-        (1usize..6, 1usize..9, 1usize..9, 1usize..40).prop_map(|(b, h, w, c)| [b, h, w, c]),
-        any::<u64>(),
-    )
+fn matrices() -> impl Strategy<Value = Matrices> {
+    let runs = prop_oneof![Just(1usize), 2usize..9];
+    let extents = (1usize..6, 1usize..70, prop_oneof![1usize..9, 9usize..40], runs);
+    (extents.prop_map(|(stack, rows, columns, run)| [stack, rows, columns, run]), any::<u64>())
 }
 
-fn flat([batch, height, width, channels]: [usize; 4]) -> [usize; 2] {
-    [batch, channels * height * width]
-}
-
-pub(crate) fn flatten((image, seed): Image) -> Result<(), String> {
+pub(crate) fn swap(([stack, rows, columns, run], seed): Matrices) -> Result<(), String> {
     let mut case = Case::new(seed);
-    let x = case.input("x", &image);
-    let y = case.output("y", &flat(image));
-    case.push(Flatten { x, y });
-    case.agrees(Tolerance::EXACT)
-}
-
-pub(crate) fn unflatten((image, seed): Image) -> Result<(), String> {
-    let mut case = Case::new(seed);
-    let x = case.input("x", &flat(image));
-    let y = case.output("y", &image);
-    case.push(Unflatten { x, y });
+    let x = case.input("x", &[stack, rows, columns * run]);
+    let y = case.output("y", &[stack * columns, rows * run]);
+    case.push(SwapAxes { x, y, rows, columns, run });
     case.agrees(Tolerance::EXACT)
 }
 
@@ -65,13 +53,8 @@ pub(crate) fn split((axes, channels, seed): Parts) -> Result<(), String> {
 }
 
 #[test]
-fn flatten_agrees() {
-    property(256, images(), flatten);
-}
-
-#[test]
-fn unflatten_agrees() {
-    property(256, images(), unflatten);
+fn exchanged_axes_agree() {
+    property(256, matrices(), swap);
 }
 
 #[test]
@@ -85,8 +68,7 @@ fn split_agrees() {
 }
 
 properties! {
-    flatten_agrees of Flatten, narrow;
-    unflatten_agrees of Unflatten, narrow;
+    exchanged_axes_agree of SwapAxes, narrow;
     concat_agrees of Concat, narrow;
     split_agrees of Split, narrow;
 }
