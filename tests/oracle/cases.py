@@ -705,10 +705,10 @@ MIXER = [
         residual(
             [
                 layer_norm(affine=False, epsilon=0.01),
-                token_mixing(),
+                token_mixing(bias=False),
                 layer_norm(groups=2, epsilon=0.01),
                 "tanh",
-                token_mixing(bias=False),
+                token_mixing(),
                 conv(12, kernel=1, groups=3),
                 GROUPS,
             ]
@@ -717,7 +717,7 @@ MIXER = [
         workers=heads(head(layer_norm(groups=3), grid=1, count=2)),
     ),
 ]
-for mixing in ["bp", "lg-bp", "lfnn-l", "fa"]:
+for mixing in ["bp", "lg-bp", "lfnn-l", "fa", "fg-w", "fg-a", "lg-fg-w", "lg-fg-a"]:
     case(
         f"{mixing}_mixer",
         "patches, layer normalisation, token mixing",

@@ -14,7 +14,7 @@ use crate::metric::MetricSum;
 use crate::network::{GlobalLoss, Network, OutputState};
 use crate::optim::Optimizer;
 use crate::program::{
-    AdvanceStepCounter, Linear, LocalLoss, Part, ProgramError, ProgramId, Role, TensorId, Unflatten,
+    AdvanceStepCounter, Linear, LocalLoss, Part, ProgramError, ProgramId, Role, SwapAxes, TensorId,
 };
 use crate::sizes;
 use crate::step::{FeedbackPath, StepBuilder};
@@ -368,7 +368,7 @@ impl<'m> TrainingStep<'_, 'm> {
             return y;
         }
         let image = builder.activation("direct_feedback.image", output);
-        builder.push(Unflatten { x: y, y: image });
+        builder.push(SwapAxes::channels_first(image, y, output).inverse(y, image));
         image
     }
 
