@@ -404,7 +404,7 @@ fn dry_run_shows_every_recipe_without_data_and_leaves_nothing() {
 fn recipes_lists_and_prints() {
     let place = Place::new();
     let names = place.ok(&["recipes"]);
-    assert_eq!(names.lines().count(), 17);
+    assert_eq!(names.lines().count(), 20);
     assert!(place.ok(&["recipes", "mnist-s"]).contains("batch_size: 128"));
     place.fails(
         2,
