@@ -335,7 +335,7 @@ fn training_steps_of_every_method_agree_in_half_precision() {
     let perturbs_outputs = ["fg-a", "lg-fg-a"];
     for method in names() {
         let more = match method {
-            // One derivative, a sum of either sign over a batch, is a factor of all that its direction moves.
+            // What passes a ReLU or not, by rounding, counts in a sum of random numbers of either sign as much as any other.
             _ if perturbs_outputs.contains(&method) => 8.0,
             // Its first steps are the longest: what the first one rounds, the third one has several times.
             "dfa" => 2.0,

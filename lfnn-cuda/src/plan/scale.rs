@@ -26,9 +26,10 @@ use super::types::Address;
 
 /// The first scale of a loss whose gradient is propagated backwards.
 const FIRST: f32 = 65_536.0;
-/// That of a loss whose derivative along a random direction takes the gradient's place, as forward gradients do: it is
-/// larger by the direction's length, which is that of all layers together, and would overflow.
-const FIRST_ALONG_DIRECTIONS: f32 = 1.0;
+/// That of a loss whose derivative along a random direction takes the gradient's place, as forward gradients do: of a
+/// whole batch it is larger by the direction's length, which is that of all layers together, and would overflow. Of an
+/// example's position it is small, and so is the gradient in front of a readout, which must not be lost either.
+const FIRST_ALONG_DIRECTIONS: f32 = 128.0;
 
 shared_with_kernels! {
     structures {
