@@ -35,6 +35,7 @@ pub(crate) fn show(run: &ResolvedRun, output: &Output) -> Result<(), Failure> {
     let network =
         Network::new(&mut ProgramSet::new(), &config.network, &shape.image, shape.classes);
     let network = network.usage()?;
+    let step = step_program(config, shape, method).usage()?;
     output.result(&format!(
         "{} · {}: {}\n{}: {}s {}, {}, {} to train on, {} held out\n\n{}\n{}\n{}",
         config.label(),
@@ -47,8 +48,8 @@ pub(crate) fn show(run: &ResolvedRun, output: &Output) -> Result<(), Failure> {
         format::count(training),
         format::count(config.dataset.validation),
         units(config, &network),
-        gradient_depth(config, &network, shape)?,
-        memory(run, shape)?,
+        gradient_depth(config, &network, &step),
+        memory(run, shape, &step)?,
     ))?;
     #[cfg(feature = "cuda")]
     if let BackendKind::Cuda(_) = run.resources.backend.kind {
@@ -186,16 +187,10 @@ fn wrap(text: &str) -> Vec<String> {
 
 /// How many layers with weights a gradient, or the derivative of a forward gradient, crosses, and how finely that is
 /// divided.
-fn gradient_depth(
-    config: &RunConfig,
-    network: &Network,
-    shape: DataShape,
-) -> Result<String, Failure> {
+fn gradient_depth(config: &RunConfig, network: &Network, step: &StepProgram) -> String {
     let method = config.method();
     let mut text = crossed(method, network);
-    let Gradient::Forward(Perturbation::Outputs { .. }) = method.gradient else { return Ok(text) };
-    let step =
-        StepProgram::new(&setup(config, shape, method), shape.image, shape.classes).usage()?;
+    let Gradient::Forward(Perturbation::Outputs { .. }) = method.gradient else { return text };
     let mut counts: Vec<([usize; 3], usize)> = Vec::new();
     for parts in step.derivatives() {
         match counts.iter_mut().find(|(of, _)| *of == parts) {
@@ -214,7 +209,7 @@ fn gradient_depth(
         text +=
             &format!("{}: a derivative for {of}\n", format::number_of(count, "perturbed output"));
     }
-    Ok(text)
+    text
 }
 
 fn crossed(method: &Method, network: &Network) -> String {
@@ -260,9 +255,18 @@ fn setup<'a>(config: &'a RunConfig, shape: DataShape, method: &'static Method) -
     Setup { method, ..super::setup(config, &normalization) }
 }
 
+/// The step of a method.
+fn step_program(
+    config: &RunConfig,
+    shape: DataShape,
+    method: &'static Method,
+) -> Result<StepProgram, ConfigError> {
+    StepProgram::new(&setup(config, shape, method), shape.image, shape.classes)
+}
+
 /// The memory of a step with this method and with backpropagation: on the CPU as its backend plans it, and where a GPU
 /// is asked for, whose own plan follows, of the operations one by one.
-fn memory(run: &ResolvedRun, shape: DataShape) -> Result<String, Failure> {
+fn memory(run: &ResolvedRun, shape: DataShape, step: &StepProgram) -> Result<String, Failure> {
     let ResolvedRun { config, resources: Resources { backend, .. } } = run;
     let cpu = match backend.kind {
         BackendKind::Cuda(_) => None,
@@ -270,20 +274,18 @@ fn memory(run: &ResolvedRun, shape: DataShape) -> Result<String, Failure> {
             Some(Cpu::new(backend.threads).map_err(anyhow::Error::from)?)
         }
     };
-    let estimate = |config: &RunConfig, method| -> Result<MemoryEstimate, ConfigError> {
-        let step = StepProgram::new(&setup(config, shape, method), shape.image, shape.classes)?;
+    let estimate = |step: &StepProgram| -> MemoryEstimate {
         let planned = cpu.as_ref().map(|cpu| cpu.planned_bytes(&step.set));
-        Ok(planned.map_or_else(|| step.memory(), |bytes| step.memory_with(bytes)))
+        planned.map_or_else(|| step.memory(), |bytes| step.memory_with(bytes))
     };
-    let own = estimate(config, config.method()).usage()?;
-    let mut columns = vec![(config.method.as_str(), own)];
+    let mut columns = vec![(config.method.as_str(), estimate(step))];
     if config.method != "bp"
         && let Some(bp) = method::by_name("bp")
     {
         // It trains no workers that could vote.
         let mut alone = config.clone();
         alone.network.output.ensemble = 0;
-        columns.push(("bp", estimate(&alone, bp).usage()?));
+        columns.push(("bp", estimate(&step_program(&alone, shape, bp).usage()?)));
     }
     let mut lines = Vec::new();
     let on = cpu.map_or_else(String::new, |cpu| {
