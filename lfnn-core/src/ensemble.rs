@@ -78,7 +78,7 @@ impl Network {
 fn write_mean(step: &mut StepBuilder<'_>, x: TensorId, groups: usize, width: usize) -> TensorId {
     let extents = [1, 1, step.channels(x)];
     let image = step.activation("votes.image", &extents);
-    step.push(SwapAxes::channels_first(image, x, &extents).inverse(x, image));
+    step.push(SwapAxes::channels_last(x, image, &extents));
     let z = step.activation("votes.mean", &[groups * width]);
     step.push(FilterLogits { x: image, z, workers: groups, width, scale: 1.0 });
     z

@@ -340,14 +340,14 @@ impl OutputLayer {
         saved: &Saved,
         (gradient, tangents): (TensorId, Along),
         perturb: Perturbation,
-    ) -> (Derivative, Gradients) {
+    ) -> (Derivative, Vec<(TensorId, TensorId)>) {
         step.part(Part::Output);
-        if let Perturbation::Outputs { .. } = perturb {
-            let tangents = (tangents, self.groups);
-            let (parameters, cut) = self.layers.readout_gradient(step, saved, gradient, tangents);
-            return (Derivative::new(vec![cut]), Gradients { input: None, parameters });
-        }
-        (Derivative::new(vec![Cut { gradient, tangents, groups: 1 }]), Gradients::default())
+        let (parameters, cut) = if let Perturbation::Outputs { .. } = perturb {
+            self.layers.readout_gradient(step, saved, gradient, (tangents, self.groups))
+        } else {
+            (Vec::new(), Cut { gradient, tangents, groups: 1 })
+        };
+        (Derivative::new(vec![cut]), parameters)
     }
 
     /// Writes the forward gradient of every parameter that was perturbed.

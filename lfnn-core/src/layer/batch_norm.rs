@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     BuildLayer, Built, Coupling, Gradients, Init, Kind, Layer, LayerBuilder, NeedsGrad, Saved,
-    Tangents,
+    Tangents, check_epsilon,
 };
 use crate::program::{BatchNorm, BatchNormGrad, BatchNormInference, BatchNormTangent, TensorId};
 use crate::step::{Mode, StepBuilder};
@@ -40,9 +40,7 @@ impl Default for BatchNormConfig {
 impl BuildLayer for BatchNormConfig {
     fn build(&self, builder: &mut LayerBuilder<'_>, input: &[usize]) -> Built {
         builder.normalizes(input);
-        if !(self.epsilon > 0.0 && self.epsilon.is_finite()) {
-            return Err(format!("an epsilon of {}, expected a number above 0", self.epsilon).into());
-        }
+        check_epsilon(self.epsilon)?;
         if !(0.0..=1.0).contains(&self.momentum) {
             return Err(format!("a momentum of {}, expected 0 to 1", self.momentum).into());
         }

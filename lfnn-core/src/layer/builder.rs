@@ -331,3 +331,11 @@ pub(super) fn vector(input: &[usize]) -> Result<usize, String> {
         )),
     }
 }
+
+/// Checks what a normalisation adds to the variance.
+pub(super) fn check_epsilon(epsilon: f64) -> Result<(), String> {
+    if epsilon > 0.0 && epsilon.is_finite() {
+        return Ok(());
+    }
+    Err(format!("an epsilon of {epsilon}, expected a number above 0"))
+}

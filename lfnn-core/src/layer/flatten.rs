@@ -57,7 +57,7 @@ impl ParameterFreeLayer for FlattenLayer {
 
     fn vjp(&self, step: &mut StepBuilder<'_>, saved: &Saved, dy: TensorId) -> TensorId {
         let dx = step.like("flatten.gradient", saved.x);
-        step.push(SwapAxes::channels_first(dx, dy, &self.image).inverse(dy, dx));
+        step.push(SwapAxes::channels_last(dy, dx, &self.image));
         dx
     }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     BuildLayer, Built, Coupling, Gradients, Init, Kind, Layer, LayerBuilder, NeedsGrad, Saved,
-    Tangents,
+    Tangents, check_epsilon,
 };
 use crate::program::{BatchNormInference, BiasGrad, LayerNorm, LayerNormGrad, ScaleGrad, TensorId};
 use crate::step::StepBuilder;
@@ -43,9 +43,7 @@ impl BuildLayer for LayerNormConfig {
     fn build(&self, builder: &mut LayerBuilder<'_>, input: &[usize]) -> Built {
         builder.limit(&[("layer_norm.groups", self.groups)])?;
         let (groups, epsilon) = (self.groups, self.epsilon);
-        if !(epsilon > 0.0 && epsilon.is_finite()) {
-            return Err(format!("an epsilon of {epsilon}, expected a number above 0").into());
-        }
+        check_epsilon(epsilon)?;
         let channels = input.last().copied().unwrap_or(1);
         if groups == 0 || !channels.is_multiple_of(groups) {
             return Err(format!("{groups} groups do not divide {channels} channels evenly").into());

@@ -64,7 +64,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Size2;
 use crate::program::{Activation, TensorId};
 use crate::step::StepBuilder;
-use builder::{image, vector};
+use builder::{check_epsilon, image, vector};
 
 /// A layer. Where a size is a number, height and width are equal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

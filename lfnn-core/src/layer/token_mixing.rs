@@ -60,7 +60,7 @@ impl TokenMixingLayer {
     }
 
     fn to_image(&self, step: &mut StepBuilder<'_>, rows: TensorId, y: TensorId) {
-        step.push(SwapAxes::channels_first(y, rows, &self.image).inverse(rows, y));
+        step.push(SwapAxes::channels_last(rows, y, &self.image));
     }
 }
 

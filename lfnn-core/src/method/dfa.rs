@@ -1,7 +1,7 @@
 //! Direct feedback alignment (Nøkland 2016): the error of the output layer reaches every unit through one fixed random
 //! matrix.
 //!
-//! `∂L/∂y_u ≈ B_u e`, where y_u is the output of unit u and `e = ∂L_g/∂z`, with the logits z, is the error
+//! `∂L/∂y_u ≈ B_u e`, where y_u is the output of unit u and `e = ∂L_g/∂z`, with the logits z, is the error.
 //!
 //! From its output to its parameters a unit has the exact backward rules of its layers, and the output layer has its
 //! exact gradient. Nothing passes backwards from one unit to another, and no unit needs the weights of later ones; but

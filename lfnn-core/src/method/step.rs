@@ -243,11 +243,10 @@ impl<'m> TrainingStep<'_, 'm> {
         let (frozen_before, x, dx) = self.forward_frozen(self.network.units().len(), x);
         let (layers, tangent) = output.jvp_with_noise(&mut self.builder, (x, dx), perturb);
         let mut saved = self.global_loss(layers, frozen_before);
-        let gradient = output.gradient(&mut self.builder, &saved.loss);
-        let along = (gradient, tangent);
+        let along = (self.output_error(&saved), tangent);
         let (derivative, readout) =
             output.derivative(&mut self.builder, &saved.layers, along, perturb);
-        saved.readout = readout.parameters;
+        saved.readout = readout;
         (saved, derivative)
     }
 
@@ -368,7 +367,7 @@ impl<'m> TrainingStep<'_, 'm> {
             return y;
         }
         let image = builder.activation("direct_feedback.image", output);
-        builder.push(SwapAxes::channels_first(image, y, output).inverse(y, image));
+        builder.push(SwapAxes::channels_last(y, image, output));
         image
     }
 

@@ -34,7 +34,9 @@ impl<'a> Optimizer<'a> {
     }
 
     fn rates_of(&self, parameter: TensorId) -> TensorId {
-        let mut of_output = self.network.parameters().iter().filter(|own| own.part == Part::Output);
+        // The output layer's are the last.
+        let parameters = self.network.parameters().iter().rev();
+        let mut of_output = parameters.take_while(|own| own.part == Part::Output);
         if of_output.any(|own| own.id == parameter) { self.rates.output } else { self.rates.units }
     }
 

@@ -53,6 +53,14 @@ impl Grain {
         Some(Self { groups, run: channels / groups, repeat })
     }
 
+    /// The division of a tensor into the parts that another has a number for; without one, the whole is one part.
+    ///
+    /// The shapes are those of an operation that was checked.
+    pub fn of(tensors: &Tensors, whole: TensorId, parts: Option<TensorId>) -> Self {
+        let parts = parts.map_or(&[1, 1, 1][..], |parts| &tensors[parts].shape);
+        Self::new(&tensors[whole].shape, parts).unwrap_or(Self { groups: 1, run: 1, repeat: 1 })
+    }
+
     /// The part of a run.
     pub fn part(self, run: usize) -> usize {
         run / (self.repeat * self.groups) * self.groups + run % self.groups

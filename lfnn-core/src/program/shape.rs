@@ -41,6 +41,11 @@ impl SwapAxes {
         Self { x, y, rows: height * width, columns, run: 1 }
     }
 
+    /// The inverse: vectors in channels-first order as images of shape `[…, height, width, channels]`.
+    pub fn channels_last(x: TensorId, y: TensorId, image: &[usize]) -> Self {
+        Self::channels_first(y, x, image).inverse(x, y)
+    }
+
     /// The inverse, and the transpose, from `x` to `y`.
     pub fn inverse(&self, x: TensorId, y: TensorId) -> Self {
         Self { x, y, rows: self.columns, columns: self.rows, run: self.run }

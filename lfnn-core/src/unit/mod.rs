@@ -328,12 +328,14 @@ impl Unit {
         });
         let dz = gradient.logits.map(|dz| split_like(step, dz, &logits(&saved.branches)));
         let (mut dz, mut tangents) = (dz.into_iter().flatten(), saved.tangents.iter());
+        // One number serves all parameters; outputs take what their own branch changes.
+        let shared = perturb == Perturbation::Parameters;
         let mut cuts = Vec::new();
         for (branch, of_branch) in self.branches.iter().zip(&saved.branches) {
             let mut own = Vec::new();
             for ((head, saved), dz) in branch.heads.iter().zip(&of_branch.heads).zip(&mut dz) {
                 let tangents = tangents.next().cloned().unwrap_or_default();
-                let cut = if perturb == Perturbation::Parameters {
+                let cut = if shared {
                     Cut { gradient: dz, tangents, groups: 1 }
                 } else {
                     let tangents = (tangents, self.groups_of_workers());
@@ -345,25 +347,21 @@ impl Unit {
             }
             cuts.push(own);
         }
-        // One number serves all parameters; outputs take what their own branch changes.
-        let whole = Derivative::new(cuts.concat()).with_coupled(matched.clone());
-        let mut of_unit = whole.clone();
+        let mut of_unit = Derivative::new(cuts.concat()).with_coupled(matched.clone());
         for ((branch, of_branch), own) in self.branches.iter().zip(&saved.branches).zip(cuts) {
-            let mut of_branch_alone = Derivative::new(own.clone()).with_coupled(matched.clone());
-            let shared = perturb == Perturbation::Parameters;
-            let derivative = if shared { &mut of_unit } else { &mut of_branch_alone };
+            let mut alone = Derivative::new(own.clone()).with_coupled(matched.clone());
+            let derivative = if shared { &mut of_unit } else { &mut alone };
             let layers = branch.layers.forward_gradient(step, &of_branch.layers, derivative, None);
             gradients.parameters.extend(layers);
             for ((head, saved), cut) in branch.heads.iter().zip(&of_branch.heads).zip(own) {
-                let mut of_head = Derivative::new(vec![cut]);
-                let derivative = if shared { &mut of_unit } else { &mut of_head };
+                let mut alone = Derivative::new(vec![cut]);
+                let derivative = if shared { &mut of_unit } else { &mut alone };
                 gradients.parameters.extend(head.forward_gradient(step, saved, derivative, None));
             }
         }
         if let (Some(similarity), Some((saved, _))) = (&self.similarity, &saved.similarity) {
-            let mut alone = Derivative::new(Vec::new()).with_coupled(matched.clone());
-            let derivative =
-                if perturb == Perturbation::Parameters { &mut of_unit } else { &mut alone };
+            let mut alone = Derivative::new(Vec::new()).with_coupled(matched);
+            let derivative = if shared { &mut of_unit } else { &mut alone };
             let layers = similarity.layers.forward_gradient(step, saved, derivative, None);
             gradients.parameters.extend(layers);
         }

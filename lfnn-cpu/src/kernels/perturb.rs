@@ -1,10 +1,10 @@
 //! Normal variates and inner products.
 
-use lfnn_core::program::{Grain, TensorId, step_counter};
+use lfnn_core::program::{Grain, step_counter};
 use lfnn_core::random::Stream;
 use rayon::prelude::*;
 
-use crate::memory::{BufferResolver, Input, Output};
+use crate::memory::{Input, Output};
 use crate::simd::vectorized;
 use crate::work::{CHUNK, Kernel, ScratchSize, Workspace, items_per_chunk, kernel};
 
@@ -146,16 +146,9 @@ vectorized! {
     }
 }
 
-/// How a tensor falls into the parts of another. The shapes were checked when the program was built.
-fn grain(bind: &BufferResolver<'_>, whole: TensorId, parts: Option<TensorId>) -> Grain {
-    let (whole, parts) =
-        (&bind.tensor(whole).shape, parts.map(|parts| &bind.tensor(parts).shape[..]));
-    Grain::new(whole, parts.unwrap_or(&[1, 1, 1])).unwrap_or(Grain { groups: 1, run: 1, repeat: 1 })
-}
-
 kernel! {
     Gaussian { counter: Input<u32>, factor: Option<Input<f32>>, y: Output<f32> }
-    with |op, bind| { stream: Stream = op.stream, grain: Grain = grain(bind, op.y, op.factor) }
+    with |op, bind| { stream: Stream = op.stream, grain: Grain = Grain::of(bind.tensors(), op.y, op.factor) }
 }
 
 impl Kernel for Gaussian {
@@ -188,7 +181,7 @@ impl Kernel for Gaussian {
 
 kernel! {
     InnerProduct { a: Input<f32>, b: Input<f32>, y: Output<f32> }
-    with |op, bind| { grain: Grain = grain(bind, op.a, Some(op.y)), scale: f64 = op.scale }
+    with |op, bind| { grain: Grain = Grain::of(bind.tensors(), op.a, Some(op.y)), scale: f64 = op.scale }
 }
 
 impl Kernel for InnerProduct {

@@ -1,6 +1,6 @@
 //! Normal variates and inner products.
 
-use lfnn_core::program::{Gaussian, Grain, InnerProduct, TensorId};
+use lfnn_core::program::{Gaussian, Grain, InnerProduct};
 
 use super::launch::{THREADS, arguments};
 use super::lowering::{Lower, Lowering};
@@ -8,17 +8,10 @@ use super::types::KernelFile;
 
 const PERTURB: KernelFile = KernelFile("perturb");
 
-/// How a tensor falls into the parts of another. The shapes were checked when the program was built.
-fn grain(to: &Lowering<'_>, whole: TensorId, parts: Option<TensorId>) -> Grain {
-    let tensors = to.tensors();
-    let parts = parts.map_or(&[1, 1, 1][..], |parts| &tensors[parts].shape);
-    Grain::new(&tensors[whole].shape, parts).unwrap_or(Grain { groups: 1, run: 1, repeat: 1 })
-}
-
 impl Lower for Gaussian {
     fn lower(&self, to: &mut Lowering<'_>) {
         let n = to.len(self.y);
-        let Grain { groups, run, repeat } = grain(to, self.y, self.factor);
+        let Grain { groups, run, repeat } = Grain::of(to.tensors(), self.y, self.factor);
         let y = to.write(self.y);
         let arguments = arguments![
             to.address(self.counter),
@@ -44,7 +37,7 @@ const SMALL: usize = 1 << 10;
 impl Lower for InnerProduct {
     fn lower(&self, to: &mut Lowering<'_>) {
         let count = to.len(self.y);
-        let Grain { groups, run, repeat } = grain(to, self.a, Some(self.y));
+        let Grain { groups, run, repeat } = Grain::of(to.tensors(), self.a, Some(self.y));
         let len = run * repeat;
         let blocks = len.div_ceil(CHUNK).clamp(1, BLOCKS);
         let parts = to.scratch(if blocks > 1 { blocks * count * size_of::<f64>() } else { 0 });
